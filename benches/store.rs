@@ -13,7 +13,6 @@ use relay::model::{
     MeshOrder, MessagePair, NodeNum, Origin, OwnedRoomOrAliasId, PacketId, RoomContent,
     RoomMessage, Timestamp,
 };
-use relay::store::outbox_room::NewRoomRow;
 use relay::store::{Store, StoreError, Tx, drafts, mesh_report, outbox_mesh, outbox_room, seen};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -57,11 +56,7 @@ fn accept(tx: &Tx<'_>, message: &RoomMessage, packet: PacketId) -> Result<(), St
         part: 0,
         at: NOW,
     };
-    let row = NewRoomRow {
-        pair: Some((RADIO, &pair)),
-        ..NewRoomRow::of_bot(message)
-    };
-    outbox_room::insert(tx, &row, NOW).map(drop)
+    outbox_room::insert(tx, message, Some((RADIO, &pair)), NOW).map(drop)
 }
 
 fn room_messages(criterion: &mut Criterion) {

@@ -26,7 +26,7 @@ pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<()> {
 pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
     for (name, _) in all(tx)? {
         if !configured.contains(&name) {
-            tx.execute("DELETE FROM known_room WHERE name = ?1", [name.as_str()])?;
+            forget(tx, &name)?;
         }
     }
     Ok(())

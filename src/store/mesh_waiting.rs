@@ -181,13 +181,8 @@ pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
 
 /// Refuses a packet that waits. Returns it; `None` if it does not wait.
 pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>> {
-    let rows = end_all(
-        tx,
-        "SELECT * FROM mesh_waiting WHERE id = ?1",
-        [id],
-        MeshState::Refused,
-    )?;
-    Ok(rows.into_iter().next())
+    let sql = "SELECT * FROM mesh_waiting WHERE id = ?1";
+    Ok(end_all(tx, sql, [id], MeshState::Refused)?.pop())
 }
 
 #[cfg(test)]

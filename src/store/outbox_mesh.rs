@@ -42,10 +42,6 @@ pub struct MeshRow {
     pub packet: PacketId,
     /// What. A reference to a packet of ours that was sent under another id names that id.
     pub content: MeshContent,
-    /// Which part of how many, from 0.
-    pub part: (u8, u8),
-    /// How often it was handed to the radio.
-    pub attempts: u32,
     /// What it says may still be changed: it is a text of Matrix of which the radio was given nothing under this id.
     pub may_change: bool,
     /// The Matrix message behind it.
@@ -342,15 +338,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
             reply_to => RadioPayload::Text { text, reply_to },
         })
     };
-    let (part, source) = (row.get("part")?, mesh_source(row)?);
-    let is_text = source.is_some() && !row.get::<_, bool>("tapback")?;
+    let source = mesh_source(row)?;
+    let is_first = row.get::<_, u8>("part")? == 0 && row.get::<_, u32>("tried")? == 0;
     Ok(MeshRow {
         id: row.get("id")?,
         packet: row.get("packet")?,
         content,
-        part: (part, row.get("parts")?),
-        attempts: row.get("attempts")?,
-        may_change: is_text && part == 0 && row.get::<_, u32>("tried")? == 0,
+        may_change: is_first && source.is_some() && !row.get::<_, bool>("tapback")?,
         source,
     })
 }
@@ -380,8 +374,6 @@ mod tests {
                 id: rows[0].0,
                 packet: rows[0].1,
                 content: packet("Bob[M]: hello"),
-                part: (0, 1),
-                attempts: 0,
                 may_change: true,
                 source: Some(source("$one:example.org")),
             };
@@ -471,12 +463,18 @@ mod tests {
         on_empty(|tx| {
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
             let first = submit_next(tx, NOON)?.unwrap();
-            assert_eq!((first.id, first.part), (rows[0].0, (0, 2)));
+            assert_eq!(first.id, rows[0].0);
             assert_eq!(next_text(tx, NOON)?, None);
             assert_eq!(next_due(tx, CHANNEL, Lane::Message, &ORDER, NOON)?, None);
             accepted(tx, rows[0].0, NOON)?;
             let second = submit_next(tx, NOON)?.unwrap();
-            assert_eq!((second.id, second.part), (rows[1].0, (1, 2)));
+            assert_eq!(second.id, rows[1].0);
+            let parts = tx.all(
+                "SELECT id, part, parts FROM mesh_outbox ORDER BY part",
+                (),
+                |row| <(MeshRowId, u8, u8)>::try_from(row),
+            )?;
+            assert_eq!(parts, [(first.id, 0, 2), (second.id, 1, 2)]);
             Ok(())
         });
     }

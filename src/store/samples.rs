@@ -5,8 +5,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::feedback;
-use super::outbox_room::{self, NewRoomRow};
-use super::{Result, Store, Tx, drafts, outbox_mesh};
+use super::{Result, Store, Tx, drafts, outbox_mesh, outbox_room};
 use crate::model::{
     ChannelIndex, Destination, Draft, EventId, Fingerprint, Gathering, Lane, MeshContent,
     MeshMessage, MeshOrder, MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId,
@@ -106,11 +105,8 @@ pub(super) fn accept_for_room(
     text: &str,
 ) -> Result<RoomRowId> {
     let message = text_for(room_name, text);
-    let row = NewRoomRow {
-        pair: Some((RADIO, &pair_of(room_name, packet, text))),
-        ..NewRoomRow::of_bot(&message)
-    };
-    outbox_room::insert(tx, &row, NOON)
+    let pair = pair_of(room_name, packet, text);
+    outbox_room::insert(tx, &message, Some((RADIO, &pair)), NOON)
 }
 
 /// A text of Bob in the room.

@@ -12,7 +12,7 @@ use crate::model::{
     Clock, EventId, OwnedEventId, OwnedRoomId, RoomContent, RoomMessage, RoomOrAliasId, SendReport,
     Sign, TransactionId,
 };
-use crate::store::outbox_room::{self, NewRoomRow};
+use crate::store::outbox_room;
 use crate::store::{Database, Store};
 
 use super::super::account_limit::AccountLimit;
@@ -315,10 +315,7 @@ async fn signs_wait_until_no_room_has_a_message_to_send() {
             },
         };
         let inserted = scene.database.run(move |store| {
-            store.transaction(|tx| {
-                let row = NewRoomRow::of_bot(&message);
-                outbox_room::insert(tx, &row, NOON)
-            })
+            store.transaction(|tx| outbox_room::insert(tx, &message, None, NOON))
         });
         inserted.await.unwrap();
     }

@@ -14,11 +14,10 @@ use crate::model::{
     NodeNum, Origin, PacketId, RadioEvent, Sign, Timestamp,
 };
 use crate::store::mesh_report::Withdrawal;
-use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
     Result, Tx, backlog, clock, direct, drafts, edits, feedback, gaps, known_rooms, late,
-    mapped_rooms, mesh_report, message_map, meta, nodes, outage, outbox_mesh, receipts, relayed,
-    retention, seen, told,
+    mapped_rooms, mesh_report, message_map, meta, nodes, outage, outbox_mesh, outbox_room,
+    receipts, relayed, retention, seen, told,
 };
 
 /// What an action is carried out with.
@@ -39,11 +38,8 @@ impl Books<'_> {
         let (tx, radio, now) = (self.tx, self.radio, self.now);
         match action {
             Action::ToRoom { message, pair } => {
-                let row = NewRoomRow {
-                    pair: pair.as_deref().map(|pair| (radio, pair)),
-                    ..NewRoomRow::of_bot(&message)
-                };
-                let id = outbox_room::insert(tx, &row, now)?;
+                let pair = pair.as_deref().map(|pair| (radio, pair));
+                let id = outbox_room::insert(tx, &message, pair, now)?;
                 let room = message.room.clone();
                 tx.log(move || debug!(outbox = %id, %room, "accepted for a room"));
                 self.outcome.rooms.insert(message.room);
@@ -149,7 +145,7 @@ impl Books<'_> {
                 }
             }
             Action::CameBack(transaction, event) => match outbox_room::by_transaction(tx, transaction.as_str())? {
-                Some((row, _)) => {
+                Some(row) => {
                     self.room_sent(row, &event)?;
                     tx.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
                 }

@@ -25,7 +25,6 @@ use crate::model::{
     RoomTextKind, SendReport, TextPort, Tombstone,
 };
 use crate::radio::Submission;
-use crate::store::outbox_room::NewRoomRow;
 use crate::store::{Next, edits, message_map, summary};
 
 /// Which signs follow from what has changed.
