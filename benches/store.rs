@@ -13,7 +13,6 @@ use relay::model::{
     MeshOrder, MessagePair, NodeNum, Origin, OwnedRoomOrAliasId, PacketId, RoomContent,
     RoomMessage, Timestamp,
 };
-use relay::store::outbox_room::NewRoomRow;
 use relay::store::{Store, StoreError, Tx, drafts, mesh_report, outbox_mesh, outbox_room, seen};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -57,11 +56,7 @@ fn accept(tx: &Tx<'_>, message: &RoomMessage, packet: PacketId) -> Result<(), St
         part: 0,
         at: NOW,
     };
-    let row = NewRoomRow {
-        pair: Some((RADIO, &pair)),
-        ..NewRoomRow::of_bot(message)
-    };
-    outbox_room::insert(tx, &row, NOW).map(drop)
+    outbox_room::insert(tx, message, Some((RADIO, &pair)), NOW).map(drop)
 }
 
 fn room_messages(criterion: &mut Criterion) {
@@ -139,7 +134,7 @@ fn mesh_messages(criterion: &mut Criterion) {
         },
         spacing: Duration::from_secs(10),
     };
-    let packets = ["Alice[M]: a text of about the usual length".to_owned()];
+    let text = "Alice[M]: a text of about the usual length";
     criterion.bench_function(
         "to the mesh: accept, submit and take one packet",
         |bencher| {
@@ -150,7 +145,7 @@ fn mesh_messages(criterion: &mut Criterion) {
                 let handed = store.transaction(|tx| {
                     let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, &order, NOW)?;
                     if let Some(row) = &next {
-                        drafts::make_packets(tx, row.id, &packets, NOW)?;
+                        drafts::make_packets(tx, row.id, (text, &[]), NOW)?;
                         mesh_report::submitted(tx, row.id, NOW)?;
                     }
                     Ok(next)

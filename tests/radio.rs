@@ -175,7 +175,7 @@ impl Bench {
 
     async fn lost(&mut self) -> String {
         self.find("the loss of the link", |event| match event {
-            Event::Radio(RadioEvent::Lost { cause }) => Some(cause),
+            Event::Radio(RadioEvent::Lost { cause, .. }) => Some(cause),
             _ => None,
         })
         .await
@@ -199,6 +199,7 @@ impl Bench {
         let submission = Submission {
             outbox,
             packet,
+            channel: None,
             message,
         };
         self.submissions
@@ -902,7 +903,7 @@ async fn a_link_that_is_reset_is_made_again() {
                     sent.expect("the radio runs");
                 }
             }
-            Event::Radio(RadioEvent::Lost { cause }) => {
+            Event::Radio(RadioEvent::Lost { cause, .. }) => {
                 assert!(cause.contains("reset"), "{cause}");
             }
             _ => {}

@@ -16,6 +16,9 @@ use crate::support::relay::Home;
 /// The figures measured here.
 pub(crate) const FIGURES: [&str; 2] = ["kill_to_matrix", "kill_to_mesh"];
 
+/// A text of so many bytes has three parts.
+const LONG: usize = 480;
+
 /// Ids of the burst's packets.
 const FIRST_PACKET: usize = 0x7000_0000;
 
@@ -141,23 +144,32 @@ async fn to_mesh(figures: &mut Figures, stage: &Stage, count: usize) {
     progress(&format!(
         "kill -9 in a queue of {count} messages to the mesh"
     ));
-    let texts: Vec<_> = (0..count)
-        .map(|number| format!("killed on its way {number}"))
+    // Wherever a long text is cut, each of its parts ends in its word. One of them is on its way when the relay is killed.
+    let words: Vec<_> = (0..count)
+        .map(|number| format!(" killed-on-its-way-{number}"))
         .collect();
+    let parts_of = |number: usize| if number % 4 == count / 2 % 4 { 3 } else { 1 };
+    let expected: usize = (0..count).map(parts_of).sum();
     let place = &stage.places[0];
     let from = stage.radio.output.count();
     let mut relay = start(&stage.home).await;
-    for text in &texts {
-        stage.alice.send(&place.relay, text).await;
+    for (number, word) in words.iter().enumerate() {
+        let repeated = if parts_of(number) == 1 {
+            1
+        } else {
+            LONG / word.len()
+        };
+        let text = format!("text{}", word.repeat(repeated));
+        stage.alice.send(&place.relay, &text).await;
     }
-    takes(&stage.radio, from, &texts[count / 2]).await;
+    takes(&stage.radio, from, &words[count / 2]).await;
     relay.kill().await;
     let began = Instant::now();
     let _relay = start(&stage.home).await;
-    takes(&stage.radio, from, &texts[count / 2 + 1]).await;
+    takes(&stage.radio, from, &words[count / 2 + 1]).await;
     let recovered = began.elapsed().as_secs_f64();
-    for text in &texts {
-        takes(&stage.radio, from, text).await;
+    for word in &words {
+        takes(&stage.radio, from, word).await;
     }
 
     let mut packets: Vec<(Value, String)> = Vec::new();
@@ -166,15 +178,19 @@ async fn to_mesh(figures: &mut Figures, stage: &Stage, count: usize) {
             continue;
         };
         let text = packet["text"].as_str().unwrap_or_default().to_owned();
-        if text.contains("killed on its way") && packets.iter().all(|(id, _)| *id != packet["id"]) {
+        if text.contains("killed-on-its-way") && packets.iter().all(|(id, _)| *id != packet["id"]) {
             packets.push((packet["id"].clone(), text));
         }
     }
     let different: HashSet<_> = packets.iter().map(|(_, text)| text).collect();
-    let (missing, doubled) = (count - different.len(), packets.len() - different.len());
-    let places = packets
-        .iter()
-        .map(|(_, text)| texts.iter().position(|it| text.ends_with(it.as_str())));
+    let missing = expected.saturating_sub(different.len());
+    let doubled = packets.len() - different.len();
+    // Of one text, the parts are in the order of their counters (`Alice 2/3: `).
+    let places = packets.iter().map(|(_, text)| {
+        let number = words.iter().position(|it| text.ends_with(it.as_str()));
+        let part = text.split([' ', ':']).find(|word| word.ends_with("/3"));
+        (number, part)
+    });
     let in_order = places.collect::<Vec<_>>().is_sorted();
     if missing + doubled > 0 || !in_order {
         figures.broken(format!(
@@ -182,7 +198,7 @@ async fn to_mesh(figures: &mut Figures, stage: &Stage, count: usize) {
         ));
     }
     let more = json!({
-        "messages": count, "missing": missing, "doubled": doubled, "in_order": in_order,
+        "messages": count, "packets": expected, "missing": missing, "doubled": doubled, "in_order": in_order,
         "recovered_s": rounded(recovered),
     });
     let wrong = u32::try_from(missing + doubled).unwrap_or(u32::MAX);

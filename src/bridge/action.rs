@@ -98,6 +98,8 @@ pub enum Action {
     ForbidSigns(OwnedRoomId, bool),
     /// What went under this transaction is at the homeserver, as this event, which was shown perhaps before the answer came.
     CameBack(OwnedTransactionId, OwnedEventId),
+    /// What was under way when the relay stopped may have got through or not: have it go again, under the same ids.
+    Recover,
     /// Write down what became of a row.
     Report(SendReport),
     /// Write down up to where the account's events are accepted.

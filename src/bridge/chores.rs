@@ -25,6 +25,7 @@ impl Bridge {
     pub(super) fn chore(&mut self, chore: Chore, facts: &Facts, now: Timestamp) -> Vec<Action> {
         match chore {
             Chore::Start => self.start(facts, now),
+            Chore::Login => vec![Action::TryAgain(None)],
             Chore::Permissions => self.end_forbidden(facts),
             Chore::Round(up) => self.round(up, now),
             Chore::Rooms => self.settle_rooms(facts, now),
@@ -71,7 +72,9 @@ impl Bridge {
         // Nobody would ever take an hourglass away again.
         let signs = Sign::VARIANTS.iter().copied();
         let unwanted = signs.filter(|sign| !mode.shows(*sign));
-        let mut actions: Vec<Action> = unwanted.map(Action::ForgetWishes).collect();
+        // What was refused may be granted now.
+        let mut actions = vec![Action::Recover, Action::TryAgain(None), Action::WakeMesh];
+        actions.extend(unwanted.map(Action::ForgetWishes));
         // While the relay was away nothing reached the radio either: at the latest since something was done for the mesh last.
         if facts.radio_away.is_none() {
             actions.push(Action::RadioAway(facts.last_active));

@@ -10,10 +10,9 @@ use crate::model::{
 /// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Questions {
-    /// Was this decided on before? The daemon marks it as seen in the same transaction.
+    /// Was this decided on before? The daemon marks it as seen in the same transaction. And did a radio of ours with the number
+    /// of the packet's sender, not only the one that is attached, send it for us?
     pub seen: Option<SeenKey>,
-    /// Did a radio of ours with this number send this packet for us?
-    pub sent_by_us: Option<(NodeNum, PacketId)>,
     /// Which pairs does this message have?
     pub target: Option<Target>,
     /// How does this event, of this room, wait for the mesh, or was sent there? And was it decided on?
@@ -22,8 +21,8 @@ pub struct Questions {
     pub early_edit: Option<(OwnedRoomId, OwnedEventId, OwnedUserId)>,
     /// Which pairs does this event, a thread's root, have?
     pub thread: Option<OwnedEventId>,
-    /// Which emoji did we put on the packets of this event's pairs?
-    pub tapbacks: Option<OwnedEventId>,
+    /// Which emoji did we put on the packets of the target's pairs?
+    pub tapbacks: bool,
     /// What did we relay between this channel and Matrix since then?
     pub relayed: Option<(Destination, Timestamp)>,
     /// Which text of this sender in this room waits for the mesh, not tried yet, with its time (`not_before`) still to come?

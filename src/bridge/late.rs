@@ -31,13 +31,11 @@ impl Bridge {
             let Some(room) = unread.first().map(|it| &it.room) else {
                 continue;
             };
-            let Some(remember) = once(&facts.told, format!("{TOLD}{room}"), now + ROOM_AGAIN)
-            else {
-                // They join the next notice.
-                continue;
-            };
+            // Told just now, they join the next notice.
+            let remember = once(&facts.told, format!("{TOLD}{room}"), now + ROOM_AGAIN);
             // Not joined yet, or not mapped any more: then nobody waits for it.
-            let Some(message) = self.unread_notice(room, unread, now) else {
+            let message = self.unread_notice(room, unread, now);
+            let (Some(remember), Some(message)) = (remember, message) else {
                 continue;
             };
             let events = unread.iter().map(|it| it.event.clone()).collect();

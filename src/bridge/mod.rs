@@ -42,7 +42,7 @@ pub use notice::Refused;
 pub use radio::{RadioProblems, Readiness};
 pub use render::{render, told_age};
 pub use route::{RenamedChannel, RouteProblem, Spot};
-pub use split::PACKET_BYTES;
+pub use split::{PACKET_BYTES, Packets};
 pub use succession::Waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,27 +121,21 @@ impl Bridge {
         self.own_user = Some(user);
     }
 
-    /// Takes note of the radio of an earlier run.
-    pub fn remember_radio(&mut self, radio: NodeNum) {
-        self.radio = radio;
-    }
-
     /// Returns the radio that is attached, or was last.
     pub fn radio(&self) -> NodeNum {
         self.radio
     }
 
     /// Takes note of the mesh's name in an earlier run, used until a radio tells its own.
-    pub fn remember_meshnet(&mut self, name: String) {
-        self.remembered_meshnet = Some(name);
+    pub fn remember_meshnet(&mut self, name: Option<String>) {
+        self.remembered_meshnet = name;
     }
 
-    /// Takes note of the radio's channels in an earlier run, used until a radio tells its own. Without them a channel
+    /// Takes note of the radio of an earlier run and its channels, used until a radio tells its own. Without them a channel
     /// mapped by name cannot be found while the radio is away.
-    pub fn remember_channels(&mut self, channels: Vec<Channel>) {
-        if self.profile.is_none() {
-            self.routes.follow(channels);
-        }
+    pub fn remember_radio(&mut self, radio: NodeNum, channels: Vec<Channel>) {
+        self.radio = radio;
+        self.routes.follow(channels);
     }
 
     /// Takes note of the room that a name of the configuration stood for in an earlier run: used until it is known for which
@@ -152,7 +146,7 @@ impl Bridge {
 
     /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
     pub fn names(&self) -> &BTreeMap<OwnedRoomOrAliasId, OwnedRoomId> {
-        self.routes.names()
+        &self.routes.known
     }
 
     /// Returns this mesh's name in prefixes and event fields.

@@ -94,18 +94,15 @@ impl Bridge {
     fn tell_away(&self, since: Timestamp, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let mut actions = vec![Action::Outage(OutageStep::GoesOn)];
         for room in self.idle_rooms(facts) {
-            if facts.told_rooms.iter().any(|it| it.room == *room) {
-                continue;
+            let is_told = facts.told_rooms.iter().any(|it| it.room == *room);
+            let what = format!("{TOLD}{room}");
+            if !is_told && let Some(remember) = once(&facts.told, what, now + ROOM_AGAIN) {
+                actions.extend([
+                    remember,
+                    Action::Outage(OutageStep::ToldAway(room.clone(), since)),
+                    Action::say(self.away_notice(room, since, now)),
+                ]);
             }
-            let Some(remember) = once(&facts.told, format!("{TOLD}{room}"), now + ROOM_AGAIN)
-            else {
-                continue;
-            };
-            actions.extend([
-                remember,
-                Action::Outage(OutageStep::ToldAway(room.clone(), since)),
-                Action::say(self.away_notice(room, since, now)),
-            ]);
         }
         actions
     }
@@ -134,7 +131,7 @@ impl Bridge {
             let mut busy = facts.busy.iter();
             joined.may_write
                 && joined.tombstone.is_none()
-                && !joined.configured.is_empty()
+                && self.routes.name_of(&joined.room).is_some()
                 && !busy.any(|it| it.as_str() == joined.room.as_str())
         };
         let idle = self.rooms.values().filter(is_idle);

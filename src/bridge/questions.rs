@@ -69,7 +69,7 @@ impl Bridge {
     fn about_chore(&self, chore: Chore, now: Timestamp) -> Questions {
         match chore {
             Chore::Start => Questions::about([Table::RadioAway, Table::LastActive]),
-            Chore::Round(_) | Chore::Overdue => Questions::default(),
+            Chore::Login | Chore::Round(_) | Chore::Overdue => Questions::default(),
             Chore::Permissions => Questions::about([Table::Senders, Table::Busy]),
             Chore::Rooms => Questions::about([Table::Rooms, Table::Senders]),
             Chore::Channels(row) => {
@@ -100,7 +100,6 @@ impl Bridge {
 
     fn about_packet(&self, packet: &RadioText, now: Timestamp) -> Questions {
         let channel = packet.channel();
-        let id = Some(packet.packet).filter(|it| *it != PacketId::NONE);
         let reply_to = packet.reply_to.filter(|it| *it != PacketId::NONE);
         let told = match channel {
             Some(_) => vec![notice::alert_name(packet.sender.num)],
@@ -110,8 +109,6 @@ impl Bridge {
             ],
         };
         Questions {
-            // Not only of the radio attached now: one that comes instead of another may have kept what that one sent.
-            sent_by_us: id.map(|packet_id| (packet.sender.num, packet_id)),
             target: channel.and(reply_to).map(|target| Target::Packet {
                 channel: packet.fingerprint,
                 packet: target,
@@ -169,7 +166,7 @@ fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
     Questions {
         target: Some(Target::Event(reaction.target.clone())),
         told: lesson::room_names(&reaction.room, &reaction.sender).collect(),
-        tapbacks: Some(reaction.target.clone()),
+        tapbacks: true,
         waiting_for_mesh: Some((reaction.room.clone(), Lane::Reaction)),
         sender_sent: Some((reaction.sender.clone(), reaction.sent_at.min(now))),
         ..Questions::default()

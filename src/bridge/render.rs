@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::split::{Fitted, PACKET_BYTES, fit, packet_bytes};
+use super::split::{Fitted, PACKET_BYTES, Packets, fit, packet_bytes};
 use crate::config::{LongMessages, Overflow};
 use crate::model::{Draft, Heading, Timestamp, span, spoken};
 
@@ -21,8 +21,8 @@ pub(super) struct Plan {
 
 /// Counts the packets of a text; `None`: it is too long.
 pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<Plan> {
-    let fitted = fitted(&draft, "", rules)?;
-    let packets = u8::try_from(fitted.said.len()).unwrap_or(u8::MAX);
+    let fitted = fitted(&draft, "", rules).permitted(rules)?;
+    let packets = fitted.said.count();
     Some(Plan {
         draft: Draft { packets, ..draft },
         is_whole: fitted.is_whole,
@@ -35,18 +35,17 @@ pub fn told_age(written: Timestamp, now: Timestamp) -> Option<Duration> {
     (age > LATE).then_some(age)
 }
 
-/// Returns what each packet of a text carries: at least one. Its age stands after the prefix, and may need a packet more;
-/// where there is no room for it, it is left out.
-pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Vec<String> {
-    let Some(plain) = fitted(draft, "", rules).or_else(|| by_other_rules(draft)) else {
-        return Vec::new();
-    };
+/// Returns what each packet of a text carries. Its age stands after the prefix, and may need a packet more; where there is
+/// no room for it, it is left out.
+pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Packets {
+    let plain = fitted(draft, "", rules).permitted(rules);
+    let plain = plain.unwrap_or_else(|| by_other_rules(draft));
     age.and_then(|age| with_age(draft, &plain, &age_mark(age), rules))
         .unwrap_or_else(|| plain.packets(""))
 }
 
 /// Fits a text into packets, with a mark behind its prefix.
-fn fitted(draft: &Draft, mark: &str, rules: &LongMessages) -> Option<Fitted> {
+fn fitted(draft: &Draft, mark: &str, rules: &LongMessages) -> Fitted {
     let heading = Heading {
         prefix: format!("{}{mark}", draft.heading.prefix),
         label: draft.heading.label.clone(),
@@ -56,7 +55,7 @@ fn fitted(draft: &Draft, mark: &str, rules: &LongMessages) -> Option<Fitted> {
 }
 
 /// Returns the packets of a text that was accepted by other rules than those of now: it goes all the same.
-fn by_other_rules(draft: &Draft) -> Option<Fitted> {
+fn by_other_rules(draft: &Draft) -> Fitted {
     let rules = LongMessages {
         split: draft.packets > 1,
         part_bytes: PACKET_BYTES,
@@ -66,21 +65,16 @@ fn by_other_rules(draft: &Draft) -> Option<Fitted> {
     fitted(draft, "", &rules)
 }
 
-fn with_age(
-    draft: &Draft,
-    plain: &Fitted,
-    mark: &str,
-    rules: &LongMessages,
-) -> Option<Vec<String>> {
+fn with_age(draft: &Draft, plain: &Fitted, mark: &str, rules: &LongMessages) -> Option<Packets> {
     // Where something is lost, its sender was told that its end is; nobody would be told that the age has cost it.
-    let aged = fitted(draft, mark, rules).filter(|it| it.is_whole || !plain.is_whole);
-    if let Some(aged) = aged {
+    let aged = fitted(draft, mark, rules).permitted(rules);
+    if let Some(aged) = aged.filter(|it| it.is_whole || !plain.is_whole) {
         return Some(aged.packets(""));
     }
     // A part may be as long as a packet, if need be.
     let packets = plain.packets(mark);
     let limit = packet_bytes(draft.reply_to.is_some());
-    (packets.first()?.len() <= limit).then_some(packets)
+    (packets.first.len() <= limit).then_some(packets)
 }
 
 /// Returns how old a text is, as it stands after its prefix.
@@ -111,6 +105,10 @@ mod tests {
             reply_to: is_reply.then_some(PacketId(5)),
             ..Draft::default()
         }
+    }
+
+    fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Vec<String> {
+        super::render(draft, age, rules).all()
     }
 
     fn plain(text: &str, is_reply: bool, rules: &LongMessages) -> Vec<String> {
@@ -238,6 +236,30 @@ mod tests {
                 let said = render(&plan.draft, age, &stricter);
                 assert_eq!(said.len(), usize::from(packets));
                 assert_eq!(said.concat().matches('x').count(), length);
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_always_a_packet_whatever_the_heading_the_text_and_the_rules_are() {
+        for prefix in ["", "Alice[M]: ", &"x".repeat(300)] {
+            for text in ["", " ", "hello", &"y".repeat(900)] {
+                for max_parts in [0, 1, 2, 3] {
+                    let heading = Heading {
+                        prefix: prefix.to_owned(),
+                        label: String::new(),
+                    };
+                    let draft = Draft {
+                        heading,
+                        ..draft(text, true)
+                    };
+                    let rules = LongMessages {
+                        max_parts,
+                        ..rules()
+                    };
+                    let said = render(&draft, None, &rules);
+                    assert!(said.first().is_some_and(|it| it.starts_with(prefix)));
+                }
             }
         }
     }

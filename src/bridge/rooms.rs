@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Bridge;
 use super::action::{Action, GivenUp, Held, WhyGivenUp};
 use super::facts::Facts;
-use super::succession::{Mapping, Succession, Waiting};
+use super::succession::{Succession, Waiting};
 use crate::config::{Direction, Feedback};
 use crate::model::{
     Chore, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
@@ -21,10 +21,9 @@ const UNDER_WAY: Duration = Duration::from_secs(5);
 impl Bridge {
     /// Takes note of a room that is joined, or has changed.
     pub(super) fn joined(&mut self, room: &JoinedRoom) -> Vec<Action> {
-        let is_news = self.rooms.get(&room.room) != Some(room) && !room.configured.is_empty();
-        self.take_names_back(&room.configured);
-        self.rooms.insert(room.room.clone(), room.clone());
+        let before = self.rooms.insert(room.room.clone(), room.clone());
         self.routes.join(room);
+        let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
         if room.tombstone.is_none() {
             // Should it be replaced, its aliases may move.
             self.kept.retain(|_, kept| *kept != room.room);
@@ -40,10 +39,7 @@ impl Bridge {
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
         } else {
-            // Nobody is told of a room that is replaced, and not mapped any more.
-            let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off
-                && !room.configured.is_empty();
-            Action::ForbidSigns(room.room.clone(), wanted)
+            Action::ForbidSigns(room.room.clone(), self.tells_of_signs(&room.room))
         });
         actions.extend([
             Action::WakeSigns,
@@ -54,14 +50,20 @@ impl Bridge {
         actions
     }
 
+    /// Returns whether the operator is told that signs cannot be shown in a room: they are wanted there, and nobody wants
+    /// anything of a room that is not mapped.
+    pub fn tells_of_signs(&self, room: &RoomId) -> bool {
+        self.config.meshtastic.delivery_feedback != Feedback::Off
+            && self.routes.name_of(room).is_some()
+    }
+
     /// Takes note that an alias stands for a room, whether we are in it or not.
     pub(super) fn alias_moved(
         &mut self,
         alias: &OwnedRoomOrAliasId,
         room: &OwnedRoomId,
     ) -> Vec<Action> {
-        self.take_names_back(std::slice::from_ref(alias));
-        self.routes.alias(alias, room);
+        self.routes.known.insert(alias.clone(), room.clone());
         let joined = self.rooms.contains_key(room).then(|| room.clone());
         vec![
             Action::Alias(alias.clone(), joined),
@@ -87,10 +89,8 @@ impl Bridge {
     ) -> Vec<Action> {
         self.rooms.remove(room);
         let noted = tombstone.map(|it| Action::NoteTombstone(room.clone(), it.clone()));
-        noted
-            .into_iter()
-            .chain([Action::Next(Chore::Rooms)])
-            .collect()
+        let settle = Some(Action::Next(Chore::Rooms));
+        [noted, settle].into_iter().flatten().collect()
     }
 
     /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well. A
@@ -105,25 +105,13 @@ impl Bridge {
         withdraw.collect()
     }
 
-    /// A name stands for one room.
-    fn take_names_back(&mut self, names: &[OwnedRoomOrAliasId]) {
-        for room in self.rooms.values_mut() {
-            room.configured.retain(|name| !names.contains(name));
-        }
-    }
-
     /// Looks at every room that something waits for, and has what waits stay, wait, go to another room, or end.
     pub(super) fn settle_rooms(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let (mut heirs, mut waits) = (BTreeMap::new(), BTreeSet::new());
         let mut actions = Vec::new();
         for standing in &facts.rooms {
             let room = &standing.old.room;
-            let mapping = Mapping {
-                routes: &self.routes,
-                joined: &self.rooms,
-                kept: &self.kept,
-            };
-            let succession = mapping.succession(&standing.old);
+            let succession = self.succession(&standing.old);
             let is_set_aside = succession == Succession::Waits(None, Waiting::Unmapped);
             actions.push(Action::SetAside(room.clone(), is_set_aside));
             match succession {
@@ -196,7 +184,7 @@ impl Bridge {
             messages, packets, ..
         } = *standing;
         let room = standing.old.room.clone();
-        let is_mapped = !self.directions((&*room).into()).is_empty();
+        let is_mapped = self.routes.name_of(&room).is_some();
         let is_idle = messages == 0 && (packets == 0 || why != Waiting::Unmapped);
         if !is_mapped && is_idle {
             return Action::Hold(room, Held::No);
@@ -366,15 +354,28 @@ mod tests {
 
     #[test]
     fn that_signs_cannot_be_shown_is_told_of_mapped_rooms_alone() {
-        for (configured, told) in [(vec![named(ROOM)], true), (Vec::new(), false)] {
-            let room = JoinedRoom {
+        for (id, configured, told) in [
+            (ROOM, vec![named(ROOM)], true),
+            (NEW, vec![named(ALIAS)], true),
+            (NEW, Vec::new(), false),
+        ] {
+            let mut bridge = bridge_alone(config_with(vec![
+                route(ROOM, 0, Direction::Both),
+                route(ALIAS, 0, Direction::Both),
+            ]));
+            let joined = JoinedRoom {
                 configured,
                 may_react: false,
-                ..joined(ROOM)
+                ..joined(id)
             };
-            let event = Event::Matrix(MatrixEvent::Joined(room.clone()));
-            let actions = bridge().verdict(&event, &Facts::default(), NOON);
-            assert!(actions.contains(&Action::ForbidSigns(room.room, told)));
+            let event = Event::Matrix(MatrixEvent::Joined(joined));
+            let actions = bridge.verdict(&event, &Facts::default(), NOON);
+            assert!(actions.contains(&Action::ForbidSigns(room(id), told)));
+            // What the power levels allow may be refused all the same.
+            assert_eq!(bridge.tells_of_signs(&room(id)), told);
         }
+        let mut silent = config();
+        silent.meshtastic.delivery_feedback = Feedback::Off;
+        assert!(!bridge_of(silent).tells_of_signs(&room(ROOM)));
     }
 }

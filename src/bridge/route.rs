@@ -121,14 +121,9 @@ impl Routes {
     /// Takes note of a room that is joined, or has changed.
     pub(super) fn join(&mut self, room: &JoinedRoom) {
         for name in &room.configured {
-            self.alias(name, &room.room);
+            self.known.insert(name.clone(), room.room.clone());
         }
         self.joined.insert(room.room.clone(), room.clone());
-    }
-
-    /// Takes note of the room that an alias stands for.
-    pub(super) fn alias(&mut self, alias: &OwnedRoomOrAliasId, room: &OwnedRoomId) {
-        self.known.insert(alias.clone(), room.clone());
     }
 
     /// Returns under which name the configuration has the room that takes the place of this one.
@@ -148,14 +143,19 @@ impl Routes {
         self.mapped.iter().map(|route| &route.id)
     }
 
+    /// Returns under which name the configuration has a room, not counting the one that takes its place: its id, or an alias.
+    /// That is what makes it a mapped one.
+    pub(super) fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
+        let by_id = self.entries().find(|name| name.as_str() == room.as_str());
+        by_id.or_else(|| {
+            self.entries()
+                .find(|name| self.stands_for(name, room.into()))
+        })
+    }
+
     /// Returns whether a name is that of this room, or is known to stand for it.
     pub(super) fn stands_for(&self, name: &RoomOrAliasId, room: &RoomOrAliasId) -> bool {
         name == room || self.resolved(name) == room.as_str()
-    }
-
-    /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
-    pub(super) fn names(&self) -> &BTreeMap<OwnedRoomOrAliasId, OwnedRoomId> {
-        &self.known
     }
 
     /// Takes note of the radio's channels.
@@ -266,7 +266,7 @@ impl Routes {
         let mapped = self.mapped.iter().enumerate();
         mapped
             .filter_map(|(entry, route)| {
-                let refused = self.channel(&route.meshtastic_channel).err()?;
+                let refused = channel::slot_of(&route.meshtastic_channel, &self.channels).err()?;
                 Some(RouteProblem {
                     entry,
                     room: route.id.clone(),

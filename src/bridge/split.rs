@@ -21,20 +21,50 @@ const CUT: &str = "…";
 pub(super) struct Fitted {
     /// Goes before the first packet's text.
     prefix: String,
-    /// What the packets say, at least one: the first without its prefix.
-    pub(super) said: Vec<String>,
+    /// What the packets say, the first without its prefix.
+    pub(super) said: Packets,
     /// All of it; else its end is lost.
     pub(super) is_whole: bool,
 }
 
 impl Fitted {
+    /// Returns it unless it is too long by these rules.
+    pub(super) fn permitted(self, rules: &LongMessages) -> Option<Self> {
+        (self.is_whole || rules.overflow == Overflow::Cut).then_some(self)
+    }
+
     /// Returns what each packet carries, with this mark behind the prefix, whatever room there is for it.
-    pub(super) fn packets(&self, mark: &str) -> Vec<String> {
-        let mut packets = self.said.clone();
-        if let Some(first) = packets.first_mut() {
-            *first = format!("{}{mark}{first}", self.prefix);
+    pub(super) fn packets(&self, mark: &str) -> Packets {
+        Packets {
+            first: format!("{}{mark}{}", self.prefix, self.said.first),
+            further: self.said.further.clone(),
         }
-        packets
+    }
+}
+
+/// What the packets of a text carry: there is one at least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packets {
+    /// The first.
+    pub first: String,
+    /// Those behind it, in order.
+    pub further: Vec<String>,
+}
+
+impl Packets {
+    fn one(first: String) -> Self {
+        let further = Vec::new();
+        Self { first, further }
+    }
+
+    /// Returns how many they are.
+    pub(super) fn count(&self) -> u8 {
+        u8::try_from(self.further.len()).map_or(u8::MAX, |it| it.saturating_add(1))
+    }
+
+    #[cfg(test)]
+    pub(super) fn all(self) -> Vec<String> {
+        [self.first].into_iter().chain(self.further).collect()
     }
 }
 
@@ -43,13 +73,8 @@ pub(super) fn packet_bytes(is_reply: bool) -> usize {
     if is_reply { REPLY_BYTES } else { PACKET_BYTES }
 }
 
-/// Fits a text into packets; `None`: it is too long. The first carries the relation of a reply, if it is one.
-pub(super) fn fit(
-    heading: &Heading,
-    text: &str,
-    is_reply: bool,
-    rules: &LongMessages,
-) -> Option<Fitted> {
+/// Fits a text into packets, and cuts what is too long. The first carries the relation of a reply, if it is one.
+pub(super) fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
     // White space at the ends could make parts that say nothing.
     let text = trimmed(text);
     let prefix = heading.prefix.as_str();
@@ -60,24 +85,25 @@ pub(super) fn fit(
         is_reply,
         rules,
     };
+    let most = if splits { rules.max_parts } else { 1 };
     let in_packets = if prefix.len() + text.len() <= whole {
-        Some(vec![text.to_owned()])
-    } else if splits {
-        (2..=rules.max_parts).find_map(|total| parts.numbered(text, total))
+        Some(Packets::one(text.to_owned()))
     } else {
-        None
+        (2..=most).find_map(|total| parts.numbered(text, total))
     };
     let is_whole = in_packets.is_some();
-    let said = in_packets.or_else(|| match rules.overflow {
-        Overflow::Refuse => None,
-        Overflow::Cut if splits => Some(parts.cut(text)),
-        Overflow::Cut => Some(vec![cut_one("", text, whole.saturating_sub(prefix.len()))]),
-    })?;
-    Some(Fitted {
+    let cut = || {
+        if splits {
+            parts.cut(text)
+        } else {
+            Packets::one(cut_one("", text, whole.saturating_sub(prefix.len())))
+        }
+    };
+    Fitted {
         prefix: prefix.to_owned(),
-        said,
+        said: in_packets.unwrap_or_else(cut),
         is_whole,
-    })
+    }
 }
 
 /// The numbered parts of a text.
@@ -89,7 +115,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     /// Splits a text into parts numbered up to `total`; `None` if it needs more.
-    fn numbered(&self, text: &str, total: usize) -> Option<Vec<String>> {
+    fn numbered(&self, text: &str, total: usize) -> Option<Packets> {
         let mut pieces = Vec::with_capacity(total);
         let mut rest = text;
         while !rest.is_empty() {
@@ -103,25 +129,31 @@ impl Parts<'_> {
         }
         let total = pieces.len();
         let packets = pieces.iter().enumerate();
-        let packets = packets.map(|(part, piece)| format!("{}{piece}", self.head(part, total)));
-        Some(packets.collect())
+        let mut packets = packets.map(|(part, piece)| format!("{}{piece}", self.head(part, total)));
+        Some(Packets {
+            first: packets.next()?,
+            further: packets.collect(),
+        })
     }
 
     /// Fills all parts that are allowed and loses the rest.
-    fn cut(&self, text: &str) -> Vec<String> {
+    fn cut(&self, text: &str) -> Packets {
         let total = self.rules.max_parts;
-        let mut packets = Vec::with_capacity(total);
         let mut rest = text;
-        for part in 0..total {
+        let mut packet = |part: usize| {
             let (head, limit) = (self.head(part, total), self.limit(part).unwrap_or(0));
             if part + 1 == total {
-                packets.push(cut_one(&head, rest, limit));
-            } else if let Some((piece, left)) = take(rest, limit.saturating_sub(head.len())) {
-                packets.push(format!("{head}{piece}"));
-                rest = left;
+                return cut_one(&head, rest, limit);
             }
+            let room = limit.saturating_sub(head.len());
+            let (piece, left) = take(rest, room).unwrap_or(("", rest));
+            rest = left;
+            format!("{head}{piece}")
+        };
+        Packets {
+            first: packet(0),
+            further: (1..total).map(packet).collect(),
         }
-        packets
     }
 
     /// Returns what stands before a part's text, behind the prefix if it is the first.
@@ -245,8 +277,12 @@ mod tests {
         format!("{prefix}{}", parts.head(part, total))
     }
 
+    fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Option<Fitted> {
+        super::fit(heading, text, is_reply, rules).permitted(rules)
+    }
+
     fn packets(fitted: Option<Fitted>) -> Vec<String> {
-        fitted.expect("not too long").packets("")
+        fitted.expect("not too long").packets("").all()
     }
 
     #[test]
@@ -254,7 +290,7 @@ mod tests {
         let fits = "x".repeat(222);
         let fitted = fit(&alice(), &fits, false, &rules()).unwrap();
         assert_eq!(
-            (fitted.packets(""), fitted.is_whole),
+            (fitted.packets("").all(), fitted.is_whole),
             (vec![format!("Alice[M]: {fits}")], true)
         );
         assert_eq!(
@@ -316,7 +352,7 @@ mod tests {
         };
         let fitted = fit(&alice(), &"x ".repeat(400), false, &cut).unwrap();
         assert!(!fitted.is_whole);
-        let parts = fitted.packets("");
+        let parts = fitted.packets("").all();
         assert_eq!(parts.len(), 3);
         assert!(parts.iter().all(|part| part.len() <= 200));
         assert!(parts[2].starts_with("Alice 3/3: x") && parts[2].ends_with('…'));
@@ -326,7 +362,7 @@ mod tests {
         };
         let fitted = fit(&alice(), &"ä".repeat(400), true, &one).unwrap();
         assert!(!fitted.is_whole);
-        let parts = fitted.packets("");
+        let parts = fitted.packets("").all();
         assert_eq!(parts.len(), 1);
         assert!(parts[0].len() <= REPLY_BYTES && parts[0].len() > REPLY_BYTES - 3);
     }
@@ -367,7 +403,7 @@ mod tests {
         // What is said begins like the prefix itself.
         let text = format!("Alice[M]: {}", "x".repeat(300));
         let fitted = fit(&alice(), &text, false, &rules()).unwrap();
-        let (plain, marked) = (fitted.packets(""), fitted.packets("(late) "));
+        let (plain, marked) = (fitted.packets("").all(), fitted.packets("(late) ").all());
         assert_eq!((plain.len(), marked.len()), (2, 2));
         let said = plain[0].strip_prefix("Alice[M]: ").unwrap();
         assert_eq!(marked[0], format!("Alice[M]: (late) {said}"));
@@ -460,7 +496,7 @@ mod tests {
             let fitted = fit(&alice(), text, is_reply, &rules);
             prop_assert_eq!(&fitted, &fit(&alice(), text, is_reply, &rules));
             let Some(fitted) = fitted else { return Ok(()) };
-            let packets = fitted.packets("");
+            let packets = fitted.packets("").all();
             let total = packets.len();
             prop_assert!(total <= max_parts);
             let mut joined = String::new();
@@ -484,7 +520,7 @@ mod tests {
             prop_assume!(!text.is_empty());
             let rules = LongMessages { split: true, part_bytes, max_parts: 9, overflow: Overflow::Refuse };
             let Some(fitted) = fit(&alice(), text, is_reply, &rules) else { return Ok(()) };
-            let packets = fitted.packets("");
+            let packets = fitted.packets("").all();
             let pieces = pieces(&packets);
             let boundaries: Vec<usize> =
                 text.grapheme_indices(true).map(|(start, _)| start).chain([text.len()]).collect();

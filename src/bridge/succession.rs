@@ -5,21 +5,8 @@
 //! with weaker protection; only the room's id in the configuration does. And a room that is mapped by its own id hands over to
 //! none that does not know of it.
 
-use std::collections::BTreeMap;
-
-use super::route::Routes;
-use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
-
-/// What is known of the configuration's rooms.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mapping<'a> {
-    /// Their names, and the rooms that the aliases stand for, as far as it is known.
-    pub(super) routes: &'a Routes,
-    /// The rooms that the bot is in, in this run.
-    pub(super) joined: &'a BTreeMap<OwnedRoomId, JoinedRoom>,
-    /// Aliases that were looked up since their rooms were replaced, and stand for them still.
-    pub(super) kept: &'a BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
-}
+use super::Bridge;
+use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 
 /// What becomes of what waits for a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,16 +144,16 @@ impl Waiting {
     }
 }
 
-impl Mapping<'_> {
+impl Bridge {
     /// Returns what becomes of what waits for a room.
     pub(super) fn succession(&self, old: &OldRoom) -> Succession {
-        let is_mapped = self.name_of(&old.room).is_some();
+        let is_mapped = self.routes.name_of(&old.room).is_some();
         let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
         if is_mapped && successor.is_none() {
             return Succession::Stays;
         }
         if let Some(to) = successor
-            && let Some(name) = self.name_of(to)
+            && let Some(name) = self.routes.name_of(to)
         {
             return self.by_tombstone(old, is_mapped, name, to);
         }
@@ -191,7 +178,7 @@ impl Mapping<'_> {
         name: &OwnedRoomOrAliasId,
         to: &OwnedRoomId,
     ) -> Succession {
-        let why = match self.joined.get(to) {
+        let why = match self.rooms.get(to) {
             None => Some(Waiting::NotJoined(Some(to.clone()))),
             Some(joined) if is_mapped && joined.predecessor.as_ref() != Some(&old.room) => {
                 Some(Waiting::Unconfirmed(to.clone()))
@@ -207,8 +194,8 @@ impl Mapping<'_> {
 
     /// Its alias stands for another room, or for none that is known.
     fn by_alias(&self, old: &OldRoom, alias: &OwnedRoomOrAliasId) -> Succession {
-        let to = self.routes.names().get(alias);
-        match to.and_then(|to| self.joined.get(to)) {
+        let to = self.routes.known.get(alias);
+        match to.and_then(|to| self.rooms.get(to)) {
             None => waits(Some(alias), Waiting::NotJoined(to.cloned())),
             Some(joined) => self.unless_weak(old, alias, joined),
         }
@@ -217,18 +204,23 @@ impl Mapping<'_> {
     /// It is not mapped any more, and names no room that is: one of those may name it, or its successor.
     fn by_its_own_word(&self, old: &OldRoom, successor: Option<&OwnedRoomId>) -> Succession {
         // Where we can still look into it, it would have said so.
-        let is_silent = successor.is_none() && self.joined.contains_key(&old.room);
+        let is_silent = successor.is_none() && self.rooms.contains_key(&old.room);
         let follows = |joined: &JoinedRoom| {
             let before = joined.predecessor.as_ref();
             let is_next = before == Some(&old.room) && successor.is_none() && !is_silent;
             let is_next_but_one = successor.is_some() && before == successor;
             is_next || is_next_but_one
         };
-        let named = self.joined.values().filter(|joined| follows(joined));
-        let mut named = named.filter_map(|joined| Some((self.name_of(&joined.room)?, joined)));
+        let is_seen = |name: &OwnedRoomOrAliasId| {
+            let mut rooms = self.rooms.keys();
+            rooms.any(|room| self.routes.stands_for(name, (&**room).into()))
+        };
+        let named = self.rooms.values().filter(|joined| follows(joined));
+        let mut named =
+            named.filter_map(|joined| Some((self.routes.name_of(&joined.room)?, joined)));
         if let Some((name, joined)) = named.next() {
             self.unless_weak(old, name, joined)
-        } else if self.routes.entries().all(|name| self.is_seen(name)) {
+        } else if self.routes.entries().all(is_seen) {
             Succession::Ends
         } else {
             waits(None, Waiting::Unmapped)
@@ -250,7 +242,8 @@ impl Mapping<'_> {
     /// Returns in what a room that only an alias names is less protected.
     fn weakness(&self, old: &OldRoom, joined: &JoinedRoom) -> Option<Waiting> {
         let to = joined.room.clone();
-        if self.names(&to) {
+        let name = self.routes.name_of(&to);
+        if name.is_some_and(|name| name.as_str() == to.as_str()) {
             None
         } else if old.encrypted && !joined.encrypted {
             Some(Waiting::Unencrypted(to))
@@ -261,16 +254,6 @@ impl Mapping<'_> {
         }
     }
 
-    /// Returns under which name the configuration has a room: its id, or an alias.
-    fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
-        let mut names = self.routes.entries();
-        let by_id = names.find(|name| name.as_str() == room.as_str());
-        by_id.or_else(|| {
-            let mut names = self.routes.entries();
-            names.find(|name| self.routes.stands_for(name, room.into()))
-        })
-    }
-
     /// Returns whether it is known of every name of a replaced room that it stands for that still.
     fn is_looked_up(&self, room: &OwnedRoomId) -> bool {
         let mut names = self.routes.entries();
@@ -279,17 +262,6 @@ impl Mapping<'_> {
                 || name.as_str() == room.as_str()
                 || self.kept.get(name) == Some(room)
         })
-    }
-
-    /// Returns whether the configuration has a room's id.
-    fn names(&self, room: &RoomId) -> bool {
-        let mut names = self.routes.entries();
-        names.any(|name| name.as_str() == room.as_str())
-    }
-
-    fn is_seen(&self, name: &RoomOrAliasId) -> bool {
-        let mut joined = self.joined.keys();
-        joined.any(|room| self.routes.stands_for(name, (&**room).into()))
     }
 }
 

@@ -334,7 +334,7 @@ fn packets(content: &MeshContent, rules: &LongMessages) -> Vec<RadioPayload> {
 /// Returns the packets of a text that goes at once; the first carries the relation.
 pub(super) fn rendered(draft: &Draft, rules: &LongMessages) -> Vec<RadioPayload> {
     let mut reply_to = draft.reply_to;
-    let texts = super::render(draft, None, rules).into_iter();
+    let texts = super::render(draft, None, rules).all().into_iter();
     let packets = texts.map(|text| RadioPayload::Text {
         text,
         reply_to: reply_to.take(),

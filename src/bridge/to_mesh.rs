@@ -2,7 +2,6 @@
 
 mod edit;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use super::Bridge;
@@ -27,7 +26,7 @@ use crate::model::{
     RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
 };
 
-use edit::changed_early;
+use edit::change_early;
 pub(super) use edit::taken_away;
 
 /// Pictures of one sender without caption within that time are told as one.
@@ -46,9 +45,11 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        let text = &own_words(text, facts);
-        let edit = facts.early_edit.as_ref();
-        let text = &edit.map_or(Cow::Borrowed(&**text), |edit| changed_early(text, edit));
+        let mut text = own_words(text, facts);
+        if let Some(edit) = &facts.early_edit {
+            change_early(&mut text, edit);
+        }
+        let text = &text;
         let source = source_of(text, now);
         match self.transmit(text, &source, facts, now) {
             Ok((mut actions, whole)) => {
@@ -308,11 +309,15 @@ impl Bridge {
         let heading = user_heading(&self.config, &reaction.sender, &reaction.sender_name);
         let words = reaction_in_words(emoji, &target.pair.text);
         let rules = &self.config.meshtastic.long_messages;
-        let fitted = fit(&heading, &words, true, rules).filter(|it| it.is_whole);
-        let packets = fitted.ok_or(Refused::TooLong)?.packets("");
-        let [text] = <[String; 1]>::try_from(packets).map_err(|_| Refused::TooLong)?;
-        let reply_to = target.packet;
-        Ok(RadioPayload::Text { text, reply_to })
+        let fitted = fit(&heading, &words, true, rules);
+        let packets = fitted.packets("");
+        if !fitted.is_whole || !packets.further.is_empty() {
+            return Err(Refused::TooLong);
+        }
+        Ok(RadioPayload::Text {
+            text: packets.first,
+            reply_to: target.packet,
+        })
     }
 
     /// Checks what concerns every event of a room, whoever sent it.
@@ -382,14 +387,10 @@ impl Bridge {
 
 /// Returns a message as what its sender says: where a person has forwarded a post of ours, clients copy the fields of a relay
 /// along, and they make no relay of that person.
-fn own_words<'a>(text: &'a RoomText, facts: &Facts) -> Cow<'a, RoomText> {
-    if !facts.is_our_post {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(RoomText {
-        relay: None,
-        ..text.clone()
-    })
+fn own_words(text: &RoomText, facts: &Facts) -> RoomText {
+    let mut text = text.clone();
+    text.relay = text.relay.filter(|_| !facts.is_our_post);
+    text
 }
 
 fn source_of(text: &RoomText, now: Timestamp) -> MeshSource {

@@ -61,7 +61,7 @@ impl<E: Explained + 'static> From<E> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self {
-            text: format!("error: {error:#}"),
+            text: format!("error: {}", Chain(error.as_ref())),
             hints: of_disk(error.as_ref()).into_iter().collect(),
             exit: Exit::Failed,
         }

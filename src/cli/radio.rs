@@ -260,7 +260,8 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
         format!("{became}\n")
     } else {
         let reason = sent.reason.unwrap_or_default();
-        return Err(anyhow!("{became}: {reason}").into());
+        let failure = Failure::from(anyhow!("{became}: {reason}"));
+        return Err(failure.with_hint(sent.hint));
     };
     if let Err(error) = print(&told) {
         // Who thinks that it failed sends it again.

@@ -2,7 +2,7 @@
 //! a new one, with the store closed, so that `relay auth login` can work beside the daemon.
 
 use std::error::Error;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::first_login::FirstLogin;
+use super::ledger::{Ledger, Outcome};
 use super::live::{Login, NoSession};
 use super::parts::Parts;
 use super::verdict::{self, Again, Wait};
@@ -17,8 +18,8 @@ use crate::config::Secret;
 use crate::home::Lock;
 use crate::matrix::auth::{self, AuthError};
 use crate::matrix::{self, DeviceTrust, Files, Matrix, MatrixError};
-use crate::model::{Backoff, Chain, Explained as _, OwnedUserId};
-use crate::store::{gaps, known_rooms, late, mapped_rooms, meta, outbox_room};
+use crate::model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
+use crate::store::{gaps, known_rooms, late, mapped_rooms, meta};
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -263,23 +264,24 @@ impl Account {
     async fn start(&self, account: OwnedUserId) -> matrix::Start {
         loop {
             let (account, ledger) = (account.clone(), Arc::clone(&self.parts.ledger));
+            let now = self.parts.clock.now();
             let start = self.parts.database.run(move |store| {
-                let start = store.transaction(|tx| {
-                    // What was refused to the session before may be granted to this one.
-                    outbox_room::unpark_all(tx)?;
+                Ledger::transaction(&ledger, store, |ledger, tx| {
                     let former = mapped_rooms::all(tx)?.into_iter();
-                    Ok(matrix::Start {
+                    let start = matrix::Start {
                         position: meta::sync_position(tx, &account)?,
                         known: known_rooms::all(tx)?,
                         former: former.map(|it| it.room).collect(),
                         gaps: gaps::all(tx, &account)?,
                         kept: late::waiting(tx)?,
                         clock: meta::server_clock(tx)?,
-                    })
-                })?;
-                let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-                ledger.bridge.remember_own_user(account);
-                Ok(start)
+                    };
+                    ledger.bridge.remember_own_user(account);
+                    // Whoever sends to rooms is woken by the session itself.
+                    let login = Event::Chore(Chore::Login);
+                    ledger.event(tx, &login, now, &mut Outcome::default())?;
+                    Ok(start)
+                })
             });
             match start.await {
                 Ok(start) => return start,

@@ -191,7 +191,6 @@ impl Control {
             written: written.await,
             status: &self.status().await,
             beat: self.live.facts().beat.elapsed(),
-            radio_has_own_cure: self.link.borrow().has_own_cure,
             radio_away: self.config.health.radio_away,
         };
         examined.health()
@@ -253,7 +252,7 @@ mod tests {
                 heard: false,
                 since: Instant::now(),
                 cause: None,
-                has_own_cure: false,
+                hint: None,
                 restarts: 0,
             });
             let wire = Connection::Tcp {

@@ -5,9 +5,8 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -16,9 +15,7 @@ use super::live::Live;
 use super::queues::Queues;
 use super::room_worker::Report;
 use crate::matrix::Batch;
-use crate::model::{
-    Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, RadioEvent, SendToRoom, Synced,
-};
+use crate::model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom, Synced};
 use crate::store::{Database, StoreError};
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
@@ -40,9 +37,6 @@ pub(super) struct EventLoop<S> {
     pub(super) batches: mpsc::Receiver<Batch>,
     pub(super) queues: Queues<S>,
     pub(super) radio_ready: watch::Sender<bool>,
-    pub(super) started: Instant,
-    /// How long the computer had slept before that.
-    pub(super) slept: Duration,
     pub(super) chores_at: Instant,
     pub(super) live: Arc<Live>,
     pub(super) clock: Clock,
@@ -52,6 +46,7 @@ impl<S: SendToRoom> EventLoop<S> {
     /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
     /// once `stop` is.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
+        let started = self.clock.since_boot();
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut work = Work::default();
@@ -63,7 +58,7 @@ impl<S: SendToRoom> EventLoop<S> {
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => work.batch(batch),
                 () = sleep_until(self.chores_at) => {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
-                    let up = self.started.elapsed() + slept().saturating_sub(self.slept);
+                    let up = self.clock.since_boot().saturating_sub(started);
                     work.events.push(Event::Chore(Chore::Round(up)));
                 }
                 () = finish.cancelled() => last = true,
@@ -94,90 +89,76 @@ impl<S: SendToRoom> EventLoop<S> {
     /// more is accepted: the queues fill and the adapters wait.
     /// Returns false if there was no more time, or nothing can be stored any more and the relay has to stop.
     async fn settle(&mut self, events: Vec<Event>, finish: &CancellationToken) -> bool {
-        let events = Arc::new(events);
+        let events: Arc<[Event]> = events.into();
         let mut backoff = PAUSES;
         loop {
             let (ledger, batch) = (Arc::clone(&self.ledger), Arc::clone(&events));
             let (database, now) = (&self.database, self.clock.now());
             let committed = database.run(move |store| Ledger::commit(&ledger, store, &batch, now));
-            let error = match committed.await {
-                Ok(outcome) => {
-                    self.go_on(&events, outcome);
+            match (committed.await, &*events) {
+                (Ok(outcome), events) => {
+                    self.go_on(events, outcome);
                     return true;
                 }
-                Err(error) => error,
-            };
-            if matches!(error, StoreError::Closed) {
-                error!("the database's thread has ended: the relay stops; please report this");
-                return false;
-            }
-            match events.as_slice() {
-                // No message waits for it.
-                [Event::Chore(_)] => {
-                    error!(
-                        error = &error as &dyn Error,
-                        hint = error.hint(),
-                        "cannot look after the database, trying again"
-                    );
+                (Err(StoreError::Closed), _) => {
+                    error!("the database's thread has ended: the relay stops; please report this");
+                    return false;
+                }
+                (Err(error), [event]) if may_be_given_up(event, &error) => {
+                    give_up(event, &error);
                     return true;
                 }
-                // Up to where the account's events are accepted is stored before more are.
-                [] | [Event::Matrix(MatrixEvent::Synced(_))] => {}
-                // The disk or the file is not sound: no other event could be stored either.
-                _ if !matches!(error, StoreError::Unreadable(_) | StoreError::Statement(_)) => {}
-                [event] => {
-                    // Better one event lost, and said, than none handled ever again.
-                    error!(
-                        error = &error as &dyn Error,
-                        event = event.name(),
-                        "an event cannot be handled and is given up; please report this"
-                    );
-                    return true;
+                (Err(error), several @ [_, _, ..]) if error.is_of_content() => {
+                    return self.settle_each(several, finish).await;
                 }
-                several => {
-                    for event in several {
-                        if !Box::pin(self.settle(vec![event.clone()], finish)).await {
-                            return false;
-                        }
+                (Err(error), _) => {
+                    if !self.may_try_again(&error, &mut backoff, finish).await {
+                        return false;
                     }
-                    return true;
                 }
-            }
-            self.live.not_stored(&error);
-            let delay = backoff.grow(rand::random());
-            error!(
-                error = &error as &dyn Error,
-                hint = error.hint(),
-                delay_ms = delay.as_millis(),
-                "cannot store what was received; nothing is accepted until it is"
-            );
-            tokio::select! {
-                () = finish.cancelled() => return false,
-                () = tokio::time::sleep(delay) => {}
             }
         }
     }
 
+    /// Commits the events of a batch one by one: one of them keeps it from being stored.
+    async fn settle_each(&mut self, events: &[Event], finish: &CancellationToken) -> bool {
+        for event in events {
+            if !Box::pin(self.settle(vec![event.clone()], finish)).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until the database may be tried again. Returns false if there is no more time.
+    async fn may_try_again(
+        &self,
+        error: &StoreError,
+        backoff: &mut Backoff,
+        finish: &CancellationToken,
+    ) -> bool {
+        self.live.not_stored(error);
+        let delay = backoff.grow(rand::random());
+        error!(
+            error = error as &dyn Error,
+            hint = error.hint(),
+            delay_ms = delay.as_millis(),
+            "cannot store what was received; nothing is accepted until it is"
+        );
+        finish.run_until_cancelled(sleep(delay)).await.is_some()
+    }
+
     /// Does what follows from a batch that is committed.
     fn go_on(&mut self, events: &[Event], mut outcome: Outcome) {
-        self.live.committed(events, &mut outcome);
+        if let Some(may_transmit) = self.live.committed(events, &mut outcome) {
+            // What waits for a radio that must not transmit stays in the table until it is worthless.
+            self.radio_ready.send_replace(may_transmit);
+        }
         if let Some(away) = self.live.stored() {
             info!(
                 seconds = away.as_secs(),
                 "what was received can be stored again"
             );
-        }
-        for event in events {
-            match event {
-                Event::Radio(RadioEvent::Ready(_)) => {
-                    // What waits for a radio that must not transmit stays in the table until it is worthless.
-                    self.radio_ready.send_replace(outcome.may_transmit);
-                }
-                Event::Radio(RadioEvent::Lost { .. }) => {
-                    self.radio_ready.send_replace(false);
-                }
-                Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
-            }
         }
         self.queues.wake(&outcome);
         let now = Instant::now();
@@ -190,6 +171,34 @@ impl<S: SendToRoom> EventLoop<S> {
             // Messages first, then the next batch.
             self.chores_at = self.chores_at.min(now + FORGET_EVERY);
         }
+    }
+}
+/// Returns whether the relay goes on without an event that cannot be stored alone.
+fn may_be_given_up(event: &Event, error: &StoreError) -> bool {
+    match event {
+        // No message waits for it.
+        Event::Chore(_) => true,
+        // Up to where the account's events are accepted is stored before more are.
+        Event::Matrix(MatrixEvent::Synced(_)) => false,
+        Event::Radio(_) | Event::Matrix(_) | Event::Report(_) => error.is_of_content(),
+    }
+}
+
+fn give_up(event: &Event, error: &StoreError) {
+    let cause = error as &dyn Error;
+    if matches!(event, Event::Chore(_)) {
+        error!(
+            error = cause,
+            hint = error.hint(),
+            "cannot look after the database, trying again"
+        );
+    } else {
+        // Better one event lost, and said, than none handled ever again.
+        error!(
+            error = cause,
+            event = event.name(),
+            "an event cannot be handled and is given up; please report this"
+        );
     }
 }
 
@@ -216,13 +225,6 @@ impl Work {
         self.events.push(Event::Report(report.report));
         self.committed.push(report.committed);
     }
-}
-
-/// Returns how long this computer has slept since it was started: nobody has set its clock meanwhile.
-pub(super) fn slept() -> Duration {
-    let read = |id| Duration::try_from(clock_gettime(id)).unwrap_or_default();
-    let awake = read(ClockId::Monotonic);
-    read(ClockId::Boottime).saturating_sub(awake)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use tracing::error;
 use crate::bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
 use crate::model::{EventId, NodeNum, Timestamp};
 use crate::store::{
-    Result, StoreError, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map,
-    meta, outage, outbox_mesh, outbox_room, relayed, seen, told,
+    Result, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map, meta,
+    outage, outbox_mesh, outbox_room, relayed, seen, told,
 };
 
 /// Answers the bridge's questions about an event. `radio` is our own node's number.
@@ -22,6 +22,8 @@ pub(super) fn look_up(
     match &questions.seen {
         Some(SeenKey::Packet { sender, packet }) => {
             facts.already_seen = seen::has_packet(tx, *sender, *packet)?;
+            // One that comes instead of another radio may have kept what that one sent.
+            facts.sent_by_us = message_map::is_own_packet(tx, *sender, *packet)?;
         }
         Some(SeenKey::Event(event) | SeenKey::Edit { event, .. }) => {
             facts.already_seen = seen::has_event(tx, event)?;
@@ -31,9 +33,6 @@ pub(super) fn look_up(
     if facts.already_seen {
         // Nothing else matters then, and most look-ups are spared.
         return Ok(facts);
-    }
-    if let Some((sender, packet)) = questions.sent_by_us {
-        facts.sent_by_us = message_map::is_own_packet(tx, sender, packet)?;
     }
     match &questions.target {
         Some(Target::Packet { channel, packet }) => {
@@ -52,14 +51,9 @@ pub(super) fn look_up(
     if let Some(root) = &questions.thread {
         facts.thread = message_map::by_event(tx, root)?;
     }
-    if let Some(event) = &questions.tapbacks {
-        for pair in message_map::by_message(tx, event)? {
-            for emoji in outbox_mesh::tapbacks(tx, pair.channel, pair.packet)? {
-                if !facts.tapbacks.contains(&emoji) {
-                    facts.tapbacks.push(emoji);
-                }
-            }
-        }
+    for pair in facts.target.iter().filter(|_| questions.tapbacks) {
+        let emoji = outbox_mesh::tapbacks(tx, pair.channel, pair.packet)?;
+        facts.tapbacks.extend(emoji);
     }
     if let Some((channel, since)) = questions.relayed {
         facts.relayed = relayed::on(tx, radio, channel, since)?;
@@ -142,8 +136,8 @@ fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> R
 fn add_fate(tx: &Tx<'_>, event: &EventId, facts: &mut Facts) -> Result<()> {
     match feedback::message(tx, event) {
         Ok(fate) => facts.fates.extend(fate),
-        // It must not fail the batch: a sign is worth less than a message.
-        Err(error @ StoreError::Unreadable(_)) => {
+        // It costs no other sign.
+        Err(error) if error.is_of_content() => {
             let event = event.to_owned();
             tx.log(move || error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown"));
         }

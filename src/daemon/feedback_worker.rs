@@ -4,20 +4,21 @@
 //! wait for the disk, instead of reporting to the event loop: no message depends on it, and what is lost is only tried again.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
+use super::ledger::Ledger;
 use super::queues::DATABASE_DELAY;
 use super::room_worker::{RoomSide, current};
 use super::{LONGEST_PAUSE, PAUSES};
-use crate::model::{Backoff, Explained as _, RoomId, RoomOutcome, SendToRoom, Timestamp};
-use crate::store::feedback::{self, Next, Request};
+use crate::model::{Backoff, Explained as _, RoomOutcome, SendToRoom, Timestamp};
+use crate::store::feedback::{self, Request};
 use crate::store::receipts::{self, Receipt};
-use crate::store::{Result, Store, Tx, known_rooms};
+use crate::store::{Next, Result, Store, Tx};
 
 /// It looks into the tables at least so often.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -25,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 pub(super) struct FeedbackWorker<S> {
     /// Rung when there may be something new in the tables.
     pub(super) bell: Arc<Notify>,
+    /// Knows which rooms are mapped.
+    pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) side: RoomSide<S>,
 }
 
@@ -88,7 +91,9 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         turn.over(&outcome);
         let step = judge(&outcome, backoff);
         let now = self.side.clock.now();
-        let noted = move |store: &mut Store| store.note(|tx| note(tx, &wish, &outcome, now));
+        let ledger = Arc::clone(&self.ledger);
+        let noted =
+            move |store: &mut Store| store.note(|tx| note(tx, &ledger, &wish, &outcome, now));
         self.side.database.run(noted).await?;
         Ok(step)
     }
@@ -131,9 +136,15 @@ fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
     }
 }
 
-fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Result<()> {
+fn note(
+    tx: &Tx<'_>,
+    ledger: &Mutex<Ledger>,
+    wish: &Wish,
+    outcome: &RoomOutcome,
+    now: Timestamp,
+) -> Result<()> {
     match wish {
-        Wish::Sign(it) => note_sign(tx, &it.room, it.transaction.as_str(), outcome, now),
+        Wish::Sign(it) => note_sign(tx, ledger, it, outcome, now),
         Wish::Receipt(it) => match outcome {
             // Whatever the server has against a receipt: it is not worth a second try.
             RoomOutcome::Sent { .. }
@@ -148,23 +159,20 @@ fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Resu
 
 fn note_sign(
     tx: &Tx<'_>,
-    room: &RoomId,
-    transaction: &str,
+    ledger: &Mutex<Ledger>,
+    sign: &Request,
     outcome: &RoomOutcome,
     now: Timestamp,
 ) -> Result<()> {
+    let transaction = sign.transaction.as_str();
     match outcome {
         RoomOutcome::Sent { event } => feedback::done(tx, transaction, event, now).map(drop),
         RoomOutcome::Refused { .. } => feedback::give_up(tx, transaction, now),
         RoomOutcome::Retry { limited: true, .. } => feedback::not_done(tx, transaction, now),
         RoomOutcome::Parked { account: false, .. } => {
             feedback::not_done(tx, transaction, now)?;
-            // Nobody is told of a room that is not mapped any more.
-            if feedback::forbid(tx, room)? && known_rooms::is_known(tx, room)? {
-                let room = room.to_owned();
-                tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
-            }
-            Ok(())
+            let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.forbid_signs(tx, &sign.room)
         }
         RoomOutcome::Retry { limited: false, .. } | RoomOutcome::Parked { account: true, .. } => {
             feedback::retry(tx, transaction, now)

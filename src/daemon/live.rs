@@ -110,21 +110,23 @@ impl Live {
         self.lock().session = session;
     }
 
-    /// Notes what a committed batch tells.
-    pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) {
-        let mut now = self.lock();
+    /// Notes what a committed batch tells. Returns whether the radio may be given something now, if that has changed.
+    pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) -> Option<bool> {
+        let (mut now, mut may_transmit) = (self.lock(), None);
         for (place, way) in now.counts.add(std::mem::take(&mut outcome.counts)) {
             say_first(&place, way);
         }
         for event in events {
             match event {
                 Event::Radio(RadioEvent::Ready(profile)) => {
+                    may_transmit = Some(outcome.silence.is_none());
                     now.radio = Some(RadioFacts {
                         profile: profile.clone(),
                         silence: outcome.silence.clone(),
                         route_problems: outcome.route_problems.take().unwrap_or_default(),
                     });
                 }
+                Event::Radio(RadioEvent::Lost { .. }) => may_transmit = Some(false),
                 Event::Radio(RadioEvent::ChannelUse { percent }) => {
                     now.channel_use = Some((*percent, Instant::now()));
                 }
@@ -143,6 +145,7 @@ impl Live {
                 Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
             }
         }
+        may_transmit
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {

@@ -17,8 +17,7 @@ use crate::model::{
     Timestamp,
 };
 use crate::radio::Submission;
-use crate::store::feedback::Next;
-use crate::store::{Database, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
+use crate::store::{Database, Next, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
 
 /// A row that is due but cannot go yet is not looked at more often.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
@@ -169,9 +168,9 @@ fn take(
             let written = row.source.map(|source| source.sent_at);
             let age = written.and_then(|written| bridge::told_age(written, now));
             let packets = bridge::render(&draft, age, &rules.long_messages);
-            drafts::make_packets(tx, row.id, &packets, now)?;
+            drafts::make_packets(tx, row.id, (&packets.first, &packets.further), now)?;
             RadioPayload::Text {
-                text: packets.into_iter().next().unwrap_or_default(),
+                text: packets.first,
                 reply_to: draft.reply_to,
             }
         }
@@ -180,6 +179,7 @@ fn take(
     Ok(Some(Next::Due(Submission {
         outbox: row.id,
         packet: row.packet,
+        channel: row.channel,
         message: RadioMessage {
             destination,
             lane,
@@ -200,8 +200,8 @@ mod tests {
     use super::*;
     use crate::config::Overflow;
     use crate::model::{
-        ChannelIndex, Draft, Heading, MeshMessage, MeshRowId, MeshSource, MeshState, NodeNum,
-        PacketId,
+        ChannelIndex, Draft, Fingerprint, Heading, MeshMessage, MeshRowId, MeshSource, MeshState,
+        NodeNum, PacketId,
     };
     use crate::store::samples::waiting_packets;
 
@@ -246,7 +246,7 @@ mod tests {
                 ready,
                 air,
                 rules: rules(),
-                clock: Clock::new(|| NOON),
+                clock: Clock::new(|| (NOON, Duration::ZERO)),
             },
             idle: Some(Duration::from_millis(1)),
         };
@@ -338,6 +338,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_over_says_for_which_channel_it_is_meant() {
+        let mut store = Store::in_memory().unwrap();
+        for channel in [Some(Fingerprint([7; 32])), None] {
+            let message = MeshMessage {
+                channel,
+                ..text("hello")
+            };
+            let handed = store.transaction(|tx| {
+                let (id, _) = outbox_mesh::insert(tx, NodeNum(1), &message, NOON)?;
+                let handed = take(tx, QUEUE, rules(), NOON, true)?;
+                mesh_report::accepted(tx, id, NOON)?;
+                Ok(handed)
+            });
+            match handed.unwrap() {
+                Some(Next::Due(submission)) => assert_eq!(submission.channel, channel),
+                other => panic!("nothing is due: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn a_text_that_was_never_written_to_the_radio_becomes_packets_anew() {
         // With its age it needs one packet more.
         let said = "x".repeat(222);
@@ -388,7 +409,7 @@ mod tests {
             assert_eq!(state(&mut store), Some(MeshState::Submitted));
             let changed = store.transaction(|tx| {
                 mesh_report::recover(tx)?;
-                drafts::change(tx, id, &Draft::default())
+                Ok(drafts::change(tx, id, &Draft::default()).is_ok())
             });
             assert!(!changed.unwrap());
             // Now it is late, and does not say so.

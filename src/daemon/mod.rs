@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -97,25 +98,23 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let lock = Lock::acquire(&home, start.into())?;
     let stop = CancellationToken::new();
     let mut signals = Signals::listen(Hangup::EndsOnTerminal).map_err(StartError::Signals)?;
-    let mut supervisor = Supervisor::new(stop.clone());
+    let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
-    let opened = open_database(&config, &home, start, &mut signals).await?;
-    let Some((database, database_end, found)) = opened else {
-        return Ok(ExitCode::SUCCESS);
+    let (database, database_end, found) = tokio::select! {
+        opened = open_database(&config, &home, start) => opened?,
+        // What is written just then ends with the process: each migration, and what a start notes, is one transaction, which the
+        // next start finds whole or not at all.
+        signal = signals.asked_to_end() => {
+            info!(signal, "asked to stop before the database was open");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
 
     info!(link = %config.meshtastic.connection, "radio");
     say_rooms(&config);
     let radio = RadioOptions::new(&config.meshtastic)?;
-    let parts = Parts::start(
-        &mut supervisor,
-        found,
-        database,
-        radio,
-        clock.clone(),
-        &stop,
-    );
+    let parts = Parts::start(&supervisor, found, database, radio, clock.clone());
     let pulse = matrix::Pulse::default();
     let control = Arc::new(Control {
         live: Arc::clone(&parts.live),
@@ -124,31 +123,37 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         link: parts.link.clone(),
         pulse: pulse.clone(),
         limit: parts.limit.clone(),
-        clock,
+        clock: clock.clone(),
         started,
         last: Mutex::default(),
     });
     let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
-    supervisor.essential("control", answering);
+    supervisor.workers.start("control", answering);
 
     let mut account = Account {
         files: matrix::Files::new(home.matrix()),
-        options: matrix_options(&config, pulse),
+        options: matrix_options(&config, pulse, clock),
         login: FirstLogin::of(&config.matrix),
         lock,
         parts,
         tries: Tries::new(),
     };
-    let opened = account.open().await;
-    let has_session = opened.is_ok();
-    supervisor.essential("matrix", account.run(opened, stop.clone()));
-
-    tell_service_manager(NotifyState::Ready);
-    beginning::say_ready(&control, has_session);
-    let workers = supervisor.workers();
-    workers.start("beginning", beginning::tell(control, stop.clone()));
+    let stopped = stop.clone();
+    let working = async move {
+        // The SDK's stores migrate in transactions, too, and nothing was asked of the server yet: opening may be dropped.
+        let opening = Box::pin(account.open());
+        if let Some(opened) = stopped.run_until_cancelled(opening).await {
+            let has_session = opened.is_ok();
+            let workers = &supervisor.workers;
+            workers.start("matrix", account.run(opened, stopped.clone()));
+            tell_service_manager(NotifyState::Ready);
+            beginning::say_ready(&control, has_session);
+            workers.errand("beginning", beginning::tell(control, stopped));
+        }
+        supervisor.run().await
+    };
     let end = tokio::select! {
-        end = supervisor.run() => end,
+        end = Box::pin(working) => end,
         // What still runs ends with the process: what is accepted is stored.
         () = obey(signals, stop) => return Ok(ExitCode::FAILURE),
     };
@@ -164,7 +169,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
 async fn close(database_end: DatabaseEnd) {
     let closed = timeout(DATABASE_ENDS_WITHIN, database_end.wait()).await;
     if closed.is_err() {
-        // A send that the server never answers holds it; nothing is written any more.
+        // What does not let go of it writes nothing any more.
         warn!("the database is still in use: what was accepted is stored");
     }
 }
@@ -172,14 +177,12 @@ async fn close(database_end: DatabaseEnd) {
 /// What the start needs of the database.
 type Opened = (Database, DatabaseEnd, Found);
 
-/// Opens the database. What passes by itself (a full disk, another program that holds the file) is waited for; `None`
-/// when a signal came meanwhile.
+/// Opens the database. What passes by itself (a full disk, another program that holds the file) is waited for.
 async fn open_database(
     config: &Config,
     home: &Home,
     start: Timestamp,
-    signals: &mut Signals,
-) -> Result<Option<Opened>, StartError> {
+) -> Result<Opened, StartError> {
     let place = home.database(&config.database.path, config::Database::APPLICATION_ID);
     if let Some(warning) = place.warning {
         warn!("{warning}");
@@ -187,8 +190,11 @@ async fn open_database(
     home.prepare_file(&place.path)?;
     let mut backoff = PAUSES;
     loop {
-        let error = match try_database(config, &place.path, start) {
-            Ok(opened) => return Ok(Some(opened)),
+        let (config, path) = (config.clone(), place.path.clone());
+        // Migrations of a large file on a slow card can take minutes.
+        let opening = spawn_blocking(move || try_database(&config, &path, start));
+        let error = match opening.await.unwrap_or(Err(StoreError::Closed)) {
+            Ok(opened) => return Ok(opened),
             Err(error) if error.passes() => error,
             Err(error) => return Err(StartError::Database(error)),
         };
@@ -199,10 +205,7 @@ async fn open_database(
             delay_ms = delay.as_millis(),
             "the database cannot be opened, trying again"
         );
-        tokio::select! {
-            _ = signals.asked_to_end() => return Ok(None),
-            () = sleep(delay) => {}
-        }
+        sleep(delay).await;
     }
 }
 
@@ -240,7 +243,7 @@ fn say_rooms(config: &Config) {
     }
 }
 
-fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
+fn matrix_options(config: &Config, pulse: matrix::Pulse, clock: Clock) -> matrix::Options {
     let mut rooms = Vec::new();
     let mut via: HashMap<_, Vec<_>> = HashMap::new();
     for mapped in &config.matrix_rooms {
@@ -257,5 +260,6 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse) -> matrix::Options {
         encryption: config.matrix.e2ee.enabled,
         verified_recipients_only: config.matrix.e2ee.recipients == Recipients::Verified,
         pulse,
+        clock,
     }
 }

@@ -17,7 +17,7 @@ use crate::matrix::Heard;
 use crate::model::{ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp, told};
 use crate::radio::Link;
 use crate::store::mapped_rooms::FOLLOWED;
-use crate::store::summary::{Summary, Waiting};
+use crate::store::summary::{Queued, Summary};
 
 /// Everything that a status is made of.
 pub(super) struct Overview<'a> {
@@ -72,6 +72,7 @@ impl Overview<'_> {
             state: self.link.state,
             for_seconds: age(self.link.since),
             cause: self.link.cause.clone(),
+            hint: self.link.hint.clone(),
             restarts: self.link.restarts,
             node: profile.map(|it| it.own.num.to_string()),
             name: profile.map(|it| it.own.long()),
@@ -170,7 +171,7 @@ impl Overview<'_> {
         let held = held.find(|it| it.room.as_str() == name.as_str());
         let heard = mapped.iter().find_map(|it| self.heard.troubles.get(&it.id));
         let place = Place::Room(name.to_owned());
-        let is_from = |waiting: &Waiting| waiting.room.as_deref() == Some(name);
+        let is_from = |waiting: &Queued| waiting.room.as_deref() == Some(name);
         RoomStatus {
             room: name.to_string(),
             name: joined.map(|room| room.name.clone()),
@@ -208,7 +209,7 @@ impl Overview<'_> {
             let place = Place::Channel(number);
             let channel = told.iter().find(|it| it.index.number() == number);
             let goes_there =
-                |waiting: &Waiting| waiting.destination.map(Place::from).as_ref() == Some(&place);
+                |waiting: &Queued| waiting.destination.map(Place::from).as_ref() == Some(&place);
             ChannelStatus {
                 channel: number,
                 name: channel.map(|channel| channel.name.clone()),
@@ -230,7 +231,7 @@ impl Overview<'_> {
         counted
     }
 
-    fn traffic(&self, place: &Place, way: Way, is_of: impl Fn(&Waiting) -> bool) -> Traffic {
+    fn traffic(&self, place: &Place, way: Way, is_of: impl Fn(&Queued) -> bool) -> Traffic {
         let waiting = self.tables().map(|tables| match way {
             Way::ToMatrix => &tables.to_matrix,
             Way::ToMesh => &tables.to_mesh,
@@ -241,7 +242,7 @@ impl Overview<'_> {
         }
     }
 
-    fn waits(&self, waiting: &[Waiting], is_of: impl Fn(&Waiting) -> bool) -> Waits {
+    fn waits(&self, waiting: &[Queued], is_of: impl Fn(&Queued) -> bool) -> Waits {
         let of = || waiting.iter().filter(|waiting| is_of(waiting));
         let oldest = of().map(|waiting| waiting.oldest).min();
         Waits {
@@ -374,7 +375,7 @@ mod tests {
                 heard: true,
                 since: Instant::now(),
                 cause: None,
-                has_own_cure: false,
+                hint: None,
                 restarts: 2,
             },
             heard: Heard::default(),
@@ -385,8 +386,8 @@ mod tests {
         overview.status()
     }
 
-    fn waiting(seconds: u64, destination: Option<Destination>) -> Waiting {
-        Waiting {
+    fn waiting(seconds: u64, destination: Option<Destination>) -> Queued {
+        Queued {
             room: Some(room(ROOM)),
             destination,
             count: 3,

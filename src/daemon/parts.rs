@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::account_limit::AccountLimit;
-use super::event_loop::{EventLoop, slept};
+use super::event_loop::EventLoop;
 use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::mesh_worker::{MeshRules, MeshSide};
@@ -67,18 +66,18 @@ pub(super) struct Parts<S> {
     pub(super) live: Arc<Live>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) limit: AccountLimit,
+    pub(super) clock: Clock,
 }
 
 impl<S: SendToRoom> Parts<S> {
-    /// Starts them as tasks of `supervisor`, which ends them when `stop` is cancelled. `radio` says how to reach the
-    /// radio; what the tables know of it, and the clock, are put in here.
+    /// Starts them as tasks of `supervisor`. `radio` says how to reach the radio; what the tables know of it, and the clock,
+    /// are put in here.
     pub(super) fn start(
-        supervisor: &mut Supervisor,
+        supervisor: &Supervisor,
         mut found: Found,
         database: Database,
         radio: RadioOptions,
         clock: Clock,
-        stop: &CancellationToken,
     ) -> Self {
         let names = found.ledger.bridge.names().clone();
         let ledger = Arc::new(Mutex::new(found.ledger));
@@ -98,6 +97,7 @@ impl<S: SendToRoom> Parts<S> {
         let (live, link) = (Arc::new(Live::new(names)), radio.link());
         let limit = AccountLimit::default();
         let mut queues = Queues::new(Shared {
+            ledger: Arc::clone(&ledger),
             rooms: RoomSide {
                 database: database.clone(),
                 sender: take_sender,
@@ -113,16 +113,16 @@ impl<S: SendToRoom> Parts<S> {
                 rules: found.rules,
                 clock: clock.clone(),
             },
-            workers: supervisor.workers(),
+            workers: supervisor.workers.clone(),
             withdrawals: radio.withdrawals(),
-            stop: stop.clone(),
         });
         live.committed(&[], &mut found.waiting);
         queues.wake(&found.waiting);
 
-        let radio_stop = stop.clone();
-        supervisor.essential("radio", async move {
-            if let Err(error) = radio.run(take_submissions, radio_events, radio_stop).await {
+        let Supervisor { workers, last } = supervisor;
+        let stop = workers.stop.clone();
+        workers.start("radio", async move {
+            if let Err(error) = radio.run(take_submissions, radio_events, stop).await {
                 error!(error = &error as &dyn Error, "the radio's side ended");
             }
         });
@@ -134,14 +134,12 @@ impl<S: SendToRoom> Parts<S> {
             batches: take_batches,
             queues,
             radio_ready,
-            started: Instant::now(),
-            slept: slept(),
             chores_at: Instant::now(),
             live: Arc::clone(&live),
-            clock,
+            clock: clock.clone(),
         };
-        let loop_stop = stop.clone();
-        supervisor.last("event loop", |finish| event_loop.run(loop_stop, finish));
+        let work = event_loop.run(workers.stop.clone(), last.stop.clone());
+        last.start("event loop", work);
         Self {
             database,
             ledger,
@@ -150,6 +148,7 @@ impl<S: SendToRoom> Parts<S> {
             live,
             link,
             limit,
+            clock,
         }
     }
 }

@@ -2,14 +2,13 @@
 //! shows what became of messages.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use super::feedback_worker::FeedbackWorker;
-use super::ledger::Outcome;
+use super::ledger::{Ledger, Outcome};
 use super::mesh_worker::{MeshSide, MeshWorker};
 use super::room_worker::{RoomBell, RoomSide, RoomWorker};
 use super::supervisor::Workers;
@@ -17,6 +16,8 @@ use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom}
 
 /// How long a worker waits when the database cannot be read.
 pub(super) const DATABASE_DELAY: Duration = Duration::from_secs(5);
+/// How long the worker for a single node stays when it has nothing to do.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Starts and wakes the workers.
 pub(super) struct Queues<S> {
@@ -27,12 +28,12 @@ pub(super) struct Queues<S> {
 }
 
 pub(super) struct Shared<S> {
+    pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) rooms: RoomSide<S>,
     pub(super) mesh: MeshSide,
     pub(super) workers: Workers,
     /// Takes rows back from the pacer.
     pub(super) withdrawals: mpsc::Sender<MeshRowId>,
-    pub(super) stop: CancellationToken,
 }
 
 impl<S: SendToRoom> Queues<S> {
@@ -41,10 +42,11 @@ impl<S: SendToRoom> Queues<S> {
         let feedback = Arc::new(Notify::new());
         let worker = FeedbackWorker {
             bell: Arc::clone(&feedback),
+            ledger: Arc::clone(&shared.ledger),
             side: shared.rooms.clone(),
         };
-        let stop = shared.stop.clone();
-        shared.workers.start("feedback worker", worker.run(stop));
+        let workers = &shared.workers;
+        workers.start("feedback worker", worker.run(workers.stop.clone()));
         Self {
             shared,
             rooms: HashMap::new(),
@@ -71,23 +73,25 @@ impl<S: SendToRoom> Queues<S> {
         for queue in &outcome.mesh {
             // A worker that has ended has let go of its bell.
             self.mesh.retain(|_, wake| Arc::strong_count(wake) > 1);
-            let shared = &self.shared;
+            let (workers, mesh) = (&self.shared.workers, &self.shared.mesh);
             let wake = self.mesh.entry(*queue).or_insert_with(|| {
                 let (destination, lane) = *queue;
                 let wake = Arc::new(Notify::new());
-                let worker = MeshWorker {
-                    destination,
-                    lane,
-                    wake: Arc::clone(&wake),
-                    side: shared.mesh.clone(),
-                    idle: match destination {
-                        Destination::Channel(_) => None,
-                        // There can be any number of nodes.
-                        Destination::Direct(_) => Some(Duration::from_mins(1)),
-                    },
+                let worker = |idle| {
+                    let worker = MeshWorker {
+                        destination,
+                        lane,
+                        wake: Arc::clone(&wake),
+                        side: mesh.clone(),
+                        idle,
+                    };
+                    worker.run(workers.stop.clone())
                 };
-                let stop = shared.stop.clone();
-                shared.workers.start("mesh worker", worker.run(stop));
+                match destination {
+                    Destination::Channel(_) => workers.start("mesh worker", worker(None)),
+                    // There can be any number of nodes.
+                    Destination::Direct(_) => workers.errand("mesh worker", worker(Some(IDLE))),
+                }
                 wake
             });
             wake.notify_one();
@@ -103,8 +107,8 @@ impl<S: SendToRoom> Queues<S> {
                 bell: Arc::clone(&bell),
                 side: shared.rooms.clone(),
             };
-            let stop = shared.stop.clone();
-            shared.workers.start("room worker", worker.run(stop));
+            let workers = &shared.workers;
+            workers.start("room worker", worker.run(workers.stop.clone()));
             bell
         })
     }

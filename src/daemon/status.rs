@@ -49,6 +49,9 @@ pub(crate) struct RadioStatus {
     pub(crate) for_seconds: u64,
     /// Why it was lost last; `None` while it is ready.
     pub(crate) cause: Option<String>,
+    /// What helps against just that, if we know.
+    #[serde(default)]
+    pub(crate) hint: Option<String>,
     /// How often the radio has restarted since it was ready first, by its own count.
     #[serde(default)]
     pub(crate) restarts: u32,

@@ -4,11 +4,9 @@
     reason = "tasks are started here, and nowhere else"
 )]
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,20 +24,11 @@ const FINISH_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// The end of a task before it is asked to, for whatever reason, stops the relay. Adapters that can fail and come back
 /// do so inside their own task.
-#[derive(Default)]
+#[derive(Debug)]
 pub(super) struct Supervisor {
-    stop: CancellationToken,
-    finish: CancellationToken,
-    tasks: Tasks,
-    last: Tasks,
-    workers: Workers,
-}
-
-/// Tasks that run, and what each is called.
-#[derive(Default)]
-struct Tasks {
-    running: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
+    pub(super) workers: Workers,
+    /// Those that outlive the others, which report to them.
+    pub(super) last: Workers,
 }
 
 /// Why the daemon ends.
@@ -50,145 +39,106 @@ pub(super) enum End {
     Failed,
 }
 
-/// Starts tasks while the daemon runs.
+/// Starts tasks, also while the daemon runs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
     tracker: TaskTracker,
+    /// Asks them to end.
+    pub(super) stop: CancellationToken,
+    /// One of them, or of the supervisor's others, has ended as it must not.
     failed: CancellationToken,
+    /// Nothing is waited for any more.
+    over: CancellationToken,
     #[cfg(test)]
     life: Life,
 }
 
-impl Workers {
-    /// Starts a task; if it panics the relay stops.
-    pub(super) fn start(
-        &self,
-        name: &'static str,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let failed = self.failed.clone();
-        #[cfg(test)]
-        let work = self.life.of(work);
-        let task = self.tracker.spawn(work);
-        self.tracker.spawn(async move {
-            if let Err(panic) = task.await {
-                error!(task = name, %panic, "a task failed: the relay stops; please report this");
-                failed.cancel();
-            }
-        });
-    }
-}
-
 impl Supervisor {
-    /// Makes one whose tasks all end when `stop` is cancelled.
+    /// Makes one whose tasks, but for the last ones, end when `stop` is cancelled.
     pub(super) fn new(stop: CancellationToken) -> Self {
-        Self {
+        let workers = Workers {
             stop,
-            ..Self::default()
-        }
+            ..Workers::default()
+        };
+        let last = Workers {
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            ..workers.clone()
+        };
+        Self { workers, last }
     }
 
     /// Makes one whose tasks all vanish with `life`, as a process does that is killed.
     #[cfg(test)]
     pub(super) fn mortal(stop: CancellationToken, life: Life) -> Self {
         let mut supervisor = Self::new(stop);
-        supervisor.workers.life = life;
+        supervisor.workers.life = life.clone();
+        supervisor.last.life = life;
         supervisor
     }
 
-    pub(super) fn workers(&self) -> Workers {
-        self.workers.clone()
-    }
-
-    /// Starts a task without which the relay cannot go on; it ends when `stop` is cancelled.
-    pub(super) fn essential(
-        &mut self,
-        name: &'static str,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) {
-        #[cfg(test)]
-        let work = self.workers.life.of(work);
-        self.tasks.start(name, work);
-    }
-
-    /// Starts a task that outlives the others, since they report to it; it ends when the token that `work` gets is cancelled.
-    pub(super) fn last<F>(&mut self, name: &'static str, work: impl FnOnce(CancellationToken) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let work = work(self.finish.clone());
-        #[cfg(test)]
-        let work = self.workers.life.of(work);
-        self.last.start(name, work);
-    }
-
-    /// Waits until a task ends or `stop` is cancelled, then gives the others [`STOP_WITHIN`] to end.
-    pub(super) async fn run(mut self) -> End {
+    /// Waits until a task fails or `stop` is cancelled, then gives the others [`STOP_WITHIN`] to end.
+    pub(super) async fn run(self) -> End {
         let end = tokio::select! {
-            () = self.stop.cancelled() => End::Asked,
+            () = self.workers.stop.cancelled() => End::Asked,
             () = self.workers.failed.cancelled() => End::Failed,
-            Some((task, ended)) = self.tasks.next_end() => self.judge(task, ended),
-            Some((task, ended)) = self.last.next_end() => self.judge(task, ended),
         };
-        self.stop.cancel();
-        self.workers.tracker.close();
-        let ending = async {
-            self.tasks.all_end().await;
-            self.workers.tracker.wait().await;
-        };
-        if timeout(STOP_WITHIN, ending).await.is_err() {
+        if !self.workers.end_within(STOP_WITHIN).await {
             warn!(
                 "not everything ended in time; what was accepted is stored and goes on at the next start"
             );
         }
-        self.finish.cancel();
-        if timeout(FINISH_WITHIN, self.last.all_end()).await.is_err() {
+        if !self.last.end_within(FINISH_WITHIN).await {
             warn!(
                 "the last reports could not be stored; what they are about is tried again at the next start"
             );
         }
+        self.workers.over.cancel();
         end
-    }
-
-    fn judge(&self, task: &'static str, ended: Result<(), JoinError>) -> End {
-        match ended {
-            // A task that ends because of the signal may be seen before the signal is.
-            Ok(()) if self.stop.is_cancelled() => return End::Asked,
-            Ok(()) => error!(task, "a task ended that must not: the relay stops"),
-            Err(panic) => {
-                error!(task, %panic, "a task failed: the relay stops; please report this");
-            }
-        }
-        End::Failed
     }
 }
 
-impl Tasks {
-    fn start(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        let task = self.running.spawn(work);
-        self.names.insert(task.id(), name);
+/// What a task does.
+pub(super) trait Work: Future<Output = ()> + Send + 'static {}
+
+impl<W: Future<Output = ()> + Send + 'static> Work for W {}
+
+impl Workers {
+    /// Starts a task that works until it is asked to end: if it ends before, the relay stops.
+    pub(super) fn start(&self, name: &'static str, work: impl Work) {
+        self.watch(name, false, work);
     }
 
-    /// Waits until one ends, and returns what it is called; `None`: there is none.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped: no end is missed.
-    async fn next_end(&mut self) -> Option<(&'static str, Result<(), JoinError>)> {
-        let (id, ended) = match self.running.join_next_with_id().await? {
-            Ok((id, ())) => (id, Ok(())),
-            Err(failure) => (failure.id(), Err(failure)),
-        };
-        Some((self.names.get(&id).copied().unwrap_or("unknown"), ended))
+    /// Starts a task that ends when it is done: only if it panics the relay stops.
+    pub(super) fn errand(&self, name: &'static str, work: impl Work) {
+        self.watch(name, true, work);
     }
 
-    async fn all_end(&mut self) {
-        while let Some((task, ended)) = self.next_end().await {
+    fn watch(&self, name: &'static str, may_end: bool, work: impl Work) {
+        #[cfg(test)]
+        let work = self.life.of(work);
+        let (of, mut task) = (self.clone(), self.tracker.spawn(work));
+        self.tracker.spawn(async move {
+            let ended = tokio::select! {
+                ended = &mut task => ended,
+                () = of.over.cancelled() => return task.abort(),
+            };
             match ended {
-                Ok(()) => debug!(task, "ended"),
-                Err(failure) => warn!(task, %failure, "a task failed while it ended"),
+                Ok(()) if may_end || of.stop.is_cancelled() => return debug!(task = name, "ended"),
+                Ok(()) => error!(task = name, "a task ended that must not: the relay stops"),
+                Err(panic) => {
+                    error!(task = name, %panic, "a task failed: the relay stops; please report this");
+                }
             }
-        }
+            of.failed.cancel();
+        });
+    }
+
+    /// Asks all to end. Returns whether they have in time.
+    async fn end_within(&self, limit: Duration) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        timeout(limit, self.tracker.wait()).await.is_ok()
     }
 }
 
@@ -204,35 +154,44 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_an_essential_task_stops_the_others_and_fails() {
         let stop = CancellationToken::new();
-        let mut supervisor = Supervisor::new(stop.clone());
-        supervisor.essential("short", async {});
+        let supervisor = Supervisor::new(stop.clone());
+        supervisor.workers.start("short", async {});
         let other = stop.clone();
-        supervisor.essential("long", async move { other.cancelled().await });
+        supervisor
+            .workers
+            .start("long", async move { other.cancelled().await });
         assert_eq!(supervisor.run().await, End::Failed);
         assert!(stop.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_does_not_end_is_given_five_seconds() {
+    async fn a_task_that_does_not_end_is_given_five_seconds_and_lets_go_of_what_it_holds() {
         let stop = CancellationToken::new();
-        let mut supervisor = Supervisor::new(stop.clone());
-        supervisor.essential("stuck", std::future::pending());
+        let supervisor = Supervisor::new(stop.clone());
+        let (held, is_let_go) = tokio::sync::oneshot::channel::<()>();
+        supervisor.workers.start("stuck", async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
         stop.cancel();
         let began = tokio::time::Instant::now();
         assert_eq!(supervisor.run().await, End::Asked);
         assert_eq!(began.elapsed(), STOP_WITHIN);
+        assert!(is_let_go.await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_in_a_task_or_a_worker_is_a_failure_not_a_crash() {
-        let mut supervisor = Supervisor::new(CancellationToken::new());
-        supervisor.essential("broken", async { panic!("on purpose") });
+        let supervisor = Supervisor::new(CancellationToken::new());
+        supervisor
+            .workers
+            .start("broken", async { panic!("on purpose") });
         assert_eq!(supervisor.run().await, End::Failed);
 
         let supervisor = Supervisor::new(CancellationToken::new());
         supervisor
-            .workers()
-            .start("broken worker", async { panic!("on purpose") });
+            .workers
+            .errand("broken worker", async { panic!("on purpose") });
         assert_eq!(supervisor.run().await, End::Failed);
     }
 
@@ -253,33 +212,75 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_is_named_in_the_log() {
+    /// Returns what is logged while such tasks run, and how that ends.
+    async fn logged(stop: CancellationToken, start: impl FnOnce(&Supervisor)) -> (String, End) {
         // While there is only one, a line that another thread meets first is given up for all.
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let fields = Fields::default();
         let log = tracing_subscriber::registry().with(fields.clone());
         let _heard = tracing::subscriber::set_default(log);
-        let mut supervisor = Supervisor::new(CancellationToken::new());
-        supervisor.essential("broken", async { panic!("on purpose") });
-        assert_eq!(supervisor.run().await, End::Failed);
+        let supervisor = Supervisor::new(stop);
+        start(&supervisor);
+        let end = supervisor.run().await;
         let said = fields.0.lock().unwrap().join(" ");
+        (said, end)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_named_in_the_log() {
+        let broken = async { panic!("on purpose") };
+        let (said, end) = logged(CancellationToken::new(), |it| {
+            it.workers.start("broken", broken);
+        })
+        .await;
+        assert_eq!(end, End::Failed);
         assert!(said.contains(r#"task="broken""#), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_ends_before_it_is_asked_to_stops_the_relay_and_is_named() {
+        let stop = CancellationToken::new();
+        let (said, end) = logged(stop.clone(), |it| {
+            it.workers.start("room worker", async {});
+        })
+        .await;
+        assert_eq!(end, End::Failed);
+        assert!(stop.is_cancelled());
+        assert!(said.contains(r#"task="room worker""#), "{said}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_errand_that_is_done_and_a_worker_that_was_asked_to_end_are_no_failures() {
+        let stop = CancellationToken::new();
+        let (said, end) = logged(stop.clone(), |it| {
+            let workers = &it.workers;
+            workers.errand("errand", async {});
+            let asked = stop.clone();
+            workers.start("worker", async move { asked.cancelled().await });
+            workers.errand("signal", async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                stop.cancel();
+            });
+        })
+        .await;
+        assert_eq!(end, End::Asked);
+        assert!(!said.contains("must not"), "{said}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_keeps_the_books_outlives_the_workers_that_report_to_it() {
         let stop = CancellationToken::new();
-        let mut supervisor = Supervisor::new(stop.clone());
+        let supervisor = Supervisor::new(stop.clone());
         let (report, mut reports) = tokio::sync::mpsc::channel(1);
         let asked = stop.clone();
-        supervisor.workers().start("worker", async move {
+        supervisor.workers.start("worker", async move {
             asked.cancelled().await;
             tokio::time::sleep(Duration::from_secs(3)).await;
             report.send("in flight when the signal came").await.unwrap();
         });
         let (kept, keeps) = tokio::sync::oneshot::channel();
-        supervisor.last("books", |finish| async move {
+        let finish = supervisor.last.stop.clone();
+        supervisor.last.start("books", async move {
             finish.cancelled().await;
             kept.send(reports.try_recv()).unwrap();
         });

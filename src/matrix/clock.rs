@@ -11,12 +11,11 @@ use matrix_sdk::Client;
 use matrix_sdk::reqwest::header::{AGE, CACHE_CONTROL, DATE, HeaderMap};
 use matrix_sdk::ruma::api::client::message::get_message_events;
 use matrix_sdk::ruma::http_headers::http_date_to_system_time;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::events::Envelope;
-use crate::model::{ClockReading, OwnedRoomId, RoomId, Timestamp};
+use crate::model::{Clock, ClockReading, OwnedRoomId, RoomId, Timestamp};
 
 /// How long an answer with the server's time may take; half of it is how wrong it can be.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -43,15 +42,10 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    pub(super) fn now() -> Self {
-        #[cfg(target_os = "linux")]
-        let clock = ClockId::Boottime;
-        #[cfg(not(target_os = "linux"))]
-        let clock = ClockId::Monotonic;
-        let passed = Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+    pub(super) fn now(clock: &Clock) -> Self {
         Self {
-            wall: Timestamp::now(),
-            passed: i64::try_from(passed.as_millis()).unwrap_or(i64::MAX),
+            wall: clock.now(),
+            passed: i64::try_from(clock.since_boot().as_millis()).unwrap_or(i64::MAX),
         }
     }
 
@@ -73,13 +67,13 @@ pub(super) fn boot() -> String {
 }
 
 /// Asks what the homeserver's clock shows, by the date of an answer. `None`: no answer, or one that does not say.
-pub(super) async fn ask_date(client: &Client) -> Option<(Timestamp, Moment)> {
+pub(super) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestamp, Moment)> {
     let mut url = client.homeserver();
     url.path_segments_mut()
         .ok()?
         .pop_if_empty()
         .extend(["_matrix", "client", "versions"]);
-    let asked = Moment::now();
+    let asked = Moment::now(clock);
     // Synapse allows caches to keep this answer for an hour, but not that of another question.
     url.set_query(Some(&format!("at={}", asked.passed)));
     let answer = client
@@ -90,7 +84,7 @@ pub(super) async fn ask_date(client: &Client) -> Option<(Timestamp, Moment)> {
         .send()
         .await
         .and_then(matrix_sdk::reqwest::Response::error_for_status);
-    let now = Moment::now();
+    let now = Moment::now(clock);
     let told = answer.ok().and_then(|answer| shown(answer.headers()));
     let Some(told) = told else {
         debug!("the homeserver does not tell the time");
@@ -101,16 +95,16 @@ pub(super) async fn ask_date(client: &Client) -> Option<(Timestamp, Moment)> {
 
 /// Asks for the homeserver's own word, an event of ours: a proxy may date answers by a clock of its own. `None`: it has
 /// none, or does not say how old it is.
-pub(super) async fn ask_own(client: &Client) -> Option<(Timestamp, Moment)> {
+pub(super) async fn ask_own(client: &Client, clock: &Clock) -> Option<(Timestamp, Moment)> {
     let own = client.user_id()?;
     for room in client.joined_rooms().iter().take(ROOMS_ASKED) {
         let mut request = get_message_events::v3::Request::backward(room.room_id().to_owned());
         request.filter.senders = Some(vec![own.to_owned()]);
-        let asked = Moment::now();
+        let asked = Moment::now(clock);
         let Ok(Ok(answer)) = timeout(ASK_LIMIT, client.send(request)).await else {
             continue;
         };
-        let now = Moment::now();
+        let now = Moment::now(clock);
         let events = answer.chunk.iter();
         let told = events
             .filter_map(|event| Envelope::read(event.json().get()))
@@ -401,6 +395,13 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_is_what_the_clock_that_is_handed_in_shows() {
+        let clock = Clock::new(|| (Timestamp(NOON), Duration::from_hours(1)));
+        let now = Moment::now(&clock);
+        assert_eq!((now.wall, now.passed), (Timestamp(NOON), HOUR));
+    }
+
+    #[test]
     fn what_was_written_just_now_is_new_whatever_the_clocks_show() {
         let server = Timestamp(NOON);
         for ahead in [5 * HOUR, -5 * HOUR, 40_000, -40_000] {
@@ -511,7 +512,8 @@ mod tests {
 
     #[test]
     fn time_passes() {
-        let (one, other) = (Moment::now(), Moment::now());
+        let clock = Clock::system();
+        let (one, other) = (Moment::now(&clock), Moment::now(&clock));
         assert!(other.after(one) >= 0 && one.passed > 0);
     }
 

@@ -42,8 +42,8 @@ use self::files::LOG_IN_ANEW;
 use crate::config::Invites;
 use crate::disk::Trouble;
 use crate::model::{
-    ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
-    UndecryptableEvent,
+    Clock, ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedServerName, UndecryptableEvent,
 };
 
 pub use self::client::Trust;
@@ -70,6 +70,8 @@ pub struct Options {
     pub verified_recipients_only: bool,
     /// Where the server's answers are noted.
     pub pulse: Pulse,
+    /// What this computer's clocks show.
+    pub clock: Clock,
 }
 
 /// What happened since the last batch.

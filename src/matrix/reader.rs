@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
             rooms,
             news,
             late: Late::new(kept),
-            server: ServerClock::new(clock, Moment::now(), boot()),
+            server: ServerClock::new(clock, Moment::now(&rooms.options.clock), boot()),
         }
     }
 
@@ -55,14 +55,15 @@ impl<'a> Reader<'a> {
             .filter_map(Envelope::of)
             .find(|event| event.sender == self.rooms.own)
             .and_then(|event| event.told_at());
-        self.server.learn(server, Moment::now());
+        self.server
+            .learn(server, Moment::now(&self.rooms.options.clock));
     }
 
     /// Turns events of a room into ours; what was before the join is left out.
     pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
         let shows_join = !self.rooms.is_synced(room.room_id()) && self.shows_join(events);
         let mut joined = !shows_join;
-        let now = Moment::now();
+        let now = Moment::now(&self.rooms.options.clock);
         let mut senders = HashMap::new();
         let mut read = Vec::with_capacity(events.len());
         for event in events {

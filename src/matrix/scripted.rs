@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::rooms::Rooms;
 use super::{Options, Pulse};
 use crate::config::Invites;
+use crate::model::Clock;
 
 /// The one room.
 pub(super) const ROOM: &str = "!room:example.org";
@@ -81,6 +82,7 @@ impl Scripted {
             encryption: true,
             verified_recipients_only: false,
             pulse: Pulse::default(),
+            clock: Clock::system(),
         };
         let own = self.client.user_id().unwrap().to_owned();
         Rooms::new(self.client.clone(), own, options)

@@ -32,7 +32,7 @@ use super::gaps::Gaps;
 use super::gate::Notes;
 use super::reader::Reader;
 use super::rooms::Rooms;
-use super::{Batch, MatrixError, Start};
+use super::{Batch, MatrixError, Options, Start};
 use crate::disk::Trouble;
 use crate::model::Backoff;
 
@@ -100,7 +100,8 @@ impl<'a> Sync<'a> {
         let known = start.known.into_iter().map(|(_, room)| room);
         let known: HashSet<_> = known.chain(start.former).collect();
         gaps.retain(|gap| position.is_some() && known.contains(&gap.room));
-        let news = News::new(known, position.is_none(), Moment::now());
+        let now = Moment::now(&rooms.options.clock);
+        let news = News::new(known, position.is_none(), now);
         Self {
             store,
             rooms,
@@ -250,16 +251,17 @@ impl<'a> Sync<'a> {
 
     /// Asks the server for its time where that is due: what it has answered is dated by it.
     async fn look_at_clock(&mut self) {
-        let server = &mut self.reader.server;
-        if server.is_due(Moment::now()) {
-            let dated = clock::ask_date(&self.rooms.client).await;
+        let Options { pulse, clock, .. } = &self.rooms.options;
+        let (client, server) = (&self.rooms.client, &mut self.reader.server);
+        if server.is_due(Moment::now(clock)) {
+            let dated = clock::ask_date(client, clock).await;
             let own = match dated {
-                Some(dated) if server.is_news(dated) => clock::ask_own(&self.rooms.client).await,
+                Some(dated) if server.is_news(dated) => clock::ask_own(client, clock).await,
                 Some(_) | None => None,
             };
-            server.answered(dated, own, Moment::now());
+            server.answered(dated, own, Moment::now(clock));
         }
-        let (now, pulse) = (Moment::now(), &self.rooms.options.pulse);
+        let now = Moment::now(clock);
         pulse.clock(server.difference(now), server.dates_ahead(now));
     }
 

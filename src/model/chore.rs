@@ -10,6 +10,8 @@ use super::ids::MeshRowId;
 pub enum Chore {
     /// All that follows from a start: the configuration may be another one.
     Start,
+    /// What follows from a login: another session may be let do what was refused to the one before.
+    Login,
     /// What waits, and the configuration does not permit any more.
     Permissions,
     /// All that passing time changes, some times a minute. The relay has run so long.

@@ -10,7 +10,8 @@ use super::ids::{OwnedEventId, OwnedRoomId};
 use super::time::Timestamp;
 
 /// What became of a packet for the mesh. A later report may improve an earlier one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "snake_case")]
 pub enum RadioOutcome {
     /// The radio took it.
     Accepted {
@@ -24,6 +25,7 @@ pub enum RadioOutcome {
     /// The addressee has it.
     Delivered,
     /// Not now.
+    #[strum(to_string = "retry after {after:?} (new_id: {new_id}, written: {written}): {reason}")]
     Retry {
         /// How long to wait.
         after: Duration,
@@ -35,11 +37,13 @@ pub enum RadioOutcome {
         reason: String,
     },
     /// Never.
+    #[strum(to_string = "refused: {0}")]
     Refused(Refusal),
 }
 
 /// Why the radio does not take a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "snake_case")]
 pub enum Refusal {
     /// The payload is too long.
     TooLong,
@@ -52,6 +56,7 @@ pub enum Refusal {
     /// The key of the addressee is not known.
     NoKey,
     /// Another `Routing.Error` number.
+    #[strum(to_string = "error {0}")]
     Other(u32),
 }
 
@@ -153,6 +158,21 @@ impl Sign {
     }
 }
 
+/// What is known of a message of Matrix, for its sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshFate {
+    /// The message.
+    pub event: OwnedEventId,
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// What became of its parts, in order; none if it never was to be transmitted.
+    pub parts: Vec<MeshState>,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The sign that was given to it, where that does not follow from its parts.
+    pub given: Option<Sign>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::MeshState::{
@@ -186,25 +206,34 @@ mod tests {
     }
 
     #[test]
+    fn an_outcome_is_told_in_words() {
+        let retry = RadioOutcome::Retry {
+            after: Duration::from_secs(2),
+            new_id: true,
+            written: false,
+            reason: "the link was lost".to_owned(),
+        };
+        for (outcome, told) in [
+            (RadioOutcome::Heard, "heard"),
+            (RadioOutcome::Refused(Refusal::TooLong), "refused: too_long"),
+            (
+                RadioOutcome::Refused(Refusal::Other(38)),
+                "refused: error 38",
+            ),
+            (
+                retry,
+                "retry after 2s (new_id: true, written: false): the link was lost",
+            ),
+        ] {
+            assert_eq!(outcome.to_string(), told);
+        }
+    }
+
+    #[test]
     fn a_sign_is_known_by_its_key() {
         for &sign in Sign::VARIANTS {
             assert_eq!(Sign::of_key(sign.key()), Some(sign));
         }
         assert_eq!(Sign::of_key("👍"), None);
     }
-}
-
-/// What is known of a message of Matrix, for its sign.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MeshFate {
-    /// The message.
-    pub event: OwnedEventId,
-    /// Its room.
-    pub room: OwnedRoomId,
-    /// What became of its parts, in order; none if it never was to be transmitted.
-    pub parts: Vec<MeshState>,
-    /// When it was accepted.
-    pub accepted_at: Timestamp,
-    /// The sign that was given to it, where that does not follow from its parts.
-    pub given: Option<Sign>,
 }

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::event::{RoomEdit, RoomTextKind};
 use super::ids::{ChannelIndex, MeshRowId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId};
 use super::message::{Destination, Fingerprint, Lane, RadioPayload};
+use super::room_event::{RoomEdit, RoomTextKind};
 use super::time::Timestamp;
 
 /// The Matrix message behind packets for the mesh.

@@ -13,8 +13,10 @@ mod invisible;
 mod late;
 mod mesh;
 mod message;
+mod radio_event;
 mod room;
 mod room_address;
+mod room_event;
 mod room_message;
 mod send;
 pub mod span;
@@ -23,11 +25,7 @@ mod time;
 pub use backoff::Backoff;
 pub use chore::Chore;
 pub use error::{Chain, Exit, Explained, causes, told};
-pub use event::{
-    Event, Gap, JoinedRoom, MatrixEvent, RadioEvent, RadioProfile, RadioSetup, RadioText,
-    RelayFields, RoomEdit, RoomOutcome, RoomReaction, RoomRedaction, RoomText, RoomTextKind,
-    SendReport, Synced, TextPort, Tombstone,
-};
+pub use event::{Event, RoomOutcome, SendReport};
 pub use fate::{MeshFate, MeshState, RadioOutcome, Refusal, Sign};
 pub use ids::{
     ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
@@ -44,8 +42,13 @@ pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
     RadioPayload, Relayed,
 };
+pub use radio_event::{RadioEvent, RadioProfile, RadioSetup, RadioText, TextPort};
 pub use room::{Expired, OldRoom, Outage, ToldRoom, WaitsForRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
+pub use room_event::{
+    Gap, JoinedRoom, MatrixEvent, RelayFields, RoomEdit, RoomReaction, RoomRedaction, RoomText,
+    RoomTextKind, Synced, Tombstone,
+};
 pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};
 pub use send::SendToRoom;
 pub use time::{Clock, ClockReading, Jump, Timestamp};

@@ -1,7 +1,7 @@
 //! What is remembered of rooms: of one that was mapped, of what expired in one, and of the radio's absence, as one learns of it.
 
-use super::event::Tombstone;
 use super::ids::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId};
+use super::room_event::Tombstone;
 use super::time::Timestamp;
 
 /// A room that was mapped and joined, as it was known last.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::RelayFields;
 use super::ids::{NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId};
+use super::room_event::RelayFields;
 use super::time::Timestamp;
 
 /// One event for a room.

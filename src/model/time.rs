@@ -5,6 +5,7 @@ use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// A moment: milliseconds since 1970-01-01 UTC.
@@ -38,30 +39,29 @@ impl Timestamp {
     }
 }
 
-/// Where the parts of the daemon get the present from: the system's clock, or one that a test turns. Cheap to clone.
+/// Where the parts of the daemon get the present from: the system's clocks, or some that a test turns. Cheap to clone.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock(Arc<dyn Fn() -> (Timestamp, Duration) + Send + Sync>);
 
 impl Clock {
-    /// Returns the system's clock.
+    /// Returns the system's clocks.
     pub fn system() -> Self {
-        Self::new(Timestamp::now)
+        Self::new(|| (Timestamp::now(), since_boot()))
     }
 
-    /// Makes a clock that shows what `present` returns.
-    pub fn new(present: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(present))
+    /// Makes one that shows the present, and the time since a start, that this returns.
+    pub fn new(shown: impl Fn() -> (Timestamp, Duration) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(shown))
     }
 
     /// Returns the present. It can jump, both ways, when somebody sets the system's clock.
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.0)().0
     }
-}
 
-impl Default for Clock {
-    fn default() -> Self {
-        Self::system()
+    /// Returns how long ago this computer was started, asleep or not: it never jumps.
+    pub fn since_boot(&self) -> Duration {
+        (self.0)().1
     }
 }
 
@@ -69,6 +69,18 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock that never jumps"
+)]
+fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 /// What the homeserver's clock showed once, beside what this computer's clocks did: kept over restarts.

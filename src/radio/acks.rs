@@ -150,6 +150,7 @@ mod tests {
         Submission {
             outbox: MeshRowId(5),
             packet: PacketId(packet),
+            channel: None,
             message: RadioMessage {
                 destination,
                 lane: Lane::Message,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::bytes::BytesMut;
 
 use crate::config::host_and_port;
-use crate::model::{Chain, Explained, told};
+use crate::model::{Chain, Explained};
 
 use super::ble::Ble;
 use super::codec::{Codec, Item, TooLong, framed};
@@ -67,47 +67,49 @@ pub enum LossKind {
     Refused,
 }
 
-impl LossKind {
-    /// Returns whether the causes of that kind each say what helps.
-    pub(super) fn has_own_cure(self) -> bool {
-        matches!(self, Self::Barred | Self::Refused)
-    }
-}
-
 /// Why there is no link, or none any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Loss {
     pub(super) kind: LossKind,
+    /// The error and its causes, in one sentence.
     pub(super) cause: String,
+    pub(super) hint: Option<String>,
 }
 
 impl Loss {
     /// The link stands, but nobody speaks on it as a radio does.
     pub(super) fn of_silence(cause: &str) -> Self {
-        let (kind, cause) = (LossKind::Broken, cause.to_owned());
-        Self { kind, cause }
+        Self {
+            kind: LossKind::Broken,
+            cause: cause.to_owned(),
+            hint: None,
+        }
     }
 
     /// Returns whether a person who was told of the other one learns nothing new.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        self.kind == other.kind && (!self.kind.has_own_cure() || self.cause == other.cause)
+        // Each of those wants something else of a person.
+        let has_own_cure = matches!(self.kind, LossKind::Barred | LossKind::Refused);
+        self.kind == other.kind && (!has_own_cure || self.cause == other.cause)
     }
 }
 
 impl From<&ConnectionError> for Loss {
-    /// Takes an error with its causes and its cure in one sentence.
     fn from(error: &ConnectionError) -> Self {
-        let (kind, cause) = (error.kind(), told(error));
-        Self { kind, cause }
+        Self {
+            kind: error.kind(),
+            cause: Chain(error).to_string(),
+            hint: error.hint(),
+        }
     }
 }
 
 impl Explained for ConnectionError {
     fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoWay { cause, .. } => cause.hint(),
-            _ => None,
-        }
+        let Self::NoWay { cause, .. } = self else {
+            return None;
+        };
+        cause.hint()
     }
 }
 

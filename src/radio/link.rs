@@ -32,8 +32,8 @@ pub struct Link {
     pub since: Instant,
     /// Why it was lost last; `None` while it is ready.
     pub cause: Option<String>,
-    /// That cause says itself what helps.
-    pub has_own_cure: bool,
+    /// What helps against just that, if we know.
+    pub hint: Option<String>,
     /// How often the radio has started since we were ready first, as far as it counts that.
     pub restarts: u32,
 }
@@ -54,7 +54,7 @@ impl Default for LinkNotes {
                 heard: false,
                 since: Instant::now(),
                 cause: None,
-                has_own_cure: false,
+                hint: None,
                 restarts: 0,
             }),
             starts: None,
@@ -75,7 +75,7 @@ impl LinkNotes {
                 link.since = Instant::now();
             }
             if is_ready {
-                link.cause = None;
+                (link.cause, link.hint) = (None, None);
             } else {
                 link.heard = false;
             }
@@ -93,7 +93,7 @@ impl LinkNotes {
         self.step(LinkState::Lost);
         self.link.send_modify(|link| {
             link.cause = Some(loss.cause.clone());
-            link.has_own_cure = loss.kind.has_own_cure();
+            link.hint.clone_from(&loss.hint);
         });
     }
 

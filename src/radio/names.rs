@@ -1,10 +1,10 @@
-//! The protocol's words for boards, roles, regions and presets, for people to read. Newer firmware has words that nobody
-//! here knows yet: then their numbers are shown.
+//! The protocol's words for boards, roles, regions, presets and ports, for people to read. Newer firmware has words that
+//! nobody here knows yet: then their numbers are shown.
 
-use super::proto::HardwareModel;
 use super::proto::config::LoRaConfig;
 use super::proto::config::device_config::Role;
 use super::proto::config::lo_ra_config::RegionCode;
+use super::proto::{HardwareModel, PortNum};
 
 /// Returns a board's name; none where the radio does not tell it.
 pub(super) fn hardware(number: i32) -> Option<String> {
@@ -65,6 +65,20 @@ fn known_preset(preset: i32) -> Option<&'static str> {
     })
 }
 
+/// `REMOTE_SHELL_APP`: never relayed, whatever the configuration says.
+pub(super) const REMOTE_SHELL: i32 = 13;
+
+/// Returns a port's name in the protocol's spelling, or its number.
+pub(super) fn port(number: i32) -> String {
+    // What the crate does not know yet.
+    let known = match number {
+        REMOTE_SHELL => Some("REMOTE_SHELL_APP"),
+        37 => Some("MESH_BEACON_APP"),
+        _ => PortNum::try_from(number).ok().map(|it| it.as_str_name()),
+    };
+    known.map_or_else(|| number.to_string(), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +111,25 @@ mod tests {
             (preset(&lora).as_str(), default_channel(Some(&lora))),
             ("custom", "Custom")
         );
+    }
+
+    #[test]
+    fn ports_have_the_protocols_names() {
+        for (number, expected) in [
+            (1, "TEXT_MESSAGE_APP"),
+            (4, "NODEINFO_APP"),
+            (5, "ROUTING_APP"),
+            (6, "ADMIN_APP"),
+            (10, "DETECTION_SENSOR_APP"),
+            (11, "ALERT_APP"),
+            (13, "REMOTE_SHELL_APP"),
+            (65, "STORE_FORWARD_APP"),
+            (67, "TELEMETRY_APP"),
+            (37, "MESH_BEACON_APP"),
+            (300, "300"),
+            (-1, "-1"),
+        ] {
+            assert_eq!(port(number), expected);
+        }
     }
 }

@@ -9,8 +9,8 @@
 use std::time::{Duration, Instant};
 
 use crate::model::{
-    Destination, Lane, MeshRowId, NodeNum, PacketId, RadioMessage, RadioOutcome, RadioPayload,
-    Refusal, SendReport, Timestamp,
+    Channel, Destination, Fingerprint, Lane, MeshRowId, NodeNum, PacketId, RadioMessage,
+    RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport, Timestamp,
 };
 
 use super::acks::Acks;
@@ -31,8 +31,15 @@ const PROMPT: Duration = Duration::from_millis(300);
 const PLACES: usize = 64;
 /// Direct messages among them: any number of nodes can have one, and what is urgent always finds a place.
 const DIRECT_PLACES: usize = 32;
+/// Rows that are named here as to be given back while they are still on their way from the table.
+const CALLED_BACK: usize = 64;
 /// A direct message that finds no place is submitted again after that.
 const PLACE_AGAIN: Duration = Duration::from_secs(30);
+
+/// What was meant for another channel than stands in its slot now is looked up again after that: its new place is known then.
+const CHANNEL_AGAIN: Duration = Duration::from_secs(5);
+
+const WITHDRAWN: &str = "withdrawn";
 
 /// A row of the outbox that may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +48,21 @@ pub struct Submission {
     pub outbox: MeshRowId,
     /// The id under which it is to be sent.
     pub packet: PacketId,
+    /// What its channel is, where that is known; `None` for a direct message.
+    pub channel: Option<Fingerprint>,
     /// What it says.
     pub message: RadioMessage,
 }
 
-/// The link, as far as sending is concerned.
-#[derive(Debug, Clone, Copy)]
-struct Link {
-    own: NodeNum,
-    may_transmit: bool,
+impl Submission {
+    /// Returns whether its slot is, among these channels, what it is meant for, as far as that is known.
+    pub(crate) fn is_for(&self, channels: &[Channel]) -> bool {
+        let Destination::Channel(slot) = self.message.destination else {
+            return true;
+        };
+        let there = channels.iter().find(|it| it.index == slot);
+        self.channel.is_none() || self.channel == there.and_then(|it| it.fingerprint)
+    }
 }
 
 /// The one packet that the radio has not answered yet.
@@ -69,8 +82,11 @@ pub struct Pacer {
     pub(super) traffic: Traffic,
     /// The radio was made to look for the text that may go then.
     prompted_for: Option<Instant>,
-    link: Option<Link>,
+    /// The radio, while the link is ready.
+    radio: Option<RadioProfile>,
     waiting: Vec<Submission>,
+    /// The rows that are to be given back when they come, the newest first.
+    called_back: Vec<MeshRowId>,
     flight: Option<Flight>,
     queue_full: bool,
     last_frame: Option<Instant>,
@@ -103,7 +119,8 @@ impl Pacer {
         self.flight.is_some()
     }
 
-    /// Takes a row. One that waits here already is replaced, one on its way is not taken twice.
+    /// Takes a row. One that waits here already is replaced, one on its way is not taken twice, one that was withdrawn
+    /// before it came is given back.
     pub fn submit(&mut self, submission: Submission) {
         let outbox = submission.outbox;
         let on_its_way = self.flight.as_ref();
@@ -111,10 +128,21 @@ impl Pacer {
             return;
         }
         self.waiting.retain(|other| other.outbox != outbox);
-        if submission.message.payload.bytes().len() > payload_limit(&submission.message.payload) {
+        let called_back = self.called_back.iter().position(|row| *row == outbox);
+        if let Some(place) = called_back {
+            self.called_back.remove(place);
+            self.retry(Duration::ZERO, false, &submission, WITHDRAWN);
+        } else if submission.message.payload.bytes().len()
+            > payload_limit(&submission.message.payload)
+        {
             self.report(&submission, RadioOutcome::Refused(Refusal::TooLong));
-        } else if self.link.is_some_and(|link| !link.may_transmit) {
+        } else if self.radio.as_ref().is_some_and(|it| !it.transmits()) {
             self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
+        } else if let Some(radio) = &self.radio
+            && !submission.is_for(&radio.channels)
+        {
+            let reason = "another channel stands in its channel's place";
+            self.retry(CHANNEL_AGAIN, false, &submission, reason);
         } else if is_direct(&submission)
             && self.waiting.iter().filter(|it| is_direct(it)).count() >= DIRECT_PLACES
         {
@@ -125,26 +153,28 @@ impl Pacer {
         }
     }
 
-    /// Gives a row back that still waits here; one on its way is not stopped.
+    /// Gives a row back that still waits here, or has not come yet; one on its way to the radio is not stopped.
     pub fn withdraw(&mut self, outbox: MeshRowId) {
-        self.give_back(|it| it.outbox == outbox, "withdrawn");
+        if self.give_back(|it| it.outbox == outbox, WITHDRAWN) == 0 {
+            self.called_back.retain(|row| *row != outbox);
+            self.called_back.truncate(CALLED_BACK - 1);
+            self.called_back.insert(0, outbox);
+        }
     }
 
-    /// The link is ready. Unless the radio may transmit, everything is refused.
-    pub fn on_ready(&mut self, own: NodeNum, may_transmit: bool) {
-        self.link = Some(Link { own, may_transmit });
+    /// The link is ready. Unless the radio may transmit, everything is refused; what is meant for a channel goes nowhere else.
+    pub fn on_ready(&mut self, profile: &RadioProfile) {
+        self.radio = Some(profile.clone());
         self.queue_full = false;
-        if !may_transmit {
-            for submission in std::mem::take(&mut self.waiting) {
-                self.report(&submission, RadioOutcome::Refused(Refusal::TransmitOff));
-            }
+        for submission in std::mem::take(&mut self.waiting) {
+            self.submit(submission);
         }
     }
 
     /// The link is lost, or leaves off. What was on its way is sent again under the same id, and what waits goes
     /// back to the table too, where it can still be changed or expire.
     pub fn on_lost(&mut self) {
-        self.link = None;
+        self.radio = None;
         if let Some(flight) = self.flight.take() {
             self.delay_from(flight.repeated.unwrap_or(flight.written));
             if let Some((res, at)) = flight.status {
@@ -190,7 +220,7 @@ impl Pacer {
                 }
             }
             Answer::Routing(routing) => {
-                let Some(Link { own, .. }) = self.link else {
+                let Some(own) = self.radio.as_ref().map(|it| it.own.num) else {
                     return;
                 };
                 self.end_flight(own, routing, now);
@@ -222,7 +252,7 @@ impl Pacer {
 
     /// Settles what is due and returns what is to be written now, if anything.
     pub fn poll(&mut self, now: Moment) -> Option<&Submission> {
-        self.link?;
+        self.radio.as_ref()?;
         if self.traffic.closed_until(now.instant).is_some() {
             let is_less_urgent = |it: &Submission| it.message.lane != Lane::Urgent;
             self.give_back(is_less_urgent, "the air bears only urgent texts");
@@ -307,7 +337,7 @@ impl Pacer {
 
     /// Returns when the next text that waits here may go; `None` if none does before the radio says something.
     fn next_text(&self) -> Option<Instant> {
-        self.link.filter(|_| !self.queue_full)?;
+        self.radio.as_ref().filter(|_| !self.queue_full)?;
         let lanes = self.waiting.iter().map(|it| it.message.lane);
         lanes.min().and_then(|lane| self.may_go(lane))
     }
@@ -347,12 +377,13 @@ impl Pacer {
         self.report(submission, failure.unwrap_or(accepted));
     }
 
-    /// Gives back what waits here and is to go; none of it was written.
-    fn give_back(&mut self, goes: impl Fn(&Submission) -> bool, reason: &str) {
+    /// Gives back what waits here and is to go; none of it was written. Returns how much.
+    fn give_back(&mut self, goes: impl Fn(&Submission) -> bool, reason: &str) -> usize {
         let gone: Vec<_> = self.waiting.extract_if(.., |it| goes(it)).collect();
-        for submission in gone {
-            self.retry(Duration::ZERO, false, &submission, reason);
+        for submission in &gone {
+            self.retry(Duration::ZERO, false, submission, reason);
         }
+        gone.len()
     }
 
     fn retry(&mut self, after: Duration, written: bool, submission: &Submission, reason: &str) {

@@ -67,7 +67,12 @@ impl From<SerialError> for ConnectionError {
     fn from(error: SerialError) -> Self {
         let kind = match error {
             SerialError::Missing { .. } | SerialError::NoneFound => LossKind::Absent,
-            _ => LossKind::Barred,
+            SerialError::Several { .. }
+            | SerialError::Busy { .. }
+            | SerialError::Denied { .. }
+            | SerialError::NotSerial { .. }
+            | SerialError::Open { .. }
+            | SerialError::OpenLimit => LossKind::Barred,
         };
         Self::no_way(kind, error)
     }

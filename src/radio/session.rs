@@ -1,64 +1,41 @@
 //! One connection to a radio: handshake, heartbeat, liveness, and what each frame means. No I/O, no clock, no
-//! random numbers: all of that is handed in.
+//! random numbers: all of that is handed in. What is due when stands in `timers.rs`, what the mesh says in `packets.rs`.
 //!
 //! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
 
+mod packets;
+mod timers;
+
 use std::collections::VecDeque;
-use std::iter::once;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::model::{Backoff, NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile, Timestamp};
+use crate::model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile};
 
 use super::answer::Answer;
 use super::console::{Sign, prints_always, without_text};
 use super::doubt::{Doubt, OF_LOG, OF_STARTS, Quiet};
 use super::handshake::{Handshake, plain_nonce};
 use super::moment::Moment;
-use super::nodedb::{News, NodeDb};
+use super::nodedb::NodeDb;
 use super::proto::from_radio::PayloadVariant as FromRadio;
 use super::proto::log_record::Level;
 use super::proto::to_radio::PayloadVariant as ToRadio;
 use super::proto::{self, MeshPacket, Message as _, wire};
 use super::said::Said;
-use super::translate::{self, Context, Translated};
+use super::translate;
 
-/// On a cable the link needs so long to come to its senses after the wake bytes.
-const WAKE_PAUSE: Duration = Duration::from_millis(100);
-/// A radio on a cable that has just been plugged in is still starting, and does not hear the first question.
-const ASK_EVERY: Duration = Duration::from_secs(2);
-/// How long the radio may be silent before its handshake is complete.
-pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
-/// Why a link is given up on which nobody has spoken as a radio does.
-pub(crate) const NOBODY: &str = "nothing that speaks as a radio does answers there";
-/// How long the whole handshake may take.
-const HANDSHAKE_LONGEST: Duration = Duration::from_mins(5);
+pub(crate) use timers::{HANDSHAKE_LIMIT, NOBODY};
+
+use timers::HEARTBEAT_EVERY;
+
 /// So often a radio is asked whose answer lacked something, before it is taken as it is.
 const QUESTIONS: u32 = 3;
-/// A radio that transmits nothing, or is locked, may be set right by another client, of which nobody tells us: it is asked
-/// again so often.
-const MUTE_AGAIN: Duration = Duration::from_mins(10);
-/// How often the link is probed.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
-/// No frame for so long: the link is lost. A radio that answers no heartbeat at all is given twice as long on each further
-/// link, up to the longest: its silence says little, and what is said on the mesh while the link is made again may not be
-/// kept.
-const SILENCE: Backoff = Backoff::new(Duration::from_secs(75), Duration::from_mins(10));
-/// So many packets wait for the end of a handshake; firmware holds its own back, so there are hardly any.
-const HELD: usize = 64;
 /// What a radio does between telling that it rebooted and listening.
 const REBOOT_PAUSE: Duration = Duration::from_secs(1);
-/// For so long after the handshake the radio may hand over what it kept for us.
-const CATCH_UP: Duration = Duration::from_mins(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
 const FIRST_HEARTBEAT: u32 = 2;
-/// The radio is given the time again when our clock is off by more from what it was given.
-const CLOCK_SLACK: Duration = Duration::from_secs(5);
-/// What the radio has dated by the time that it was given before our clock was set may be on its way to us for so long.
-const DATED_BEFORE: Duration = Duration::from_secs(10);
-/// Before this year 2024 our own clock is not set either.
-const PLAUSIBLE_TIME: Timestamp = Timestamp(1_704_067_200_000);
 
 /// `LockdownStatus.state`.
 const NEEDS_PROVISION: i32 = 1;
@@ -105,23 +82,6 @@ enum Phase {
     Configuring { again: Option<Instant> },
     /// It has told everything.
     Idle,
-}
-
-/// What a session does when its time has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Timer {
-    Wake,
-    Ask,
-    /// Gives up a handshake that does not end.
-    Handshake,
-    AskAgain,
-    /// Gives up a radio from which nothing comes any more.
-    Silence,
-    /// Believes text that it has not believed yet.
-    Believe(Sign),
-    /// Asks a radio that only says that it is there.
-    Quiet,
-    Heartbeat,
 }
 
 /// What outlives a connection.
@@ -229,119 +189,8 @@ impl Session {
         self.heard
     }
 
-    /// Returns when [`Session::on_time`] wants to be called.
-    pub fn deadline(&self) -> Instant {
-        let times = self.timers().map(|(_, at)| at);
-        // There is one in each phase.
-        times.min().unwrap_or(self.next_heartbeat)
-    }
-
-    /// Returns what is to be done when, as things stand; where several are due, the first is done.
-    fn timers(&self) -> impl Iterator<Item = (Timer, Instant)> + use<> {
-        let timers = match self.phase {
-            Phase::Asleep(until) => vec![(Timer::Wake, Some(until))],
-            Phase::Waking(until) => vec![(Timer::Ask, Some(until))],
-            Phase::Configuring { again } => {
-                let longest = self.asked_at + HANDSHAKE_LONGEST;
-                let limit = longest.min(self.told_at + HANDSHAKE_LIMIT);
-                vec![(Timer::Handshake, Some(limit)), (Timer::AskAgain, again)]
-            }
-            Phase::Idle => {
-                let memory = &self.memory;
-                let silence = SILENCE.after(memory.mute_links.saturating_add(1), 0.0);
-                vec![
-                    (Timer::Silence, Some(self.last_frame + silence)),
-                    (Timer::Believe(Sign::Start), memory.start_doubt.deadline()),
-                    (Timer::Believe(Sign::Log), memory.doubt.deadline()),
-                    (Timer::Quiet, self.quiet_until()),
-                    (Timer::Heartbeat, Some(self.next_heartbeat)),
-                ]
-            }
-        };
-        let timers = timers.into_iter();
-        timers.filter_map(|(timer, at)| Some((timer, at?)))
-    }
-
-    /// Returns when a radio is asked again that only says that it is there.
-    fn quiet_until(&self) -> Option<Instant> {
-        let since = self.ready_since?;
-        let is_mute = |profile: &RadioProfile| !profile.region_set || !profile.transmit_enabled;
-        if self.profile().is_some_and(is_mute) {
-            return Some(since + MUTE_AGAIN);
-        }
-        // On other links a radio cannot start anew behind our back.
-        self.options.on_cable.then(|| self.quiet.deadline())
-    }
-
     fn profile(&self) -> Option<&RadioProfile> {
         self.memory.profile.as_ref().filter(|_| self.is_ready())
-    }
-
-    /// Does what is due.
-    pub fn on_time(&mut self, now: Moment) -> Vec<Output> {
-        let Some((timer, _)) = self.timers().find(|(_, at)| now.instant >= *at) else {
-            return Vec::new();
-        };
-        match timer {
-            Timer::Wake => {
-                let pause = self.options.on_cable.then_some(WAKE_PAUSE);
-                self.phase = Phase::Waking(now.instant + pause.unwrap_or_default());
-                once(Output::Wake).chain(self.on_time(now)).collect()
-            }
-            Timer::Ask => {
-                (self.asked_at, self.told_at) = (now.instant, now.instant);
-                self.questions = 1;
-                self.asks(now);
-                vec![self.question()]
-            }
-            Timer::Handshake => vec![Output::Lost(if !self.heard {
-                NOBODY
-            } else if now.instant >= self.told_at + HANDSHAKE_LIMIT {
-                "the radio did not tell its configuration"
-            } else {
-                "the radio did not come to the end of its configuration within 5 minutes"
-            })],
-            Timer::AskAgain => {
-                self.asks(now);
-                vec![Output::Wake, self.question()]
-            }
-            Timer::Silence => {
-                let cause = match self.memory.mute_links {
-                    0 => "the radio has been silent for 75 seconds",
-                    _ => "the radio is silent again, and answers no heartbeat",
-                };
-                if !self.answers {
-                    self.memory.mute_links = self.memory.mute_links.saturating_add(1);
-                }
-                vec![Output::Lost(cause)]
-            }
-            Timer::Believe(sign) => self.on_sign(sign, now),
-            Timer::Quiet => {
-                self.quiet.asks(now.instant);
-                self.look_again("it hands over no packet", now)
-            }
-            Timer::Heartbeat => {
-                let heartbeat = Output::Frame(self.heartbeat(now.instant));
-                once(heartbeat).chain(self.give_time(now)).collect()
-            }
-        }
-    }
-
-    fn asks(&mut self, now: Moment) {
-        let again = self.options.on_cable.then(|| now.instant + ASK_EVERY);
-        self.phase = Phase::Configuring { again };
-    }
-
-    fn question(&self) -> Output {
-        frame(ToRadio::WantConfigId(self.nonce))
-    }
-
-    /// Returns a heartbeat to be written now; the next one is due as long after it as after any other.
-    pub fn heartbeat(&mut self, now: Instant) -> Vec<u8> {
-        self.next_heartbeat = now + HEARTBEAT_EVERY;
-        let nonce = self.heartbeat_nonce;
-        self.heartbeat_nonce = nonce.checked_add(1).unwrap_or(FIRST_HEARTBEAT);
-        encoded(ToRadio::Heartbeat(proto::Heartbeat { nonce }))
     }
 
     /// Takes a frame that the radio sent.
@@ -485,103 +334,6 @@ impl Session {
         outputs.extend(self.give_time(now));
         outputs.extend(self.take_held(now));
         outputs
-    }
-
-    /// Gives the radio the time, once, and again when our clock was set: what it hears is dated by it.
-    fn give_time(&mut self, now: Moment) -> Option<Output> {
-        let is_told = self.time_given.is_some_and(|given| {
-            let shown = given.wall + now.instant.saturating_duration_since(given.instant);
-            now.wall.since(shown).max(shown.since(now.wall)) <= CLOCK_SLACK
-        });
-        if !self.options.set_time || now.wall < PLAUSIBLE_TIME || is_told {
-            return None;
-        }
-        let own = self.last_profile()?.own.num;
-        if self.time_given.replace(now).is_some() {
-            self.dated_before = Some(now.instant + DATED_BEFORE);
-        }
-        // Not one of its last ids, which it would ignore.
-        self.times_given = self.times_given.wrapping_add(1);
-        let id = PacketId(self.nonce.wrapping_add(self.times_given).max(1));
-        let packet = translate::set_time(own, id, now.wall)?;
-        Some(frame(ToRadio::Packet(packet)))
-    }
-
-    /// Takes what waits for a handshake that will not end on this link: the radio does not say it again. It is understood
-    /// by how the radio was set up when it was ready last.
-    pub(super) fn take_held(&mut self, now: Moment) -> Vec<Output> {
-        let held = std::mem::take(&mut self.held);
-        let packets = held.len();
-        if packets > 0 && self.last_profile().is_none() {
-            warn!(
-                packets,
-                "what the radio said is lost: it did not tell its channels"
-            );
-        }
-        let heard = held.iter().flat_map(|packet| self.translate(packet, now));
-        heard.collect()
-    }
-
-    /// Returns how the radio was set up when it was ready last, unless it is known to be another one now.
-    fn last_profile(&self) -> Option<&RadioProfile> {
-        let last = self.memory.profile.as_ref();
-        last.filter(|last| self.is_ready() || self.handshake.is_of(last.own.num))
-    }
-
-    fn on_packet(&mut self, packet: MeshPacket, now: Moment) -> Vec<Output> {
-        if self.is_ready() {
-            let mut outputs = Vec::from_iter(self.give_time(now));
-            outputs.extend(self.translate(&packet, now));
-            return outputs;
-        }
-        self.held.push_back(packet);
-        let too_many = self.held.len() > HELD;
-        let oldest = too_many.then(|| self.held.pop_front()).flatten();
-        oldest.map_or_else(Vec::new, |oldest| self.translate(&oldest, now))
-    }
-
-    fn translate(&mut self, packet: &MeshPacket, now: Moment) -> Vec<Output> {
-        let since = self.ready_since;
-        let catching_up = since.is_none_or(|since| now.instant < since + CATCH_UP);
-        let Some(profile) = self.last_profile() else {
-            return vec![ignored("before the handshake's end")];
-        };
-        let from = NodeNum(packet.from);
-        let context = Context {
-            own: profile.own.num,
-            channels: &profile.channels,
-            nodes: &self.nodes,
-            chat_ports: &self.options.chat_ports,
-            catching_up,
-            now: now.wall,
-        };
-        let translated = translate::packet(packet, &context);
-        let heard = News {
-            last_heard: Some(now.wall),
-            ..News::default()
-        };
-        self.nodes.learn(from, heard);
-        match translated {
-            Ok(Translated::Text(mut text)) => {
-                let is_dated_before = self.dated_before.is_some_and(|until| now.instant < until);
-                if is_dated_before && !catching_up && !text.replayed {
-                    text.heard_at = now.wall;
-                }
-                vec![Output::Event(RadioEvent::Text(text))]
-            }
-            Ok(Translated::Answer(answer)) => vec![Output::Answer(answer)],
-            Ok(Translated::News(num, news)) => {
-                self.nodes.learn(num, news);
-                Vec::new()
-            }
-            Ok(Translated::ChannelUse(percent)) => {
-                vec![Output::Event(RadioEvent::ChannelUse { percent })]
-            }
-            Err(reason) => {
-                debug!(node = %from, packet = packet.id, reason, "packet ignored");
-                vec![ignored(reason)]
-            }
-        }
     }
 
     fn on_lockdown(&mut self, state: i32, now: Moment) -> Vec<Output> {

@@ -105,7 +105,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::super::codec::Item;
-    use super::super::connection::{Connection, Wire};
+    use super::super::connection::{Connection, Loss, Wire};
     use super::*;
 
     #[tokio::test]
@@ -163,7 +163,12 @@ mod tests {
         );
         let hint = "check the host and the port (a radio has port 4403)";
         assert_eq!(error.hint().as_deref(), Some(hint));
-        assert_eq!(error.kind(), LossKind::Barred);
+        let loss = Loss::from(&error);
+        assert_eq!(
+            (loss.kind, loss.cause),
+            (LossKind::Barred, error.to_string())
+        );
+        assert_eq!(loss.hint.as_deref(), Some(hint));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,13 +1,18 @@
 //! The adapter and a radio by script, joined by a pipe.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::captures::from_radio;
-use super::proto::{self, Message as _, from_radio as from, mesh_packet, to_radio};
+use super::codec::Item;
+use super::proto::{self, Message as _, from_radio as from, mesh_packet, to_radio, wire};
 use super::*;
 use crate::model::{
-    ChannelIndex, Destination, Lane, PacketId, RadioMessage, RadioOutcome, RadioPayload, SendReport,
+    ChannelIndex, Destination, Fingerprint, Lane, PacketId, RadioMessage, RadioOutcome,
+    RadioPayload, SendReport,
 };
 
 const OWN: u32 = 0xA11C_E001;
@@ -54,6 +59,11 @@ impl Peer {
 
     /// Answers the question for the configuration as a real radio did.
     async fn shakes_hands(&mut self) {
+        self.shakes_hands_with(None).await;
+    }
+
+    /// Answers likewise, with such a key of the primary channel.
+    async fn shakes_hands_with(&mut self, key: Option<u8>) {
         let to_radio::PayloadVariant::WantConfigId(nonce) = self.hears().await else {
             panic!("no question")
         };
@@ -63,6 +73,24 @@ impl Peer {
             }
             self.connection
                 .send(&frame.bytes)
+                .await
+                .expect("the relay is there");
+        }
+        if let Some(key) = key {
+            let settings = wire::ChannelSettings {
+                name: b"Rescue".to_vec(),
+                psk: vec![key; 16],
+            };
+            let frame = wire::FromRadio {
+                channel: Some(wire::Channel {
+                    index: 0,
+                    settings: Some(settings),
+                    role: 1,
+                }),
+                ..Default::default()
+            };
+            self.connection
+                .send(&frame.encode_to_vec())
                 .await
                 .expect("the relay is there");
         }
@@ -152,7 +180,7 @@ impl Bench {
 
     async fn lost(&mut self) -> String {
         match self.news().await {
-            Event::Radio(RadioEvent::Lost { cause }) => cause,
+            Event::Radio(RadioEvent::Lost { cause, .. }) => cause,
             other => panic!("not lost: {other:?}"),
         }
     }
@@ -167,9 +195,15 @@ impl Bench {
     }
 
     async fn submit(&self, number: u32) {
+        self.submit_for(number, None).await;
+    }
+
+    /// Submits a text that is meant for such a primary channel.
+    async fn submit_for(&self, number: u32, channel: Option<Fingerprint>) {
         let submission = Submission {
             outbox: MeshRowId(i64::from(number)),
             packet: PacketId(number),
+            channel,
             message: RadioMessage {
                 destination: Destination::Channel(ChannelIndex::PRIMARY),
                 lane: Lane::Message,
@@ -416,7 +450,7 @@ async fn a_radio_behind_a_proxy_that_only_hangs_up_while_it_is_away_is_not_anoth
         loop {
             match bench.news().await {
                 Event::Radio(RadioEvent::Ready(_)) => break,
-                Event::Radio(RadioEvent::Lost { cause }) => {
+                Event::Radio(RadioEvent::Lost { cause, .. }) => {
                     assert!(!cause.contains("another client"), "{cause}");
                 }
                 other => panic!("neither ready nor lost: {other:?}"),
@@ -455,7 +489,7 @@ async fn what_the_radio_said_before_a_write_failed_is_taken() {
     let cause = loop {
         match bench.news().await {
             Event::Radio(RadioEvent::Text(text)) => texts.push(text.packet.0),
-            Event::Radio(RadioEvent::Lost { cause }) => break cause,
+            Event::Radio(RadioEvent::Lost { cause, .. }) => break cause,
             other => panic!("neither a text nor the end: {other:?}"),
         }
     };
@@ -598,6 +632,57 @@ async fn a_withdrawn_row_is_not_sent() {
     peer.takes(1).await;
     bench.submit(3).await;
     assert_eq!(peer.hears_packet().await.id, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_withdrawn_on_its_way_to_the_adapter_is_not_sent() {
+    for is_late in [false, true] {
+        let mut bench = Bench::new();
+        let mut peer = bench.ready().await;
+        if !is_late {
+            bench.submit(1).await;
+        }
+        bench.withdrawals.send(MeshRowId(1)).await.unwrap();
+        if is_late {
+            // The worker has looked it up, and not handed it over yet.
+            sleep(Duration::from_secs(1)).await;
+            bench.submit(1).await;
+        }
+        let outcome = bench.outcome().await;
+        let is_back = matches!(outcome, (1, RadioOutcome::Retry { written: false, .. }));
+        assert!(is_back, "{outcome:?}");
+        bench.submit(2).await;
+        assert_eq!(peer.hears_packet().await.id, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_is_handed_over_late_does_not_go_out_on_the_channel_that_has_taken_its_slot() {
+    let mut bench = Bench::new();
+    let mut peer = bench.connects().await;
+    let mut private = None;
+    for key in [1, 2] {
+        peer.shakes_hands_with(Some(key)).await;
+        let Event::Radio(RadioEvent::Ready(profile)) = bench.news().await else {
+            panic!("not ready")
+        };
+        let primary = profile.channels[0].fingerprint;
+        let handed_over = *private.get_or_insert(primary);
+        bench.submit_for(7, handed_over).await;
+        if handed_over == primary {
+            assert_eq!(peer.hears_packet().await.id, 7);
+            peer.takes(7).await;
+            let (_, outcome) = bench.outcome().await;
+            assert!(matches!(outcome, RadioOutcome::Accepted { .. }));
+            peer.says(from::PayloadVariant::Rebooted(true)).await;
+            bench.lost().await;
+        }
+    }
+    let outcome = bench.outcome().await;
+    let is_back = matches!(outcome, (7, RadioOutcome::Retry { written: false, .. }));
+    assert!(is_back, "{outcome:?}");
+    bench.submit(8).await;
+    assert_eq!(peer.hears_packet().await.id, 8);
 }
 
 #[tokio::test(start_paused = true)]

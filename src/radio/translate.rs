@@ -14,7 +14,6 @@ use super::answer::{Answer, Routing};
 use super::fingerprint;
 use super::names;
 use super::nodedb::{Details, News, NodeDb};
-use super::ports;
 use super::proto::channel::Role;
 use super::proto::mesh_packet::{PayloadVariant, TransportMechanism};
 use super::proto::{self, Message as _, PortNum, wire};
@@ -71,7 +70,7 @@ pub(super) fn packet(packet: &proto::MeshPacket, context: &Context<'_>) -> Meani
         return Err("without a sender");
     }
     let port = match PortNum::try_from(data.portnum) {
-        _ if data.portnum == ports::REMOTE_SHELL => return Err("remote shell"),
+        _ if data.portnum == names::REMOTE_SHELL => return Err("remote shell"),
         // Also of nodes that talk to somebody else.
         Ok(PortNum::NodeinfoApp) => {
             let user: wire::User = parsed(&data.payload)?;
@@ -144,7 +143,7 @@ fn replay(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>)
     let destination = destination(packet, context, Some(is_direct))?;
     let mut heard = text_of(packet, data, TextPort::Text, destination, context);
     heard.text = lossy(&text);
-    heard.port_name = ports::name(PortNum::TextMessageApp.into());
+    heard.port_name = names::port(PortNum::TextMessageApp.into());
     heard.heard_at = heard_at(packet.rx_time, KEPT_AT_MOST, context.now);
     heard.replayed = true;
     Ok(Translated::Text(Box::new(heard)))
@@ -156,8 +155,9 @@ fn destination(
     context: &Context<'_>,
     was_direct: Option<bool>,
 ) -> Result<Destination, &'static str> {
-    let is_for_us = NodeNum(packet.to) == context.own;
-    if !is_for_us && !is_broadcast(NodeNum(packet.to)) {
+    let to = NodeNum(packet.to);
+    let is_for_us = to == context.own;
+    if !is_for_us && to != NodeNum::BROADCAST && to != BROADCAST_NO_LORA {
         return Err("for another node");
     }
     if was_direct.unwrap_or(is_for_us) {
@@ -166,10 +166,6 @@ fn destination(
     let channel = ChannelIndex::try_from(packet.channel);
     let channel = channel.map_err(|_| "no such channel")?;
     Ok(Destination::Channel(channel))
-}
-
-fn is_broadcast(to: NodeNum) -> bool {
-    to == NodeNum::BROADCAST || to == BROADCAST_NO_LORA
 }
 
 fn text_of(
@@ -194,7 +190,7 @@ fn text_of(
         channel_name: channel.map_or_else(String::new, |it| it.name.clone()),
         fingerprint: channel.and_then(|it| it.fingerprint),
         port,
-        port_name: ports::name(data.portnum),
+        port_name: names::port(data.portnum),
         text: text(data),
         reply_to: Some(PacketId(data.reply_id)).filter(|target| *target != PacketId::NONE),
         is_reaction: data.emoji != 0,

@@ -253,7 +253,7 @@ pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<
 
 /// Returns what expired and was not told yet, by room.
 pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>> {
-    tx.all(
+    tx.readable(
         "SELECT *, EXISTS (SELECT 1 FROM mesh_open
                  WHERE mesh_open.room = expired_room.room AND lane <= ?1) AS more_waits
          FROM expired_room",
@@ -282,7 +282,7 @@ pub fn without_sign(
     few: u32,
     sign: Sign,
 ) -> Result<Vec<OwnedEventId>> {
-    tx.all(
+    tx.readable(
         "SELECT event FROM (
              SELECT ?2 AS event UNION SELECT event FROM mesh_outbox
              WHERE ?3 AND room = ?1 AND state = ?4 AND lane <= ?5 AND correction = 0

@@ -5,7 +5,7 @@
 use rusqlite::Row;
 
 use super::own_packets::{free_packet_id, own_packet};
-use super::{Result, Tx};
+use super::{Result, StoreError, Tx};
 use crate::model::{Draft, Heading, Media, MeshRowId, MeshState, PacketId, Timestamp};
 
 /// How many packets rows stand for.
@@ -15,6 +15,14 @@ macro_rules! packets {
     };
 }
 pub(super) use packets;
+
+/// Whether the radio can know none of these rows, of which no withdrawn one is. `?3` is [`MeshState::Waiting`].
+macro_rules! are_unknown {
+    () => {
+        "SUM(state <> ?3 OR tried > 0) = 0"
+    };
+}
+pub(super) use are_unknown;
 
 /// Writes down what a row says.
 pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<()> {
@@ -57,15 +65,15 @@ pub(super) fn read(row: &Row<'_>, reply_to: Option<PacketId>) -> rusqlite::Resul
     })
 }
 
-/// Makes these packets of a text, all at once: what they carry holds for every try, and their ids are stored before the
-/// first.
+/// Makes these packets of a text, the first one and further ones, all at once: what they carry holds for every try, and their
+/// ids are stored before the first.
 pub fn make_packets(
     tx: &Tx<'_>,
     first: MeshRowId,
-    packets: &[String],
+    (text, further): (&str, &[String]),
     now: Timestamp,
 ) -> Result<()> {
-    let parts = u8::try_from(packets.len()).unwrap_or(u8::MAX);
+    let parts = u8::try_from(further.len()).map_or(u8::MAX, |it| it.saturating_add(1));
     let radio = tx.first(
         "SELECT radio FROM mesh_outbox WHERE id = ?1",
         [first],
@@ -74,14 +82,11 @@ pub fn make_packets(
     let Some(radio) = radio else {
         return Ok(());
     };
-    for (part, text) in (0_u8..).zip(packets) {
-        if part == 0 {
-            tx.execute(
-                "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
-                (first, text, parts),
-            )?;
-            continue;
-        }
+    tx.execute(
+        "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
+        (first, text, parts),
+    )?;
+    for (part, text) in (1_u8..).zip(further) {
         // Like the first one but for what it carries.
         let packet = free_packet_id(tx, radio)?;
         let id = MeshRowId(tx.insert(
@@ -107,7 +112,8 @@ pub fn make_packets(
     Ok(())
 }
 
-/// Has a message that was handed over and never written to the radio become packets anew, when it is handed over again.
+/// Has a message that was handed over and never written to the radio, under whichever id, become packets anew when it is
+/// handed over again.
 pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET draft = 1, text = ''
@@ -121,26 +127,27 @@ pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     Ok(())
 }
 
-/// Changes what a message says that waits, and what the message map knows of that. It keeps its place. Returns false, and
-/// changes nothing, if the radio may know any of it.
-pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<bool> {
+/// Changes what a message says that waits, and what the message map knows of that. It keeps its place. Fails, and
+/// changes nothing, if the radio may know any of it ([`StoreError::Known`]): who asks for it has just seen that it waits.
+pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<()> {
     // A message is named after its first row: no row before that one can be a part of it, and the rows behind are few.
     let waits = tx.exists(
-        "SELECT 1 FROM mesh_waiting WHERE id = ?1
-             AND NOT EXISTS (SELECT 1 FROM mesh_outbox AS part
-                 WHERE part.id >= ?1 AND part.message = ?1 AND part.state <> ?2
-                     AND (part.state <> ?3 OR part.tried > 0))",
+        concat!(
+            "SELECT 1 FROM mesh_outbox WHERE id >= ?1 AND message = ?1 AND state <> ?2
+             GROUP BY message HAVING MIN(id) = ?1 AND ",
+            are_unknown!()
+        ),
         (message, MeshState::Withdrawn, MeshState::Waiting),
     )?;
-    if waits {
-        forget_further_parts(tx, message)?;
-        set(tx, message, draft)?;
-        tx.execute(
-            "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
-            (message, draft.text.as_str()),
-        )?;
+    if !waits {
+        return Err(StoreError::Known(message));
     }
-    Ok(waits)
+    forget_further_parts(tx, message)?;
+    set(tx, message, draft)?;
+    tx.run(
+        "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
+        (message, draft.text.as_str()),
+    )
 }
 
 /// Forgets all parts of a message but the first. Their ids are never used again.

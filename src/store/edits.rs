@@ -6,7 +6,7 @@
 use rusqlite::Row;
 
 use super::columns::{destination, identifier, source_of};
-use super::drafts::{self, packets};
+use super::drafts::{self, are_unknown, packets};
 use super::{Result, Tx};
 use crate::model::{
     EarlyEdit, EventId, MeshRowId, MeshState, NewVersion, OwnedEventId, OwnedUserId, RoomId,
@@ -23,7 +23,9 @@ pub fn versions(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Versi
         concat!(
             "SELECT *, MIN(part), ",
             packets!(),
-            " AS packets, SUM(state <> ?3 OR tried > 0) = 0 AS waits
+            " AS packets, ",
+            are_unknown!(),
+            " AS waits
              FROM mesh_outbox WHERE event = ?1 AND room = ?2 AND tapback = 0 AND state <> ?4
              GROUP BY message HAVING SUM(state NOT IN (?5, ?6)) > 0 ORDER BY message"
         ),
@@ -57,21 +59,18 @@ fn read_version(row: &Row<'_>) -> rusqlite::Result<Version> {
     })
 }
 
-/// Changes a message that waits: it keeps its place. Returns false, and changes nothing, if the radio may know any of it.
-pub fn rewrite(tx: &Tx<'_>, message: MeshRowId, new: &NewVersion) -> Result<bool> {
-    let changed = drafts::change(tx, message, &new.draft)?;
-    if changed {
-        tx.execute(
-            "UPDATE mesh_outbox SET lane = ?2, alert = ?3, not_before = COALESCE(?4, not_before)
-             WHERE id = ?1",
-            (message, new.lane, new.alert, new.not_before),
-        )?;
-        tx.execute(
-            "UPDATE message_pair SET alert = ?2 WHERE mesh_outbox = ?1",
-            (message, new.alert),
-        )?;
-    }
-    Ok(changed)
+/// Changes a message that waits: it keeps its place. Fails as [`drafts::change`] does.
+pub fn rewrite(tx: &Tx<'_>, message: MeshRowId, new: &NewVersion) -> Result<()> {
+    drafts::change(tx, message, &new.draft)?;
+    tx.execute(
+        "UPDATE mesh_outbox SET lane = ?2, alert = ?3, not_before = COALESCE(?4, not_before)
+         WHERE id = ?1",
+        (message, new.lane, new.alert, new.not_before),
+    )?;
+    tx.run(
+        "UPDATE message_pair SET alert = ?2 WHERE mesh_outbox = ?1",
+        (message, new.alert),
+    )
 }
 
 /// Notes when a person wrote an edit of their message: one that they wrote before it changes nothing any more.
@@ -177,6 +176,7 @@ pub fn prune_early(tx: &Tx<'_>, before: Timestamp) -> Result<()> {
 mod tests {
     use super::*;
     use crate::model::{Draft, Lane, MeshContent, MeshMessage, OwnedRoomId};
+    use crate::store::StoreError;
     use crate::store::mesh_report::{self, Withdrawal, accepted, retry, submitted, withdraw};
     use crate::store::message_map;
     use crate::store::outbox_mesh;
@@ -190,7 +190,7 @@ mod tests {
         versions(tx, &here(), &event(name))
     }
 
-    fn change(tx: &Tx<'_>, message: MeshRowId, packets: u8) -> Result<bool> {
+    fn change(tx: &Tx<'_>, message: MeshRowId, packets: u8) -> Result<()> {
         let draft = Draft {
             packets,
             ..draft("new")
@@ -240,7 +240,7 @@ mod tests {
                 (version.row, version.waits, version.packets),
                 (one, true, 1)
             );
-            assert!(drafts::change(tx, one, &draft("new"))?);
+            drafts::change(tx, one, &draft("new"))?;
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             assert_eq!((pairs.len(), pairs[0].text.as_str()), (1, "new"));
             assert_eq!(versions_of(tx, "$one:example.org")?[0].text, "new");
@@ -254,7 +254,7 @@ mod tests {
         on_empty(|tx| {
             accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
             let one = accept_for_mesh(tx, "$one:example.org", &["old"], NOW)?[0].0;
-            assert!(change(tx, one, 1)?);
+            change(tx, one, 1)?;
             assert!(message_map::by_event(tx, &event("$one:example.org"))?[0].alert);
             assert!(versions_of(tx, "$one:example.org")?[0].source.alert);
             assert_eq!(sent(tx)?, ["new", "next"]);
@@ -268,7 +268,7 @@ mod tests {
             let parts = ["1/3", "2/3", "3/3"];
             let rows = accept_for_mesh(tx, "$one:example.org", &parts, NOW)?;
             accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
-            assert!(change(tx, rows[0].0, 2)?);
+            change(tx, rows[0].0, 2)?;
             let version = &versions_of(tx, "$one:example.org")?[0];
             assert_eq!((version.waits, version.packets), (true, 2));
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
@@ -290,7 +290,8 @@ mod tests {
             for step in 0..3 {
                 let version = &versions_of(tx, "$one:example.org")?[0];
                 assert!(!version.waits, "step {step}");
-                assert!(!change(tx, id, 1)?, "step {step}");
+                let changed = change(tx, id, 1);
+                assert!(matches!(changed, Err(StoreError::Known(_))), "step {step}");
                 match step {
                     0 => drop(retry(tx, id, packet, NOON, false, "link lost")?),
                     _ => drop(accepted(tx, id, NOON)?),
@@ -306,16 +307,16 @@ mod tests {
         on_empty(|tx| {
             let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["helo"], NOW)?[0];
             let change = |text: &str| drafts::change(tx, id, &draft(text));
-            assert!(change("hello!")?);
+            change("hello!")?;
             let row = submit_next(tx, NOON)?.unwrap();
             assert_eq!(text_of(&row), "hello!");
-            assert!(!change("late")?);
+            assert!(matches!(change("late"), Err(StoreError::Known(it)) if it == id));
             // The radio may have sent this id: another text under it would be dropped as a copy.
             retry(tx, id, packet, NOON, false, "link lost")?;
-            assert!(!change("late")?);
+            assert!(matches!(change("late"), Err(StoreError::Known(it)) if it == id));
             submit_next(tx, NOON)?;
             retry(tx, id, packet, NOON, true, "too fast")?;
-            assert!(change("in time")?);
+            change("in time")?;
             Ok(())
         });
     }

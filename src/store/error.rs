@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 use crate::disk::Trouble;
-use crate::model::Explained;
+use crate::model::{Explained, MeshRowId};
 
 /// What the tables' functions return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -69,6 +69,9 @@ pub enum StoreError {
     /// A row holds what this relay cannot read.
     #[error("a row of the database cannot be read")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The radio may know of a message that was to be changed as one that waits: a mistake of ours.
+    #[error("message {0} cannot be changed: the radio may know of it")]
+    Known(MeshRowId),
     /// The database's thread cannot be started.
     #[error("cannot start the database's thread")]
     Thread(#[source] io::Error),
@@ -117,6 +120,27 @@ impl StoreError {
         matches!(self, Self::Full(..) | Self::Busy(_) | Self::Disk(..))
     }
 
+    /// Returns whether the database is sound, and only what was asked of it failed: a row that cannot be read, a mistake of
+    /// ours. It fails again however often it is tried.
+    pub fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable(_) | Self::Known(_) | Self::Statement(_)
+        )
+    }
+
+    /// Returns a row, or why it cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// When more than this row cannot.
+    pub(super) fn of_row<T>(read: rusqlite::Result<T>) -> Result<Result<T>> {
+        match read.map_err(Self::from) {
+            Err(error) if !error.is_of_content() => Err(error),
+            row => Ok(row),
+        }
+    }
+
     /// Returns whether the file may have to be opened again: what is remembered of it may be wrong.
     pub(super) fn concerns_file(&self) -> bool {
         matches!(
@@ -150,9 +174,11 @@ impl Explained for StoreError {
             Self::Busy(_) => "close the other program that has the database open",
             Self::ReadOnly(..) => Trouble::ReadOnly.hint(),
             Self::Disk(..) => Trouble::Failed.hint(),
-            Self::Unreadable(_) | Self::Thread(_) | Self::Closed | Self::Statement(_) => {
-                return None;
-            }
+            Self::Unreadable(_)
+            | Self::Known(_)
+            | Self::Thread(_)
+            | Self::Closed
+            | Self::Statement(_) => return None,
         };
         Some(hint.to_owned())
     }

@@ -39,6 +39,11 @@ impl Store {
         Ok(())
     }
 
+    /// Changes what the tables hold, as no function of theirs does.
+    pub(crate) fn damage(&self, sql: &str) {
+        self.connection.execute_batch(sql).unwrap();
+    }
+
     /// Waits for no other program.
     pub(crate) fn wait_for_nobody(&mut self) -> Result<()> {
         Ok(self.connection.busy_timeout(Duration::ZERO)?)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::{Params, Row};
 
 use super::columns::{LONGEST_WAIT, identifier, optional};
-use super::{Result, Tx};
+use super::{Next, Result, Tx};
 use crate::model::{
     Backoff, EventId, Lane, MeshFate, MeshRowId, MeshState, OwnedEventId, OwnedRoomId,
     OwnedTransactionId, RoomContent, RoomId, Sign, Timestamp,
@@ -32,25 +32,11 @@ pub struct Request {
     pub content: RoomContent,
 }
 
-/// What the worker finds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Next<T> {
-    /// This is to be done.
-    Due(T),
-    /// Nothing before then.
-    Later(Timestamp),
-    /// Nothing at all.
-    Nothing,
-}
-
 /// Returns the messages of which a part has changed its state since [`forget_changed`].
 pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
-    let changed: Vec<String> = tx.column("SELECT event FROM feedback_changed", ())?;
-    // What cannot be read must not fail the batch: a sign is worth less than a message.
-    let changed = changed
-        .into_iter()
-        .filter_map(|event| event.try_into().ok());
-    Ok(changed.collect())
+    tx.readable("SELECT event FROM feedback_changed", (), |row| {
+        identifier(row, 0)
+    })
 }
 
 /// Notes that what has changed was looked at.
@@ -84,7 +70,7 @@ pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
 /// Returns the messages that were accepted before then, of which a part still waits, and whose wanted sign is another than
 /// this one.
 pub fn waiting_without(tx: &Tx<'_>, sign: Sign, before: Timestamp) -> Result<Vec<OwnedEventId>> {
-    tx.all(
+    tx.readable(
         "SELECT DISTINCT event FROM mesh_open
          WHERE event IS NOT NULL AND lane <> ?3 AND accepted_at <= ?2
              AND NOT EXISTS (SELECT 1 FROM feedback

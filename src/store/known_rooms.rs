@@ -26,15 +26,10 @@ pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<()> {
 pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
     for (name, _) in all(tx)? {
         if !configured.contains(&name) {
-            tx.execute("DELETE FROM known_room WHERE name = ?1", [name.as_str()])?;
+            forget(tx, &name)?;
         }
     }
     Ok(())
-}
-
-/// Returns whether the configuration has a name for a room.
-pub fn is_known(tx: &Tx<'_>, room: &RoomId) -> Result<bool> {
-    tx.exists("SELECT 1 FROM known_room WHERE room = ?1", [room.as_str()])
 }
 
 /// Returns each name with its room.
@@ -64,9 +59,7 @@ mod tests {
                 (alias.clone(), two.clone()),
             ];
             assert!(expected.iter().all(|it| known.contains(it)) && known.len() == 2);
-            assert!(is_known(tx, &one)? && is_known(tx, &two)?);
             keep_only(tx, std::slice::from_ref(&alias))?;
-            assert!(!is_known(tx, &one)? && is_known(tx, &two)?);
             assert_eq!(all(tx)?, [(alias, two)]);
             Ok(())
         });

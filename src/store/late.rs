@@ -1,16 +1,11 @@
 //! Events of rooms that could not be decrypted, kept until their key comes: a key often travels behind its message.
 //!
-//! A room keeps at most [`MOST_EVENTS`] of them and [`MOST_BYTES`], and fewer of one person; beyond that the oldest are
-//! pushed out. Those are known, without what they hold, until their room is told of them.
+//! A room keeps only so many of them ([`UndecryptableEvent::MOST_OF_ROOM`]), and of their bytes, and fewer of one person; beyond
+//! that the oldest are pushed out. Those are known, without what they hold, until their room is told of them.
 
 use super::columns::identifier;
 use super::{Result, Tx};
 use crate::model::{EventId, OwnedEventId, RoomId, Timestamp, UndecryptableEvent, Unread, UserId};
-
-/// Events of a room.
-pub const MOST_EVENTS: u32 = UndecryptableEvent::MOST_OF_ROOM;
-/// Bytes of JSON of a room.
-pub const MOST_BYTES: u64 = UndecryptableEvent::MOST_BYTES_OF_ROOM;
 
 /// In the column `given_up`: its key may still come in time (the view `key_awaited`).
 const AWAITED: u8 = 0;
@@ -56,8 +51,8 @@ pub fn keep(
                  OR own_place > ?4 OR (own_bytes > ?5 AND own_place > 1))",
         (
             event.room.as_str(),
-            MOST_EVENTS,
-            bytes(MOST_BYTES),
+            UndecryptableEvent::MOST_OF_ROOM,
+            bytes(UndecryptableEvent::MOST_BYTES_OF_ROOM),
             UndecryptableEvent::MOST_OF_SENDER,
             bytes(UndecryptableEvent::MOST_BYTES_OF_SENDER),
             PUSHED_OUT,
@@ -69,7 +64,11 @@ pub fn keep(
             "DELETE FROM undecryptable WHERE id IN (
                  SELECT id FROM undecryptable WHERE room = ?1 AND given_up <> ?3
                  ORDER BY given_up DESC, id DESC LIMIT -1 OFFSET ?2)",
-            (event.room.as_str(), MOST_EVENTS, AWAITED),
+            (
+                event.room.as_str(),
+                UndecryptableEvent::MOST_OF_ROOM,
+                AWAITED,
+            ),
         )?;
     }
     Ok(Some(dropped))
@@ -107,7 +106,7 @@ pub fn forget_sender(tx: &Tx<'_>, room: &RoomId, sender: &UserId) -> Result<Vec<
 
 /// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
 pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
-    tx.all(
+    tx.readable(
         "SELECT * FROM (SELECT * FROM key_awaited WHERE sent_at <= ?1 UNION ALL SELECT * FROM key_pushed_out)
          ORDER BY room, sent_at, id",
         [until],
@@ -195,10 +194,10 @@ mod tests {
             let mut other = undecryptable(0, "{}");
             other.room = "!other:example.org".try_into().unwrap();
             keep(tx, &other, NOON, NOON)?;
-            for number in 1..=MOST_EVENTS {
+            for number in 1..=UndecryptableEvent::MOST_OF_ROOM {
                 keep(tx, &of_many(number), NOON, NOON)?;
             }
-            let one_more = of_many(MOST_EVENTS + 1);
+            let one_more = of_many(UndecryptableEvent::MOST_OF_ROOM + 1);
             assert_eq!(keep(tx, &one_more, NOON, NOON)?, Some(1));
             let kept = numbers(tx)?;
             assert_eq!(kept[..2], ["session 0", "session 2"]);
@@ -241,12 +240,13 @@ mod tests {
     #[test]
     fn what_was_pushed_out_is_bounded_too() {
         on_empty(|tx| {
-            for number in 1..=3 * MOST_EVENTS {
+            for number in 1..=3 * UndecryptableEvent::MOST_OF_ROOM {
                 keep(tx, &undecryptable(number, "{}"), NOON, NOON)?;
             }
-            let most = usize::try_from(MOST_EVENTS).unwrap();
+            let most = usize::try_from(UndecryptableEvent::MOST_OF_ROOM).unwrap();
             assert_eq!(overdue(tx, Timestamp(0))?.len(), most);
-            let all = u64::from(MOST_EVENTS + UndecryptableEvent::MOST_OF_SENDER);
+            let all =
+                u64::from(UndecryptableEvent::MOST_OF_ROOM + UndecryptableEvent::MOST_OF_SENDER);
             assert_eq!(count(tx)?, all);
             Ok(())
         });
@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn large_events_push_older_ones_of_their_room_out() {
         on_empty(|tx| {
-            let half = "x".repeat(usize::try_from(MOST_BYTES).unwrap() / 2 + 1);
+            let half = "x"
+                .repeat(usize::try_from(UndecryptableEvent::MOST_BYTES_OF_ROOM).unwrap() / 2 + 1);
             for (number, dropped) in [(1, 0), (2, 1), (3, 1)] {
                 let kept = keep(tx, &undecryptable(number, &half), NOON, NOON)?;
                 assert_eq!(kept, Some(dropped));

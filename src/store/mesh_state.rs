@@ -2,10 +2,13 @@
 //!
 //! Statements name states by the views of `migrations/0014_states.sql`, or bind a [`MeshState`].
 
+use std::error::Error;
+
 use rusqlite::{Params, Row};
+use tracing::error;
 
 use super::columns::mesh_source;
-use super::{Result, Tx, feedback, message_map};
+use super::{Result, StoreError, Tx, feedback, message_map};
 use crate::model::{Lane, MeshRowId, MeshSource, MeshState};
 
 /// A row whose message is over, for the sign or the notice that its sender gets.
@@ -58,6 +61,38 @@ pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Resul
     }
 }
 
+/// Returns those whole rows of the table that can be read. Each other one ends, if it waits: it can never be sent.
+pub(super) fn readable<T>(
+    tx: &Tx<'_>,
+    sql: &'static str,
+    parameters: impl Params,
+    mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>> {
+    let rows: Vec<(MeshRowId, _)> =
+        tx.all(sql, parameters, |row| Ok((row.get("id")?, read(row))))?;
+    let mut readable = Vec::with_capacity(rows.len());
+    for (id, row) in rows {
+        match StoreError::of_row(row)? {
+            Ok(row) => readable.push(row),
+            Err(error) => {
+                let waits = tx.exists("SELECT 1 FROM mesh_waiting WHERE id = ?1", [id])?;
+                if waits {
+                    end_waiting(tx, id, MeshState::Refused)?;
+                }
+                tx.log(move || {
+                    error!(
+                        outbox = %id,
+                        error = &error as &dyn Error,
+                        given_up = waits,
+                        "a packet for the mesh cannot be read; please report this"
+                    );
+                });
+            }
+        }
+    }
+    Ok(readable)
+}
+
 /// Ends what waits of the rows that a statement returns whole. Returns them.
 pub(super) fn end_all(
     tx: &Tx<'_>,
@@ -65,7 +100,7 @@ pub(super) fn end_all(
     parameters: impl Params,
     state: MeshState,
 ) -> Result<Vec<Ended>> {
-    let rows = tx.all(sql, parameters, ended)?;
+    let rows = readable(tx, sql, parameters, ended)?;
     for row in &rows {
         end_waiting(tx, row.id, state)?;
     }

@@ -3,7 +3,7 @@
 use rusqlite::Row;
 
 use super::columns::{TO_CHANNEL, source_of, target, unreadable};
-use super::mesh_state::{Ended, end_all, end_waiting};
+use super::mesh_state::{Ended, end_all, end_waiting, readable};
 use super::own_packets::UNKNOWN_RADIO;
 use super::{Result, Tx};
 use crate::model::{
@@ -120,10 +120,12 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
     Ok(())
 }
 
-/// Returns the packets of rooms that wait for a channel, or that one if it does; the oldest first.
+/// Returns the packets of rooms that wait for a channel, or that one if it does; the oldest first. One that cannot be read
+/// ends: it must not go elsewhere than its room speaks.
 pub fn on_channels(tx: &Tx<'_>, only: Option<MeshRowId>) -> Result<Vec<WaitingPacket>> {
     let (first, last) = only.map_or((0, i64::MAX), |id| (id.0, id.0));
-    tx.all(
+    readable(
+        tx,
         // Whether the radio was asked to take a part of their message, and refused another. `+`: by the rows themselves, not
         // by an index of all that ever went to a channel.
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
@@ -181,13 +183,8 @@ pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
 
 /// Refuses a packet that waits. Returns it; `None` if it does not wait.
 pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>> {
-    let rows = end_all(
-        tx,
-        "SELECT * FROM mesh_waiting WHERE id = ?1",
-        [id],
-        MeshState::Refused,
-    )?;
-    Ok(rows.into_iter().next())
+    let sql = "SELECT * FROM mesh_waiting WHERE id = ?1";
+    Ok(end_all(tx, sql, [id], MeshState::Refused)?.pop())
 }
 
 #[cfg(test)]

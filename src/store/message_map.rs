@@ -81,7 +81,7 @@ pub fn stands_too(
 
 /// Returns the further events that the rows of an event stand for: the other pictures of its note.
 pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>> {
-    tx.all(
+    tx.readable(
         "SELECT DISTINCT pair.event FROM mesh_outbox JOIN message_pair AS pair ON pair.mesh_outbox = mesh_outbox.id
          WHERE mesh_outbox.event = ?1 AND pair.event <> ?1",
         [event.as_str()],
@@ -228,7 +228,7 @@ mod tests {
     use crate::store::StoreError;
     use crate::store::mesh_report::{retry, submitted};
     use crate::store::outbox_mesh;
-    use crate::store::outbox_room::{self, NewRoomRow};
+    use crate::store::outbox_room;
     use crate::store::samples::*;
     use crate::store::seen;
 
@@ -414,11 +414,8 @@ mod tests {
                 if let RoomContent::Text { fields, .. } = &mut message.content {
                     *fields = Some(Box::default());
                 }
-                let new = NewRoomRow {
-                    pair: Some((RADIO, &pair_of(ROOM, number, "hello"))),
-                    ..NewRoomRow::of_bot(&message)
-                };
-                outbox_room::insert(tx, &new, NOON)?;
+                let pair = pair_of(ROOM, number, "hello");
+                outbox_room::insert(tx, &message, Some((RADIO, &pair)), NOON)?;
                 let (id, first) = relay_id(tx)?;
                 outbox_room::retry(tx, id, NOON, "no answer")?;
                 assert_eq!(relay_id(tx)?, (id, first.clone()));

@@ -4,7 +4,8 @@
 //! The outbox tables are the truth about what is still to be sent. Whatever is accepted is committed together with
 //! its seen-id before anything is sent; see [`Store::transaction`].
 //!
-//! A function that takes a [`Tx`] fails only when the database does. Then its transaction is to be given up.
+//! A function that takes a [`Tx`] fails only when the database does, or what it is about cannot be read. Then its transaction
+//! is to be given up, or what was done [`Tx::apart`]. Of many rows those that cannot be read are left out, and told.
 
 pub mod backlog;
 pub mod clock;
@@ -12,7 +13,7 @@ mod columns;
 pub mod direct;
 pub mod drafts;
 #[cfg(test)]
-mod earlier;
+pub(crate) mod earlier;
 pub mod edits;
 mod error;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod mesh_state;
 mod mesh_waiting;
 pub mod message_map;
 pub mod meta;
+mod next;
 pub mod nodes;
 pub mod outage;
 pub mod outbox_mesh;
@@ -48,6 +50,7 @@ pub mod told;
 mod turns;
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,7 +61,7 @@ use rusqlite::{
     CachedStatement, Connection, OpenFlags, OptionalExtension as _, Params, Row,
     TransactionBehavior,
 };
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::config;
 use crate::model::{RoomOrAliasId, Timestamp};
@@ -67,6 +70,7 @@ use file::{Found, Identity};
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
+pub use next::Next;
 pub use thread::{Database, DatabaseEnd};
 
 /// Marks the file as ours.
@@ -343,6 +347,27 @@ impl<'a> Tx<'a> {
         self.lines.borrow_mut().push(Box::new(line));
     }
 
+    /// Runs `work` so that it can fail alone: where a row cannot be read, nothing is left of it, and the transaction goes on.
+    /// The error within says why.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub fn apart<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
+        self.run("SAVEPOINT apart", ())?;
+        let lines = self.lines.borrow().len();
+        let done = work();
+        if let Err(error) = &done {
+            if !error.is_of_content() {
+                return done.map(Ok);
+            }
+            self.run("ROLLBACK TO apart", ())?;
+            self.lines.borrow_mut().truncate(lines);
+        }
+        self.run("RELEASE apart", ())?;
+        Ok(done)
+    }
+
     fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>> {
         #[cfg(test)]
         fault::pass()?;
@@ -395,6 +420,30 @@ impl<'a> Tx<'a> {
             .statement(sql)?
             .query_map(parameters, read)?
             .collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the rows that can be read. Each other costs itself alone: it is told, and left out.
+    fn readable<T>(
+        &self,
+        sql: &'static str,
+        parameters: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let rows = self.all(sql, parameters, |row| Ok(read(row)))?;
+        let mut readable = Vec::with_capacity(rows.len());
+        for row in rows {
+            match StoreError::of_row(row)? {
+                Ok(row) => readable.push(row),
+                Err(error) => self.log(move || {
+                    error!(
+                        error = &error as &dyn Error,
+                        statement = sql,
+                        "left out; please report this"
+                    );
+                }),
+            }
+        }
+        Ok(readable)
     }
 
     /// Returns what the one column of the only row holds, as of a sum or a least value.

@@ -12,13 +12,13 @@ use rusqlite::{Row, params};
 
 use super::backlog;
 use super::columns::{LONGEST_WAIT, SLACK, destination, mesh_source, target};
-use super::mesh_state::end_waiting;
+use super::mesh_state::{end_waiting, readable};
 use super::message_map::{self, Link};
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx, drafts, feedback, turns};
 use crate::model::{
-    Destination, Lane, MeshContent, MeshMessage, MeshOrder, MeshRowId, MeshSource, MeshState,
-    MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,
+    Destination, Fingerprint, Lane, MeshContent, MeshMessage, MeshOrder, MeshRowId, MeshSource,
+    MeshState, MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,
 };
 
 pub use super::mesh_facts::{
@@ -40,12 +40,10 @@ pub struct MeshRow {
     pub id: MeshRowId,
     /// The id under which it, or its first packet, goes now.
     pub packet: PacketId,
+    /// What its channel is, where that is known.
+    pub channel: Option<Fingerprint>,
     /// What. A reference to a packet of ours that was sent under another id names that id.
     pub content: MeshContent,
-    /// Which part of how many, from 0.
-    pub part: (u8, u8),
-    /// How often it was handed to the radio.
-    pub attempts: u32,
     /// What it says may still be changed: it is a text of Matrix of which the radio was given nothing under this id.
     pub may_change: bool,
     /// The Matrix message behind it.
@@ -213,8 +211,8 @@ macro_rules! may_go {
 }
 
 /// Returns what is to be handed to the radio next for a destination and lane, if its time has come: what is
-/// new before the backlog, whose messages are spaced in a room. It changes nothing: `mesh_report::submitted`
-/// does.
+/// new before the backlog, whose messages are spaced in a room. It changes nothing, `mesh_report::submitted`
+/// does; but what cannot be read ends.
 pub fn next(
     tx: &Tx<'_>,
     to: Destination,
@@ -253,12 +251,9 @@ pub fn next(
         Some((_, false)) => None,
         None => backlog::find(tx, backlog::NEXT, (to, lane), order, now)?,
     };
-    id.map_or(Ok(None), |id| row(tx, id))
-}
-
-/// Returns a row as it goes to the radio.
-fn row(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshRow>> {
-    tx.first(
+    let Some(id) = id else { return Ok(None) };
+    let row = readable(
+        tx,
         "SELECT *, COALESCE(
              (SELECT sent.packet FROM own_packet JOIN mesh_outbox AS sent ON sent.id = own_packet.outbox
               WHERE own_packet.radio = row.radio AND own_packet.packet = row.reference),
@@ -266,7 +261,8 @@ fn row(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshRow>> {
          FROM mesh_outbox AS row WHERE id = ?1",
         [id],
         read,
-    )
+    )?;
+    Ok(row.into_iter().next())
 }
 
 /// Returns when [`next`] can have something for a destination and lane; a time in the past means now, `None` that
@@ -321,7 +317,7 @@ pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
 
 /// Returns the destinations and lanes for which something waits: each needs a worker.
 pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>> {
-    tx.all(
+    tx.readable(
         "SELECT DISTINCT target_kind, target, lane FROM mesh_waiting",
         (),
         |row| Ok((destination(row)?, row.get("lane")?)),
@@ -342,15 +338,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
             reply_to => RadioPayload::Text { text, reply_to },
         })
     };
-    let (part, source) = (row.get("part")?, mesh_source(row)?);
-    let is_text = source.is_some() && !row.get::<_, bool>("tapback")?;
+    let source = mesh_source(row)?;
+    let is_first = row.get::<_, u8>("part")? == 0 && row.get::<_, u32>("tried")? == 0;
     Ok(MeshRow {
         id: row.get("id")?,
         packet: row.get("packet")?,
+        channel: row.get("channel")?,
         content,
-        part: (part, row.get("parts")?),
-        attempts: row.get("attempts")?,
-        may_change: is_text && part == 0 && row.get::<_, u32>("tried")? == 0,
+        may_change: is_first && source.is_some() && !row.get::<_, bool>("tapback")?,
         source,
     })
 }
@@ -379,9 +374,8 @@ mod tests {
             let expected = MeshRow {
                 id: rows[0].0,
                 packet: rows[0].1,
+                channel: Some(FIRST),
                 content: packet("Bob[M]: hello"),
-                part: (0, 1),
-                attempts: 0,
                 may_change: true,
                 source: Some(source("$one:example.org")),
             };
@@ -471,12 +465,18 @@ mod tests {
         on_empty(|tx| {
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
             let first = submit_next(tx, NOON)?.unwrap();
-            assert_eq!((first.id, first.part), (rows[0].0, (0, 2)));
+            assert_eq!(first.id, rows[0].0);
             assert_eq!(next_text(tx, NOON)?, None);
             assert_eq!(next_due(tx, CHANNEL, Lane::Message, &ORDER, NOON)?, None);
             accepted(tx, rows[0].0, NOON)?;
             let second = submit_next(tx, NOON)?.unwrap();
-            assert_eq!((second.id, second.part), (rows[1].0, (1, 2)));
+            assert_eq!(second.id, rows[1].0);
+            let parts = tx.all(
+                "SELECT id, part, parts FROM mesh_outbox ORDER BY part",
+                (),
+                |row| <(MeshRowId, u8, u8)>::try_from(row),
+            )?;
+            assert_eq!(parts, [(first.id, 0, 2), (second.id, 1, 2)]);
             Ok(())
         });
     }

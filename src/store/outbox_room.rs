@@ -8,38 +8,16 @@ use std::error::Error;
 use rusqlite::{Row, params};
 use tracing::error;
 
-use super::columns::{identifier, optional, unreadable};
+use super::columns::{identifier, unreadable};
 use super::message_map::{self, Link};
 use super::room_content::ContentError;
 use super::{Result, Tx, mapped_rooms, parked, room_content};
 use crate::model::{
-    EventId, EventRef, MessagePair, NodeNum, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
-    PacketId, RoomContent, RoomId, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp, UserId,
+    EventId, EventRef, MessagePair, NodeNum, OwnedRoomOrAliasId, OwnedTransactionId, PacketId,
+    RoomContent, RoomId, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp,
 };
 
 pub use super::parked::{Parked, park, parked, unpark, unpark_all};
-
-/// An event for a room that is to be accepted.
-#[derive(Debug, Clone, Copy)]
-pub struct NewRoomRow<'a> {
-    /// The room and what it gets.
-    pub message: &'a RoomMessage,
-    /// The Matrix user to send as; `None` is the bot.
-    pub send_as: Option<&'a UserId>,
-    /// The radio that heard the packet, and the pair that the event will complete; its `event` is `None`.
-    pub pair: Option<(NodeNum, &'a MessagePair)>,
-}
-
-impl<'a> NewRoomRow<'a> {
-    /// An event of the bot that stands for no packet.
-    pub fn of_bot(message: &'a RoomMessage) -> Self {
-        Self {
-            message,
-            send_as: None,
-            pair: None,
-        }
-    }
-}
 
 /// A row that is to be sent; as it stands in the table its content is text, so that one that cannot be read ends alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,14 +26,10 @@ pub struct RoomRow<C = RoomContent> {
     pub id: RoomRowId,
     /// The transaction id of all its tries.
     pub transaction: OwnedTransactionId,
-    /// The Matrix user to send as; `None` is the bot.
-    pub send_as: Option<OwnedUserId>,
     /// The room.
     pub room: OwnedRoomOrAliasId,
     /// What it gets.
     pub content: C,
-    /// How many tries have failed.
-    pub attempts: u32,
 }
 
 /// What was moved from one room to another.
@@ -67,23 +41,28 @@ pub struct Moved {
     pub ended: usize,
 }
 
-/// Accepts an event for a room, under a new random transaction id.
-pub fn insert(tx: &Tx<'_>, new: &NewRoomRow<'_>, now: Timestamp) -> Result<RoomRowId> {
-    let mut content = new.message.content.clone();
+/// Accepts an event for a room, under a new random transaction id; with the radio that heard the packet for which it stands,
+/// and the pair that it will complete, whose `event` is `None`.
+pub fn insert(
+    tx: &Tx<'_>,
+    message: &RoomMessage,
+    pair: Option<(NodeNum, &MessagePair)>,
+    now: Timestamp,
+) -> Result<RoomRowId> {
+    let mut content = message.content.clone();
     let relay_id = relay_id_of(&mut content);
     let content = room_content::to_json(&content).map_err(unreadable)?;
     let id = tx.insert(
-        "INSERT INTO room_outbox (room, send_as, txn, content, accepted_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![
-            new.message.room.as_str(),
-            new.send_as.map(UserId::as_str),
+        "INSERT INTO room_outbox (room, txn, content, accepted_at) VALUES (?1, ?2, ?3, ?4)",
+        (
+            message.room.as_str(),
             format!("relay-{:032x}", rand::random::<u128>()),
             content,
             now,
-        ],
+        ),
     )?;
     let id = RoomRowId(id);
-    if let Some((radio, pair)) = new.pair {
+    if let Some((radio, pair)) = pair {
         let link = Link {
             room: Some(id),
             relay_id: relay_id.as_deref(),
@@ -169,16 +148,10 @@ pub fn refuse(tx: &Tx<'_>, id: RoomRowId) -> Result<bool> {
     delete(tx, id)
 }
 
-/// Returns the row and the room of a transaction id: an event of ours that came back in sync ends its row.
-pub fn by_transaction(
-    tx: &Tx<'_>,
-    transaction: &str,
-) -> Result<Option<(RoomRowId, OwnedRoomOrAliasId)>> {
-    tx.first(
-        "SELECT id, room FROM room_outbox WHERE txn = ?1",
-        [transaction],
-        |row| Ok((row.get(0)?, identifier(row, 1)?)),
-    )
+/// Returns the row of a transaction id: an event of ours that came back in sync ends it.
+pub fn by_transaction(tx: &Tx<'_>, transaction: &str) -> Result<Option<RoomRowId>> {
+    let sql = "SELECT id FROM room_outbox WHERE txn = ?1";
+    tx.first(sql, [transaction], |row| row.get(0))
 }
 
 /// Returns the room of a row that is not ended.
@@ -209,7 +182,7 @@ pub fn refuse_room(tx: &Tx<'_>, room: &RoomOrAliasId, but_notices: bool) -> Resu
 
 /// Returns the rooms that something waits for.
 pub fn rooms(tx: &Tx<'_>) -> Result<Vec<OwnedRoomOrAliasId>> {
-    tx.all("SELECT DISTINCT room FROM room_outbox", (), |row| {
+    tx.readable("SELECT DISTINCT room FROM room_outbox", (), |row| {
         identifier(row, 0)
     })
 }
@@ -301,17 +274,15 @@ fn detached(stored: &str) -> Option<String> {
 }
 
 fn delete(tx: &Tx<'_>, id: RoomRowId) -> Result<bool> {
-    Ok(tx.execute("DELETE FROM room_outbox WHERE id = ?1", [id])? > 0)
+    tx.changes("DELETE FROM room_outbox WHERE id = ?1", [id])
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<RoomRow<String>> {
     Ok(RoomRow {
         id: row.get("id")?,
         room: identifier(row, "room")?,
-        send_as: optional(row, "send_as")?,
         transaction: row.get::<_, String>("txn")?.into(),
         content: row.get("content")?,
-        attempts: row.get("attempts")?,
     })
 }
 
@@ -345,10 +316,8 @@ fn resolve(tx: &Tx<'_>, row: RoomRow<String>) -> Result<Result<RoomRow, Unsendab
     Ok(Ok(RoomRow {
         id: row.id,
         transaction: row.transaction,
-        send_as: row.send_as,
         room: row.room,
         content,
-        attempts: row.attempts,
     }))
 }
 
@@ -363,7 +332,7 @@ mod tests {
     use crate::store::Store;
     use crate::store::StoreError;
     use crate::store::samples::*;
-    use crate::store::summary::{Waiting, to_matrix};
+    use crate::store::summary::{Queued, to_matrix};
 
     const OTHER: &str = "!other:example.org";
 
@@ -383,11 +352,7 @@ mod tests {
 
     fn insert_content(tx: &Tx<'_>, content: RoomContent<EventRef>) -> Result<RoomRowId> {
         let room = room(ROOM);
-        insert(
-            tx,
-            &NewRoomRow::of_bot(&RoomMessage { room, content }),
-            NOON,
-        )
+        insert(tx, &RoomMessage { room, content }, None, NOON)
     }
 
     fn insert_reply(tx: &Tx<'_>, to_packet: u32) -> Result<RoomRowId> {
@@ -403,13 +368,16 @@ mod tests {
         on_empty(|tx| {
             let id = accept_for_room(tx, ROOM, 1, "hello")?;
             let first = next(tx, &room(ROOM))?.unwrap();
-            assert_eq!((first.id, first.attempts), (id, 0));
+            let attempts = |tx: &Tx<'_>| {
+                tx.value::<u32>("SELECT attempts FROM room_outbox WHERE id = ?1", [id])
+            };
+            assert_eq!((first.id, attempts(tx)?), (id, 0));
             assert_eq!(first.room, room(ROOM));
             assert_eq!(text_of(&first), "hello");
             retry(tx, id, NOON, "502")?;
             let second = next(tx, &room(ROOM))?.unwrap();
             assert_eq!(second.transaction, first.transaction);
-            assert_eq!(second.attempts, 1);
+            assert_eq!(attempts(tx)?, 1);
             let other = accept_for_room(tx, OTHER, 1, "hello")?;
             assert_ne!(
                 next(tx, &room(OTHER))?.unwrap().transaction,
@@ -454,10 +422,7 @@ mod tests {
         on_empty(|tx| {
             let id = accept_for_room(tx, ROOM, 1, "hello")?;
             let transaction = next(tx, &room(ROOM))?.unwrap().transaction;
-            assert_eq!(
-                by_transaction(tx, transaction.as_str())?,
-                Some((id, room(ROOM)))
-            );
+            assert_eq!(by_transaction(tx, transaction.as_str())?, Some(id));
             assert_eq!(by_transaction(tx, "another")?, None);
             Ok(())
         });
@@ -615,7 +580,7 @@ mod tests {
         on_empty(|tx| {
             accept_for_room(tx, ROOM, 1, "hello")?;
             accept_for_room(tx, ROOM, 2, "hello")?;
-            let expected = Waiting {
+            let expected = Queued {
                 room: Some(room(ROOM)),
                 destination: None,
                 count: 2,
@@ -623,21 +588,6 @@ mod tests {
             };
             assert_eq!(to_matrix(tx)?, [expected]);
             assert_eq!(rooms(tx)?, [room(ROOM)]);
-            Ok(())
-        });
-    }
-
-    #[test]
-    fn a_row_can_name_another_user_to_send_as() {
-        on_empty(|tx| {
-            let user = UserId::parse("@_mesh_a11ce000:example.org").unwrap();
-            let message = text_for(ROOM, "hello");
-            let row = NewRoomRow {
-                send_as: Some(&user),
-                ..NewRoomRow::of_bot(&message)
-            };
-            insert(tx, &row, NOON)?;
-            assert_eq!(next(tx, &room(ROOM))?.unwrap().send_as, Some(user));
             Ok(())
         });
     }
@@ -714,7 +664,7 @@ mod tests {
                     ..Notice::default()
                 };
                 let notice = notice.for_room(&ROOM.try_into().unwrap());
-                let id = insert(tx, &NewRoomRow::of_bot(&notice), NOON)?;
+                let id = insert(tx, &notice, None, NOON)?;
                 // Its answer and its echo both tell of it.
                 for first in [true, false] {
                     assert_eq!(sent(tx, id, Some(&event(name)))?, first);

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use super::columns::{LONGEST_WAIT, identifier, optional};
-use super::feedback::Next;
-use super::{Result, Tx};
+use super::{Next, Result, Tx};
 use crate::model::{EventId, OwnedEventId, OwnedRoomId, RoomId, Timestamp};
 
 /// A room gets at most one receipt in that time.

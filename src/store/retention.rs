@@ -18,46 +18,17 @@ const MOST_TOLD: u32 = 10_000;
 /// their age. Returns whether more is left: then call it again, in a transaction of its own.
 pub fn prune(tx: &Tx<'_>, now: Timestamp, keep_days: u32, keep_pairs: u64) -> Result<bool> {
     let before = now - Duration::from_hours(u64::from(keep_days) * 24);
+    let mut deleted = Vec::new();
     // What is kept without limit need not be looked through.
-    let messages_left = match i64::try_from(keep_pairs) {
-        Ok(keep) => prune_messages(tx, before, keep)?,
-        Err(_) => false,
-    };
-    let deleted = [
-        tx.execute(
-            "DELETE FROM mesh_outbox WHERE id IN (
-                 SELECT id FROM mesh_closed WHERE accepted_at < ?1
-                     AND NOT EXISTS (SELECT 1 FROM message_pair
-                         WHERE message_pair.mesh_outbox = mesh_closed.id)
-                 LIMIT ?2)",
-            (before, BATCH),
-        )?,
-        tx.execute(
-            "DELETE FROM own_packet WHERE (radio, packet) IN (
-                 SELECT radio, packet FROM own_packet WHERE at < ?1 AND outbox IS NULL LIMIT ?2)",
-            (before, BATCH),
-        )?,
-        tx.execute(
-            "DELETE FROM feedback WHERE event IN (
-                 SELECT event FROM feedback WHERE at < ?1
-                     AND NOT EXISTS (SELECT 1 FROM mesh_open
-                         WHERE mesh_open.event = feedback.event)
-                 LIMIT ?2)",
-            (before, BATCH),
-        )?,
-        tx.execute(
-            "DELETE FROM unread WHERE number IN (
-                 SELECT number FROM unread WHERE at < ?1
-                     AND NOT EXISTS (SELECT 1 FROM mesh_open
-                         WHERE mesh_open.event = unread.event)
-                 LIMIT ?2)",
-            (before, BATCH),
-        )?,
-        tx.execute(
-            "DELETE FROM receipt WHERE (room, thread) IN (
-                 SELECT room, thread FROM receipt WHERE at < ?1 LIMIT ?2)",
-            (before, BATCH),
-        )?,
+    if let Ok(keep) = i64::try_from(keep_pairs) {
+        for sql in OLD_BUT_NEWEST {
+            deleted.push(tx.execute(sql, (before, BATCH, keep))?);
+        }
+    }
+    for sql in OLD {
+        deleted.push(tx.execute(sql, (before, BATCH))?);
+    }
+    deleted.extend([
         tx.execute(
             "DELETE FROM told WHERE what IN (
                  SELECT what FROM told WHERE until <= ?1 OR (until > ?2 AND until <> ?3) LIMIT ?4)",
@@ -81,44 +52,50 @@ pub fn prune(tx: &Tx<'_>, now: Timestamp, keep_days: u32, keep_pairs: u64) -> Re
                  SELECT radio, num FROM node ORDER BY updated_at DESC LIMIT ?2 OFFSET ?1)",
             (MOST_NODES, BATCH),
         )?,
-    ];
-    Ok(messages_left || deleted.contains(&usize::from(BATCH)))
-}
-
-/// Forgets one batch of old pairs and seen ids, but keeps so many of the newest. Returns whether more is left.
-fn prune_messages(tx: &Tx<'_>, before: Timestamp, keep: i64) -> Result<bool> {
-    let kept = (before, keep, BATCH);
-    let deleted = [
-        tx.execute(
-            "DELETE FROM message_pair WHERE id IN (
-                 SELECT id FROM message_pair
-                 WHERE at < ?1 AND room_outbox IS NULL
-                     AND id <= (SELECT id FROM message_pair ORDER BY id DESC LIMIT 1 OFFSET ?2)
-                     AND NOT EXISTS (SELECT 1 FROM mesh_open
-                         WHERE mesh_open.id = mesh_outbox)
-                 LIMIT ?3)",
-            kept,
-        )?,
-        tx.execute(
-            "DELETE FROM seen_packet WHERE (radio, packet, sender) IN (
-                 SELECT radio, packet, sender FROM seen_packet
-                 WHERE at < ?1 AND (at, radio, packet, sender) <= (
-                     SELECT at, radio, packet, sender FROM seen_packet
-                     ORDER BY at DESC, radio DESC, packet DESC, sender DESC LIMIT 1 OFFSET ?2)
-                 LIMIT ?3)",
-            kept,
-        )?,
-        tx.execute(
-            "DELETE FROM seen_event WHERE event IN (
-                 SELECT event FROM seen_event
-                 WHERE at < ?1 AND (at, event) <= (
-                     SELECT at, event FROM seen_event ORDER BY at DESC, event DESC LIMIT 1 OFFSET ?2)
-                 LIMIT ?3)",
-            kept,
-        )?,
-    ];
+    ]);
     Ok(deleted.contains(&usize::from(BATCH)))
 }
+
+/// Forget what is older than `?1`.
+const OLD: [&str; 5] = [
+    "DELETE FROM mesh_outbox WHERE id IN (
+         SELECT id FROM mesh_closed WHERE accepted_at < ?1
+             AND NOT EXISTS (SELECT 1 FROM message_pair WHERE message_pair.mesh_outbox = mesh_closed.id)
+         LIMIT ?2)",
+    "DELETE FROM own_packet WHERE (radio, packet) IN (
+         SELECT radio, packet FROM own_packet WHERE at < ?1 AND outbox IS NULL LIMIT ?2)",
+    "DELETE FROM feedback WHERE event IN (
+         SELECT event FROM feedback WHERE at < ?1
+             AND NOT EXISTS (SELECT 1 FROM mesh_open WHERE mesh_open.event = feedback.event)
+         LIMIT ?2)",
+    "DELETE FROM unread WHERE number IN (
+         SELECT number FROM unread WHERE at < ?1
+             AND NOT EXISTS (SELECT 1 FROM mesh_open WHERE mesh_open.event = unread.event)
+         LIMIT ?2)",
+    "DELETE FROM receipt WHERE (room, thread) IN (
+         SELECT room, thread FROM receipt WHERE at < ?1 LIMIT ?2)",
+];
+
+/// Likewise, but for the newest `?3`.
+const OLD_BUT_NEWEST: [&str; 3] = [
+    "DELETE FROM message_pair WHERE id IN (
+         SELECT id FROM message_pair
+         WHERE at < ?1 AND room_outbox IS NULL
+             AND id <= (SELECT id FROM message_pair ORDER BY id DESC LIMIT 1 OFFSET ?3)
+             AND NOT EXISTS (SELECT 1 FROM mesh_open WHERE mesh_open.id = mesh_outbox)
+         LIMIT ?2)",
+    "DELETE FROM seen_packet WHERE (radio, packet, sender) IN (
+         SELECT radio, packet, sender FROM seen_packet
+         WHERE at < ?1 AND (at, radio, packet, sender) <= (
+             SELECT at, radio, packet, sender FROM seen_packet
+             ORDER BY at DESC, radio DESC, packet DESC, sender DESC LIMIT 1 OFFSET ?3)
+         LIMIT ?2)",
+    "DELETE FROM seen_event WHERE event IN (
+         SELECT event FROM seen_event
+         WHERE at < ?1 AND (at, event) <= (
+             SELECT at, event FROM seen_event ORDER BY at DESC, event DESC LIMIT 1 OFFSET ?3)
+         LIMIT ?2)",
+];
 
 #[cfg(test)]
 mod tests {

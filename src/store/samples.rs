@@ -5,8 +5,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::feedback;
-use super::outbox_room::{self, NewRoomRow};
-use super::{Result, Store, Tx, drafts, outbox_mesh};
+use super::{Result, Store, Tx, drafts, outbox_mesh, outbox_room};
 use crate::model::{
     ChannelIndex, Destination, Draft, EventId, Fingerprint, Gathering, Lane, MeshContent,
     MeshMessage, MeshOrder, MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId,
@@ -106,11 +105,8 @@ pub(super) fn accept_for_room(
     text: &str,
 ) -> Result<RoomRowId> {
     let message = text_for(room_name, text);
-    let row = NewRoomRow {
-        pair: Some((RADIO, &pair_of(room_name, packet, text))),
-        ..NewRoomRow::of_bot(&message)
-    };
-    outbox_room::insert(tx, &row, NOON)
+    let pair = pair_of(room_name, packet, text);
+    outbox_room::insert(tx, &message, Some((RADIO, &pair)), NOON)
 }
 
 /// A text of Bob in the room.
@@ -196,7 +192,7 @@ pub(super) fn accept_in_parts(
 ) -> Result<Vec<(MeshRowId, PacketId)>> {
     let (id, _) = outbox_mesh::insert(tx, RADIO, message, NOON)?;
     let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
-    drafts::make_packets(tx, id, &parts, NOON)?;
+    drafts::make_packets(tx, id, (&parts[0], &parts[1..]), NOON)?;
     tx.all(
         "SELECT id, packet FROM mesh_outbox WHERE message = ?1 ORDER BY part",
         [id],
@@ -219,7 +215,7 @@ pub(super) fn next_packet(
     }) = &row
     {
         let text = format!("{}{}", draft.heading.prefix, draft.text);
-        drafts::make_packets(tx, *id, &[text], now)?;
+        drafts::make_packets(tx, *id, (&text, &[]), now)?;
         return next();
     }
     Ok(row)

@@ -14,9 +14,9 @@ use crate::model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timest
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// What waits for rooms, one entry a room.
-    pub to_matrix: Vec<Waiting>,
+    pub to_matrix: Vec<Queued>,
     /// What waits for the mesh, one entry for each room and destination.
-    pub to_mesh: Vec<Waiting>,
+    pub to_mesh: Vec<Queued>,
     /// What takes nothing until something changes.
     pub parked: Vec<Parked>,
     /// Rooms for which nothing goes just now, as others are to take their place.
@@ -31,7 +31,7 @@ pub struct Summary {
 
 /// What waits from or for one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
+pub struct Queued {
     /// The room; `None`: an answer of our own to a node.
     pub room: Option<OwnedRoomOrAliasId>,
     /// Where on the mesh; `None`: it goes to the room.
@@ -100,14 +100,14 @@ pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>>
 }
 
 /// Returns what waits for rooms, one entry a room.
-pub fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Waiting>> {
+pub fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Queued>> {
     let sql =
         "SELECT room, COUNT(*) AS count, MIN(accepted_at) AS oldest FROM room_outbox GROUP BY room";
     tx.all(sql, (), |row| waiting(row, None))
 }
 
 /// Returns what waits for the mesh, one entry for each room and destination.
-pub fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>> {
+pub fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Queued>> {
     let sql = concat!(
         "SELECT room, target_kind, target, ",
         packets!(),
@@ -116,8 +116,8 @@ pub fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Waiting>> {
     tx.all(sql, (), |row| waiting(row, Some(destination(row)?)))
 }
 
-fn waiting(row: &Row<'_>, destination: Option<Destination>) -> rusqlite::Result<Waiting> {
-    Ok(Waiting {
+fn waiting(row: &Row<'_>, destination: Option<Destination>) -> rusqlite::Result<Queued> {
+    Ok(Queued {
         room: optional(row, "room")?,
         destination,
         count: row.get("count")?,
@@ -141,7 +141,7 @@ mod tests {
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
             outbox_room::park(tx, Some(&room(ROOM)), "may not", NOON)?;
             let told = summary(tx)?;
-            let to_room = Waiting {
+            let to_room = Queued {
                 room: Some(room(ROOM)),
                 destination: None,
                 count: 2,

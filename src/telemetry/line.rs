@@ -141,10 +141,6 @@ impl Visit for Said {
         }
     }
 
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.number(field, value);
-    }
-
     fn record_u128(&mut self, field: &Field, value: u128) {
         self.number(field, value);
     }

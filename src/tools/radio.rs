@@ -63,8 +63,8 @@ pub(crate) enum VisitError {
     /// This program cannot use such a link.
     #[error(transparent)]
     NoLink(#[from] RadioError),
-    #[error("cannot reach the radio{}: {}", .0.place(), .0.cause)]
-    Away(Lost),
+    #[error("cannot reach the radio{}", .0.place())]
+    Away(#[source] Lost),
     #[error("the radio is locked and tells its client nothing")]
     Locked,
     #[error("the radio has no channel `{wanted}`; it has {available}")]
@@ -99,10 +99,10 @@ impl Explained for VisitError {
     }
 
     fn exit(&self) -> Exit {
-        match self {
-            Self::NoText | Self::TooLong { .. } => Exit::Wrong,
-            _ => Exit::Failed,
+        if matches!(self, Self::NoText | Self::TooLong { .. }) {
+            return Exit::Wrong;
         }
+        Exit::Failed
     }
 }
 
@@ -112,11 +112,15 @@ impl Explained for VisitError {
 pub(crate) struct Lost {
     connection: Connection,
     cause: String,
+    /// What helps against just that.
+    hint: Option<String>,
 }
 
 impl Explained for Lost {
     fn hint(&self) -> Option<String> {
-        // What fails on a serial port or over Bluetooth names its cure itself.
+        if self.hint.is_some() {
+            return self.hint.clone();
+        }
         let is_on_network = matches!(self.connection, Connection::Tcp { .. });
         if self.cause.starts_with(NOBODY) {
             let port = Connection::TCP_PORT;
@@ -325,9 +329,10 @@ impl Visit {
             };
             return Ok(match event {
                 Event::Radio(RadioEvent::Ready(profile)) => News::Ready(profile),
-                Event::Radio(RadioEvent::Lost { cause }) => News::Lost(Lost {
+                Event::Radio(RadioEvent::Lost { cause, hint }) => News::Lost(Lost {
                     connection: self.connection.clone(),
                     cause,
+                    hint,
                 }),
                 Event::Radio(RadioEvent::Text(text)) => News::Text(text),
                 Event::Report(report) => News::Report(report),
@@ -368,11 +373,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::model::Chain;
 
     fn away(connection: Connection, cause: &str) -> VisitError {
         VisitError::Away(Lost {
             connection,
             cause: cause.to_owned(),
+            hint: None,
         })
     }
 
@@ -409,7 +416,7 @@ mod tests {
                 "cannot reach the radio: the serial port `/dev/ttyUSB0` is in use",
             ),
         ] {
-            assert_eq!(away(connection, cause).to_string(), expected);
+            assert_eq!(Chain(&away(connection, cause)).to_string(), expected);
         }
     }
 
@@ -423,6 +430,13 @@ mod tests {
         assert!(away(tcp("radio"), "refused").hint().is_some());
         assert_eq!(away(serial, "in use").hint(), None);
         assert_eq!(away(ble, "no D-Bus").hint(), None);
+        let own = VisitError::Away(Lost {
+            connection: tcp("radio"),
+            cause: "a web server".to_owned(),
+            hint: Some("check the port".to_owned()),
+        });
+        assert_eq!(own.hint().as_deref(), Some("check the port"));
+        assert!(!Chain(&own).to_string().contains("check"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -432,7 +446,7 @@ mod tests {
             heard: false,
             since: Instant::now(),
             cause: None,
-            has_own_cure: false,
+            hint: None,
             restarts: 0,
         });
         let minute = Duration::from_mins(1);

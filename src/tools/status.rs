@@ -68,6 +68,7 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
     };
     page.line("radio", &format!("{}, {state}", radio.connection.place()));
     page.known("because", radio.cause.as_ref());
+    page.cure(radio.hint.as_ref());
     if let Some(name) = &radio.name {
         let node = radio.node.as_deref().unwrap_or_default();
         let firmware = radio.firmware.as_deref().unwrap_or("not told");
@@ -298,6 +299,7 @@ mod tests {
                 state: LinkState::Ready,
                 for_seconds: 7_300,
                 cause: None,
+                hint: None,
                 restarts: 0,
                 node: Some("!a11ce001".to_owned()),
                 name: Some("Hill\u{1b}[2Jtop".to_owned()),
@@ -464,6 +466,7 @@ mod tests {
             for_seconds: 780,
             restarts: 3,
             cause: Some("cannot connect to 192.168.1.20:4403: connection refused".to_owned()),
+            hint: Some("switch it on".to_owned()),
             silence: Some("the radio has no region".to_owned()),
             ..status.radio
         };
@@ -500,6 +503,7 @@ mod tests {
         relay         1.2.3, up for 3 days (since 2026-01-31T12:00:00Z), process 4711
         radio         the serial port of a radio, away for 13 min
                       because: cannot connect to 192.168.1.20:4403: connection refused
+                      hint: switch it on
                       Hill[2Jtop (!a11ce001), firmware 2.7.26
                       restarted 3 times since the relay started
                       channel use 12.3 %, told 40 s ago

@@ -113,7 +113,7 @@ async fn with_failures_only_what_fails_is_shown_and_with_off_nothing() {
         let scene = Plan::one_room(Kind::Plain).meshtastic(key).start().await;
         let heard = scene.alice.send(&scene.room, "hello").await;
         let refused = scene.alice.send(&scene.room, &"x".repeat(700)).await;
-        scene.relay.logs("report=Heard").await;
+        scene.relay.logs("report=heard").await;
         scene.is_read_up_to(&scene.room, &refused, None).await;
         if !expected.is_empty() {
             scene.sees_sign(&scene.room, &refused, REFUSED).await;
@@ -181,7 +181,7 @@ async fn where_the_bot_may_not_react_it_says_so_once_and_goes_on_until_it_may() 
     let warning = "signs cannot be shown in this room";
     scene.relay.logs(warning).await;
     let message = scene.alice.send(&scene.room, "hello").await;
-    scene.relay.logs("report=Heard").await;
+    scene.relay.logs("report=heard").await;
     scene.is_read_up_to(&scene.room, &message, None).await;
     assert_eq!(scene.signs_on(&scene.room, &message).await, [""; 0]);
     scene.alice.set_levels(&scene.room, reactions(0)).await;

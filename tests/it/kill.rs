@@ -16,14 +16,22 @@ const ROUNDS: u32 = 50;
 /// So many of the kills come while messages are under way.
 const UNDER_WAY: u32 = 30;
 
+/// A long text goes to the mesh as these packets.
+const PARTS: [&str; 3] = ["1/3", "2/3", "3/3"];
+/// So many bytes are that long.
+const LONG: usize = 480;
+
+/// A packet for the mesh: the number of its text, and which part of that it is (of [`PARTS`]; empty: all of it).
+type Packet = (u32, String);
+
 /// What was said, numbered; in each list in its order.
 #[derive(Debug, Default)]
 struct Said {
     last: u32,
     /// On the mesh, by channel: packets and numbers.
     on_mesh: [Vec<(u32, u32)>; 2],
-    /// In Matrix, by room: numbers.
-    in_matrix: [Vec<u32>; 2],
+    /// In Matrix, by room: the packets that the mesh is to get of it.
+    in_matrix: [Vec<Packet>; 2],
 }
 
 impl Said {
@@ -36,15 +44,28 @@ impl Said {
         self.on_mesh[usize::from(place)].push((packet, self.last));
     }
 
-    async fn in_matrix(&mut self, scene: &Scene, place: u8) {
+    async fn in_matrix(&mut self, scene: &Scene, place: u8, is_long: bool) {
         self.last += 1;
         let place = usize::from(place);
-        scene
-            .alice
-            .send(&scene.rooms[place], &format!("near {}", self.last))
-            .await;
-        self.in_matrix[place].push(self.last);
+        let word = format!(" {}", self.last);
+        // Wherever a long one is cut, each part ends in its number.
+        let (words, parts) = if is_long {
+            (LONG / word.len(), &PARTS[..])
+        } else {
+            (1, &[""][..])
+        };
+        let text = format!("near{}", word.repeat(words));
+        scene.alice.send(&scene.rooms[place], &text).await;
+        let packets = parts.iter().map(|part| (self.last, (*part).to_owned()));
+        self.in_matrix[place].extend(packets);
     }
+}
+
+/// Returns which packet that was: nothing else goes to the mesh.
+fn packet(text: &str) -> Option<Packet> {
+    let (_, number) = text.rsplit_once(' ')?;
+    let part = text.split([' ', ':']).find(|word| PARTS.contains(word));
+    Some((number.parse().ok()?, part.unwrap_or_default().to_owned()))
 }
 
 /// Returns the number at the end of a text that was said by these tests.
@@ -68,7 +89,8 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
     let mut accepted = HashSet::new();
     let mut under_way = 0;
     for round in 0..ROUNDS {
-        said.in_matrix(&scene, random.random_range(0..2)).await;
+        let place = random.random_range(0..2);
+        said.in_matrix(&scene, place, round % 4 == 3).await;
         for _ in 0..random.random_range(1..4) {
             said.on_mesh(&mut scene, random.random_range(0..2)).await;
         }
@@ -98,7 +120,7 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
 
     // What was said before the last words has crossed when they have.
     for place in 0..2 {
-        said.in_matrix(&scene, place).await;
+        said.in_matrix(&scene, place, true).await;
         said.on_mesh(&mut scene, place).await;
         accepted.extend(
             said.on_mesh[usize::from(place)]
@@ -127,8 +149,8 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
         let channel = Value::from(place);
         let packets = scene.radio.packets().into_iter();
         let crossed = packets
-            .filter(|packet| packet["channel"] == channel)
-            .filter_map(|packet| number(packet["text"].as_str()?, "near "));
+            .filter(|it| it["channel"] == channel)
+            .filter_map(|it| packet(it["text"].as_str()?));
         assert_eq!(
             crossed.collect::<Vec<_>>(),
             said.in_matrix[place],

@@ -190,7 +190,7 @@ async fn what_the_radio_does_not_take_fails_with_the_reason_and_the_cure() {
         (&false.into(), &"refused".into())
     );
     assert!(
-        told["reason"]
+        told["hint"]
             .as_str()
             .is_some_and(|it| it.contains("set lora.region")),
         "{told}"

@@ -105,6 +105,39 @@ async fn a_relay_whose_log_nobody_reads_any_more_goes_on() {
 }
 
 #[tokio::test]
+async fn a_relay_whose_files_are_still_being_opened_ends_at_once() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    assert!(scene.relay.stop().await.success());
+    for (file, opening, late) in [
+        (
+            "database/relay.sqlite",
+            "relay starts",
+            "the database cannot be opened",
+        ),
+        (
+            "matrix/sdk/matrix-sdk-state.sqlite3",
+            "mapped",
+            "Matrix cannot be used now",
+        ),
+    ] {
+        // It waits five seconds for whoever holds a file.
+        let other = rusqlite::Connection::open(scene.home.path(file)).expect("it opens");
+        let hold = "PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE; PRAGMA user_version";
+        other.execute_batch(hold).expect("it is held");
+        scene.relay = scene.home.spawn();
+        scene.relay.logs(opening).await;
+        scene.relay.signal(Signal::TERM);
+        let status = scene.relay.ended().await;
+        assert_eq!(status.code(), Some(0), "{file}: {status}");
+        let log = scene.relay.log();
+        assert!(!log.contains(late), "{file}: {log}");
+        assert!(log.contains("asked to stop"), "{file}: {log}");
+    }
+    scene.relay = scene.home.start().await;
+    hears(&mut scene, "all is well").await;
+}
+
+#[tokio::test]
 async fn a_relay_without_a_radio_and_without_rooms_stops_too() {
     let mut stage = Plan::one_room(Kind::Plain).set_up().await;
     stage.radio.end().await;

@@ -67,7 +67,7 @@ impl Routes {
         let Some(first) = speaking.first() else {
             return Err(DropReason::OneWayRoom);
         };
-        let first = self.channel(&first.meshtastic_channel);
+        let first = slot_of(&first.meshtastic_channel, &self.channels);
         let spot = match aim {
             Aim::Room => first.map(|slot| spot(slot, &self.channels)),
             Aim::Waiting(slot) => {
@@ -117,7 +117,8 @@ impl Routes {
         slot: ChannelIndex,
         entries: &[&'a MappedRoom],
     ) -> Option<&'a MappedRoom> {
-        let is_it = |entry: &&&MappedRoom| self.channel(&entry.meshtastic_channel) == Ok(slot);
+        let is_it =
+            |entry: &&&MappedRoom| slot_of(&entry.meshtastic_channel, &self.channels) == Ok(slot);
         entries.iter().find(is_it).copied()
     }
 
@@ -187,10 +188,6 @@ impl Routes {
             Some(channel) => spot_named(&ChannelRef::Name(channel.name.clone()), channels),
             None => Ok(spot(from.slot, channels)),
         }
-    }
-
-    pub(super) fn channel(&self, mapped: &ChannelRef) -> Result<ChannelIndex, Refused> {
-        slot_of(mapped, &self.channels)
     }
 }
 
@@ -270,7 +267,7 @@ fn names(mapped: &ChannelRef, channel: &Channel) -> bool {
 }
 
 /// Returns the slot of a channel among a radio's. With no radio known yet, a number stands for itself.
-fn slot_of(mapped: &ChannelRef, channels: &[Channel]) -> Result<ChannelIndex, Refused> {
+pub(super) fn slot_of(mapped: &ChannelRef, channels: &[Channel]) -> Result<ChannelIndex, Refused> {
     if channels.is_empty() {
         return match mapped {
             ChannelRef::Index(index) => Ok(*index),

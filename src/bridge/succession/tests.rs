@@ -50,17 +50,13 @@ fn of(
     let mapped = configured
         .iter()
         .map(|name| testing::route(name, 0, Direction::Both));
-    let mut routes = Routes::new(mapped.collect());
+    let mut bridge = testing::bridge_alone(testing::config_with(mapped.collect()));
     if let Some(room) = alias {
-        routes.alias(&testing::named(ALIAS), &id(room));
+        bridge.remember_room(testing::named(ALIAS), id(room));
     }
     let joined = joined.iter().map(|it| (it.room.clone(), it.clone()));
-    let mapping = Mapping {
-        routes: &routes,
-        joined: &joined.collect(),
-        kept: &BTreeMap::new(),
-    };
-    mapping.succession(old)
+    bridge.rooms.extend(joined);
+    bridge.succession(old)
 }
 
 fn goes(name: &str, to: &str) -> Succession {

@@ -864,7 +864,7 @@ fn an_answer_that_is_too_long_is_cut() {
 fn the_primary_channels_name_is_the_meshs_name_until_another_is_set() {
     let mut bridge = bridge_alone(config());
     assert_eq!(bridge.meshnet(), "Meshtastic");
-    bridge.remember_meshnet("Valley".into());
+    bridge.remember_meshnet(Some("Valley".into()));
     assert_eq!(bridge.meshnet(), "Valley");
     let mut renamed = profile();
     renamed.channels[0] = channel(0, "Hills", ChannelRole::Primary);

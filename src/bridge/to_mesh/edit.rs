@@ -1,7 +1,6 @@
 //! Decides on edits of messages: a mesh can change nothing, so what still waits is changed here, and what was sent is
 //! corrected by a further message. And on what is taken away.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use super::{own_words, source_of};
@@ -42,7 +41,7 @@ impl Bridge {
     ) -> Vec<Action> {
         let edit = &RoomEdit {
             target: edit.target.clone(),
-            new: own_words(&edit.new, facts).into_owned(),
+            new: own_words(&edit.new, facts),
         };
         let changed = self.change(edit, facts, now);
         let (mut actions, reason) =
@@ -297,20 +296,16 @@ pub(in crate::bridge) fn taken_away(redaction: &RoomRedaction, facts: &Facts) ->
     }]
 }
 
-/// Returns a message as its author changed it before it came.
-pub(super) fn changed_early<'a>(text: &'a RoomText, edit: &EarlyEdit) -> Cow<'a, RoomText> {
-    if !is_words(text) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(RoomText {
-        kind: if edit.emote {
+/// Changes a message as its author did before it came.
+pub(super) fn change_early(text: &mut RoomText, edit: &EarlyEdit) {
+    if is_words(text) {
+        text.kind = if edit.emote {
             RoomTextKind::Emote
         } else {
             RoomTextKind::Text
-        },
-        body: edit.body.clone(),
-        ..text.clone()
-    })
+        };
+        text.body.clone_from(&edit.body);
+    }
 }
 
 /// An answer to an edit answers the message: that is what people see.

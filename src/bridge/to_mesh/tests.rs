@@ -498,7 +498,7 @@ fn before_the_radio_is_ready_a_named_channel_is_the_one_remembered() {
     let mut bridge = bridge_alone(config);
     let actions = said(&mut bridge, &message("x"), &Facts::default());
     assert_eq!(refused(&actions), Some(Refused::ChannelsUnknown));
-    bridge.remember_channels(profile().channels);
+    bridge.remember_radio(OWN, profile().channels);
     let actions = said(&mut bridge, &message("x"), &Facts::default());
     let Action::ToMesh(MeshMessage { destination, .. }) = &actions[0] else {
         panic!("{actions:?}");

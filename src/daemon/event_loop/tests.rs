@@ -10,8 +10,8 @@ use super::*;
 use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
 use crate::model::{
     ChannelIndex, ClockReading, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum,
-    OwnedEventId, OwnedUserId, PacketId, RadioText, RoomContent, RoomOrAliasId, RoomOutcome,
-    TextPort, Timestamp, TransactionId,
+    OwnedEventId, OwnedUserId, PacketId, RadioEvent, RadioText, RoomContent, RoomOrAliasId,
+    RoomOutcome, TextPort, Timestamp, TransactionId,
 };
 use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 
@@ -93,10 +93,15 @@ impl Bench {
         ledger
             .bridge
             .remember_own_user("@relay:example.org".try_into().unwrap());
+        let ledger = Arc::new(Mutex::new(ledger));
         let (database, _end) = Database::start(store).unwrap();
         let turned = Arc::new(AtomicI64::new(NOON.0));
         let shown = Arc::clone(&turned);
-        let clock = Clock::new(move || Timestamp(shown.load(Ordering::SeqCst)));
+        let began = Instant::now();
+        let clock = Clock::new(move || {
+            let present = Timestamp(shown.load(Ordering::SeqCst));
+            (present, began.elapsed())
+        });
         let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
         let (radio, take_radio) = mpsc::channel(4);
         let (reports, take_reports) = mpsc::channel(4);
@@ -109,6 +114,7 @@ impl Bench {
         let (_, air) = watch::channel(true);
         let supervisor = Supervisor::new(stop.clone());
         let queues = Queues::new(Shared {
+            ledger: Arc::clone(&ledger),
             rooms: RoomSide {
                 database: database.clone(),
                 sender,
@@ -124,21 +130,18 @@ impl Bench {
                 rules: MeshRules::of(&config.meshtastic),
                 clock: clock.clone(),
             },
-            workers: supervisor.workers(),
+            workers: supervisor.workers.clone(),
             withdrawals,
-            stop: stop.clone(),
         });
         let live = Arc::new(Live::new(std::collections::BTreeMap::new()));
         let event_loop = EventLoop {
             database: database.clone(),
-            ledger: Arc::new(Mutex::new(ledger)),
+            ledger,
             radio: take_radio,
             reports: take_reports,
             batches: take_batches,
             queues,
             radio_ready,
-            started: Instant::now(),
-            slept: slept(),
             chores_at: Instant::now(),
             live: Arc::clone(&live),
             clock,

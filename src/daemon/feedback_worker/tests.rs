@@ -1,18 +1,17 @@
 //! The rules of the feedback worker, against a server with prepared answers.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
+use crate::config::{Config, Connection};
 use crate::model::{
     Clock, EventId, OwnedEventId, OwnedRoomId, RoomContent, RoomMessage, RoomOrAliasId, SendReport,
     Sign, TransactionId,
 };
-use crate::store::outbox_room::{self, NewRoomRow};
+use crate::store::outbox_room;
 use crate::store::{Database, Store};
 
 use super::super::account_limit::AccountLimit;
@@ -100,6 +99,7 @@ impl SendToRoom for Server {
 /// A worker's surroundings.
 struct Scene {
     database: Database,
+    ledger: Arc<Mutex<Ledger>>,
     asked: mpsc::Receiver<Asked>,
     session: watch::Sender<Option<Server>>,
     bell: Arc<Notify>,
@@ -110,7 +110,11 @@ struct Scene {
 
 impl Scene {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        let (database, _) = Database::start(Store::in_memory().unwrap()).unwrap();
+        let mut store = Store::in_memory().unwrap();
+        let config = Config::new(connection(), Vec::new());
+        let ledger = store.transaction(|tx| Ledger::open(tx, &config, NOON));
+        let (ledger, _) = ledger.unwrap();
+        let (database, _) = Database::start(store).unwrap();
         let (tell, asked) = mpsc::channel(100);
         let server = Server {
             answers: Arc::new(Mutex::new(answers.into_iter().collect())),
@@ -119,11 +123,12 @@ impl Scene {
         let start = Instant::now();
         Self {
             database,
+            ledger: Arc::new(Mutex::new(ledger)),
             session: watch::channel(Some(server)).0,
             asked,
             bell: Arc::default(),
             limit: AccountLimit::default(),
-            clock: Clock::new(move || NOON + start.elapsed()),
+            clock: Clock::new(move || (NOON + start.elapsed(), start.elapsed())),
             workers: JoinSet::new(),
         }
     }
@@ -142,6 +147,7 @@ impl Scene {
         let (reports, _) = mpsc::channel(1);
         let worker = FeedbackWorker {
             bell: Arc::clone(&self.bell),
+            ledger: Arc::clone(&self.ledger),
             side: self.side(reports),
         };
         self.workers.spawn(worker.run(CancellationToken::new()));
@@ -175,6 +181,13 @@ impl Scene {
         let asked = self.asks().await;
         assert_eq!((asked.room.as_str(), asked.what.as_str()), (room, what));
         asked.transaction
+    }
+}
+
+fn connection() -> Connection {
+    Connection::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: 4403,
     }
 }
 
@@ -315,10 +328,7 @@ async fn signs_wait_until_no_room_has_a_message_to_send() {
             },
         };
         let inserted = scene.database.run(move |store| {
-            store.transaction(|tx| {
-                let row = NewRoomRow::of_bot(&message);
-                outbox_room::insert(tx, &row, NOON)
-            })
+            store.transaction(|tx| outbox_room::insert(tx, &message, None, NOON))
         });
         inserted.await.unwrap();
     }

@@ -11,14 +11,13 @@ use super::outcome::place;
 use crate::bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use crate::model::{
     Destination, EarlyEdit, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
-    NodeNum, Origin, PacketId, RadioEvent, Sign, Timestamp,
+    NodeNum, Origin, PacketId, RadioEvent, RoomId, SendReport, Sign, Timestamp,
 };
 use crate::store::mesh_report::Withdrawal;
-use crate::store::outbox_room::{self, NewRoomRow};
 use crate::store::{
     Result, Tx, backlog, clock, direct, drafts, edits, feedback, gaps, known_rooms, late,
-    mapped_rooms, mesh_report, message_map, meta, nodes, outage, outbox_mesh, receipts, relayed,
-    retention, seen, told,
+    mapped_rooms, mesh_report, message_map, meta, nodes, outage, outbox_mesh, outbox_room,
+    receipts, relayed, retention, seen, told,
 };
 
 /// What an action is carried out with.
@@ -39,11 +38,8 @@ impl Books<'_> {
         let (tx, radio, now) = (self.tx, self.radio, self.now);
         match action {
             Action::ToRoom { message, pair } => {
-                let row = NewRoomRow {
-                    pair: pair.as_deref().map(|pair| (radio, pair)),
-                    ..NewRoomRow::of_bot(&message)
-                };
-                let id = outbox_room::insert(tx, &row, now)?;
+                let pair = pair.as_deref().map(|pair| (radio, pair));
+                let id = outbox_room::insert(tx, &message, pair, now)?;
                 let room = message.room.clone();
                 tx.log(move || debug!(outbox = %id, %room, "accepted for a room"));
                 self.outcome.rooms.insert(message.room);
@@ -89,12 +85,10 @@ impl Books<'_> {
                 correction,
             } => self.take_away(&room, event, correction)?,
             Action::WithdrawCorrection(row) => {
-                let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
+                let packets = self.take_back(Withdrawal::Message(row))?;
                 tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
-            Action::WithdrawSender(room, sender) => {
-                self.withdraw_sender(room, sender)?;
-            }
+            Action::WithdrawSender(room, sender) => self.withdraw_sender(room, sender)?,
             Action::KeepUndecryptable(event, sent_at) => {
                 if let Some(dropped) = late::keep(tx, &event, sent_at, now)? {
                     tx.log(move || mesh::say_kept(&event, dropped));
@@ -132,9 +126,8 @@ impl Books<'_> {
             Action::NoteEdited(room, event, sender, at) => edits::edited(tx, &room, &event, &sender, at)?,
             Action::Arrived(room, event, thread) => receipts::arrived(tx, &room, &event, thread.as_deref(), now)?,
             Action::Read(event) => {
-                self.outcome.feedback |= receipts::read(tx, &event, now)?;
-                for joined in message_map::joined(tx, &event)? {
-                    self.outcome.feedback |= receipts::read(tx, &joined, now)?;
+                for event in message_map::joined(tx, &event)?.into_iter().chain([event]) {
+                    self.outcome.feedback |= receipts::read(tx, &event, now)?;
                 }
             }
             Action::Show(room, event, sign) => {
@@ -143,20 +136,18 @@ impl Books<'_> {
             Action::ForgetChanged => feedback::forget_changed(tx)?,
             Action::ForgetWishes(sign) => feedback::forget_wishes(tx, sign, Sign::Waiting, now)?,
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
-            Action::ForbidSigns(room, wanted) => {
-                if feedback::forbid(tx, &room)? && wanted {
-                    tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
-                }
-            }
+            Action::ForbidSigns(room, is_told) => forbid_signs(tx, &room, is_told)?,
             Action::CameBack(transaction, event) => match outbox_room::by_transaction(tx, transaction.as_str())? {
-                Some((row, _)) => {
+                Some(row) => {
                     self.room_sent(row, &event)?;
                     tx.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
                 }
                 // A sign, or the removal of one.
                 None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
             },
-            Action::Report(report) => self.report(report)?,
+            Action::Recover => self.recover()?,
+            Action::Report(SendReport::Room { outbox, outcome }) => self.room_report(outbox, outcome)?,
+            Action::Report(SendReport::Radio { outbox, packet, outcome }) => self.radio_report(outbox, packet, outcome)?,
             Action::Position(account, synced) => {
                 gaps::replace(tx, &account, &synced.gaps)?;
                 if let Some(reading) = &synced.clock {
@@ -303,7 +294,6 @@ impl Books<'_> {
     fn ready(&mut self, readiness: Readiness) -> Result<()> {
         meta::set_meshnet(self.tx, &readiness.meshnet)?;
         let problems = &readiness.problems;
-        self.outcome.may_transmit = problems.silence.is_none();
         self.outcome.silence = problems.silence.map(|reason| crate::model::told(&reason));
         self.outcome.route_problems = Some(problems.routes.clone());
         self.tx.log(move || {
@@ -349,6 +339,15 @@ impl Books<'_> {
             OutageStep::ForgetAll => outage::forget_all(tx),
         }
     }
+}
+
+/// Shows no more signs in a room, and says so if that is new.
+pub(super) fn forbid_signs(tx: &Tx<'_>, room: &RoomId, is_told: bool) -> Result<()> {
+    if feedback::forbid(tx, room)? && is_told {
+        let room = room.to_owned();
+        tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
+    }
+    Ok(())
 }
 
 fn say_jump(jump: &Jump) {

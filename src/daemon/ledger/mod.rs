@@ -5,17 +5,17 @@ mod apply;
 mod outcome;
 mod reports;
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
-use tracing::info;
+use tracing::error;
 
 use crate::bridge::{Action, Bridge};
 use crate::config::Config;
-use crate::model::{Chore, Event, Timestamp};
-use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{Result, Store, Tx, feedback, known_rooms, mesh_report, meta, outbox_room};
+use crate::model::{Chore, Event, RoomId, Timestamp};
+use crate::store::outbox_mesh::UNKNOWN_RADIO;
+use crate::store::{Result, Store, Tx, known_rooms, meta, outbox_room};
 
 use apply::Books;
 
@@ -30,17 +30,14 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Makes one, and tells its bridge what the tables remember. What was handed to the radio when the relay stopped goes back
-    /// into the queue. Returns with it everything for which a worker is due.
+    /// Makes one, tells its bridge what the tables remember, and that the relay starts. Returns with it everything for which a
+    /// worker is due.
     pub(super) fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(Self, Outcome)> {
         let mut outcome = Outcome::default();
         let mut bridge = Bridge::new(config.clone(), None);
         let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
-        bridge.remember_radio(radio);
-        if let Some(name) = meta::meshnet(tx)? {
-            bridge.remember_meshnet(name);
-        }
-        bridge.remember_channels(meta::channels(tx, radio)?);
+        bridge.remember_radio(radio, meta::channels(tx, radio)?);
+        bridge.remember_meshnet(meta::meshnet(tx)?);
         let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
         known_rooms::keep_only(tx, &configured)?;
         for (name, room) in known_rooms::all(tx)? {
@@ -50,75 +47,105 @@ impl Ledger {
             }
             bridge.remember_room(name, room);
         }
-        let again = mesh_report::recover(tx)?;
-        if again > 0 {
-            tx.log(move || {
-                info!(
-                    packets = again,
-                    "the radio may or may not have taken these, trying again under the same ids"
-                );
-            });
-            // It may have taken them this very moment: the next text keeps its distance.
-            meta::set_last_acceptance(tx, now)?;
-        }
-        outbox_room::unpark_all(tx)?;
-        feedback::recover(tx)?;
         let mut ledger = Self { bridge };
         ledger.event(tx, &Event::Chore(Chore::Start), now, &mut outcome)?;
-        outcome.rooms.extend(outbox_room::rooms(tx)?);
-        outcome.mesh.extend(outbox_mesh::queues(tx)?);
         Ok((ledger, outcome))
     }
 
-    /// Decides on a batch of events in one transaction, on a copy of the ledger that takes its place once that is committed:
-    /// what is rolled back has left nothing behind, and can be run again.
+    /// Decides on a batch of events: what is rolled back has left nothing behind, and can be run again.
     pub(super) fn commit(
         kept: &Mutex<Self>,
         store: &mut Store,
         events: &[Event],
         now: Timestamp,
     ) -> Result<Outcome> {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = kept.clone();
-        let outcome = store.transaction(|tx| {
+        Self::transaction(kept, store, |ledger, tx| {
             let mut outcome = Outcome::default();
             for event in events {
-                next.event(tx, event, now, &mut outcome)?;
+                ledger.event(tx, event, now, &mut outcome)?;
             }
-            next.event(tx, &Event::Chore(Chore::Signs), now, &mut outcome)?;
+            ledger.event(tx, &Event::Chore(Chore::Signs), now, &mut outcome)?;
             Ok(outcome)
-        })?;
-        *kept = next;
-        Ok(outcome)
+        })
     }
 
-    /// Decides on an event, and on what that gives cause to look at, and stores what follows.
-    fn event(
+    /// Works in one transaction on a copy of the ledger that takes its place once that is committed.
+    pub(super) fn transaction<T>(
+        kept: &Mutex<Self>,
+        store: &mut Store,
+        work: impl FnOnce(&mut Self, &Tx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = kept.clone();
+        let done = store.transaction(|tx| work(&mut next, tx))?;
+        *kept = next;
+        Ok(done)
+    }
+
+    /// Takes note that a room refused a sign.
+    pub(super) fn forbid_signs(&self, tx: &Tx<'_>, room: &RoomId) -> Result<()> {
+        apply::forbid_signs(tx, room, self.bridge.tells_of_signs(room))
+    }
+
+    /// Decides on an event, and on what that gives cause to look at, and stores what follows. A chore is done apart: no message is
+    /// given up for what it cannot read.
+    pub(super) fn event(
         &mut self,
         tx: &Tx<'_>,
         event: &Event,
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<()> {
-        let mut next = VecDeque::from([Cow::Borrowed(event)]);
-        while let Some(event) = next.pop_front() {
-            let questions = self.bridge.questions(&event, now);
-            let facts = facts::look_up(tx, self.bridge.radio(), &questions, now)?;
-            let actions = self.bridge.decide(&event, &facts, now);
-            let mut books = Books {
-                tx,
-                radio: self.bridge.radio(),
-                now,
-                outcome,
-            };
-            for action in actions {
-                match action {
-                    Action::Next(chore) => next.push_back(Cow::Owned(Event::Chore(chore))),
-                    action => books.apply(&event, action)?,
+        let mut chores = match event {
+            Event::Chore(chore) if *chore != Chore::Start => VecDeque::from([*chore]),
+            // Without all of its start the relay does not run.
+            event => self.settle(tx, event, now, outcome)?.into(),
+        };
+        while let Some(chore) = chores.pop_front() {
+            let (mut ledger, mut sum) = (self.clone(), outcome.clone());
+            let event = Event::Chore(chore);
+            match tx.apart(|| ledger.settle(tx, &event, now, &mut sum))? {
+                Ok(next) => {
+                    (*self, *outcome) = (ledger, sum);
+                    chores.extend(next);
                 }
+                Err(error) => tx.log(move || {
+                    error!(
+                        ?chore,
+                        error = &error as &dyn Error,
+                        "this is not looked at now; please report this"
+                    );
+                }),
             }
         }
         Ok(())
+    }
+
+    /// Decides on an event alone, and stores what follows. Returns what is to be looked at next.
+    fn settle(
+        &mut self,
+        tx: &Tx<'_>,
+        event: &Event,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<Vec<Chore>> {
+        let questions = self.bridge.questions(event, now);
+        let facts = facts::look_up(tx, self.bridge.radio(), &questions, now)?;
+        let actions = self.bridge.decide(event, &facts, now);
+        let mut books = Books {
+            tx,
+            radio: self.bridge.radio(),
+            now,
+            outcome,
+        };
+        let mut next = Vec::new();
+        for action in actions {
+            match action {
+                Action::Next(chore) => next.push(chore),
+                action => books.apply(event, action)?,
+            }
+        }
+        Ok(next)
     }
 }
 

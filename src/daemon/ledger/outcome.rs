@@ -9,7 +9,7 @@ use crate::model::{
 };
 
 /// What a batch touched, for the workers to be woken and the operator to be told.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::daemon) struct Outcome {
     /// Rooms for which something may be due.
     pub(in crate::daemon) rooms: BTreeSet<OwnedRoomOrAliasId>,
@@ -17,9 +17,8 @@ pub(in crate::daemon) struct Outcome {
     pub(in crate::daemon) mesh: HashSet<(Destination, Lane)>,
     /// Rooms of which something has changed: what failed before may work now.
     pub(in crate::daemon) changed: BTreeSet<OwnedRoomOrAliasId>,
-    /// The radio that is ready now may transmit: no gate of the configuration or of its own holds it back.
-    pub(in crate::daemon) may_transmit: bool,
-    /// Why nothing is transmitted by the radio that is ready now; `None` if it may transmit.
+    /// Why nothing is transmitted by the radio that is ready now; `None`: no gate of the configuration or of its own holds it
+    /// back.
     pub(in crate::daemon) silence: Option<String>,
     /// The mapped channels that cannot be used, if a radio has told its channels.
     pub(in crate::daemon) route_problems: Option<Vec<RouteProblem>>,

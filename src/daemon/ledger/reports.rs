@@ -6,28 +6,16 @@ use super::super::counts::{Place, Way};
 use super::apply::Books;
 use crate::bridge;
 use crate::model::{
-    EventId, Lane, MeshRowId, MeshState, PacketId, RadioOutcome, RoomOutcome, RoomRowId, SendReport,
+    EventId, Lane, MeshRowId, MeshState, PacketId, RadioOutcome, RoomOutcome, RoomRowId,
 };
 use crate::store::mesh_report::{self, Retried};
 use crate::store::{Result, outbox_mesh, outbox_room, summary};
 
 impl Books<'_> {
-    pub(super) fn report(&mut self, report: SendReport) -> Result<()> {
-        match report {
-            SendReport::Room { outbox, outcome } => self.room_report(outbox, outcome),
-            SendReport::Radio {
-                outbox,
-                packet,
-                outcome,
-            } => self.radio_report(outbox, packet, outcome),
-        }
-    }
-
-    fn room_report(&mut self, outbox: RoomRowId, report: RoomOutcome) -> Result<()> {
+    pub(super) fn room_report(&mut self, outbox: RoomRowId, report: RoomOutcome) -> Result<()> {
         let tx = self.tx;
         let id = outbox_room::room_of(tx, outbox)?;
-        let room = id.as_ref().map_or("(ended)", |room| room.as_str());
-        let room = room.to_owned();
+        let room = id.as_ref().map(ToString::to_string);
         match report {
             RoomOutcome::Sent { event } => {
                 self.room_sent(outbox, &event)?;
@@ -63,15 +51,15 @@ impl Books<'_> {
         Ok(())
     }
 
-    fn radio_report(
+    pub(super) fn radio_report(
         &mut self,
         outbox: MeshRowId,
         packet: PacketId,
         report: RadioOutcome,
     ) -> Result<()> {
         let tx = self.tx;
-        let told = report.clone();
-        tx.log(move || debug!(%outbox, %packet, report = ?told, "report of the radio"));
+        let told = report.to_string();
+        tx.log(move || debug!(%outbox, %packet, report = told, "report of the radio"));
         let became = |state| mesh_report::outcome(tx, outbox, state).map(drop);
         match report {
             RadioOutcome::Accepted { at } => {
@@ -104,7 +92,7 @@ impl Books<'_> {
             }
             RadioOutcome::Refused(refusal) => {
                 let message = summary::mesh_message(tx, outbox)?;
-                let ended = mesh_report::refused(tx, outbox, packet, &format!("{refusal:?}"))?;
+                let ended = mesh_report::refused(tx, outbox, packet, &refusal.to_string())?;
                 let parts = ended.len();
                 if let Some(message) = message.filter(|_| parts > 0) {
                     for place in [Place::Room(message.room), message.destination.into()] {
@@ -112,7 +100,7 @@ impl Books<'_> {
                     }
                 }
                 tx.log(
-                    move || warn!(%outbox, %packet, ?refusal, parts, "the radio refused a packet"),
+                    move || warn!(%outbox, %packet, %refusal, parts, "the radio refused a packet"),
                 );
             }
         }

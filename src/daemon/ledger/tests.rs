@@ -4,6 +4,8 @@ mod backlog;
 mod changes;
 mod channels;
 mod chores;
+mod damage;
+mod earlier;
 mod feedback;
 mod late;
 mod outage;
@@ -24,9 +26,8 @@ use crate::model::{
     RoomTextKind, SendReport, TextPort, Tombstone,
 };
 use crate::radio::Submission;
-use crate::store::feedback::Next;
 use crate::store::outbox_room::NewRoomRow;
-use crate::store::{edits, message_map, summary};
+use crate::store::{Next, edits, mesh_report, message_map, outbox_mesh, summary};
 
 /// Which signs follow from what has changed.
 const SIGNS: Event = Event::Chore(Chore::Signs);
@@ -202,7 +203,8 @@ fn what_is_wrong_with_a_radio_is_news_once_for_as_long_as_it_lasts() {
 #[test]
 fn nothing_is_handed_to_a_radio_that_must_not_transmit() {
     let may_transmit = |config: &Config, change: &dyn Fn(&mut RadioProfile)| {
-        decide(&mut Store::in_memory().unwrap(), config, &[ready(change)]).may_transmit
+        let done = decide(&mut Store::in_memory().unwrap(), config, &[ready(change)]);
+        done.silence.is_none()
     };
     assert!(may_transmit(&config(), &|_| {}));
     assert!(!may_transmit(&config(), &|profile| profile.region_set = false));

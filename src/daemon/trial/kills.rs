@@ -11,13 +11,21 @@ const LIVES: u32 = 100;
 /// A life ends before so many steps of its tasks: a start takes some 150, a message each way some 60.
 const LONGEST_LIFE: u64 = 700;
 
+/// A long text goes to the mesh as these packets.
+const PARTS: [&str; 3] = ["1/3", "2/3", "3/3"];
+/// So many bytes are that long.
+const LONG: usize = 480;
+
+/// A packet for the mesh: the number of its text, and which part of that it is (of [`PARTS`]; empty: all of it).
+type Packet = (u32, String);
+
 /// What was said so far.
 #[derive(Default)]
 struct Said {
     /// On the mesh, by channel: packets with their numbers as ids.
     on_mesh: [Vec<u32>; ROOMS],
-    /// In Matrix, by room.
-    in_matrix: [Vec<u32>; ROOMS],
+    /// In Matrix, by room: what the mesh is to get of it.
+    in_matrix: [Vec<Packet>; ROOMS],
     /// The events of that.
     events: [Vec<OwnedEventId>; ROOMS],
     last: u32,
@@ -35,11 +43,34 @@ impl Said {
                 .await;
             self.on_mesh[place].push(number);
         } else {
-            let event = trial.homeserver.says(place, &format!("near {number}"));
+            let word = format!(" {number}");
+            // Wherever a long one is cut, each part ends in its number.
+            let (words, parts) = if random.random_bool(0.25) {
+                (LONG / word.len(), &PARTS[..])
+            } else {
+                (1, &[""][..])
+            };
+            let text = format!("near{}", word.repeat(words));
+            let event = trial.homeserver.says(place, &text);
             self.events[place].push(event);
-            self.in_matrix[place].push(number);
+            let packets = parts.iter().map(|part| (number, (*part).to_owned()));
+            self.in_matrix[place].extend(packets);
         }
     }
+}
+
+/// Returns the packets that the radio took for a channel, in order.
+fn taken(trial: &Trial, channel: usize) -> Vec<Packet> {
+    let part = |text: &str| {
+        let mut words = text.split([' ', ':']);
+        let part = words.find(|word| PARTS.contains(word));
+        part.unwrap_or_default().to_owned()
+    };
+    let on_air = trial.mesh.on_air();
+    let here = on_air
+        .iter()
+        .filter(|it| usize::try_from(it.channel) == Ok(channel));
+    here.map(|it| (number(&it.text), part(&it.text))).collect()
 }
 
 /// Lives and kills; returns how many of the kills came while something was under way.
@@ -85,7 +116,7 @@ async fn live_and_die(seed: u64) -> u32 {
     trial
         .until("nothing waits any more", |trial| {
             let all_in = (0..ROOMS).all(|place| {
-                trial.on_mesh(place).len() >= said.in_matrix[place].len()
+                taken(trial, place).len() >= said.in_matrix[place].len()
                     && trial.in_room(place).ends_with(&[100_000, 100_001])
             });
             all_in && trial.waiting() == (0, 0)
@@ -93,7 +124,7 @@ async fn live_and_die(seed: u64) -> u32 {
         .await;
     for place in 0..ROOMS {
         assert_eq!(
-            trial.on_mesh(place),
+            taken(&trial, place),
             said.in_matrix[place],
             "to channel {place}"
         );

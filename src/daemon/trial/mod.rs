@@ -67,8 +67,10 @@ impl Trial {
         let turned = Arc::new(AtomicI64::new(0));
         let turn = Arc::clone(&turned);
         let clock = Clock::new(move || {
-            let shown = BEGIN + began.elapsed();
-            Timestamp(shown.0 + turn.load(Ordering::Relaxed))
+            let passed = began.elapsed();
+            let shown = BEGIN + passed;
+            let turned = turn.load(Ordering::Relaxed);
+            (Timestamp(shown.0 + turned), passed)
         });
         let rooms: Vec<OwnedRoomId> = (0..ROOMS)
             .map(|room| format!("!room{room}:example.org").try_into().unwrap())
@@ -114,11 +116,11 @@ impl Trial {
             )
         };
         let stop = CancellationToken::new();
-        let mut supervisor = Supervisor::mortal(stop.clone(), life.clone());
+        let supervisor = Supervisor::mortal(stop.clone(), life.clone());
         let (pipes, take_pipes) = mpsc::channel(1);
         self.world.spawn(self.mesh.pipes(pipes));
         let parts = Parts::start(
-            &mut supervisor,
+            &supervisor,
             found,
             Database::here(Arc::clone(&self.store)),
             RadioOptions {
@@ -127,7 +129,6 @@ impl Trial {
                 ..RadioOptions::over(Wire::Pipes(take_pipes))
             },
             self.clock.clone(),
-            &stop,
         );
         parts
             .ledger
@@ -137,7 +138,7 @@ impl Trial {
             .remember_own_user(account);
         parts.sender.send_replace(Some(self.homeserver.clone()));
         let (homeserver, stopped) = (self.homeserver.clone(), stop.clone());
-        supervisor.essential("matrix", async move {
+        supervisor.workers.start("matrix", async move {
             // Ends only when the relay does; until then somebody can send.
             let Parts {
                 batches, sender, ..

@@ -29,9 +29,7 @@ pub(super) enum BleError {
     /// Not every user may use it.
     #[error("the system does not let this user use Bluetooth")]
     Denied,
-    #[error(
-        "this computer has no Bluetooth adapter, or its driver is missing (`bluetoothctl list` shows none)"
-    )]
+    #[error("this computer has no Bluetooth adapter, or its driver is missing")]
     NoAdapter,
     /// It is off, and somebody may have switched it off on purpose.
     #[error("the Bluetooth adapter is off")]
@@ -156,6 +154,9 @@ impl Explained for BleError {
             Self::Denied => {
                 "add it to the group `bluetooth` (`usermod -aG bluetooth USER`) and start the relay again"
             }
+            Self::NoAdapter => {
+                "plug one in, or install its driver: `bluetoothctl list` shows it then"
+            }
             Self::AdapterOff => {
                 "switch it on with `bluetoothctl power on` (after `rfkill unblock bluetooth`, if it is blocked)"
             }
@@ -180,7 +181,15 @@ impl Explained for BleError {
                     "end that program, or its link with `bluetoothctl disconnect {address}`"
                 ));
             }
-            _ => return None,
+            Self::LostAtOnce(_)
+            | Self::NotARadio(_)
+            | Self::Pairing { .. }
+            | Self::TooLong { .. }
+            | Self::ServiceEnded
+            | Self::WayEnded
+            | Self::Lost
+            | Self::Removed
+            | Self::Other { .. } => return None,
         };
         Some(hint.to_owned())
     }
@@ -194,7 +203,19 @@ impl From<BleError> for ConnectionError {
                 LossKind::Absent
             }
             BleError::NotPaired(_) | BleError::WrongPin(_) => LossKind::Refused,
-            _ => LossKind::Barred,
+            BleError::NoBus
+            | BleError::NoService
+            | BleError::Denied
+            | BleError::NoAdapter
+            | BleError::AdapterOff
+            | BleError::NotARadio(_)
+            | BleError::Used(_)
+            | BleError::Pairing { .. }
+            | BleError::TooLong { .. }
+            | BleError::ServiceEnded
+            | BleError::WayEnded
+            | BleError::Removed
+            | BleError::Other { .. } => LossKind::Barred,
         };
         Self::no_way(kind, error)
     }

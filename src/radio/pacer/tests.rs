@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 
 use super::*;
 use crate::config::ChannelUse;
-use crate::model::{ChannelIndex, Lane};
+use crate::model::{ChannelIndex, ChannelRole, Lane, Node, RadioSetup};
 
 const OWN: NodeNum = NodeNum(0xA11C_E001);
 const BOB: NodeNum = NodeNum(0xB0B0_B002);
@@ -21,7 +21,7 @@ impl Bench {
     fn new() -> Self {
         let now = Moment::at(Timestamp(1_000_000));
         let mut pacer = Pacer::new(DELAY, None, now);
-        pacer.on_ready(OWN, true);
+        pacer.on_ready(&profile(true));
         Self { pacer, now }
     }
 
@@ -113,6 +113,7 @@ fn submission(number: u32, destination: Destination, lane: Lane, text: &str) -> 
     Submission {
         outbox: MeshRowId(i64::from(number)),
         packet: PacketId(number),
+        channel: None,
         message: RadioMessage {
             destination,
             lane,
@@ -121,6 +122,27 @@ fn submission(number: u32, destination: Destination, lane: Lane, text: &str) -> 
                 reply_to: None,
             },
         },
+    }
+}
+
+/// A radio with one channel in each slot.
+fn profile(transmit_enabled: bool) -> RadioProfile {
+    let channel = |index: u8| Channel {
+        index: u32::from(index).try_into().unwrap(),
+        name: String::new(),
+        role: ChannelRole::Secondary,
+        fingerprint: Some(Fingerprint([index; 32])),
+    };
+    RadioProfile {
+        own: Node::unknown(OWN),
+        firmware: String::new(),
+        channels: (0..8).map(channel).collect(),
+        hop_limit: 3,
+        region_set: true,
+        transmit_enabled,
+        reboot_count: 0,
+        locked: false,
+        setup: RadioSetup::default(),
     }
 }
 
@@ -161,7 +183,7 @@ fn the_delay_survives_a_restart_and_a_clock_that_jumped() {
     let now = Moment::at(Timestamp(1_000_000));
     let first_at = |last: i64| {
         let mut pacer = Pacer::new(DELAY, Some(Timestamp(last)), now);
-        pacer.on_ready(OWN, true);
+        pacer.on_ready(&profile(true));
         pacer.submit(submission(1, channel(0), Lane::Message, "hello"));
         pacer.deadline().map(|due| due - now.instant)
     };
@@ -176,7 +198,7 @@ fn the_delay_survives_a_reconnect() {
     bench.submit(1, channel(0), Lane::Message);
     bench.accept(1);
     bench.pacer.on_lost();
-    bench.pacer.on_ready(OWN, true);
+    bench.pacer.on_ready(&profile(true));
     bench.submit(2, channel(0), Lane::Message);
     assert_eq!(bench.written(), None);
     bench.wait(DELAY);
@@ -375,7 +397,7 @@ fn a_lost_link_gives_everything_back_under_the_same_id() {
     assert!(!is_as_before(&reports[..1], 1));
     assert_eq!(retry(&reports[1..]), Some((2, Duration::ZERO, false)));
     assert!(is_as_before(&reports[1..], 2));
-    bench.pacer.on_ready(OWN, true);
+    bench.pacer.on_ready(&profile(true));
     bench.submit(1, channel(0), Lane::Message);
     assert_eq!(bench.written(), None, "the radio may have taken it");
     bench.wait(DELAY);
@@ -400,7 +422,7 @@ fn nothing_is_written_without_a_link() {
     bench.submit(1, channel(0), Lane::Message);
     assert_eq!(bench.written(), None);
     assert_eq!(bench.pacer.deadline(), None);
-    bench.pacer.on_ready(OWN, true);
+    bench.pacer.on_ready(&profile(true));
     assert_eq!(bench.written(), Some(1));
 }
 
@@ -409,7 +431,7 @@ fn a_radio_that_may_not_transmit_refuses_what_waits_and_what_comes() {
     let mut bench = Bench::new();
     bench.pacer.on_lost();
     bench.submit(1, channel(0), Lane::Message);
-    bench.pacer.on_ready(OWN, false);
+    bench.pacer.on_ready(&profile(false));
     bench.submit(2, channel(0), Lane::Message);
     let refused = RadioOutcome::Refused(Refusal::TransmitOff);
     assert_eq!(bench.reports(), [(1, refused.clone()), (2, refused)]);
@@ -448,6 +470,61 @@ fn a_withdrawn_row_is_given_back_unless_it_is_on_its_way() {
     assert!(is_as_before(&bench.reports(), 2));
     bench.queue(1, 0);
     assert_eq!(bench.settled().len(), 1);
+}
+
+#[test]
+fn a_row_that_is_withdrawn_before_it_comes_is_given_back_when_it_does_and_once() {
+    let mut bench = Bench::new();
+    for _ in 0..2 {
+        bench.pacer.withdraw(MeshRowId(1));
+    }
+    bench.submit(1, channel(0), Lane::Message);
+    assert_eq!(bench.written(), None);
+    let outcomes = bench.reports();
+    assert!(is_as_before(&outcomes, 1), "{outcomes:?}");
+    bench.submit(1, channel(0), Lane::Message);
+    assert_eq!(bench.written(), Some(1));
+    for row in 0..1000 {
+        bench.pacer.withdraw(MeshRowId(row));
+    }
+    assert_eq!(bench.pacer.called_back.len(), CALLED_BACK);
+}
+
+#[test]
+fn what_is_meant_for_a_channel_goes_out_on_that_one_alone() {
+    let mut bench = Bench::new();
+    let submit = |bench: &mut Bench, number, to, meant: Option<u8>| {
+        let channel = meant.map(|it| Fingerprint([it; 32]));
+        let submission = submission(number, to, Lane::Message, "hello");
+        bench.pacer.submit(Submission {
+            channel,
+            ..submission
+        });
+    };
+    submit(&mut bench, 1, channel(1), Some(2));
+    assert_eq!(bench.written(), None);
+    let outcomes = bench.reports();
+    assert_eq!(retry(&outcomes), Some((1, CHANNEL_AGAIN, false)));
+    assert!(is_as_before(&outcomes, 1), "{outcomes:?}");
+    let others = [
+        (channel(1), Some(1)),
+        (channel(1), None),
+        (Destination::Direct(BOB), None),
+    ];
+    for (number, (to, meant)) in (2..).zip(others) {
+        submit(&mut bench, number, to, meant);
+        bench.accept(number);
+        bench.wait(DELAY);
+    }
+
+    // What came while there was no link is looked at, too.
+    bench.pacer.on_lost();
+    submit(&mut bench, 5, channel(1), Some(1));
+    let mut changed = profile(true);
+    changed.channels[1].fingerprint = None;
+    bench.pacer.on_ready(&changed);
+    assert!(is_as_before(&bench.reports(), 5));
+    assert_eq!(bench.written(), None);
 }
 
 #[test]
@@ -663,7 +740,7 @@ proptest! {
                 }
                 Happening::Ready(may_transmit) => {
                     (linked, transmits, full) = (true, may_transmit, false);
-                    bench.pacer.on_ready(OWN, may_transmit);
+                    bench.pacer.on_ready(&profile(may_transmit));
                 }
                 Happening::Withdraw(row) => bench.pacer.withdraw(MeshRowId(row.into())),
                 Happening::Busy(percent) => bench.pacer.traffic.on_channel_use(percent.into(), bench.now.instant),

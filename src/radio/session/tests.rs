@@ -4,8 +4,11 @@ use super::super::captures::{from_radio, to_radio as from_client};
 use super::super::doubt::FIRST as FIRST_DOUBT;
 use super::super::fingerprint;
 use super::super::proto::{from_radio, to_radio};
+use super::timers::{DATED_BEFORE, MUTE_AGAIN};
 use super::*;
-use crate::model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload};
+use crate::model::{
+    Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload, Timestamp,
+};
 
 const OWN: NodeNum = NodeNum(0xA11C_E001);
 /// The nonce in `chat.a`.

@@ -102,7 +102,7 @@ fn what_is_not_meant_for_us_is_ignored_with_a_reason() {
             },
             "no such channel",
         ),
-        (decoded(data(ports::REMOTE_SHELL, b"rm")), "remote shell"),
+        (decoded(data(names::REMOTE_SHELL, b"rm")), "remote shell"),
         (decoded(data(3, b"")), "another port"),
         (decoded(data(69, b"hello")), "another port"),
         (decoded(data(-1, b"hello")), "another port"),
@@ -115,7 +115,7 @@ fn what_is_not_meant_for_us_is_ignored_with_a_reason() {
 
 #[test]
 fn remote_shell_is_never_text_even_if_configured() {
-    let packet = decoded(data(ports::REMOTE_SHELL, b"rm"));
+    let packet = decoded(data(names::REMOTE_SHELL, b"rm"));
     let translated = translated_with(&packet, &[13], false);
     assert_eq!(translated, Err("remote shell"));
 }

@@ -77,7 +77,7 @@ pub(crate) fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport 
         role: setup.role.or(details.role),
         region: setup.region,
         preset: setup.preset,
-        transmit: profile.transmit_enabled && profile.region_set,
+        transmit: profile.transmits(),
         locked: profile.locked,
         hop_limit: profile.hop_limit,
         reboot_count: profile.reboot_count,

@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout_at};
 use super::{News, Visit, VisitError};
 use crate::bridge::{PACKET_BYTES, Refused};
 use crate::model::{
-    Channel, ChannelIndex, ChannelRole, Destination, Lane, MeshRowId, PacketId, RadioMessage,
-    RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport, told,
+    Channel, ChannelIndex, ChannelRole, Destination, Explained as _, Lane, MeshRowId, PacketId,
+    RadioMessage, RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport,
 };
 use crate::radio::Submission;
 
@@ -55,8 +55,10 @@ pub(crate) struct Sent {
     /// The radio took it.
     pub(crate) taken: bool,
     pub(crate) fate: Fate,
-    /// Why, where it was not sent; with the cure.
+    /// Why, where it was not sent.
     pub(crate) reason: Option<String>,
+    /// What helps against that.
+    pub(crate) hint: Option<String>,
 }
 
 /// Looks whether a text goes into a packet. It is not split: who sends by hand sees what goes on the air.
@@ -88,8 +90,9 @@ pub(crate) async fn send(
         taken: false,
         fate: Fate::NotTaken,
         reason: None,
+        hint: None,
     };
-    if !(profile.region_set && profile.transmit_enabled) {
+    if !profile.transmits() {
         sent.became(refused(Refusal::TransmitOff, &profile));
         return Ok(sent);
     }
@@ -100,6 +103,7 @@ pub(crate) async fn send(
     let submission = Submission {
         outbox: ROW,
         packet,
+        channel: channel.fingerprint,
         message: RadioMessage {
             destination: Destination::Channel(channel.index),
             lane: Lane::Message,
@@ -115,13 +119,17 @@ pub(crate) async fn send(
     Ok(sent)
 }
 
-/// What became of a text, and why.
-type End = (Fate, Option<String>);
+/// Why a text was not sent, and what helps.
+type Why = (String, Option<String>);
+
+/// What became of a text, and why it was not sent.
+type End = (Fate, Option<Why>);
 
 impl Sent {
-    fn became(&mut self, (fate, reason): End) {
+    fn became(&mut self, (fate, why): End) {
         self.taken = matches!(fate, Fate::Heard | Fate::Unheard | Fate::NoAnswer);
-        (self.fate, self.reason) = (fate, reason);
+        self.fate = fate;
+        (self.reason, self.hint) = why.map_or((None, None), |(reason, hint)| (Some(reason), hint));
     }
 }
 
@@ -132,9 +140,9 @@ fn refused(refusal: Refusal, profile: &RadioProfile) -> End {
     };
     let reason = match (refused, refusal) {
         (Refused::Radio, Refusal::Other(error)) => format!("{refused} (error {error})"),
-        _ => told(&refused),
+        _ => refused.to_string(),
     };
-    (Fate::Refused, Some(reason))
+    (Fate::Refused, Some((reason, refused.hint())))
 }
 
 impl Visit {
@@ -159,8 +167,14 @@ impl Visit {
                     continue;
                 }
                 Ok(Ok(News::Lost(lost))) => {
-                    not_yet = Some(format!("the link to the radio was lost: {}", told(&lost)));
+                    let reason = format!("the link to the radio was lost: {lost}");
+                    not_yet = Some((reason, lost.hint()));
                     continue;
+                }
+                // It is looked up by its number only once.
+                Ok(Ok(News::Ready(now))) if !sent.taken && !submission.is_for(&now.channels) => {
+                    let reason = "the radio has another channel in its place now".to_owned();
+                    return Ok((Fate::Unknown, Some((reason, None))));
                 }
                 Ok(Ok(News::Ready(_) | News::Report(SendReport::Room { .. }))) => continue,
                 Ok(Err(VisitError::Interrupted)) | Err(_) if sent.taken => {
@@ -168,14 +182,16 @@ impl Visit {
                 }
                 Ok(Err(VisitError::Interrupted)) => {
                     let reason = "interrupted before the radio answered".to_owned();
-                    return Ok((Fate::Unknown, Some(reason)));
+                    return Ok((Fate::Unknown, Some((reason, None))));
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     let tried = TAKEN_LIMIT.as_secs();
-                    let reason = not_yet.map(|why| format!("{why}; it was tried for {tried} s"));
-                    let reason = reason.unwrap_or("the radio did not answer".to_owned());
-                    return Ok((Fate::Unknown, Some(reason)));
+                    let silent = || ("the radio did not answer".to_owned(), None);
+                    let why = not_yet.map(|(reason, hint)| {
+                        (format!("{reason}; it was tried for {tried} s"), hint)
+                    });
+                    return Ok((Fate::Unknown, Some(why.unwrap_or_else(silent))));
                 }
             };
             match outcome {
@@ -190,18 +206,18 @@ impl Visit {
                 RadioOutcome::Unheard => return Ok((Fate::Unheard, None)),
                 RadioOutcome::Refused(refusal) => return Ok(refused(refusal, profile)),
                 RadioOutcome::Retry { reason, .. } if sent.taken => {
-                    return Ok((Fate::NotTaken, Some(reason)));
+                    return Ok((Fate::NotTaken, Some((reason, None))));
                 }
                 RadioOutcome::Retry { after, reason, .. } if after > LONGEST_PAUSE => {
                     let reason = format!("{reason}: try again in {} s", after.as_secs());
-                    return Ok((Fate::NotTaken, Some(reason)));
+                    return Ok((Fate::NotTaken, Some((reason, None))));
                 }
                 RadioOutcome::Retry { reason, new_id, .. } => {
                     if new_id {
                         submission.packet = random_id();
                         sent.packet = submission.packet.0;
                     }
-                    not_yet = Some(reason);
+                    not_yet = Some((reason, None));
                     // It goes on its way as soon as the radio takes one again: that the pacer knows.
                     self.submit(&submission).await?;
                 }
@@ -250,7 +266,7 @@ fn random_id() -> PacketId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Explained as _, Node, NodeNum, RadioSetup};
+    use crate::model::{Node, NodeNum, RadioSetup};
 
     fn profile() -> RadioProfile {
         let channel = |index: u32, name: &str, role| Channel {
@@ -317,11 +333,13 @@ mod tests {
             taken: true,
             fate: Fate::NoAnswer,
             reason: None,
+            hint: None,
         };
         sent.became(refused(Refusal::TransmitOff, &profile()));
         assert!(!sent.taken);
-        let reason = sent.reason.clone().unwrap();
-        assert!(reason.contains("set lora.region"), "{reason}");
+        let (reason, hint) = (sent.reason.clone().unwrap(), sent.hint.clone().unwrap());
+        assert!(hint.contains("set lora.region"), "{hint}");
+        assert!(!reason.contains("set lora.region"), "{reason}");
         sent.became(refused(Refusal::Other(36), &profile()));
         assert_eq!(
             sent.reason.as_deref(),

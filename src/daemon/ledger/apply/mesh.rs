@@ -10,7 +10,7 @@ use crate::model::{
     RoomId, Timestamp, UndecryptableEvent,
 };
 use crate::store::mesh_report::{Ended, Withdrawal};
-use crate::store::{Result, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen};
+use crate::store::{Result, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen};
 
 impl Books<'_> {
     /// Takes back what waits, and what the radio's pacer may still hold. Returns how many packets waited.
@@ -53,7 +53,7 @@ impl Books<'_> {
     ) -> Result<()> {
         let (tx, now) = (self.tx, self.now);
         if let Some(row) = correction {
-            mesh_report::withdraw(tx, Withdrawal::Message(row))?;
+            self.take_back(Withdrawal::Message(row))?;
             let event = event.clone();
             tx.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
         }
@@ -69,11 +69,10 @@ impl Books<'_> {
 
     pub(super) fn rewrite(&mut self, row: MeshRowId, new: &NewVersion) -> Result<()> {
         let tx = self.tx;
-        if edits::rewrite(tx, row, new)? {
-            let packets = new.draft.packets;
-            tx.log(move || debug!(packets, outbox = %row, "changed before it was transmitted"));
-            self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
-        }
+        edits::rewrite(tx, row, new)?;
+        let packets = new.draft.packets;
+        tx.log(move || debug!(packets, outbox = %row, "changed before it was transmitted"));
+        self.outcome.mesh.extend(outbox_mesh::queue_of(tx, row)?);
         Ok(())
     }
 
@@ -116,6 +115,22 @@ impl Books<'_> {
             mesh_report::outcome(tx, row, MeshState::Unknown)?;
         }
         Ok(())
+    }
+
+    pub(super) fn recover(&mut self) -> Result<()> {
+        let tx = self.tx;
+        let packets = mesh_report::recover(tx)?;
+        if packets > 0 {
+            tx.log(move || {
+                info!(
+                    packets,
+                    "the radio may or may not have taken these, trying again under the same ids"
+                );
+            });
+            // It may have taken them this very moment: the next text keeps its distance.
+            meta::set_last_acceptance(tx, self.now)?;
+        }
+        feedback::recover(tx)
     }
 
     pub(super) fn move_packets(

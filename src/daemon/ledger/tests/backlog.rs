@@ -22,7 +22,7 @@ fn minutes(count: u64) -> Duration {
 
 fn lost() -> Event {
     let cause = "cut".to_owned();
-    Event::Radio(RadioEvent::Lost { cause })
+    Event::Radio(RadioEvent::Lost { cause, hint: None })
 }
 
 /// Messages written a minute apart, the last one then.

@@ -1,7 +1,8 @@
 //! What becomes of changed messages.
 
 use super::*;
-use crate::model::{RoomEdit, RoomRedaction, Version, spoken};
+use crate::model::{Draft, NewVersion, RoomEdit, RoomRedaction, Version, spoken};
+use crate::store::StoreError;
 
 fn hello() -> RoomText {
     match hello_of_alice() {
@@ -208,5 +209,48 @@ fn the_correction_of_an_edit_that_is_taken_away_is_not_sent() {
         ];
         decide(&mut store, &config(), &events);
         assert_eq!(carried(&mut store), expected);
+    }
+}
+
+#[test]
+fn what_the_radio_may_know_is_never_changed_in_silence_and_called_back_where_it_is_taken_back() {
+    let mut store = Store::in_memory().unwrap();
+    decide(&mut store, &config(), &[joined(), hello_of_alice()]);
+    let row = hand_over(&mut store, &config(), NOON).outbox;
+    let mut apply = |action: Action| {
+        store.transaction(|tx| {
+            let mut outcome = Outcome::default();
+            let mut books = Books {
+                tx,
+                radio: NodeNum(1),
+                now: NOON,
+                outcome: &mut outcome,
+            };
+            books.apply(&hello_of_alice(), action)?;
+            Ok(outcome)
+        })
+    };
+    let draft = Draft::default();
+    let version = NewVersion {
+        draft: draft.clone(),
+        lane: Lane::Message,
+        alert: false,
+        not_before: None,
+    };
+    let picture = OwnedEventId::try_from("$picture:example.org").unwrap();
+    for change in [
+        Action::OneMore(row, draft, picture, None),
+        Action::Rewrite(row, version),
+    ] {
+        let changed = apply(change);
+        assert!(matches!(changed, Err(StoreError::Known(it)) if it == row));
+    }
+    let taken_away = Action::TakeAway {
+        room: hello().room,
+        event: "$edit:example.org".try_into().unwrap(),
+        correction: Some(row),
+    };
+    for take_back in [Action::WithdrawCorrection(row), taken_away] {
+        assert_eq!(apply(take_back).unwrap().withdrawn, [row]);
     }
 }

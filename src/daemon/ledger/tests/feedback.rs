@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::Feedback;
 use crate::model::{RadioOutcome, Refusal, RoomContent, RoomRedaction};
-use crate::store::feedback::{self, Next};
+use crate::store::feedback;
 use crate::store::receipts;
 
 /// A ledger with its tables, and a clock.

@@ -49,7 +49,7 @@ impl Run {
 
     fn lost(&mut self) {
         let cause = "cut".to_owned();
-        self.happens(&Event::Radio(RadioEvent::Lost { cause }));
+        self.happens(&Event::Radio(RadioEvent::Lost { cause, hint: None }));
     }
 
     fn ready(&mut self) {

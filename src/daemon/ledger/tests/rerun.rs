@@ -8,13 +8,48 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::*;
-use crate::model::{RadioOutcome, RoomEdit, RoomOutcome, RoomRedaction, RoomRowId, Synced};
+use crate::model::{
+    OwnedTransactionId, RadioOutcome, RadioPayload, Refusal, RoomEdit, RoomOutcome, RoomReaction,
+    RoomRedaction, RoomRowId, Synced,
+};
 use crate::store::fault;
+
+const HILL: &str = "!hill:example.org";
+/// Stands for [`HILL`], on the second channel.
+const ALIAS: &str = "#hill:example.org";
+
+/// What happens in one transaction.
+enum Step {
+    /// The relay starts anew.
+    Open,
+    /// These events.
+    Batch(Vec<Event>),
+    /// The radio is asked to take what is next in a lane of the first channel.
+    HandOver(Lane),
+    /// The radio answers of what it was asked to take last.
+    Answer(RadioOutcome),
+    /// What is next for the room comes back in sync, with that name.
+    CameBack(&'static str),
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq)]
+enum Came {
+    /// A batch was committed, or the relay has started.
+    Out(Box<Outcome>),
+    /// The radio is asked to take this, under an id that is chosen at random.
+    Handed(String),
+    /// Nothing is due.
+    NothingDue,
+}
 
 /// One of two relays to which the same happens.
 struct Relay {
+    config: Config,
     store: Store,
     ledger: Mutex<Ledger>,
+    /// What the radio was asked to take last.
+    asked: Option<(MeshRowId, PacketId)>,
     log: Log,
 }
 
@@ -34,7 +69,7 @@ struct Line<'a>(&'a mut String);
 
 impl Visit for Line<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if field.name() != "packet" {
+        if !["packet", "next"].contains(&field.name()) {
             write!(self.0, " {}={value:?}", field.name()).unwrap();
         }
     }
@@ -43,22 +78,81 @@ impl Visit for Line<'_> {
 impl Relay {
     fn new(config: &Config) -> Self {
         let mut store = Store::in_memory().unwrap();
-        let mut ledger = store.transaction(|tx| open(tx, config, NOON)).unwrap();
-        ledger
-            .bridge
-            .remember_own_user("@relay:example.org".try_into().unwrap());
+        let ledger = store.transaction(|tx| open(tx, config, NOON)).unwrap();
         Self {
+            config: config.clone(),
             store,
-            ledger: Mutex::new(ledger),
+            ledger: known(ledger),
+            asked: None,
             log: Log::default(),
         }
     }
 
-    fn run(&mut self, events: &[Event], up: Duration) -> Result<Outcome> {
+    /// Does the step; a statement fails after so many.
+    fn run(&mut self, step: &Step, up: Duration, fails_after: Option<u32>) -> Result<Came> {
+        let events = self.events(step);
         let subscriber = tracing_subscriber::registry().with(self.log.clone());
         tracing::subscriber::with_default(subscriber, || {
-            Ledger::commit(&self.ledger, &mut self.store, events, NOON + up)
+            fault::after(fails_after);
+            let came = match step {
+                Step::Open => self.open(NOON + up),
+                Step::HandOver(lane) => self.hand_over(*lane, NOON + up),
+                Step::Batch(_) | Step::Answer(_) | Step::CameBack(_) => {
+                    Ledger::commit(&self.ledger, &mut self.store, &events, NOON + up)
+                        .map(|outcome| Came::Out(Box::new(outcome)))
+                }
+            };
+            fault::after(None);
+            came
         })
+    }
+
+    /// Returns the events of a step.
+    fn events(&mut self, step: &Step) -> Vec<Event> {
+        match step {
+            Step::Open | Step::HandOver(_) => Vec::new(),
+            Step::Batch(events) => events.clone(),
+            Step::Answer(outcome) => {
+                let (outbox, packet) = self.asked.unwrap();
+                let outcome = outcome.clone();
+                vec![Event::Report(SendReport::Radio {
+                    outbox,
+                    packet,
+                    outcome,
+                })]
+            }
+            Step::CameBack(name) => {
+                let room = OwnedRoomId::try_from("!room:example.org").unwrap();
+                let next = self.store.next_for_room((&*room).into()).unwrap();
+                let transaction: OwnedTransactionId = next.unwrap().transaction;
+                vec![Event::Matrix(MatrixEvent::Own {
+                    room,
+                    event: (*name).try_into().unwrap(),
+                    transaction: Some(transaction),
+                })]
+            }
+        }
+    }
+
+    fn open(&mut self, now: Timestamp) -> Result<Came> {
+        let open = |tx: &Tx<'_>| Ledger::open(tx, &self.config, now);
+        let (ledger, outcome) = self.store.transaction(open)?;
+        self.ledger = known(ledger);
+        Ok(Came::Out(Box::new(outcome)))
+    }
+
+    fn hand_over(&mut self, lane: Lane, now: Timestamp) -> Result<Came> {
+        let queue = (Destination::Channel(ChannelIndex::PRIMARY), lane);
+        let rules = MeshRules::of(&self.config.meshtastic);
+        let next = mesh_worker::hand_over(&mut self.store, queue, rules, now)?;
+        let Next::Due(submission) = next else {
+            return Ok(Came::NothingDue);
+        };
+        self.asked = Some((submission.outbox, submission.packet));
+        Ok(Came::Handed(match submission.message.payload {
+            RadioPayload::Text { text, .. } => text,
+            RadioPayload::Tapback { emoji, .. } => emoji,
+        }))
     }
 
     /// Returns what was logged since this was asked last.
@@ -69,6 +163,13 @@ impl Relay {
     fn memory(&self) -> String {
         format!("{:#?}", self.ledger.lock().unwrap())
     }
+}
+
+/// The account of a ledger is known.
+fn known(mut ledger: Ledger) -> Mutex<Ledger> {
+    let account = "@relay:example.org".try_into().unwrap();
+    ledger.bridge.remember_own_user(account);
+    Mutex::new(ledger)
 }
 
 fn synced() -> Event {
@@ -122,6 +223,20 @@ fn redaction(of: &str) -> Event {
     })))
 }
 
+fn reaction(to: &str, key: &str) -> Event {
+    Event::Matrix(MatrixEvent::Reaction(Box::new(RoomReaction {
+        room: "!room:example.org".try_into().unwrap(),
+        event: format!("${key}-on-{to}:example.org").try_into().unwrap(),
+        sender: "@bob:example.org".try_into().unwrap(),
+        sender_name: "Bob".to_owned(),
+        sender_power: 0,
+        sent_at: NOON,
+        target: format!("${to}:example.org").try_into().unwrap(),
+        key: key.to_owned(),
+        suppress: false,
+    })))
+}
+
 fn undecryptable(name: &str) -> Event {
     Event::Matrix(MatrixEvent::Undecryptable {
         event: Box::new(crate::model::UndecryptableEvent {
@@ -138,97 +253,199 @@ fn undecryptable(name: &str) -> Event {
 
 fn lost() -> Event {
     let cause = "cut".to_owned();
-    Event::Radio(RadioEvent::Lost { cause })
+    Event::Radio(RadioEvent::Lost { cause, hint: None })
 }
 
-/// A radio whose only channel has that name.
+fn left(room: &str) -> Event {
+    Event::Matrix(MatrixEvent::Left {
+        room: room.try_into().unwrap(),
+        tombstone: None,
+    })
+}
+
+/// A radio whose first channel has that name.
 fn radio(name: &str) -> Event {
     ready(|profile| {
-        profile.channels = vec![Channel {
-            index: ChannelIndex::PRIMARY,
-            name: name.to_owned(),
-            role: ChannelRole::Primary,
-            fingerprint: Some(print_of(name)),
-        }];
+        let channels = [
+            (name, ChannelRole::Primary),
+            ("Hill", ChannelRole::Secondary),
+        ];
+        let channels = (0_u32..)
+            .zip(channels)
+            .map(|(index, (name, role))| Channel {
+                index: index.try_into().unwrap(),
+                name: name.to_owned(),
+                role,
+                fingerprint: Some(print_of(name)),
+            });
+        profile.channels = channels.collect();
     })
 }
 
 /// What happens, and how many minutes after the start.
-fn steps() -> Vec<(u64, Vec<Event>)> {
+fn steps() -> Vec<(u64, Step)> {
+    let mut steps = first_minute();
+    steps.extend(handed_over());
+    steps.extend(after_an_outage());
+    steps
+}
+
+fn chores(at: u64) -> (u64, Step) {
+    (at, Step::Batch(vec![round(Duration::from_mins(at))]))
+}
+
+fn first_minute() -> Vec<(u64, Step)> {
+    use Step::{Batch, CameBack};
     let minutes = Duration::from_mins;
     let media = |text: &mut crate::model::RoomText| {
         text.kind = RoomTextKind::Media { word: "image" };
         text.body = String::new();
     };
-    let chores = |at: u64| (at, vec![round(minutes(at))]);
+    let long = |text: &mut crate::model::RoomText| text.body = "part ".repeat(100);
     vec![
         (
             0,
-            vec![radio("LongFast"), room(|it| it.public = true), synced()],
+            Batch(vec![
+                radio("LongFast"),
+                room(|it| it.public = true),
+                room(|it| {
+                    it.room = HILL.try_into().unwrap();
+                    it.configured = vec![ALIAS.try_into().unwrap()];
+                }),
+                synced(),
+            ]),
         ),
         chores(1),
         (
             1,
-            vec![
+            Batch(vec![
                 hello_of_node(),
                 hello_of_alice(),
                 hello_of_alice(),
+                text("first in parts", NOON, long),
+                text("second in parts", NOON, long),
                 text("picture", NOON, media),
                 text("another picture", NOON, media),
                 text("too late", NOON - minutes(90), |_| {}),
                 text(&"long ".repeat(300), NOON, |_| {}),
                 undecryptable("secret"),
                 undecryptable("of a banned person"),
-            ],
+                text("for the hill", NOON, |it| {
+                    it.room = HILL.try_into().unwrap();
+                }),
+            ]),
         ),
         (
             1,
-            vec![
+            Batch(vec![
                 edit("hello", "better"),
                 edit("not-there-yet", "early"),
                 redaction("picture"),
                 redaction("of a banned person"),
-            ],
+                reaction("hello", "👍"),
+            ]),
         ),
         (
             1,
-            vec![
-                Event::Report(SendReport::Room {
-                    outbox: RoomRowId(1),
-                    outcome: RoomOutcome::Sent {
-                        event: "$heard:example.org".try_into().unwrap(),
-                    },
-                }),
-                Event::Report(SendReport::Radio {
-                    outbox: MeshRowId(1),
-                    packet: PacketId(1),
-                    outcome: RadioOutcome::Accepted { at: NOON },
-                }),
-            ],
+            Batch(vec![Event::Report(SendReport::Room {
+                outbox: RoomRowId(1),
+                outcome: RoomOutcome::Sent {
+                    event: "$heard:example.org".try_into().unwrap(),
+                },
+            })]),
         ),
-        (2, vec![lost()]),
+        (1, CameBack("$came-back:example.org")),
+    ]
+}
+
+/// The radio takes packets, or does not; and the bot loses a room.
+fn handed_over() -> Vec<(u64, Step)> {
+    use Step::{Answer, Batch, HandOver, Open};
+    let taken = || {
+        Answer(RadioOutcome::Accepted {
+            at: NOON + Duration::from_mins(1),
+        })
+    };
+    let again = |new_id, written| {
+        Answer(RadioOutcome::Retry {
+            after: Duration::ZERO,
+            new_id,
+            written,
+            reason: "not now".to_owned(),
+        })
+    };
+    vec![
+        (1, HandOver(Lane::Reaction)),
+        (1, HandOver(Lane::Message)),
+        (1, taken()),
+        // Its first part is taken, the next one goes under another id, and is refused with what is behind it.
+        (1, HandOver(Lane::Message)),
+        (1, taken()),
+        (1, HandOver(Lane::Message)),
+        (1, again(true, true)),
+        (1, HandOver(Lane::Message)),
+        (1, Answer(RadioOutcome::Refused(Refusal::TooLong))),
+        // Never written, changed, in parts again; and the relay ends before the radio answers.
+        (1, HandOver(Lane::Message)),
+        (1, again(false, false)),
+        (
+            1,
+            Batch(vec![edit("second-in-parts", &"piece ".repeat(80))]),
+        ),
+        (1, HandOver(Lane::Message)),
+        (1, Open),
+        (
+            1,
+            Batch(vec![radio("LongFast"), room(|it| it.public = true)]),
+        ),
+        (1, HandOver(Lane::Message)),
+        (1, taken()),
+        (1, Answer(RadioOutcome::Heard)),
+        (
+            1,
+            Batch(vec![
+                Event::Matrix(MatrixEvent::AliasMoved {
+                    alias: ALIAS.try_into().unwrap(),
+                    room: "!moved:example.org".try_into().unwrap(),
+                }),
+                left(HILL),
+            ]),
+        ),
+        (2, HandOver(Lane::Reaction)),
+        (2, Answer(RadioOutcome::Refused(Refusal::NoChannel))),
+    ]
+}
+
+fn after_an_outage() -> Vec<(u64, Step)> {
+    use Step::Batch;
+    let minutes = Duration::from_mins;
+    vec![
+        (2, Batch(vec![lost()])),
         chores(2),
         chores(15),
         chores(16),
         (
             16,
-            vec![
+            Batch(vec![
                 text("late", NOON + minutes(10), |_| {}),
                 text("now", NOON + minutes(16), |_| {}),
-            ],
+            ]),
         ),
         // Its channel is gone.
-        (17, vec![radio("Other")]),
+        (17, Batch(vec![radio("Other")])),
         chores(19),
         (
             20,
-            vec![radio("LongFast"), text("again", NOON + minutes(20), |_| {})],
+            Batch(vec![
+                radio("LongFast"),
+                text("again", NOON + minutes(20), |_| {}),
+            ]),
         ),
         chores(61),
         chores(90),
         (
             91,
-            vec![
+            Batch(vec![
                 room(|it| {
                     it.tombstone = Some(Tombstone {
                         successor: Some("!new:example.org".try_into().unwrap()),
@@ -239,8 +456,9 @@ fn steps() -> Vec<(u64, Vec<Event>)> {
                     event: "$ban:example.org".try_into().unwrap(),
                     user: "@alice:example.org".try_into().unwrap(),
                 }),
-            ],
+            ]),
         ),
+        (91, Batch(vec![left("!room:example.org")])),
         chores(92),
     ]
 }
@@ -252,19 +470,22 @@ fn what_is_rolled_back_at_any_point_does_the_same_when_it_is_run_again() {
     let mut config = config();
     config.matrix.sender_limit.per_minute = 1000;
     config.matrix.sender_limit.per_hour = 1000;
+    config.matrix_rooms.push(MappedRoom {
+        id: ALIAS.try_into().unwrap(),
+        meshtastic_channel: ChannelRef::Index(1_u32.try_into().unwrap()),
+        ..config.matrix_rooms[0].clone()
+    });
     let (mut smooth, mut rough) = (Relay::new(&config), Relay::new(&config));
     let mut lines = 0;
-    for (number, (minutes, events)) in steps().iter().enumerate() {
+    let mut handed = Vec::new();
+    for (number, (minutes, step)) in steps().iter().enumerate() {
         let up = Duration::from_mins(*minutes);
-        let expected = smooth.run(events, up).unwrap();
+        let expected = smooth.run(step, up, None).unwrap();
         let (memory, rows) = (rough.memory(), rough.store.dump());
         let mut failures = 0;
-        let outcome = loop {
-            fault::after(Some(failures));
-            let run = rough.run(events, up);
-            fault::after(None);
-            match run {
-                Ok(outcome) => break outcome,
+        let came = loop {
+            match rough.run(step, up, Some(failures)) {
+                Ok(came) => break came,
                 Err(_) => failures += 1,
             }
             let point = format!("step {number}, statement {failures}");
@@ -273,7 +494,10 @@ fn what_is_rolled_back_at_any_point_does_the_same_when_it_is_run_again() {
             assert_eq!(rough.lines(), "", "{point}");
         };
         assert!(failures > 3, "step {number} failed at {failures} points");
-        assert_eq!(outcome, expected, "step {number}");
+        assert_eq!(came, expected, "step {number}");
+        if let Came::Handed(text) = came {
+            handed.push(text.chars().take(24).collect::<String>());
+        }
         assert_eq!(rough.memory(), smooth.memory(), "step {number}");
         let (said, expected) = (rough.lines(), smooth.lines());
         assert_eq!(said, expected, "step {number}");
@@ -285,4 +509,17 @@ fn what_is_rolled_back_at_any_point_does_the_same_when_it_is_run_again() {
         assert!(is_same, "step {number}: {differ:#?}");
     }
     assert!(lines > 30, "{lines} lines");
+    assert_eq!(
+        handed,
+        [
+            "Alice[M]: better",
+            "Alice[M]: 1/3 part part ",
+            "Alice 2/3: part part par",
+            "Alice 2/3: part part par",
+            "Alice[M]: 1/3 part part ",
+            "Alice[M]: 1/3 piece piec",
+            "Alice[M]: 1/3 piece piec",
+            "👍",
+        ]
+    );
 }

@@ -215,8 +215,7 @@ fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() 
                 room: named(OLD),
                 content,
             };
-            let row = NewRoomRow::of_bot(&message);
-            outbox_room::insert(tx, &row, NOON)?;
+            outbox_room::insert(tx, &message, None, NOON)?;
         }
         let (old, new) = (OLD.try_into().unwrap(), NEW.try_into().unwrap());
         let moved = outbox_room::hand_over(tx, old, new)?;
@@ -318,7 +317,7 @@ fn a_room_that_gets_no_messages_of_the_mesh_any_more_is_still_told_what_became_o
         let mut store = Store::in_memory().unwrap();
         let waiting = store.transaction(|tx| {
             for message in [&notice.clone().for_room(&room), &of_the_mesh] {
-                outbox_room::insert(tx, &NewRoomRow::of_bot(message), NOON)?;
+                outbox_room::insert(tx, message, None, NOON)?;
             }
             open(tx, &config, NOON)?;
             outbox_room::count(tx)
@@ -340,9 +339,25 @@ fn after_a_restart_everything_for_a_room_that_is_mapped_by_alias_stands_in_one_q
     let mut message = notice.for_room(&OwnedRoomId::try_from(OLD).unwrap());
     message.room = named(alias);
     store
-        .transaction(|tx| outbox_room::insert(tx, &NewRoomRow::of_bot(&message), NOON))
+        .transaction(|tx| outbox_room::insert(tx, &message, None, NOON))
         .unwrap();
     run(&mut store, &config_of(alias), &[hello_of_node()]);
     assert_eq!(waiting(&mut store, alias), (0, 0));
     assert_eq!(waiting(&mut store, OLD), (2, 1));
+}
+
+#[test]
+fn what_was_refused_to_one_session_is_tried_by_the_next() {
+    let mut store = Store::in_memory().unwrap();
+    let ledger = store.transaction(|tx| open(tx, &config(), NOON));
+    let ledger = Mutex::new(ledger.unwrap());
+    let parked = |store: &mut Store| store.transaction(outbox_room::parked).unwrap().len();
+    for room in [None, Some(RoomId::parse("!room:example.org").unwrap())] {
+        let room = room.as_deref().map(Into::into);
+        let refused = store.transaction(|tx| outbox_room::park(tx, room, "forbidden", NOON));
+        refused.unwrap();
+    }
+    assert_eq!(parked(&mut store), 2);
+    Ledger::commit(&ledger, &mut store, &[Event::Chore(Chore::Login)], NOON).unwrap();
+    assert_eq!(parked(&mut store), 0);
 }

@@ -1,0 +1,86 @@
+//! The check of the rooms: whether the bot is in each of them, and what keeps messages out.
+
+use super::super::status::{Check, CheckResult, MatrixState, RoomStatus};
+use super::Examined;
+use super::words::{OWN_WORDS, failed, found, ok, warning};
+use crate::model::span;
+
+impl Examined<'_> {
+    pub(super) fn rooms(&self) -> Check {
+        let mapped = || self.status.rooms.iter().filter(|room| room.mapped);
+        let count = mapped().count();
+        let mut troubles: Vec<Check> = self.status.rooms.iter().filter_map(room_check).collect();
+        let absent = mapped().filter(|room| !room.joined && room.trouble.is_none());
+        let absent: Vec<&str> = absent.map(|room| room.room.as_str()).collect();
+        match self.status.matrix.state {
+            _ if absent.is_empty() => {}
+            // Nobody tells us of our rooms.
+            MatrixState::NoSession if troubles.is_empty() => {
+                let text = format!("{count} mapped; not known whether the bot is in them");
+                return warning(text, "see the check of Matrix");
+            }
+            MatrixState::Connecting | MatrixState::Away if troubles.is_empty() => {
+                return ok(format!(
+                    "{count} mapped; not known yet whether the bot is in them"
+                ));
+            }
+            MatrixState::NoSession | MatrixState::Connecting | MatrixState::Away => {}
+            MatrixState::Connected => {
+                let text = format!("the bot is not in {}", absent.join(", "));
+                let hint = "the relay is about to join; if this stays, the log says more";
+                troubles.push(failed(text, hint));
+            }
+        }
+        for problem in mapped().flat_map(|room| &room.problems) {
+            let hint =
+                "correct matrix_rooms, or the radio's channels; other rooms are not affected";
+            troubles.push(warning(problem, hint));
+        }
+        // What a person has to cure comes first.
+        troubles.sort_by_key(|it| it.result != CheckResult::Failed);
+        let Some(worst) = troubles.first().map(|it| it.result) else {
+            return ok(format!("{count} mapped"));
+        };
+        let mut hints: Vec<String> = Vec::new();
+        for it in &troubles {
+            let mut hint = it.hint.clone().unwrap_or_default();
+            if troubles.len() > 1 && !it.name.is_empty() {
+                hint = format!("{}: {hint}", it.name);
+            }
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        let texts: Vec<&str> = troubles.iter().map(|it| it.text.as_str()).collect();
+        found(worst, texts.join("; "), Some(hints.join("; ")))
+    }
+}
+
+/// Returns what is wrong with a room, under the room's name: its cure does not say it.
+fn room_check(room: &RoomStatus) -> Option<Check> {
+    let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
+    let waiting = match waiting {
+        0 => String::new(),
+        waiting => format!(" ({waiting} waiting)"),
+    };
+    let name = &room.room;
+    let check = if let Some(trouble) = &room.trouble {
+        let text = format!("{name}: {}{waiting}", trouble.text);
+        if trouble.may_pass {
+            warning(text, &trouble.hint)
+        } else {
+            failed(text, &trouble.hint)
+        }
+    } else {
+        let parked = room.parked.as_ref().filter(|_| room.mapped)?;
+        let (since, why) = (span::of_seconds(parked.for_seconds), &parked.reason);
+        failed(
+            format!("{name} takes nothing, for {since}: {why}{waiting}"),
+            OWN_WORDS,
+        )
+    };
+    Some(Check {
+        name: name.clone(),
+        ..check
+    })
+}

@@ -1,0 +1,88 @@
+//! What checks say, and the words that `relay status` has for the same.
+
+use super::super::status::{Check, CheckResult, LimitedStatus};
+use crate::model::span;
+
+/// Where the account, or a room, takes nothing.
+pub(super) const OWN_WORDS: &str =
+    "the homeserver's own words say what to change; the relay tries again";
+
+/// Returns how the homeserver has limited the account.
+pub(crate) fn limit_met(limited: &LimitedStatus) -> Check {
+    let hint = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as the README says under \"A homeserver that slows the bot down\"";
+    let text = format!(
+        "the homeserver wanted fewer events (HTTP 429), last {} ago: {} since the start",
+        span::of_seconds(limited.last_seconds),
+        times(limited.times)
+    );
+    warning(text, hint)
+}
+
+/// Returns how often something was, for people.
+pub(crate) fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
+/// Returns how this machine's clock goes, by how many seconds it is ahead of the homeserver's.
+pub(crate) fn clock_off(ahead: i64) -> Check {
+    let hint = "set it, for example with `timedatectl set-ntp true`, unless the homeserver's is the wrong one; messages of rooms are dated by the homeserver's meanwhile";
+    warning(clock_apart("the clock of this machine", ahead), hint)
+}
+
+pub(super) fn clock_apart(clock: &str, ahead: i64) -> String {
+    let way = if ahead < 0 { "behind" } else { "ahead of" };
+    // Whole minutes, so that two hours but for a second are two hours.
+    let off = match ahead.unsigned_abs() {
+        seconds @ 0..120 => seconds,
+        seconds => seconds.saturating_add(30) / 60 * 60,
+    };
+    format!(
+        "{clock} is {} {way} the homeserver's",
+        span::of_seconds(off)
+    )
+}
+
+/// A check whose name is given later, as of the others.
+pub(super) fn found(result: CheckResult, text: impl Into<String>, hint: Option<String>) -> Check {
+    Check {
+        name: String::new(),
+        result,
+        text: text.into(),
+        hint,
+    }
+}
+
+pub(super) fn ok(text: impl Into<String>) -> Check {
+    found(CheckResult::Ok, text, None)
+}
+
+pub(super) fn warning(text: impl Into<String>, hint: &str) -> Check {
+    found(CheckResult::Warning, text, Some(hint.to_owned()))
+}
+
+pub(super) fn failed(text: impl Into<String>, hint: &str) -> Check {
+    found(CheckResult::Failed, text, Some(hint.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_said_in_whole_hours() {
+        for (ahead, words) in [
+            (-7_199, "2 h behind"),
+            (3_601, "60 min ahead of"),
+            (45, "45 s ahead of"),
+            (-1_767_225_600, "20454 days behind"),
+        ] {
+            assert_eq!(
+                clock_off(ahead).text,
+                format!("the clock of this machine is {words} the homeserver's")
+            );
+        }
+    }
+}
