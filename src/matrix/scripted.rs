@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::rooms::Rooms;
 use super::{Options, Pulse};
-use crate::config::Invites;
+use crate::config::{E2ee, Invites, Recipients};
 
 /// The one room.
 pub(super) const ROOM: &str = "!room:example.org";
@@ -78,8 +78,10 @@ impl Scripted {
             rooms: vec![ROOM.try_into().unwrap()],
             via: std::collections::HashMap::new(),
             invites: Invites::None,
-            encryption: true,
-            verified_recipients_only: false,
+            e2ee: E2ee {
+                enabled: true,
+                recipients: Recipients::All,
+            },
             pulse: Pulse::default(),
         };
         let own = self.client.user_id().unwrap().to_owned();
