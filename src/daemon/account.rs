@@ -5,6 +5,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -220,12 +222,12 @@ impl Account {
     }
 
     async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
-        let session = matrix.session();
+        let session = &matrix.session;
         let (account, mut trust) = (session.user_id.clone(), matrix.trust());
         let login = Login {
             account: account.to_string(),
             device: session.device_id.to_string(),
-            trust: trust.now().await,
+            trust: trust.next().await.unwrap_or_default(),
         };
         self.parts.live.session(Ok(login.clone()));
         let verification = match login.trust {
@@ -320,10 +322,9 @@ impl Account {
 
     /// Shows the session whenever its trust changes: after a login it takes a while until others have signed the device.
     /// Never ends.
-    async fn keep_showing(&self, mut login: Login, mut trust: matrix::Trust) {
-        loop {
-            trust.changed().await;
-            login.trust = trust.now().await;
+    async fn keep_showing(&self, mut login: Login, mut trust: BoxStream<'static, DeviceTrust>) {
+        while let Some(now) = trust.next().await {
+            login.trust = now;
             self.parts.live.session(Ok(login.clone()));
         }
     }

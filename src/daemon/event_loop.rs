@@ -15,7 +15,7 @@ use super::live::Live;
 use super::queues::Queues;
 use super::room_worker::Report;
 use crate::matrix::Batch;
-use crate::model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom, Synced};
+use crate::model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom};
 use crate::store::{Database, StoreError};
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
@@ -211,11 +211,7 @@ struct Work {
 
 impl Work {
     fn batch(&mut self, batch: Batch) {
-        let synced = MatrixEvent::Synced(Box::new(Synced {
-            position: batch.position,
-            gaps: batch.gaps,
-            clock: batch.clock,
-        }));
+        let synced = MatrixEvent::Synced(Box::new(batch.synced));
         let events = batch.events.into_iter().chain([synced]);
         self.events.extend(events.map(Event::Matrix));
         self.committed.push(batch.committed);

@@ -4,10 +4,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::{self, Secret};
-use crate::matrix::auth::{
-    self, AuthError, Identity, KeyPlace, LoginOptions, Problem, TokenOptions,
-};
-use crate::matrix::{Files, Unlock};
+use crate::matrix::Files;
+use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, Problem, Unlock};
 
 /// What lets the relay log in by itself, with the rest of the configuration.
 pub(super) enum FirstLogin {
@@ -53,14 +51,10 @@ impl FirstLogin {
                 Box::pin(auth::login(files, &server, &options, &stop)).await?
             }
             Self::AccessToken(config, token) => {
-                let options = TokenOptions {
-                    homeserver: config.homeserver.clone(),
-                    user: config.bot_user_id.clone(),
-                    access_token: token.clone(),
-                    allow_http: config.allow_http,
-                    recovery_key_file: files.recovery_key(),
-                };
-                Box::pin(auth::adopt(files, &options)).await?
+                let homeserver = config.homeserver.as_deref();
+                let user = config.bot_user_id.as_deref();
+                let adopted = auth::adopt(files, homeserver, user, token, config.allow_http);
+                Box::pin(adopted).await?
             }
         };
         info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with what the configuration holds");

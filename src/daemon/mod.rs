@@ -38,7 +38,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Config, Recipients};
+use crate::config::{self, Config};
 use crate::home::{Home, HomeError, Lock, LockError};
 use crate::matrix;
 use crate::model::{Backoff, Clock, Explained, Timestamp};
@@ -257,8 +257,7 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse, clock: Clock) -> matrix
         rooms,
         via,
         invites: config.matrix.invites.clone(),
-        encryption: config.matrix.e2ee.enabled,
-        verified_recipients_only: config.matrix.e2ee.recipients == Recipients::Verified,
+        e2ee: config.matrix.e2ee,
         pulse,
         clock,
     }

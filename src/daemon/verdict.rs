@@ -41,7 +41,7 @@ pub(super) fn wait_after(error: &MatrixError, token: Option<Secret<String>>) -> 
 pub(super) fn gist(error: &MatrixError) -> String {
     match error {
         // A server may say it in other words each time.
-        MatrixError::SessionDead(refused) => refused.errcode().to_owned(),
+        MatrixError::SessionDead(refused) => refused.refusal.errcode.clone(),
         other => Chain(other).to_string(),
     }
 }

@@ -19,7 +19,7 @@ pub use super::DeviceTrust;
 pub use super::files::Files;
 pub use super::recovery::{AskForKey, Identity, Problem, Standing, Unlock};
 pub use super::server::{Server, ServerError};
-pub use adopt::{TokenOptions, adopt};
+pub use adopt::adopt;
 pub use devices::{Left, Parted, part_with_others};
 pub use entry::find_homeserver;
 pub use login::{KeyPlace, Login, LoginOptions, login};
@@ -84,11 +84,6 @@ impl AuthError {
             "the homeserver does not accept this user name and password ({user} at {homeserver})"
         );
         Self::Wrong(Given::Password, what, Some("check both"))
-    }
-
-    /// Returns whether another password may do.
-    pub fn is_wrong_password(&self) -> bool {
-        matches!(self, Self::Wrong(Given::Password, ..))
     }
 }
 

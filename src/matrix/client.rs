@@ -4,8 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
+use hyper_util::client::proxy::matcher::Matcher;
 use matrix_sdk::config::{RequestConfig, StoreConfig};
 use matrix_sdk::cross_process_lock::CrossProcessLockConfig;
 use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
@@ -23,6 +22,7 @@ use super::keys::Keys;
 use super::server::USER_AGENT;
 use super::session::Session;
 use super::{DeviceTrust, MatrixError};
+use crate::config::Recipients;
 
 /// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,16 +35,15 @@ const KEYS: &str = "matrix-sdk-crypto.sqlite3";
 /// which nobody else believes to be that device's.
 pub(super) async fn restore(
     files: &Files,
-    verified_recipients_only: bool,
+    recipients: Recipients,
     way: &Arc<Notes>,
 ) -> Result<(Client, Session), MatrixError> {
     files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
     let (key, keys) = keys_of(files, &session).await?;
-    let strategy = if verified_recipients_only {
-        CollectStrategy::IdentityBasedStrategy
-    } else {
-        CollectStrategy::AllDevices
+    let strategy = match recipients {
+        Recipients::Verified => CollectStrategy::IdentityBasedStrategy,
+        Recipients::All => CollectStrategy::AllDevices,
     };
     let client = build(files, &session, &key, keys, strategy, way).await?;
     keep_tokens(&client, files.clone()).map_err(|cause| unusable(files, cause))?;
@@ -52,14 +51,11 @@ pub(super) async fn restore(
 }
 
 /// Builds a client of the session on a new store in `files`.
-pub(super) async fn open(
-    files: &Files,
-    session: &Session,
-    key: &[u8; 32],
-) -> Result<Client, MatrixError> {
-    let keys = open_keys(files, key).await?;
+pub(super) async fn open(files: &Files, session: &Session) -> Result<Client, MatrixError> {
+    let key = files.create_key()?;
+    let keys = open_keys(files, &key).await?;
     let strategy = CollectStrategy::AllDevices;
-    build(files, session, key, keys, strategy, &Arc::default()).await
+    build(files, session, &key, keys, strategy, &Arc::default()).await
 }
 
 /// The raw key spares the derivation of one from a passphrase, a third of a second a client.
@@ -123,7 +119,7 @@ fn bound(
     session: &Session,
     way: &Arc<Notes>,
 ) -> (ClientBuilder, Option<Gate>) {
-    if gate::is_proxied(&session.homeserver) {
+    if gate::is_proxied(&Matcher::from_env(), &session.homeserver) {
         info!("a proxy of the environment is used: answers of the homeserver have no bound");
     } else {
         match Gate::open(&session.homeserver, &files.sdk(), way) {
@@ -211,38 +207,10 @@ fn save_tokens(client: &Client, files: &Files) -> Result<bool, MatrixError> {
 }
 
 /// Returns what the local store knows; the first key query after a login may still be on its way.
-pub(super) async fn device_trust(client: &Client) -> DeviceTrust {
+pub(super) async fn device_trust(client: Client) -> DeviceTrust {
     match client.encryption().get_own_device().await {
         Ok(Some(device)) if device.is_cross_signed_by_owner() => DeviceTrust::Verified,
         Ok(Some(_)) => DeviceTrust::Unverified,
         Ok(None) | Err(_) => DeviceTrust::Unknown,
-    }
-}
-
-/// Tells whether the device is verified, now and whenever that changes.
-pub struct Trust {
-    client: Client,
-    changes: BoxStream<'static, ()>,
-}
-
-impl Trust {
-    pub(super) fn of(client: &Client) -> Self {
-        let changes = client.encryption().verification_state();
-        Self {
-            client: client.clone(),
-            changes: Box::pin(changes.map(|_| ())),
-        }
-    }
-
-    /// Returns what is known now.
-    pub async fn now(&mut self) -> DeviceTrust {
-        device_trust(&self.client).await
-    }
-
-    /// Waits until it may have changed; for ever, if it never will.
-    pub async fn changed(&mut self) {
-        if self.changes.next().await.is_none() {
-            std::future::pending::<()>().await;
-        }
     }
 }

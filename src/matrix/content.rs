@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use matrix_sdk::ruma::events::Mentions;
+use serde_json::{Value, json};
 
-use crate::model::{EventId, OwnedUserId, RelayFields, RoomContent, Timestamp, span};
+use crate::model::{EventId, RelayFields, RoomContent, Timestamp, span};
 
 /// From here on a message says that it is late.
 const LATE: Duration = Duration::from_mins(5);
 
 /// What to put into a room.
-#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outgoing<'a> {
     Event { kind: &'static str, content: Value },
     Redaction { target: &'a EventId },
@@ -37,6 +37,8 @@ impl<'a> Outgoing<'a> {
                 let late = age.filter(|age| *age > LATE);
                 let late = late.map(|age| format!("(delayed {}) ", span::short(age)));
                 let body = format!("{prefix}{}{text}", late.unwrap_or_default());
+                let mut mentioned = Mentions::with_user_ids(mentions.iter().cloned());
+                mentioned.room = *mentions_room;
                 let mut event = fields.as_deref().map(named).unwrap_or_default();
                 event.extend([
                     (
@@ -45,7 +47,7 @@ impl<'a> Outgoing<'a> {
                     ),
                     ("body", body.into()),
                     // Always given, so that no client guesses mentions from the text.
-                    ("m.mentions", json!(mentioned(mentions, *mentions_room))),
+                    ("m.mentions", json!(mentioned)),
                     (
                         "m.relates_to",
                         relation(reply_to.as_deref(), thread.as_deref()),
@@ -68,17 +70,6 @@ impl<'a> Outgoing<'a> {
             RoomContent::Redaction { target } => Self::Redaction { target },
         }
     }
-}
-
-fn mentioned(users: &[OwnedUserId], room: bool) -> Map<String, Value> {
-    let mut mentions = Map::new();
-    if !users.is_empty() {
-        mentions.insert("user_ids".to_owned(), json!(users));
-    }
-    if room {
-        mentions.insert("room".to_owned(), true.into());
-    }
-    mentions
 }
 
 fn relation(reply_to: Option<&EventId>, thread: Option<&EventId>) -> Value {

@@ -9,7 +9,7 @@ use matrix_sdk_base::crypto::CryptoStoreError;
 use matrix_sdk_base::store::StoreError;
 
 use crate::disk::Trouble;
-use crate::model::{Explained, RoomOutcome, Timestamp, causes, told};
+use crate::model::{RoomOutcome, Timestamp, causes};
 
 /// An answer of the server, as far as the table needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub(super) struct Answer {
 
 /// What a server says of a login that it does not accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) errcode: String,
+pub(crate) struct Refusal {
+    pub(crate) errcode: String,
     pub(super) message: String,
 }
 
@@ -179,18 +179,6 @@ pub(super) fn is_about_versions(error: &Error) -> bool {
     })
 }
 
-/// Nobody can be sent the keys of a message; why, in the SDK's words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Unverified(String);
-
-impl Explained for Unverified {
-    fn hint(&self) -> Option<String> {
-        let cure = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
-        Some(cure.to_owned())
-    }
-}
-
 /// Returns what becomes of a message after this error.
 pub(super) fn outcome(error: &Error) -> RoomOutcome {
     let sentence = sentence(error);
@@ -208,7 +196,8 @@ pub(super) fn outcome(error: &Error) -> RoomOutcome {
         Error::OlmError(error)
             if matches!(**error, OlmError::SessionRecipientCollectionError(_)) =>
         {
-            parked(false, told(&Unverified(sentence)))
+            let cure = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
+            parked(false, format!("{sentence}; {cure}"))
         }
         _ => retry(sentence),
     }

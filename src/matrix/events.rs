@@ -29,7 +29,6 @@ pub(super) struct SenderFacts {
 }
 
 /// An event of the timeline, read as far as every event is alike.
-#[derive(Debug)]
 pub(super) struct Envelope {
     pub(super) kind: String,
     pub(super) event: OwnedEventId,
@@ -240,7 +239,6 @@ fn related(relation: &Value, wanted: &str) -> Option<OwnedEventId> {
     event_id(&relation["event_id"]).filter(|_| relation["rel_type"] == wanted)
 }
 
-#[derive(Debug, Default)]
 struct Relation {
     reply_to: Option<OwnedEventId>,
     thread: Option<OwnedEventId>,
@@ -275,10 +273,9 @@ fn relay_fields(content: &Value) -> Option<RelayFields> {
         return None;
     }
     let text = |key: &str| readable(&content[key], LONGEST_NAME);
-    let whole = |key: &str| number::<i64>(&content[key]);
     let packet = |key: &str| {
-        let number = u32::try_from(whole(key)?).ok();
-        number.filter(|number| *number != 0).map(PacketId)
+        let id = number(&content[key]).map(PacketId);
+        id.filter(|id| *id != PacketId::NONE)
     };
     Some(RelayFields {
         id: packet("meshtastic_id"),
@@ -289,9 +286,9 @@ fn relay_fields(content: &Value) -> Option<RelayFields> {
         text: readable(&content["meshtastic_text"], LONGEST_BODY),
         reply_id: packet("meshtastic_replyId"),
         emoji: is_one(&content["meshtastic_emoji"]),
-        hops: whole("meshtastic_hops").and_then(|hops| u8::try_from(hops).ok()),
+        hops: number(&content["meshtastic_hops"]),
         snr: number(&content["meshtastic_snr"]).filter(|snr: &f32| snr.is_finite()),
-        rssi: whole("meshtastic_rssi").and_then(|rssi| i32::try_from(rssi).ok()),
+        rssi: number(&content["meshtastic_rssi"]),
         via_mqtt: is_one(&content["meshtastic_via_mqtt"]),
         relay_id: text("relay_id"),
     })
@@ -330,10 +327,8 @@ pub(super) fn cut(text: &str, longest: usize) -> &str {
 
 /// Returns the name to call a member by: the room profile's, else the localpart (never the whole id).
 pub(super) fn display_name(profile: Option<&str>, user: &OwnedUserId) -> String {
-    match profile.map(str::trim) {
-        Some(name) if !name.is_empty() => cut(name, LONGEST_NAME).to_owned(),
-        Some(_) | None => user.localpart().to_owned(),
-    }
+    let name = profile.map(str::trim).filter(|name| !name.is_empty());
+    cut(name.unwrap_or(user.localpart()), LONGEST_NAME).to_owned()
 }
 
 #[cfg(test)]

@@ -1,17 +1,13 @@
 //! What is missing of rooms whose history the server would not hand out when it was due. It is fetched beside the sync, a
 //! page at a time, rooms in turn; whoever takes our batches keeps it over a restart.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "what is started here ends with the set that holds it"
-)]
 
 use std::time::Duration;
 
-use futures_util::future::pending;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, pending};
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::{Error, Room};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
@@ -43,9 +39,9 @@ const MOST_OF_ROOM: usize = 4;
 #[derive(Default)]
 pub(super) struct Gaps {
     open: Vec<Open>,
-    /// A task of its own: it goes on while the sync does other things. Left half done, its decryption would hold the
-    /// SDK's crypto store, which the sync waits for.
-    fetching: Option<(Gap, JoinSet<Option<matrix_sdk::Result<Page>>>)>,
+    /// Waits for a task of its own: that goes on while the sync does other things. Left half done, its decryption would
+    /// hold the SDK's crypto store, which the sync waits for.
+    fetching: Option<(Gap, BoxFuture<'static, Option<matrix_sdk::Result<Page>>>)>,
 }
 
 struct Open {
@@ -119,7 +115,7 @@ impl Gaps {
     pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, matrix_sdk::Result<Page>) {
         loop {
             if let Some((gap, fetching)) = &mut self.fetching {
-                let fetched = fetching.join_next().await.and_then(Result::ok).flatten();
+                let fetched = fetching.await;
                 let gap = gap.clone();
                 self.fetching = None;
                 let failed = || Err(Error::UnknownError("TaskFailed".into()));
@@ -135,9 +131,7 @@ impl Gaps {
                     let (gap, failures) = (open.gap.clone(), open.failures);
                     let wanted = gap.clone();
                     let work = async move { fetch(&room, &wanted, failures).await };
-                    let mut fetching = JoinSet::new();
-                    fetching.spawn(named("missed events", work));
-                    self.fetching = Some((gap, fetching));
+                    self.fetching = Some((gap, named("missed events", work).boxed()));
                 }
                 // An alias may not be resolved yet.
                 None => open.due = Instant::now() + LONGEST_PAUSE,
@@ -271,7 +265,6 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
     use matrix_sdk::ruma::serde::Raw;
     use serde_json::{Value, json};
     use tokio::time::timeout;

@@ -10,8 +10,8 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
@@ -19,7 +19,7 @@ use matrix_sdk::reqwest::{self, redirect, tls};
 use matrix_sdk::ruma::exports::http::Uri;
 use tokio::io::copy;
 use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
@@ -36,7 +36,6 @@ const SHORTEST_REQUEST: usize = 64;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The way; it is open as long as this lives.
-#[derive(Debug)]
 pub(super) struct Gate {
     _serving: JoinSet<Option<()>>,
     socket: PathBuf,
@@ -48,28 +47,16 @@ pub(super) struct Gate {
 /// What happened on the way.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    cut: AtomicBool,
-    /// Why the server cannot be reached.
-    trouble: Mutex<Option<String>>,
+    /// An answer was cut off.
+    pub(super) cut: AtomicBool,
+    /// Why the server cannot be reached, if that is so.
+    pub(super) trouble: watch::Sender<Option<String>>,
 }
 
 impl Notes {
-    pub(super) fn note_cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
-    }
-
     /// Returns whether an answer was cut off since this was asked last.
     pub(super) fn take_cut(&self) -> bool {
         self.cut.swap(false, Ordering::SeqCst)
-    }
-
-    /// Returns why the server cannot be reached, if that is so.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,7 +74,18 @@ impl Gate {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let client = http_client(name.clone()).map_err(io::Error::other)?;
+        // As the SDK makes its own otherwise.
+        let client = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .tls_version_min(tls::Version::TLS_1_2)
+            // What is compressed can be a thousand times larger than it looks here.
+            .no_gzip()
+            // On one connection one answer at a time: so it is known where an answer begins.
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .unix_socket(name.clone())
+            .build()
+            .map_err(io::Error::other)?;
         let listener = UnixListener::bind(&name)?;
         std::fs::set_permissions(&name, Permissions::from_mode(0o600))?;
         let mut serving = JoinSet::new();
@@ -125,27 +123,9 @@ fn socket_name(opened: &File, directory: &Path) -> PathBuf {
     }
 }
 
-/// Makes the client that asks through a socket; as the SDK makes its own otherwise.
-fn http_client(socket: PathBuf) -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .tls_version_min(tls::Version::TLS_1_2)
-        // What is compressed can be a thousand times larger than it looks here.
-        .no_gzip()
-        // On one connection one answer at a time: so it is known where an answer begins.
-        .http1_only()
-        .redirect(redirect::Policy::none())
-        .unix_socket(socket)
-        .build()
-}
-
-/// Returns whether requests to a server have to take the way of a proxy that the environment names, read as by the SDK's
-/// own client.
-pub(super) fn is_proxied(server: &Url) -> bool {
-    is_proxied_by(&Matcher::from_env(), server)
-}
-
-fn is_proxied_by(proxies: &Matcher, server: &Url) -> bool {
+/// Returns whether requests to a server have to take the way of one of these proxies, read from the environment as by the
+/// SDK's own client.
+pub(super) fn is_proxied(proxies: &Matcher, server: &Url) -> bool {
     let uri: Option<Uri> = server.as_str().parse().ok();
     uri.is_some_and(|uri| proxies.intercept(&uri).is_some())
 }
@@ -169,7 +149,8 @@ async fn accept(listener: UnixListener, server: Url, notes: Arc<Notes>) {
 async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
     let connected = connect(&server).await;
     let trouble = connected.as_ref().err();
-    *notes.lock() = trouble.map(|error| format!("cannot connect to {server}: {error}"));
+    let trouble = trouble.map(|error| format!("cannot connect to {server}: {error}"));
+    notes.trouble.send_replace(trouble);
     let Ok(mut outside) = connected else {
         return;
     };
@@ -184,7 +165,7 @@ async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
     let mut answers = InspectReader::new(from_server, |bytes: &[u8]| {
         let length = bytes.len() as u64;
         if answer.fetch_add(length, Ordering::Relaxed) + length > LARGEST_ANSWER {
-            notes.note_cut();
+            notes.cut.store(true, Ordering::SeqCst);
             cut.notify_one();
         }
     });
@@ -284,7 +265,7 @@ mod tests {
         let is_proxied = |proxies: Matcher| {
             ["https://matrix.example.org/", "http://127.0.0.1:8008/"].map(|server| {
                 let server = Url::parse(server).unwrap();
-                is_proxied_by(&proxies, &server)
+                is_proxied(&proxies, &server)
             })
         };
         let none = Matcher::builder().build();
@@ -307,10 +288,10 @@ mod tests {
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         drop(listener);
         let home = tempfile::tempdir().unwrap();
-        let notes = Arc::default();
+        let notes: Arc<Notes> = Arc::default();
         let (_gate, client) = Gate::open(&url, home.path(), &notes).unwrap();
         client.get(url).send().await.unwrap_err();
-        let trouble = notes.trouble().unwrap();
+        let trouble = notes.trouble.borrow().clone().unwrap();
         assert!(trouble.contains("refused"), "{trouble}");
     }
 }

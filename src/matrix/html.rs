@@ -24,7 +24,6 @@ pub(super) fn read_html(html: &str, names: &Names) -> Option<String> {
 }
 
 /// What is written so far of one element that has lines of its own.
-#[derive(Debug)]
 struct Page<'a> {
     names: &'a Names,
     depth: usize,
@@ -81,7 +80,12 @@ impl<'a> Page<'a> {
             | "iframe" | "noembed" | "noframes" => {}
             "br" => self.breaks += 1,
             "hr" => self.end_line(2),
-            "img" => self.image(node),
+            // A custom emoji is read as its name.
+            "img" => {
+                let named = |name| attribute(node, name).filter(|it| !it.trim().is_empty());
+                let words = named("alt").or_else(|| named("title"));
+                self.say(&words.unwrap_or_else(|| "[image]".to_owned()));
+            }
             "input" if attribute(node, "type").is_some_and(|it| it == "checkbox") => {
                 self.say(match attribute(node, "checked") {
                     Some(_) => "[x] ",
@@ -245,13 +249,6 @@ impl<'a> Page<'a> {
             self.lines(&cells.join(" | "), "", "");
         }
         Some(())
-    }
-
-    /// A custom emoji is read as its name.
-    fn image(&mut self, node: &NodeRef) {
-        let named = |name| attribute(node, name).filter(|it| !it.trim().is_empty());
-        let words = named("alt").or_else(|| named("title"));
-        self.say(&words.unwrap_or_else(|| "[image]".to_owned()));
     }
 
     fn link(&mut self, node: &NodeRef) -> Option<()> {

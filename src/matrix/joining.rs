@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::errors::Answer;
 use super::events::Envelope;
-use super::rooms::{ALIAS_AGAIN, Rooms, room_id};
+use super::rooms::{ALIAS_AGAIN, Rooms};
 use super::trouble::RoomTrouble;
 use crate::config::Invites;
 use crate::model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
@@ -110,7 +110,8 @@ async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrou
                 None
             }
             // What the SDK calls left can be a ban as well.
-            RoomState::Left | RoomState::Banned => put_out(&room, &rooms.own).await,
+            RoomState::Left => put_out(&room, &rooms.own).await,
+            RoomState::Banned => Some(RoomTrouble::Banned(rooms.own.clone())),
             RoomState::Knocked => None,
         },
     };
@@ -121,11 +122,7 @@ async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrou
 }
 
 async fn put_out(room: &Room, bot: &OwnedUserId) -> Option<RoomTrouble> {
-    let member = room.get_member_no_sync(bot).await.ok().flatten();
-    if room.state() == RoomState::Banned {
-        return Some(RoomTrouble::Banned(bot.clone()));
-    }
-    let member = member?;
+    let member = room.get_member_no_sync(bot).await.ok()??;
     put_out_by(member.membership(), member.event().sender(), bot)
 }
 
@@ -247,10 +244,9 @@ async fn resolve(
     name: &OwnedRoomOrAliasId,
 ) -> Result<(OwnedRoomId, Vec<OwnedServerName>), RoomTrouble> {
     let given = rooms.options.via.get(name).cloned().unwrap_or_default();
-    let Ok(alias) = <&RoomAliasId>::try_from(name.as_str()) else {
-        return room_id(name)
-            .map(|id| (id, given))
-            .ok_or(RoomTrouble::NoSuchRoom);
+    let alias = match <&RoomAliasId>::try_from(&**name) {
+        Ok(alias) => alias,
+        Err(id) => return Ok((id.to_owned(), given)),
     };
     match rooms.client.resolve_room_alias(alias).await {
         Ok(found) => {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use matrix_sdk::SqliteCryptoStore;
@@ -46,9 +46,8 @@ impl Keys {
         }
     }
 
-    fn opened(&self) -> Vec<Session> {
-        let opened = self.opened.lock();
-        opened.unwrap_or_else(PoisonError::into_inner).clone()
+    fn opened(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps those of the sessions back that are new, and returns the others.
@@ -60,8 +59,7 @@ impl Keys {
             if known.contains(&session) {
                 used.push(session);
             } else {
-                let opened = self.opened.lock();
-                opened.unwrap_or_else(PoisonError::into_inner).push(session);
+                self.opened().push(session);
             }
         }
         Ok(used)
@@ -73,13 +71,13 @@ impl Keys {
         if !changes.is_empty() {
             self.sdk.save_changes(changes).await?;
         }
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.retain(|session| !written.contains(session));
+        self.opened().retain(|it| !written.contains(it));
         Ok(())
     }
 
     async fn write_opened(&self) -> Result<()> {
-        self.write(Changes::default(), self.opened()).await
+        let opened = self.opened().clone();
+        self.write(Changes::default(), opened).await
     }
 }
 
@@ -96,7 +94,7 @@ macro_rules! store {
                     let used = self.keep_back(sessions).await?;
                     return self.write(changes, used).await;
                 }
-                let mut all = self.opened();
+                let mut all = self.opened().clone();
                 all.retain(|session| !sessions.contains(session));
                 all.extend(sessions);
                 self.write(changes, all).await
@@ -110,7 +108,7 @@ macro_rules! store {
 
             async fn get_sessions(&self, sender_key: &str) -> Result<Option<Vec<Session>>> {
                 let mut sessions = self.sdk.get_sessions(sender_key).await?.unwrap_or_default();
-                let mut opened = self.opened();
+                let mut opened = self.opened().clone();
                 opened.retain(|it| it.sender_key().to_base64() == sender_key && !sessions.contains(it));
                 sessions.extend(opened);
                 Ok(Some(sessions).filter(|sessions| !sessions.is_empty()))

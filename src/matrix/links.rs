@@ -54,8 +54,7 @@ impl Target {
             Some(_) | None => None,
         };
         if host.eq_ignore_ascii_case("matrix.to") {
-            let (ids, _) = fragment.split_once('?').unwrap_or((fragment, ""));
-            return Some(Self::of_ids(sigiled.unwrap_or(ids)).unwrap_or(Self::Other));
+            return Some(Self::of_ids(sigiled.unwrap_or(fragment)).unwrap_or(Self::Other));
         }
         Self::of_ids(sigiled?)
     }
@@ -110,9 +109,7 @@ impl Target {
             Self::Room(alias) if !telling => alias.clone(),
             Self::NamelessRoom if !telling || shown.starts_with('!') => "[room]".to_owned(),
             Self::Message if !telling || shown.starts_with(['!', '$']) => "[message]".to_owned(),
-            Self::User(_) | Self::Room(_) | Self::NamelessRoom | Self::Message | Self::Other => {
-                label.to_owned()
-            }
+            _ => label.to_owned(),
         }
     }
 }

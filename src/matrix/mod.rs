@@ -34,22 +34,22 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::files::LOG_IN_ANEW;
-use crate::config::Invites;
+use crate::config::{E2ee, Invites};
 use crate::disk::Trouble;
 use crate::model::{
     Clock, ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedServerName, UndecryptableEvent,
+    OwnedServerName, Synced, UndecryptableEvent,
 };
 
-pub use self::client::Trust;
 pub use self::files::{Files, FilesError};
 pub use self::pulse::{Failing, Heard, Pulse};
-pub use self::recovery::{Identity, Problem, Standing, Unlock};
 pub use self::send::Sender;
 pub use self::server::ServerError;
 pub use self::session::{BackupUse, Made, RefusedLogin, Session, ask};
@@ -64,10 +64,8 @@ pub struct Options {
     pub via: HashMap<OwnedRoomOrAliasId, Vec<OwnedServerName>>,
     /// Whose invites are accepted.
     pub invites: Invites,
-    /// False: rooms that are encrypted are refused.
-    pub encryption: bool,
-    /// Only devices that their owners have signed get the keys of what we say.
-    pub verified_recipients_only: bool,
+    /// Whether encrypted rooms are read, and whose devices get the keys of what we say.
+    pub e2ee: E2ee,
     /// Where the server's answers are noted.
     pub pulse: Pulse,
     /// What this computer's clocks show.
@@ -79,12 +77,9 @@ pub struct Options {
 pub struct Batch {
     /// What happened, in each room in its order. An event can come again in a later batch.
     pub events: Vec<MatrixEvent>,
-    /// The place in the server's stream to go on from, to be stored in the transaction that accepts the events.
-    pub position: String,
-    /// All that is missing before the position: its rooms' history could not be fetched yet. To be stored with it.
-    pub gaps: Vec<Gap>,
-    /// What the homeserver's clock showed last, to be stored with it.
-    pub clock: Option<ClockReading>,
+    /// The place in the server's stream to go on from, with all that is missing before it: its rooms' history could not be
+    /// fetched yet. To be stored in the transaction that accepts the events.
+    pub synced: Synced,
     /// Tells that the transaction is committed: only then more is asked for. Dropped without a word: the adapter stops.
     pub committed: oneshot::Sender<()>,
 }
@@ -166,7 +161,8 @@ impl Explained for MatrixError {
 #[derive(Debug)]
 pub struct Matrix {
     files: Files,
-    session: Session,
+    /// As it was on disk.
+    pub(crate) session: Session,
     rooms: Arc<rooms::Rooms>,
     /// What happens on the way to the server.
     way: Arc<gate::Notes>,
@@ -177,8 +173,7 @@ impl Matrix {
     /// [`MatrixError::NoSession`] where nobody has logged in; otherwise when files cannot be used.
     pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
         let way = Arc::default();
-        let (client, session) =
-            client::restore(&files, options.verified_recipients_only, &way).await?;
+        let (client, session) = client::restore(&files, options.e2ee.recipients, &way).await?;
         let rooms = rooms::Rooms::new(client, session.user_id.clone(), options);
         Ok(Self {
             files,
@@ -195,14 +190,12 @@ impl Matrix {
         }
     }
 
-    /// Returns the session as it was on disk.
-    pub fn session(&self) -> &Session {
-        &self.session
-    }
-
-    /// Returns what tells whether the device is verified by its owner, as far as is known without asking the server.
-    pub fn trust(&self) -> Trust {
-        Trust::of(&self.rooms.client)
+    /// Returns what tells whether the device is verified by its owner, as far as is known without asking the server: now,
+    /// and whenever that may have changed. Never ends.
+    pub fn trust(&self) -> BoxStream<'static, DeviceTrust> {
+        let client = self.rooms.client.clone();
+        let changes = client.encryption().verification_state();
+        Box::pin(changes.then(move |_| client::device_trust(client.clone())))
     }
 
     /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.

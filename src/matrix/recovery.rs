@@ -190,7 +190,7 @@ pub(super) async fn secure(
     if let Err(error) = encryption.request_user_identity(&security.user).await {
         standing.problems.push(sentence(&error).into());
     }
-    standing.trust = device_trust(client).await;
+    standing.trust = device_trust(client.clone()).await;
     Ok(standing)
 }
 

@@ -137,7 +137,7 @@ impl Rooms {
 
     /// Returns whether we would have to send in the clear into an encrypted room, which is never done.
     pub(super) fn is_refused(&self, room: &Room) -> bool {
-        !self.options.encryption && room.encryption_state().is_encrypted()
+        !self.options.e2ee.enabled && room.encryption_state().is_encrypted()
     }
 
     /// Returns whether a room is read: it is of the configuration; or it was, and has been replaced by another since.
@@ -349,9 +349,8 @@ impl Rooms {
     }
 }
 
-pub(super) fn room_id(name: &RoomOrAliasId) -> Option<OwnedRoomId> {
-    let id = <&RoomId>::try_from(name.as_str()).ok()?;
-    Some(id.to_owned())
+fn room_id(name: &RoomOrAliasId) -> Option<OwnedRoomId> {
+    <&RoomId>::try_from(name).ok().map(ToOwned::to_owned)
 }
 
 /// Returns that a room is replaced or closed, if it is. One whose tombstone was redacted is as before.

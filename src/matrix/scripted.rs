@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::rooms::Rooms;
 use super::{Options, Pulse};
-use crate::config::Invites;
+use crate::config::{E2ee, Invites, Recipients};
 use crate::model::Clock;
 
 /// The one room.
@@ -79,8 +79,10 @@ impl Scripted {
             rooms: vec![ROOM.try_into().unwrap()],
             via: std::collections::HashMap::new(),
             invites: Invites::None,
-            encryption: true,
-            verified_recipients_only: false,
+            e2ee: E2ee {
+                enabled: true,
+                recipients: Recipients::All,
+            },
             pulse: Pulse::default(),
             clock: Clock::system(),
         };

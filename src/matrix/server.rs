@@ -103,7 +103,7 @@ impl Explained for ServerError {
 #[derive(Debug, Clone)]
 pub struct Server {
     http: reqwest::Client,
-    base: Url,
+    pub(crate) base: Url,
     /// What proves whose device asks; none before a login.
     token: Option<Secret<String>>,
 }
@@ -166,11 +166,6 @@ impl Server {
         } else {
             Err(server.not_matrix(StatusCode::OK))
         }
-    }
-
-    /// Returns the address.
-    pub fn base(&self) -> &Url {
-        &self.base
     }
 
     /// Asks whose token it is.
@@ -478,6 +473,6 @@ retry-after: 7",
         let url = serve(1, "200 OK", r#"{"versions":["v1.1"]}"#);
         let name = format!("127.0.0.1:{}", url.port().unwrap());
         let server = Server::discover(&name, false).await.unwrap();
-        assert_eq!(server.base(), &url);
+        assert_eq!(server.base, url);
     }
 }

@@ -145,18 +145,13 @@ impl Session {
 pub struct RefusedLogin {
     pub(super) user: OwnedUserId,
     pub(super) device: OwnedDeviceId,
-    pub(super) refusal: Refusal,
+    pub(crate) refusal: Refusal,
 }
 
 impl RefusedLogin {
-    /// Returns the Matrix error code.
-    pub fn errcode(&self) -> &str {
-        &self.refusal.errcode
-    }
-
     /// Returns what to do whether a relay runs or not, the gentlest first.
     pub(super) fn cure(&self) -> &'static str {
-        match self.errcode() {
+        match self.refusal.errcode.as_str() {
             "M_USER_LOCKED" => "ask the homeserver's administrator to unlock the account",
             "M_USER_DEACTIVATED" => {
                 "ask the homeserver's administrator whether the account can be activated again; with another account: `relay auth login --force`, also beside a running relay"

@@ -138,8 +138,9 @@ impl<'a> Sync<'a> {
     ///
     /// May be dropped: what the SDK took and we did not hand over is fetched again from the position.
     async fn go_on(&mut self) -> Result<Infallible, MatrixError> {
-        self.behind = self.position.is_some() && self.sdk_position().await != self.position;
-        let mut keys = keys(&self.rooms.client).await;
+        let client = &self.rooms.client;
+        self.behind = self.position.is_some() && sdk_position(client).await != self.position;
+        let mut keys = keys(client).await;
         let mut wait = Duration::ZERO;
         let mut last = String::new();
 
@@ -191,13 +192,13 @@ impl<'a> Sync<'a> {
             self.rooms.refused.set(refusal).ok();
             return pending().await;
         }
+        let client = &self.rooms.client;
         if errors::is_about_versions(error) {
             // One wrong answer of the server, or of a proxy, would be believed for a week.
-            let client = &self.rooms.client;
             client.reset_supported_versions().await.ok();
         }
         // The SDK stores an answer's place before it has done all that follows from it.
-        let taken = self.sdk_position().await;
+        let taken = sdk_position(client).await;
         let reached = self.handed_over.as_ref().or(self.position.as_ref());
         self.behind |= reached.is_some() && taken.as_ref() != reached;
         self.failures = self.failures.saturating_add(1);
@@ -235,7 +236,8 @@ impl<'a> Sync<'a> {
         // Another answer may be cut off meanwhile: then this one has failed in another way.
         if !(self.way.take_cut() && errors::is_broken_off(error)) {
             let error = errors::sentence(error);
-            return (self.way.trouble().unwrap_or(error), PAUSES);
+            let trouble = self.way.trouble.borrow().clone();
+            return (trouble.unwrap_or(error), PAUSES);
         }
         let pauses = match self.timeline_limit {
             1 => PAUSES_IN_VAIN,
@@ -301,13 +303,13 @@ impl<'a> Sync<'a> {
         self.announce().await?;
         self.try_late(None).await
     }
+}
 
-    /// Returns up to where the SDK has taken answers.
-    async fn sdk_position(&self) -> Option<String> {
-        let store = self.rooms.client.state_store();
-        let stored = store.get_kv_data(StateStoreDataKey::SyncToken).await;
-        stored.ok()?.and_then(StateStoreDataValue::into_sync_token)
-    }
+/// Returns up to where the SDK has taken answers.
+async fn sdk_position(client: &Client) -> Option<String> {
+    let store = client.state_store();
+    let stored = store.get_kv_data(StateStoreDataKey::SyncToken).await;
+    stored.ok()?.and_then(StateStoreDataValue::into_sync_token)
 }
 
 async fn keys(client: &Client) -> Keys {

@@ -45,7 +45,10 @@ pub(super) fn read_message(
         _ => return None,
     }
     let media = |word| {
-        let caption = has_caption(content).then(words).flatten();
+        let name = content["filename"].as_str();
+        // Beside a file name, and another text than that, the body is a caption.
+        let is_caption = name.is_some() && content["body"].as_str() != name;
+        let caption = is_caption.then(words).flatten();
         Some((RoomTextKind::Media { word }, caption.unwrap_or_default()))
     };
     let kind = match content.get("msgtype") {
@@ -98,12 +101,6 @@ fn extensible<'a>(content: &'a Value, wanted: &str) -> Option<&'a str> {
     body.or_else(|| content[short].as_str())
 }
 
-/// Returns whether a medium's body is a caption: there is a file name beside it, and the two differ.
-fn has_caption(content: &Value) -> bool {
-    let name = content["filename"].as_str();
-    name.is_some() && content["body"].as_str() != name
-}
-
 /// Returns `lat,lon` of a location.
 fn place(content: &Value) -> Option<String> {
     let uris = [
@@ -141,16 +138,13 @@ fn poll_question(content: &Value) -> Option<String> {
 
 /// Returns a text without the quote that clients put before an answer.
 fn without_quote(body: &str, quote: Quote) -> &str {
-    let begins = |mark: &str| {
-        let marks = [format!("> <{mark}"), format!("> * <{mark}")];
-        marks.iter().any(|it| body.starts_with(it))
+    let mark = match quote {
+        Quote::None => return body,
+        Quote::Perhaps => "@",
+        Quote::Reply => "",
     };
-    let is_quote = match quote {
-        Quote::None => false,
-        Quote::Perhaps => begins("@"),
-        Quote::Reply => begins(""),
-    };
-    if !is_quote {
+    let marks = [format!("> <{mark}"), format!("> * <{mark}")];
+    if !marks.iter().any(|it| body.starts_with(it)) {
         return body;
     }
     let mut rest = body;
@@ -197,10 +191,7 @@ fn without_pairs(line: &str, mark: char) -> String {
         text.push_str(before);
         let behind = from.trim_start_matches(mark);
         let (marks, _) = from.split_at(from.len() - behind.len());
-        let closes = |inner: &&str| {
-            inner.starts_with(|it: char| !it.is_whitespace())
-                && inner.ends_with(|it: char| !it.is_whitespace())
-        };
+        let closes = |inner: &&str| !inner.is_empty() && inner.trim() == *inner;
         let is_apart = !text.ends_with(char::is_alphanumeric) && marks.len() >= least;
         let inner = behind
             .split_once(marks)

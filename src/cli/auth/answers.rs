@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::say;
 use crate::config::{self, Environment, Matrix, Secret};
 use crate::home::Home;
-use crate::matrix::auth::AuthError;
+use crate::matrix::auth::{AuthError, Given};
 
 /// How often a person is asked for what may have been mistyped.
 pub(super) const MOST_ASKED: usize = 3;
@@ -127,7 +127,7 @@ impl Password {
         error: AuthError,
         told: impl FnOnce(AuthError) -> Failure,
     ) -> Result<Secret<String>, Failure> {
-        if self.left == 0 || !error.is_wrong_password() {
+        if self.left == 0 || !matches!(error, AuthError::Wrong(Given::Password, ..)) {
             return Err(told(error));
         }
         say(&Failure::from(error).to_string())?;

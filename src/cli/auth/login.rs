@@ -170,7 +170,7 @@ async fn account(
     if let Some(username) = username {
         return Ok((server, username));
     }
-    let host = server.base().host_str().unwrap_or_default();
+    let host = server.base.host_str().unwrap_or_default();
     let question = format!("The bot's user name at {host}, for example relaybot: ");
     let username = answers::ask("--username", &question).await?;
     Ok((server, username))

@@ -11,7 +11,7 @@ use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoo
 use crate::model::{
     ChannelIndex, ClockReading, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum,
     OwnedEventId, OwnedUserId, PacketId, RadioEvent, RadioText, RoomContent, RoomOrAliasId,
-    RoomOutcome, TextPort, Timestamp, TransactionId,
+    RoomOutcome, Synced, TextPort, Timestamp, TransactionId,
 };
 use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 
@@ -193,9 +193,11 @@ impl Bench {
         let (committed, told) = oneshot::channel();
         let batch = Batch {
             events,
-            position: position.to_owned(),
-            gaps: Vec::new(),
-            clock: Some(self.reading()),
+            synced: Synced {
+                position: position.to_owned(),
+                gaps: Vec::new(),
+                clock: Some(self.reading()),
+            },
             committed,
         };
         self.batches.send(batch).await.unwrap();
@@ -446,9 +448,11 @@ async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
         let (committed, told) = oneshot::channel();
         let batch = Batch {
             events: Vec::new(),
-            position: "s2".to_owned(),
-            gaps: gaps.clone(),
-            clock: None,
+            synced: Synced {
+                position: "s2".to_owned(),
+                gaps: gaps.clone(),
+                clock: None,
+            },
             committed,
         };
         bench.batches.send(batch).await.unwrap();

@@ -12,7 +12,7 @@ use crate::matrix::Batch;
 use crate::model::{
     Clock, EventId, JoinedRoom, MatrixEvent, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedTransactionId, RoomContent, RoomEdit, RoomOrAliasId, RoomOutcome, RoomRedaction, RoomText,
-    RoomTextKind, SendToRoom, Timestamp, TransactionId,
+    RoomTextKind, SendToRoom, Synced, Timestamp, TransactionId,
 };
 
 /// So many events come in one answer at most.
@@ -256,9 +256,11 @@ impl Homeserver {
             let (committed, is_committed) = oneshot::channel();
             let batch = Batch {
                 events,
-                position: place.to_string(),
-                gaps: Vec::new(),
-                clock: None,
+                synced: Synced {
+                    position: place.to_string(),
+                    gaps: Vec::new(),
+                    clock: None,
+                },
                 committed,
             };
             if batches.send(batch).await.is_err() || is_committed.await.is_err() {

@@ -1,7 +1,5 @@
 //! Takes up a device that somebody else has logged in: an access token from the configuration in place of a password.
 
-use std::path::PathBuf;
-
 use matrix_sdk::SessionTokens;
 use matrix_sdk::ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde_json::Value;
@@ -15,37 +13,28 @@ use crate::matrix::client;
 use crate::matrix::recovery::Security;
 use crate::matrix::session::{BackupUse, Made, Session};
 
-/// What is known of a device that is to be taken up.
-#[derive(Debug)]
-pub struct TokenOptions {
-    /// The homeserver: its name, or its address; absent where the user id names it.
-    pub homeserver: Option<String>,
-    /// Whose device it has to be, if that is known: the localpart or the whole id.
-    pub user: Option<String>,
-    /// What proves that we are that device.
-    pub access_token: Secret<String>,
-    /// Plain HTTP to a server that is not on loopback is allowed.
-    pub allow_http: bool,
-    /// Where a new recovery key is written to.
-    pub recovery_key_file: PathBuf,
-}
-
-/// Takes up the device of an access token, and gives it a store and keys of its own.
+/// Takes up the device of an access token, and gives it a store and keys of its own. A new recovery key is written to its
+/// default place. The homeserver may be absent where the user id names it; the user is whose device it has to be, if that
+/// is known: the localpart or the whole id.
 ///
 /// The session is written before the server learns the keys: a crash in between leaves a device that works, though
 /// nobody has signed it. The caller holds the store: no daemon has it open. Fails above all where the device has keys
 /// already, which only the program that made them can use. What goes wrong later but does not hinder the relay is in
 /// [`super::Standing::problems`].
-pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthError> {
+pub async fn adopt(
+    files: &Files,
+    homeserver: Option<&str>,
+    user: Option<&str>,
+    access_token: &Secret<String>,
+    allow_http: bool,
+) -> Result<Login, AuthError> {
     files.finish()?;
     if let Some(session) = files.load_session()? {
         return Err(AuthError::AlreadyLoggedIn(Box::new(session)));
     }
-    let user = options.user.as_deref().unwrap_or_default();
-    let server = find_server(options.homeserver.as_deref(), user, options.allow_http).await?;
-    let token = options.access_token.reveal();
-    let server = server.with_token(token);
-    let (user_id, device_id) = owner(&server, options.user.as_deref()).await?;
+    let server = find_server(homeserver, user.unwrap_or_default(), allow_http).await?;
+    let server = server.with_token(access_token.reveal());
+    let (user_id, device_id) = owner(&server, user).await?;
     let keys = server.device_keys(&user_id, &device_id).await?;
     if has_keys(&keys, &user_id, &device_id) {
         let what = format!(
@@ -54,19 +43,19 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
         return Err(AuthError::Wrong(Given::UsedDevice, what, None));
     }
     let mut session = Session {
-        homeserver: server.base().clone(),
+        homeserver: server.base.clone(),
         user_id,
         device_id,
         tokens: SessionTokens {
-            access_token: token.clone(),
+            access_token: access_token.reveal().clone(),
             refresh_token: None,
         },
         login: Made::AccessToken,
-        allow_http: options.allow_http,
+        allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,
     };
-    let client = client::open(files, &session, &files.create_key()?).await?;
+    let client = client::open(files, &session).await?;
     files.save_session(&session)?;
     let security = Security {
         user: session.user_id.clone(),
@@ -75,7 +64,7 @@ pub async fn adopt(files: &Files, options: &TokenOptions) -> Result<Login, AuthE
         is_exchange: false,
         stop: CancellationToken::new(),
     };
-    let place = KeyPlace::File(options.recovery_key_file.clone());
+    let place = KeyPlace::File(files.recovery_key());
     let standing = stand(files, &client, &mut session, &security, &place).await?;
     client::close(&client).await;
     files.save_session(&session)?;
@@ -91,7 +80,7 @@ async fn owner(
     server: &Server,
     expected: Option<&str>,
 ) -> Result<(OwnedUserId, OwnedDeviceId), AuthError> {
-    let homeserver = server.base();
+    let homeserver = &server.base;
     let wrong = |what| AuthError::Wrong(Given::Way, what, None);
     let answer = server.whoami().await.map_err(|error| match error.errcode() {
         Some("M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN") => wrong(format!(
@@ -156,14 +145,8 @@ mod tests {
         let files = Files::new(home.path());
         let session = session();
         files.save_session(&session).unwrap();
-        let options = TokenOptions {
-            homeserver: None,
-            user: None,
-            access_token: Secret::new("another".to_owned()),
-            allow_http: false,
-            recovery_key_file: files.recovery_key(),
-        };
-        let error = adopt(&files, &options).await.unwrap_err();
+        let token = Secret::new("another".to_owned());
+        let error = adopt(&files, None, None, &token, false).await.unwrap_err();
         assert!(matches!(error, AuthError::AlreadyLoggedIn(_)), "{error}");
         assert_eq!(files.load_session().unwrap(), Some(session));
     }

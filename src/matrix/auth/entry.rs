@@ -29,7 +29,7 @@ pub async fn find_homeserver(
         [] => "nothing".to_owned(),
         flows => flows.join(", ").chars().take(200).collect(),
     };
-    let what = format!("{} takes no passwords (it offers {offered})", server.base());
+    let what = format!("{} takes no passwords (it offers {offered})", server.base);
     let cure = "use an account with a password on another server";
     Err(AuthError::Wrong(Given::Way, what, Some(cure)))
 }
@@ -71,10 +71,10 @@ pub(super) async fn request(
     }
     let Ok(MatrixSession { meta, tokens }) = serde_json::from_value(answer) else {
         let what = "no user id, device id or access token";
-        return Err(AuthError::BadAnswer(server.base().clone(), what));
+        return Err(AuthError::BadAnswer(server.base.clone(), what));
     };
     Ok(Session {
-        homeserver: server.base().clone(),
+        homeserver: server.base.clone(),
         user_id: meta.user_id,
         device_id: meta.device_id,
         tokens,
@@ -94,7 +94,7 @@ async fn try_once(
     refresh: bool,
 ) -> Result<Value, AuthError> {
     let mut note = Note {
-        homeserver: server.base().clone(),
+        homeserver: server.base.clone(),
         user: user.to_owned(),
         device_id: new_device(),
         tokens: None,
@@ -116,7 +116,7 @@ async fn try_once(
                 devices::forget(files, &note.device_id);
             }
             return Err(match error.errcode() {
-                Some("M_FORBIDDEN") => AuthError::wrong_password(user, server.base()),
+                Some("M_FORBIDDEN") => AuthError::wrong_password(user, &server.base),
                 Some("M_USER_DEACTIVATED") => {
                     let what = format!("the account {user} is deactivated");
                     AuthError::Wrong(Given::Account, what, Some("use another one"))

@@ -123,7 +123,7 @@ async fn make(
 ) -> Result<Standing, AuthError> {
     let fresh = files.fresh();
     files.delete_fresh()?;
-    let client = client::open(&fresh, session, &fresh.create_key()?).await?;
+    let client = client::open(&fresh, session).await?;
     let security = Security {
         user: session.user_id.clone(),
         password: Some(&options.password),
@@ -179,19 +179,8 @@ pub(super) async fn stand(
     }
     let mut standing = Box::pin(recovery::secure(client, security)).await?;
     standing.problems.extend(problem.map(Problem::from));
-    note(files, client, session, &standing, place).await?;
-    Ok(standing)
-}
-
-/// Hands out the recovery key, which is kept nowhere else, and notes in the session what the login came to.
-async fn note(
-    files: &Files,
-    client: &Client,
-    session: &mut Session,
-    standing: &Standing,
-    place: &KeyPlace,
-) -> Result<(), AuthError> {
     session.recovery_key_file = Some(files.recovery_key()).filter(|path| path.exists());
+    // It is kept nowhere else.
     if let Some(key) = &standing.recovery_key {
         match place {
             KeyPlace::File(path) => {
@@ -214,7 +203,7 @@ async fn note(
     } else {
         BackupUse::None
     };
-    Ok(())
+    Ok(standing)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{FIRST_PAUSE, Keys, PAUSES, Sync};
 use crate::matrix::bans::Banned;
 use crate::matrix::gaps::{self, Page, Patience, counted, say_missing};
 use crate::matrix::{Batch, MatrixError, errors};
-use crate::model::{Gap, MatrixEvent};
+use crate::model::{Gap, MatrixEvent, Synced};
 
 /// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
 const POSITION_EVERY: Duration = Duration::from_mins(10);
@@ -94,10 +94,9 @@ impl Sync<'_> {
         let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
         self.heard_only_us = !events.is_empty() && events.iter().all(is_ours);
         // Without a position the next start would take everything for history; an old one only costs a longer look back.
-        let is_stored = match &self.position {
-            Some(position) => *position == next || self.committed_at.elapsed() < POSITION_EVERY,
-            None => false,
-        };
+        let is_stored = self.position.as_ref().is_some_and(|position| {
+            *position == next || self.committed_at.elapsed() < POSITION_EVERY
+        });
         let is_first = self.position.is_none();
         if !events.is_empty() || !is_stored {
             self.hand_over(events, next.clone()).await?;
@@ -263,9 +262,11 @@ impl Sync<'_> {
         let (committed, done) = oneshot::channel();
         let batch = Batch {
             events,
-            position,
-            gaps: self.gaps.all(),
-            clock: self.reader.server.reading(),
+            synced: Synced {
+                position,
+                gaps: self.gaps.all(),
+                clock: self.reader.server.reading(),
+            },
             committed,
         };
         (batch, done)

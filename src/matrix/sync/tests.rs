@@ -6,6 +6,8 @@ use matrix_sdk::ruma::api::error::FromHttpResponseError;
 use matrix_sdk::ruma::serde::Raw;
 use serde_json::{Value, json};
 
+use std::sync::atomic::Ordering;
+
 use super::super::gaps::{Page, Patience};
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
@@ -159,7 +161,7 @@ async fn another_requests_answer_that_was_too_large_is_not_said_of_the_sync() {
     let server = Scripted::start(|_| Value::Null).await;
     let rooms = server.rooms();
     let (mut sync, _taken) = sync(&rooms);
-    sync.way.note_cut();
+    sync.way.cut.store(true, Ordering::SeqCst);
     let down = json!({"errcode": "M_UNKNOWN", "error": "down"});
     let (told, _) = sync.what_failed(&errors::answered(500, None, &down));
     assert!(told.contains("down"), "{told}");
@@ -180,7 +182,7 @@ async fn a_cut_answer_that_looks_whole_is_known_for_too_large() {
     let (told, _) = sync.what_failed(&nonsense());
     assert!(told.contains("EOF"), "{told}");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
-    sync.way.note_cut();
+    sync.way.cut.store(true, Ordering::SeqCst);
     let (told, _) = sync.what_failed(&nonsense());
     assert!(told.contains("larger than 64 MB"), "{told}");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT / 4);
