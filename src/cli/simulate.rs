@@ -148,10 +148,9 @@ fn nodes(text: &str) -> Result<usize, String> {
 }
 
 fn read_script(path: &Path) -> anyhow::Result<Script> {
-    config::read_or_say_why(path, SCRIPT_LIMIT)
-        .map_err(anyhow::Error::msg)?
-        .parse()
-        .with_context(|| format!("cannot follow the script `{}`", path.display()))
+    let text = config::read_or_say_why(path, SCRIPT_LIMIT).map_err(anyhow::Error::msg)?;
+    let script = text.parse::<Script>().map_err(anyhow::Error::msg);
+    script.with_context(|| format!("cannot follow the script `{}`", path.display()))
 }
 
 /// Serves the radio's side of a recording, or else a machine.

@@ -38,12 +38,10 @@ pub use meshtastic::{
     MessageInteractions, OkToMqtt, Overflow, PacketRouting, PortNum, ReactionStyle, SensorType,
 };
 pub use operation::{Component, Database, Health, Level, LogFormat, Logging, MsgMap};
-pub use pattern::{UserPattern, UserPatternError};
+pub use pattern::UserPattern;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
-pub use template::{
-    MeshVariable, Piece, ReactionVariable, RoomVariable, Template, TemplateError, Variable,
-};
+pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
 pub use text_file::{TextFileError, read_or_say_why};
 
 keys! {

@@ -12,11 +12,6 @@ use crate::model::{OwnedUserId, UserId};
 #[derive(Debug, Clone, PartialEq)]
 pub struct UserPattern(WildMatch);
 
-/// Why a text is not a user pattern.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a user id: expected `@name:server`, or a glob as in `@*:example.org`")]
-pub struct UserPatternError(String);
-
 impl UserPattern {
     /// Returns whether this user is meant: the whole id counts.
     pub fn matches(&self, user: &UserId) -> bool {
@@ -30,7 +25,8 @@ impl UserPattern {
 }
 
 impl FromStr for UserPattern {
-    type Err = UserPatternError;
+    /// Why a text is not a user pattern.
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_plausible = if text.contains(['*', '?']) {
@@ -40,9 +36,9 @@ impl FromStr for UserPattern {
         } else {
             OwnedUserId::try_from(text).is_ok()
         };
-        is_plausible
-            .then(|| Self(WildMatch::new(text)))
-            .ok_or_else(|| UserPatternError(text.to_owned()))
+        is_plausible.then(|| Self(WildMatch::new(text))).ok_or_else(|| {
+            format!("`{text}` is not a user id: expected `@name:server`, or a glob as in `@*:example.org`")
+        })
     }
 }
 

@@ -125,13 +125,9 @@ impl<V: Variable> Template<V> {
     }
 }
 
-/// Why a text is not a template.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TemplateError(String);
-
 impl<V: Variable> FromStr for Template<V> {
-    type Err = TemplateError;
+    /// Why a text is not a template.
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut pieces = Vec::new();
@@ -157,7 +153,7 @@ impl<V: Variable> FromStr for Template<V> {
             } else {
                 let brace = if from.starts_with('{') { '{' } else { '}' };
                 let sentence = "stands alone: a brace of its own is written twice";
-                return Err(TemplateError(format!("a `{brace}` {sentence}")));
+                return Err(format!("a `{brace}` {sentence}"));
             }
         }
         plain.push_str(rest);
@@ -168,7 +164,7 @@ impl<V: Variable> FromStr for Template<V> {
     }
 }
 
-fn parse_value<V: Variable>(written: &str) -> Result<Piece<V>, TemplateError> {
+fn parse_value<V: Variable>(written: &str) -> Result<Piece<V>, String> {
     let name = written.trim_end_matches(|character: char| character.is_ascii_digit());
     let number = written.get(name.len()..).unwrap_or_default();
     let written = printable(written);
@@ -176,20 +172,21 @@ fn parse_value<V: Variable>(written: &str) -> Result<Piece<V>, TemplateError> {
     let Some((name, may_be_cut, variable)) = all.iter().find(|it| it.0 == name) else {
         let known: Vec<String> = all.iter().map(|it| format!("`{{{}}}`", it.0)).collect();
         let known = known.join(" ");
-        let sentence = format!("unknown variable `{{{written}}}`: there are {known}");
-        return Err(TemplateError(sentence));
+        return Err(format!(
+            "unknown variable `{{{written}}}`: there are {known}"
+        ));
     };
     let limit = match number.parse::<usize>() {
         Ok(limit @ 1..=99) => Some(limit),
         Err(_) if number.is_empty() => None,
         Ok(_) | Err(_) => {
-            let sentence = format!("`{{{written}}}` has a number that is not 1 to 99");
-            return Err(TemplateError(sentence));
+            return Err(format!("`{{{written}}}` has a number that is not 1 to 99"));
         }
     };
     if limit.is_some() && !may_be_cut {
-        let sentence = format!("`{{{name}}}` cannot be cut to a number of characters");
-        return Err(TemplateError(sentence));
+        return Err(format!(
+            "`{{{name}}}` cannot be cut to a number of characters"
+        ));
     }
     Ok(Piece::Value {
         variable: *variable,

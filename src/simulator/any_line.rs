@@ -193,7 +193,7 @@ proptest! {
             .filter(|line| match line.parse::<Script>() {
                 Ok(_) => true,
                 Err(error) => {
-                    assert!(error.reason.len() < 2100, "{error}");
+                    assert!(error.len() < 2100, "{error}");
                     false
                 }
             })

@@ -42,16 +42,6 @@ enum Condition {
     Transmitted,
 }
 
-/// Why a script cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
-pub struct ScriptError {
-    /// Where, from 1.
-    pub line: usize,
-    /// What is wrong there.
-    pub reason: String,
-}
-
 impl Script {
     /// Starts its clock.
     pub fn start(&mut self, now: Instant) {
@@ -95,16 +85,15 @@ impl Script {
 }
 
 impl FromStr for Script {
-    type Err = ScriptError;
+    /// Why it cannot be read, and in which line.
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let lines = (1..).zip(text.lines().map(str::trim));
+        let lines = (1_usize..).zip(text.lines().map(str::trim));
         let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let steps = lines.map(|(line, step)| {
-            step.parse().map_err(|reason| ScriptError {
-                line,
-                reason: input::shortened(reason),
-            })
+            let wrong = |reason| format!("line {line}: {}", input::shortened(reason));
+            step.parse::<Step>().map_err(wrong)
         });
         Ok(Self {
             steps: steps.collect::<Result<_, _>>()?,
@@ -245,8 +234,9 @@ mod tests {
             ("{\"text\": ", 1, "not JSON"),
         ] {
             let error = script.parse::<Script>().unwrap_err();
-            assert_eq!(error.line, line, "{script}");
-            assert!(error.reason.contains(reason), "{script}: {error}");
+            let place = format!("line {line}: ");
+            assert!(error.starts_with(&place), "{script}: {error}");
+            assert!(error.contains(reason), "{script}: {error}");
         }
     }
 }
