@@ -39,7 +39,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::files::LOG_IN_ANEW;
-use crate::config::Invites;
+use crate::config::UserPattern;
 use crate::disk::Trouble;
 use crate::model::{
     ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
@@ -62,8 +62,8 @@ pub struct Options {
     pub rooms: Vec<OwnedRoomOrAliasId>,
     /// Servers over which they can be joined, as far as the configuration names some.
     pub via: HashMap<OwnedRoomOrAliasId, Vec<OwnedServerName>>,
-    /// Whose invites are accepted.
-    pub invites: Invites,
+    /// Whose invites are accepted beside those to rooms of the configuration; `None`: no invites at all.
+    pub invites: Option<Vec<UserPattern>>,
     /// False: rooms that are encrypted are refused.
     pub encryption: bool,
     /// Only devices that their owners have signed get the keys of what we say.

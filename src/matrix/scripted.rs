@@ -15,7 +15,6 @@ use tokio::task::JoinSet;
 
 use super::rooms::Rooms;
 use super::{Options, Pulse};
-use crate::config::Invites;
 
 /// The one room.
 pub(super) const ROOM: &str = "!room:example.org";
@@ -77,7 +76,7 @@ impl Scripted {
         let options = Options {
             rooms: vec![ROOM.try_into().unwrap()],
             via: std::collections::HashMap::new(),
-            invites: Invites::None,
+            invites: None,
             encryption: true,
             verified_recipients_only: false,
             pulse: Pulse::default(),
