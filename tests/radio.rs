@@ -212,7 +212,7 @@ impl Bench {
     fn fates(&mut self) -> Vec<(u32, Fate)> {
         let mut fates = Vec::new();
         while let Ok(report) = self.simulated.reports.try_recv() {
-            if let Report::Transmitted { packet, fate } = report
+            if let Report::Transmitted(packet, fate) = report
                 && packet.content.portnum == 1
             {
                 fates.push((packet.header.id, fate));
@@ -575,7 +575,7 @@ async fn a_radio_gets_the_time_after_each_connect() {
         bench.command(r#"{"text": "hi"}"#).await;
         bench.text().await;
         while let Ok(report) = bench.simulated.reports.try_recv() {
-            if let Report::Transmitted { packet, fate } = report {
+            if let Report::Transmitted(packet, fate) = report {
                 assert_eq!((packet.content.portnum, fate), (6, Fate::Local));
                 settings += 1;
             }
@@ -867,7 +867,7 @@ async fn a_link_that_is_reset_is_made_again() {
     let port = TcpPort::listen(loopback).await.expect("a port");
     let wire = Wire::Tcp {
         host: "127.0.0.1".to_owned(),
-        port: port.address().port(),
+        port: port.address.port(),
     };
     let (commands, obeyed) = mpsc::channel(4);
     let (reports, _nobody) = mpsc::channel(64);

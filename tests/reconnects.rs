@@ -128,7 +128,7 @@ fn a_hundred_reconnects_over_the_network_leave_nothing_behind() {
         let port = TcpPort::listen(loopback).await.expect("a free port");
         let wire = Wire::Tcp {
             host: "127.0.0.1".to_owned(),
-            port: port.address().port(),
+            port: port.address.port(),
         };
         // What lives longer than that was not taken away by another client.
         let life = Duration::from_secs(16);

@@ -308,7 +308,7 @@ const LONGEST_GAP: usize = 40;
 
 fn render<'a, V: Variable>(template: &Template<V>, value: impl Fn(V) -> Cow<'a, str>) -> String {
     let mut text = String::new();
-    for piece in template.pieces() {
+    for piece in &template.pieces {
         match piece {
             Piece::Text(literal) => text.push_str(literal),
             Piece::Value { variable, limit } => {

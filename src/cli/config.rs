@@ -112,10 +112,8 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
 /// Returns that there is no configuration, and tells what else is worth a warning in it.
 pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> Failure {
     match error {
-        LoadError::Missing { .. } => {
-            Failure::from(error).with_hint(Some(globals.missing_hint(home)))
-        }
-        LoadError::Read { .. } => error.into(),
+        LoadError::Missing(_) => Failure::from(error).with_hint(Some(globals.missing_hint(home))),
+        LoadError::Read(..) => error.into(),
         LoadError::Wrong(problems) => match problems.warnings.iter().try_for_each(warn) {
             Ok(()) => Failure::wrong(problems.to_string()),
             Err(error) => error.into(),
@@ -141,8 +139,8 @@ fn json_report(globals: &Globals, home: &Home, outcome: &Result<Loaded, LoadErro
         Err(LoadError::Wrong(wrong)) => (json!(wrong.problems), json!(wrong.warnings), Vec::new()),
         Err(error) => {
             let hint = match error {
-                LoadError::Missing { .. } => Some(globals.missing_hint(home)),
-                LoadError::Read { .. } | LoadError::Wrong(_) => error.hint(),
+                LoadError::Missing(_) => Some(globals.missing_hint(home)),
+                LoadError::Read(..) | LoadError::Wrong(_) => error.hint(),
             };
             let problem = json!({ "message": Chain(error).to_string(), "hint": hint });
             (json!([problem]), json!([]), Vec::new())

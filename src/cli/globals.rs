@@ -71,7 +71,7 @@ impl Globals {
         let path = self.config_path(home);
         // A file that the user names must be there: the environment does not stand in for it.
         if self.named_config().is_some() && !path.exists() {
-            return Err(LoadError::Missing { path });
+            return Err(LoadError::Missing(path));
         }
         let mut loaded = Config::load(&path, &Environment::of_process())?;
         self.overrule(&mut loaded.config.logging);

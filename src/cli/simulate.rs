@@ -117,7 +117,7 @@ pub(super) async fn run(args: SimulateArgs) -> Outcome {
             let port = TcpPort::listen(args.listen)
                 .await
                 .with_context(|| format!("cannot listen on {}", args.listen))?;
-            let address = port.address().to_string();
+            let address = port.address.to_string();
             let place = json!({ "listening": address });
             tell_place(&address, &place)?;
             serve(port, replay, machine, controls).await

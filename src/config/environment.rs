@@ -16,26 +16,31 @@ const LARGEST_FILE: u64 = 64 * 1024;
 /// Variables that mean something else than a key.
 const NO_KEYS: [&str; 2] = ["RELAY_HOME", "RELAY_CONFIG"];
 
-/// The keys of which MMRelay has variables, too: called as ours, with `MM` before.
-const MMRELAYS: [&str; 14] = [
-    "database.path",
-    "logging.level",
-    "matrix.homeserver",
-    "matrix.bot_user_id",
-    "matrix.password",
-    "matrix.access_token",
-    "meshtastic.connection_type",
-    "meshtastic.host",
-    "meshtastic.port",
-    "meshtastic.serial_port",
-    "meshtastic.ble_address",
-    "meshtastic.broadcast_enabled",
-    "meshtastic.meshnet_name",
-    "meshtastic.message_delay",
-];
-
-/// Other names, and the keys that they stand for.
-const ALIASES: [(&str, &str); 3] = [
+/// Other names, most of them MMRelay's, and the keys that they stand for.
+const ALIASES: [(&str, &str); 17] = [
+    ("MMRELAY_DATABASE_PATH", "database.path"),
+    ("MMRELAY_LOGGING_LEVEL", "logging.level"),
+    ("MMRELAY_MATRIX_HOMESERVER", "matrix.homeserver"),
+    ("MMRELAY_MATRIX_BOT_USER_ID", "matrix.bot_user_id"),
+    ("MMRELAY_MATRIX_PASSWORD", "matrix.password"),
+    ("MMRELAY_MATRIX_ACCESS_TOKEN", "matrix.access_token"),
+    (
+        "MMRELAY_MESHTASTIC_CONNECTION_TYPE",
+        "meshtastic.connection_type",
+    ),
+    ("MMRELAY_MESHTASTIC_HOST", "meshtastic.host"),
+    ("MMRELAY_MESHTASTIC_PORT", "meshtastic.port"),
+    ("MMRELAY_MESHTASTIC_SERIAL_PORT", "meshtastic.serial_port"),
+    ("MMRELAY_MESHTASTIC_BLE_ADDRESS", "meshtastic.ble_address"),
+    (
+        "MMRELAY_MESHTASTIC_BROADCAST_ENABLED",
+        "meshtastic.broadcast_enabled",
+    ),
+    ("MMRELAY_MESHTASTIC_MESHNET_NAME", "meshtastic.meshnet_name"),
+    (
+        "MMRELAY_MESHTASTIC_MESSAGE_DELAY",
+        "meshtastic.message_delay",
+    ),
     ("MMRELAY_LOG_PATH", "logging.filename"),
     ("MMRELAY_LOG_FILE", "logging.filename"),
     // As the flag of `relay auth login` is called.
@@ -76,7 +81,7 @@ impl Environment {
     /// Returns whether any variable gives a key, so that a file may be missing.
     pub fn has_keys(&self) -> bool {
         self.variables.keys().any(|name| {
-            let alias = aliases().any(|(alias, _)| alias == *name);
+            let alias = ALIASES.iter().any(|(alias, _)| alias == name);
             alias || (name.starts_with(PREFIX) && !NO_KEYS.contains(&name.as_str()))
         })
     }
@@ -181,17 +186,10 @@ fn meaningless(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns all other names, and the keys that they stand for.
-fn aliases() -> impl Iterator<Item = (String, &'static str)> {
-    let mmrelays = MMRELAYS.into_iter();
-    let mmrelays = mmrelays.map(|key| (format!("MM{}", variable_of(key)), key));
-    mmrelays.chain(ALIASES.map(|(alias, key)| (alias.to_owned(), key)))
-}
-
 /// Returns the variables that override a key, our own first.
 fn variables_of(path: &str) -> impl Iterator<Item = String> {
-    let others = aliases().filter(move |(_, key)| *key == path);
-    std::iter::once(variable_of(path)).chain(others.map(|(alias, _)| alias))
+    let aliases = ALIASES.iter().filter(move |(_, key)| *key == path);
+    std::iter::once(variable_of(path)).chain(aliases.map(|(alias, _)| (*alias).to_owned()))
 }
 
 /// Returns our own name of the variable that overrides a key.

@@ -1,6 +1,5 @@
 //! From the YAML and the environment to [`Config`]: every key in one place, in the order of the documentation.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
@@ -42,21 +41,12 @@ impl Loaded {
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// There is no file.
-    #[error("there is no configuration at `{}`", path.display())]
-    Missing {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// The file cannot be read.
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: TextFileError,
-    },
+    /// There is no file there.
+    #[error("there is no configuration at `{}`", .0.display())]
+    Missing(PathBuf),
+    /// The file there cannot be read.
+    #[error("cannot read `{}`", .0.display())]
+    Read(PathBuf, #[source] TextFileError),
     /// What is in it is wrong.
     #[error(transparent)]
     Wrong(#[from] Problems),
@@ -65,8 +55,8 @@ pub enum LoadError {
 impl Explained for LoadError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { cause, .. } => cause.hint(),
-            Self::Missing { .. } | Self::Wrong(_) => None,
+            Self::Read(_, cause) => cause.hint(),
+            Self::Missing(_) | Self::Wrong(_) => None,
         }
     }
 
@@ -76,12 +66,6 @@ impl Explained for LoadError {
 }
 
 impl Config {
-    /// Reads a configuration from a text, without any environment, or tells everything that is wrong with it.
-    #[cfg(test)]
-    pub(crate) fn from_yaml(text: &str) -> Result<Loaded, Problems> {
-        Self::from_text("config.yaml", text, &Environment::default())
-    }
-
     /// Reads a configuration from a text and an environment, which beats the text, or tells everything that is wrong.
     /// Findings call the text by `name`.
     pub fn from_text(
@@ -89,7 +73,30 @@ impl Config {
         text: &str,
         environment: &Environment,
     ) -> Result<Loaded, Problems> {
-        read_all(name, text, environment).map(|(loaded, _)| loaded)
+        let mut reader = Reader::new(name, environment.clone());
+        let document = yaml::parse(text).map_err(|wrong| {
+            reader.problem(&Origin::Nowhere, "", wrong);
+            reader.found()
+        })?;
+        for (place, key) in &document.repeated {
+            let wrong = Wrong::new("is given twice: the last one counts");
+            reader.warning(&Origin::File(*place), &printable(key), wrong);
+        }
+        // Where something required is missing, the report says so, and the result is never used.
+        let config = reader.section(String::new(), Origin::Nowhere, document.root, Self::read);
+        for (variable, wrong) in environment.unknown(&reader.asked) {
+            reader.warning(&Origin::Variable(variable), "", wrong);
+        }
+        let found = reader.found();
+        if !found.problems.is_empty() {
+            return Err(found);
+        }
+        Ok(Loaded {
+            config,
+            warnings: found.warnings,
+            is_mmrelay: reader.is_mmrelay,
+            differences: mmrelay::differences(&reader.given),
+        })
     }
 
     /// Reads a configuration from its file; the environment beats the file, and replaces it when there is none.
@@ -97,63 +104,22 @@ impl Config {
         let name = path.file_name().unwrap_or(path.as_os_str());
         let text = match text_file::read(path, LARGEST) {
             Ok(text) => text,
-            Err(cause) if cause.is_missing() && environment.has_keys() => String::new(),
-            Err(cause) => {
-                let (missing, path) = (cause.is_missing(), path.to_owned());
-                return Err(if missing {
-                    LoadError::Missing { path }
-                } else {
-                    LoadError::Read { path, cause }
-                });
-            }
+            Err(cause) if cause.is_missing && environment.has_keys() => String::new(),
+            Err(cause) if cause.is_missing => return Err(LoadError::Missing(path.to_owned())),
+            Err(cause) => return Err(LoadError::Read(path.to_owned(), cause)),
         };
         let name = name.to_string_lossy();
         Ok(Self::from_text(&name, &text, environment)?)
     }
 }
 
-/// Reads a configuration; also returns the paths of all the keys that it was asked for.
-fn read_all(
-    name: &str,
-    text: &str,
-    environment: &Environment,
-) -> Result<(Loaded, BTreeSet<String>), Problems> {
-    let mut reader = Reader::new(name, environment.clone());
-    let document = yaml::parse(text).map_err(|wrong| {
-        reader.problem(&Origin::Nowhere, "", wrong);
-        reader.found()
-    })?;
-    for (place, key) in &document.repeated {
-        let wrong = Wrong::new("is given twice: the last one counts");
-        reader.warning(&Origin::File(*place), &printable(key), wrong);
-    }
-    // Where something required is missing, the report says so, and the result is never used.
-    let (nowhere, root) = (Origin::Nowhere, document.root);
-    let config = reader.section(String::new(), nowhere, root, Config::read);
-    for (variable, wrong) in environment.unknown(&reader.asked) {
-        reader.warning(&Origin::Variable(variable), "", wrong);
-    }
-    let found = reader.found();
-    if !found.problems.is_empty() {
-        return Err(found);
-    }
-    let loaded = Loaded {
-        config,
-        warnings: found.warnings,
-        is_mmrelay: reader.is_mmrelay,
-        differences: mmrelay::differences(&reader.given),
-    };
-    Ok((loaded, reader.asked))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{
-        ChannelRef, Component, Connection, Direction, Invites, Level, OkToMqtt, PortNum,
-    };
+    use crate::config::{ChannelRef, Component, Connection, Direction, Level, OkToMqtt, PortNum};
     use crate::model::ChannelIndex;
 
     const SHORTEST: &str = "\
@@ -274,7 +240,7 @@ meshtastic:
         let nowhere = Path::new("/nonexistent/config.yaml");
         assert!(Config::load(nowhere, &variables).is_ok());
         let error = Config::load(nowhere, &Environment::default()).unwrap_err();
-        assert!(matches!(error, LoadError::Missing { .. }));
+        assert!(matches!(error, LoadError::Missing(_)));
     }
 
     #[test]
@@ -357,7 +323,7 @@ meshtastic:
 logging: {debug: {radio: true, matrix_sdk: false, store: trace}}
 ";
         let config = Config::from_yaml(text).unwrap().config;
-        assert!(matches!(&config.matrix.invites, Invites::From(users) if users.len() == 2));
+        assert!(matches!(&config.matrix.invites, Some(users) if users.len() == 2));
         assert_eq!(config.meshtastic.respect_ok_to_mqtt, OkToMqtt::PublicRooms);
         assert_eq!(
             config.meshtastic.packet_routing.chat_portnums,
@@ -407,7 +373,7 @@ logging: {debug: {radio: true, matrix_sdk: false, store: trace}}
         let loaded = Config::from_yaml(sample).unwrap();
         assert_eq!(loaded.warnings, []);
         let uncommented = uncomment(sample);
-        let (full, asked) = read_all("config.yaml", &uncommented, &Environment::default()).unwrap();
+        let full = Config::from_yaml(&uncommented).unwrap();
         assert_eq!(
             full.config.matrix.prefix_format,
             loaded.config.matrix.prefix_format
@@ -415,8 +381,11 @@ logging: {debug: {radio: true, matrix_sdk: false, store: trace}}
         let given = yaml::parse(&uncommented).unwrap();
         let mut present = BTreeSet::new();
         collect(&given.root, String::new(), &mut present);
+        let mut reader = Reader::new("config.yaml", Environment::default());
+        reader.section(String::new(), Origin::Nowhere, given.root, Config::read);
         let hidden = |path: &String| path == "meshtastic.relay_reactions";
-        let missing: Vec<_> = asked
+        let missing: Vec<_> = reader
+            .asked
             .iter()
             .filter(|path| !present.contains(*path) && !hidden(path))
             .collect();

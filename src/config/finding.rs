@@ -62,22 +62,14 @@ impl fmt::Display for Finding {
 }
 
 /// Everything that is wrong with a configuration, in the order of the file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Problems {
     /// What is wrong.
     pub problems: Vec<Finding>,
     /// What else is worth saying.
     pub warnings: Vec<Finding>,
 }
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.problems.iter().map(Finding::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl std::error::Error for Problems {}
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,26 @@
-//! The configurations under `tests/fixtures/config`: what is said about each stands beside it in `snapshots`.
+//! How tests make configurations, and those under `tests/fixtures/config`: what is said about each stands beside it in
+//! `snapshots`.
 
 use std::fs;
 use std::path::Path;
 
-use super::{Config, Loaded, Problems};
+use super::{Config, Connection, Environment, Loaded, MappedRoom, Meshtastic, Problems};
+
+impl Config {
+    /// Makes a configuration of what has no default; everything else has its default.
+    pub(crate) fn new(connection: Connection, matrix_rooms: Vec<MappedRoom>) -> Self {
+        Self {
+            matrix_rooms,
+            meshtastic: Meshtastic::new(connection),
+            ..Self::default()
+        }
+    }
+
+    /// Reads a configuration from a text, without any environment, or tells everything that is wrong with it.
+    pub(crate) fn from_yaml(text: &str) -> Result<Loaded, Problems> {
+        Self::from_text("config.yaml", text, &Environment::default())
+    }
+}
 
 fn each(directory: &str, told: impl Fn(Result<Loaded, Problems>) -> String) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");

@@ -56,8 +56,8 @@ keys! {
         command_prefix: Option<String> = text(Some("!".to_owned()), text_or_none);
         /// Messages that begin so are not for the mesh; `None`: off.
         off_air_prefix: Option<String> = text(Some("//".to_owned()), text_or_none);
-        /// Which invites are accepted.
-        invites: Invites = get(Invites::Mapped, invites);
+        /// Whose invites are accepted beside those to rooms of the configuration; `None`: no invites at all.
+        invites: Option<Vec<UserPattern>> = get(Some(Vec::new()), invites);
         /// From whom emoji verification is accepted.
         verify_with: Vec<OwnedUserId> = by(verify_with);
         /// After how long without the radio its rooms are told; `None`: never.
@@ -93,17 +93,6 @@ pub enum Recipients {
     Verified,
 }
 
-/// Which invites are accepted.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Invites {
-    /// Those to rooms of the configuration.
-    Mapped,
-    /// None.
-    None,
-    /// Those by these users, and those to rooms of the configuration.
-    From(Vec<UserPattern>),
-}
-
 impl Matrix {
     /// Returns whether a user may transmit, as far as `allowed_users` and `ignored_users` say.
     pub fn permits(&self, user: &UserId) -> bool {
@@ -115,10 +104,11 @@ impl Matrix {
 
 fn allowed_users(section: &mut Section<'_>, key: &'static str) -> Option<Vec<UserPattern>> {
     let allowed = section.restricting(key, None, some(list_of(pattern)));
-    for user in allowed.iter().flatten() {
-        if user.is_server_open() {
-            let user = quoted(&user.to_string());
-            section.warning(key, format!("{user} allows users of any server"));
+    for user in allowed.iter().flatten().map(|user| user.0.to_string()) {
+        // No server is named.
+        if !user.contains(':') {
+            let sentence = format!("{} allows users of any server", quoted(&user));
+            section.warning(key, sentence);
         }
     }
     allowed
@@ -132,7 +122,7 @@ fn verify_with(section: &mut Section<'_>, key: &'static str) -> Vec<OwnedUserId>
     users
 }
 
-fn invites(node: &Node) -> Checked<Invites> {
+fn invites(node: &Node) -> Checked<Option<Vec<UserPattern>>> {
     #[derive(EnumString, VariantNames)]
     #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
     enum Word {
@@ -146,12 +136,12 @@ fn invites(node: &Node) -> Checked<Invites> {
         Value::Null { .. } | Value::Map(_) => false,
     };
     if is_list {
-        return list_of(pattern)(node).map(Invites::From);
+        return list_of(pattern)(node).map(Some);
     }
     let hint = "it can also be a list of users whose invites are accepted";
     hinted(hint, choice(node)).map(|word| match word {
-        Word::Mapped => Invites::Mapped,
-        Word::None => Invites::None,
+        Word::Mapped => Some(Vec::new()),
+        Word::None => None,
     })
 }
 

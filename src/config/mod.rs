@@ -32,7 +32,7 @@ pub use connection::{Connection, host_and_port};
 pub use environment::Environment;
 pub use file::{LoadError, Loaded};
 pub use finding::{Finding, Problems};
-pub use matrix::{E2ee, Invites, Matrix, Recipients, SenderLimit, is_loopback};
+pub use matrix::{E2ee, Matrix, Recipients, SenderLimit, is_loopback};
 pub use meshtastic::{
     Backlog, ChannelUse, Edits, EncryptedAction, Feedback, LongMessages, Media, Meshtastic,
     MessageInteractions, OkToMqtt, Overflow, PacketRouting, PortNum, ReactionStyle, SensorType,
@@ -80,15 +80,6 @@ impl Config {
             _ => None,
         };
         rooms.chain(radio).collect()
-    }
-
-    /// Makes a configuration of what has no default; everything else has its default.
-    pub fn new(connection: Connection, matrix_rooms: Vec<MappedRoom>) -> Self {
-        Self {
-            matrix_rooms,
-            meshtastic: Meshtastic::new(connection),
-            ..Self::default()
-        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Users named one by one or by a glob.
 
-use std::fmt;
 use std::str::FromStr;
 
 use wildmatch::WildMatch;
@@ -10,17 +9,12 @@ use crate::model::{OwnedUserId, UserId};
 /// A user id, or a glob over user ids: `*` stands for any characters, `?` for one (`@*:example.org`).
 /// Upper and lower case differ, as in user ids.
 #[derive(Debug, Clone, PartialEq)]
-pub struct UserPattern(WildMatch);
+pub struct UserPattern(pub(super) WildMatch);
 
 impl UserPattern {
     /// Returns whether this user is meant: the whole id counts.
     pub fn matches(&self, user: &UserId) -> bool {
         self.0.matches(user.as_str())
-    }
-
-    /// Returns whether users of any server are meant: the glob names no server.
-    pub fn is_server_open(&self) -> bool {
-        !self.0.to_string().contains(':')
     }
 }
 
@@ -39,12 +33,6 @@ impl FromStr for UserPattern {
         is_plausible.then(|| Self(WildMatch::new(text))).ok_or_else(|| {
             format!("`{text}` is not a user id: expected `@name:server`, or a glob as in `@*:example.org`")
         })
-    }
-}
-
-impl fmt::Display for UserPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -1,14 +1,16 @@
 //! Prefixes and reaction keys: text with variables in braces, parsed so far that filling them in cannot fail.
 
-use std::iter;
 use std::str::FromStr;
+
+use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use super::finding::printable;
 
 /// A text with variables, as in `[{long}/{mesh}]: `; `{{` and `}}` stand for braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template<V> {
-    pieces: Vec<Piece<V>>,
+    /// Its pieces, in their order.
+    pub pieces: Vec<Piece<V>>,
 }
 
 /// A piece of a template.
@@ -26,7 +28,8 @@ pub enum Piece<V> {
 }
 
 /// What is known of a message of the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RoomVariable {
     /// `{long}`, `{longN}`: the node's long name.
     Long,
@@ -47,7 +50,7 @@ pub enum RoomVariable {
 }
 
 /// What is known of a tapback of the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReactionVariable {
     /// `{emoji}`.
     Emoji,
@@ -56,7 +59,8 @@ pub enum ReactionVariable {
 }
 
 /// What is known of a message of Matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum MeshVariable {
     /// `{display}`, `{displayN}`: the sender's display name.
     Display,
@@ -76,38 +80,25 @@ pub trait Variable: Copy {
 
 impl Variable for RoomVariable {
     fn all() -> Vec<(&'static str, bool, Self)> {
-        vec![
-            ("long", true, Self::Long),
-            ("short", false, Self::Short),
-            ("mesh", true, Self::Mesh),
-            ("channel", false, Self::Channel),
-            ("hops", false, Self::Hops),
-            ("snr", false, Self::Snr),
-            ("rssi", false, Self::Rssi),
-            ("mqtt", false, Self::Mqtt),
-        ]
+        let all = Self::iter();
+        all.map(|it| (it.into(), matches!(it, Self::Long | Self::Mesh), it))
+            .collect()
     }
 }
 
 impl Variable for ReactionVariable {
     fn all() -> Vec<(&'static str, bool, Self)> {
+        let mut all = vec![("emoji", false, Self::Emoji)];
         let of_packet = RoomVariable::all().into_iter();
-        let of_packet =
-            of_packet.map(|(name, may_be_cut, it)| (name, may_be_cut, Self::Packet(it)));
-        iter::once(("emoji", false, Self::Emoji))
-            .chain(of_packet)
-            .collect()
+        all.extend(of_packet.map(|(name, may_be_cut, it)| (name, may_be_cut, Self::Packet(it))));
+        all
     }
 }
 
 impl Variable for MeshVariable {
     fn all() -> Vec<(&'static str, bool, Self)> {
-        vec![
-            ("display", true, Self::Display),
-            ("user", false, Self::User),
-            ("username", false, Self::Username),
-            ("server", false, Self::Server),
-        ]
+        let all = Self::iter();
+        all.map(|it| (it.into(), it == Self::Display, it)).collect()
     }
 }
 
@@ -117,11 +108,6 @@ impl<V: Variable> Template<V> {
         text.parse().unwrap_or_else(|_| Self {
             pieces: vec![Piece::Text(text.to_owned())],
         })
-    }
-
-    /// Returns the pieces in their order.
-    pub fn pieces(&self) -> &[Piece<V>] {
-        &self.pieces
     }
 }
 
@@ -135,15 +121,13 @@ impl<V: Variable> FromStr for Template<V> {
         let mut rest = text;
         while let Some(index) = rest.find(['{', '}']) {
             let (before, from) = rest.split_at(index);
+            let (brace, after) = from.split_at(1);
             plain.push_str(before);
-            if let Some(after) = from.strip_prefix("{{") {
-                plain.push('{');
+            if let Some(after) = after.strip_prefix(brace) {
+                plain.push_str(brace);
                 rest = after;
-            } else if let Some(after) = from.strip_prefix("}}") {
-                plain.push('}');
-                rest = after;
-            } else if let Some((name, after)) =
-                from.strip_prefix('{').and_then(|from| from.split_once('}'))
+            } else if brace == "{"
+                && let Some((name, after)) = after.split_once('}')
             {
                 if !plain.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut plain)));
@@ -151,7 +135,6 @@ impl<V: Variable> FromStr for Template<V> {
                 pieces.push(parse_value(name)?);
                 rest = after;
             } else {
-                let brace = if from.starts_with('{') { '{' } else { '}' };
                 let sentence = "stands alone: a brace of its own is written twice";
                 return Err(format!("a `{brace}` {sentence}"));
             }
@@ -179,9 +162,7 @@ fn parse_value<V: Variable>(written: &str) -> Result<Piece<V>, String> {
     let limit = match number.parse::<usize>() {
         Ok(limit @ 1..=99) => Some(limit),
         Err(_) if number.is_empty() => None,
-        Ok(_) | Err(_) => {
-            return Err(format!("`{{{written}}}` has a number that is not 1 to 99"));
-        }
+        Ok(_) | Err(_) => return Err(format!("`{{{written}}}` has a number that is not 1 to 99")),
     };
     if limit.is_some() && !may_be_cut {
         return Err(format!(

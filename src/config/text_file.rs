@@ -13,7 +13,8 @@ use crate::model::{Explained, told};
 pub struct TextFileError {
     sentence: String,
     hint: Option<String>,
-    is_missing: bool,
+    /// There is no such file.
+    pub(super) is_missing: bool,
 }
 
 impl TextFileError {
@@ -23,11 +24,6 @@ impl TextFileError {
             hint: hint.map(str::to_owned),
             is_missing: false,
         }
-    }
-
-    /// Returns whether there is no such file.
-    pub fn is_missing(&self) -> bool {
-        self.is_missing
     }
 }
 
@@ -62,10 +58,7 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
     if text.contains('\0') {
         return Err(utf16());
     }
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
 /// Does the same, with a sentence that says what cannot be read, why, and what to do about it.
@@ -132,7 +125,7 @@ mod tests {
         assert_eq!(error.to_string(), "it is a directory");
         assert!(error.hint().unwrap().contains("file"));
         let missing = read(&directory.path().join("none"), 64).unwrap_err();
-        assert!(missing.is_missing());
+        assert!(missing.is_missing);
         let denied = io::ErrorKind::PermissionDenied.into();
         let hint = explained(directory.path(), &denied).hint().unwrap();
         assert!(hint.contains("chown"), "{hint}");

@@ -184,11 +184,8 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
     }
 
     fn list(&mut self) -> Result<Value, Wrong> {
-        let mut items = Vec::new();
-        while let Some(item) = self.next_node()? {
-            items.push(item);
-        }
-        Ok(Value::List(items))
+        let items = std::iter::from_fn(|| self.next_node().transpose());
+        items.collect::<Result<_, _>>().map(Value::List)
     }
 
     fn map(&mut self) -> Result<Value, Wrong> {
@@ -262,18 +259,16 @@ fn merged(value: Node) -> Result<Vec<Entry>, Wrong> {
 }
 
 fn key_text(key: &Node) -> Result<String, Wrong> {
-    match (&key.value, &key.tag) {
-        (Value::Scalar { text, .. }, None) => Ok(text.clone()),
-        (Value::Null { .. }, None) => Err(error(key.place, "a key is missing before `:`")),
-        (Value::Scalar { .. } | Value::Null { .. }, Some(_)) => Err(error(
-            key.place,
-            "a key begins with `!`, which begins a tag in YAML",
-        )
-        .hint("put a room id in quotes: \"!abc:example.org\"")),
+    let wrong = match (&key.value, &key.tag) {
+        (Value::Scalar { text, .. }, None) => return Ok(text.clone()),
+        (Value::Null { .. }, None) => Wrong::new("a key is missing before `:`"),
         (Value::List(_) | Value::Map(_), _) => {
-            Err(error(key.place, "a key is a list or a mapping, not a word"))
+            Wrong::new("a key is a list or a mapping, not a word")
         }
-    }
+        (_, Some(_)) => Wrong::new("a key begins with `!`, which begins a tag in YAML")
+            .hint("put a room id in quotes: \"!abc:example.org\""),
+    };
+    Err(wrong.at(key.place))
 }
 
 /// Returns a tag that YAML itself does not define, as it was written.

@@ -69,6 +69,7 @@ fn value_without_quotes(line: &str, near: &[&str]) -> Option<&'static str> {
 fn indented(line: &str, (number, before): (usize, &str), earlier: &[&str]) -> Option<Wrong> {
     let spaces = |line: &str| line.len() - line.trim_start().len();
     let is_item = |line: &str| line.trim_start().starts_with("- ");
+    let column = |line: &str| indentation(line).len() + 1;
     let (here, there) = (column(line), column(before));
     let is_level = |line: &&str| is_said(line) && column(line) == here;
     let message = if is_item(line) && !is_item(before) && spaces(line) == spaces(before) {
@@ -81,9 +82,7 @@ fn indented(line: &str, (number, before): (usize, &str), earlier: &[&str]) -> Op
         "this line is indented more than its neighbours"
     };
     Some(Wrong::new(message).hint(format!(
-        "what belongs together begins in the same column: this line in column {}, line {number} in column {}",
-        here + 1,
-        there + 1
+        "what belongs together begins in the same column: this line in column {here}, line {number} in column {there}"
     )))
 }
 
@@ -93,14 +92,10 @@ fn is_said(line: &str) -> bool {
     !line.is_empty() && !line.starts_with('#')
 }
 
+/// Returns what stands before what a line says: of an item, before its key. All of it is ASCII.
 fn indentation(line: &str) -> &str {
     let rest = line.trim_start_matches([' ', '\t', '-']);
     line.get(..line.len() - rest.len()).unwrap_or_default()
-}
-
-/// Returns how many characters stand before what a line says: of an item, before its key.
-fn column(line: &str) -> usize {
-    indentation(line).chars().count()
 }
 
 /// Returns a line without its indentation, comment and the dash of an item.
@@ -120,11 +115,9 @@ fn lacks_space_after_dash(line: &str) -> bool {
 
 /// Returns whether a line looks like `key:value`; an address (`a:example.org` in quotes) does not.
 fn lacks_space_after_colon(line: &str) -> bool {
-    let said = said(line);
-    let Some((key, value)) = said.split_once(':') else {
-        return false;
-    };
-    is_key(key) && !value.is_empty() && !value.starts_with([' ', '/'])
+    said(line).split_once(':').is_some_and(|(key, value)| {
+        is_key(key) && !value.is_empty() && !value.starts_with([' ', '/'])
+    })
 }
 
 /// Returns whether a line looks like `key value`.
@@ -162,10 +155,8 @@ fn scalar_begins(line: &str, character: char) -> bool {
 
 /// Returns whether a line looks like `key = value`.
 pub(super) fn is_assignment(line: &str) -> bool {
-    let Some((key, _)) = line.split_once('=') else {
-        return false;
-    };
-    is_key(key.trim().trim_start_matches("- "))
+    line.split_once('=')
+        .is_some_and(|(key, _)| is_key(key.trim().trim_start_matches("- ")))
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use super::errors::Answer;
 use super::events::Envelope;
 use super::rooms::{ALIAS_AGAIN, Rooms};
 use super::trouble::RoomTrouble;
-use crate::config::Invites;
 use crate::model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
 
 /// A join over federation can take long.
@@ -101,9 +100,7 @@ async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrou
             RoomState::Joined if rooms.is_refused(&room) => Some(RoomTrouble::Encrypted),
             RoomState::Joined => return Ok(()),
             // Mapped rooms are joined whoever invites; a list only adds rooms.
-            RoomState::Invited if rooms.options.invites == Invites::None => {
-                Some(RoomTrouble::InvitesOff)
-            }
+            RoomState::Invited if rooms.options.invites.is_none() => Some(RoomTrouble::InvitesOff),
             RoomState::Invited => {
                 let inviter = inviter(&room).await;
                 servers.extend(inviter.map(|user| user.server_name().to_owned()));
@@ -171,7 +168,7 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
             "invited to a room that is not in the configuration; to relay it, add the lines to `matrix_rooms`"
         );
     }
-    let (Invites::From(people), Some(inviter)) = (&rooms.options.invites, inviter) else {
+    let (Some(people), Some(inviter)) = (&rooms.options.invites, inviter) else {
         return;
     };
     if !people.iter().any(|pattern| pattern.matches(&inviter)) {

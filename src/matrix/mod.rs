@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::files::LOG_IN_ANEW;
-use crate::config::{E2ee, Invites};
+use crate::config::{E2ee, UserPattern};
 use crate::disk::Trouble;
 use crate::model::{
     Clock, ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId,
@@ -62,8 +62,8 @@ pub struct Options {
     pub rooms: Vec<OwnedRoomOrAliasId>,
     /// Servers over which they can be joined, as far as the configuration names some.
     pub via: HashMap<OwnedRoomOrAliasId, Vec<OwnedServerName>>,
-    /// Whose invites are accepted.
-    pub invites: Invites,
+    /// Whose invites are accepted beside those to rooms of the configuration; `None`: no invites at all.
+    pub invites: Option<Vec<UserPattern>>,
     /// Whether encrypted rooms are read, and whose devices get the keys of what we say.
     pub e2ee: E2ee,
     /// Where the server's answers are noted.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::rooms::Rooms;
 use super::{Options, Pulse};
-use crate::config::{E2ee, Invites, Recipients};
+use crate::config::{E2ee, Recipients};
 use crate::model::Clock;
 
 /// The one room.
@@ -78,7 +78,7 @@ impl Scripted {
         let options = Options {
             rooms: vec![ROOM.try_into().unwrap()],
             via: std::collections::HashMap::new(),
-            invites: Invites::None,
+            invites: None,
             e2ee: E2ee {
                 enabled: true,
                 recipients: Recipients::All,

@@ -110,10 +110,8 @@ impl Air {
     /// Returns the next that happened up to now.
     pub(super) fn next(&mut self, now: Instant) -> Option<AirEvent> {
         loop {
-            let step = self
-                .steps
-                .first_entry()
-                .filter(|step| step.key().0 <= now)?;
+            let first = self.steps.first_entry();
+            let step = first.filter(|step| step.key().0 <= now)?;
             let (at, _) = *step.key();
             match step.remove() {
                 Step::Begin => {
@@ -211,7 +209,11 @@ mod tests {
             id,
             ..MeshPacket::default()
         };
-        *Transmitted::new(header, Data::default(), Duration::ZERO)
+        Transmitted {
+            header,
+            content: Data::default(),
+            at: Duration::ZERO,
+        }
     }
 
     fn flight(id: u32, fates: &[Fate]) -> Flight {

@@ -4,10 +4,12 @@
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
+use super::connection::Session;
 use super::fault::{BroadcastAnswer, DirectAnswer, Fault, Refusals, Switch};
 use super::firmware::Firmware;
 use super::machine::Machine;
 use super::packets;
+use super::queues::{UNREAD, push_latest};
 
 /// How the radio is set up and what is wrong with it now.
 #[derive(Debug, Default)]
@@ -77,7 +79,10 @@ impl Machine {
             }
             Fault::Channel(change) => return self.mesh.change_channel(change),
             Fault::Queue { capacity } => self.queues.set_capacity(*capacity),
-            Fault::LogRecord { text } => self.push_log_record(text, now),
+            Fault::LogRecord { text } => {
+                let record = self.log_record(text, now);
+                push_latest(&mut self.queues.log, record, UNREAD);
+            }
             Fault::Notification { text, reply_id } => self.push_notification(text, *reply_id, now),
             Fault::Answer {
                 request_id,
@@ -99,7 +104,11 @@ impl Machine {
                 self.close(now);
                 self.restart(now);
             }
-            Fault::Rebooted {} => self.reboot_on_the_same_connection(now),
+            Fault::Rebooted {} => {
+                // The client keeps its connection, and has to ask for everything again.
+                self.session = self.session.take().map(|it| Session::new(it.heard_at));
+                self.restart(now);
+            }
             Fault::Close { .. } | Fault::Away { .. } => self.close(now),
             // Those that can be switched; what is noted of the wire's own faults nobody asks for.
             _ => state.note(fault),

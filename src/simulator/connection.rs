@@ -122,12 +122,6 @@ impl Machine {
         session.is_none_or(|session| !matches!(session.phase, Phase::Live))
     }
 
-    /// The client keeps its connection, and has to ask for everything again.
-    pub(super) fn reboot_on_the_same_connection(&mut self, now: Instant) {
-        self.session = self.session.take().map(|it| Session::new(it.heard_at));
-        self.restart(now);
-    }
-
     pub(super) fn restart(&mut self, now: Instant) {
         self.history.clear();
         self.queues.clear();
@@ -142,8 +136,7 @@ impl Machine {
     }
 
     pub(super) fn next_config_frame(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if self.state.hang_up == Some(0) {
-            self.state.hang_up = None;
+        if self.state.hang_up.take_if(|left| *left == 0).is_some() {
             self.close(now);
             return None;
         }

@@ -41,8 +41,6 @@ pub(super) fn text_received(from: NodeNum, id: u32, text: &[u8]) -> String {
         _ => '#',
     });
     let text: String = text.collect();
-    format!(
-        "[Router] Received text msg from=0x{:x}, id=0x{id:x}, msg={text}",
-        from.0
-    )
+    let from = from.0;
+    format!("[Router] Received text msg from=0x{from:x}, id=0x{id:x}, msg={text}")
 }

@@ -45,6 +45,9 @@ pub trait Port: Send {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin;
 
+    /// The radio prints its log here.
+    const IS_CONSOLE: bool = false;
+
     /// Returns the next client; never while the port is shut.
     ///
     /// # Cancel safety
@@ -57,11 +60,6 @@ pub trait Port: Send {
     /// Ends a connection by a reset, where that can be told from an end.
     fn reset(stream: Self::Stream) {
         drop(stream);
-    }
-
-    /// Returns whether the radio prints its log here.
-    fn is_console(&self) -> bool {
-        false
     }
 
     /// The radio begins or ends to start. Networks are away meanwhile.
@@ -93,7 +91,6 @@ pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io
         port,
         side,
         wire: Wire::new(controls.seed),
-        script_runs: !controls.script.is_over(),
         controls,
         client: None,
         half_open: false,
@@ -113,7 +110,6 @@ struct Driver<P: Port, S> {
     side: S,
     wire: Wire,
     controls: Controls,
-    script_runs: bool,
     client: Option<Client<P::Stream>>,
     half_open: bool,
     stalled: bool,
@@ -129,7 +125,6 @@ impl<P: Port, S: Side> Driver<P, S> {
     async fn run(mut self) -> io::Result<()> {
         self.controls.script.start(now());
         let reports = self.controls.reports.clone();
-        let mut commands_open = true;
         loop {
             self.progress(now())?;
             let deadline = self.deadline();
@@ -137,7 +132,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             let client = self.client.as_mut();
             let (reader, writer) = client.map(|(reader, writer)| (reader, writer)).unzip();
             // There is only one client on a serial port: nobody else ends a dead link, so its end is looked for.
-            let link_dead = self.half_open && !self.port.is_console();
+            let link_dead = self.half_open && !P::IS_CONSOLE;
             let deaf = link_dead || self.stalled || self.closing_at.is_some();
             let reader = reader.filter(|_| !deaf);
             let read = reader.map(|reader| reader.read_buf(&mut self.wire.input));
@@ -167,10 +162,7 @@ impl<P: Port, S: Side> Driver<P, S> {
                     Ok(count) if count > 0 => self.wire.written(count),
                     Ok(_) | Err(_) => self.lose_client(now()),
                 },
-                command = self.controls.commands.recv(), if commands_open => match command {
-                    Some(command) => self.obey(&command, now())?,
-                    None => commands_open = false,
-                },
+                Some(command) = self.controls.commands.recv() => self.obey(&command, now())?,
                 () = sleep_until(deadline.unwrap_or_else(now).into()), if deadline.is_some() => {
                     self.side.on_time(now());
                 }
@@ -214,9 +206,9 @@ impl<P: Port, S: Side> Driver<P, S> {
                 self.obey(&command, now)?;
             }
             self.take_reports(now);
-        }
-        if self.controls.script.is_over() && std::mem::take(&mut self.script_runs) {
-            self.tell(Report::ScriptEnded);
+            if self.controls.script.is_over() {
+                self.tell(Report::ScriptEnded);
+            }
         }
         Ok(())
     }
@@ -231,7 +223,7 @@ impl<P: Port, S: Side> Driver<P, S> {
     /// What is printed while nobody has the port open is gone.
     fn print_lines(&mut self, now: Instant) {
         while let Some(line) = self.side.next_line() {
-            if self.port.is_console() && self.client.is_some() {
+            if P::IS_CONSOLE && self.client.is_some() {
                 self.wire.raw(line.as_bytes(), now);
             }
         }
@@ -268,7 +260,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             recorder.restart(now);
         }
         self.side.on_connect(now);
-        if !self.port.is_console() {
+        if !P::IS_CONSOLE {
             return;
         }
         // What a radio prints before a client speaks.
@@ -348,7 +340,7 @@ impl<P: Port, S: Side> Driver<P, S> {
                 self.away_until = Some(now + Duration::from_secs(*seconds));
             }
             Fault::Reboot { seconds } => {
-                if self.port.is_console() && self.client.is_some() {
+                if P::IS_CONSOLE && self.client.is_some() {
                     self.wire.half_frame(now);
                 }
                 self.port.set_starting(true)?;
@@ -365,12 +357,8 @@ impl<P: Port, S: Side> Driver<P, S> {
                     self.drop_client(now);
                 }
             }
-            Fault::Close {
-                mid_frame: true, ..
-            } => self.wire.half_frame(now),
-            Fault::Garbage {
-                hex: Some(bytes), ..
-            } => self.wire.raw(bytes, now),
+            Fault::Close { mid_frame, .. } if *mid_frame => self.wire.half_frame(now),
+            Fault::Garbage { hex: Some(hex), .. } => self.wire.raw(hex, now),
             Fault::Garbage { bytes, hex: None } => self.wire.noise(*bytes, now),
             Fault::Log { text } => self.wire.raw(format!("{text}\r\n").as_bytes(), now),
             Fault::Frame { hex } => self.write_frame(hex.as_deref().unwrap_or_default(), now),
@@ -388,10 +376,9 @@ impl<P: Port, S: Side> Driver<P, S> {
     }
 
     fn record(&mut self, what: What, now: Instant) {
-        let Some(recorder) = &mut self.controls.recorder else {
-            return;
-        };
-        if let Err(error) = recorder.write(what, now) {
+        if let Some(recorder) = &mut self.controls.recorder
+            && let Err(error) = recorder.write(what, now)
+        {
             self.controls.recorder = None;
             self.tell_error(format!("the recording ends here: {error}"));
         }

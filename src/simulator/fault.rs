@@ -40,18 +40,14 @@ pub enum Fault {
     },
     /// The radio closes the connection and takes no other for that long.
     Away {
-        #[serde(
-            default = "number::<_, 5>",
-            deserialize_with = "at_most::<_, _, LONGEST_AWAY>"
-        )]
+        #[serde(default = "number::<_, 5>")]
+        #[serde(deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
     /// The radio restarts: queues empty, clock unset, one more start counted, away for that long.
     Reboot {
-        #[serde(
-            default = "number::<_, 5>",
-            deserialize_with = "at_most::<_, _, LONGEST_AWAY>"
-        )]
+        #[serde(default = "number::<_, 5>")]
+        #[serde(deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
     /// Bytes outside any frame.
@@ -77,10 +73,8 @@ pub enum Fault {
     Join {
         #[serde(default = "yes")]
         on: bool,
-        #[serde(
-            default = "number::<_, 200>",
-            deserialize_with = "at_most::<_, _, LONGEST_PAUSE>"
-        )]
+        #[serde(default = "number::<_, 200>")]
+        #[serde(deserialize_with = "at_most::<_, _, LONGEST_PAUSE>")]
         ms: u64,
     },
     /// Nobody repeats what the radio says, and nobody answers it.

@@ -85,11 +85,9 @@ fn my_info(mesh: &Mesh, state: &Condition) -> PayloadVariant {
 }
 
 fn metadata(state: &Condition) -> PayloadVariant {
-    PayloadVariant::Metadata(if state.is_on(Fault::Locked) {
-        proto::DeviceMetadata::default()
-    } else {
-        device_metadata(state.firmware)
-    })
+    let is_open = !state.is_on(Fault::Locked);
+    let told = is_open.then(|| device_metadata(state.firmware));
+    PayloadVariant::Metadata(told.unwrap_or_default())
 }
 
 fn screen() -> PayloadVariant {

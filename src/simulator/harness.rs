@@ -159,7 +159,7 @@ impl Harness {
     pub(super) fn fates(&mut self, id: u32) -> Vec<Fate> {
         std::iter::from_fn(|| self.machine.next_report())
             .filter_map(|report| match report {
-                Report::Transmitted { packet, fate } if packet.header.id == id => Some(fate),
+                Report::Transmitted(packet, fate) if packet.header.id == id => Some(fate),
                 _ => None,
             })
             .collect()

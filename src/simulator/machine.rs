@@ -143,18 +143,13 @@ impl Machine {
         push_latest(&mut self.queues.notifications, notification, UNREAD);
     }
 
-    fn log_record(&self, text: &str, now: Instant) -> ToClient {
+    pub(super) fn log_record(&self, text: &str, now: Instant) -> ToClient {
         ToClient::LogRecord(LogRecord {
             message: text.to_owned(),
             time: self.radio_time(now),
             source: "Router".to_owned(),
             level: i32::from(Level::Debug),
         })
-    }
-
-    pub(super) fn push_log_record(&mut self, text: &str, now: Instant) {
-        let record = self.log_record(text, now);
-        push_latest(&mut self.queues.log, record, UNREAD);
     }
 
     /// Prints a line of the log, as firmware before 2.8 does also to its client.

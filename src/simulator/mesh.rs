@@ -177,11 +177,6 @@ impl Mesh {
         }
         Ok(())
     }
-
-    /// Returns whether anyone is near enough to repeat what the radio says.
-    pub(super) fn has_direct_neighbour(&self) -> bool {
-        self.nodes.iter().any(|node| node.hops_away == Some(0))
-    }
 }
 
 /// Gives a node another name; returns whether anything changed.

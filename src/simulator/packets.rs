@@ -89,6 +89,7 @@ pub(super) fn position(time: u32) -> Position {
 /// Returns what firmware 2.8 has kept of other nodes: the same packets each time.
 pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
     let status = "at home".to_owned();
+    let status = StatusMessage { status }.encode_to_vec();
     let weather = EnvironmentMetrics {
         temperature: Some(7.5),
         ..EnvironmentMetrics::default()
@@ -102,10 +103,7 @@ pub(super) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
         (PortNum::PositionApp, position(0).encode_to_vec()),
         (PortNum::TelemetryApp, device),
         (PortNum::TelemetryApp, weather),
-        (
-            PortNum::NodeStatusApp,
-            StatusMessage { status }.encode_to_vec(),
-        ),
+        (PortNum::NodeStatusApp, status),
     ];
     let known = mesh.nodes.iter().filter(|node| node.user.is_some());
     let kept = known.flat_map(|node| {
@@ -157,15 +155,12 @@ pub(super) fn error_number(error: routing::Error) -> u32 {
 
 /// The error is encoded even if it is 0 (`18 00`), as the firmware does.
 fn routing_data(request_id: u32, error: u32, bitfield: Option<u32>) -> PayloadVariant {
-    let routing = Routing {
-        variant: Some(routing::Variant::ErrorReason(
-            i32::try_from(error).unwrap_or(i32::MAX),
-        )),
-    };
+    let reason = i32::try_from(error).unwrap_or(i32::MAX);
+    let variant = Some(routing::Variant::ErrorReason(reason));
     PayloadVariant::Decoded(Data {
         request_id,
         bitfield,
-        ..data(PortNum::RoutingApp, routing.encode_to_vec())
+        ..data(PortNum::RoutingApp, Routing { variant }.encode_to_vec())
     })
 }
 

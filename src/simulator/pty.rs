@@ -101,6 +101,8 @@ fn point(link: &Path, device: &Path) -> io::Result<()> {
 impl Port for PtyPort {
     type Stream = PtyStream;
 
+    const IS_CONSOLE: bool = true;
+
     async fn accept(&mut self) -> io::Result<PtyStream> {
         let clients = self.client.as_ref().map_or(0, Weak::strong_count);
         if clients > 0 || !self.plugged {
@@ -138,10 +140,6 @@ impl Port for PtyPort {
         }
         self.plugged = !shut;
         Ok(())
-    }
-
-    fn is_console(&self) -> bool {
-        true
     }
 
     fn set_starting(&mut self, starting: bool) -> io::Result<()> {

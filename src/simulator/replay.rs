@@ -112,10 +112,13 @@ impl Replay {
             }
             Some(_) | None => self.answers.push_back(accepted(header.id)),
         }
-        let at = now.saturating_duration_since(self.started);
-        let packet = Transmitted::new(header, content, at);
-        let fate = Fate::Accepted;
-        self.reports.push_back(Report::Transmitted { packet, fate });
+        let packet = Box::new(Transmitted {
+            header,
+            content,
+            at: now.saturating_duration_since(self.started),
+        });
+        let report = Report::Transmitted(packet, Fate::Accepted);
+        self.reports.push_back(report);
     }
 
     /// Puts the client's nonce and ids where the recorded ones were; another frame stays as it is, to the byte.

@@ -68,13 +68,8 @@ pub enum Connection {
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// Of a packet of the client; the same packet comes again when more is known.
-    Transmitted {
-        /// The packet.
-        packet: Box<Transmitted>,
-        /// Its fate.
-        fate: Fate,
-    },
+    /// A packet of the client, and its fate; the same packet comes again when more is known.
+    Transmitted(Box<Transmitted>, Fate),
     /// A packet was put on the mesh from outside.
     Injected {
         /// Its id.
@@ -100,14 +95,6 @@ pub enum Report {
 }
 
 impl Transmitted {
-    pub(super) fn new(header: MeshPacket, content: Data, at: Duration) -> Box<Self> {
-        Box::new(Self {
-            header,
-            content,
-            at,
-        })
-    }
-
     /// Returns its text, if it is one.
     pub fn text(&self) -> Option<&str> {
         match self.content.portnum() {
@@ -153,7 +140,7 @@ impl Report {
     /// Returns it as a JSON object.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Transmitted { packet, fate } => {
+            Self::Transmitted(packet, fate) => {
                 let (packet, name) = (packet.to_json(), <&str>::from(fate));
                 match fate.error() {
                     Some(error) => json!({"transmitted": packet, "fate": name, "error": error}),
@@ -197,10 +184,7 @@ mod tests {
             },
             at: Duration::from_millis(1500),
         };
-        let report = Report::Transmitted {
-            packet: Box::new(packet),
-            fate: Fate::Refused(6),
-        };
+        let report = Report::Transmitted(Box::new(packet), Fate::Refused(6));
         let expected = json!({
             "transmitted": {
                 "id": 7, "from": "!a1b2c3d4", "to": "!ffffffff", "channel": 1, "port": 1, "text": "hé", "hex": "68c3a9",

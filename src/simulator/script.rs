@@ -55,7 +55,7 @@ impl Script {
             Report::Client(Connection::Connected) => Condition::Connected,
             Report::Client(Connection::Configured) => Condition::Configured,
             Report::Client(Connection::Closed) => Condition::Closed,
-            Report::Transmitted { .. } => Condition::Transmitted,
+            Report::Transmitted(..) => Condition::Transmitted,
             _ => return,
         };
         let waited_for = self.steps.front().and_then(|step| step.when);
@@ -133,10 +133,9 @@ impl FromStr for Step {
 /// Reads a span of time: a number and `ms`, `s`, `m` or `h`; a week at most.
 fn span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no span of time: write it like 500ms, 2s, 10m or 1h");
-    let unit = text.trim_start_matches(|it: char| it.is_ascii_digit());
-    let number = text.strip_suffix(unit).unwrap_or_default();
+    let digits = text.find(|it: char| !it.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.filter(|digits| *digits > 0).ok_or_else(wrong)?);
     let unit = match unit {
-        _ if number.is_empty() => return Err(wrong()),
         "ms" => Duration::from_millis(1),
         "s" => Duration::from_secs(1),
         "m" => Duration::from_mins(1),

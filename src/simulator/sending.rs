@@ -62,9 +62,13 @@ impl Machine {
         if header.id == 0 {
             header.id = self.fresh_id();
         }
-        let packet = Transmitted::new(header, content, self.uptime(now));
+        let packet = Box::new(Transmitted {
+            header,
+            content,
+            at: self.uptime(now),
+        });
         let fate = self.handle_packet(&packet, now);
-        self.report(Report::Transmitted { packet, fate });
+        self.report(Report::Transmitted(packet, fate));
     }
 
     /// Returns what becomes of the packet at once.
@@ -180,8 +184,10 @@ impl Machine {
                     if room_again {
                         self.push_status(0, 0);
                     }
-                    if self.state.is_on(Fault::SimulatedRadio) {
-                        self.tell_begun(packet.as_deref(), now);
+                    if let Some(packet) = packet
+                        && self.state.is_on(Fault::SimulatedRadio)
+                    {
+                        self.tell_begun(&packet, now);
                     }
                 }
                 AirEvent::Became(packet, fate) => self.settle(packet, fate, now),

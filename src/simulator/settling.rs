@@ -19,7 +19,9 @@ impl Machine {
         if !packet.header.want_ack {
             return vec![Fate::Sent];
         }
-        if self.state.is_on(Fault::NobodyRepeats) || !self.mesh.has_direct_neighbour() {
+        let mut nodes = self.mesh.nodes.iter();
+        let is_anyone_near = nodes.any(|node| node.hops_away == Some(0));
+        if self.state.is_on(Fault::NobodyRepeats) || !is_anyone_near {
             return vec![Fate::Unheard];
         }
         let to = NodeNum(packet.header.to);
@@ -49,13 +51,8 @@ impl Machine {
 
     /// The firmware's own simulator tells its client of each transmission: once more that there is room, and the packet
     /// itself, wrapped up.
-    pub(super) fn tell_begun(&mut self, record: Option<&Transmitted>, now: Instant) {
-        let Some(Transmitted {
-            header, content, ..
-        }) = record
-        else {
-            return;
-        };
+    pub(super) fn tell_begun(&mut self, packet: &Transmitted, now: Instant) {
+        let (header, content) = (&packet.header, &packet.content);
         let wrapped = Compressed {
             portnum: content.portnum,
             data: content.payload.clone(),
@@ -103,6 +100,6 @@ impl Machine {
             }
             self.push_packet(answer, now);
         }
-        self.report(Report::Transmitted { packet, fate });
+        self.report(Report::Transmitted(packet, fate));
     }
 }

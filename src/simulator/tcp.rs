@@ -13,7 +13,8 @@ use super::driver::Port;
 #[derive(Debug)]
 pub struct TcpPort {
     listener: Option<TcpListener>,
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
 }
 
 impl TcpPort {
@@ -25,11 +26,6 @@ impl TcpPort {
             listener: Some(listener),
             address,
         })
-    }
-
-    /// Returns where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 }
 
@@ -73,7 +69,7 @@ mod tests {
     async fn a_connection_can_end_by_a_reset() {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut port = TcpPort::listen(loopback).await.unwrap();
-        let mut client = TcpStream::connect(port.address()).await.unwrap();
+        let mut client = TcpStream::connect(port.address).await.unwrap();
         TcpPort::reset(port.accept().await.unwrap());
         let error = client.read(&mut [0; 8]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);

@@ -61,13 +61,12 @@ impl Wire {
     }
 
     pub(super) fn next_frame(&mut self) -> Option<Vec<u8>> {
-        loop {
-            match self.codec.decode(&mut self.input) {
-                Some(Item::Frame(frame)) => return Some(frame.to_vec()),
-                Some(Item::Log(_)) => {}
-                None => return None,
+        while let Some(item) = self.codec.decode(&mut self.input) {
+            if let Item::Frame(frame) = item {
+                return Some(frame.to_vec());
             }
         }
+        None
     }
 
     /// Writes a frame, if it is no longer than a link takes.

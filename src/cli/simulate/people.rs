@@ -38,7 +38,7 @@ impl People {
 
     pub(super) fn line(&self, report: &Report, at: Timestamp) -> String {
         let said = match report {
-            Report::Transmitted { packet, fate } => self.transmitted(packet, *fate),
+            Report::Transmitted(packet, fate) => self.transmitted(packet, *fate),
             Report::Injected { from, .. } => format!("{} is heard", self.name(*from)),
             Report::Client(Connection::Connected) => "a client has connected".to_owned(),
             Report::Client(Connection::Configured) => {
@@ -129,7 +129,7 @@ mod tests {
         };
         let line = |fate| {
             let packet = Box::new(packet.clone());
-            people.line(&Report::Transmitted { packet, fate }, at)
+            people.line(&Report::Transmitted(packet, fate), at)
         };
         assert_eq!(
             line(Fate::Refused(6)),

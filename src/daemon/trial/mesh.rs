@@ -130,7 +130,7 @@ impl SimulatedMesh {
 /// Returns the text, not a tapback, that a report is about.
 fn text_of(report: &Report) -> Option<(&Transmitted, Fate)> {
     match report {
-        Report::Transmitted { packet, fate }
+        Report::Transmitted(packet, fate)
             if packet.content.portnum == TEXT_PORT && packet.content.emoji == 0 =>
         {
             Some((packet, *fate))

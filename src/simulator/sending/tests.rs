@@ -517,7 +517,7 @@ fn hop_limit_zero_is_no_hops_without_an_acknowledgement() {
     let told = std::iter::from_fn(|| super::super::side::Side::next_report(&mut harness.machine));
     let hops: Vec<u32> = told
         .filter_map(|report| match report {
-            Report::Transmitted { packet, .. } => Some(packet.header.hop_limit),
+            Report::Transmitted(packet, _) => Some(packet.header.hop_limit),
             _ => None,
         })
         .collect();
