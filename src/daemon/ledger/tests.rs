@@ -26,7 +26,6 @@ use crate::model::{
     RoomTextKind, SendReport, TextPort, Tombstone,
 };
 use crate::radio::Submission;
-use crate::store::outbox_room::NewRoomRow;
 use crate::store::{Next, edits, mesh_report, message_map, outbox_mesh, summary};
 
 /// Which signs follow from what has changed.
