@@ -75,7 +75,7 @@ impl Books<'_> {
             }
             Action::Expire(source) => {
                 backlog::expect_more(tx, &source.room, GATHERING, now)?;
-                backlog::note_expired(tx, &source, now)?;
+                backlog::note_expired(tx, &source, false, now)?;
             }
             Action::KeepDirect(message) => {
                 direct::keep(tx, radio, &message)?;

@@ -91,7 +91,7 @@ impl Books<'_> {
             // The parts of a message stand together.
             if last != Some(row.message) {
                 last = Some(row.message);
-                backlog::note_expired(tx, source, self.now)?;
+                backlog::note_expired(tx, source, row.is_edit, self.now)?;
                 if let Some((destination, _)) = outbox_mesh::queue_of(tx, row.id)? {
                     let room = source.room.clone().into();
                     self.outcome.counts.expired(room, destination);
