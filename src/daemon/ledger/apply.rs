@@ -92,8 +92,8 @@ impl Books<'_> {
                 let packets = mesh_report::withdraw(tx, Withdrawal::Message(row))?.packets;
                 tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
-            Action::WithdrawSender(room, sender) => {
-                self.withdraw_sender(room, sender)?;
+            Action::WithdrawSender(room, sender, written_by) => {
+                self.withdraw_sender(room, sender, written_by)?;
             }
             Action::KeepUndecryptable(event, sent_at) => {
                 if let Some(dropped) = late::keep(tx, &event, sent_at, now)? {

@@ -31,9 +31,14 @@ impl Books<'_> {
     }
 
     /// Takes back what waits of a person who was banned from a room, and forgets what nobody could read yet.
-    pub(super) fn withdraw_sender(&mut self, room: OwnedRoomId, sender: OwnedUserId) -> Result<()> {
-        let packets = self.take_back(Withdrawal::Sender(&room, &sender))?;
-        for event in late::forget_sender(self.tx, &room, &sender)? {
+    pub(super) fn withdraw_sender(
+        &mut self,
+        room: OwnedRoomId,
+        sender: OwnedUserId,
+        written_by: Timestamp,
+    ) -> Result<()> {
+        let packets = self.take_back(Withdrawal::Sender(&room, &sender, written_by))?;
+        for event in late::forget_sender(self.tx, &room, &sender, written_by)? {
             seen::mark_event(self.tx, &event, self.now)?;
         }
         if packets > 0 {

@@ -238,6 +238,7 @@ fn steps() -> Vec<(u64, Vec<Event>)> {
                     room: "!room:example.org".try_into().unwrap(),
                     event: "$ban:example.org".try_into().unwrap(),
                     user: "@alice:example.org".try_into().unwrap(),
+                    sent_at: NOON + minutes(91),
                 }),
             ],
         ),
