@@ -210,11 +210,15 @@ impl Bridge {
         if !is_mapped && is_idle {
             return Action::Hold(room, Held::No);
         }
-        let before = self.waits.insert(room.clone(), why.clone());
-        let is_news = before.as_ref() != Some(&why);
-        // What passes by itself is news only to who waits for something.
+        let is_news = self.waits.get(&room) != Some(&why);
+        // What passes by itself is news only to who waits for something, be it later.
         let concerns = messages + packets > 0 || !why.may_pass();
         let news = (is_news && concerns).then_some((messages, packets));
+        if news.is_some() {
+            self.waits.insert(room.clone(), why.clone());
+        } else if is_news {
+            self.waits.remove(&room);
+        }
         Action::Hold(room, Held::Waits(why, news))
     }
 
@@ -339,6 +343,9 @@ mod tests {
         let mut bridge = by_alias();
         let nothing_said = Held::Waits(unknown.clone(), None);
         assert_eq!(held(&mut bridge, 0), nothing_said);
+        let said = Held::Waits(unknown, Some((1, 0)));
+        assert_eq!(held(&mut bridge, 1), said);
+        assert_eq!(held(&mut bridge, 2), nothing_said);
         let kept = MatrixEvent::AliasKept {
             alias: named(ALIAS),
             room: room(ROOM),
@@ -349,7 +356,6 @@ mod tests {
 
         // What waits is told in words that stay true.
         let mut bridge = by_alias();
-        let said = Held::Waits(unknown, Some((1, 0)));
         assert_eq!(held(&mut bridge, 1), said);
         happens(
             &mut bridge,

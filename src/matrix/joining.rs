@@ -15,10 +15,12 @@ use tracing::{info, warn};
 
 use super::errors::Answer;
 use super::events::Envelope;
-use super::rooms::{ALIAS_AGAIN, Rooms, room_id};
+use super::rooms::{ALIAS_AGAIN, Rooms, room_id, tombstone};
 use super::trouble::RoomTrouble;
 use crate::config::Invites;
-use crate::model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
+use crate::model::{
+    Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, Tombstone,
+};
 
 /// A join over federation can take long.
 const JOIN_LIMIT: Duration = Duration::from_mins(2);
@@ -259,19 +261,35 @@ async fn resolve(
             let servers = found.servers.into_iter().take(5);
             Ok((found.room_id, given.into_iter().chain(servers).collect()))
         }
-        Err(error) => Err(told(Answer::of(&error).as_ref(), |answer| {
-            if answer.status == 404
+        Err(error) => {
+            let before = rooms.joined_as(name);
+            let room = before.as_ref().map(|room| room.room_id().to_owned());
+            let replaced = before.as_ref().and_then(tombstone);
+            let trouble = unresolved(Answer::of(&error).as_ref(), room, replaced.as_ref());
+            if matches!(trouble, RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias)
                 && let Some(before) = rooms.room_of(name)
             {
                 // It stands for no other, at least.
                 rooms.stands_for(name, &before);
             }
-            let gone = || match rooms.joined_as(name) {
-                Some(before) => RoomTrouble::AliasGone(before),
-                None => RoomTrouble::NoSuchAlias,
-            };
-            (answer.status == 404).then(gone)
-        })),
+            Err(trouble)
+        }
+    }
+}
+
+/// Returns what an answer tells of an alias that stood for this room, which we are in, when it was looked up last.
+fn unresolved(
+    answer: Option<&Answer>,
+    before: Option<OwnedRoomId>,
+    replaced: Option<&Tombstone>,
+) -> RoomTrouble {
+    let trouble = told(answer, |answer| {
+        let gone = before.map_or(RoomTrouble::NoSuchAlias, RoomTrouble::AliasGone);
+        (answer.status == 404).then_some(gone)
+    });
+    match replaced.and_then(|it| it.successor.clone()) {
+        Some(by) if !matches!(trouble, RoomTrouble::AliasGone(_)) => RoomTrouble::AliasUnknown(by),
+        _ => trouble,
     }
 }
 
@@ -296,6 +314,43 @@ mod tests {
             yaml_lines(room_id!("!abc:example.org")),
             r#"- {id: "!abc:example.org", meshtastic_channel: 0}"#
         );
+    }
+
+    #[test]
+    fn that_the_alias_of_a_replaced_room_cannot_be_looked_up_is_said_with_the_successor() {
+        let (old, new) = (room_id!("!old:example.org"), room_id!("!new:example.org"));
+        let replaced = Tombstone {
+            successor: Some(new.to_owned()),
+        };
+        let closed = Tombstone { successor: None };
+        let unknown = || RoomTrouble::AliasUnknown(new.to_owned());
+        let gone = || RoomTrouble::AliasGone(old.to_owned());
+        let (down, none) = (
+            answer(502, Some("M_UNKNOWN"), "down"),
+            answer(404, Some("M_NOT_FOUND"), "none"),
+        );
+        let away = || RoomTrouble::ServerAway("down".to_owned());
+        for (answer, replaced, trouble) in [
+            (None, Some(&replaced), unknown()),
+            (Some(&down), Some(&replaced), unknown()),
+            (Some(&none), Some(&replaced), gone()),
+            (None, Some(&closed), RoomTrouble::NoAnswer),
+            (Some(&down), None, away()),
+            (Some(&none), None, gone()),
+        ] {
+            assert_eq!(unresolved(answer, Some(old.to_owned()), replaced), trouble);
+        }
+        let never = unresolved(Some(&none), None, None);
+        assert_eq!(never, RoomTrouble::NoSuchAlias);
+    }
+
+    fn answer(status: u16, errcode: Option<&str>, words: &str) -> Answer {
+        Answer {
+            status,
+            errcode: errcode.map(str::to_owned),
+            retry_after: None,
+            message: words.to_owned(),
+        }
     }
 
     #[test]
@@ -348,12 +403,7 @@ mod tests {
                 "no_answer",
             ),
         ] {
-            let answer = Answer {
-                status,
-                errcode: errcode.map(str::to_owned),
-                retry_after: None,
-                message: words.to_owned(),
-            };
+            let answer = answer(status, errcode, words);
             assert_eq!(refusal(Some(&answer), &bot).name(), expected, "{words}");
         }
     }
