@@ -40,8 +40,9 @@ impl Bridge {
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
         } else {
-            // Nobody is told of a room that is replaced, and not mapped any more.
+            // Nobody is told of a room that is being replaced, or not mapped any more.
             let wanted = self.config.meshtastic.delivery_feedback != Feedback::Off
+                && room.tombstone.is_none()
                 && !room.configured.is_empty();
             Action::ForbidSigns(room.room.clone(), wanted)
         });
@@ -380,10 +381,16 @@ mod tests {
     }
 
     #[test]
-    fn that_signs_cannot_be_shown_is_told_of_mapped_rooms_alone() {
-        for (configured, told) in [(vec![named(ROOM)], true), (Vec::new(), false)] {
+    fn that_signs_cannot_be_shown_is_told_of_mapped_rooms_alone_that_are_not_replaced() {
+        let replaced = || replaced().tombstone;
+        for (configured, tombstone, told) in [
+            (vec![named(ROOM)], None, true),
+            (vec![named(ROOM)], replaced(), false),
+            (Vec::new(), None, false),
+        ] {
             let room = JoinedRoom {
                 configured,
+                tombstone,
                 may_react: false,
                 ..joined(ROOM)
             };

@@ -159,8 +159,8 @@ fn note_sign(
         RoomOutcome::Retry { limited: true, .. } => feedback::not_done(tx, transaction, now),
         RoomOutcome::Parked { account: false, .. } => {
             feedback::not_done(tx, transaction, now)?;
-            // Nobody is told of a room that is not mapped any more.
-            if feedback::forbid(tx, room)? && known_rooms::is_known(tx, room)? {
+            // Nobody is told of a room that is replaced, or not mapped any more.
+            if feedback::forbid(tx, room)? && known_rooms::is_current(tx, room)? {
                 let room = room.to_owned();
                 tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
             }

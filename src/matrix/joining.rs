@@ -265,31 +265,33 @@ async fn resolve(
             let before = rooms.joined_as(name);
             let room = before.as_ref().map(|room| room.room_id().to_owned());
             let replaced = before.as_ref().and_then(tombstone);
-            let trouble = unresolved(Answer::of(&error).as_ref(), room, replaced.as_ref());
-            if matches!(trouble, RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias)
+            let found = unresolved(Answer::of(&error).as_ref(), room, replaced.as_ref());
+            if let Ok(_) | Err(RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias) = found
                 && let Some(before) = rooms.room_of(name)
             {
                 // It stands for no other, at least.
                 rooms.stands_for(name, &before);
             }
-            Err(trouble)
+            found.map(|before| (before, given))
         }
     }
 }
 
-/// Returns what an answer tells of an alias that stood for this room, which we are in, when it was looked up last.
+/// Returns what an answer tells of an alias that stood for this room, which we are in, when it was looked up last. Of one that
+/// is gone, as its room is, nothing is wrong that is not told of the room.
 fn unresolved(
     answer: Option<&Answer>,
     before: Option<OwnedRoomId>,
     replaced: Option<&Tombstone>,
-) -> RoomTrouble {
+) -> Result<OwnedRoomId, RoomTrouble> {
     let trouble = told(answer, |answer| {
         let gone = before.map_or(RoomTrouble::NoSuchAlias, RoomTrouble::AliasGone);
         (answer.status == 404).then_some(gone)
     });
-    match replaced.and_then(|it| it.successor.clone()) {
-        Some(by) if !matches!(trouble, RoomTrouble::AliasGone(_)) => RoomTrouble::AliasUnknown(by),
-        _ => trouble,
+    match (trouble, replaced.map(|it| it.successor.clone())) {
+        (RoomTrouble::AliasGone(before), Some(_)) => Ok(before),
+        (_, Some(Some(by))) => Err(RoomTrouble::AliasUnknown(by)),
+        (trouble, _) => Err(trouble),
     }
 }
 
@@ -317,31 +319,32 @@ mod tests {
     }
 
     #[test]
-    fn that_the_alias_of_a_replaced_room_cannot_be_looked_up_is_said_with_the_successor() {
+    fn of_a_replaced_room_is_said_that_its_alias_cannot_be_looked_up_and_not_that_it_goes_on() {
         let (old, new) = (room_id!("!old:example.org"), room_id!("!new:example.org"));
         let replaced = Tombstone {
             successor: Some(new.to_owned()),
         };
         let closed = Tombstone { successor: None };
-        let unknown = || RoomTrouble::AliasUnknown(new.to_owned());
-        let gone = || RoomTrouble::AliasGone(old.to_owned());
+        let unknown = || Err(RoomTrouble::AliasUnknown(new.to_owned()));
+        let gone = Err(RoomTrouble::AliasGone(old.to_owned()));
         let (down, none) = (
             answer(502, Some("M_UNKNOWN"), "down"),
             answer(404, Some("M_NOT_FOUND"), "none"),
         );
-        let away = || RoomTrouble::ServerAway("down".to_owned());
-        for (answer, replaced, trouble) in [
+        let away = Err(RoomTrouble::ServerAway("down".to_owned()));
+        for (answer, replaced, found) in [
             (None, Some(&replaced), unknown()),
             (Some(&down), Some(&replaced), unknown()),
-            (Some(&none), Some(&replaced), gone()),
-            (None, Some(&closed), RoomTrouble::NoAnswer),
-            (Some(&down), None, away()),
-            (Some(&none), None, gone()),
+            (Some(&none), Some(&replaced), Ok(old.to_owned())),
+            (Some(&none), Some(&closed), Ok(old.to_owned())),
+            (None, Some(&closed), Err(RoomTrouble::NoAnswer)),
+            (Some(&down), None, away),
+            (Some(&none), None, gone),
         ] {
-            assert_eq!(unresolved(answer, Some(old.to_owned()), replaced), trouble);
+            assert_eq!(unresolved(answer, Some(old.to_owned()), replaced), found);
         }
         let never = unresolved(Some(&none), None, None);
-        assert_eq!(never, RoomTrouble::NoSuchAlias);
+        assert_eq!(never, Err(RoomTrouble::NoSuchAlias));
     }
 
     fn answer(status: u16, errcode: Option<&str>, words: &str) -> Answer {

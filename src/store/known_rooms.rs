@@ -32,9 +32,13 @@ pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether the configuration has a name for a room.
-pub fn is_known(tx: &Tx<'_>, room: &RoomId) -> Result<bool> {
-    tx.exists("SELECT 1 FROM known_room WHERE room = ?1", [room.as_str()])
+/// Returns whether the configuration has a name for a room, and that is not replaced.
+pub fn is_current(tx: &Tx<'_>, room: &RoomId) -> Result<bool> {
+    tx.exists(
+        "SELECT 1 FROM known_room WHERE room = ?1
+             AND NOT EXISTS (SELECT 1 FROM mapped_room WHERE mapped_room.room = ?1 AND replaced)",
+        [room.as_str()],
+    )
 }
 
 /// Returns each name with its room.
@@ -47,6 +51,8 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{OldRoom, Tombstone};
+    use crate::store::mapped_rooms;
     use crate::store::samples::*;
 
     #[test]
@@ -64,9 +70,18 @@ mod tests {
                 (alias.clone(), two.clone()),
             ];
             assert!(expected.iter().all(|it| known.contains(it)) && known.len() == 2);
-            assert!(is_known(tx, &one)? && is_known(tx, &two)?);
+            assert!(is_current(tx, &one)? && is_current(tx, &two)?);
             keep_only(tx, std::slice::from_ref(&alias))?;
-            assert!(!is_known(tx, &one)? && is_known(tx, &two)?);
+            assert!(!is_current(tx, &one)? && is_current(tx, &two)?);
+            let replaced = OldRoom {
+                room: two.clone(),
+                alias: None,
+                encrypted: false,
+                public: false,
+                tombstone: Some(Tombstone { successor: None }),
+            };
+            mapped_rooms::note(tx, &replaced)?;
+            assert!(!is_current(tx, &two)?);
             assert_eq!(all(tx)?, [(alias, two)]);
             Ok(())
         });
