@@ -50,8 +50,8 @@ pub enum Action {
     },
     /// Take back a correction that waits; what else waits of its message stays.
     WithdrawCorrection(MeshRowId),
-    /// Take back what waits for the mesh of a person in a room: banned there.
-    WithdrawSender(OwnedRoomId, OwnedUserId),
+    /// Take back what waits for the mesh of a person in a room, written up to then: banned there.
+    WithdrawSender(OwnedRoomId, OwnedUserId, Timestamp),
     /// Keep an event that cannot be decrypted, sent then by the server's clock, until its key comes.
     KeepUndecryptable(Box<UndecryptableEvent>, Timestamp),
     /// Change a message that waits for the mesh, for all its parts. It keeps its place.

@@ -120,17 +120,25 @@ pub(super) fn is_backlog(written: Timestamp, gathering: Option<Timestamp>, now: 
 /// Returns the notice that tells a room of what expired in it, as an answer to the newest of them.
 fn expired_notice(config: &Config, expired: &Expired, now: Timestamp) -> RoomMessage {
     let when = written(now.since(expired.newest), now.since(expired.oldest));
-    let what = match expired.messages {
-        0 | 1 => format!("Not sent to the mesh: a message written {when}."),
-        several => format!("Not sent to the mesh: {several} messages written {when}."),
+    let counted = |count, one: &str, several| match count {
+        0 => None,
+        1 => Some(one.to_owned()),
+        more => Some(format!("{more} {several}")),
     };
+    let messages = expired.messages.saturating_sub(expired.edits);
+    let what = [
+        counted(messages, "a message", "messages"),
+        counted(expired.edits, "an edit", "edits"),
+    ];
+    let what: Vec<String> = what.into_iter().flatten().collect();
+    let what = what.join(" and ");
     let rule = format!(
         "What waits longer than {} expires, and after an outage only the {} newest messages of a room are sent.",
         span::short(config.meshtastic.max_message_age),
         config.meshtastic.backlog.newest
     );
     let notice = Notice {
-        text: format!("{what} {rule}"),
+        text: format!("Not sent to the mesh: {what} written {when}. {rule}"),
         reply_to: Some(expired.event.clone()),
         thread: expired.thread.clone(),
         ..Notice::default()
@@ -162,6 +170,7 @@ mod tests {
         let expired = Expired {
             room: room(ROOM),
             messages: 280,
+            edits: 0,
             oldest: NOON,
             newest: NOON + Duration::from_hours(1),
             event: event("$newest"),
@@ -188,14 +197,24 @@ mod tests {
         );
         assert!(notice && suppress);
         assert_eq!(reply_to, Some(expired.event.clone().into()));
-        let one = Expired {
-            messages: 1,
-            newest: NOON,
-            ..expired
-        };
-        let RoomContent::Text { text, .. } = expired_notice(&config(), &one, now).content else {
-            panic!("a text");
-        };
-        assert!(text.starts_with("Not sent to the mesh: a message written 3 hours ago."));
+        for (messages, edits, what) in [
+            (1, 0, "a message"),
+            (1, 1, "an edit"),
+            (3, 1, "2 messages and an edit"),
+            (3, 2, "a message and 2 edits"),
+        ] {
+            let some = Expired {
+                messages,
+                edits,
+                newest: NOON,
+                ..expired.clone()
+            };
+            let RoomContent::Text { text, .. } = expired_notice(&config(), &some, now).content
+            else {
+                panic!("a text");
+            };
+            let told = format!("Not sent to the mesh: {what} written 3 hours ago.");
+            assert!(text.starts_with(&told), "{text}");
+        }
     }
 }

@@ -21,8 +21,10 @@ const PERSON_AGAIN: Duration = Duration::from_hours(24);
 const ANSWER_AGAIN: &str = " If it answered something, please write it again as an answer to the same message: this room has \
                             several channels.";
 
-/// The author of an edit is told the same of that message again after that.
+/// The author of edits is told again after that of the same message,
 const EDIT_AGAIN: Duration = Duration::from_mins(1);
+/// and meanwhile of so many messages in all.
+const EDITS_TOLD: usize = 3;
 /// What else is said where it is an edit that does not go on the air.
 pub(super) const ABOUT_EDIT: &str = " This is about the edit, and is said once a minute.";
 
@@ -42,7 +44,7 @@ fn name_of_person(reason: DropReason, room: &RoomId, author: &UserId) -> Option<
     }
 }
 
-/// Returns the name under which it is remembered that a room has read a reason. What went out without its end shows a sign
+/// Returns the name under which it is remembered that a room has read a reason. What goes out without its end shows a sign
 /// of success, so that one is told to each of its authors.
 fn name_of_room(reason: DropReason, room: &RoomId, author: &UserId) -> Option<String> {
     if reason == DropReason::Refused(Refused::Cut) {
@@ -52,12 +54,6 @@ fn name_of_room(reason: DropReason, room: &RoomId, author: &UserId) -> Option<St
         Often::Each | Often::FirstInRoom => Some(format!("{REFUSED}{} {room}", reason.name())),
         Often::FirstOfPerson | Often::Once => None,
     }
-}
-
-/// Returns the name under which it is remembered that a person has learnt why an edit of this message does not go on the air.
-fn name_of_edit(reason: DropReason, message: &EventId, author: &UserId) -> Option<String> {
-    reason.often()?;
-    Some(format!("edited {} {author} {message}", reason.name()))
 }
 
 /// Returns whether who learns it may well write the same again.
@@ -78,9 +74,13 @@ pub(super) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item
     DropReason::all().filter_map(move |reason| name_of_person(reason, room, author))
 }
 
-/// Returns the names under which it is remembered what a person has learnt of edits of a message.
-pub(super) fn edit_names(message: &EventId, author: &UserId) -> impl Iterator<Item = String> {
-    DropReason::all().filter_map(move |reason| name_of_edit(reason, message, author))
+/// Returns the names under which it is remembered that a person has learnt of an edit that does not go on the air: that of the
+/// message, and those of all messages together.
+pub(super) fn edit_names(message: &EventId, author: &UserId) -> [String; 1 + EDITS_TOLD] {
+    std::array::from_fn(|number| match number {
+        0 => format!("edited {author} {message}"),
+        more => format!("edited {author} {more}"),
+    })
 }
 
 /// Has it remembered that something is said, until then; `None`: it was said already.
@@ -129,7 +129,8 @@ impl Bridge {
     }
 
     /// Tells the author of an edit, in words alone: the sign of the message says how that fared, and what the room has read of
-    /// other messages says nothing of this edit.
+    /// other messages says nothing of this edit. An edit that goes in between changes nothing: an author who alternates the two
+    /// would have the bot post without bound.
     pub(super) fn teach_of_edit(
         &self,
         reason: DropReason,
@@ -137,12 +138,14 @@ impl Bridge {
         told: &[String],
         now: Timestamp,
     ) -> Vec<Action> {
-        let what = name_of_edit(reason, &about.event, &about.sender);
-        let Some(remember) = what.and_then(|what| once(told, what, now + EDIT_AGAIN)) else {
+        let [message, turns @ ..] = edit_names(&about.event, &about.sender);
+        let again = |name| once(told, name, now + EDIT_AGAIN);
+        let free = (again(message), turns.into_iter().find_map(again));
+        let (Some(of_message), Some(of_all), Some(_)) = (free.0, free.1, reason.often()) else {
             return Vec::new();
         };
         let words = self.words_for(reason, about) + ABOUT_EDIT;
-        vec![to_room(words, about), remember]
+        vec![to_room(words, about), of_all, of_message]
     }
 
     /// Says the words alone, unless the room has read them.

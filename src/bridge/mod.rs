@@ -210,7 +210,12 @@ impl Bridge {
                 sender_power,
                 sent_at,
             } => vec![self.undecryptable(event, *sender_power, *sent_at, facts)],
-            MatrixEvent::Banned { room, user, .. } => self.banned(room, user, facts),
+            MatrixEvent::Banned {
+                room,
+                user,
+                sent_at,
+                ..
+            } => self.banned(room, user, *sent_at, facts),
             MatrixEvent::Own {
                 event, transaction, ..
             } => {

@@ -14,8 +14,8 @@ reasons! {
 
     TooLong: AUTHOR, "too_long", "it is too long (meshtastic.long_messages)",
         "Not sent to the mesh: it does not fit into {room}. Please send it again, shorter.";
-    Cut: AUTHOR, "cut", "it is too long and went without its end (meshtastic.long_messages)",
-        "Sent to the mesh without its end: it is too long. Please shorten long messages.";
+    Cut: AUTHOR, "cut", "it is too long and goes without its end (meshtastic.long_messages)",
+        "Goes to the mesh without its end: it is too long. Please shorten long messages.";
     NoChannel: AUTHOR, "no_channel", "the radio has no such channel, or it is switched off" => "correct matrix_rooms or the radio",
         "Not sent to the mesh: the radio has no such channel, or it is switched off. The operator of this bridge \
          can correct matrix_rooms or the radio's channels.";

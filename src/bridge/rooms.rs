@@ -51,10 +51,11 @@ impl Bridge {
     }
 
     /// Returns whether the operator is told that signs cannot be shown in a room: they are wanted there, and nobody wants
-    /// anything of a room that is not mapped.
+    /// anything of a room that is replaced, or not mapped.
     pub fn tells_of_signs(&self, room: &RoomId) -> bool {
         self.config.meshtastic.delivery_feedback != Feedback::Off
             && self.routes.name_of(room).is_some()
+            && self.rooms.get(room).is_none_or(|it| it.tombstone.is_none())
     }
 
     /// Takes note that an alias stands for a room, whether we are in it or not.
@@ -94,14 +95,23 @@ impl Bridge {
     }
 
     /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well. A
-    /// ban that is told again says nothing of what they have written since it was lifted.
-    pub(super) fn banned(&self, room: &OwnedRoomId, user: &UserId, facts: &Facts) -> Vec<Action> {
-        if facts.already_seen {
-            return Vec::new();
-        }
+    /// ban that is told again says nothing of what they have written since it was lifted; but what is from before it may have
+    /// come after it, with the rest of a stretch that was missing.
+    pub(super) fn banned(
+        &self,
+        room: &OwnedRoomId,
+        user: &UserId,
+        sent_at: Timestamp,
+        facts: &Facts,
+    ) -> Vec<Action> {
+        let written_by = if facts.already_seen {
+            sent_at
+        } else {
+            Timestamp::NEVER
+        };
         let before = self.routes.predecessors(room).cloned();
         let rooms = std::iter::once(room.clone()).chain(before);
-        let withdraw = rooms.map(|room| Action::WithdrawSender(room, user.to_owned()));
+        let withdraw = rooms.map(|room| Action::WithdrawSender(room, user.to_owned(), written_by));
         withdraw.collect()
     }
 
@@ -189,11 +199,15 @@ impl Bridge {
         if !is_mapped && is_idle {
             return Action::Hold(room, Held::No);
         }
-        let before = self.waits.insert(room.clone(), why.clone());
-        let is_news = before.as_ref() != Some(&why);
-        // What passes by itself is news only to who waits for something.
+        let is_news = self.waits.get(&room) != Some(&why);
+        // What passes by itself is news only to who waits for something, be it later.
         let concerns = messages + packets > 0 || !why.may_pass();
         let news = (is_news && concerns).then_some((messages, packets));
+        if news.is_some() {
+            self.waits.insert(room.clone(), why.clone());
+        } else if is_news {
+            self.waits.remove(&room);
+        }
         Action::Hold(room, Held::Waits(why, news))
     }
 
@@ -318,6 +332,9 @@ mod tests {
         let mut bridge = by_alias();
         let nothing_said = Held::Waits(unknown.clone(), None);
         assert_eq!(held(&mut bridge, 0), nothing_said);
+        let said = Held::Waits(unknown, Some((1, 0)));
+        assert_eq!(held(&mut bridge, 1), said);
+        assert_eq!(held(&mut bridge, 2), nothing_said);
         let kept = MatrixEvent::AliasKept {
             alias: named(ALIAS),
             room: room(ROOM),
@@ -328,7 +345,6 @@ mod tests {
 
         // What waits is told in words that stay true.
         let mut bridge = by_alias();
-        let said = Held::Waits(unknown, Some((1, 0)));
         assert_eq!(held(&mut bridge, 1), said);
         happens(
             &mut bridge,
@@ -353,11 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn that_signs_cannot_be_shown_is_told_of_mapped_rooms_alone() {
-        for (id, configured, told) in [
-            (ROOM, vec![named(ROOM)], true),
-            (NEW, vec![named(ALIAS)], true),
-            (NEW, Vec::new(), false),
+    fn that_signs_cannot_be_shown_is_told_of_mapped_rooms_alone_that_are_not_replaced() {
+        let over = || replaced().tombstone;
+        for (id, configured, tombstone, told) in [
+            (ROOM, vec![named(ROOM)], None, true),
+            (ROOM, vec![named(ROOM)], over(), false),
+            (NEW, vec![named(ALIAS)], None, true),
+            (NEW, Vec::new(), None, false),
         ] {
             let mut bridge = bridge_alone(config_with(vec![
                 route(ROOM, 0, Direction::Both),
@@ -365,6 +383,7 @@ mod tests {
             ]));
             let joined = JoinedRoom {
                 configured,
+                tombstone,
                 may_react: false,
                 ..joined(id)
             };

@@ -106,7 +106,9 @@ impl Waiting {
                  relay again: what waits goes there"
             ),
             Self::AliasUnknown(by) => format!(
-                "what waits goes to {by} if the alias stands for it and the bot is in it; the homeserver is asked for that"
+                "what waits goes to {by} if the alias stands for it and the bot is in it; the homeserver is asked for that. If it \
+                 does not answer for long, put {by} into `matrix_rooms` in the place of the alias, invite the bot there, and \
+                 start the relay again"
             ),
             Self::NotJoined(Some(to)) => format!("invite the bot to {to}: what waits goes there"),
             Self::NotJoined(None) | Self::Unmapped => {

@@ -15,9 +15,11 @@ use tracing::{info, warn};
 
 use super::errors::Answer;
 use super::events::Envelope;
-use super::rooms::{ALIAS_AGAIN, Rooms};
+use super::rooms::{ALIAS_AGAIN, Rooms, tombstone};
 use super::trouble::RoomTrouble;
-use crate::model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
+use crate::model::{
+    Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, Tombstone,
+};
 
 /// A join over federation can take long.
 const JOIN_LIMIT: Duration = Duration::from_mins(2);
@@ -252,19 +254,37 @@ async fn resolve(
             let servers = found.servers.into_iter().take(5);
             Ok((found.room_id, given.into_iter().chain(servers).collect()))
         }
-        Err(error) => Err(told(Answer::of(&error).as_ref(), |answer| {
-            if answer.status == 404
+        Err(error) => {
+            let before = rooms.joined_as(name);
+            let room = before.as_ref().map(|room| room.room_id().to_owned());
+            let replaced = before.as_ref().and_then(tombstone);
+            let found = unresolved(Answer::of(&error).as_ref(), room, replaced.as_ref());
+            if let Ok(_) | Err(RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias) = found
                 && let Some(before) = rooms.room_of(name)
             {
                 // It stands for no other, at least.
                 rooms.stands_for(name, &before);
             }
-            let gone = || match rooms.joined_as(name) {
-                Some(before) => RoomTrouble::AliasGone(before),
-                None => RoomTrouble::NoSuchAlias,
-            };
-            (answer.status == 404).then(gone)
-        })),
+            found.map(|before| (before, given))
+        }
+    }
+}
+
+/// Returns what an answer tells of an alias that stood for this room, which we are in, when it was looked up last. Of one that
+/// is gone, as its room is, nothing is wrong that is not told of the room.
+fn unresolved(
+    answer: Option<&Answer>,
+    before: Option<OwnedRoomId>,
+    replaced: Option<&Tombstone>,
+) -> Result<OwnedRoomId, RoomTrouble> {
+    let trouble = told(answer, |answer| {
+        let gone = before.map_or(RoomTrouble::NoSuchAlias, RoomTrouble::AliasGone);
+        (answer.status == 404).then_some(gone)
+    });
+    match (trouble, replaced.map(|it| it.successor.clone())) {
+        (RoomTrouble::AliasGone(before), Some(_)) => Ok(before),
+        (_, Some(Some(by))) => Err(RoomTrouble::AliasUnknown(by)),
+        (trouble, _) => Err(trouble),
     }
 }
 
@@ -289,6 +309,44 @@ mod tests {
             yaml_lines(room_id!("!abc:example.org")),
             r#"- {id: "!abc:example.org", meshtastic_channel: 0}"#
         );
+    }
+
+    #[test]
+    fn of_a_replaced_room_is_said_that_its_alias_cannot_be_looked_up_and_not_that_it_goes_on() {
+        let (old, new) = (room_id!("!old:example.org"), room_id!("!new:example.org"));
+        let replaced = Tombstone {
+            successor: Some(new.to_owned()),
+        };
+        let closed = Tombstone { successor: None };
+        let unknown = || Err(RoomTrouble::AliasUnknown(new.to_owned()));
+        let gone = Err(RoomTrouble::AliasGone(old.to_owned()));
+        let (down, none) = (
+            answer(502, Some("M_UNKNOWN"), "down"),
+            answer(404, Some("M_NOT_FOUND"), "none"),
+        );
+        let away = Err(RoomTrouble::ServerAway("down".to_owned()));
+        for (answer, replaced, found) in [
+            (None, Some(&replaced), unknown()),
+            (Some(&down), Some(&replaced), unknown()),
+            (Some(&none), Some(&replaced), Ok(old.to_owned())),
+            (Some(&none), Some(&closed), Ok(old.to_owned())),
+            (None, Some(&closed), Err(RoomTrouble::NoAnswer)),
+            (Some(&down), None, away),
+            (Some(&none), None, gone),
+        ] {
+            assert_eq!(unresolved(answer, Some(old.to_owned()), replaced), found);
+        }
+        let never = unresolved(Some(&none), None, None);
+        assert_eq!(never, Err(RoomTrouble::NoSuchAlias));
+    }
+
+    fn answer(status: u16, errcode: Option<&str>, words: &str) -> Answer {
+        Answer {
+            status,
+            errcode: errcode.map(str::to_owned),
+            retry_after: None,
+            message: words.to_owned(),
+        }
     }
 
     #[test]
@@ -341,12 +399,7 @@ mod tests {
                 "no_answer",
             ),
         ] {
-            let answer = Answer {
-                status,
-                errcode: errcode.map(str::to_owned),
-                retry_after: None,
-                message: words.to_owned(),
-            };
+            let answer = answer(status, errcode, words);
             assert_eq!(refusal(Some(&answer), &bot).name(), expected, "{words}");
         }
     }

@@ -105,6 +105,7 @@ impl<'a> Reader<'a> {
                 room: id,
                 event: envelope.event,
                 user,
+                sent_at: envelope.sent_at,
             });
         }
         if envelope.state_key.is_some() && !envelope.begins_live_location() {
@@ -152,6 +153,7 @@ impl<'a> Reader<'a> {
 
     /// Returns who was banned, by state that no timeline shows.
     pub(super) fn bans(&self, room: &Room, state: &[Raw<AnySyncStateEvent>]) -> Vec<MatrixEvent> {
+        let now = Moment::now(&self.rooms.options.clock);
         let banned = |event: &Raw<AnySyncStateEvent>| {
             let event = Envelope::read(event.json().get())?;
             let user = event.banned().filter(|user| *user != self.rooms.own)?;
@@ -159,6 +161,7 @@ impl<'a> Reader<'a> {
                 room: room.room_id().to_owned(),
                 event: event.event,
                 user,
+                sent_at: self.server.by_ours(event.sent_at, now),
             })
         };
         state.iter().filter_map(banned).collect()

@@ -118,9 +118,9 @@ impl Rooms {
     }
 
     /// Returns the room that a name stood for last, if we are in it.
-    pub(super) fn joined_as(&self, name: &RoomOrAliasId) -> Option<OwnedRoomId> {
+    pub(super) fn joined_as(&self, name: &RoomOrAliasId) -> Option<Room> {
         let room = self.client.get_room(&self.room_of(name)?)?;
-        (room.state() == RoomState::Joined).then(|| room.room_id().to_owned())
+        (room.state() == RoomState::Joined).then_some(room)
     }
 
     pub(super) fn is_mapped(&self, room: &RoomId) -> bool {
@@ -354,7 +354,7 @@ fn room_id(name: &RoomOrAliasId) -> Option<OwnedRoomId> {
 }
 
 /// Returns that a room is replaced or closed, if it is. One whose tombstone was redacted is as before.
-fn tombstone(room: &Room) -> Option<Tombstone> {
+pub(super) fn tombstone(room: &Room) -> Option<Tombstone> {
     let content = room.tombstone_content()?;
     let successor = content.replacement_room;
     let is_closed = content.body.is_some() || successor.is_some();

@@ -34,7 +34,8 @@ pub(super) struct Scripted {
 }
 
 impl Scripted {
-    /// Starts; the script gets the first line of a request for anything but the sync. Null is the answer 502.
+    /// Starts; the script gets the first line of a request for anything but the sync. Null is the answer 502, an
+    /// error of Matrix the answer 403.
     pub(super) async fn start(script: impl Fn(&str) -> Value + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -143,6 +144,7 @@ async fn serve(connection: TcpStream, script: Arc<Script>, asked: Arc<Mutex<Vec<
     let line = lines.swap_remove(0);
     let (status, answer) = match answer(&line, &*script) {
         Value::Null => (502, String::new()),
+        error if error["errcode"].is_string() => (403, error.to_string()),
         answer => (200, answer.to_string()),
     };
     asked.lock().unwrap().push(line);

@@ -14,6 +14,11 @@ pub enum RoomTrouble {
         "this room alias does not exist any more; the relay goes on with the room that it stood for, {0}"
     )]
     AliasGone(OwnedRoomId),
+    /// It stood for a room that is replaced by this one.
+    #[error(
+        "this room was replaced by {0}, and the homeserver does not tell whether this alias stands for that"
+    )]
+    AliasUnknown(OwnedRoomId),
     /// The server knows no such room.
     #[error("there is no such room, or nobody of this homeserver is in it")]
     NoSuchRoom,
@@ -56,14 +61,17 @@ impl RoomTrouble {
 
     /// Returns whether it is about a room that we are in.
     pub fn concerns_joined(&self) -> bool {
-        matches!(self, Self::AliasGone(_) | Self::Encrypted)
+        matches!(
+            self,
+            Self::AliasGone(_) | Self::AliasUnknown(_) | Self::Encrypted
+        )
     }
 
     /// Returns whether it may pass without anybody doing something.
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::AliasGone(_) | Self::ServerAway(_) | Self::NoAnswer
+            Self::AliasGone(_) | Self::AliasUnknown(_) | Self::ServerAway(_) | Self::NoAnswer
         )
     }
 }
@@ -77,6 +85,10 @@ impl Explained for RoomTrouble {
             Self::AliasGone(room) => {
                 &format!("put {room} into `matrix_rooms` in its place, or set the alias again")
             }
+            Self::AliasUnknown(by) => &format!(
+                "what is for it waits until the homeserver does; if that lasts, put {by} into `matrix_rooms` in its place, \
+                 invite the bot there, and start the relay again"
+            ),
             Self::NoSuchRoom => {
                 "check the id in `matrix_rooms`; if it is right, invite the bot there, or give the room's link, which names \
                  servers to join it over"
@@ -113,10 +125,11 @@ mod tests {
             bot: bot.clone(),
             by: "@alice:example.org".try_into().unwrap(),
         };
-        let room = "!abc:example.org".try_into().unwrap();
+        let room: OwnedRoomId = "!abc:example.org".try_into().unwrap();
         for (trouble, cure) in [
             (RoomTrouble::NoSuchAlias, "check"),
-            (RoomTrouble::AliasGone(room), "!abc:example.org"),
+            (RoomTrouble::AliasGone(room.clone()), "!abc:example.org"),
+            (RoomTrouble::AliasUnknown(room), "!abc:example.org"),
             (RoomTrouble::NoSuchRoom, "check"),
             (
                 RoomTrouble::NotInvited(bot.clone()),
@@ -136,7 +149,7 @@ mod tests {
             let is_about_invites = hint.contains("invite");
             let helps = matches!(
                 trouble.name(),
-                "no_such_room" | "not_invited" | "banned" | "put_out"
+                "alias_unknown" | "no_such_room" | "not_invited" | "banned" | "put_out"
             );
             assert_eq!(is_about_invites, helps, "{trouble}: {hint}");
         }

@@ -37,8 +37,10 @@ pub struct WaitsForRoom {
 pub struct Expired {
     /// The room.
     pub room: OwnedRoomId,
-    /// How many messages, at least one.
+    /// How many messages, edits included; at least one.
     pub messages: u32,
+    /// How many of them are edits of messages that were sent.
+    pub edits: u32,
     /// When the oldest of them was written.
     pub oldest: Timestamp,
     /// When the newest was.

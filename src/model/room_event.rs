@@ -105,6 +105,8 @@ pub enum MatrixEvent {
         event: OwnedEventId,
         /// Who.
         user: OwnedUserId,
+        /// When.
+        sent_at: Timestamp,
     },
 }
 

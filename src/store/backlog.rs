@@ -229,13 +229,14 @@ pub fn set_aside(tx: &Tx<'_>, room: &RoomId, aside: bool) -> Result<usize> {
     )
 }
 
-/// Notes that a message of Matrix has expired, until its room is told.
-pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<()> {
+/// Notes that a message of Matrix, or an edit of one that was sent, has expired, until its room is told.
+pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, is_edit: bool, now: Timestamp) -> Result<()> {
     tx.run(
-        "INSERT INTO expired_room (room, messages, oldest, newest, event, thread, since, last)
-         VALUES (?1, 1, ?2, ?2, ?3, ?4, ?5, ?5)
+        "INSERT INTO expired_room (room, messages, edits, oldest, newest, event, thread, since, last)
+         VALUES (?1, 1, ?6, ?2, ?2, ?3, ?4, ?5, ?5)
          ON CONFLICT (room) DO UPDATE SET
              messages = messages + 1,
+             edits = edits + excluded.edits,
              oldest = MIN(oldest, excluded.oldest),
              event = CASE WHEN excluded.newest >= newest THEN excluded.event ELSE event END,
              thread = CASE WHEN excluded.newest >= newest THEN excluded.thread ELSE thread END,
@@ -247,6 +248,7 @@ pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, now: Timestamp) -> Result<
             source.event.as_str(),
             source.thread.as_ref().map(|thread| thread.as_str()),
             now,
+            is_edit,
         ),
     )
 }
@@ -262,6 +264,7 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>> {
             Ok(Expired {
                 room: identifier(row, "room")?,
                 messages: row.get("messages")?,
+                edits: row.get("edits")?,
                 oldest: row.get("oldest")?,
                 newest: row.get("newest")?,
                 event: identifier(row, "event")?,
@@ -274,8 +277,8 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>> {
     )
 }
 
-/// Returns the messages that are to have this sign now, as they expired, and do not have it: the newest, and where not more
-/// than `few` expired together those that had waited.
+/// Returns the messages that are to have this sign now, as they or edits of them expired, and do not have it: the newest, and
+/// where not more than `few` expired together those that had waited. None of which a later edit went, or waits.
 pub fn without_sign(
     tx: &Tx<'_>,
     expired: &Expired,
@@ -285,10 +288,13 @@ pub fn without_sign(
     tx.readable(
         "SELECT event FROM (
              SELECT ?2 AS event UNION SELECT event FROM mesh_outbox
-             WHERE ?3 AND room = ?1 AND state = ?4 AND lane <= ?5 AND correction = 0
+             WHERE ?3 AND room = ?1 AND state = ?4 AND lane <= ?5
                  AND sent_at BETWEEN ?6 AND ?7) AS ended
          WHERE NOT EXISTS (SELECT 1 FROM feedback
-             WHERE feedback.event = ended.event AND (given IS ?8 OR closed = 1))",
+             WHERE feedback.event = ended.event AND (given IS ?8 OR closed = 1))
+         AND NOT EXISTS (SELECT 1 FROM mesh_counted AS later
+             WHERE later.event = ended.event AND lane <= ?5 AND later.message >
+                 (SELECT MAX(message) FROM mesh_outbox WHERE event = ended.event AND state = ?4))",
         (
             expired.room.as_str(),
             expired.event.as_str(),

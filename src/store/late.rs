@@ -95,11 +95,16 @@ pub fn forget(tx: &Tx<'_>, event: &EventId) -> Result<bool> {
     )
 }
 
-/// Forgets what a person wrote in a room, and returns it.
-pub fn forget_sender(tx: &Tx<'_>, room: &RoomId, sender: &UserId) -> Result<Vec<OwnedEventId>> {
+/// Forgets what a person wrote in a room up to then, and returns it.
+pub fn forget_sender(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    sender: &UserId,
+    written_by: Timestamp,
+) -> Result<Vec<OwnedEventId>> {
     tx.all(
-        "DELETE FROM undecryptable WHERE room = ?1 AND sender = ?2 RETURNING event",
-        (room.as_str(), sender.as_str()),
+        "DELETE FROM undecryptable WHERE room = ?1 AND sender = ?2 AND sent_at <= ?3 RETURNING event",
+        (room.as_str(), sender.as_str(), written_by),
         |row| identifier(row, "event"),
     )
 }
@@ -297,7 +302,9 @@ mod tests {
             };
             keep(tx, &other, NOON, NOON)?;
             let room: OwnedRoomId = ROOM.try_into().unwrap();
-            let forgotten = forget_sender(tx, &room, &alice())?;
+            let before = Timestamp(NOON.0 - 1);
+            assert_eq!(forget_sender(tx, &room, &alice(), before)?, [""; 0]);
+            let forgotten = forget_sender(tx, &room, &alice(), NOON)?;
             assert_eq!(forgotten, [event("$late1:example.org")]);
             assert_eq!(numbers(tx)?, ["session 2"]);
             Ok(())

@@ -22,6 +22,8 @@ pub struct Ended {
     pub part: u8,
     /// Its lane.
     pub lane: Lane,
+    /// It corrects what was sent.
+    pub is_edit: bool,
     /// The Matrix message behind it; `None` for an answer of our own.
     pub source: Option<MeshSource>,
 }
@@ -114,6 +116,7 @@ pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
         message: row.get("message")?,
         part: row.get("part")?,
         lane: row.get("lane")?,
+        is_edit: row.get::<_, u8>("correction")? > 0,
         source: mesh_source(row)?,
     })
 }

@@ -23,8 +23,8 @@ const REFUSE: u8 = 2;
 pub enum Withdrawal<'a> {
     /// What an event of a room says: a message with its corrections, or a tapback.
     Event(&'a RoomId, &'a EventId),
-    /// What a person says in a room.
-    Sender(&'a RoomId, &'a UserId),
+    /// What a person says in a room, written up to then.
+    Sender(&'a RoomId, &'a UserId, Timestamp),
     /// A message, or a correction, named by the row of its first part.
     Message(MeshRowId),
 }
@@ -47,9 +47,9 @@ pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn> {
             (room.as_str(), event.as_str()),
             read,
         ),
-        Withdrawal::Sender(room, sender) => tx.all(
-            "SELECT id, state FROM mesh_open WHERE room = ?1 AND sender = ?2",
-            (room.as_str(), sender.as_str()),
+        Withdrawal::Sender(room, sender, written_by) => tx.all(
+            "SELECT id, state FROM mesh_open WHERE room = ?1 AND sender = ?2 AND sent_at <= ?3",
+            (room.as_str(), sender.as_str(), written_by),
             read,
         ),
         Withdrawal::Message(message) => tx.all(
@@ -275,10 +275,13 @@ mod tests {
         on_empty(|tx| {
             accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?;
             let alice = UserId::parse("@alice:example.org").unwrap();
-            let taken = withdraw(tx, Withdrawal::Sender(&here(), &alice))?;
+            let taken = withdraw(tx, Withdrawal::Sender(&here(), &alice, Timestamp::NEVER))?;
             assert_eq!(taken, Withdrawn::default());
             let bob = source("$one:example.org").sender;
-            assert_eq!(withdraw(tx, Withdrawal::Sender(&here(), &bob))?.packets, 1);
+            assert_eq!(
+                withdraw(tx, Withdrawal::Sender(&here(), &bob, Timestamp::NEVER))?.packets,
+                1
+            );
             assert_eq!(submit_next(tx, NOON)?, None);
             Ok(())
         });

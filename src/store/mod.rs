@@ -95,6 +95,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_drafts.sql"),
     include_str!("migrations/0016_names.sql"),
     include_str!("migrations/0017_media.sql"),
+    include_str!("migrations/0018_expired_edits.sql"),
 ];
 
 /// How long another program may hold the database before a transaction fails.

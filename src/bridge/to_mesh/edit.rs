@@ -9,7 +9,6 @@ use crate::bridge::action::Action;
 use crate::bridge::dropped::{DropReason, Telling};
 use crate::bridge::facts::Facts;
 use crate::bridge::format::ALERT;
-use crate::bridge::lesson::edit_names;
 use crate::bridge::notice::Refused;
 use crate::bridge::policy;
 use crate::bridge::render::{Plan, plan};
@@ -46,14 +45,8 @@ impl Bridge {
         let changed = self.change(edit, facts, now);
         let (mut actions, reason) =
             changed.unwrap_or_else(|reason| (vec![Action::Drop(reason)], Some(reason)));
-        match reason {
-            Some(reason) => actions.extend(self.tell_of_edit(reason, edit, facts, now)),
-            // It goes, so the next one that does not is told again.
-            None => actions.extend(
-                edit_names(&edit.target, &edit.new.sender)
-                    .filter(|what| facts.told.contains(what))
-                    .map(|what| Action::Remember { what, until: now }),
-            ),
+        if let Some(reason) = reason {
+            actions.extend(self.tell_of_edit(reason, edit, facts, now));
         }
         actions
     }

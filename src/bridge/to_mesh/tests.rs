@@ -728,6 +728,8 @@ fn what_is_cut_is_sent_and_its_sender_told() {
     );
     assert_eq!(on_air(&actions).len(), 3);
     assert_eq!(notices(&actions), [Refused::Cut.explanation(&config)]);
+    // It may still expire, or be taken back.
+    assert!(notices(&actions)[0].starts_with("Goes to the mesh without its end"));
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Books<'_> {
             }
             Action::Expire(source) => {
                 backlog::expect_more(tx, &source.room, GATHERING, now)?;
-                backlog::note_expired(tx, &source, now)?;
+                backlog::note_expired(tx, &source, false, now)?;
             }
             Action::KeepDirect(message) => {
                 direct::keep(tx, radio, &message)?;
@@ -88,7 +88,9 @@ impl Books<'_> {
                 let packets = self.take_back(Withdrawal::Message(row))?;
                 tx.log(move || debug!(packets, outbox = %row, "a correction is taken back before it was transmitted"));
             }
-            Action::WithdrawSender(room, sender) => self.withdraw_sender(room, sender)?,
+            Action::WithdrawSender(room, sender, written_by) => {
+                self.withdraw_sender(room, sender, written_by)?;
+            }
             Action::KeepUndecryptable(event, sent_at) => {
                 if let Some(dropped) = late::keep(tx, &event, sent_at, now)? {
                     tx.log(move || mesh::say_kept(&event, dropped));

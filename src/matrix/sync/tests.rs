@@ -106,21 +106,19 @@ async fn an_empty_page_that_names_another_ends_nothing() {
     }
 }
 
-#[tokio::test]
-async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_banned_now() {
-    let (alice, bob, carol) = (
-        "@alice:example.org",
-        "@bob:example.org",
-        "@carol:example.org",
-    );
+const ALICE: &str = "@alice:example.org";
+const BOB: &str = "@bob:example.org";
+const CAROL: &str = "@carol:example.org";
+
+/// Returns what is told of a page with a text of Carol, the bans of Bob and of her, and a text of Bob, where the server
+/// answers so to who is banned.
+async fn told_of_missing(answer: Value) -> Vec<String> {
     let server = Scripted::start(move |line| {
-        if !line.contains("/members?membership=ban") {
-            return json!({});
+        if line.contains("/members?membership=ban") {
+            answer.clone()
+        } else {
+            json!({})
         }
-        let mut banned = ban(carol);
-        banned["event_id"] = json!("$now");
-        banned["sender"] = json!(alice);
-        json!({"chunk": [banned]})
     });
     let server = server.await;
     let rooms = server.rooms();
@@ -131,10 +129,10 @@ async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_bann
         to: "s1".to_owned(),
     };
     let page = vec![
-        text(carol),
-        event("bob", alice, &ban(bob)),
-        event("carol", alice, &ban(carol)),
-        text(bob),
+        text(CAROL),
+        event("bob", ALICE, &ban(BOB)),
+        event("carol", ALICE, &ban(CAROL)),
+        text(BOB),
     ];
     let fetched = Ok(Page {
         events: page,
@@ -152,8 +150,24 @@ async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_bann
         MatrixEvent::Text(text) => format!("text of {}", text.sender),
         other => format!("{other:?}"),
     };
-    let told: Vec<String> = events.iter().map(told).collect();
-    assert_eq!(told, [format!("ban of {carol}"), format!("text of {bob}")]);
+    events.iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_banned_now() {
+    let mut banned = ban(CAROL);
+    banned["event_id"] = json!("$now");
+    banned["sender"] = json!(ALICE);
+    let told = told_of_missing(json!({"chunk": [banned]})).await;
+    assert_eq!(told, [format!("ban of {CAROL}"), format!("text of {BOB}")]);
+}
+
+#[tokio::test]
+async fn where_the_server_does_not_tell_who_is_banned_all_is_told_as_it_was() {
+    let refusal = json!({"errcode": "M_FORBIDDEN", "error": "you may not"});
+    let told = told_of_missing(refusal).await;
+    let [texts, bans] = ["text", "ban"].map(|what| move |who| format!("{what} of {who}"));
+    assert_eq!(told, [texts(CAROL), bans(BOB), bans(CAROL), texts(BOB)]);
 }
 
 #[tokio::test]

@@ -289,12 +289,13 @@ fn what_expired_is_summed_up_by_room_until_it_is_told() {
             sent_at: later(seconds),
             ..source(name)
         };
-        note_expired(tx, &at("$second:example.org", 20), later(100))?;
-        note_expired(tx, &at("$third:example.org", 30), later(101))?;
-        note_expired(tx, &at("$first:example.org", 10), later(102))?;
+        note_expired(tx, &at("$second:example.org", 20), false, later(100))?;
+        note_expired(tx, &at("$third:example.org", 30), true, later(101))?;
+        note_expired(tx, &at("$first:example.org", 10), false, later(102))?;
         let expected = Expired {
             room: room_of(ROOM),
             messages: 3,
+            edits: 1,
             oldest: later(10),
             newest: later(30),
             event: samples::event("$third:example.org"),

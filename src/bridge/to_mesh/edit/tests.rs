@@ -231,26 +231,37 @@ fn an_edit_that_is_refused_is_told_whatever_the_room_has_read_and_leaves_the_sig
 }
 
 #[test]
-fn an_edit_that_is_refused_after_one_that_went_is_told_again() {
-    let told = || {
-        let facts = knowing_versions(vec![sent()]);
-        let actions = edited(config(), &edit(&"x".repeat(900)), &facts);
-        match actions.into_iter().next_back() {
-            Some(Action::Remember { what, .. }) => what,
-            other => panic!("{other:?}"),
+fn who_alternates_edits_that_go_and_others_is_told_once_a_minute_and_of_three_messages() {
+    let (mut told, mut remembered) = (Vec::new(), Vec::new());
+    for number in [1, 1, 2, 3, 3, 4, 5] {
+        for body in ["x".repeat(900), "hello".to_owned()] {
+            let mut edit = edit(&body);
+            edit.target = event(&format!("${number}"));
+            let facts = Facts {
+                told: remembered.clone(),
+                ..knowing_versions(vec![sent()])
+            };
+            let actions = edited(config(), &edit, &facts);
+            told.extend(notices(&actions).into_iter().map(|_| number));
+            for action in actions {
+                if let Action::Remember { what, until } = action {
+                    assert_eq!(until, NOON + MINUTE);
+                    remembered.push(what);
+                }
+            }
         }
-    };
+    }
+    assert_eq!(told, [1, 2, 3]);
+    // Another reason is no other notice.
     let facts = Facts {
-        told: vec![told()],
+        told: remembered[..2].to_vec(),
+        waiting_for_mesh: 5_000,
         ..knowing_versions(vec![sent()])
     };
-    let actions = edited(config(), &edit("hello"), &facts);
-    assert!(matches!(actions[0], Action::ToMesh(_)));
-    let forgotten = Action::Remember {
-        what: told(),
-        until: NOON,
-    };
-    assert_eq!(actions[1..], [forgotten]);
+    let mut edit = edit("hello");
+    edit.target = event("$1");
+    let refused = dropped(DropReason::Refused(Refused::QueueFull));
+    assert_eq!(edited(config(), &edit, &facts), refused);
 }
 
 #[test]
@@ -576,7 +587,9 @@ fn who_may_not_transmit_any_more_changes_nothing_and_is_told() {
             assert_eq!(notices(&actions), [of_edit(reason)]);
             // The next message that is not sent has its own sign.
             let until = NOON + MINUTE;
-            assert!(matches!(&actions[2..], [Action::Remember { until: it, .. }] if *it == until));
+            let is_remembered =
+                |it: &Action| matches!(it, Action::Remember { until: it, .. } if *it == until);
+            assert!(actions[2..].iter().all(is_remembered), "{actions:?}");
         }
     }
 }

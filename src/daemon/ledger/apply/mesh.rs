@@ -31,9 +31,14 @@ impl Books<'_> {
     }
 
     /// Takes back what waits of a person who was banned from a room, and forgets what nobody could read yet.
-    pub(super) fn withdraw_sender(&mut self, room: OwnedRoomId, sender: OwnedUserId) -> Result<()> {
-        let packets = self.take_back(Withdrawal::Sender(&room, &sender))?;
-        for event in late::forget_sender(self.tx, &room, &sender)? {
+    pub(super) fn withdraw_sender(
+        &mut self,
+        room: OwnedRoomId,
+        sender: OwnedUserId,
+        written_by: Timestamp,
+    ) -> Result<()> {
+        let packets = self.take_back(Withdrawal::Sender(&room, &sender, written_by))?;
+        for event in late::forget_sender(self.tx, &room, &sender, written_by)? {
             seen::mark_event(self.tx, &event, self.now)?;
         }
         if packets > 0 {
@@ -90,7 +95,7 @@ impl Books<'_> {
             // The parts of a message stand together.
             if last != Some(row.message) {
                 last = Some(row.message);
-                backlog::note_expired(tx, source, self.now)?;
+                backlog::note_expired(tx, source, row.is_edit, self.now)?;
                 if let Some((destination, _)) = outbox_mesh::queue_of(tx, row.id)? {
                     let room = source.room.clone().into();
                     self.outcome.counts.expired(room, destination);

@@ -5,7 +5,7 @@ use tracing::{info, warn};
 use super::Books;
 use crate::bridge::{DropReason, GivenUp, Held, WhyGivenUp};
 use crate::daemon::counts::{Place, Way};
-use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
+use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Timestamp};
 use crate::store::mesh_report::Withdrawal;
 use crate::store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
 
@@ -105,7 +105,7 @@ impl Books<'_> {
         };
         let mut packets = 0;
         for (from, sender) in senders {
-            packets += self.take_back(Withdrawal::Sender(&from, &sender))?;
+            packets += self.take_back(Withdrawal::Sender(&from, &sender, Timestamp::NEVER))?;
         }
         self.count(&room, messages, packets);
         if let WhyGivenUp::Unmapped(_) = why

@@ -1,8 +1,8 @@
 //! What becomes of changed messages.
 
 use super::*;
-use crate::model::{Draft, NewVersion, RoomEdit, RoomRedaction, Version, spoken};
-use crate::store::StoreError;
+use crate::model::{Draft, NewVersion, RoomEdit, RoomRedaction, Sign, Version, spoken};
+use crate::store::{StoreError, backlog, feedback};
 
 fn hello() -> RoomText {
     match hello_of_alice() {
@@ -81,6 +81,39 @@ fn several_edits_of_what_was_sent_make_one_correction() {
         &[joined(), edit("$three:example.org", "hello")],
     );
     assert_eq!(carried(&mut store), ["Alice[M]: hello"]);
+}
+
+#[test]
+fn an_edit_that_expires_is_counted_as_one_and_shown_on_its_message_unless_a_newer_one_goes() {
+    let mut config = config();
+    config.meshtastic.max_message_age = Duration::from_mins(1);
+    let at = |seconds| NOON + Duration::from_secs(seconds);
+    for (goes_on, sign) in [(false, Some(Sign::Expired)), (true, None)] {
+        let mut store = Store::in_memory().unwrap();
+        decide(&mut store, &config, &[joined(), hello_of_alice()]);
+        send(&mut store);
+        let first = edit("$one:example.org", "hallo");
+        let newer = text_of_alice("newer", at(1));
+        decide(&mut store, &config, &[joined(), first, newer]);
+        let chores = [joined(), round(Duration::ZERO)];
+        decide_at(&mut store, &config, &chores, at(61));
+        let expired = store.transaction(backlog::expired).unwrap();
+        assert_eq!((expired[0].messages, expired[0].edits), (2, 1));
+        if goes_on {
+            let mut next = edit("$two:example.org", "hullo");
+            if let Event::Matrix(MatrixEvent::Edit(it)) = &mut next {
+                it.new.sent_at = at(62);
+            }
+            decide_at(&mut store, &config, &[joined(), next], at(62));
+            let row = hand_over(&mut store, &config, at(75)).outbox;
+            let sent = store.transaction(|tx| mesh_report::accepted(tx, row, at(75)));
+            assert!(sent.unwrap());
+        }
+        decide_at(&mut store, &config, &chores, at(85));
+        assert_eq!(store.transaction(backlog::expired).unwrap(), []);
+        let fate = store.transaction(|tx| feedback::message(tx, &hello().event));
+        assert_eq!(fate.unwrap().unwrap().given, sign);
+    }
 }
 
 #[test]

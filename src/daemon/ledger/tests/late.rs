@@ -136,6 +136,7 @@ fn what_was_taken_away_or_whose_writer_was_banned_is_not_carried_when_the_key_co
         room: "!room:example.org".try_into().unwrap(),
         event: "$ban:example.org".try_into().unwrap(),
         user: "@alice:example.org".try_into().unwrap(),
+        sent_at: NOON,
     });
     for end in [redaction, ban] {
         let mut store = Store::in_memory().unwrap();
@@ -156,6 +157,7 @@ fn a_ban_takes_back_what_waits_for_the_mesh() {
                 .try_into()
                 .unwrap(),
             user: user.try_into().unwrap(),
+            sent_at: NOON,
         })
     };
     decide(
@@ -177,17 +179,28 @@ fn a_ban_takes_back_what_waits_for_the_mesh() {
 }
 
 #[test]
-fn a_ban_that_is_told_again_takes_back_nothing_that_was_written_since() {
-    let ban = Event::Matrix(MatrixEvent::Banned {
-        room: "!room:example.org".try_into().unwrap(),
-        event: "$ban:example.org".try_into().unwrap(),
-        user: "@alice:example.org".try_into().unwrap(),
-    });
-    let mut store = Store::in_memory().unwrap();
-    // It was lifted before she wrote. After a restart, or where a stretch is read twice, it comes once more.
-    let events = [joined(), ban.clone(), hello_of_alice(), ban.clone()];
-    decide(&mut store, &config(), &events);
-    assert!(waits_for_mesh(&mut store));
-    decide(&mut store, &config(), &[joined(), ban]);
-    assert!(waits_for_mesh(&mut store));
+fn a_ban_that_is_told_again_takes_back_what_was_written_before_it_and_nothing_since() {
+    let second = Duration::from_secs(1);
+    for (banned_at, stays) in [(NOON - second, true), (NOON + second, false)] {
+        let ban = Event::Matrix(MatrixEvent::Banned {
+            room: "!room:example.org".try_into().unwrap(),
+            event: "$ban:example.org".try_into().unwrap(),
+            user: "@alice:example.org".try_into().unwrap(),
+            sent_at: banned_at,
+        });
+        let mut store = Store::in_memory().unwrap();
+        // It was lifted before she wrote; or what she wrote before it was missing until now. After a restart, or where a
+        // stretch is read later or twice, it comes once more.
+        let events = [
+            joined(),
+            ban.clone(),
+            hello_of_alice(),
+            unreadable("$late:x"),
+        ];
+        decide_at(&mut store, &config(), &events, NOON + second);
+        assert!(waits_for_mesh(&mut store));
+        decide_at(&mut store, &config(), &[joined(), ban], NOON + second);
+        assert_eq!(waits_for_mesh(&mut store), stays);
+        assert_eq!(waiting(&mut store), usize::from(stays));
+    }
 }

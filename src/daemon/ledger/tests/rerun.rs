@@ -455,6 +455,7 @@ fn after_an_outage() -> Vec<(u64, Step)> {
                     room: "!room:example.org".try_into().unwrap(),
                     event: "$ban:example.org".try_into().unwrap(),
                     user: "@alice:example.org".try_into().unwrap(),
+                    sent_at: NOON + minutes(91),
                 }),
             ]),
         ),

@@ -154,6 +154,7 @@ fn a_ban_in_the_successor_takes_back_what_was_written_before() {
                 .try_into()
                 .unwrap(),
             user: user.try_into().unwrap(),
+            sent_at: NOON,
         })
     };
     let new = room(NEW, NEW, follows);
