@@ -144,10 +144,11 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
         about.push_str(", not mapped");
     } else if !room.joined {
         about.push_str(match matrix {
-            MatrixState::NoSession | MatrixState::Connecting => {
+            // As `doctor` sees it: perhaps the homeserver has not answered once since the start.
+            MatrixState::NoSession | MatrixState::Connecting | MatrixState::Away => {
                 ", not known whether the bot is in it"
             }
-            MatrixState::Away | MatrixState::Connected => ", NOT JOINED",
+            MatrixState::Connected => ", NOT JOINED",
         });
     } else if room.encrypted == Some(true) {
         about.push_str(", encrypted");

@@ -59,7 +59,7 @@ impl Books<'_> {
     ) -> Result<()> {
         let tx = self.tx;
         let told = report.to_string();
-        tx.log(move || debug!(%outbox, %packet, report = told, "report of the radio"));
+        tx.log(move || debug!(%outbox, %packet, report = %told, "report of the radio"));
         let became = |state| mesh_report::outcome(tx, outbox, state).map(drop);
         match report {
             RadioOutcome::Accepted { at } => {
