@@ -139,7 +139,8 @@ impl Server {
         if given.contains("://") {
             let url = Url::parse(given).map_err(|_| bad())?;
             let direct = Self::checked(url.clone(), allow_http).await;
-            if let Err(ServerError::NotMatrix(..)) = direct
+            // A website may fail before a homeserver that is well elsewhere.
+            if let Err(ServerError::NotMatrix(..) | ServerError::Failing(..)) = direct
                 && let Some(base) = well_known(&url).await
             {
                 return Self::checked(base, allow_http).await;
@@ -338,11 +339,16 @@ mod tests {
     use super::*;
 
     /// Answers `count` requests alike and returns the address.
-    fn serve(count: usize, head: &'static str, body: &'static str) -> Url {
+    fn serve(count: usize, head: &'static str, body: &str) -> Url {
+        answer(vec![(head, body.to_owned()); count])
+    }
+
+    /// Starts a server that gives these answers, one for each request.
+    fn answer(answers: Vec<(&'static str, String)>) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
-            for _ in 0..count {
+            for (head, body) in answers {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut request = [0; 4096];
                 assert!(stream.read(&mut request).unwrap() > 0);
@@ -403,10 +409,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_website_that_fails_may_still_tell_where_its_homeserver_is() {
+        for head in ["404 Not Found", "502 Bad Gateway"] {
+            let homeserver = serve(1, "200 OK", r#"{"versions": ["v1.1"]}"#);
+            let told = json!({"m.homeserver": {"base_url": homeserver}}).to_string();
+            let url = answer(vec![(head, "<html>".to_owned()), ("200 OK", told)]);
+            let found = Server::discover(url.as_str(), false).await.unwrap();
+            assert_eq!(found.base, homeserver);
+        }
+    }
+
+    #[tokio::test]
     async fn an_answer_that_would_take_much_memory_is_not_read() {
-        let zeros: &str = Box::leak("[0],".repeat(300_000).into_boxed_str());
-        let body = Box::leak(format!(r#"{{"versions":[{zeros}[0]]}}"#).into_boxed_str());
-        let url = serve(1, "200 OK", body);
+        let zeros = "[0],".repeat(300_000);
+        let url = serve(1, "200 OK", &format!(r#"{{"versions":[{zeros}[0]]}}"#));
         let error = Server::discover(url.as_str(), false).await.unwrap_err();
         assert!(matches!(error, ServerError::TooLarge(_)), "{error}");
     }

@@ -515,7 +515,7 @@ mod tests {
                       PARKED for 4 s: M_UNKNOWN_TOKEN
         database      fails for 75 s: the disk that holds the database is full
                       hint: make room on the disk
-        room          Hilltop, !room:example.org, channel 0, NOT JOINED
+        room          Hilltop, !room:example.org, channel 0, not known whether the bot is in it
                       PROBLEM: matrix_rooms[0]: channel 0 is not in use on the radio; it has none
                       PARKED for 3 min: M_FORBIDDEN
                       a stretch of its history could not be fetched yet; it is tried again

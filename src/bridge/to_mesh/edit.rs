@@ -173,11 +173,12 @@ impl Bridge {
         let Some((version, told)) = self.version(draft, waiting.lane, later, new, facts) else {
             let reason = DropReason::Refused(Refused::TooLong);
             let mut actions = vec![withdraw, Action::Drop(reason)];
-            if waiting.correction == 0 {
-                let (room, event) = (new.room.clone(), edit.target.clone());
-                actions.push(Action::Sign(room, event, Sign::Refused));
+            if waiting.correction > 0 {
+                return Ok((actions, Some(reason)));
             }
-            return Ok((actions, Some(reason)));
+            // The message itself is given up, and told as one that is refused.
+            actions.extend(self.tell(reason, new, &about_target(edit, now), facts, now));
+            return Ok((actions, None));
         };
         let more = version.draft.packets.saturating_sub(waiting.packets);
         self.check_limit(more, facts)?;

@@ -1,7 +1,7 @@
 //! The rules for edits.
 
 use super::*;
-use crate::bridge::lesson::ABOUT_EDIT;
+use crate::bridge::lesson::{self, ABOUT_EDIT};
 use crate::bridge::testing::*;
 use crate::config::{Config, Direction, Overflow};
 use crate::model::{
@@ -141,14 +141,22 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
     let facts = knowing_versions(vec![waiting()]);
     let actions = edited(config(), &edit(&"x".repeat(900)), &facts);
     assert_eq!(
-        actions[..3],
+        actions[..2],
         [
             Action::Withdraw(room(ROOM), event("$target")),
             Action::Drop(DropReason::Refused(Refused::TooLong)),
-            Action::Sign(room(ROOM), event("$target"), Sign::Refused),
         ]
     );
-    assert_eq!(notices(&actions), [of_edit(Refused::TooLong.into())]);
+    assert!(actions.contains(&Action::Sign(room(ROOM), event("$target"), Sign::Refused)));
+    // Of the message, which is given up: however much was said of edits just now.
+    let words = DropReason::from(Refused::TooLong).sentences(&config(), &alice());
+    assert_eq!(notices(&actions), [words.clone()]);
+    let told = Facts {
+        told: lesson::edit_names(&event("$target"), &alice()).into(),
+        ..facts.clone()
+    };
+    let actions = edited(config(), &edit(&"x".repeat(900)), &told);
+    assert_eq!(notices(&actions), [words]);
     let mut cuts = config();
     cuts.meshtastic.long_messages.overflow = Overflow::Cut;
     let actions = edited(cuts, &edit(&"x".repeat(900)), &facts);
@@ -171,7 +179,7 @@ fn an_edit_that_is_refused_is_told_whatever_the_room_has_read_and_leaves_the_sig
         bridge
     };
     let fine = |_: &mut RadioProfile| {};
-    let of_room: Vec<String> = crate::bridge::lesson::room_names(&room(ROOM), &alice()).collect();
+    let of_room: Vec<String> = lesson::room_names(&room(ROOM), &alice()).collect();
     let (long, short) = ("x".repeat(900), "hello".to_owned());
     let mut busy = knowing_versions(vec![sent()]);
     busy.waiting_for_mesh = 5_000;
