@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Globals;
 use super::failure::{Failure, Outcome};
+use super::globals::mmrelay_hint;
 use super::output::{print, say, warn};
 use crate::config::{Database, LoadError, Loaded};
 use crate::disk::write_private;
@@ -62,7 +63,7 @@ fn generate(
     force: bool,
 ) -> Result<(), Failure> {
     // Before it is written: afterwards nobody misses a configuration any more.
-    let mmrelay = globals.mmrelay_hint().map(|hint| tools::hint(&hint));
+    let mmrelay = mmrelay_hint().map(|hint| tools::hint(&hint));
     if output.as_deref() == Some(Path::new("-")) {
         mmrelay.iter().try_for_each(|hint| say(hint))?;
         return Ok(print(SAMPLE)?);
@@ -80,8 +81,7 @@ fn generate(
     }
     write_private(&path, SAMPLE.as_bytes()).with_context(|| format!("cannot write `{shown}`"))?;
     mmrelay.iter().try_for_each(|hint| say(hint))?;
-    let check = globals.here("relay config check");
-    let next = format!("set `matrix_rooms` and `meshtastic.host` in it, then run `{check}`");
+    let next = "set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check`";
     Ok(print(&format!("{shown}\nNext: {next}.\n"))?)
 }
 

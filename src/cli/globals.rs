@@ -102,31 +102,23 @@ impl Globals {
             let path = quoted(&path);
             return format!("write one with `relay config generate --output {path}`");
         }
-        let write = || format!("write one with `{}`", self.here("relay config generate"));
-        self.mmrelay_hint().unwrap_or_else(write)
+        mmrelay_hint().unwrap_or_else(|| "write one with `relay config generate`".to_owned())
     }
+}
 
-    /// Returns where an MMRelay of this user has its configuration, if there is one, and the command that uses it.
-    pub(super) fn mmrelay_hint(&self) -> Option<String> {
-        let path = home::mmrelay_config()?;
-        let at = path.display();
-        let checked = Config::load(&path, &Environment::of_process());
-        let (how, command) = match checked {
-            Ok(_) => ("works as it is", "relay --config"),
-            Err(_) => ("needs a few changes", "relay config check --config"),
-        };
-        let command = self.here(&format!("{command} {}", quoted(&path)));
-        Some(format!(
-            "MMRelay's configuration is in `{at}`, and {how}: `{command}`"
-        ))
-    }
-
-    /// Returns a command as it is to be given for the same home.
-    pub(super) fn here(&self, command: &str) -> String {
-        let home = self.home.as_deref();
-        let home = home.map(|home| format!(" --home {}", quoted(home)));
-        format!("{command}{}", home.unwrap_or_default())
-    }
+/// Returns where an MMRelay of this user has its configuration, if there is one, and the command that uses it.
+pub(super) fn mmrelay_hint() -> Option<String> {
+    let path = home::mmrelay_config()?;
+    let at = path.display();
+    let checked = Config::load(&path, &Environment::of_process());
+    let (how, command) = match checked {
+        Ok(_) => ("works as it is", "relay --config"),
+        Err(_) => ("needs a few changes", "relay config check --config"),
+    };
+    let quoted = quoted(&path);
+    Some(format!(
+        "MMRelay's configuration is in `{at}`, and {how}: `{command} {quoted}`"
+    ))
 }
 
 /// Returns a path as a shell takes it.
@@ -143,18 +135,6 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_that_is_told_is_one_for_the_same_home() {
-        let globals = |home: Option<&str>| Globals {
-            home: home.map(PathBuf::from),
-            ..Globals::default()
-        };
-        let told = |home| globals(home).here("relay config check");
-        assert_eq!(told(None), "relay config check");
-        let there = "relay config check --home '/srv/our relay'";
-        assert_eq!(told(Some("/srv/our relay")), there);
-    }
 
     #[test]
     fn a_path_is_quoted_where_a_shell_would_not_take_it_as_one() {

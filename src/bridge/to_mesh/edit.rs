@@ -16,7 +16,7 @@ use crate::bridge::route::{Aim, Spot};
 use crate::config::Edits;
 use crate::model::{
     Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,
-    OwnedUserId, RoomEdit, RoomRedaction, RoomText, RoomTextKind, Sign, Timestamp, Version,
+    OwnedUserId, RoomEdit, RoomRedaction, RoomText, RoomTextKind, Timestamp, Version,
 };
 
 /// A correction waits for that time, so that several edits become one.

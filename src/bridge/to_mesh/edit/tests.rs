@@ -150,7 +150,7 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
     assert!(actions.contains(&Action::Sign(room(ROOM), event("$target"), Sign::Refused)));
     // Of the message, which is given up: however much was said of edits just now.
     let words = DropReason::from(Refused::TooLong).sentences(&config(), &alice());
-    assert_eq!(notices(&actions), [words.clone()]);
+    assert_eq!(notices(&actions), [&*words]);
     let told = Facts {
         told: lesson::edit_names(&event("$target"), &alice()).into(),
         ..facts.clone()
