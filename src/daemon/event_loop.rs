@@ -173,6 +173,7 @@ impl<S: SendToRoom> EventLoop<S> {
         }
     }
 }
+
 /// Returns whether the relay goes on without an event that cannot be stored alone.
 fn may_be_given_up(event: &Event, error: &StoreError) -> bool {
     match event {
