@@ -2,9 +2,9 @@
 
 use crate::model::{
     Destination, Draft, EarlyEdit, Event, Expired, Fingerprint, Lane, MatrixEvent, MeshFate,
-    MeshRowId, MeshSource, MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId,
-    OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, Relayed, Sign, Timestamp, ToldRoom,
-    Unread, Version, WaitingPacket, WaitsForRoom,
+    MeshRowId, MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedUserId, PacketId, RadioEvent, Relayed, RowMessage, Sign, Timestamp, ToldRoom, Unread,
+    Version, WaitingPacket, WaitsForRoom,
 };
 
 /// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
@@ -177,8 +177,8 @@ pub struct Facts {
     pub urgent_sent: u32,
     /// What was said already: those of the names asked for that are remembered ([`super::Action::Remember`]).
     pub told: Vec<String>,
-    /// The message behind the row that a report is about, and its lane; `None` if nobody waits for its fate.
-    pub reported: Option<Box<(MeshSource, Lane)>>,
+    /// The message behind the row that a report is about; `None` if nobody waits for its fate.
+    pub reported: Option<Box<RowMessage>>,
     /// Who wrote the edit that was taken away, and the correction that waits of its message.
     pub taken_edit: Option<Box<(OwnedUserId, Version)>>,
     /// The packets of rooms that wait for a channel, the oldest first.

@@ -9,7 +9,8 @@ use super::dropped::{DropReason, Often, Telling};
 use super::facts::Facts;
 use super::notice::{Refused, to_room};
 use crate::model::{
-    Chore, Event, EventId, Lane, MeshSource, RadioOutcome, RoomId, SendReport, Timestamp, UserId,
+    Chore, Event, EventId, Lane, MeshSource, RadioOutcome, RoomId, RowMessage, SendReport,
+    Timestamp, UserId,
 };
 
 /// A room is told the same again after that.
@@ -23,8 +24,11 @@ const ANSWER_AGAIN: &str = " If it answered something, please write it again as 
 
 /// The author of edits is told again after that of the same message,
 const EDIT_AGAIN: Duration = Duration::from_mins(1);
-/// and meanwhile of so many messages in all.
+/// and meanwhile of so many messages in all,
 const EDITS_TOLD: usize = 3;
+/// and a room of so many: a homeserver takes about twelve messages a minute from the bot, which brings what the mesh says by
+/// the same way.
+const EDITS_TOLD_IN_ROOM: usize = 6;
 /// What else is said where it is an edit that does not go on the air.
 pub(super) const ABOUT_EDIT: &str = " This is about the edit, and is said once a minute.";
 
@@ -33,6 +37,9 @@ const MOST_TOLD: usize = 1_000;
 
 /// The names under which it is remembered what rooms have read begin with this.
 pub(super) const REFUSED: &str = "refused ";
+
+/// The names under which it is remembered who has learnt of edits begin with this.
+pub(super) const EDITED: &str = "edited ";
 
 /// Returns the name under which it is remembered that a person has learnt a reason: one that stays true of them or of the room.
 fn name_of_person(reason: DropReason, room: &RoomId, author: &UserId) -> Option<String> {
@@ -75,12 +82,18 @@ pub(super) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item
 }
 
 /// Returns the names under which it is remembered that a person has learnt of an edit that does not go on the air: that of the
-/// message, and those of all messages together.
-pub(super) fn edit_names(message: &EventId, author: &UserId) -> [String; 1 + EDITS_TOLD] {
-    std::array::from_fn(|number| match number {
-        0 => format!("edited {author} {message}"),
-        more => format!("edited {author} {more}"),
-    })
+/// message, those of all messages of its author, and those of all in the room.
+pub(super) fn edit_names(room: &RoomId, message: &EventId, author: &UserId) -> [Vec<String>; 3] {
+    let numbered = |whose: &str, most| {
+        (1..=most)
+            .map(|it| format!("{EDITED}{whose} {it}"))
+            .collect()
+    };
+    [
+        vec![format!("{EDITED}{author} {message}")],
+        numbered(author.as_str(), EDITS_TOLD),
+        numbered(room.as_str(), EDITS_TOLD_IN_ROOM),
+    ]
 }
 
 /// Has it remembered that something is said, until then; `None`: it was said already.
@@ -138,14 +151,19 @@ impl Bridge {
         told: &[String],
         now: Timestamp,
     ) -> Vec<Action> {
-        let [message, turns @ ..] = edit_names(&about.event, &about.sender);
-        let again = |name| once(told, name, now + EDIT_AGAIN);
-        let free = (again(message), turns.into_iter().find_map(again));
-        let (Some(of_message), Some(of_all), Some(_)) = (free.0, free.1, reason.often()) else {
+        let free = |names: Vec<String>| {
+            let mut names = names.into_iter();
+            names.find_map(|name| once(told, name, now + EDIT_AGAIN))
+        };
+        let names = edit_names(&about.room, &about.event, &about.sender);
+        let [Some(of_message), Some(of_author), Some(of_room)] = names.map(free) else {
             return Vec::new();
         };
+        if reason.often().is_none() {
+            return Vec::new();
+        }
         let words = self.words_for(reason, about) + ABOUT_EDIT;
-        vec![to_room(words, about), of_all, of_message]
+        vec![to_room(words, about), of_room, of_author, of_message]
     }
 
     /// Says the words alone, unless the room has read them.
@@ -174,6 +192,22 @@ impl Bridge {
         words
     }
 
+    /// Tells the author of what was accepted and is refused after all: its sign follows from its parts, that of what is
+    /// corrected stays. Tapbacks are only counted.
+    pub(super) fn tell_refused(
+        &self,
+        refused: Refused,
+        about: &RowMessage,
+        told: &[String],
+        now: Timestamp,
+    ) -> Vec<Action> {
+        match about.lane {
+            Lane::Reaction => Vec::new(),
+            _ if about.is_edit => self.teach_of_edit(refused.into(), &about.source, told, now),
+            Lane::Urgent | Lane::Message => self.say(refused.into(), &about.source, told, now),
+        }
+    }
+
     /// The sender of a message that the radio refused is told; the rest is written down alone.
     pub(super) fn reported(
         &self,
@@ -187,11 +221,10 @@ impl Bridge {
                 outcome: RadioOutcome::Refused(refusal),
                 ..
             } => {
-                // Failed tapbacks are only counted.
-                if let Some((source, Lane::Urgent | Lane::Message)) = facts.reported.as_deref() {
-                    let refused = Refused::from(*refusal);
-                    actions.extend(self.say(refused.into(), source, &facts.told, now));
-                }
+                let about = facts.reported.iter();
+                let refused = Refused::from(*refusal);
+                actions
+                    .extend(about.flat_map(|it| self.tell_refused(refused, it, &facts.told, now)));
             }
             // Its channel may be gone.
             SendReport::Radio {

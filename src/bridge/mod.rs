@@ -214,8 +214,9 @@ impl Bridge {
                 room,
                 user,
                 sent_at,
+                stands,
                 ..
-            } => self.banned(room, user, *sent_at, facts),
+            } => self.banned(room, user, *sent_at, *stands && !facts.already_seen),
             MatrixEvent::Own {
                 event, transaction, ..
             } => {

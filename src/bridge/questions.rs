@@ -30,6 +30,7 @@ impl Bridge {
             Event::Radio(RadioEvent::Ready(_)) => Questions::about([
                 Table::Packets(None),
                 Table::Told(lesson::REFUSED),
+                Table::Told(lesson::EDITED),
                 Table::RadioAway,
             ]),
             Event::Radio(RadioEvent::Lost { .. }) => Questions::about([Table::RadioAway]),
@@ -46,7 +47,7 @@ impl Bridge {
                 ..
             }) => Questions {
                 reported: Some(*outbox),
-                ..Questions::about([Table::Told(lesson::REFUSED)])
+                ..Questions::about([Table::Told(lesson::REFUSED), Table::Told(lesson::EDITED)])
             },
             Event::Chore(chore) => self.about_chore(*chore, now),
             Event::Radio(
@@ -72,9 +73,11 @@ impl Bridge {
             Chore::Login | Chore::Round(_) | Chore::Overdue => Questions::default(),
             Chore::Permissions => Questions::about([Table::Senders, Table::Busy]),
             Chore::Rooms => Questions::about([Table::Rooms, Table::Senders]),
-            Chore::Channels(row) => {
-                Questions::about([Table::Packets(row), Table::Told(lesson::REFUSED)])
-            }
+            Chore::Channels(row) => Questions::about([
+                Table::Packets(row),
+                Table::Told(lesson::REFUSED),
+                Table::Told(lesson::EDITED),
+            ]),
             Chore::Keys => Questions::about([
                 // So long an event is worth waiting for its key.
                 Table::Unread(now - self.config.meshtastic.max_message_age),
@@ -137,8 +140,8 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     let new = &edit.new;
     let mut questions = about_words(new, &edit.target, now);
-    let told = lesson::edit_names(&edit.target, &new.sender);
-    questions.told.extend(told);
+    let told = lesson::edit_names(&new.room, &edit.target, &new.sender);
+    questions.told.extend(told.into_iter().flatten());
     Questions {
         versions: Some((new.room.clone(), edit.target.clone())),
         ..questions

@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::notice::Refused;
 use super::route::{RenamedChannel, RouteProblem, Spot};
 use super::{Bridge, policy};
-use crate::model::{Channel, Lane, MeshRowId, Node, RadioProfile, Timestamp};
+use crate::model::{Channel, MeshRowId, Node, RadioProfile, Timestamp};
 
 /// How the radio stands that is ready now.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +105,7 @@ impl Bridge {
                 slot: packet.slot,
                 channel: packet.channel,
             };
-            let room = &packet.source.room;
+            let room = &packet.about.source.room;
             let place = channels.map(|it| self.routes.moved(room, from, packet.bound, it));
             let goes = match place.unwrap_or(Ok(from)) {
                 // Its slot may be another channel's now.
@@ -126,9 +126,8 @@ impl Bridge {
                 Err(refused) => {
                     let is_first = !packet.is_known && known.insert(packet.message);
                     actions.push(Action::RefuseWaiting(packet.id, refused, is_first));
-                    // A reaction is not worth a notice.
-                    if is_first && packet.lane != Lane::Reaction {
-                        let said = self.say(refused.into(), &packet.source, &told, now);
+                    if is_first {
+                        let said = self.tell_refused(refused, &packet.about, &told, now);
                         told.extend(said.iter().filter_map(|it| match it {
                             Action::Remember { what, .. } => Some(what.clone()),
                             _ => None,

@@ -95,20 +95,16 @@ impl Bridge {
     }
 
     /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well. A
-    /// ban that is told again says nothing of what they have written since it was lifted; but what is from before it may have
-    /// come after it, with the rest of a stretch that was missing.
+    /// ban that is told again, or may not stand any more, says nothing of what they have written since it was lifted; but what is
+    /// from before it may have come after it, with the rest of a stretch that was missing.
     pub(super) fn banned(
         &self,
         room: &OwnedRoomId,
         user: &UserId,
         sent_at: Timestamp,
-        facts: &Facts,
+        stands: bool,
     ) -> Vec<Action> {
-        let written_by = if facts.already_seen {
-            sent_at
-        } else {
-            Timestamp::NEVER
-        };
+        let written_by = if stands { Timestamp::NEVER } else { sent_at };
         let before = self.routes.predecessors(room).cloned();
         let rooms = std::iter::once(room.clone()).chain(before);
         let withdraw = rooms.map(|room| Action::WithdrawSender(room, user.to_owned(), written_by));

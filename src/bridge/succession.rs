@@ -21,6 +21,9 @@ pub(super) enum Succession {
     Ends,
 }
 
+/// What else is to be known before the id of a room is configured.
+const CONSENT: &str = "; under its id even if it is not encrypted or anyone may join it, unlike this room, so look at that first";
+
 /// What has to happen before something waiting for a room goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
@@ -103,12 +106,12 @@ impl Waiting {
         match self {
             Self::Unnamed(by) => format!(
                 "put {by}, or an alias of it, into `matrix_rooms` in the place of {room}, invite the bot there, and start the \
-                 relay again: what waits goes there"
+                 relay again: what waits goes there{CONSENT}"
             ),
             Self::AliasUnknown(by) => format!(
                 "what waits goes to {by} if the alias stands for it and the bot is in it; the homeserver is asked for that. If it \
                  does not answer for long, put {by} into `matrix_rooms` in the place of the alias, invite the bot there, and \
-                 start the relay again"
+                 start the relay again{CONSENT}"
             ),
             Self::NotJoined(Some(to)) => format!("invite the bot to {to}: what waits goes there"),
             Self::NotJoined(None) | Self::Unmapped => {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::testing::*;
 use super::*;
 use crate::model::{
-    Lane, MeshRowId, MeshSource, NodeNum, PacketId, RadioOutcome, RadioText, Refusal, Relayed,
-    RoomContent, RoomRedaction, RoomText, SendReport,
+    ChannelRole, Lane, MeshRowId, MeshSource, NodeNum, PacketId, RadioOutcome, RadioText, Refusal,
+    Relayed, RoomContent, RoomRedaction, RoomText, RowMessage, SendReport, WaitingPacket,
 };
 
 fn report(outcome: RadioOutcome) -> Event {
@@ -17,19 +17,24 @@ fn report(outcome: RadioOutcome) -> Event {
     })
 }
 
+fn of_alice(lane: Lane) -> RowMessage {
+    RowMessage {
+        source: MeshSource {
+            room: room(ROOM),
+            event: event("$message"),
+            thread: None,
+            sender: alice(),
+            sent_at: NOON,
+            alert: false,
+        },
+        lane,
+        is_edit: false,
+    }
+}
+
 fn behind_a_row(lane: Lane) -> Facts {
     Facts {
-        reported: Some(Box::new((
-            MeshSource {
-                room: room(ROOM),
-                event: event("$message"),
-                thread: None,
-                sender: alice(),
-                sent_at: NOON,
-                alert: false,
-            },
-            lane,
-        ))),
+        reported: Some(Box::new(of_alice(lane))),
         ..Facts::default()
     }
 }
@@ -53,6 +58,51 @@ fn what_the_radio_refused_is_told_once_and_a_tapback_only_counted() {
     assert!(is_only_noted(&refused, &Facts::default()));
     let heard = report(RadioOutcome::Heard);
     assert!(is_only_noted(&heard, &behind_a_row(Lane::Message)));
+}
+
+#[test]
+fn a_correction_that_is_refused_when_its_turn_comes_is_told_as_an_edit() {
+    let correction = RowMessage {
+        is_edit: true,
+        ..of_alice(Lane::Message)
+    };
+    let words = |reason: Refused| reason.explanation(&config()) + lesson::ABOUT_EDIT;
+    // By the radio.
+    let mut facts = Facts {
+        reported: Some(Box::new(correction.clone())),
+        told: lesson::room_names(&room(ROOM), &alice()).collect(),
+        ..Facts::default()
+    };
+    let refused = report(RadioOutcome::Refused(Refusal::NoChannel));
+    let actions = bridge().verdict(&refused, &facts, NOON);
+    assert_eq!(notices(&actions), [words(Refused::NoChannel)]);
+    let names = lesson::edit_names(&room(ROOM), &event("$message"), &alice());
+    facts.told.extend(names.into_iter().flatten());
+    assert!(notices(&bridge().verdict(&refused, &facts, NOON)).is_empty());
+    // As its channel is gone.
+    let packet = WaitingPacket {
+        id: MeshRowId(7),
+        message: MeshRowId(7),
+        about: correction,
+        slot: slot(0),
+        channel: profile().channels[0].fingerprint,
+        bound: true,
+        submitted: false,
+        refused: true,
+        is_known: false,
+    };
+    let facts = Facts {
+        packets: vec![packet],
+        ..Facts::default()
+    };
+    let mut other = profile();
+    other.channels = vec![channel(0, "Other", ChannelRole::Primary)];
+    let ready = Event::Radio(RadioEvent::Ready(Box::new(other)));
+    let actions = bridge().verdict(&ready, &facts, NOON);
+    let said = notices(&actions);
+    assert_eq!(said.len(), 1);
+    assert!(said[0].ends_with(lesson::ABOUT_EDIT), "{said:?}");
+    assert!(!actions.iter().any(|it| matches!(it, Action::Sign(..))));
 }
 
 #[test]

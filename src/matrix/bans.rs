@@ -42,10 +42,16 @@ impl Banned {
         });
     }
 
-    /// Drops bans that were lifted since: they would take back what those people have written after it.
+    /// Drops bans that were lifted since: they would take back what those people have written after it. Where the server does
+    /// not tell, each may have been.
     pub(super) fn forget_lifted(&self, events: &mut Vec<MatrixEvent>) {
-        let is_lifted = |it: &OwnedUserId| self.0.as_ref().is_some_and(|all| !all.contains(it));
-        events
-            .retain(|event| !matches!(event, MatrixEvent::Banned { user, .. } if is_lifted(user)));
+        events.retain_mut(|event| match (event, &self.0) {
+            (MatrixEvent::Banned { user, .. }, Some(all)) => all.contains(user),
+            (MatrixEvent::Banned { stands, .. }, None) => {
+                *stands = false;
+                true
+            }
+            _ => true,
+        });
     }
 }

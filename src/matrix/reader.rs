@@ -106,6 +106,7 @@ impl<'a> Reader<'a> {
                 event: envelope.event,
                 user,
                 sent_at: envelope.sent_at,
+                stands: true,
             });
         }
         if envelope.state_key.is_some() && !envelope.begins_live_location() {
@@ -162,6 +163,7 @@ impl<'a> Reader<'a> {
                 event: event.event,
                 user,
                 sent_at: self.server.by_ours(event.sent_at, now),
+                stands: true,
             })
         };
         state.iter().filter_map(banned).collect()

@@ -185,6 +185,17 @@ impl EarlyEdit {
     }
 }
 
+/// The message of Matrix, or the correction of one, that a row is a part of: whom to tell what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowMessage {
+    /// What stands behind it in Matrix.
+    pub source: MeshSource,
+    /// Its lane.
+    pub lane: Lane,
+    /// It is a correction of what was sent.
+    pub is_edit: bool,
+}
+
 /// A packet of a room that waits for a channel, or that the radio is asked to take there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingPacket {
@@ -192,10 +203,8 @@ pub struct WaitingPacket {
     pub id: MeshRowId,
     /// The row of its message's first part.
     pub message: MeshRowId,
-    /// Its lane.
-    pub lane: Lane,
-    /// The Matrix message behind it.
-    pub source: MeshSource,
+    /// Its message.
+    pub about: RowMessage,
     /// The slot.
     pub slot: ChannelIndex,
     /// What its channel is, where that is known.

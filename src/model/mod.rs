@@ -36,7 +36,7 @@ pub use invisible::is_invisible;
 pub use late::{UndecryptableEvent, Unread};
 pub use mesh::{
     Draft, EarlyEdit, Gathering, Heading, Media, MeshContent, MeshMessage, MeshOrder, MeshSource,
-    NewVersion, Version, WaitingPacket, spoken,
+    NewVersion, RowMessage, Version, WaitingPacket, spoken,
 };
 pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,

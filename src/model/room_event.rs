@@ -107,6 +107,8 @@ pub enum MatrixEvent {
         user: OwnedUserId,
         /// When.
         sent_at: Timestamp,
+        /// It is known to stand still: what it finds was written before it. Else it may have been lifted since.
+        stands: bool,
     },
 }
 

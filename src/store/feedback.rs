@@ -81,7 +81,7 @@ pub fn waiting_without(tx: &Tx<'_>, sign: Sign, before: Timestamp) -> Result<Vec
 }
 
 /// Returns what is known of a message; `None` if nothing is, or if it was taken away. Where an event went several times,
-/// the last time counts; a correction counts from when the radio took it.
+/// the last time counts; a correction counts from when the radio took it, and not if it was refused: what it corrects was sent.
 pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
     let known = tx.first(
         "SELECT room, given, closed, at FROM feedback WHERE event = ?1",
@@ -102,7 +102,7 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
         "SELECT room, state, accepted_at FROM mesh_outbox
          WHERE event = ?1 AND lane <> ?2 AND message =
              (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> ?2
-                  AND (correction = 0 OR state NOT IN (?3, ?4, ?5)))
+                  AND (correction = 0 OR state NOT IN (?3, ?4, ?5, ?6)))
          ORDER BY id",
         (
             event.as_str(),
@@ -110,6 +110,7 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
             MeshState::Waiting,
             MeshState::Submitted,
             MeshState::Withdrawn,
+            MeshState::Refused,
         ),
         |row| Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?)),
     )?;

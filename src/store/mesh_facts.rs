@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use rusqlite::Row;
+
 use super::columns::{destination, identifier, source_of};
 use super::drafts::{self, packets};
 use super::{Result, Tx};
 use crate::model::{
-    Destination, Draft, EventId, Fingerprint, Lane, MeshRowId, MeshSource, OwnedRoomId,
-    OwnedUserId, PacketId, RoomId, Timestamp, UserId,
+    Destination, Draft, EventId, Fingerprint, Lane, MeshRowId, OwnedRoomId, OwnedUserId, PacketId,
+    RoomId, RowMessage, Timestamp, UserId,
 };
 
 /// Returns how many messages of a room wait for the mesh, or how many reactions if that is the lane. What the radio is asked
@@ -97,13 +99,22 @@ pub fn newest_waiting_of(
     )
 }
 
-/// Returns the Matrix message behind a row, and its lane; `None` for an answer of our own.
-pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane)>> {
+/// Returns the message that a row is a part of; `None` for an answer of our own.
+pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<RowMessage>> {
     tx.first(
         "SELECT * FROM mesh_outbox WHERE id = ?1 AND room IS NOT NULL",
         [id],
-        |row| Ok((source_of(row)?, row.get("lane")?)),
+        row_message,
     )
+}
+
+/// Reads the message behind a whole row of a room.
+pub(super) fn row_message(row: &Row<'_>) -> rusqlite::Result<RowMessage> {
+    Ok(RowMessage {
+        source: source_of(row)?,
+        lane: row.get("lane")?,
+        is_edit: row.get::<_, u8>("correction")? > 0,
+    })
 }
 
 /// Returns from whom in which room something waits for the mesh.
@@ -127,7 +138,7 @@ pub fn queue_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(Destination, Lane)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Media, MeshContent, MeshMessage, RadioPayload};
+    use crate::model::{Media, MeshContent, MeshMessage, MeshSource, RadioPayload};
     use crate::store::StoreError;
     use crate::store::drafts::make_packets;
     use crate::store::edits::versions;
@@ -372,7 +383,11 @@ mod tests {
             let (id, packet) = rows[0];
             submitted(tx, id, NOON)?;
             refused(tx, id, packet, "too long")?;
-            let message = (source("$one:example.org"), Lane::Message);
+            let message = RowMessage {
+                source: source("$one:example.org"),
+                lane: Lane::Message,
+                is_edit: false,
+            };
             assert_eq!(message_of(tx, id)?, Some(message));
             assert_eq!(queue_of(tx, id)?, Some((CHANNEL, Lane::Message)));
             assert_eq!(message_of(tx, MeshRowId(999))?, None);

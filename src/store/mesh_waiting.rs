@@ -2,7 +2,8 @@
 
 use rusqlite::Row;
 
-use super::columns::{TO_CHANNEL, source_of, target, unreadable};
+use super::columns::{TO_CHANNEL, target, unreadable};
+use super::mesh_facts::row_message;
 use super::mesh_state::{Ended, end_all, end_waiting, readable};
 use super::own_packets::UNKNOWN_RADIO;
 use super::{Result, Tx};
@@ -144,8 +145,7 @@ fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<WaitingPacket> {
     Ok(WaitingPacket {
         id: row.get("id")?,
         message: row.get("message")?,
-        lane: row.get("lane")?,
-        source: source_of(row)?,
+        about: row_message(row)?,
         slot: slot.try_into().map_err(unreadable)?,
         channel: row.get("channel")?,
         bound: row.get("stays")?,

@@ -314,6 +314,18 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
         )?;
         withdraw(tx, Withdrawal::Event(&room_id(), &event(MESSAGE)))?;
         assert_eq!(parts(tx)?, [MeshState::Unheard]);
+        // One that is refused is not what was sent, unless a part of it was.
+        let last = accept_for_mesh(tx, MESSAGE, &["1/2", "2/2"], NOW)?;
+        tx.execute(
+            "UPDATE mesh_outbox SET correction = 2 WHERE message = ?1",
+            [last[0].0],
+        )?;
+        submitted(tx, last[1].0, NOON)?;
+        refused(tx, last[1].0, last[1].1, "too long")?;
+        assert_eq!(parts(tx)?, [MeshState::Unheard]);
+        submitted(tx, last[0].0, NOON)?;
+        accepted(tx, last[0].0, NOON)?;
+        assert_eq!(parts(tx)?, [MeshState::Accepted, MeshState::Refused]);
         Ok(())
     });
 }

@@ -152,7 +152,10 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
     let words = DropReason::from(Refused::TooLong).sentences(&config(), &alice());
     assert_eq!(notices(&actions), [&*words]);
     let told = Facts {
-        told: lesson::edit_names(&event("$target"), &alice()).into(),
+        told: lesson::edit_names(&room(ROOM), &event("$target"), &alice())
+            .into_iter()
+            .flatten()
+            .collect(),
         ..facts.clone()
     };
     let actions = edited(config(), &edit(&"x".repeat(900)), &told);
@@ -262,7 +265,7 @@ fn who_alternates_edits_that_go_and_others_is_told_once_a_minute_and_of_three_me
     assert_eq!(told, [1, 2, 3]);
     // Another reason is no other notice.
     let facts = Facts {
-        told: remembered[..2].to_vec(),
+        told: remembered[..3].to_vec(),
         waiting_for_mesh: 5_000,
         ..knowing_versions(vec![sent()])
     };
@@ -270,6 +273,34 @@ fn who_alternates_edits_that_go_and_others_is_told_once_a_minute_and_of_three_me
     edit.target = event("$1");
     let refused = dropped(DropReason::Refused(Refused::QueueFull));
     assert_eq!(edited(config(), &edit, &facts), refused);
+}
+
+#[test]
+fn a_room_reads_of_six_edits_a_minute_however_many_people_write_them() {
+    let (mut told, mut remembered) = (0, Vec::new());
+    for number in 0..10 {
+        let mut edit = edit(&"x".repeat(900));
+        edit.target = event(&format!("${number}"));
+        let sender: OwnedUserId = format!("@member{number}:example.org").try_into().unwrap();
+        edit.new.sender = sender.clone();
+        let event = Event::Matrix(MatrixEvent::Edit(Box::new(edit)));
+        let mut bridge = bridge();
+        let asked = bridge.questions(&event, NOON).told;
+        let known = remembered.iter().filter(|it| asked.contains(it)).cloned();
+        let mut sent = sent();
+        sent.source.sender = sender.clone();
+        let facts = Facts {
+            told: known.collect(),
+            ..knowing_versions(vec![sent])
+        };
+        for action in bridge.verdict(&event, &facts, NOON) {
+            match action {
+                Action::Remember { what, .. } => remembered.push(what),
+                it => told += notices(&[it]).len(),
+            }
+        }
+    }
+    assert_eq!(told, 6);
 }
 
 #[test]

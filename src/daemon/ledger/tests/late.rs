@@ -137,6 +137,7 @@ fn what_was_taken_away_or_whose_writer_was_banned_is_not_carried_when_the_key_co
         event: "$ban:example.org".try_into().unwrap(),
         user: "@alice:example.org".try_into().unwrap(),
         sent_at: NOON,
+        stands: true,
     });
     for end in [redaction, ban] {
         let mut store = Store::in_memory().unwrap();
@@ -158,6 +159,7 @@ fn a_ban_takes_back_what_waits_for_the_mesh() {
                 .unwrap(),
             user: user.try_into().unwrap(),
             sent_at: NOON,
+            stands: true,
         })
     };
     decide(
@@ -187,6 +189,7 @@ fn a_ban_that_is_told_again_takes_back_what_was_written_before_it_and_nothing_si
             event: "$ban:example.org".try_into().unwrap(),
             user: "@alice:example.org".try_into().unwrap(),
             sent_at: banned_at,
+            stands: true,
         });
         let mut store = Store::in_memory().unwrap();
         // It was lifted before she wrote; or what she wrote before it was missing until now. After a restart, or where a
@@ -200,6 +203,29 @@ fn a_ban_that_is_told_again_takes_back_what_was_written_before_it_and_nothing_si
         decide_at(&mut store, &config(), &events, NOON + second);
         assert!(waits_for_mesh(&mut store));
         decide_at(&mut store, &config(), &[joined(), ban], NOON + second);
+        assert_eq!(waits_for_mesh(&mut store), stays);
+        assert_eq!(waiting(&mut store), usize::from(stays));
+    }
+}
+
+#[test]
+fn a_ban_that_may_have_been_lifted_takes_back_what_was_written_before_it_and_nothing_since() {
+    let second = Duration::from_secs(1);
+    for (banned_at, stands, stays) in [
+        (NOON - second, false, true),
+        (NOON + second, false, false),
+        (NOON - second, true, false),
+    ] {
+        let ban = Event::Matrix(MatrixEvent::Banned {
+            room: "!room:example.org".try_into().unwrap(),
+            event: "$ban:example.org".try_into().unwrap(),
+            user: "@alice:example.org".try_into().unwrap(),
+            sent_at: banned_at,
+            stands,
+        });
+        let mut store = Store::in_memory().unwrap();
+        let events = [joined(), hello_of_alice(), unreadable("$late:x"), ban];
+        decide_at(&mut store, &config(), &events, NOON + second);
         assert_eq!(waits_for_mesh(&mut store), stays);
         assert_eq!(waiting(&mut store), usize::from(stays));
     }

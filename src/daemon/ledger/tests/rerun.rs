@@ -456,6 +456,7 @@ fn after_an_outage() -> Vec<(u64, Step)> {
                     event: "$ban:example.org".try_into().unwrap(),
                     user: "@alice:example.org".try_into().unwrap(),
                     sent_at: NOON + minutes(91),
+                    stands: true,
                 }),
             ]),
         ),

@@ -155,6 +155,7 @@ fn a_ban_in_the_successor_takes_back_what_was_written_before() {
                 .unwrap(),
             user: user.try_into().unwrap(),
             sent_at: NOON,
+            stands: true,
         })
     };
     let new = room(NEW, NEW, follows);
