@@ -108,7 +108,7 @@ pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<(MeshSource, Lane
 
 /// Returns from whom in which room something waits for the mesh.
 pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>> {
-    tx.readable(
+    tx.all(
         "SELECT DISTINCT room, sender FROM mesh_open WHERE room IS NOT NULL",
         (),
         |row| Ok((identifier(row, "room")?, identifier(row, "sender")?)),
