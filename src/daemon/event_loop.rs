@@ -53,43 +53,36 @@ impl<S: SendToRoom> EventLoop<S> {
             let mut last = false;
             self.live.beat();
             tokio::select! {
-                Some(event) = self.radio.recv() => work.events.push(event),
+                Some(event) = self.radio.recv() => work.event(event),
                 Some(report) = self.reports.recv() => work.report(report),
                 Some(batch) = self.batches.recv(), if !stop.is_cancelled() => work.batch(batch),
                 () = sleep_until(self.chores_at) => {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
                     let up = self.clock.since_boot().saturating_sub(started);
-                    work.events.push(Event::Chore(Chore::Round(up)));
+                    work.event(Event::Chore(Chore::Round(up)));
                 }
                 () = finish.cancelled() => last = true,
             }
             while work.events.len() < LARGEST_BATCH {
                 if let Ok(event) = self.radio.try_recv() {
-                    work.events.push(event);
+                    work.event(event);
                 } else if let Ok(report) = self.reports.try_recv() {
                     work.report(report);
                 } else {
                     break;
                 }
             }
-            if !work.events.is_empty() && !self.settle(work.events, &finish).await {
-                return;
-            }
-            for told in work.committed {
-                // Who waited may have been stopped.
-                let _ = told.send(());
-            }
-            if last {
+            if !work.events.is_empty() && !self.settle(work, &finish).await || last {
                 return;
             }
         }
     }
 
-    /// Commits a batch, however long it takes, and does what follows from it. While the database cannot be written nothing
-    /// more is accepted: the queues fill and the adapters wait.
+    /// Commits a batch, however long it takes, does what follows from it, and tells who waits for it. While the database cannot
+    /// be written nothing more is accepted: the queues fill and the adapters wait.
     /// Returns false if there was no more time, or nothing can be stored any more and the relay has to stop.
-    async fn settle(&mut self, events: Vec<Event>, finish: &CancellationToken) -> bool {
-        let events: Arc<[Event]> = events.into();
+    async fn settle(&mut self, work: Work, finish: &CancellationToken) -> bool {
+        let events: Arc<[Event]> = work.events.into();
         let mut backoff = PAUSES;
         loop {
             let (ledger, batch) = (Arc::clone(&self.ledger), Arc::clone(&events));
@@ -98,6 +91,10 @@ impl<S: SendToRoom> EventLoop<S> {
             match (committed.await, &*events) {
                 (Ok(outcome), events) => {
                     self.go_on(events, outcome);
+                    for waiting in work.waiting.into_iter().flatten() {
+                        // Who waited may have been stopped.
+                        let _ = waiting.send(());
+                    }
                     return true;
                 }
                 (Err(StoreError::Closed), _) => {
@@ -109,7 +106,7 @@ impl<S: SendToRoom> EventLoop<S> {
                     return true;
                 }
                 (Err(error), several @ [_, _, ..]) if error.is_of_content() => {
-                    return self.settle_each(several, finish).await;
+                    return self.settle_each(several, work.waiting, finish).await;
                 }
                 (Err(error), _) => {
                     if !self.may_try_again(&error, &mut backoff, finish).await {
@@ -121,9 +118,18 @@ impl<S: SendToRoom> EventLoop<S> {
     }
 
     /// Commits the events of a batch one by one: one of them keeps it from being stored.
-    async fn settle_each(&mut self, events: &[Event], finish: &CancellationToken) -> bool {
-        for event in events {
-            if !Box::pin(self.settle(vec![event.clone()], finish)).await {
+    async fn settle_each(
+        &mut self,
+        events: &[Event],
+        waiting: Vec<Option<oneshot::Sender<()>>>,
+        finish: &CancellationToken,
+    ) -> bool {
+        for (event, waiting) in events.iter().cloned().zip(waiting) {
+            let work = Work {
+                events: vec![event],
+                waiting: vec![waiting],
+            };
+            if !Box::pin(self.settle(work, finish)).await {
                 return false;
             }
         }
@@ -203,24 +209,31 @@ fn give_up(event: &Event, error: &StoreError) {
     }
 }
 
-/// What one transaction is about, and who waits for it.
+/// What one transaction is about, and who waits for each of it to be committed. What is given up nobody is told of.
 #[derive(Default)]
 struct Work {
     events: Vec<Event>,
-    committed: Vec<oneshot::Sender<()>>,
+    waiting: Vec<Option<oneshot::Sender<()>>>,
 }
 
 impl Work {
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+        self.waiting.push(None);
+    }
+
     fn batch(&mut self, batch: Batch) {
-        let synced = MatrixEvent::Synced(Box::new(batch.synced));
-        let events = batch.events.into_iter().chain([synced]);
-        self.events.extend(events.map(Event::Matrix));
-        self.committed.push(batch.committed);
+        for event in batch.events {
+            self.event(Event::Matrix(event));
+        }
+        self.events
+            .push(Event::Matrix(MatrixEvent::Synced(Box::new(batch.synced))));
+        self.waiting.push(Some(batch.committed));
     }
 
     fn report(&mut self, report: Report) {
         self.events.push(Event::Report(report.report));
-        self.committed.push(report.committed);
+        self.waiting.push(Some(report.committed));
     }
 }
 

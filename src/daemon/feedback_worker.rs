@@ -136,6 +136,7 @@ fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
     }
 }
 
+/// Notes what became of it.
 fn note(
     tx: &Tx<'_>,
     ledger: &Mutex<Ledger>,
@@ -143,40 +144,29 @@ fn note(
     outcome: &RoomOutcome,
     now: Timestamp,
 ) -> Result<()> {
-    match wish {
-        Wish::Sign(it) => note_sign(tx, ledger, it, outcome, now),
-        Wish::Receipt(it) => match outcome {
-            // Whatever the server has against a receipt: it is not worth a second try.
-            RoomOutcome::Sent { .. }
-            | RoomOutcome::Refused { .. }
-            | RoomOutcome::Parked { account: false, .. } => receipts::sent(tx, it, now),
-            RoomOutcome::Retry { limited: true, .. } => Ok(()),
-            RoomOutcome::Retry { limited: false, .. }
-            | RoomOutcome::Parked { account: true, .. } => receipts::retry(tx, it, now),
-        },
-    }
-}
-
-fn note_sign(
-    tx: &Tx<'_>,
-    ledger: &Mutex<Ledger>,
-    sign: &Request,
-    outcome: &RoomOutcome,
-    now: Timestamp,
-) -> Result<()> {
-    let transaction = sign.transaction.as_str();
-    match outcome {
-        RoomOutcome::Sent { event } => feedback::done(tx, transaction, event, now).map(drop),
-        RoomOutcome::Refused { .. } => feedback::give_up(tx, transaction, now),
-        RoomOutcome::Retry { limited: true, .. } => feedback::not_done(tx, transaction, now),
-        RoomOutcome::Parked { account: false, .. } => {
-            feedback::not_done(tx, transaction, now)?;
+    use RoomOutcome::{Parked, Refused, Retry, Sent};
+    match (wish, outcome) {
+        (Wish::Sign(it), Sent { event }) => {
+            feedback::done(tx, it.transaction.as_str(), event, now).map(drop)
+        }
+        (Wish::Sign(it), Refused { .. }) => feedback::give_up(tx, it.transaction.as_str(), now),
+        (Wish::Sign(it), Retry { limited: true, .. }) => {
+            feedback::not_done(tx, it.transaction.as_str(), now)
+        }
+        (Wish::Sign(it), Parked { account: false, .. }) => {
+            feedback::not_done(tx, it.transaction.as_str(), now)?;
             let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            ledger.forbid_signs(tx, &sign.room)
+            ledger.forbid_signs(tx, &it.room)
         }
-        RoomOutcome::Retry { limited: false, .. } | RoomOutcome::Parked { account: true, .. } => {
-            feedback::retry(tx, transaction, now)
+        (Wish::Sign(it), Retry { .. } | Parked { .. }) => {
+            feedback::retry(tx, it.transaction.as_str(), now)
         }
+        // Whatever the server has against a receipt: it is not worth a second try.
+        (Wish::Receipt(it), Sent { .. } | Refused { .. } | Parked { account: false, .. }) => {
+            receipts::sent(tx, it, now)
+        }
+        (Wish::Receipt(_), Retry { limited: true, .. }) => Ok(()),
+        (Wish::Receipt(it), Retry { .. } | Parked { .. }) => receipts::retry(tx, it, now),
     }
 }
 

@@ -143,10 +143,10 @@ impl<S: SendToRoom> RoomWorker<S> {
             outcome,
         };
         let report = Report { report, committed };
-        // An error says that the event loop ended without committing: then the row goes on at the next start as if it had not
-        // been tried, under the same identifier.
-        if self.side.reports.send(report).await.is_ok() {
-            drop(is_committed.await);
+        // An error says that the event loop ended without committing, or gave the report up: then the row goes on as if it had
+        // not been tried, under the same identifier, at the next start or after a while.
+        if self.side.reports.send(report).await.is_err() || is_committed.await.is_err() {
+            return Ok(Step::Wait(LONGEST_PAUSE));
         }
         Ok(next)
     }

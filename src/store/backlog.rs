@@ -255,7 +255,7 @@ pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, is_edit: bool, now: Timest
 
 /// Returns what expired and was not told yet, by room.
 pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>> {
-    tx.readable(
+    tx.all(
         "SELECT *, EXISTS (SELECT 1 FROM mesh_open
                  WHERE mesh_open.room = expired_room.room AND lane <= ?1) AS more_waits
          FROM expired_room",
@@ -285,7 +285,7 @@ pub fn without_sign(
     few: u32,
     sign: Sign,
 ) -> Result<Vec<OwnedEventId>> {
-    tx.readable(
+    tx.all(
         "SELECT event FROM (
              SELECT ?2 AS event UNION SELECT event FROM mesh_outbox
              WHERE ?3 AND room = ?1 AND state = ?4 AND lane <= ?5

@@ -230,6 +230,39 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_of_edits_costs_itself_alone() {
+        on_empty(|tx| {
+            let one = accept_for_mesh(tx, "$one:example.org", &["one"], NOW)?[0].0;
+            let two = correct(tx, "$one:example.org", "two", 1)?;
+            tx.execute(
+                "UPDATE mesh_outbox SET sender = 'nobody' WHERE id = ?1",
+                [one],
+            )?;
+            let rows: Vec<_> = versions_of(tx, "$one:example.org")?
+                .iter()
+                .map(|it| it.row)
+                .collect();
+            assert_eq!(rows, [two]);
+            let alice = OwnedUserId::try_from("@alice:example.org").unwrap();
+            let edit = EarlyEdit {
+                emote: false,
+                body: "new".to_owned(),
+                sent_at: NOON,
+            };
+            let (target, name) = (event("$later:example.org"), event("$edit:example.org"));
+            keep_early(tx, &target, &here(), &alice, (&name, &edit), NOON)?;
+            tx.execute(
+                "UPDATE early_edit SET target = 'nothing', body = CAST(x'ff' AS TEXT)",
+                (),
+            )?;
+            assert_eq!(target_of(tx, &here(), &name)?, None);
+            tx.execute("UPDATE early_edit SET target = ?1", [target.as_str()])?;
+            assert_eq!(early(tx, &target, &here(), &alice)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
     fn a_waiting_message_gets_its_new_text_and_keeps_its_place() {
         on_empty(|tx| {
             accept_for_mesh(tx, "$zero:example.org", &["first"], NOW)?;

@@ -34,7 +34,7 @@ pub struct Request {
 
 /// Returns the messages of which a part has changed its state since [`forget_changed`].
 pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
-    tx.readable("SELECT event FROM feedback_changed", (), |row| {
+    tx.all("SELECT event FROM feedback_changed", (), |row| {
         identifier(row, 0)
     })
 }
@@ -70,7 +70,7 @@ pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
 /// Returns the messages that were accepted before then, of which a part still waits, and whose wanted sign is another than
 /// this one.
 pub fn waiting_without(tx: &Tx<'_>, sign: Sign, before: Timestamp) -> Result<Vec<OwnedEventId>> {
-    tx.readable(
+    tx.all(
         "SELECT DISTINCT event FROM mesh_open
          WHERE event IS NOT NULL AND lane <> ?3 AND accepted_at <= ?2
              AND NOT EXISTS (SELECT 1 FROM feedback
@@ -98,7 +98,7 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
     if known.as_ref().is_some_and(|(_, _, closed, _)| *closed) {
         return Ok(None);
     }
-    let parts: Vec<(OwnedRoomId, MeshState, Timestamp)> = tx.all(
+    let parts = tx.all(
         "SELECT room, state, accepted_at FROM mesh_outbox
          WHERE event = ?1 AND lane <> ?2 AND message =
              (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> ?2
@@ -112,8 +112,10 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
             MeshState::Withdrawn,
             MeshState::Refused,
         ),
-        |row| Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?)),
+        |row| Ok(read_part(row)),
     )?;
+    // No sign is better than one that a part of the message does not bear out.
+    let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
     let place = match (&known, parts.first()) {
         (_, Some((room, _, accepted_at))) => Some((room.clone(), *accepted_at)),
         (Some((room, _, _, at)), None) => Some((room.clone(), *at)),
@@ -126,6 +128,10 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
         accepted_at,
         given: known.and_then(|(_, given, _, _)| Sign::of_key(&given?)),
     }))
+}
+
+fn read_part(row: &Row<'_>) -> rusqlite::Result<(OwnedRoomId, MeshState, Timestamp)> {
+    Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?))
 }
 
 /// Gives a message a sign that does not follow from rows for the mesh; the ledger looks at it with what has changed.
@@ -202,16 +208,25 @@ pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) 
 }
 
 /// Returns the request that is to be made next, under a transaction that is stored now: the oldest difference, in a room
-/// that takes signs.
+/// that takes signs. Of what cannot be read nothing more is shown.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
-    while let Some(row) = tx.first(
-        "SELECT * FROM feedback
+    // As of a message that was taken away.
+    let end = |event: Vec<u8>| {
+        tx.run(
+            "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
+             WHERE event = CAST(?1 AS TEXT)",
+            [event],
+        )
+    };
+    while let Some(row) = tx.first_due(
+        "SELECT CAST(event AS BLOB), * FROM feedback
          WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
              AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', feedback.room))
              AND NOT EXISTS (SELECT 1 FROM feedback_forbidden AS it WHERE it.room = feedback.room)
          ORDER BY due LIMIT 1",
         (now, now + LONGEST_WAIT),
         read,
+        end,
     )? {
         let (transaction, placing) = match row.transaction.clone() {
             Some(under_way) => (under_way, row.placing.clone()),

@@ -111,7 +111,7 @@ pub fn forget_sender(
 
 /// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
 pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
-    tx.readable(
+    tx.all(
         "SELECT * FROM (SELECT * FROM key_awaited WHERE sent_at <= ?1 UNION ALL SELECT * FROM key_pushed_out)
          ORDER BY room, sent_at, id",
         [until],

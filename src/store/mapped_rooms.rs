@@ -116,7 +116,7 @@ pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool> {
 /// Returns the rooms that were mapped once, and those for which, or from which, something waits: how many messages for
 /// them, and packets from them. What is not known of a room is taken for the strictest.
 pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
-    tx.readable(
+    tx.all(
         concat!(
             "SELECT name.room AS room, alias, COALESCE(encrypted, 1) AS encrypted, COALESCE(public, 0) AS public,
                  COALESCE(replaced, 0) AS replaced, successor, waits IS NOT NULL AS is_held,

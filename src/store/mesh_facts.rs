@@ -119,7 +119,7 @@ pub(super) fn row_message(row: &Row<'_>) -> rusqlite::Result<RowMessage> {
 
 /// Returns from whom in which room something waits for the mesh.
 pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>> {
-    tx.readable(
+    tx.all(
         "SELECT DISTINCT room, sender FROM mesh_open WHERE room IS NOT NULL",
         (),
         |row| Ok((identifier(row, "room")?, identifier(row, "sender")?)),

@@ -81,7 +81,7 @@ pub fn stands_too(
 
 /// Returns the further events that the rows of an event stand for: the other pictures of its note.
 pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>> {
-    tx.readable(
+    tx.all(
         "SELECT DISTINCT pair.event FROM mesh_outbox JOIN message_pair AS pair ON pair.mesh_outbox = mesh_outbox.id
          WHERE mesh_outbox.event = ?1 AND pair.event <> ?1",
         [event.as_str()],

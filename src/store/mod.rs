@@ -4,8 +4,8 @@
 //! The outbox tables are the truth about what is still to be sent. Whatever is accepted is committed together with
 //! its seen-id before anything is sent; see [`Store::transaction`].
 //!
-//! A function that takes a [`Tx`] fails only when the database does, or what it is about cannot be read. Then its transaction
-//! is to be given up, or what was done [`Tx::apart`]. Of many rows those that cannot be read are left out, and told.
+//! A function that takes a [`Tx`] fails only when the database does, or refuses a statement. Then its transaction is to be given
+//! up, or what was done [`Tx::apart`]. Rows that cannot be read are left out, and told.
 
 pub mod backlog;
 pub mod clock;
@@ -57,10 +57,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::FromSql;
-use rusqlite::{
-    CachedStatement, Connection, OpenFlags, OptionalExtension as _, Params, Row,
-    TransactionBehavior,
-};
+use rusqlite::{CachedStatement, Connection, OpenFlags, Params, Row, TransactionBehavior};
 use tracing::{error, warn};
 
 use crate::config;
@@ -398,53 +395,65 @@ impl<'a> Tx<'a> {
         Ok(self.statement(sql)?.exists(parameters)?)
     }
 
-    /// Returns the first row, if there is one.
+    /// Returns the first row, if there is one that can be read; see [`all`](Self::all).
     fn first<T>(
         &self,
         sql: &'static str,
         parameters: impl Params,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
-        Ok(self
-            .statement(sql)?
-            .query_row(parameters, read)
-            .optional()?)
+        Ok(self.all(sql, parameters, read)?.into_iter().next())
     }
 
-    fn all<T>(
+    /// Returns the first row, if there is one. Each that cannot be read is told, and given to `end` by what its first column
+    /// holds: from then on the statement must not find it.
+    fn first_due<K: FromSql, T>(
         &self,
         sql: &'static str,
-        parameters: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>> {
-        Ok(self
-            .statement(sql)?
-            .query_map(parameters, read)?
-            .collect::<Result<_, _>>()?)
+        parameters: impl Params + Copy,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+        end: impl Fn(K) -> Result<()>,
+    ) -> Result<Option<T>> {
+        while let Some((key, row)) =
+            self.first(sql, parameters, |row| Ok((row.get(0)?, read(row))))?
+        {
+            match StoreError::of_row(row)? {
+                Ok(row) => return Ok(Some(row)),
+                Err(error) => {
+                    self.say_unreadable(sql, error);
+                    end(key)?;
+                }
+            }
+        }
+        Ok(None)
     }
 
-    /// Returns the rows that can be read. Each other costs itself alone: it is told, and left out.
-    fn readable<T>(
+    /// Returns the rows. Each that cannot be read costs itself alone: it is told, and left out.
+    fn all<T>(
         &self,
         sql: &'static str,
         parameters: impl Params,
         mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let rows = self.all(sql, parameters, |row| Ok(read(row)))?;
-        let mut readable = Vec::with_capacity(rows.len());
-        for row in rows {
-            match StoreError::of_row(row)? {
+        let mut statement = self.statement(sql)?;
+        let mut rows = statement.query(parameters)?;
+        let mut readable = Vec::new();
+        while let Some(row) = rows.next()? {
+            match StoreError::of_row(read(row))? {
                 Ok(row) => readable.push(row),
-                Err(error) => self.log(move || {
-                    error!(
-                        error = &error as &dyn Error,
-                        statement = sql,
-                        "left out; please report this"
-                    );
-                }),
+                Err(error) => self.say_unreadable(sql, error),
             }
         }
         Ok(readable)
+    }
+
+    fn say_unreadable(&self, statement: &'static str, error: StoreError) {
+        self.log(move || {
+            error!(
+                error = &error as &dyn Error,
+                statement, "left out; please report this"
+            );
+        });
     }
 
     /// Returns what the one column of the only row holds, as of a sum or a least value.

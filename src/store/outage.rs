@@ -55,7 +55,7 @@ pub fn goes_on(tx: &Tx<'_>) -> Result<()> {
 
 /// Returns the rooms that were told of an outage.
 pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>> {
-    tx.readable(
+    tx.all(
         "SELECT room, since, back FROM outage_told ORDER BY room",
         (),
         |row| {

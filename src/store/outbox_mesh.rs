@@ -317,7 +317,7 @@ pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
 
 /// Returns the destinations and lanes for which something waits: each needs a worker.
 pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>> {
-    tx.readable(
+    tx.all(
         "SELECT DISTINCT target_kind, target, lane FROM mesh_waiting",
         (),
         |row| Ok((destination(row)?, row.get("lane")?)),
@@ -339,6 +339,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
         })
     };
     let source = mesh_source(row)?;
+    // Its packets are made for it.
+    row.get::<_, NodeNum>("radio")?;
     let is_first = row.get::<_, u8>("part")? == 0 && row.get::<_, u32>("tried")? == 0;
     Ok(MeshRow {
         id: row.get("id")?,

@@ -3,25 +3,22 @@
 //! A row gets its transaction id when it is accepted and keeps it for every try, so that a server drops a copy. A row
 //! that the server has, or that it will never take, is deleted; the message map keeps what is worth knowing.
 
-use std::error::Error;
-
 use rusqlite::{Row, params};
 use tracing::error;
 
 use super::columns::{identifier, unreadable};
 use super::message_map::{self, Link};
-use super::room_content::ContentError;
 use super::{Result, Tx, mapped_rooms, parked, room_content};
 use crate::model::{
-    EventId, EventRef, MessagePair, NodeNum, OwnedRoomOrAliasId, OwnedTransactionId, PacketId,
-    RoomContent, RoomId, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp,
+    EventId, EventRef, MessagePair, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedTransactionId,
+    PacketId, RoomContent, RoomId, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp,
 };
 
 pub use super::parked::{Parked, park, parked, unpark, unpark_all};
 
-/// A row that is to be sent; as it stands in the table its content is text, so that one that cannot be read ends alone.
+/// A row that is to be sent; as it stands in the table, its target can be a packet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RoomRow<C = RoomContent> {
+pub struct RoomRow<T = OwnedEventId> {
     /// Its id.
     pub id: RoomRowId,
     /// The transaction id of all its tries.
@@ -29,7 +26,7 @@ pub struct RoomRow<C = RoomContent> {
     /// The room.
     pub room: OwnedRoomOrAliasId,
     /// What it gets.
-    pub content: C,
+    pub content: RoomContent<T>,
 }
 
 /// What was moved from one room to another.
@@ -93,17 +90,18 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
     if parked::is_parked(tx, room)? || mapped_rooms::is_held(tx, room.as_str())? {
         return Ok(None);
     }
-    while let Some(stored) = tx.first(
+    while let Some(stored) = tx.first_due(
         "SELECT * FROM room_outbox WHERE room = ?1 ORDER BY id LIMIT 1",
         [room.as_str()],
         read,
+        |id| refuse(tx, id).map(drop),
     )? {
         let id = stored.id;
         match resolve(tx, stored)? {
             Ok(row) => return Ok(Some(row)),
-            Err(error) => {
+            Err(target) => {
                 let room = room.to_owned();
-                tx.log(move || error!(outbox = %id, %room, error = &error as &dyn Error, "given up: it can never be sent"));
+                tx.log(move || error!(outbox = %id, %room, %target, "given up: its target never got to the room"));
                 refuse(tx, id)?;
             }
         }
@@ -118,13 +116,8 @@ pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool>
     match event {
         Some(event) => {
             message_map::set_event(tx, id, event)?;
-            let content = tx.first(
-                "SELECT content FROM room_outbox WHERE id = ?1",
-                [id],
-                |row| row.get::<_, String>(0),
-            )?;
-            let content = content.and_then(|it| room_content::from_json(&it).ok());
-            let notice = content.filter(RoomContent::is_notice);
+            let sql = "SELECT content FROM room_outbox WHERE id = ?1";
+            let notice = tx.first(sql, [id], content)?.filter(RoomContent::is_notice);
             if let Some(EventRef::Event(message)) = notice.as_ref().and_then(RoomContent::target) {
                 message_map::stands_beside(tx, event, message)?;
             }
@@ -164,25 +157,31 @@ pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>>
 /// Ends what waits for a room, and forgets its pairs: everything, or all but what the relay says about itself. Returns
 /// how many rows.
 pub fn refuse_room(tx: &Tx<'_>, room: &RoomOrAliasId, but_notices: bool) -> Result<usize> {
-    let rows: Vec<(RoomRowId, String)> = tx.all(
-        "SELECT id, content FROM room_outbox WHERE room = ?1",
-        [room.as_str()],
-        |row| row.try_into(),
-    )?;
     let mut refused = 0;
-    for (id, content) in &rows {
-        let is_notice = room_content::from_json(content).is_ok_and(|it| it.is_notice());
-        if !(but_notices && is_notice) {
-            refuse(tx, *id)?;
+    for (id, content) in contents(tx, room)? {
+        if !(but_notices && content.is_some_and(|it| it.is_notice())) {
+            refuse(tx, id)?;
             refused += 1;
         }
     }
     Ok(refused)
 }
 
+/// Returns what waits for a room; `None`: it cannot be read.
+fn contents(
+    tx: &Tx<'_>,
+    room: &RoomOrAliasId,
+) -> Result<Vec<(RoomRowId, Option<RoomContent<EventRef>>)>> {
+    tx.all(
+        "SELECT id, content FROM room_outbox WHERE room = ?1 ORDER BY id",
+        [room.as_str()],
+        |row| Ok((row.get("id")?, content(row).ok())),
+    )
+}
+
 /// Returns the rooms that something waits for.
 pub fn rooms(tx: &Tx<'_>) -> Result<Vec<OwnedRoomOrAliasId>> {
-    tx.readable("SELECT DISTINCT room FROM room_outbox", (), |row| {
+    tx.all("SELECT DISTINCT room FROM room_outbox", (), |row| {
         identifier(row, 0)
     })
 }
@@ -220,21 +219,20 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
     for row in twice {
         refuse(tx, row)?;
     }
-    let rows: Vec<(RoomRowId, String)> = tx.all(
-        "SELECT id, content FROM room_outbox WHERE room = ?1 ORDER BY id",
-        [from.as_str()],
-        |row| row.try_into(),
-    )?;
     let mut moved = Moved::default();
-    for (id, content) in rows {
-        let Some(content) = detached(&content) else {
+    for (id, content) in contents(tx, from.into())? {
+        // What cannot be read goes along as it is: its turn will come, and with it the error.
+        let is_readable = content.is_some();
+        let there = content.and_then(detached);
+        if is_readable && there.is_none() {
             refuse(tx, id)?;
             moved.ended += 1;
             continue;
-        };
+        }
+        let there = there.as_ref().map(room_content::to_json).transpose();
         tx.execute(
-            "UPDATE room_outbox SET room = ?2, content = ?3 WHERE id = ?1",
-            params![id, to.as_str(), content],
+            "UPDATE room_outbox SET room = ?2, content = COALESCE(?3, content) WHERE id = ?1",
+            params![id, to.as_str(), there.map_err(unreadable)?],
         )?;
         tx.execute(
             "UPDATE message_pair SET room = ?2, thread = NULL WHERE room_outbox = ?1",
@@ -246,13 +244,9 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
     Ok(moved)
 }
 
-/// Returns a stored content as it is in another room, where the events of this one are not; `None`: it is about one of
-/// them. What it is about and waits as well goes there too.
-fn detached(stored: &str) -> Option<String> {
-    let Ok(mut content) = room_content::from_json(stored) else {
-        // Its turn will come, and with it the error.
-        return Some(stored.to_owned());
-    };
+/// Returns a content as it is in another room, where the events of this one are not; `None`: it is about one of them. What
+/// it is about and waits as well goes there too.
+fn detached(mut content: RoomContent<EventRef>) -> Option<RoomContent<EventRef>> {
     let is_there = matches!(content.target(), Some(EventRef::Event(_)));
     match &mut content {
         RoomContent::Text {
@@ -270,50 +264,37 @@ fn detached(stored: &str) -> Option<String> {
         RoomContent::Reaction { .. } | RoomContent::Redaction { .. } if is_there => return None,
         RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => {}
     }
-    room_content::to_json(&content).ok()
+    Some(content)
 }
 
 fn delete(tx: &Tx<'_>, id: RoomRowId) -> Result<bool> {
     tx.changes("DELETE FROM room_outbox WHERE id = ?1", [id])
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<RoomRow<String>> {
+fn read(row: &Row<'_>) -> rusqlite::Result<RoomRow<EventRef>> {
     Ok(RoomRow {
         id: row.get("id")?,
         room: identifier(row, "room")?,
         transaction: row.get::<_, String>("txn")?.into(),
-        content: row.get("content")?,
+        content: content(row)?,
     })
 }
 
-/// Why a row can never be sent.
-#[derive(Debug, thiserror::Error)]
-enum Unsendable {
-    #[error("{0}, its target, never got to the room")]
-    NoTarget(EventRef),
-    #[error("its content cannot be read")]
-    Content(#[from] ContentError),
+fn content(row: &Row<'_>) -> rusqlite::Result<RoomContent<EventRef>> {
+    room_content::from_json(&row.get::<_, String>("content")?).map_err(unreadable)
 }
 
-/// Reads the content and finds its target. What stood before the row has been sent, so the target has its event, or never
-/// will.
-fn resolve(tx: &Tx<'_>, row: RoomRow<String>) -> Result<Result<RoomRow, Unsendable>> {
-    let content = match room_content::from_json(&row.content) {
-        Ok(content) => content,
-        Err(error) => return Ok(Err(error.into())),
-    };
-    let target = match content.target() {
+/// Finds the target. What stood before the row has been sent, so the target has its event, or never will: then it is
+/// returned.
+fn resolve(tx: &Tx<'_>, row: RoomRow<EventRef>) -> Result<Result<RoomRow, EventRef>> {
+    let target = match row.content.target() {
         None => None,
         Some(EventRef::Event(event)) => Some(event.clone()),
         Some(EventRef::Packet { sender, packet }) => {
             message_map::event_of(tx, &row.room, *sender, *packet)?
         }
     };
-    let content = match content.about(target) {
-        Ok(content) => content,
-        Err(target) => return Ok(Err(Unsendable::NoTarget(target))),
-    };
-    Ok(Ok(RoomRow {
+    Ok(row.content.about(target).map(|content| RoomRow {
         id: row.id,
         transaction: row.transaction,
         room: row.room,
@@ -403,6 +384,28 @@ mod tests {
                 1
             );
             assert_eq!(message_map::by_event(tx, &event("$two:example.org"))?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_ends_in_its_turn_and_holds_none_up() {
+        on_empty(|tx| {
+            let there = crate::model::RoomId::parse(OTHER).unwrap();
+            let spoil = |id| {
+                tx.run(
+                    "UPDATE room_outbox SET content = CAST(x'ff' AS TEXT) WHERE id = ?1",
+                    [id],
+                )
+            };
+            spoil(accept_for_room(tx, ROOM, 1, "one")?)?;
+            accept_for_room(tx, ROOM, 2, "two")?;
+            let here = crate::model::RoomId::parse(ROOM).unwrap();
+            assert_eq!(hand_over(tx, &here, &there)?.rows, 2);
+            assert_eq!(text_of(&next(tx, &room(OTHER))?.unwrap()), "two");
+            assert_eq!(count(tx)?, 1);
+            spoil(accept_for_room(tx, OTHER, 3, "three")?)?;
+            assert_eq!(refuse_room(tx, &room(OTHER), true)?, 2);
             Ok(())
         });
     }

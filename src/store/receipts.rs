@@ -56,20 +56,26 @@ pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool> {
     Ok(moved > 0)
 }
 
-/// Returns the receipt that is to be sent next.
+/// Returns the receipt that is to be sent next. One that cannot be read is never sent.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>> {
-    let due = tx.first(
-        "SELECT room, NULLIF(thread, ''), event FROM receipt
+    let due = tx.first_due(
+        "SELECT CAST(event AS BLOB), room, NULLIF(thread, ''), event FROM receipt
          WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
              AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', receipt.room))
          ORDER BY due LIMIT 1",
         (now, now + LONGEST_WAIT),
         |row| {
             Ok(Receipt {
-                room: identifier(row, 0)?,
-                thread: optional(row, 1)?,
-                event: identifier(row, 2)?,
+                room: identifier(row, 1)?,
+                thread: optional(row, 2)?,
+                event: identifier(row, 3)?,
             })
+        },
+        |event: Vec<u8>| {
+            tx.run(
+                "UPDATE receipt SET due = NULL WHERE due IS NOT NULL AND event = CAST(?1 AS TEXT)",
+                [event],
+            )
         },
     )?;
     if let Some(receipt) = due {
@@ -200,6 +206,23 @@ mod tests {
             assert_eq!(next(tx, NOON)?, Next::Later(NOON + DELAY));
             outbox_room::park(tx, Some(&room(ROOM)), "forbidden", NOON)?;
             assert_eq!(next(tx, NOON + DELAY)?, Next::Nothing);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_receipt_that_cannot_be_read_holds_no_other_up() {
+        on_empty(|tx| {
+            arrive(tx, &["$one:x"])?;
+            read(tx, &event("$one:x"), NOON)?;
+            tx.execute(
+                "INSERT INTO receipt (room, thread, event, number, due, at)
+                 SELECT 'nowhere', thread, CAST(x'ff' AS TEXT), 0, due - 1, at FROM receipt",
+                (),
+            )?;
+            assert_eq!(due(tx, NOON)?, Some(receipt("$one:x")));
+            sent(tx, &receipt("$one:x"), NOON)?;
+            assert_eq!(next(tx, NOON)?, Next::Nothing);
             Ok(())
         });
     }

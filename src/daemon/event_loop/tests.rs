@@ -381,6 +381,21 @@ async fn a_fault_in_what_is_old_does_not_hold_up_messages() {
 }
 
 #[tokio::test]
+async fn a_report_that_is_given_up_is_not_told_as_stored_and_its_message_goes_again_after_a_while()
+{
+    let mut bench = Bench::new().await;
+    let other = Connection::open(&bench.path).unwrap();
+    let stubborn =
+        "CREATE TRIGGER stubborn BEFORE DELETE ON room_outbox BEGIN SELECT RAISE(ABORT, 'no'); END";
+    other.execute_batch(stubborn).unwrap();
+    bench.hears("one").await;
+    bench.posts(&["one"]).await;
+    bench.hears("two").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    bench.posts(&["one"]).await;
+}
+
+#[tokio::test]
 async fn much_that_is_old_is_forgotten_soon_and_in_small_steps() {
     const OLD: u32 = 3_000;
     let long_ago = NOON - Duration::from_hours(24 * 60);

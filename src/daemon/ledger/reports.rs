@@ -24,6 +24,10 @@ impl Books<'_> {
             RoomOutcome::Retry { error, .. } => outbox_room::retry(tx, outbox, self.now, &error)?,
             RoomOutcome::Parked { account, error } => {
                 let only = id.as_deref().filter(|_| !account);
+                // Of a row that has ended the room is not known any more.
+                if !account && only.is_none() {
+                    return Ok(());
+                }
                 outbox_room::park(tx, only, &error, self.now)?;
                 tx.log(move || error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits"));
             }

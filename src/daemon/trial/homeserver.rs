@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::matrix::Batch;
 use crate::model::{
     Clock, EventId, JoinedRoom, MatrixEvent, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, RoomContent, RoomEdit, RoomOrAliasId, RoomOutcome, RoomRedaction, RoomText,
-    RoomTextKind, SendToRoom, Synced, Timestamp, TransactionId,
+    OwnedTransactionId, RoomContent, RoomEdit, RoomOrAliasId, RoomOutcome, RoomReaction,
+    RoomRedaction, RoomText, RoomTextKind, SendToRoom, Synced, Timestamp, TransactionId,
 };
 
 /// So many events come in one answer at most.
@@ -132,6 +132,22 @@ impl Homeserver {
         self.happens(MatrixEvent::Edit(Box::new(RoomEdit {
             target: target.clone(),
             new,
+        })));
+    }
+
+    /// Alice reacts to an event.
+    pub(super) fn reacts(&self, room: usize, target: &OwnedEventId, key: &str) {
+        let (_, as_text) = self.text_of_alice(room, "");
+        self.happens(MatrixEvent::Reaction(Box::new(RoomReaction {
+            room: as_text.room,
+            event: as_text.event,
+            sender: as_text.sender,
+            sender_name: as_text.sender_name,
+            sender_power: as_text.sender_power,
+            sent_at: as_text.sent_at,
+            target: target.clone(),
+            key: key.to_owned(),
+            suppress: false,
         })));
     }
 

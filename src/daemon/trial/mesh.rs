@@ -1,7 +1,7 @@
 //! The mesh's side: the simulated radio on its in-memory pipe, and what it tells of its client. It outlives the relay.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::io::DuplexStream;
@@ -15,11 +15,26 @@ use crate::simulator::{Connection, Fate, Machine, Mesh, Report, Script, Transmit
 /// Text messages; other packets of the relay are its own business.
 const TEXT_PORT: i32 = 1;
 
+/// A client that stays for that long after an answer of the radio has taken it.
+const TAKES_AN_ANSWER: Duration = Duration::from_secs(2);
+
 /// A simulated radio.
 #[derive(Debug)]
 pub(super) struct SimulatedMesh {
     radio: PipeRadio,
-    reports: Arc<Mutex<Vec<Report>>>,
+    /// What it told, and when.
+    reports: Arc<Mutex<Vec<(Instant, Report)>>>,
+}
+
+/// A tapback that the radio took from the relay for the air.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tapback {
+    /// The channel.
+    pub(super) channel: usize,
+    /// The packet that it is on.
+    pub(super) target: u32,
+    /// The emoji.
+    pub(super) emoji: String,
 }
 
 /// A text that the radio took from the relay for the air.
@@ -47,7 +62,8 @@ impl SimulatedMesh {
         let kept = Arc::clone(&reports);
         world.spawn(async move {
             while let Some(report) = told.recv().await {
-                kept.lock().expect("no test has panicked").push(report);
+                let mut kept = kept.lock().expect("no test has panicked");
+                kept.push((Instant::now(), report));
             }
         });
         Self { radio, reports }
@@ -89,19 +105,12 @@ impl SimulatedMesh {
 
     /// Returns how many answers the radio has given to texts so far, whichever.
     pub(super) fn answers(&self) -> usize {
-        let reports = self.reports.lock().expect("no test has panicked");
-        reports.iter().filter_map(text_of).count()
+        self.transmitted(true).len()
     }
 
     /// Returns the texts that the radio took, in order; one that came again under its id stands here once.
     pub(super) fn on_air(&self) -> Vec<OnAir> {
-        let reports = self.reports.lock().expect("no test has panicked");
-        let mut known = HashSet::new();
-        let taken = reports
-            .iter()
-            .filter_map(text_of)
-            .filter(|(packet, fate)| *fate == Fate::Accepted && known.insert(packet.header.id));
-        let on_air = taken.map(|(packet, _)| OnAir {
+        let on_air = self.taken(true).into_iter().map(|packet| OnAir {
             id: packet.header.id,
             channel: packet.header.channel,
             text: packet.text().unwrap_or_default().to_owned(),
@@ -110,31 +119,79 @@ impl SimulatedMesh {
         on_air.collect()
     }
 
+    /// Returns the tapbacks that the radio took, likewise.
+    pub(super) fn tapbacks(&self) -> Vec<Tapback> {
+        let tapbacks = self.taken(false).into_iter().map(|packet| Tapback {
+            channel: packet.header.channel.try_into().expect("a channel"),
+            target: packet.content.reply_id,
+            emoji: packet.text().unwrap_or_default().to_owned(),
+        });
+        tapbacks.collect()
+    }
+
+    /// Returns the ids of the packets of which the client that sent them has learnt that they were heard.
+    pub(super) fn told_as_heard(&self) -> HashSet<u32> {
+        let (mut sent, mut heard, mut told) = (HashSet::new(), Vec::new(), HashSet::new());
+        for (at, report) in &*self.reports() {
+            match report {
+                Report::Transmitted(packet, Fate::Accepted) => {
+                    sent.insert(packet.header.id);
+                }
+                Report::Transmitted(packet, Fate::Heard) if sent.contains(&packet.header.id) => {
+                    heard.push((*at, packet.header.id));
+                }
+                Report::Client(Connection::Closed) => {
+                    heard.retain(|(then, _)| *at - *then >= TAKES_AN_ANSWER);
+                    told.extend(heard.drain(..).map(|(_, id)| id));
+                    sent.clear();
+                }
+                _ => {}
+            }
+        }
+        told.extend(heard.into_iter().map(|(_, id)| id));
+        told
+    }
+
     /// Returns how often a client was told the whole configuration.
     pub(super) fn handshakes(&self) -> usize {
-        let reports = self.reports.lock().expect("no test has panicked");
+        let reports = self.reports();
         let configured = Report::Client(Connection::Configured);
         reports
             .iter()
-            .filter(|report| **report == configured)
+            .filter(|(_, report)| *report == configured)
             .count()
+    }
+
+    fn taken(&self, texts: bool) -> Vec<Transmitted> {
+        let mut known = HashSet::new();
+        let taken = self
+            .transmitted(texts)
+            .into_iter()
+            .filter(|(packet, fate)| *fate == Fate::Accepted && known.insert(packet.header.id));
+        taken.map(|(packet, _)| packet).collect()
+    }
+
+    /// Returns what became of texts, or of tapbacks, in order.
+    fn transmitted(&self, texts: bool) -> Vec<(Transmitted, Fate)> {
+        let reports = self.reports();
+        let transmitted = reports.iter().filter_map(|(_, report)| match report {
+            Report::Transmitted(packet, fate)
+                if packet.content.portnum == TEXT_PORT && (packet.content.emoji == 0) == texts =>
+            {
+                Some((Transmitted::clone(packet), *fate))
+            }
+            _ => None,
+        });
+        transmitted.collect()
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Vec<(Instant, Report)>> {
+        self.reports.lock().expect("no test has panicked")
     }
 
     async fn does(&self, line: &str) {
         let command = line.parse().expect("a command");
         let sent = self.radio.commands.send(command).await;
         sent.expect("the simulated radio runs");
-    }
-}
-
-/// Returns the text, not a tapback, that a report is about.
-fn text_of(report: &Report) -> Option<(&Transmitted, Fate)> {
-    match report {
-        Report::Transmitted(packet, fate)
-            if packet.content.portnum == TEXT_PORT && packet.content.emoji == 0 =>
-        {
-            Some((packet, *fate))
-        }
-        _ => None,
     }
 }

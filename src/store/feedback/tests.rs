@@ -49,6 +49,35 @@ fn carry_out(tx: &Tx<'_>, what: &str, as_event: &str) -> Result<()> {
 }
 
 #[test]
+fn a_sign_that_cannot_be_read_holds_no_other_up() {
+    on_empty(|tx| {
+        for name in ["$one:example.org", "$two:example.org", "$three:example.org"] {
+            want(tx, &room_id(), &event(name), Some(Sign::Heard), NOON)?;
+        }
+        tx.execute(
+            "UPDATE feedback SET event = CAST(x'ff' AS TEXT) WHERE event = '$one:example.org'",
+            (),
+        )?;
+        tx.execute(
+            "UPDATE feedback SET room = 'nowhere' WHERE event = '$two:example.org'",
+            (),
+        )?;
+        let Next::Due(request) = next(tx, NOON)? else {
+            panic!("one is due");
+        };
+        assert_eq!(request.event, event("$three:example.org"));
+        done(
+            tx,
+            request.transaction.as_str(),
+            &event("$sign:example.org"),
+            NOON,
+        )?;
+        assert_eq!(next(tx, NOON)?, Next::Nothing);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_sign_is_placed_then_replaced_by_taking_it_away_first() {
     on_empty(|tx| {
         assert_eq!(next(tx, NOON)?, Next::Nothing);

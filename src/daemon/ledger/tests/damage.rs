@@ -79,3 +79,82 @@ fn a_packet_that_cannot_be_read_holds_up_none_behind_it() {
     hand_over(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
 }
+
+#[test]
+fn what_was_relayed_and_cannot_be_read_costs_no_text_that_is_heard_and_no_answer() {
+    let (mut store, ledger) = relay(&["one"]);
+    let first = text_of_node(77, PacketId(5), "first", NOON);
+    Ledger::commit(&ledger, &mut store, &[ready(|_| {}), first], NOON).unwrap();
+    store.damage("UPDATE mesh_outbox SET sender = 'nobody'");
+    store.damage("UPDATE message_pair SET room = 'nowhere', text = CAST(x'ff' AS TEXT)");
+    let mut heard = text_of_node(78, PacketId(6), "second", NOON);
+    if let Event::Radio(RadioEvent::Text(text)) = &mut heard {
+        text.reply_to = Some(PacketId(5));
+    }
+    let mut answer = text_of_alice("answer", NOON);
+    if let Event::Matrix(MatrixEvent::Text(text)) = &mut answer {
+        text.reply_to = Some(named("one"));
+    }
+    Ledger::commit(&ledger, &mut store, &[heard, answer], NOON).unwrap();
+    assert_eq!(store.transaction(outbox_room::count).unwrap(), 2);
+    assert_eq!(states(&mut store, "answer"), [MeshState::Waiting]);
+}
+
+#[test]
+fn a_ban_holds_whatever_of_the_banned_person_cannot_be_read() {
+    let (mut store, ledger) = relay(&["one"]);
+    let late = ["$two:example.org", "$three:example.org"].map(late::unreadable);
+    Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
+    store.damage("UPDATE undecryptable SET event = 'nothing' WHERE event = '$two:example.org'");
+    let ban = Event::Matrix(MatrixEvent::Banned {
+        room: "!room:example.org".try_into().unwrap(),
+        event: named("ban"),
+        user: "@alice:example.org".try_into().unwrap(),
+        sent_at: NOON,
+    });
+    Ledger::commit(&ledger, &mut store, &[ban], NOON).unwrap();
+    assert!(!waits_for_mesh(&mut store));
+    let kept = store.transaction(crate::store::late::count).unwrap();
+    assert_eq!(kept, 0);
+}
+
+#[test]
+fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
+    let (mut store, ledger) = relay(&[]);
+    let late = [late::unreadable("$one:example.org")];
+    Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
+    store.damage(
+        "UPDATE known_room SET room = 'nowhere';
+         UPDATE mapped_room SET room = 'nowhere';
+         UPDATE undecryptable SET event = 'nothing';
+         INSERT INTO gap (account, number, room, from_place, to_place)
+             VALUES ('@relay:example.org', 0, 'nowhere', 'a', 'b');
+         INSERT INTO node (radio, num, long_name, licensed, ignored, updated_at)
+             VALUES (0, 1, CAST(x'ff' AS TEXT), 0, 0, 0);
+         UPDATE meta SET value = CAST(x'ff' AS TEXT)",
+    );
+    let found = crate::daemon::parts::Found::in_store(&mut store, &config(), NOON);
+    assert!(found.is_ok(), "{found:?}");
+    let account = "@relay:example.org".try_into().unwrap();
+    let start = store.transaction(|tx| {
+        let rooms = crate::store::mapped_rooms::all(tx)?.len();
+        let gaps = crate::store::gaps::all(tx, account)?.len();
+        Ok((rooms, gaps, crate::store::late::waiting(tx)?.len()))
+    });
+    assert_eq!(start.unwrap(), (0, 0, 0));
+}
+
+#[test]
+fn a_report_on_a_packet_whose_message_cannot_be_read_lets_the_next_one_go() {
+    let (mut store, ledger) = relay(&["one", "two"]);
+    let sent = hand_over(&mut store, &config(), NOON);
+    store.damage("UPDATE mesh_outbox SET sender = 'nobody', room = 'nowhere' WHERE event = '$one:example.org'");
+    let report = Event::Report(SendReport::Radio {
+        outbox: sent.outbox,
+        packet: sent.packet,
+        outcome: crate::model::RadioOutcome::Accepted { at: NOON },
+    });
+    Ledger::commit(&ledger, &mut store, &[report], NOON).unwrap();
+    hand_over(&mut store, &config(), NOON + Duration::from_secs(10));
+    assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
+}

@@ -80,7 +80,7 @@ fn a_key_that_does_not_come_in_time_is_told_once_and_brings_nothing_later() {
 }
 
 /// Another such event.
-fn unreadable(name: &str) -> Event {
+pub(super) fn unreadable(name: &str) -> Event {
     Event::Matrix(MatrixEvent::Undecryptable {
         event: Box::new(UndecryptableEvent {
             room: "!room:example.org".try_into().unwrap(),

@@ -1,7 +1,7 @@
 //! What becomes of rooms and of what waits for them.
 
 use super::*;
-use crate::model::{EventRef, Notice, RoomContent, RoomMessage};
+use crate::model::{EventRef, Notice, RoomContent, RoomMessage, RoomOutcome, RoomRowId};
 use crate::store::outage;
 
 const OLD: &str = "!room:example.org";
@@ -362,4 +362,21 @@ fn what_was_refused_to_one_session_is_tried_by_the_next() {
     assert_eq!(parked(&mut store), 2);
     Ledger::commit(&ledger, &mut store, &[Event::Chore(Chore::Login)], NOON).unwrap();
     assert_eq!(parked(&mut store), 0);
+}
+
+#[test]
+fn a_late_no_about_a_message_that_is_over_parks_nothing() {
+    let mut store = Store::in_memory().unwrap();
+    for (account, parked) in [(false, 0), (true, 1)] {
+        let late = Event::Report(SendReport::Room {
+            outbox: RoomRowId(99),
+            outcome: RoomOutcome::Parked {
+                account,
+                error: "you may not".to_owned(),
+            },
+        });
+        decide(&mut store, &config(), &[late]);
+        let rooms = store.transaction(outbox_room::parked).unwrap();
+        assert_eq!(rooms.len(), parked);
+    }
 }
