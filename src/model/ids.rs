@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::time::Timestamp;
+
 pub use matrix_sdk::ruma::{
     EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedTransactionId,
     OwnedUserId, RoomId, RoomOrAliasId, TransactionId, UserId,
@@ -22,7 +24,9 @@ pub enum ParseIdError {
 }
 
 /// A node's number on the mesh; printed and parsed as `!a1b2c3d4`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct NodeNum(pub u32);
 
 impl NodeNum {
@@ -97,7 +101,7 @@ pub struct RoomRowId(pub i64);
 pub struct MeshRowId(pub i64);
 
 macro_rules! printed_as_numbers {
-    ($($name:ident),*) => {$(
+    ($($name:ty),*) => {$(
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -106,7 +110,7 @@ macro_rules! printed_as_numbers {
     )*};
 }
 
-printed_as_numbers!(PacketId, ChannelIndex, RoomRowId, MeshRowId);
+printed_as_numbers!(PacketId, ChannelIndex, RoomRowId, MeshRowId, Timestamp);
 
 #[cfg(test)]
 mod tests {

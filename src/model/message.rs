@@ -9,7 +9,7 @@ use super::ids::{ChannelIndex, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedU
 use super::time::Timestamp;
 
 /// A device on the mesh, as far as it told of itself. Names are untrusted, may be empty, and are not unique.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its number.
     pub num: NodeNum,
@@ -30,11 +30,7 @@ impl Node {
     pub fn unknown(num: NodeNum) -> Self {
         Self {
             num,
-            long_name: None,
-            short_name: None,
-            is_licensed: false,
-            is_ignored: false,
-            last_heard: None,
+            ..Self::default()
         }
     }
 
@@ -100,21 +96,14 @@ pub struct Channel {
 }
 
 /// To whom a packet goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display)]
 pub enum Destination {
     /// Everyone on a channel.
+    #[strum(to_string = "channel {0}")]
     Channel(ChannelIndex),
     /// One node.
+    #[strum(to_string = "{0}")]
     Direct(NodeNum),
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Channel(index) => write!(f, "channel {index}"),
-            Self::Direct(node) => write!(f, "{node}"),
-        }
-    }
 }
 
 /// How urgent a message to the mesh is; lower lanes wait for higher ones. The tables keep its place among these.
