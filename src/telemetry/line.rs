@@ -71,7 +71,7 @@ impl Said {
             ("message", false) => self.message = fixed(value.text()),
             (_, true) => self.add(name, value),
             (_, false) => {
-                let known = unquoted(value.text());
+                let known = value.text().trim_matches('"');
                 if is_known(name, known) {
                     self.add(name, Value::Words(known.to_owned()));
                 }
@@ -162,13 +162,6 @@ fn is_known(name: &str, value: &str) -> bool {
         && value.starts_with(['@', '!'])
         && value.len() <= 255
         && value.chars().all(is_plain)
-}
-
-fn unquoted(value: &str) -> &str {
-    let inner = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    inner.unwrap_or(value)
 }
 
 #[derive(Debug)]
