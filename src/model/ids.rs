@@ -85,10 +85,10 @@ impl TryFrom<u32> for ChannelIndex {
     type Error = ParseIdError;
 
     fn try_from(number: u32) -> Result<Self, Self::Error> {
-        match u8::try_from(number) {
-            Ok(index) if index < 8 => Ok(Self(index)),
-            Ok(_) | Err(_) => Err(ParseIdError::Channel(i64::from(number))),
-        }
+        let index = u8::try_from(number).ok().filter(|index| *index < 8);
+        index
+            .map(Self)
+            .ok_or(ParseIdError::Channel(i64::from(number)))
     }
 }
 

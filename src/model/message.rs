@@ -36,18 +36,13 @@ impl Node {
 
     /// Returns the long name, or the firmware's own fallback, `Meshtastic c3d4`.
     pub fn long(&self) -> String {
-        match &self.long_name {
-            Some(name) if !name.trim().is_empty() => name.clone(),
-            Some(_) | None => format!("Meshtastic {}", self.last_digits()),
-        }
+        let given = given(self.long_name.as_ref());
+        given.unwrap_or_else(|| format!("Meshtastic {}", self.last_digits()))
     }
 
     /// Returns the short name, or the firmware's own fallback, the last four hex digits.
     pub fn short(&self) -> String {
-        match &self.short_name {
-            Some(name) if !name.trim().is_empty() => name.clone(),
-            Some(_) | None => self.last_digits(),
-        }
+        given(self.short_name.as_ref()).unwrap_or_else(|| self.last_digits())
     }
 
     fn last_digits(&self) -> String {
@@ -55,8 +50,14 @@ impl Node {
     }
 }
 
+/// Returns a name that is more than spaces.
+fn given(name: Option<&String>) -> Option<String> {
+    name.filter(|name| !name.trim().is_empty()).cloned()
+}
+
 /// What a channel slot is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ChannelRole {
     /// Not in use.
     Disabled,

@@ -68,13 +68,11 @@ impl FromStr for RoomAddress {
 
 /// Returns whether an id can be a room's: behind its `:` stands a server, and one without that is base64url.
 fn is_room_id(id: &str) -> bool {
-    match id.split_once(':') {
-        Some((_, server)) => OwnedServerName::try_from(server).is_ok(),
-        None => {
-            let is_base64url = |it: u8| it.is_ascii_alphanumeric() || b"-_".contains(&it);
-            id.len() > 1 && id.bytes().skip(1).all(is_base64url)
-        }
+    if let Some((_, server)) = id.split_once(':') {
+        return OwnedServerName::try_from(server).is_ok();
     }
+    let is_base64url = |it: u8| it.is_ascii_alphanumeric() || b"-_".contains(&it);
+    id.len() > 1 && id.bytes().skip(1).all(is_base64url)
 }
 
 /// Returns what stands for a thing in a link of matrix.to (`#/!room:server`) or of a web client (`#/room/!room:server`).
