@@ -10,12 +10,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 /// What ask us to end, each for its reason.
-const STOP: [(&str, Number); 4] = [
+const STOP: [(&str, Number); 5] = [
     ("SIGINT", Number::INT),
     ("SIGTERM", Number::TERM),
     ("SIGQUIT", Number::QUIT),
     // The time that the system grants us is over.
     ("SIGXCPU", Number::XCPU),
+    // Of those who watch the power supply.
+    ("SIGPWR", Number::POWER),
 ];
 
 /// What ask a command to end, too: those of faults, where they can be caught safely, since they may come from outside while a
@@ -27,18 +29,18 @@ const STOP_OF_COMMANDS: &[(&str, Number)] = &[
     // Elsewhere a trap of our own would come again without end.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     ("SIGTRAP", Number::TRAP),
-    #[cfg(target_os = "linux")]
     ("SIGSTKFLT", Number::STKFLT),
 ];
 
 /// What mean nothing to us. A file that grows too long is told by its write.
-const NOTHING: [(&str, Number); 6] = [
+const NOTHING: [(&str, Number); 7] = [
     ("SIGUSR1", Number::USR1),
     ("SIGUSR2", Number::USR2),
     ("SIGALRM", Number::ALARM),
     ("SIGVTALRM", Number::VTALARM),
     ("SIGPROF", Number::PROF),
     ("SIGXFSZ", Number::XFSZ),
+    ("SIGIO", Number::IO),
 ];
 
 /// What a hangup means, where it was not ignored from the start, as by `nohup`.
@@ -68,12 +70,6 @@ impl Signals {
             all.extend(STOP_OF_COMMANDS.iter().map(|it| (*it, true)));
         }
         all.extend(NOTHING.map(|it| (it, false)));
-        #[cfg(target_os = "linux")]
-        all.extend([
-            // Of those who watch the power supply.
-            (("SIGPWR", Number::POWER), true),
-            (("SIGIO", Number::IO), false),
-        ]);
         let heard = all.into_iter().map(|((name, number), asks_to_end)| {
             let heard = signal(SignalKind::from_raw(number.as_raw()))?;
             Ok((name, asks_to_end, heard))

@@ -90,7 +90,7 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
     if as_json {
         let report = json_report(globals, home, &outcome);
         print(&format!("{report:#}\n"))?;
-        return Ok(outcome.map_or_else(|error| error.exit().into(), |_| ExitCode::SUCCESS));
+        return Ok(outcome.map_or_else(|error| error.exit(), |_| ExitCode::SUCCESS));
     }
     let loaded = outcome.map_err(|error| load_failure(globals, home, error))?;
     let examples = loaded.config.examples();

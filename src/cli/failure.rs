@@ -5,7 +5,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::disk::Trouble;
-use crate::model::{Chain, Exit, Explained};
+use crate::model::{Chain, Explained};
 use crate::tools::{self, printable};
 
 pub(super) type Outcome = Result<ExitCode, Failure>;
@@ -21,7 +21,7 @@ pub(super) fn success_if(is_well: bool) -> ExitCode {
 pub(super) struct Failure {
     text: String,
     hints: Vec<String>,
-    pub(super) exit: Exit,
+    pub(super) exit: ExitCode,
 }
 
 impl Failure {
@@ -30,7 +30,16 @@ impl Failure {
         Self {
             text,
             hints: Vec::new(),
-            exit: Exit::Wrong,
+            exit: ExitCode::from(2),
+        }
+    }
+
+    fn of(error: &(dyn Error + 'static), hint: Option<String>, exit: ExitCode) -> Self {
+        let of_disk = || Trouble::of(error).map(|trouble| trouble.hint().to_owned());
+        Self {
+            text: format!("error: {}", Chain(error)),
+            hints: hint.or_else(of_disk).into_iter().collect(),
+            exit,
         }
     }
 
@@ -49,27 +58,14 @@ impl Failure {
 
 impl<E: Explained + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let hint = error.hint().or_else(|| of_disk(&error));
-        Self {
-            text: format!("error: {}", Chain(&error)),
-            hints: hint.into_iter().collect(),
-            exit: error.exit(),
-        }
+        Self::of(&error, error.hint(), error.exit())
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self {
-            text: format!("error: {}", Chain(error.as_ref())),
-            hints: of_disk(error.as_ref()).into_iter().collect(),
-            exit: Exit::Failed,
-        }
+        Self::of(error.as_ref(), None, ExitCode::FAILURE)
     }
-}
-
-fn of_disk(error: &(dyn Error + 'static)) -> Option<String> {
-    Trouble::of(error).map(|trouble| trouble.hint().to_owned())
 }
 
 impl fmt::Display for Failure {

@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
 /// Nowhere is left to report to if standard error is closed.
 fn report(failure: &Failure) -> ExitCode {
     drop(output::say(&failure.to_string()));
-    failure.exit.into()
+    failure.exit
 }
 
 /// Does some work that a signal asks to end, through `stop`; a second one ends it at once.

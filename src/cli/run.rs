@@ -13,14 +13,10 @@ pub(super) async fn run(globals: &Globals) -> Outcome {
     let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;
     let warnings = home.prepare(globals.allow_network_home)?;
     telemetry::start(&loaded.config.logging, &home)?;
-    for warning in warnings {
+    let told = loaded.warnings.iter().map(ToString::to_string);
+    let examples = loaded.config.examples();
+    for warning in warnings.into_iter().chain(told).chain(examples) {
         warn!("{warning}");
-    }
-    for warning in &loaded.warnings {
-        warn!("{warning}");
-    }
-    for example in loaded.config.examples() {
-        warn!("{example}");
     }
     for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
         info!("differs from MMRelay: {difference}");

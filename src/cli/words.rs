@@ -82,23 +82,19 @@ fn tip(word: &str, commands: &Command) -> Option<String> {
     }
     let mut all = Vec::new();
     collect(commands, "", &mut all);
-    let other = OTHER_WORDS.iter().find(|(it, _)| *it == word);
-    let meant = if let Some((_, path)) = other {
-        vec![(*path).to_owned()]
-    } else {
-        let distance = |path: &String| {
-            let last = path.rsplit(' ').next().unwrap_or_default();
-            strsim::damerau_levenshtein(last, &word)
-        };
-        let nearest = all.iter().map(distance).min()?;
-        // Of a short word less is left to recognise it by.
-        if nearest > word.chars().count().saturating_sub(1) / 2 || nearest > 2 {
-            return None;
-        }
-        all.retain(|path| distance(path) == nearest);
-        all
-    };
-    let meant: Vec<String> = meant.iter().map(|path| format!("`relay {path}`")).collect();
+    let named = all
+        .iter()
+        .map(|path| (path.rsplit(' ').next().unwrap_or_default(), path.as_str()));
+    let known = named.chain(OTHER_WORDS.iter().copied());
+    let known = known.map(|(known, path)| (strsim::damerau_levenshtein(known, &word), path));
+    let known: Vec<(usize, &str)> = known.collect();
+    let nearest = known.iter().map(|(slips, _)| *slips).min()?;
+    // Of a short word less is left to recognise it by.
+    if nearest > word.chars().count().saturating_sub(1) / 2 || nearest > 2 {
+        return None;
+    }
+    let meant = known.iter().filter(|(slips, _)| *slips == nearest);
+    let meant: Vec<String> = meant.map(|(_, path)| format!("`relay {path}`")).collect();
     Some(format!("did you mean {}?", meant.join(" or ")))
 }
 

@@ -1,6 +1,7 @@
 //! From the YAML and the environment to [`Config`]: every key in one place, in the order of the documentation.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, printable};
@@ -8,7 +9,7 @@ use super::section::Reader;
 use super::text_file::{self, TextFileError};
 use super::yaml;
 use super::{Config, mmrelay};
-use crate::model::{Exit, Explained};
+use crate::model::Explained;
 
 /// The largest file that can be a configuration.
 const LARGEST: u64 = 1024 * 1024;
@@ -60,8 +61,8 @@ impl Explained for LoadError {
         }
     }
 
-    fn exit(&self) -> Exit {
-        Exit::Wrong
+    fn exit(&self) -> ExitCode {
+        ExitCode::from(2)
     }
 }
 

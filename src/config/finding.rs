@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::yaml::Place;
-use crate::model::is_invisible;
+use crate::model::without_tricks;
 
 /// One thing that is wrong, or worth a warning. Prints as
 /// `config.yaml:7:25: matrix_rooms[1].meshtastic_channel: 9 is out of range: a radio has channels 0 to 7`.
@@ -50,14 +50,10 @@ impl fmt::Display for Finding {
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
         }
-        if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
-        }
-        write!(f, ": {}", self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "; {hint}")?;
-        }
-        Ok(())
+        let key = if self.key.is_empty() { "" } else { ": " };
+        write!(f, "{key}{}: {}", self.key, self.message)?;
+        let hint = self.hint.as_ref();
+        hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 
@@ -169,11 +165,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// Returns the beginning of a text without what a terminal would act on.
 pub(super) fn printable(text: &str) -> String {
-    let mut short: String = text
-        .chars()
-        .filter(|character| !character.is_control() && !is_invisible(*character))
-        .take(60)
-        .collect();
+    let mut short: String = without_tricks(text).take(60).collect();
     if short.len() < text.len() {
         short.push('…');
     }

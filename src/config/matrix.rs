@@ -12,7 +12,7 @@ use super::section::{Section, keys};
 use super::template::{ReactionVariable, RoomVariable, Template};
 use super::values::{
     Checked, boolean, choice, duration_or_off, hinted, list_of, pattern, secret, some, some_text,
-    template, text_or_none, user_id, whole,
+    structured, template, text_or_none, user_id, whole,
 };
 use super::yaml::{Node, Value};
 use crate::model::{OwnedServerName, OwnedUserId, UserId};
@@ -129,13 +129,7 @@ fn invites(node: &Node) -> Checked<Option<Vec<UserPattern>>> {
         Mapped,
         None,
     }
-    let is_list = match &node.value {
-        Value::List(_) => true,
-        // From the environment.
-        Value::Scalar { text, plain } => *plain && text.trim_start().starts_with('['),
-        Value::Null { .. } | Value::Map(_) => false,
-    };
-    if is_list {
+    if structured(node).is_ok_and(|it| matches!(it.value, Value::List(_))) {
         return list_of(pattern)(node).map(Some);
     }
     let hint = "it can also be a list of users whose invites are accepted";

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use strum::{EnumString, VariantNames};
-
 use super::connection::{Connection, connection};
 use super::finding::Wrong;
-use super::section::{Section, keys};
+use super::section::{Section, keys, words};
 use super::template::{MeshVariable, Template};
 use super::values::{
     Checked, boolean, choice, duration, list_of, node_num, one_or_list_of, port_num, some_duration,
@@ -122,108 +120,88 @@ keys! {
     }
 }
 
-/// What a Matrix reaction becomes on the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum ReactionStyle {
-    /// A tapback.
-    Tapback,
-    /// A text.
-    Text,
-}
+words! {
+    /// What a Matrix reaction becomes on the mesh.
+    ReactionStyle {
+        /// A tapback.
+        Tapback,
+        /// A text.
+        Text,
+    }
 
-/// As what a detection sensor's text is posted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum SensorType {
-    /// `m.text`.
-    Text,
-    /// `m.notice`.
-    Notice,
+    /// As what a detection sensor's text is posted.
+    SensorType {
+        /// `m.text`.
+        Text,
+        /// `m.notice`.
+        Notice,
+    }
+
+    /// Whether the author's consent to publication outside the mesh is asked for.
+    OkToMqtt {
+        /// Everything is relayed.
+        #[strum(serialize = "false")]
+        Off,
+        /// To rooms that anyone may join, only with consent.
+        PublicRooms,
+        /// Everywhere only with consent.
+        #[strum(serialize = "true")]
+        Always,
+    }
+
+    /// What happens to packets that the radio could not decrypt.
+    EncryptedAction {
+        /// They are counted and forgotten; `plugin_only` is MMRelay's word: there are no plugins to hand them to.
+        #[strum(to_string = "drop", serialize = "plugin_only")]
+        Drop,
+    }
+
+    /// What happens to a text that is too long even when split.
+    Overflow {
+        /// It is refused whole, and its sender told why.
+        Refuse,
+        /// It is cut, and its sender told.
+        Cut,
+    }
+
+    /// What an edit does to a message that was sent already.
+    Edits {
+        /// The new text is sent as a reply to the original.
+        Resend,
+        /// Nothing; only what is still queued is changed.
+        Queued,
+        /// Nothing, not even to what is queued.
+        Ignore,
+    }
+
+    /// What media become on the mesh.
+    Media {
+        /// A note with the caption.
+        Note,
+        /// Nothing.
+        Ignore,
+    }
+
+    /// Which signs the sender of a Matrix message sees.
+    Feedback {
+        /// All.
+        Reactions,
+        /// Only ⏳ ❌ 🚫 ⌛.
+        Failures,
+        /// None.
+        Off,
+    }
 }
 
 /// A port number of the mesh's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortNum(pub u32);
 
-/// Whether the author's consent to publication outside the mesh is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum OkToMqtt {
-    /// Everything is relayed.
-    #[strum(serialize = "false")]
-    Off,
-    /// To rooms that anyone may join, only with consent.
-    PublicRooms,
-    /// Everywhere only with consent.
-    #[strum(serialize = "true")]
-    Always,
-}
-
-/// What happens to packets that the radio could not decrypt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum EncryptedAction {
-    /// They are counted and forgotten; `plugin_only` is MMRelay's word: there are no plugins to hand them to.
-    #[strum(to_string = "drop", serialize = "plugin_only")]
-    Drop,
-}
-
-/// What happens to a text that is too long even when split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum Overflow {
-    /// It is refused whole, and its sender told why.
-    Refuse,
-    /// It is cut, and its sender told.
-    Cut,
-}
-
-/// What an edit does to a message that was sent already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum Edits {
-    /// The new text is sent as a reply to the original.
-    Resend,
-    /// Nothing; only what is still queued is changed.
-    Queued,
-    /// Nothing, not even to what is queued.
-    Ignore,
-}
-
-/// What media become on the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum Media {
-    /// A note with the caption.
-    Note,
-    /// Nothing.
-    Ignore,
-}
-
-/// Which signs the sender of a Matrix message sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum Feedback {
-    /// All.
-    Reactions,
-    /// Only ⏳ ❌ 🚫 ⌛.
-    Failures,
-    /// None.
-    Off,
-}
-
 impl Feedback {
     /// Returns whether people are shown this sign.
     pub fn shows(self, sign: Sign) -> bool {
-        match self {
-            Self::Reactions => true,
-            Self::Failures => match sign {
-                Sign::Waiting | Sign::Refused | Sign::Denied | Sign::Expired => true,
-                Sign::Heard | Sign::Unheard | Sign::Delivered => false,
-            },
-            Self::Off => false,
-        }
+        let is_success = matches!(sign, Sign::Heard | Sign::Unheard | Sign::Delivered);
+        self == Self::Reactions || (self == Self::Failures && !is_success)
     }
 }
 

@@ -33,11 +33,8 @@ pub use environment::Environment;
 pub use file::{LoadError, Loaded};
 pub use finding::{Finding, Problems};
 pub use matrix::{E2ee, Matrix, Recipients, SenderLimit, is_loopback};
-pub use meshtastic::{
-    Backlog, ChannelUse, Edits, EncryptedAction, Feedback, LongMessages, Media, Meshtastic,
-    MessageInteractions, OkToMqtt, Overflow, PacketRouting, PortNum, ReactionStyle, SensorType,
-};
-pub use operation::{Component, Database, Health, Level, LogFormat, Logging, MsgMap};
+pub use meshtastic::*;
+pub use operation::*;
 pub use pattern::UserPattern;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use strum::{EnumIter, EnumString, IntoEnumIterator as _, IntoStaticStr, VariantNames};
+use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use super::finding::Wrong;
-use super::section::{Section, keys};
+use super::section::{Section, keys, words};
 use super::values::{
     Checked, boolean, choice, scalar, size, some_duration, some_text, truth, whole,
 };
@@ -60,34 +60,33 @@ keys! {
     }
 }
 
-/// How much is logged; `warning` and `critical` are MMRelay's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum Level {
-    /// A person must act.
-    #[strum(to_string = "error", serialize = "critical")]
-    Error,
-    /// We recovered, or dropped something.
-    #[strum(to_string = "warn", serialize = "warning")]
-    Warn,
-    /// State changes.
-    Info,
-    /// Each message.
-    Debug,
-    /// Bytes.
-    Trace,
-    /// Nothing.
-    Off,
-}
+words! {
+    /// How much is logged; `warning` and `critical` are MMRelay's words.
+    #[derive(IntoStaticStr)]
+    Level {
+        /// A person must act.
+        #[strum(to_string = "error", serialize = "critical")]
+        Error,
+        /// We recovered, or dropped something.
+        #[strum(to_string = "warn", serialize = "warning")]
+        Warn,
+        /// State changes.
+        Info,
+        /// Each message.
+        Debug,
+        /// Bytes.
+        Trace,
+        /// Nothing.
+        Off,
+    }
 
-/// In which form the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+    /// In which form the log is written.
+    LogFormat {
+        /// For people.
+        Text,
+        /// One JSON object a line.
+        Json,
+    }
 }
 
 /// A part of the program whose level can be set on its own.

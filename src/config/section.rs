@@ -41,6 +41,20 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
+/// Makes types of the words that a key takes, each with what it stands for.
+macro_rules! words {
+    ($(
+        $(#[$about:meta])*
+        $name:ident { $( $(#[$meaning:meta])* $word:ident, )* }
+    )*) => { $(
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+        #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
+        pub enum $name { $( $(#[$meaning])* $word, )* }
+    )* };
+}
+pub(super) use words;
+
 /// What is known while a configuration is read, and what was found in it.
 #[derive(Debug, Default)]
 pub(super) struct Reader {

@@ -2,79 +2,88 @@
 
 use super::finding::Wrong;
 
+/// What the parser says, and what is to be done about it; the first that fits counts.
+const CURES: [(&str, &str); 7] = [
+    ("tabs", "YAML does not take tabs: indent with spaces"),
+    (
+        "unexpected character: `@",
+        "`@` cannot begin a value in YAML: put user ids in quotes, \"@alice:example.org\"",
+    ),
+    (
+        "unexpected character",
+        "this character cannot begin a value in YAML: put the value in quotes",
+    ),
+    (
+        "after single-quoted",
+        "within '…' a ' is written twice; or use \"…\"",
+    ),
+    ("quoted scalar", "is a quote opened and not closed?"),
+    ("flow", NEEDS_QUOTES),
+    ("illegal placement", NEEDS_QUOTES),
+];
+
+const NEEDS_QUOTES: &str = "a text with `[`, `{` or `: ` in it needs quotes";
+
 /// Looks at the lines around an error for the usual traps. Never quotes a line: it may hold a password.
 pub(super) fn in_plain_words(wrong: Wrong, text: &str) -> Wrong {
     let Some(place) = wrong.place.filter(|_| wrong.hint.is_none()) else {
         return wrong;
     };
-    let lines: Vec<&str> = text.lines().collect();
-    let at = place.line.saturating_sub(1);
-    let line = lines.get(at).copied().unwrap_or_default();
-    let earlier = lines.get(..at).unwrap_or_default();
-    let before = earlier.iter().rposition(|line| is_said(line));
-    let before = before.and_then(|index| Some((index + 1, *earlier.get(index)?)));
-    let near = std::iter::once(line).chain(before.map(|(_, line)| line));
-    let near: Vec<&str> = near.collect();
-    if let Some(hint) = slip(&near, &wrong.message) {
-        return wrong.hint(hint);
+    if let Some((_, cure)) = CURES.iter().find(|(it, _)| wrong.message.contains(it)) {
+        return wrong.hint(*cure);
     }
-    if let Some(wrong) = before.and_then(|before| indented(line, before, earlier)) {
-        return wrong.at(place);
-    }
-    match value_without_quotes(line, &near) {
-        Some(hint) => wrong.hint(hint),
-        None => wrong,
+    let lines = (1..).zip(text.lines()).take(place.line);
+    let lines = lines.filter(|(_, line)| !said(line).is_empty() && !line.starts_with('#'));
+    let lines: Vec<(usize, &str)> = lines.collect();
+    let Some(((_, line), earlier)) = lines.split_last() else {
+        return wrong;
+    };
+    let near = [Some(line), earlier.last().map(|(_, before)| before)];
+    if let Some(hint) = near.into_iter().flatten().find_map(|line| slip(line)) {
+        wrong.hint(hint)
+    } else if let Some(indented) = indented(line, earlier) {
+        indented.at(place)
+    } else if said(line).matches(": ").count() > 1 {
+        wrong.hint(NEEDS_QUOTES)
+    } else {
+        wrong
     }
 }
 
-/// Returns what is to be done about a slip of the fingers in a line or the one before it.
-fn slip(near: &[&str], message: &str) -> Option<&'static str> {
-    let any = |is_trap: &dyn Fn(&str) -> bool| near.iter().any(|line| is_trap(line));
-    Some(if any(&|line| indentation(line).contains('\t')) {
-        "YAML does not take tabs: indent with spaces"
-    } else if any(&|line| scalar_begins(line, '@')) {
-        "`@` cannot begin a value in YAML: put user ids in quotes, \"@alice:example.org\""
-    } else if any(&|line| scalar_begins(line, '`') || scalar_begins(line, '%')) {
-        "this character cannot begin a value in YAML: put the value in quotes"
-    } else if message.contains("after single-quoted") {
-        "within '…' a ' is written twice; or use \"…\""
-    } else if any(&|line| line.matches('"').count() % 2 == 1) || message.contains("quoted scalar") {
-        "is a quote opened and not closed?"
-    } else if any(&is_assignment) {
+/// Returns what is to be done about a slip of the fingers in a line.
+fn slip(line: &str) -> Option<&'static str> {
+    let said = said(line);
+    let (key, value) = said.split_once(':').unwrap_or((said, " "));
+    let (word, more) = said.split_once(' ').unwrap_or((said, ""));
+    Some(if is_assignment(said) {
         "write `key: value`, not `key = value`"
-    } else if any(&lacks_space_after_dash) {
+    } else if said
+        .strip_prefix('-')
+        .is_some_and(|it| it.starts_with(char::is_alphabetic))
+    {
         "write a space after the `-` that begins an item of a list"
-    } else if any(&lacks_space_after_colon) {
+    } else if is_key(key) && !value.is_empty() && !value.starts_with([' ', '/']) {
         "write a space after the `:` that follows a key"
-    } else if any(&lacks_colon) {
+    } else if is_key(word) && word.contains('_') && !more.is_empty() && !more.contains(':') {
         "is the `:` missing that follows a key?"
     } else {
         return None;
     })
 }
 
-/// Returns what is to be done about a value in a line, or the one before it, that needs quotes.
-fn value_without_quotes(line: &str, near: &[&str]) -> Option<&'static str> {
-    let begins = |character| near.iter().any(|line| scalar_begins(line, character));
-    if begins('!') {
-        Some("`!` begins a tag in YAML: put room ids in quotes, \"!abc:example.org\"")
-    } else if has_two_colons(line) || begins('[') || begins('{') {
-        Some("a text with `[`, `{` or `: ` in it needs quotes")
-    } else {
-        None
-    }
-}
-
 /// Says so where a line begins in a column in which no line before it does, though it belongs to them.
-fn indented(line: &str, (number, before): (usize, &str), earlier: &[&str]) -> Option<Wrong> {
+fn indented(line: &str, earlier: &[(usize, &str)]) -> Option<Wrong> {
+    let (number, before) = *earlier.last()?;
     let spaces = |line: &str| line.len() - line.trim_start().len();
     let is_item = |line: &str| line.trim_start().starts_with("- ");
-    let column = |line: &str| indentation(line).len() + 1;
+    // Of an item, that of its key. What stands before it is ASCII.
+    let column = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len() + 1;
     let (here, there) = (column(line), column(before));
-    let is_level = |line: &&str| is_said(line) && column(line) == here;
     let message = if is_item(line) && !is_item(before) && spaces(line) == spaces(before) {
         "an item of a list (`- …`) stands between keys"
-    } else if said(before).ends_with(':') && here > there || earlier.iter().any(is_level) {
+    } else if said(before).ends_with(':') && here > there
+        || earlier.iter().any(|(_, line)| column(line) == here)
+    {
         return None;
     } else if here < there {
         "this line is indented less than its neighbours"
@@ -86,77 +95,21 @@ fn indented(line: &str, (number, before): (usize, &str), earlier: &[&str]) -> Op
     )))
 }
 
-/// Returns whether a line holds more than a comment.
-fn is_said(line: &str) -> bool {
-    let line = line.trim_start();
-    !line.is_empty() && !line.starts_with('#')
-}
-
-/// Returns what stands before what a line says: of an item, before its key. All of it is ASCII.
-fn indentation(line: &str) -> &str {
-    let rest = line.trim_start_matches([' ', '\t', '-']);
-    line.get(..line.len() - rest.len()).unwrap_or_default()
-}
-
 /// Returns a line without its indentation, comment and the dash of an item.
 fn said(line: &str) -> &str {
-    let line = line.split(" #").next().unwrap_or(line);
-    line.trim_start_matches([' ', '\t'])
-        .trim_start_matches("- ")
-        .trim()
-}
-
-fn lacks_space_after_dash(line: &str) -> bool {
-    let item = line.trim_start().strip_prefix('-');
-    item.is_some_and(|item| {
-        item.starts_with(|first: char| first.is_ascii_alphabetic() || first == '{')
-    })
-}
-
-/// Returns whether a line looks like `key:value`; an address (`a:example.org` in quotes) does not.
-fn lacks_space_after_colon(line: &str) -> bool {
-    said(line).split_once(':').is_some_and(|(key, value)| {
-        is_key(key) && !value.is_empty() && !value.starts_with([' ', '/'])
-    })
-}
-
-/// Returns whether a line looks like `key value`.
-fn lacks_colon(line: &str) -> bool {
-    let said = said(line);
-    let mut words = said.split_whitespace();
-    let key = words
-        .next()
-        .is_some_and(|key| is_key(key) && key.contains('_'));
-    key && words.next().is_some() && !said.contains(':')
-}
-
-fn has_two_colons(line: &str) -> bool {
-    let said = said(line);
-    !said.starts_with(['"', '\'']) && said.matches(": ").count() > 1
+    let line = line.split(" #").next().unwrap_or(line).trim();
+    line.trim_start_matches("- ").trim_start()
 }
 
 fn is_key(word: &str) -> bool {
-    !word.is_empty()
-        && word
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
-}
-
-/// Returns whether a value of this line, or an item of a list in it, begins with this character.
-fn scalar_begins(line: &str, character: char) -> bool {
-    let line = line.trim_start();
-    let starts = |part: &str| part.trim_start().starts_with(character);
-    starts(line.trim_start_matches("- "))
-        || line
-            .split_once(": ")
-            .is_some_and(|(_, value)| starts(value))
-        || line.split(['[', ',', '{']).skip(1).any(starts)
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "_.-".contains(it);
+    !word.is_empty() && word.chars().all(is_plain)
 }
 
 /// Returns whether a line looks like `key = value`.
 pub(super) fn is_assignment(line: &str) -> bool {
-    line.split_once('=')
-        .is_some_and(|(key, _)| is_key(key.trim().trim_start_matches("- ")))
+    let assigned = line.split_once('=');
+    assigned.is_some_and(|(key, _)| is_key(key.trim().trim_start_matches("- ")))
 }
 
 #[cfg(test)]

@@ -13,31 +13,13 @@ pub trait Explained: Error {
         None
     }
 
-    /// Returns how a command ends that it ends.
-    fn exit(&self) -> Exit {
-        Exit::Failed
+    /// Returns how a command ends that it ends: with 1, it failed; or with 2, its arguments or the configuration are wrong.
+    fn exit(&self) -> ExitCode {
+        ExitCode::FAILURE
     }
 }
 
 impl Explained for io::Error {}
-
-/// How a command ends that an error has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// With 1: it failed.
-    Failed,
-    /// With 2: its arguments, or the configuration, are wrong.
-    Wrong,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Failed => Self::FAILURE,
-            Exit::Wrong => Self::from(2),
-        }
-    }
-}
 
 /// Returns an error with its causes and its hint in one sentence, for where there is no room for a hint of its own.
 pub fn told(error: &(dyn Explained + 'static)) -> String {
@@ -58,12 +40,8 @@ pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for error in causes(self.0) {
-            write!(f, "{separator}{error}")?;
-            separator = ": ";
-        }
-        Ok(())
+        let all: Vec<String> = causes(self.0).map(ToString::to_string).collect();
+        f.write_str(&all.join(": "))
     }
 }
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::time::Timestamp;
+
 pub use matrix_sdk::ruma::{
     EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedTransactionId,
     OwnedUserId, RoomId, RoomOrAliasId, TransactionId, UserId,
@@ -22,7 +24,9 @@ pub enum ParseIdError {
 }
 
 /// A node's number on the mesh; printed and parsed as `!a1b2c3d4`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct NodeNum(pub u32);
 
 impl NodeNum {
@@ -81,10 +85,10 @@ impl TryFrom<u32> for ChannelIndex {
     type Error = ParseIdError;
 
     fn try_from(number: u32) -> Result<Self, Self::Error> {
-        match u8::try_from(number) {
-            Ok(index) if index < 8 => Ok(Self(index)),
-            Ok(_) | Err(_) => Err(ParseIdError::Channel(i64::from(number))),
-        }
+        let index = u8::try_from(number).ok().filter(|index| *index < 8);
+        index
+            .map(Self)
+            .ok_or(ParseIdError::Channel(i64::from(number)))
     }
 }
 
@@ -97,7 +101,7 @@ pub struct RoomRowId(pub i64);
 pub struct MeshRowId(pub i64);
 
 macro_rules! printed_as_numbers {
-    ($($name:ident),*) => {$(
+    ($($name:ty),*) => {$(
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -106,7 +110,7 @@ macro_rules! printed_as_numbers {
     )*};
 }
 
-printed_as_numbers!(PacketId, ChannelIndex, RoomRowId, MeshRowId);
+printed_as_numbers!(PacketId, ChannelIndex, RoomRowId, MeshRowId, Timestamp);
 
 #[cfg(test)]
 mod tests {

@@ -15,3 +15,9 @@ pub fn is_invisible(character: char) -> bool {
             | '\u{fff9}'..='\u{fffb}'
     )
 }
+
+/// Returns a text's characters without what could play tricks on a terminal.
+pub fn without_tricks(text: &str) -> impl Iterator<Item = char> {
+    let characters = text.chars();
+    characters.filter(|it| !it.is_control() && !is_invisible(*it))
+}

@@ -9,7 +9,7 @@ use super::ids::{ChannelIndex, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedU
 use super::time::Timestamp;
 
 /// A device on the mesh, as far as it told of itself. Names are untrusted, may be empty, and are not unique.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its number.
     pub num: NodeNum,
@@ -30,28 +30,19 @@ impl Node {
     pub fn unknown(num: NodeNum) -> Self {
         Self {
             num,
-            long_name: None,
-            short_name: None,
-            is_licensed: false,
-            is_ignored: false,
-            last_heard: None,
+            ..Self::default()
         }
     }
 
     /// Returns the long name, or the firmware's own fallback, `Meshtastic c3d4`.
     pub fn long(&self) -> String {
-        match &self.long_name {
-            Some(name) if !name.trim().is_empty() => name.clone(),
-            Some(_) | None => format!("Meshtastic {}", self.last_digits()),
-        }
+        let given = given(self.long_name.as_ref());
+        given.unwrap_or_else(|| format!("Meshtastic {}", self.last_digits()))
     }
 
     /// Returns the short name, or the firmware's own fallback, the last four hex digits.
     pub fn short(&self) -> String {
-        match &self.short_name {
-            Some(name) if !name.trim().is_empty() => name.clone(),
-            Some(_) | None => self.last_digits(),
-        }
+        given(self.short_name.as_ref()).unwrap_or_else(|| self.last_digits())
     }
 
     fn last_digits(&self) -> String {
@@ -59,8 +50,14 @@ impl Node {
     }
 }
 
+/// Returns a name that is more than spaces.
+fn given(name: Option<&String>) -> Option<String> {
+    name.filter(|name| !name.trim().is_empty()).cloned()
+}
+
 /// What a channel slot is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ChannelRole {
     /// Not in use.
     Disabled,
@@ -100,21 +97,14 @@ pub struct Channel {
 }
 
 /// To whom a packet goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display)]
 pub enum Destination {
     /// Everyone on a channel.
+    #[strum(to_string = "channel {0}")]
     Channel(ChannelIndex),
     /// One node.
+    #[strum(to_string = "{0}")]
     Direct(NodeNum),
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Channel(index) => write!(f, "channel {index}"),
-            Self::Direct(node) => write!(f, "{node}"),
-        }
-    }
 }
 
 /// How urgent a message to the mesh is; lower lanes wait for higher ones. The tables keep its place among these.

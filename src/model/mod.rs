@@ -22,33 +22,20 @@ mod send;
 pub mod span;
 mod time;
 
-pub use backoff::Backoff;
-pub use chore::Chore;
-pub use error::{Chain, Exit, Explained, causes, told};
-pub use event::{Event, RoomOutcome, SendReport};
-pub use fate::{MeshFate, MeshState, RadioOutcome, Refusal, Sign};
-pub use ids::{
-    ChannelIndex, EventId, MeshRowId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedServerName, OwnedTransactionId, OwnedUserId, PacketId, ParseIdError, RoomId,
-    RoomOrAliasId, RoomRowId, TransactionId, UserId,
-};
-pub use invisible::is_invisible;
-pub use late::{UndecryptableEvent, Unread};
-pub use mesh::{
-    Draft, EarlyEdit, Gathering, Heading, Media, MeshContent, MeshMessage, MeshOrder, MeshSource,
-    NewVersion, RowMessage, Version, WaitingPacket, spoken,
-};
-pub use message::{
-    Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
-    RadioPayload, Relayed,
-};
-pub use radio_event::{RadioEvent, RadioProfile, RadioSetup, RadioText, TextPort};
-pub use room::{Expired, OldRoom, Outage, ToldRoom, WaitsForRoom};
-pub use room_address::{RoomAddress, RoomAddressError};
-pub use room_event::{
-    Gap, JoinedRoom, MatrixEvent, RelayFields, RoomEdit, RoomReaction, RoomRedaction, RoomText,
-    RoomTextKind, Synced, Tombstone,
-};
-pub use room_message::{EventRef, Notice, RoomContent, RoomMessage};
-pub use send::SendToRoom;
-pub use time::{Clock, ClockReading, Jump, Timestamp};
+pub use backoff::*;
+pub use chore::*;
+pub use error::*;
+pub use event::*;
+pub use fate::*;
+pub use ids::*;
+pub use invisible::*;
+pub use late::*;
+pub use mesh::*;
+pub use message::*;
+pub use radio_event::*;
+pub use room::*;
+pub use room_address::*;
+pub use room_event::*;
+pub use room_message::*;
+pub use send::*;
+pub use time::*;

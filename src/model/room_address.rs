@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use matrix_sdk::ruma::matrix_uri::MatrixId;
 use matrix_sdk::ruma::{MatrixToUri, MatrixUri};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::ids::{OwnedRoomOrAliasId, OwnedServerName};
 
@@ -36,17 +37,22 @@ impl FromStr for RoomAddress {
     type Err = RoomAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_odd = |it: char| it.is_whitespace() || it.is_control();
+        if text.contains(is_odd) {
+            return Err(RoomAddressError::Other);
+        }
         let (id, via) = if text.starts_with("matrix:") {
-            let uri =
-                MatrixUri::parse(&with_via_only(text)).map_err(|_| RoomAddressError::Other)?;
-            (uri.id().clone(), uri.via().to_vec())
-        } else if let Some(path) = in_link(text).or_else(|| text.contains("?via=").then_some(text))
-        {
-            let link = with_via_only(&format!("{MATRIX_TO}{path}"));
-            let uri = MatrixToUri::parse(&link).map_err(|_| RoomAddressError::Other)?;
+            let uri = MatrixUri::parse(&with_via_only(text));
+            let uri = uri.map_err(|_| RoomAddressError::Other)?;
             (uri.id().clone(), uri.via().to_vec())
         } else {
-            (plain(text)?, Vec::new())
+            let linked = in_link(text).or_else(|| text.contains("?via=").then_some(text));
+            // An alias may hold a question mark in its own part.
+            let plain = || utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let path = linked.map_or_else(plain, with_via_only);
+            let uri = MatrixToUri::parse(&format!("{MATRIX_TO}{path}"));
+            let uri = uri.map_err(|_| RoomAddressError::Other)?;
+            (uri.id().clone(), uri.via().to_vec())
         };
         let room = match id {
             MatrixId::Room(room) if is_room_id(room.as_str()) => room.into(),
@@ -62,13 +68,11 @@ impl FromStr for RoomAddress {
 
 /// Returns whether an id can be a room's: behind its `:` stands a server, and one without that is base64url.
 fn is_room_id(id: &str) -> bool {
-    match id.split_once(':') {
-        Some((_, server)) => OwnedServerName::try_from(server).is_ok(),
-        None => id
-            .bytes()
-            .skip(1)
-            .all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it)),
+    if let Some((_, server)) = id.split_once(':') {
+        return OwnedServerName::try_from(server).is_ok();
     }
+    let is_base64url = |it: u8| it.is_ascii_alphanumeric() || b"-_".contains(&it);
+    id.len() > 1 && id.bytes().skip(1).all(is_base64url)
 }
 
 /// Returns what stands for a thing in a link of matrix.to (`#/!room:server`) or of a web client (`#/room/!room:server`).
@@ -97,24 +101,6 @@ fn with_via_only(link: &str) -> String {
         return thing.to_owned();
     }
     format!("{thing}?{}", via.join("&"))
-}
-
-fn plain(text: &str) -> Result<MatrixId, RoomAddressError> {
-    if text.starts_with('@') {
-        return Err(RoomAddressError::User);
-    }
-    let is_odd = |character: char| character.is_whitespace() || character.is_control();
-    let named = text.len() > 1 && !text.contains(is_odd);
-    // An alias may hold a question mark in its own part, an id of a room cannot.
-    if !named || (text.starts_with('!') && text.contains(['?', '#', '/'])) {
-        return Err(RoomAddressError::Other);
-    }
-    let room = OwnedRoomOrAliasId::try_from(text).map_err(|_| RoomAddressError::Other)?;
-    let id = match room.try_into() {
-        Ok(id) => MatrixId::Room(id),
-        Err(alias) => MatrixId::RoomAlias(alias),
-    };
-    Ok(id)
 }
 
 #[cfg(test)]

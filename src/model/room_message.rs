@@ -1,7 +1,5 @@
 //! What goes to a room.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::ids::{NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId};
@@ -18,12 +16,14 @@ pub struct RoomMessage {
 }
 
 /// An event that another one is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::Display, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EventRef {
     /// This event.
+    #[strum(to_string = "{0}")]
     Event(OwnedEventId),
     /// The event that will stand for a packet in the same room: it waits in our outbox still.
+    #[strum(to_string = "packet {packet} of {sender}")]
     Packet {
         /// The packet's sender.
         sender: NodeNum,
@@ -32,15 +32,7 @@ pub enum EventRef {
     },
 }
 
-impl fmt::Display for EventRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Event(event) => write!(f, "{event}"),
-            Self::Packet { sender, packet } => write!(f, "packet {packet} of {sender}"),
-        }
-    }
-}
-
+#[cfg(test)]
 impl From<OwnedEventId> for EventRef {
     fn from(event: OwnedEventId) -> Self {
         Self::Event(event)

@@ -76,11 +76,7 @@ impl fmt::Debug for Clock {
     reason = "the one place that reads the clock that never jumps"
 )]
 fn since_boot() -> Duration {
-    #[cfg(target_os = "linux")]
-    let clock = ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    let clock = ClockId::Monotonic;
-    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 /// What the homeserver's clock showed once, beside what this computer's clocks did: kept over restarts.
@@ -132,12 +128,6 @@ impl Sub<Duration> for Timestamp {
 
     fn sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(milliseconds(span)))
-    }
-}
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
     }
 }
 

@@ -67,12 +67,7 @@ impl From<SerialError> for ConnectionError {
     fn from(error: SerialError) -> Self {
         let kind = match error {
             SerialError::Missing { .. } | SerialError::NoneFound => LossKind::Absent,
-            SerialError::Several { .. }
-            | SerialError::Busy { .. }
-            | SerialError::Denied { .. }
-            | SerialError::NotSerial { .. }
-            | SerialError::Open { .. }
-            | SerialError::OpenLimit => LossKind::Barred,
+            _ => LossKind::Barred,
         };
         Self::no_way(kind, error)
     }
@@ -285,17 +280,10 @@ fn keep_lines(port: &Path) -> Result<File, SerialError> {
 
 /// Returns whether a port is one end of a pseudo-terminal. It keeps the system's exclusive access as long as its other end
 /// is open: nobody but root could open it again after our end without warning.
-#[cfg(target_os = "linux")]
 fn is_pseudo_terminal(port: &File) -> bool {
     const MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
     let device = port.metadata().map(|it| it.rdev());
     device.is_ok_and(|it| MAJORS.contains(&rustix::fs::major(it)))
-}
-
-/// Likewise; elsewhere there is no telling.
-#[cfg(not(target_os = "linux"))]
-fn is_pseudo_terminal(_: &File) -> bool {
-    false
 }
 
 fn busy(path: &Path) -> SerialError {

@@ -1,19 +1,12 @@
 //! The serial ports of this machine: which of them may be a radio, of what kind they are, and who holds one.
 //!
-//! What is asked here is Linux's `/dev`, `/sys` and `/proc`; where they do not exist nothing is found.
+//! What is asked here is `/dev`, `/sys` and `/proc`; where they do not exist nothing is found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The names of ports on USB: Linux, then macOS.
-const NAMES: [&str; 6] = [
-    "ttyACM",
-    "ttyUSB",
-    "cu.usbmodem",
-    "cu.usbserial",
-    "cu.wchusbserial",
-    "cu.SLAB_USBtoUART",
-];
+/// The names of ports on USB.
+const NAMES: [&str; 2] = ["ttyACM", "ttyUSB"];
 
 /// Makers of chips between USB and a board's UART: their DTR and RTS work the board's reset, not a program.
 const BRIDGES: [u16; 4] = [
@@ -139,11 +132,9 @@ fn usb_of(device: &Path, sys: &Path) -> Option<Usb> {
 fn needs_dtr_in(port: &Path, sys: &Path) -> bool {
     let device = port.canonicalize().unwrap_or_else(|_| port.to_owned());
     let usb = usb_of(&device, sys);
-    let name = name_of(&device);
-    let own_usb = name.starts_with("ttyACM") || name.starts_with("cu.usbmodem");
     // Newer bridges of WCH call themselves modems, as boards with USB of their own do.
     let bridge = usb.is_some_and(|usb| BRIDGES.contains(&usb.vendor));
-    own_usb && !bridge
+    name_of(&device).starts_with("ttyACM") && !bridge
 }
 
 fn holders_in(port: &Path, proc: &Path, own: u32) -> Vec<String> {

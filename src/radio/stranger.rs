@@ -49,36 +49,23 @@ impl Greeting {
             // "Interpret as command", with WILL, WON'T, DO or DON'T.
             [0xFF, 0xFB..=0xFE, ..] => Some("a telnet server"),
             said => {
-                let mut known = GREETINGS.into_iter();
-                let known = known.find(|(begins, _)| said.starts_with(begins));
-                known.map(|(_, who)| who)
+                let known = |(begins, who): (&[u8], _)| said.starts_with(begins).then_some(who);
+                GREETINGS.into_iter().find_map(known)
             }
         }
     }
 
-    /// Returns who has said all this, if it was no radio: somebody with text. `None` if nothing was said, or what may be the
-    /// rest of a frame.
+    /// Returns who has said all this, if it was no radio: somebody with text, most of it in UTF-8. `None` if nothing was said,
+    /// or what may be the rest of a frame.
     fn whose(&mut self) -> Option<&'static str> {
-        if let Some(who) = self.take(&[]) {
-            return Some(who);
-        }
-        let is_text = |text: &str| {
-            let is_shown = |it: char| !it.is_control() || it.is_ascii_whitespace();
-            text.chars().any(char::is_alphanumeric) && text.chars().all(is_shown)
-        };
-        let is_one = match str::from_utf8(&self.bytes) {
-            Err(error) if error.error_len().is_some() => {
-                let latin: String = self.bytes.iter().copied().map(char::from).collect();
-                let ascii = self.bytes.iter().filter(|byte| byte.is_ascii()).count();
-                is_text(&latin) && 2 * ascii > self.bytes.len()
-            }
-            // It may be cut within a letter.
-            _ => {
-                let mut chunks = self.bytes.utf8_chunks();
-                chunks.next().is_some_and(|whole| is_text(whole.valid()))
-            }
-        };
-        is_one.then_some("a server that is no radio")
+        let who = self.take(&[]);
+        let text = String::from_utf8_lossy(&self.bytes);
+        let is_shown = |it: char| !it.is_control() || it.is_ascii_whitespace();
+        let odd = text.matches(char::REPLACEMENT_CHARACTER).count();
+        let is_text = text.contains(char::is_alphanumeric)
+            && text.chars().all(is_shown)
+            && 2 * odd < text.chars().count();
+        who.or(is_text.then_some("a server that is no radio"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the radio does with packets for itself: its owner's questions, and the clock.
+//! What the radio does with packets for itself: who its owner is, and the clock.
 
 use std::time::Instant;
 
@@ -10,7 +10,6 @@ use crate::radio::proto::{
 
 use super::air::HOP_LIMIT;
 use super::fault::Fault;
-use super::handshake;
 use super::machine::Machine;
 use super::packets;
 use super::report::Transmitted;
@@ -67,15 +66,6 @@ impl Machine {
                 None
             }
             Admin::GetOwnerRequest(_) => self.mesh.own.user.clone().map(Admin::GetOwnerResponse),
-            // Requests count channels from 1, as 0 cannot be told from nothing.
-            Admin::GetChannelRequest(number) => {
-                let index = usize::try_from(number.checked_sub(1)?).ok()?;
-                let channel = self.mesh.channels.get(index).cloned();
-                channel.map(Admin::GetChannelResponse)
-            }
-            Admin::GetDeviceMetadataRequest(_) => Some(Admin::GetDeviceMetadataResponse(
-                handshake::device_metadata(self.state.firmware),
-            )),
             _ => None,
         }
     }

@@ -8,12 +8,8 @@ use prost::encoding::{WireType, encode_key};
 use crate::radio::proto::{
     self, Message,
     channel::Role,
-    config::{
-        PayloadVariant as Config, bluetooth_config::PairingMode, lo_ra_config::RegionCode,
-        position_config::GpsMode,
-    },
+    config::{PayloadVariant as Config, lo_ra_config::RegionCode},
     from_radio::PayloadVariant,
-    module_config::PayloadVariant as Module,
     wire,
 };
 
@@ -36,7 +32,8 @@ pub(super) fn series(mesh: &Mesh, state: &Condition, nonce: u32) -> VecDeque<Vec
     let newer = state.firmware == Firmware::V2_8;
     let mut frames = VecDeque::new();
     if nonce != NODES_ONLY {
-        frames.extend([my_info(mesh, state), screen()].map(frame::encode));
+        let screen = PayloadVariant::DeviceuiConfig(proto::DeviceUiConfig::default());
+        frames.extend([my_info(mesh, state), screen].map(frame::encode));
     }
     frames.push_back(node_info(&mesh.own, state.firmware));
     if nonce != NODES_ONLY {
@@ -59,20 +56,6 @@ pub(super) fn series(mesh: &Mesh, state: &Condition, nonce: u32) -> VecDeque<Vec
     frames
 }
 
-/// Returns what the radio says of itself when it is asked for its metadata.
-pub(super) fn device_metadata(firmware: Firmware) -> proto::DeviceMetadata {
-    proto::DeviceMetadata {
-        firmware_version: firmware.version().to_owned(),
-        device_state_version: 24,
-        has_wifi: true,
-        position_flags: 811,
-        hw_model: i32::from(proto::HardwareModel::Portduino),
-        has_remote_hardware: true,
-        has_pkc: true,
-        ..proto::DeviceMetadata::default()
-    }
-}
-
 fn my_info(mesh: &Mesh, state: &Condition) -> PayloadVariant {
     PayloadVariant::MyInfo(proto::MyNodeInfo {
         my_node_num: mesh.own.num,
@@ -85,16 +68,15 @@ fn my_info(mesh: &Mesh, state: &Condition) -> PayloadVariant {
 }
 
 fn metadata(state: &Condition) -> PayloadVariant {
-    let is_open = !state.is_on(Fault::Locked);
-    let told = is_open.then(|| device_metadata(state.firmware));
-    PayloadVariant::Metadata(told.unwrap_or_default())
-}
-
-fn screen() -> PayloadVariant {
-    PayloadVariant::DeviceuiConfig(proto::DeviceUiConfig {
-        screen_brightness: 153,
-        screen_timeout: 30,
-        ..proto::DeviceUiConfig::default()
+    if state.is_on(Fault::Locked) {
+        return PayloadVariant::Metadata(proto::DeviceMetadata::default());
+    }
+    PayloadVariant::Metadata(proto::DeviceMetadata {
+        firmware_version: state.firmware.version().to_owned(),
+        device_state_version: 24,
+        hw_model: i32::from(proto::HardwareModel::Portduino),
+        has_pkc: true,
+        ..proto::DeviceMetadata::default()
     })
 }
 
@@ -108,22 +90,19 @@ fn channel(channel: &proto::Channel, state: &Condition) -> PayloadVariant {
     PayloadVariant::Channel(told)
 }
 
-/// Which presets are lawful where, for two regions.
+/// Which presets are lawful where: all, in one region.
 fn region_presets() -> Vec<u8> {
-    let region = |code: RegionCode, group| wire::RegionGroup {
-        region: i32::from(code).unsigned_abs(),
-        group,
-    };
-    let group = |presets: &[u32]| wire::PresetGroup {
-        presets: presets.to_vec(),
+    let presets = wire::PresetGroup {
+        presets: (0..10).collect(),
         default_preset: 0,
     };
+    let region = wire::RegionGroup {
+        region: i32::from(RegionCode::Us).unsigned_abs(),
+        group: 0,
+    };
     let region_presets = wire::RegionPresets {
-        groups: vec![
-            group(&[0, 1, 3, 4, 5, 6, 7, 8, 9]),
-            group(&[0, 1, 3, 4, 5, 6, 7]),
-        ],
-        regions: vec![region(RegionCode::Us, 0), region(RegionCode::Eu868, 1)],
+        groups: vec![presets],
+        regions: vec![region],
     };
     frame::encode_newer(|frame| frame.region_presets = Some(region_presets))
 }
@@ -155,90 +134,41 @@ fn with_part<T: Message + Default>(tag: u32) -> T {
     T::decode(bytes.as_slice()).unwrap_or_default()
 }
 
+/// Of what it is set to a radio tells here only what its client acts on.
 fn config(tag: u32, mesh: &Mesh, state: &Condition) -> PayloadVariant {
     let mut config: proto::Config = with_part(tag);
     match &mut config.payload_variant {
-        Some(Config::Device(device)) => device.node_info_broadcast_secs = 10_800,
-        Some(Config::Position(position)) => {
-            position.position_broadcast_secs = 3_600;
-            position.position_broadcast_smart_enabled = true;
-            position.gps_update_interval = 120;
-            position.position_flags = 811;
-            position.broadcast_smart_minimum_distance = 100;
-            position.broadcast_smart_minimum_interval_secs = 300;
-            position.set_gps_mode(GpsMode::NotPresent);
-        }
-        Some(Config::Power(power)) => {
-            power.wait_bluetooth_secs = 60;
-            power.sds_secs = u32::MAX;
-            power.ls_secs = 300;
-            power.min_wake_secs = 10;
-        }
-        Some(Config::Network(network)) => "ntp.example.org".clone_into(&mut network.ntp_server),
-        Some(Config::Display(display)) => display.screen_on_secs = 600,
         Some(Config::Lora(lora)) => {
             lora.use_preset = state.preset.is_some();
             lora.modem_preset = state.preset.unwrap_or_default();
-            lora.bandwidth = 250;
-            lora.spread_factor = 11;
-            lora.coding_rate = 5;
             if !state.is_on(Fault::RegionUnset) {
                 lora.set_region(RegionCode::Us);
             }
             lora.hop_limit = HOP_LIMIT;
             lora.tx_enabled = !state.is_on(Fault::TransmitOff);
-            lora.tx_power = 30;
-        }
-        Some(Config::Bluetooth(bluetooth)) => {
-            bluetooth.enabled = true;
-            bluetooth.set_mode(PairingMode::FixedPin);
-            bluetooth.fixed_pin = 123_456;
         }
         Some(Config::Security(security)) => {
             security.public_key = mesh.public_key(mesh.own_num()).unwrap_or_default().to_vec();
-            security.serial_enabled = true;
         }
-        Some(Config::Sessionkey(_) | Config::DeviceUi(_)) | None => {}
+        Some(_) | None => {}
     }
     PayloadVariant::Config(config)
 }
 
 /// The last three have no variant before 2.8: the firmware sends them for modules that it does not have yet.
 fn module_config(tag: u32, firmware: Firmware) -> PayloadVariant {
-    if firmware == Firmware::V2_7 && tag > 13 {
-        return PayloadVariant::ModuleConfig(proto::ModuleConfig::default());
-    }
-    let mut config: proto::ModuleConfig = with_part(tag);
-    match &mut config.payload_variant {
-        Some(Module::Mqtt(mqtt)) => {
-            "mqtt.example.org".clone_into(&mut mqtt.address);
-            mqtt.encryption_enabled = true;
-            "msh/US".clone_into(&mut mqtt.root);
-        }
-        Some(Module::Telemetry(telemetry)) => telemetry.device_update_interval = 3_600,
-        Some(Module::AmbientLighting(light)) => {
-            light.current = 10;
-            (light.red, light.green, light.blue) = (28, 224, 1);
-        }
-        Some(Module::DetectionSensor(sensor)) => sensor.minimum_broadcast_secs = 45,
-        Some(_) | None => {}
-    }
-    PayloadVariant::ModuleConfig(config)
+    let is_known = firmware == Firmware::V2_8 || tag <= 13;
+    let config = is_known.then(|| with_part(tag));
+    PayloadVariant::ModuleConfig(config.unwrap_or_default())
 }
 
-/// The radio's files, with their sizes in bytes.
-const FILES: [(&str, u32); 5] = [
-    ("/prefs/device.proto", 129),
-    ("/prefs/nodes.proto", 660),
-    ("/prefs/channels.proto", 113),
-    ("/prefs/config.proto", 179),
-    ("/prefs/module.proto", 96),
-];
+/// The radio's files.
+const FILES: [&str; 5] = ["device", "nodes", "channels", "config", "module"];
 
-fn file((name, size_bytes): (&str, u32)) -> Vec<u8> {
+fn file(name: &str) -> Vec<u8> {
     frame::encode(PayloadVariant::FileInfo(proto::FileInfo {
-        file_name: name.to_owned(),
-        size_bytes,
+        file_name: format!("/prefs/{name}.proto"),
+        size_bytes: 129,
     }))
 }
 

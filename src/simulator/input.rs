@@ -130,19 +130,14 @@ where
 
 /// Reads a node's id, or its number.
 pub(super) fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Node {
-        Text(String),
-        Number(u32),
-    }
-    let node = Option::<Node>::deserialize(input)?;
     let read = |node| match node {
-        Node::Text(text) if text == "^all" => Ok(NodeNum::BROADCAST),
-        Node::Text(text) => text.parse().map_err(de::Error::custom),
-        Node::Number(number) => Ok(NodeNum(number)),
+        Value::String(text) if text == "^all" => Ok(NodeNum::BROADCAST),
+        Value::String(text) => text.parse().map_err(de::Error::custom),
+        number => Ok(NodeNum(
+            u32::deserialize(number).map_err(de::Error::custom)?,
+        )),
     };
-    node.map(read).transpose()
+    Option::deserialize(input)?.map(read).transpose()
 }
 
 /// Reads bytes that are written as hexadecimal text.
@@ -155,17 +150,11 @@ pub(super) fn bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<u8
 }
 
 fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Flag {
-        Known(bool),
-        Number(u32),
+    match Value::deserialize(input)? {
+        Value::Null => Ok(0),
+        Value::Bool(known) => Ok(known.into()),
+        number => u32::deserialize(number).map_err(de::Error::custom),
     }
-    Ok(match Option::<Flag>::deserialize(input)? {
-        Some(Flag::Known(known)) => u32::from(known),
-        Some(Flag::Number(number)) => number,
-        None => 0,
-    })
 }
 
 #[cfg(test)]

@@ -66,12 +66,9 @@ impl PtyPort {
 
 impl Pty {
     fn open() -> io::Result<Self> {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-        // A program started in between would keep the port alive; not every system can say so at once.
-        #[cfg(target_os = "linux")]
-        let flags = flags | OpenptFlags::CLOEXEC;
+        // A program started in between would keep the port alive.
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = rustix::pty::openpt(flags)?;
-        rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&master, true)?;
         rustix::pty::grantpt(&master)?;
         rustix::pty::unlockpt(&master)?;

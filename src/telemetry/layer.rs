@@ -109,16 +109,15 @@ impl Log {
             state.rate.take(place, limit, line, now)
         };
         if let Some(heard) = heard {
-            self.say(&mut state, heard);
+            self.say(&mut state, Job::Write(heard));
         }
     }
 
-    fn say(&self, state: &mut State, heard: Heard<Line>) {
+    fn say(&self, state: &mut State, mut job: Job) {
         let mut until = Instant::now();
         if !state.is_stopped {
             until += ROOM_WITHIN;
         }
-        let mut job = Job::Write(heard);
         while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) =
             self.queue.try_send(job)
         {
@@ -136,14 +135,13 @@ impl Log {
     pub(super) fn end(&self) {
         let mut state = self.lock();
         for heard in state.rate.tell(None) {
-            self.say(&mut state, heard);
+            self.say(&mut state, Job::Write(heard));
         }
-        drop(state);
         let (written, is_written) = sync_channel(1);
-        if self.queue.try_send(Job::Tell(written)).is_ok() {
-            // Where nobody reads there is nobody to wait for.
-            let _ = is_written.recv_timeout(END_WITHIN);
-        }
+        self.say(&mut state, Job::Tell(written));
+        drop(state);
+        // Where nobody reads there is nobody to wait for.
+        let _ = is_written.recv_timeout(END_WITHIN);
     }
 }
 

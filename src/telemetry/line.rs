@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use super::words::{self, MORE, Words};
+use super::words::{MORE, fixed, words};
 use crate::model::Chain;
 
 /// What a line says has at most about so many bytes; what does not fit is left out.
@@ -68,12 +68,12 @@ impl Said {
                 value.text().clone_into(&mut self.message);
                 self.size += self.message.len();
             }
-            ("message", false) => self.message = words::fixed(value.text()),
+            ("message", false) => self.message = fixed(value.text()),
             (_, true) => self.add(name, value),
             (_, false) => {
-                let words = unquoted(value.text());
-                if is_known(name, words) {
-                    self.add(name, Value::Words(words.to_owned()));
+                let known = value.text().trim_matches('"');
+                if is_known(name, known) {
+                    self.add(name, Value::Words(known.to_owned()));
                 }
             }
         }
@@ -114,15 +114,15 @@ impl Value {
 
 impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, Value::Words(Words::of(format_args!("{value:?}"))));
+        self.take(field, Value::Words(words(format_args!("{value:?}"))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, Value::Quoted(Words::of(value)));
+        self.take(field, Value::Quoted(words(value)));
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        self.take(field, Value::Words(Words::of(Chain(error))));
+        self.take(field, Value::Words(words(Chain(error))));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -162,13 +162,6 @@ fn is_known(name: &str, value: &str) -> bool {
         && value.starts_with(['@', '!'])
         && value.len() <= 255
         && value.chars().all(is_plain)
-}
-
-fn unquoted(value: &str) -> &str {
-    let inner = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    inner.unwrap_or(value)
 }
 
 #[derive(Debug)]

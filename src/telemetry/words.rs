@@ -10,43 +10,25 @@ const LONGEST: usize = 2_000;
 /// Stands for what is left out.
 pub(super) const MORE: char = '…';
 
-/// A text that is written in pieces; what does not fit any more is dropped.
-#[derive(Debug, Default)]
-pub(super) struct Words {
-    text: String,
-    is_cut: bool,
-}
-
-impl Words {
-    pub(super) fn of(said: impl fmt::Display) -> String {
-        let mut words = Self::default();
-        // It takes everything, and never fails; what the other side fails with leaves what it said so far.
-        let _ = write!(words, "{said}");
-        words.text
-    }
-}
-
-impl fmt::Write for Words {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Who writes may not be prepared for a refusal, and goes on to the end.
-        for character in text.chars() {
-            if self.is_cut {
-                break;
-            }
-            let before = self.text.len();
-            if is_trick(character) {
-                self.text.extend(character.escape_default());
-            } else {
-                self.text.push(character);
-            }
-            if self.text.len() > LONGEST {
-                self.text.truncate(before);
-                self.text.push(MORE);
-                self.is_cut = true;
-            }
+/// Returns what somebody says.
+pub(super) fn words(said: impl fmt::Display) -> String {
+    let (mut all, mut text) = (String::new(), String::new());
+    // What the other side fails with leaves what it said so far.
+    let _ = write!(all, "{said}");
+    for character in all.chars() {
+        let before = text.len();
+        if is_trick(character) {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
         }
-        Ok(())
+        if text.len() > LONGEST {
+            text.truncate(before);
+            text.push(MORE);
+            break;
+        }
     }
+    text
 }
 
 /// Returns the beginning of what a library says, up to where its own words may end and those of others begin.
@@ -89,19 +71,19 @@ mod tests {
                 r"\u{202e}\u{2066}\u{200f}\u{feff}",
             ),
         ] {
-            assert_eq!(Words::of(said), told);
+            assert_eq!(words(said), told);
         }
     }
 
     #[test]
     fn what_is_long_is_cut_and_says_so() {
         let whole = "x".repeat(LONGEST);
-        assert_eq!(Words::of(&whole), whole);
+        assert_eq!(words(&whole), whole);
         for more in ["x", "ü", "\n", "🚨"] {
-            let told = Words::of(format_args!("{whole}{more}{}", "y".repeat(60_000)));
+            let told = words(format_args!("{whole}{more}{}", "y".repeat(60_000)));
             assert_eq!(told, format!("{whole}…"));
         }
-        let escapes = Words::of("\u{1b}".repeat(60_000));
+        let escapes = words("\u{1b}".repeat(60_000));
         assert!(escapes.len() <= LONGEST + MORE.len_utf8() && escapes.ends_with(r"\u{1b}…"));
     }
 

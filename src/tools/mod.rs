@@ -7,13 +7,11 @@ pub(crate) mod status;
 
 use std::fmt::Write as _;
 
-use crate::model::is_invisible;
+use crate::model::without_tricks;
 
 /// Returns a text without what could play tricks on a terminal: names come from strangers.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|it| !it.is_control() && !is_invisible(*it))
-        .collect()
+    without_tricks(text).collect()
 }
 
 /// Returns the line that tells what helps, in every command the same.

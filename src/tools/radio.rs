@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::pin::pin;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -22,9 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bridge::PACKET_BYTES;
 use crate::config::{Connection, Meshtastic};
 use crate::home::Holder;
-use crate::model::{
-    Event, Exit, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
-};
+use crate::model::{Event, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport};
 use crate::radio::{
     ConnectionError, HANDSHAKE_LIMIT, KnownNode, Link, LinkState, NOBODY, Radio, RadioError,
     RadioOptions, Submission,
@@ -98,11 +97,9 @@ impl Explained for VisitError {
         Some(hint.to_owned())
     }
 
-    fn exit(&self) -> Exit {
-        if matches!(self, Self::NoText | Self::TooLong { .. }) {
-            return Exit::Wrong;
-        }
-        Exit::Failed
+    fn exit(&self) -> ExitCode {
+        let is_wrong = matches!(self, Self::NoText | Self::TooLong { .. });
+        ExitCode::from(if is_wrong { 2 } else { 1 })
     }
 }
 

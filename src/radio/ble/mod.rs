@@ -1,13 +1,9 @@
 //! The wire over Bluetooth Low Energy: whole packets, written to one characteristic and read from another, with a third
 //! one as a doorbell.
 //!
-//! `host.rs` finds the radio, this file makes the link, `link.rs` carries packets, `bluez.rs` does on Linux what the
-//! library cannot: pairing by PIN, seeing the Bluetooth service end, and who else uses the radio.
+//! `host.rs` finds the radio, this file makes the link, `link.rs` carries packets, `bluez.rs` does what the library
+//! cannot: pairing by PIN, seeing the Bluetooth service end, and who else uses the radio.
 
-#[cfg(target_os = "linux")]
-mod bluez;
-#[cfg(not(target_os = "linux"))]
-#[path = "elsewhere.rs"]
 mod bluez;
 mod error;
 mod host;

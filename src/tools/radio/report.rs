@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::VisitError;
 use crate::home::utc;
-use crate::model::{ChannelRole, Clock, Explained as _, NodeNum, RadioProfile, Timestamp, span};
+use crate::model::{
+    Channel, ChannelRole, Clock, Explained as _, NodeNum, RadioProfile, Timestamp, span,
+};
 use crate::radio::KnownNode;
 use crate::tools::printable;
 
@@ -92,19 +94,14 @@ pub(crate) fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport 
 
 /// Returns a radio's channels that are in use.
 pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
-    let used = profile.channels.iter().filter_map(|it| {
-        let role = match it.role {
-            ChannelRole::Disabled => return None,
-            ChannelRole::Primary => "primary",
-            ChannelRole::Secondary => "secondary",
-        };
-        Some(ChannelReport {
-            channel: it.index.number(),
-            name: it.name.clone(),
-            role,
-        })
-    });
-    used.collect()
+    let channels = profile.channels.iter();
+    let used = channels.filter(|it| it.role != ChannelRole::Disabled);
+    let report = |it: &Channel| ChannelReport {
+        channel: it.index.number(),
+        name: it.name.clone(),
+        role: it.role.into(),
+    };
+    used.map(report).collect()
 }
 
 /// Returns the nodes that a radio knows: itself, then the others, those first that it heard last.
