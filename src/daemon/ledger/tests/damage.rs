@@ -111,6 +111,7 @@ fn a_ban_holds_whatever_of_the_banned_person_cannot_be_read() {
         event: named("ban"),
         user: "@alice:example.org".try_into().unwrap(),
         sent_at: NOON,
+        stands: true,
     });
     Ledger::commit(&ledger, &mut store, &[ban], NOON).unwrap();
     assert!(!waits_for_mesh(&mut store));
