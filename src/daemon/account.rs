@@ -65,7 +65,7 @@ pub(super) struct Account {
     /// For a first login without a terminal.
     pub(super) login: Option<FirstLogin>,
     /// Says in `relay.lock` whether we hold the SDK's store.
-    pub(super) lock: Lock,
+    pub(super) lock: Arc<Lock>,
     pub(super) parts: Parts<matrix::Sender>,
     pub(super) tries: Tries,
 }

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::iter::successors;
 use std::process::ExitCode;
 
@@ -19,7 +18,7 @@ pub trait Explained: Error {
     }
 }
 
-impl Explained for io::Error {}
+impl Explained for std::io::Error {}
 
 /// How a command ends that an error has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,8 +17,11 @@ use super::session::{Output, disconnect};
 use super::stranger::{self, Greeting};
 use super::{End, Ends, Radio};
 
-/// How long a packet on its way may keep a stop waiting; the whole stop has 5 s.
-const STOP_LIMIT: Duration = Duration::from_secs(4);
+/// How long a packet on its way may keep a stop waiting; the whole stop has 5 s, with the two below.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long telling the radio that we leave may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Handing an event to the daemon takes no longer unless its disk is in trouble.
 const OWN_STALL: Duration = Duration::from_secs(1);
@@ -53,7 +56,7 @@ impl Radio {
         }
         if matches!(end, End::Stopped | End::EventsClosed) {
             // The radio may be gone already, then there is nobody to tell.
-            let bye = timeout(Duration::from_secs(1), connection.send(&disconnect())).await;
+            let bye = timeout(GOODBYE, connection.send(&disconnect())).await;
             self.hear_out(&mut connection, ends).await;
             if matches!(bye, Ok(Ok(()))) {
                 info!("disconnected from the radio");

@@ -298,7 +298,7 @@ fn given_back(outbox: MeshRowId, packet: PacketId) -> Event {
             after: Duration::ZERO,
             new_id: false,
             written: false,
-            reason: "withdrawn".into(),
+            reason: "called back".into(),
         },
     })
 }
