@@ -42,7 +42,7 @@ pub use message::{
     Channel, ChannelRole, Destination, Fingerprint, Lane, MessagePair, Node, Origin, RadioMessage,
     RadioPayload, Relayed,
 };
-pub use radio_event::{RadioEvent, RadioProfile, RadioSetup, RadioText, TextPort};
+pub use radio_event::{LossKind, RadioEvent, RadioProfile, RadioSetup, RadioText, TextPort};
 pub use room::{Expired, OldRoom, Outage, ToldRoom, WaitsForRoom};
 pub use room_address::{RoomAddress, RoomAddressError};
 pub use room_event::{

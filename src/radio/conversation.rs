@@ -232,14 +232,16 @@ impl Radio {
                     written = link.send(&frame).await;
                 }
                 (Output::Restarted(cause), Some(_)) => {
-                    self.link.lost(&Loss::of_silence(cause));
+                    let loss = Loss::of_silence(cause, true);
+                    self.link.lost(&loss);
                     self.link.step(LinkState::Configuring);
-                    let (cause, hint) = (cause.to_owned(), None);
-                    ends.tell(Event::Radio(RadioEvent::Lost { cause, hint }))
-                        .await?;
+                    ends.tell(loss.into()).await?;
                     self.give_back(ends).await?;
                 }
-                (Output::Lost(cause), Some(_)) => return Err(End::Lost(Loss::of_silence(cause))),
+                (Output::Lost(cause), Some(_)) => {
+                    let has_heard = self.session.has_heard();
+                    return Err(End::Lost(Loss::of_silence(cause, has_heard)));
+                }
                 (Output::Wake | Output::Frame(_) | Output::Restarted(_) | Output::Lost(_), _) => {}
             }
         }

@@ -11,7 +11,7 @@ use super::codec::Item;
 use super::proto::{self, Message as _, from_radio as from, mesh_packet, to_radio, wire};
 use super::*;
 use crate::model::{
-    ChannelIndex, Destination, Fingerprint, Lane, PacketId, RadioMessage, RadioOutcome,
+    ChannelIndex, Destination, Fingerprint, Lane, PacketId, RadioEvent, RadioMessage, RadioOutcome,
     RadioPayload, SendReport,
 };
 
