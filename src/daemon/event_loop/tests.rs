@@ -173,7 +173,7 @@ impl Bench {
         events: Vec<MatrixEvent>,
         position: &str,
     ) -> Result<(), oneshot::error::RecvError> {
-        self.hand_over(events, position).await.await
+        self.hand_batch_over(events, position).await.await
     }
 
     /// What the homeserver's clock shows: the same as ours.
@@ -187,7 +187,7 @@ impl Bench {
         }
     }
 
-    async fn hand_over(
+    async fn hand_batch_over(
         &mut self,
         events: Vec<MatrixEvent>,
         position: &str,
@@ -302,7 +302,7 @@ async fn on_a_full_disk_nothing_is_accepted_and_all_of_it_once_there_is_room() {
     bench.hears(&long).await;
     bench.fails("full").await;
     bench.hears("while it is full").await;
-    let mut committed = bench.hand_over(vec![joined()], "s2").await;
+    let mut committed = bench.hand_batch_over(vec![joined()], "s2").await;
     bench.fails("full").await;
     assert_eq!(bench.server.texts(), [""; 0]);
     assert!(committed.try_recv().is_err(), "the sync position stays");
@@ -480,7 +480,7 @@ async fn at_the_end_nothing_that_was_handed_over_stays_behind() {
     for number in 0..texts {
         bench.hears(&number.to_string()).await;
     }
-    let told = bench.hand_over(Vec::new(), "s2").await;
+    let told = bench.hand_batch_over(Vec::new(), "s2").await;
     bench.finish.cancel();
     drop(other);
     bench.tasks.join_next().await.unwrap().unwrap();

@@ -184,7 +184,7 @@ impl Running {
         let ledger = ledger.unwrap();
         let mut running = Self { store, ledger };
         running.decide(events);
-        let packet = hand_over(&mut running.store, config, NOON).packet;
+        let packet = hand_to_radio(&mut running.store, config, NOON).packet;
         (running, packet)
     }
 

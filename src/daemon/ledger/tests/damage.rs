@@ -63,7 +63,7 @@ fn a_packet_that_cannot_be_read_ends_and_the_radio_is_ready() {
     assert_eq!(states(&mut store, "one"), [MeshState::Refused]);
     let shown = store.note(|tx| feedback::next(tx, NOON)).unwrap();
     assert!(matches!(shown, Next::Due(sign) if sign.event == named("one")));
-    hand_over(&mut store, &config(), NOON);
+    hand_to_radio(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
 }
 
@@ -76,6 +76,6 @@ fn a_packet_that_cannot_be_read_holds_up_none_behind_it() {
     let next = mesh_worker::hand_over(&mut store, queue, rules, NOON).unwrap();
     assert!(matches!(next, Next::Later(due) if due <= NOON), "{next:?}");
     assert_eq!(states(&mut store, "one"), [MeshState::Refused]);
-    hand_over(&mut store, &config(), NOON);
+    hand_to_radio(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
 }
