@@ -198,7 +198,11 @@ async fn open_database(
         let (config, path) = (config.clone(), place.path.clone());
         // Migrations of a large file on a slow card can take minutes.
         let opening = spawn_blocking(move || try_database(&config, &path, start));
-        let error = match opening.await.unwrap_or(Err(StoreError::Closed)) {
+        let opened = opening.await.unwrap_or_else(|panic| {
+            error!(%panic, "a task failed: the relay stops; please report this");
+            Err(StoreError::Closed)
+        });
+        let error = match opened {
             Ok(opened) => return Ok(opened),
             Err(error) if error.passes() => error,
             Err(error) => return Err(StartError::Database(error)),
