@@ -23,6 +23,9 @@ pub(crate) enum Trouble {
     Full,
     #[error("the disk cannot be written")]
     ReadOnly,
+    /// A file or a directory is not for us.
+    #[error("the user that the relay runs as may not do that")]
+    Denied,
     #[error("the disk fails")]
     Failed,
     #[error("a directory stands in the file's place")]
@@ -41,7 +44,7 @@ impl Trouble {
     /// Returns the same after a look at the disk there: SQLite and some file systems tell of a full disk as of a broken one.
     pub(crate) fn at(self, path: &Path) -> Self {
         match self {
-            Self::Full | Self::ReadOnly | Self::Directory => self,
+            Self::Full | Self::ReadOnly | Self::Denied | Self::Directory => self,
             Self::Failed => seen_at(path).unwrap_or(self),
         }
     }
@@ -52,6 +55,9 @@ impl Trouble {
             Self::Full => "make room on the disk",
             Self::ReadOnly => {
                 "check the owner and mode of the file, and that its disk is not mounted read-only"
+            }
+            Self::Denied => {
+                "check the owner and mode of the file and of the directories above it, and which user the relay runs as"
             }
             Self::Failed => {
                 "check the disk, quotas and limits on its use (`ulimit -f`), and the system's log for its errors"
@@ -65,13 +71,19 @@ impl Trouble {
 
 fn of_io(error: &io::Error) -> Option<Trouble> {
     const IO: i32 = rustix::io::Errno::IO.raw_os_error();
+    // A firewall refuses what the network is asked with another number.
+    const ACCESS: i32 = rustix::io::Errno::ACCESS.raw_os_error();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Some(Trouble::Full)
         }
         io::ErrorKind::ReadOnlyFilesystem => Some(Trouble::ReadOnly),
         io::ErrorKind::IsADirectory => Some(Trouble::Directory),
-        _ => (error.raw_os_error() == Some(IO)).then_some(Trouble::Failed),
+        _ => match error.raw_os_error() {
+            Some(IO) => Some(Trouble::Failed),
+            Some(ACCESS) => Some(Trouble::Denied),
+            Some(_) | None => None,
+        },
     }
 }
 
@@ -144,6 +156,7 @@ mod tests {
             assert_eq!(failed, Some(Trouble::Failed));
         }
         assert_eq!(system(21), Some(Trouble::Directory));
+        assert_eq!(system(13), Some(Trouble::Denied));
         for other in [sqlite(ffi::SQLITE_CORRUPT), system(111), of("refused")] {
             assert_eq!(other, None);
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::first_login::FirstLogin;
-use super::ledger::{Ledger, Outcome};
+use super::ledger::Ledger;
 use super::live::{Login, NoSession};
 use super::parts::Parts;
 use super::verdict::{self, Again, Wait};
@@ -65,7 +65,7 @@ pub(super) struct Account {
     /// For a first login without a terminal.
     pub(super) login: Option<FirstLogin>,
     /// Says in `relay.lock` whether we hold the SDK's store.
-    pub(super) lock: Lock,
+    pub(super) lock: Arc<Lock>,
     pub(super) parts: Parts<matrix::Sender>,
     pub(super) tries: Tries,
 }
@@ -75,10 +75,14 @@ impl Account {
     pub(super) async fn open(&mut self) -> Opened {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
-            self.no_session(&error, error.hint());
+            let hint = error.hint();
             if self.tries.is_news(Chain(&error).to_string()) {
-                warn!(error = &error as &dyn Error, "Matrix cannot be used yet");
+                warn!(
+                    error = &error as &dyn Error,
+                    hint, "Matrix cannot be used yet"
+                );
             }
+            self.no_session(&error, hint);
             return Err(Wait::Store);
         }
         if self.login.is_some() && !self.files.session().exists() {
@@ -248,6 +252,9 @@ impl Account {
             () = stop.cancelled() => return Ok(()),
             start = self.start(account) => start,
         };
+        // What was refused to an earlier session is tried by this one. Where nobody takes it, the relay ends.
+        let try_again = Event::Chore(Chore::Login);
+        drop(self.parts.events.send(try_again).await);
         self.parts.sender.send_replace(Some(matrix.sender()));
         let running = matrix.run(start, self.parts.batches.clone(), stop.clone());
         let beside =
@@ -266,7 +273,6 @@ impl Account {
     async fn start(&self, account: OwnedUserId) -> matrix::Start {
         loop {
             let (account, ledger) = (account.clone(), Arc::clone(&self.parts.ledger));
-            let now = self.parts.clock.now();
             let start = self.parts.database.run(move |store| {
                 Ledger::transaction(&ledger, store, |ledger, tx| {
                     let former = mapped_rooms::all(tx)?.into_iter();
@@ -279,9 +285,6 @@ impl Account {
                         clock: meta::server_clock(tx)?,
                     };
                     ledger.bridge.remember_own_user(account);
-                    // Whoever sends to rooms is woken by the session itself.
-                    let login = Event::Chore(Chore::Login);
-                    ledger.event(tx, &login, now, &mut Outcome::default())?;
                     Ok(start)
                 })
             });

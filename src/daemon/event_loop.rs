@@ -43,14 +43,13 @@ pub(super) struct EventLoop<S> {
 }
 
 impl<S: SendToRoom> EventLoop<S> {
-    /// Works until `finish`, which is cancelled after everybody who reports has ended; takes nothing more from Matrix
-    /// once `stop` is.
+    /// Works until `finish`, which is cancelled after everybody who reports has ended, and nothing is left that was handed
+    /// over. Once `stop` is cancelled, what comes from Matrix waits until then.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
         let started = self.clock.since_boot();
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut work = Work::default();
-            let mut last = false;
             self.live.beat();
             tokio::select! {
                 Some(event) = self.radio.recv() => work.event(event),
@@ -61,18 +60,23 @@ impl<S: SendToRoom> EventLoop<S> {
                     let up = self.clock.since_boot().saturating_sub(started);
                     work.event(Event::Chore(Chore::Round(up)));
                 }
-                () = finish.cancelled() => last = true,
+                // What is left is taken below; once nothing is, this ends.
+                () = finish.cancelled() => {}
             }
             while work.events.len() < LARGEST_BATCH {
                 if let Ok(event) = self.radio.try_recv() {
                     work.event(event);
                 } else if let Ok(report) = self.reports.try_recv() {
                     work.report(report);
+                } else if finish.is_cancelled()
+                    && let Ok(batch) = self.batches.try_recv()
+                {
+                    work.batch(batch);
                 } else {
                     break;
                 }
             }
-            if !work.events.is_empty() && !self.settle(work, &finish).await || last {
+            if work.events.is_empty() || !self.settle(work, &finish).await {
                 return;
             }
         }

@@ -123,7 +123,7 @@ impl Live {
                     now.radio = Some(RadioFacts {
                         profile: profile.clone(),
                         silence: outcome.silence.clone(),
-                        route_problems: outcome.route_problems.take().unwrap_or_default(),
+                        route_problems: outcome.route_problems.clone().unwrap_or_default(),
                     });
                 }
                 Event::Radio(RadioEvent::Lost { .. }) => may_transmit = Some(false),
@@ -186,6 +186,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::bridge::Refused;
+    use crate::config::ChannelRef;
+    use crate::model::{Node, NodeNum, RadioSetup};
 
     #[test]
     fn a_room_is_joined_until_the_bot_is_not_in_it_any_more() {
@@ -217,6 +220,35 @@ mod tests {
             live.committed(std::slice::from_ref(event), &mut Outcome::default());
             assert_eq!(live.facts().rooms.contains_key(&room), is_in);
         }
+    }
+
+    #[test]
+    fn a_radio_that_is_ready_twice_in_a_batch_keeps_its_problems() {
+        let live = Live::new(BTreeMap::new());
+        let problem = RouteProblem {
+            entry: 0,
+            room: OwnedRoomOrAliasId::try_from("!room:example.org").unwrap(),
+            channel: ChannelRef::Name("club".to_owned()),
+            refused: Refused::NoChannel,
+            available: Vec::new(),
+        };
+        let mut outcome = Outcome {
+            route_problems: Some(vec![problem.clone()]),
+            ..Outcome::default()
+        };
+        let ready = Event::Radio(RadioEvent::Ready(Box::new(RadioProfile {
+            own: Node::unknown(NodeNum(1)),
+            firmware: String::new(),
+            channels: Vec::new(),
+            hop_limit: 3,
+            region_set: true,
+            transmit_enabled: true,
+            reboot_count: 0,
+            locked: false,
+            setup: RadioSetup::default(),
+        })));
+        live.committed(&[ready.clone(), ready], &mut outcome);
+        assert_eq!(live.facts().radio.unwrap().route_problems, [problem]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -95,7 +95,7 @@ impl Explained for StartError {
 pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartError> {
     let clock = Clock::system();
     let (start, started) = (clock.now(), Instant::now());
-    let lock = Lock::acquire(&home, start.into())?;
+    let lock = Arc::new(Lock::acquire(&home, start.into())?);
     let stop = CancellationToken::new();
     let mut signals = Signals::listen(Hangup::EndsOnTerminal).map_err(StartError::Signals)?;
     let supervisor = Supervisor::new(stop.clone());
@@ -134,7 +134,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         files: matrix::Files::new(home.matrix()),
         options: matrix_options(&config, pulse, clock),
         login: FirstLogin::of(&config.matrix),
-        lock,
+        lock: Arc::clone(&lock),
         parts,
         tries: Tries::new(),
     };
@@ -154,10 +154,15 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     };
     let end = tokio::select! {
         end = Box::pin(working) => end,
-        // What still runs ends with the process: what is accepted is stored.
-        () = obey(signals, stop) => return Ok(ExitCode::FAILURE),
+        () = obey(signals, stop) => {
+            // What still runs ends with the process, and so does the hold on the home: what is accepted is stored.
+            std::mem::forget(lock);
+            return Ok(ExitCode::FAILURE);
+        }
     };
     close(database_end).await;
+    // Nothing of ours works any more on what is in the home.
+    drop(lock);
     info!("relay ends");
     Ok(match end {
         End::Asked => ExitCode::SUCCESS,
@@ -193,7 +198,11 @@ async fn open_database(
         let (config, path) = (config.clone(), place.path.clone());
         // Migrations of a large file on a slow card can take minutes.
         let opening = spawn_blocking(move || try_database(&config, &path, start));
-        let error = match opening.await.unwrap_or(Err(StoreError::Closed)) {
+        let opened = opening.await.unwrap_or_else(|panic| {
+            error!(%panic, "a task failed: the relay stops; please report this");
+            Err(StoreError::Closed)
+        });
+        let error = match opened {
             Ok(opened) => return Ok(opened),
             Err(error) if error.passes() => error,
             Err(error) => return Err(StartError::Database(error)),

@@ -18,7 +18,7 @@ use super::room_worker::RoomSide;
 use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::matrix::Batch;
-use crate::model::{Clock, Node, SendToRoom, Timestamp};
+use crate::model::{Clock, Event, Node, SendToRoom, Timestamp};
 use crate::radio::{Link, Radio, RadioOptions};
 use crate::store::{Database, Result, Store, meta, nodes};
 
@@ -59,6 +59,8 @@ impl Found {
 pub(super) struct Parts<S> {
     pub(super) database: Database,
     pub(super) ledger: Arc<Mutex<Ledger>>,
+    /// Where what happens elsewhere goes.
+    pub(super) events: mpsc::Sender<Event>,
     /// Where what happens in the rooms goes.
     pub(super) batches: mpsc::Sender<Batch>,
     /// Who sends to rooms, while there is somebody.
@@ -66,7 +68,6 @@ pub(super) struct Parts<S> {
     pub(super) live: Arc<Live>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) limit: AccountLimit,
-    pub(super) clock: Clock,
 }
 
 impl<S: SendToRoom> Parts<S> {
@@ -81,7 +82,8 @@ impl<S: SendToRoom> Parts<S> {
     ) -> Self {
         let names = found.ledger.bridge.names().clone();
         let ledger = Arc::new(Mutex::new(found.ledger));
-        let (radio_events, take_radio_events) = mpsc::channel(EVENTS);
+        let (events, take_events) = mpsc::channel(EVENTS);
+        let radio_events = events.clone();
         let (reports, take_reports) = mpsc::channel(EVENTS);
         let (batches, take_batches) = mpsc::channel(1);
         let (submissions, take_submissions) = mpsc::channel(SUBMISSIONS);
@@ -129,26 +131,26 @@ impl<S: SendToRoom> Parts<S> {
         let event_loop = EventLoop {
             database: database.clone(),
             ledger: Arc::clone(&ledger),
-            radio: take_radio_events,
+            radio: take_events,
             reports: take_reports,
             batches: take_batches,
             queues,
             radio_ready,
             chores_at: Instant::now(),
             live: Arc::clone(&live),
-            clock: clock.clone(),
+            clock,
         };
         let work = event_loop.run(workers.stop.clone(), last.stop.clone());
         last.start("event loop", work);
         Self {
             database,
             ledger,
+            events,
             batches,
             sender,
             live,
             link,
             limit,
-            clock,
         }
     }
 }

@@ -71,13 +71,17 @@ pub(crate) enum LockError {
 
 impl Explained for LockError {
     fn hint(&self) -> Option<String> {
-        let Self::StoreInUse { daemon, .. } = self else {
-            return None;
-        };
-        let hint = if daemon.is_some() {
-            "stop the relay first"
-        } else {
-            "wait for the end of that command, or end it: it is one of `relay auth`"
+        let hint = match self {
+            Self::Running { .. } => {
+                "`relay status` asks it how it stands; stop it first, or give this one a home of its own with `--home`"
+            }
+            Self::StoreInUse {
+                daemon: Some(_), ..
+            } => "stop the relay first",
+            Self::StoreInUse { daemon: None, .. } => {
+                "wait for the end of that command, or end it: it is one of `relay auth`"
+            }
+            Self::Use(..) => return None,
         };
         Some(hint.to_owned())
     }
@@ -259,7 +263,9 @@ mod tests {
         let home = home(&directory);
         assert_eq!(Lock::holder(&home), None);
         let lock = Lock::acquire(&home, started()).unwrap();
-        let error = Lock::acquire(&home, started()).unwrap_err().to_string();
+        let error = Lock::acquire(&home, started()).unwrap_err();
+        assert!(error.hint().is_some_and(|hint| hint.contains("stop it")));
+        let error = error.to_string();
         assert!(
             error.contains(&format!("process {}", std::process::id())),
             "{error}"

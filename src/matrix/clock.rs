@@ -34,14 +34,14 @@ const LATEST: Timestamp = Timestamp(7_258_118_400_000);
 
 /// What this computer's clocks show at one moment.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct OurClocks {
     /// The one that can be set.
     wall: Timestamp,
     /// The milliseconds that have passed, asleep or not, whatever clocks were set to.
     passed: i64,
 }
 
-impl Moment {
+impl OurClocks {
     pub(super) fn now(clock: &Clock) -> Self {
         Self {
             wall: clock.now(),
@@ -67,13 +67,13 @@ pub(super) fn boot() -> String {
 }
 
 /// Asks what the homeserver's clock shows, by the date of an answer. `None`: no answer, or one that does not say.
-pub(super) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestamp, Moment)> {
+pub(super) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestamp, OurClocks)> {
     let mut url = client.homeserver();
     url.path_segments_mut()
         .ok()?
         .pop_if_empty()
         .extend(["_matrix", "client", "versions"]);
-    let asked = Moment::now(clock);
+    let asked = OurClocks::now(clock);
     // Synapse allows caches to keep this answer for an hour, but not that of another question.
     url.set_query(Some(&format!("at={}", asked.passed)));
     let answer = client
@@ -84,7 +84,7 @@ pub(super) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestam
         .send()
         .await
         .and_then(matrix_sdk::reqwest::Response::error_for_status);
-    let now = Moment::now(clock);
+    let now = OurClocks::now(clock);
     let told = answer.ok().and_then(|answer| shown(answer.headers()));
     let Some(told) = told else {
         debug!("the homeserver does not tell the time");
@@ -95,16 +95,16 @@ pub(super) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestam
 
 /// Asks for the homeserver's own word, an event of ours: a proxy may date answers by a clock of its own. `None`: it has
 /// none, or does not say how old it is.
-pub(super) async fn ask_own(client: &Client, clock: &Clock) -> Option<(Timestamp, Moment)> {
+pub(super) async fn ask_own(client: &Client, clock: &Clock) -> Option<(Timestamp, OurClocks)> {
     let own = client.user_id()?;
     for room in client.joined_rooms().iter().take(ROOMS_ASKED) {
         let mut request = get_message_events::v3::Request::backward(room.room_id().to_owned());
         request.filter.senders = Some(vec![own.to_owned()]);
-        let asked = Moment::now(clock);
+        let asked = OurClocks::now(clock);
         let Ok(Ok(answer)) = timeout(ASK_LIMIT, client.send(request)).await else {
             continue;
         };
-        let now = Moment::now(clock);
+        let now = OurClocks::now(clock);
         let events = answer.chunk.iter();
         let told = events
             .filter_map(|event| Envelope::read(event.json().get()))
@@ -118,7 +118,7 @@ pub(super) async fn ask_own(client: &Client, clock: &Clock) -> Option<(Timestamp
 }
 
 /// Returns what the clock shows that an answer told of, now that it is here: it was said on the way.
-fn arrived(told: Timestamp, asked: Moment, now: Moment) -> Timestamp {
+fn arrived(told: Timestamp, asked: OurClocks, now: OurClocks) -> Timestamp {
     Timestamp(told.0.saturating_add(now.after(asked) / 2))
 }
 
@@ -142,19 +142,19 @@ fn shown(headers: &HeaderMap) -> Option<Timestamp> {
 #[derive(Debug)]
 pub(super) struct ServerClock {
     /// What it showed last, and when that was.
-    shown: Option<(Timestamp, Moment)>,
+    shown: Option<(Timestamp, OurClocks)>,
     /// That is a guess.
     is_guess: bool,
     /// It was told by an event of ours.
     is_own: bool,
     /// What the last answer was dated, if that is a time, and when that was: a proxy may have written it.
-    dated: Option<(Timestamp, Moment)>,
+    dated: Option<(Timestamp, OurClocks)>,
     /// By how many milliseconds ours was ahead of it when that was said last.
     said: i64,
     /// A time that no clock shows was logged.
     said_absurd: bool,
     /// When our clocks were looked at last.
-    looked: Moment,
+    looked: OurClocks,
     /// The server is to be asked when so much has passed.
     ask_at: i64,
     /// Which start of this computer this is.
@@ -168,14 +168,14 @@ impl ServerClock {
     const SAME: i64 = 2_000;
 
     /// Makes one that goes on from what was known when we ran last.
-    pub(super) fn new(kept: Option<ClockReading>, now: Moment, boot: String) -> Self {
+    pub(super) fn new(kept: Option<ClockReading>, now: OurClocks, boot: String) -> Self {
         let is_known = |kept: &ClockReading| {
             kept.boot == boot && !boot.is_empty() && kept.passed <= now.passed
         };
         let is_guess = kept.as_ref().is_some_and(|kept| !is_known(kept));
         let shown = kept.map(|kept| {
             if is_known(&kept) {
-                let then = Moment {
+                let then = OurClocks {
                     wall: kept.ours,
                     passed: kept.passed,
                 };
@@ -205,23 +205,23 @@ impl ServerClock {
 
     /// Returns whether the server is to be asked now; also after our clock was set: a computer that stood still does not
     /// know how much time has passed.
-    pub(super) fn is_due(&mut self, now: Moment) -> bool {
+    pub(super) fn is_due(&mut self, now: OurClocks) -> bool {
         let set_by = now.set_since(self.looked);
         self.looked = now;
         set_by.saturating_abs() > Self::SLACK || now.passed >= self.ask_at
     }
 
     /// Returns whether a date says another time than what is known.
-    pub(super) fn is_news(&self, (date, then): (Timestamp, Moment)) -> bool {
+    pub(super) fn is_news(&self, (date, then): (Timestamp, OurClocks)) -> bool {
         differ(date, self.shows(then)) > Self::SLACK
     }
 
     /// Takes note of what an answer was dated, and of what an event of ours says where that was asked for.
     pub(super) fn answered(
         &mut self,
-        dated: Option<(Timestamp, Moment)>,
-        own: Option<(Timestamp, Moment)>,
-        now: Moment,
+        dated: Option<(Timestamp, OurClocks)>,
+        own: Option<(Timestamp, OurClocks)>,
+        now: OurClocks,
     ) {
         let is_settled = own.is_some() || dated.is_some_and(|dated| !self.is_news(dated));
         let pause = if is_settled { ASK_EVERY } else { ASK_AGAIN };
@@ -240,7 +240,7 @@ impl ServerClock {
     }
 
     /// Takes note of what the server's clock shows now, by an event of ours; `None`: an answer did not tell.
-    pub(super) fn learn(&mut self, server: Option<Timestamp>, now: Moment) {
+    pub(super) fn learn(&mut self, server: Option<Timestamp>, now: OurClocks) {
         let Some(server) = server else {
             return;
         };
@@ -252,7 +252,7 @@ impl ServerClock {
         self.set(server, now);
     }
 
-    fn set(&mut self, server: Timestamp, now: Moment) {
+    fn set(&mut self, server: Timestamp, now: OurClocks) {
         if !(EARLIEST..=LATEST).contains(&server) {
             if !self.said_absurd {
                 warn!(
@@ -293,24 +293,24 @@ impl ServerClock {
     }
 
     /// Returns when that was, by what our clock shows now.
-    pub(super) fn by_ours(&self, server: Timestamp, now: Moment) -> Timestamp {
+    pub(super) fn by_ours(&self, server: Timestamp, now: OurClocks) -> Timestamp {
         Timestamp(server.0.saturating_add(self.ours_ahead(now)))
     }
 
     /// Returns what the server's clock showed then. As far as it agrees with ours that is exact, though a date is not.
-    fn at(&self, then: Moment, now: Moment) -> Timestamp {
+    fn at(&self, then: OurClocks, now: OurClocks) -> Timestamp {
         let shows = now.wall.0.saturating_sub(self.ours_ahead(now));
         Timestamp(shows.saturating_sub(now.after(then)))
     }
 
     /// Returns what the server's clock shows, to the second. As long as it has not told, it shows what ours does.
-    fn shows(&self, now: Moment) -> Timestamp {
+    fn shows(&self, now: OurClocks) -> Timestamp {
         let (shown, moment) = self.shown.unwrap_or((now.wall, now));
         Timestamp(shown.0.saturating_add(now.after(moment)))
     }
 
     /// Returns by how many milliseconds our clock is ahead of the server's; 0: they agree, or that is not known.
-    fn ours_ahead(&self, now: Moment) -> i64 {
+    fn ours_ahead(&self, now: OurClocks) -> i64 {
         let ahead = now.wall.0.saturating_sub(self.shows(now).0);
         if ahead.saturating_abs() > Self::SLACK {
             ahead
@@ -320,13 +320,13 @@ impl ServerClock {
     }
 
     /// Returns by how many milliseconds our clock is ahead of the server's; `None` as long as it has not told.
-    pub(super) fn difference(&self, now: Moment) -> Option<i64> {
+    pub(super) fn difference(&self, now: OurClocks) -> Option<i64> {
         self.shown.map(|_| self.ours_ahead(now))
     }
 
     /// Returns by how many milliseconds the clock that dates its answers, a proxy's, is ahead of the server's; 0: they
     /// agree, or that is not known.
-    pub(super) fn dates_ahead(&self, now: Moment) -> i64 {
+    pub(super) fn dates_ahead(&self, now: OurClocks) -> i64 {
         match self.dated {
             Some((date, then)) if self.is_own && self.is_news((date, then)) => {
                 date.0.saturating_add(now.after(then)) - self.shows(now).0
@@ -344,7 +344,7 @@ fn differ(one: Timestamp, other: Timestamp) -> i64 {
 /// Where what was said before the start is history.
 #[derive(Debug)]
 pub(super) struct News {
-    start: Moment,
+    start: OurClocks,
     /// Nothing was handed over yet, ever.
     pub(super) first_run: bool,
     /// Rooms of which everything is news; on a first run, none.
@@ -352,7 +352,7 @@ pub(super) struct News {
 }
 
 impl News {
-    pub(super) fn new(mut known: HashSet<OwnedRoomId>, first_run: bool, start: Moment) -> Self {
+    pub(super) fn new(mut known: HashSet<OwnedRoomId>, first_run: bool, start: OurClocks) -> Self {
         known.retain(|_| !first_run);
         Self {
             start,
@@ -367,7 +367,7 @@ impl News {
         room: &RoomId,
         sent_at: Timestamp,
         server: &ServerClock,
-        now: Moment,
+        now: OurClocks,
     ) -> bool {
         (self.first_run || !self.known.contains(room)) && sent_at < server.at(self.start, now)
     }
@@ -383,8 +383,8 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     /// A moment after so many milliseconds, when the wall clock is so much ahead of the true time.
-    fn moment(after: i64, ahead: i64) -> Moment {
-        Moment {
+    fn moment(after: i64, ahead: i64) -> OurClocks {
+        OurClocks {
             wall: Timestamp(NOON + after + ahead),
             passed: HOUR + after,
         }
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn a_moment_is_what_the_clock_that_is_handed_in_shows() {
         let clock = Clock::new(|| (Timestamp(NOON), Duration::from_hours(1)));
-        let now = Moment::now(&clock);
+        let now = OurClocks::now(&clock);
         assert_eq!((now.wall, now.passed), (Timestamp(NOON), HOUR));
     }
 
@@ -513,7 +513,7 @@ mod tests {
     #[test]
     fn time_passes() {
         let clock = Clock::system();
-        let (one, other) = (Moment::now(&clock), Moment::now(&clock));
+        let (one, other) = (OurClocks::now(&clock), OurClocks::now(&clock));
         assert!(other.after(one) >= 0 && one.passed > 0);
     }
 

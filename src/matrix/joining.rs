@@ -198,7 +198,7 @@ async fn join(
     let answer = Box::pin(async { rooms.client.send(request).await });
     match timeout(JOIN_LIMIT, answer).await {
         Ok(Ok(_)) => {
-            info!(room = %id, "room joined");
+            info!(room = %id, "the homeserver has let the bot into a room");
             Ok(())
         }
         Ok(Err(error)) => Err(refusal(Answer::of(&error).as_ref(), &rooms.own)),

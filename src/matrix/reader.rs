@@ -9,7 +9,7 @@ use matrix_sdk::ruma::events::{AnySyncStateEvent, AnySyncTimelineEvent};
 use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
-use super::clock::{Moment, News, ServerClock, boot};
+use super::clock::{News, OurClocks, ServerClock, boot};
 use super::events::{Envelope, SenderFacts};
 use super::late::Late;
 use super::rooms::Rooms;
@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
             rooms,
             news,
             late: Late::new(kept),
-            server: ServerClock::new(clock, Moment::now(&rooms.options.clock), boot()),
+            server: ServerClock::new(clock, OurClocks::now(&rooms.options.clock), boot()),
         }
     }
 
@@ -56,14 +56,14 @@ impl<'a> Reader<'a> {
             .find(|event| event.sender == self.rooms.own)
             .and_then(|event| event.told_at());
         self.server
-            .learn(server, Moment::now(&self.rooms.options.clock));
+            .learn(server, OurClocks::now(&self.rooms.options.clock));
     }
 
     /// Turns events of a room into ours; what was before the join is left out.
     pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
         let shows_join = !self.rooms.is_synced(room.room_id()) && self.shows_join(events);
         let mut joined = !shows_join;
-        let now = Moment::now(&self.rooms.options.clock);
+        let now = OurClocks::now(&self.rooms.options.clock);
         let mut senders = HashMap::new();
         let mut read = Vec::with_capacity(events.len());
         for event in events {
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
 
     /// Returns who was banned, by state that no timeline shows.
     pub(super) fn bans(&self, room: &Room, state: &[Raw<AnySyncStateEvent>]) -> Vec<MatrixEvent> {
-        let now = Moment::now(&self.rooms.options.clock);
+        let now = OurClocks::now(&self.rooms.options.clock);
         let banned = |event: &Raw<AnySyncStateEvent>| {
             let event = Envelope::read(event.json().get())?;
             let user = event.banned().filter(|user| *user != self.rooms.own)?;

@@ -8,7 +8,7 @@ use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use matrix_sdk::{SessionMeta, SessionTokens};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::MatrixError;
@@ -127,6 +127,19 @@ impl Session {
         }))
     }
 
+    /// Returns whose login the homeserver takes it for, and what to do, if that is another: `answer` is that to `whoami`.
+    pub(super) fn is_anothers(&self, answer: &Value) -> Option<String> {
+        let told = |what| answer[what].as_str();
+        let (user, device) = (told("user_id")?, told("device_id"));
+        let is_ours = self.user_id == user && device.is_none_or(|device| self.device_id == device);
+        (!is_ours).then(|| {
+            format!(
+                "the homeserver takes the login for that of {user} (device {}); log in anew with `relay auth login --force`",
+                device.unwrap_or("unknown")
+            )
+        })
+    }
+
     /// Returns where the recovery key still lies, if it was written to a file and is there yet.
     pub fn recovery_key_left(&self) -> Option<&Path> {
         self.recovery_key_file
@@ -242,6 +255,23 @@ mod tests {
             let (does, rest) = hint.split_once(": ").unwrap();
             assert!(does.contains("goes on by itself"), "{hint}");
             assert_eq!(rest, cure);
+        }
+    }
+
+    #[test]
+    fn a_login_is_another_accounts_or_devices_by_what_the_homeserver_says() {
+        let whoami = |user: &str, device: Option<&str>| {
+            let answer = serde_json::json!({"user_id": user, "device_id": device});
+            samples::session().is_anothers(&answer)
+        };
+        assert_eq!(whoami("@relay:example.org", Some("DEVICE")), None);
+        assert_eq!(whoami("@relay:example.org", None), None);
+        for (user, device) in [
+            ("@bob:example.org", "DEVICE"),
+            ("@relay:example.org", "OTHER"),
+        ] {
+            let told = whoami(user, Some(device)).unwrap();
+            assert!(told.contains(user) && told.contains(device), "{told}");
         }
     }
 

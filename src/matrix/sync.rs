@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::clock::{self, Moment, News};
+use super::clock::{self, News, OurClocks};
 use super::errors;
 use super::gaps::Gaps;
 use super::gate::Notes;
@@ -100,7 +100,7 @@ impl<'a> Sync<'a> {
         let known = start.known.into_iter().map(|(_, room)| room);
         let known: HashSet<_> = known.chain(start.former).collect();
         gaps.retain(|gap| position.is_some() && known.contains(&gap.room));
-        let now = Moment::now(&rooms.options.clock);
+        let now = OurClocks::now(&rooms.options.clock);
         let news = News::new(known, position.is_none(), now);
         Self {
             store,
@@ -241,6 +241,11 @@ impl<'a> Sync<'a> {
         }
         let pauses = match self.timeline_limit {
             1 => PAUSES_IN_VAIN,
+            TIMELINE_LIMIT => {
+                // The first one is news, after whatever else has failed.
+                self.told = None;
+                PAUSES
+            }
             _ => PAUSES,
         };
         self.timeline_limit = (self.timeline_limit / 4).max(1);
@@ -255,15 +260,15 @@ impl<'a> Sync<'a> {
     async fn look_at_clock(&mut self) {
         let Options { pulse, clock, .. } = &self.rooms.options;
         let (client, server) = (&self.rooms.client, &mut self.reader.server);
-        if server.is_due(Moment::now(clock)) {
+        if server.is_due(OurClocks::now(clock)) {
             let dated = clock::ask_date(client, clock).await;
             let own = match dated {
                 Some(dated) if server.is_news(dated) => clock::ask_own(client, clock).await,
                 Some(_) | None => None,
             };
-            server.answered(dated, own, Moment::now(clock));
+            server.answered(dated, own, OurClocks::now(clock));
         }
-        let now = Moment::now(clock);
+        let now = OurClocks::now(clock);
         pulse.clock(server.difference(now), server.dates_ahead(now));
     }
 

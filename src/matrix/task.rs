@@ -11,7 +11,7 @@ pub(super) async fn named<T: Send + 'static>(
     let mut task = JoinSet::new();
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place where this adapter begins a task: with its name, in its owner's set"
+        reason = "with its name, in its owner's set, with which it ends"
     )]
     task.spawn(work);
     let ended = task.join_next().await?;

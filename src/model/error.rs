@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
 use std::iter::successors;
 use std::process::ExitCode;
 
@@ -19,7 +18,7 @@ pub trait Explained: Error {
     }
 }
 
-impl Explained for io::Error {}
+impl Explained for std::io::Error {}
 
 /// Returns an error with its causes and its hint in one sentence, for where there is no room for a hint of its own.
 pub fn told(error: &(dyn Explained + 'static)) -> String {

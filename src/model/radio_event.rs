@@ -11,6 +11,8 @@ pub enum RadioEvent {
     Ready(Box<RadioProfile>),
     /// The link is lost. The adapter tries again by itself.
     Lost {
+        /// What that means.
+        kind: LossKind,
         /// Why, in one sentence.
         cause: String,
         /// What helps, if we know.
@@ -30,6 +32,26 @@ pub enum RadioEvent {
         /// Channel utilisation in percent, of the air time of all nodes that the radio hears.
         percent: f32,
     },
+}
+
+/// What the loss of a link means: for how it is told, and for when the link is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossKind {
+    /// The radio itself ended the link, in order: if it does so again and again, there is a reason.
+    Ended,
+    /// The link broke.
+    Broken,
+    /// The link stands, and the radio does not do its part.
+    Silent,
+    /// The link stands, and nobody has spoken on it as a radio does.
+    Nobody,
+    /// The radio is not there.
+    Absent,
+    /// Something else keeps us from it: each cause has a cure of its own.
+    Barred,
+    /// The radio does not let this computer in until a person has done something: until then each try is as much in vain,
+    /// and may be a request on the radio's screen.
+    Refused,
 }
 
 /// The radio attached to us, as it is set up now.

@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::bytes::BytesMut;
 
 use crate::config::host_and_port;
-use crate::model::{Chain, Explained};
+pub use crate::model::LossKind;
+use crate::model::{Chain, Event, Explained, RadioEvent};
 
 use super::ble::Ble;
 use super::codec::{Codec, Item, TooLong, framed};
@@ -51,22 +52,6 @@ pub enum ConnectionError {
     Frame(#[from] TooLong),
 }
 
-/// What a loss means: for how it is told, and for when the link is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LossKind {
-    /// The radio itself ended the link, in order: if it does so again and again, there is a reason.
-    Ended,
-    /// The link broke, or fell silent.
-    Broken,
-    /// The radio is not there.
-    Absent,
-    /// Something else keeps us from it: each cause has a cure of its own.
-    Barred,
-    /// The radio does not let this computer in until a person has done something: until then each try is as much in vain,
-    /// and may be a request on the radio's screen.
-    Refused,
-}
-
 /// Why there is no link, or none any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Loss {
@@ -77,10 +62,14 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    /// The link stands, but nobody speaks on it as a radio does.
-    pub(super) fn of_silence(cause: &str) -> Self {
+    /// The link stands, but nobody speaks on it as a radio does, or should; somebody has, or not.
+    pub(super) fn of_silence(cause: &str, has_heard: bool) -> Self {
         Self {
-            kind: LossKind::Broken,
+            kind: if has_heard {
+                LossKind::Silent
+            } else {
+                LossKind::Nobody
+            },
             cause: cause.to_owned(),
             hint: None,
         }
@@ -91,6 +80,12 @@ impl Loss {
         // Each of those wants something else of a person.
         let has_own_cure = matches!(self.kind, LossKind::Barred | LossKind::Refused);
         self.kind == other.kind && (!has_own_cure || self.cause == other.cause)
+    }
+}
+
+impl From<Loss> for Event {
+    fn from(Loss { kind, cause, hint }: Loss) -> Self {
+        Self::Radio(RadioEvent::Lost { kind, cause, hint })
     }
 }
 
@@ -124,7 +119,8 @@ impl ConnectionError {
         match self {
             Self::NoWay { kind, .. } => *kind,
             Self::Closed => LossKind::Ended,
-            Self::Read(_) | Self::Write(_) | Self::WriteLimit | Self::Frame(_) => LossKind::Broken,
+            Self::Read(_) | Self::Write(_) | Self::Frame(_) => LossKind::Broken,
+            Self::WriteLimit => LossKind::Silent,
         }
     }
 }

@@ -17,8 +17,11 @@ use super::session::{Output, disconnect};
 use super::stranger::{self, Greeting};
 use super::{End, Ends, Radio};
 
-/// How long a packet on its way may keep a stop waiting; the whole stop has 5 s.
-const STOP_LIMIT: Duration = Duration::from_secs(4);
+/// How long a packet on its way may keep a stop waiting; the whole stop has 5 s, with the two below.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long telling the radio that we leave may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Handing an event to the daemon takes no longer unless its disk is in trouble.
 const OWN_STALL: Duration = Duration::from_secs(1);
@@ -53,7 +56,7 @@ impl Radio {
         }
         if matches!(end, End::Stopped | End::EventsClosed) {
             // The radio may be gone already, then there is nobody to tell.
-            let bye = timeout(Duration::from_secs(1), connection.send(&disconnect())).await;
+            let bye = timeout(GOODBYE, connection.send(&disconnect())).await;
             self.hear_out(&mut connection, ends).await;
             if matches!(bye, Ok(Ok(()))) {
                 info!("disconnected from the radio");
@@ -229,14 +232,16 @@ impl Radio {
                     written = link.send(&frame).await;
                 }
                 (Output::Restarted(cause), Some(_)) => {
-                    self.link.lost(&Loss::of_silence(cause));
+                    let loss = Loss::of_silence(cause, true);
+                    self.link.lost(&loss);
                     self.link.step(LinkState::Configuring);
-                    let (cause, hint) = (cause.to_owned(), None);
-                    ends.tell(Event::Radio(RadioEvent::Lost { cause, hint }))
-                        .await?;
+                    ends.tell(loss.into()).await?;
                     self.give_back(ends).await?;
                 }
-                (Output::Lost(cause), Some(_)) => return Err(End::Lost(Loss::of_silence(cause))),
+                (Output::Lost(cause), Some(_)) => {
+                    let has_heard = self.session.has_heard();
+                    return Err(End::Lost(Loss::of_silence(cause, has_heard)));
+                }
                 (Output::Wake | Output::Frame(_) | Output::Restarted(_) | Output::Lost(_), _) => {}
             }
         }

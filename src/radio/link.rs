@@ -138,14 +138,14 @@ mod tests {
         notes.step(LinkState::Configuring);
         notes.step(LinkState::Ready);
         tokio::time::advance(Duration::from_secs(5)).await;
-        notes.lost(&Loss::of_silence("closed"));
+        notes.lost(&Loss::of_silence("closed", true));
         let since = Instant::now();
         for _ in 0..3 {
             tokio::time::advance(Duration::from_secs(5)).await;
             notes.step(LinkState::Connecting);
             notes.step(LinkState::Configuring);
             assert!(link.borrow().cause.is_some());
-            notes.lost(&Loss::of_silence("refused"));
+            notes.lost(&Loss::of_silence("refused", true));
         }
         let away = link.borrow().clone();
         assert_eq!((away.state, away.since), (LinkState::Lost, since));

@@ -50,7 +50,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::model::{Clock, Event, MeshRowId, RadioEvent};
+use crate::model::{Clock, Event, MeshRowId};
 
 pub use answer::Answer;
 pub use ble::Ble;
@@ -68,7 +68,7 @@ pub(crate) use ble::find_bluetooth;
 pub(crate) use nodedb::Details;
 pub(crate) use nodedb::KnownNode;
 pub(crate) use serial_ports::{FoundPort, find as find_serial_ports};
-pub(crate) use session::{HANDSHAKE_LIMIT, NOBODY};
+pub(crate) use session::HANDSHAKE_LIMIT;
 
 use connection::Loss;
 use link::LinkNotes;
@@ -241,7 +241,7 @@ impl Radio {
             loss.cause = format!("{}: {why}", loss.cause);
         }
         self.link.lost(&loss);
-        let (cause, hint) = (loss.cause.clone(), loss.hint.clone());
+        let Loss { cause, hint, .. } = &loss;
         // Causes may take turns for days.
         let told = &mut self.told_causes;
         if told.iter().any(|told| told.is_like(&loss)) {
@@ -249,9 +249,8 @@ impl Radio {
         } else {
             warn!(cause, hint, delay_ms, "no link to the radio, trying again");
             told.truncate(TOLD_CAUSES - 1);
-            told.insert(0, loss);
-            ends.tell(Event::Radio(RadioEvent::Lost { cause, hint }))
-                .await?;
+            told.insert(0, loss.clone());
+            ends.tell(loss.into()).await?;
         }
         self.give_back(ends).await?;
         tokio::select! {

@@ -39,7 +39,7 @@ const PLACE_AGAIN: Duration = Duration::from_secs(30);
 /// What was meant for another channel than stands in its slot now is looked up again after that: its new place is known then.
 const CHANNEL_AGAIN: Duration = Duration::from_secs(5);
 
-const WITHDRAWN: &str = "withdrawn";
+const RECALLED: &str = "called back";
 
 /// A row of the outbox that may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,19 +119,18 @@ impl Pacer {
         self.flight.is_some()
     }
 
-    /// Takes a row. One that waits here already is replaced, one on its way is not taken twice, one that was withdrawn
-    /// before it came is given back.
+    /// Takes a row. One that waits here already is replaced, one on its way is not taken twice, one that was called
+    /// back before it came is given back.
     pub fn submit(&mut self, submission: Submission) {
         let outbox = submission.outbox;
-        let on_its_way = self.flight.as_ref();
-        if on_its_way.is_some_and(|flight| flight.submission.outbox == outbox) {
+        if self.is_on_its_way(outbox) {
             return;
         }
         self.waiting.retain(|other| other.outbox != outbox);
         let called_back = self.called_back.iter().position(|row| *row == outbox);
         if let Some(place) = called_back {
             self.called_back.remove(place);
-            self.retry(Duration::ZERO, false, &submission, WITHDRAWN);
+            self.retry(Duration::ZERO, false, &submission, RECALLED);
         } else if submission.message.payload.bytes().len()
             > payload_limit(&submission.message.payload)
         {
@@ -155,11 +154,16 @@ impl Pacer {
 
     /// Gives a row back that still waits here, or has not come yet; one on its way to the radio is not stopped.
     pub fn withdraw(&mut self, outbox: MeshRowId) {
-        if self.give_back(|it| it.outbox == outbox, WITHDRAWN) == 0 {
+        if self.give_back(|it| it.outbox == outbox, RECALLED) == 0 && !self.is_on_its_way(outbox) {
             self.called_back.retain(|row| *row != outbox);
             self.called_back.truncate(CALLED_BACK - 1);
             self.called_back.insert(0, outbox);
         }
+    }
+
+    fn is_on_its_way(&self, outbox: MeshRowId) -> bool {
+        let flight = self.flight.as_ref();
+        flight.is_some_and(|flight| flight.submission.outbox == outbox)
     }
 
     /// The link is ready. Unless the radio may transmit, everything is refused; what is meant for a channel goes nowhere else.

@@ -26,7 +26,7 @@ use super::proto::{self, MeshPacket, Message as _, wire};
 use super::said::Said;
 use super::translate;
 
-pub(crate) use timers::{HANDSHAKE_LIMIT, NOBODY};
+pub(crate) use timers::HANDSHAKE_LIMIT;
 
 use timers::HEARTBEAT_EVERY;
 

@@ -11,7 +11,7 @@ use super::codec::Item;
 use super::proto::{self, Message as _, from_radio as from, mesh_packet, to_radio, wire};
 use super::*;
 use crate::model::{
-    ChannelIndex, Destination, Fingerprint, Lane, PacketId, RadioMessage, RadioOutcome,
+    ChannelIndex, Destination, Fingerprint, Lane, PacketId, RadioEvent, RadioMessage, RadioOutcome,
     RadioPayload, SendReport,
 };
 
@@ -607,6 +607,7 @@ async fn a_stop_does_not_wait_for_ever() {
     bench.submit(7).await;
     peer.hears_packet().await;
     bench.stop.cancel();
+    let asked = tokio::time::Instant::now();
     assert!(matches!(
         bench.outcome().await,
         (7, RadioOutcome::Retry { new_id: false, .. })
@@ -615,6 +616,9 @@ async fn a_stop_does_not_wait_for_ever() {
         peer.hears().await,
         to_radio::PayloadVariant::Disconnect(true)
     );
+    assert!(matches!(bench.running.join_next().await, Some(Ok(Ok(())))));
+    // The whole stop has five seconds, and taking leave of a radio that does not listen a second more.
+    assert!(asked.elapsed() + Duration::from_secs(1) < Duration::from_secs(5));
 }
 
 #[tokio::test(start_paused = true)]

@@ -108,7 +108,7 @@ impl StoreError {
             Self::Disk(_, cause) => match Trouble::Failed.at(path) {
                 Trouble::Full => Self::Full(place, cause),
                 Trouble::ReadOnly => Self::ReadOnly(place, cause),
-                Trouble::Failed | Trouble::Directory => Self::Disk(place, cause),
+                Trouble::Failed | Trouble::Denied | Trouble::Directory => Self::Disk(place, cause),
             },
             other => other,
         }

@@ -11,7 +11,6 @@ mod send;
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::io;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,10 +22,11 @@ use tokio_util::sync::CancellationToken;
 use crate::bridge::PACKET_BYTES;
 use crate::config::{Connection, Meshtastic};
 use crate::home::Holder;
-use crate::model::{Event, Explained, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport};
+use crate::model::{
+    Event, Explained, LossKind, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
+};
 use crate::radio::{
-    ConnectionError, HANDSHAKE_LIMIT, KnownNode, Link, LinkState, NOBODY, Radio, RadioError,
-    RadioOptions, Submission,
+    HANDSHAKE_LIMIT, KnownNode, Link, LinkState, Radio, RadioError, RadioOptions, Submission,
 };
 
 pub(crate) use holder::held_by_daemon;
@@ -108,6 +108,7 @@ impl Explained for VisitError {
 #[error("{cause}")]
 pub(crate) struct Lost {
     connection: Connection,
+    kind: LossKind,
     cause: String,
     /// What helps against just that.
     hint: Option<String>,
@@ -119,39 +120,30 @@ impl Explained for Lost {
             return self.hint.clone();
         }
         let is_on_network = matches!(self.connection, Connection::Tcp { .. });
-        if self.cause.starts_with(NOBODY) {
-            let port = Connection::TCP_PORT;
-            return Some(if is_on_network {
-                format!(
+        let hint = match self.kind {
+            LossKind::Nobody if is_on_network => {
+                let port = Connection::TCP_PORT;
+                return Some(format!(
                     "check the host and the port (a radio has port {port}); a radio that hangs wants a restart"
-                )
-            } else {
-                "check that this is a Meshtastic radio; one that hangs wants a restart".to_owned()
-            });
-        }
-        let hint = if self.was_ended() {
-            "a radio on the network serves one client at a time, and the newest wins: look for another relay, another \
-             program or a phone app that uses it, and end that; a radio that restarts ends its links, too"
-        } else {
-            "look whether it is on and in reach; `relay radio scan` lists what can be found"
+                ));
+            }
+            LossKind::Nobody => {
+                "check that this is a Meshtastic radio; one that hangs wants a restart"
+            }
+            _ if !is_on_network => return None,
+            LossKind::Ended | LossKind::Broken => {
+                "a radio on the network serves one client at a time, and the newest wins: look for another relay, another \
+                 program or a phone app that uses it, and end that; a radio that restarts ends its links, too"
+            }
+            LossKind::Silent | LossKind::Absent | LossKind::Barred | LossKind::Refused => {
+                "look whether it is on and in reach; `relay radio scan` lists what can be found"
+            }
         };
-        is_on_network.then(|| hint.to_owned())
+        Some(hint.to_owned())
     }
 }
 
 impl Lost {
-    /// Returns whether a link was made, and ended from the other side.
-    fn was_ended(&self) -> bool {
-        let reset = || io::ErrorKind::ConnectionReset.into();
-        let ends = [
-            ConnectionError::Closed,
-            ConnectionError::Read(reset()),
-            ConnectionError::Write(reset()),
-        ];
-        ends.iter()
-            .any(|end| self.cause.starts_with(&end.to_string()))
-    }
-
     /// Returns which radio it is, in brackets, if the cause does not name it.
     fn place(&self) -> String {
         let place = self.connection.place();
@@ -326,8 +318,9 @@ impl Visit {
             };
             return Ok(match event {
                 Event::Radio(RadioEvent::Ready(profile)) => News::Ready(profile),
-                Event::Radio(RadioEvent::Lost { cause, hint }) => News::Lost(Lost {
+                Event::Radio(RadioEvent::Lost { kind, cause, hint }) => News::Lost(Lost {
                     connection: self.connection.clone(),
+                    kind,
                     cause,
                     hint,
                 }),
@@ -373,8 +366,13 @@ mod tests {
     use crate::model::Chain;
 
     fn away(connection: Connection, cause: &str) -> VisitError {
+        lost(connection, LossKind::Absent, cause)
+    }
+
+    fn lost(connection: Connection, kind: LossKind, cause: &str) -> VisitError {
         VisitError::Away(Lost {
             connection,
+            kind,
             cause: cause.to_owned(),
             hint: None,
         })
@@ -429,6 +427,7 @@ mod tests {
         assert_eq!(away(ble, "no D-Bus").hint(), None);
         let own = VisitError::Away(Lost {
             connection: tcp("radio"),
+            kind: LossKind::Barred,
             cause: "a web server".to_owned(),
             hint: Some("check the port".to_owned()),
         });
@@ -461,28 +460,15 @@ mod tests {
 
     #[test]
     fn a_radio_that_ends_the_link_is_another_clients_and_one_that_cannot_be_reached_is_not() {
-        for (cause, words) in [
-            ("the radio closed the connection", "serves one client"),
-            (
-                "cannot read from the radio: Connection reset by peer (os error 104)",
-                "serves one client",
-            ),
-            (
-                "cannot write to the radio: Broken pipe (os error 32)",
-                "serves one client",
-            ),
-            (
-                "cannot connect to the radio at `radio:4403`: refused",
-                "is on and in reach",
-            ),
-            (
-                "the radio did not tell its configuration",
-                "is on and in reach",
-            ),
-            (NOBODY, "check the host and the port"),
+        for (kind, words) in [
+            (LossKind::Ended, "serves one client"),
+            (LossKind::Broken, "serves one client"),
+            (LossKind::Absent, "is on and in reach"),
+            (LossKind::Silent, "is on and in reach"),
+            (LossKind::Nobody, "check the host and the port"),
         ] {
-            let hint = away(tcp("radio"), cause).hint().unwrap();
-            assert!(hint.contains(words), "{cause}: {hint}");
+            let hint = lost(tcp("radio"), kind, "it is gone").hint().unwrap();
+            assert!(hint.contains(words), "{kind:?}: {hint}");
         }
     }
 }

@@ -256,7 +256,7 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
         person.sees("suspended").await;
         person.has_stopped("relay").await;
         assert!(person.is_shown_what_is_typed(), "{through:?}");
-        person.types("");
+        person.types("fg");
         person.sees("Password of bot: ").await;
         assert!(!person.is_shown_what_is_typed());
         person.presses("\u{3}");
@@ -264,6 +264,16 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
         person.ends().await;
         assert!(person.is_shown_what_is_typed());
     }
+
+    // In the background it ends when it is told to.
+    let mut person = home.at_shell(&[], login);
+    person.sees("Password of bot: ").await;
+    person.presses("\u{1a}");
+    person.sees("suspended").await;
+    person.has_stopped("relay").await;
+    person.types("kill -TERM %1; kill -CONT %1; wait %1; echo it ends with $?");
+    person.sees("it ends with 1").await;
+    person.ends().await;
 
     // Where no shell would let it go on, it does not stand still.
     let mut person = home.at_terminal(login);

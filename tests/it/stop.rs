@@ -185,6 +185,11 @@ async fn a_second_signal_ends_the_relay_at_once_with_exit_code_1_and_what_was_ac
     assert_eq!(status.code(), Some(1), "{status}");
     let log = scene.relay.log();
     assert!(log.contains("asked to stop again: ending at once"), "{log}");
+    let lock = std::fs::read(scene.home.path("relay.lock")).expect("it stays");
+    assert!(
+        !lock.is_empty(),
+        "the home was held while something was in flight"
+    );
     // Nothing was waited for to its end.
     for late in ["not everything ended in time", "relay ends"] {
         assert!(!log.contains(late), "{late}: {log}");

@@ -10,11 +10,13 @@ use std::iter::successors;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use rustix::process::{self, getpid, kill_process};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::process::{self, getpgrp, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 
 use crate::cli::progress;
 
@@ -24,6 +26,9 @@ const LONGEST_LINE: u64 = 4096;
 /// What Ctrl-Z sends, and what a shell sends where it goes on.
 const SUSPEND: SignalKind = SignalKind::from_raw(process::Signal::TSTP.as_raw());
 const RESUME: SignalKind = SignalKind::from_raw(process::Signal::CONT.as_raw());
+
+/// How long a command that waits for an answer in the background has to hear that it is to end, before it stops.
+const BACKGROUND: Duration = Duration::from_millis(200);
 
 static ASKING: AtomicBool = AtomicBool::new(false);
 
@@ -47,23 +52,28 @@ pub(super) fn is_asking() -> bool {
 pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
     let terminal = Arc::new(Terminal::open()?);
     let (mut suspend, mut resume) = (signal(SUSPEND)?, signal(RESUME)?);
-    let mut asking = Asking::begin(&terminal, typed)?;
-    (&terminal.output).write_all(question.as_bytes())?;
-    let reader = Arc::clone(&terminal);
-    let mut line = tokio::task::spawn_blocking(move || reader.read_line());
+    let mut asking = Asking::begin(&terminal, typed);
+    asking.pose(question)?;
     loop {
-        tokio::select! {
-            line = &mut line => return line.map_err(io::Error::other)?,
-            _ = suspend.recv() => if is_a_job() {
-                asking.show();
-                stop_here();
-            },
-            // Whoever had the terminal meanwhile has set it as they like; the question may have gone out of sight.
-            _ = resume.recv() => {
-                asking.hide()?;
-                (&terminal.output).write_all(question.as_bytes())?;
+        let reader = Arc::clone(&terminal);
+        let mut line = tokio::task::spawn_blocking(move || reader.read_line());
+        loop {
+            tokio::select! {
+                line = &mut line => match line.map_err(io::Error::other)? {
+                    Err(_) if !terminal.is_ours() && is_a_job() => break,
+                    line => return line,
+                },
+                _ = suspend.recv() => if is_a_job() {
+                    asking.show();
+                    stop_here();
+                },
+                // Whoever had the terminal meanwhile has set it as they like; the question may have gone out of sight.
+                _ = resume.recv() => asking.pose(question)?,
             }
         }
+        // In the background nothing is read. Who lets a stopped command go on there may do so for it to end: that goes first.
+        sleep(BACKGROUND).await;
+        stop_here();
     }
 }
 
@@ -88,9 +98,11 @@ fn stop_here() {
 }
 
 /// Does something to a terminal that may be another job's by now. The system would stop this process there, if it could send
-/// it the signal for that.
+/// it the signal for that; now nothing can be read there.
 fn from_background<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let before = SigSet::from(Signal::SIGTTOU).thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let mut stops = SigSet::from(Signal::SIGTTOU);
+    stops.add(Signal::SIGTTIN);
+    let before = stops.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let done = work();
     before.thread_set_mask()?;
     done
@@ -161,11 +173,16 @@ impl Terminal {
         Ok(Self { input, output })
     }
 
+    /// Returns whether it is not another job's at present.
+    fn is_ours(&self) -> bool {
+        tcgetpgrp(&self.input).map_or(true, |group| group == getpgrp())
+    }
+
     /// A terminal hands out a line at a time.
     fn read_line(&self) -> io::Result<String> {
         let mut line = Vec::new();
         let mut input = BufReader::new(&self.input).take(LONGEST_LINE);
-        input.read_until(b'\n', &mut line)?;
+        from_background(|| input.read_until(b'\n', &mut line))?;
         if !line.ends_with(b"\n") && input.limit() > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -185,16 +202,23 @@ struct Asking {
 }
 
 impl Asking {
-    fn begin(terminal: &Arc<Terminal>, typed: Typed) -> io::Result<Self> {
+    fn begin(terminal: &Arc<Terminal>, typed: Typed) -> Self {
         progress::clear();
         ASKING.store(true, Ordering::Relaxed);
-        let mut asking = Self {
+        Self {
             terminal: Arc::clone(terminal),
             typed,
             hidden: false,
-        };
-        asking.hide()?;
-        Ok(asking)
+        }
+    }
+
+    /// Writes the question, unless the terminal is another job's, which has it as it wants it.
+    fn pose(&mut self, question: &str) -> io::Result<()> {
+        if !self.terminal.is_ours() {
+            return Ok(());
+        }
+        self.hide()?;
+        (&self.terminal.output).write_all(question.as_bytes())
     }
 
     /// Has the terminal hide what is typed, if that is wanted.

@@ -72,8 +72,9 @@ struct Bench {
     server: Server,
     clock: Arc<AtomicI64>,
     stop: CancellationToken,
+    finish: CancellationToken,
     /// Ends with this.
-    _tasks: tokio::task::JoinSet<()>,
+    tasks: tokio::task::JoinSet<()>,
     packets: u32,
 }
 
@@ -103,7 +104,7 @@ impl Bench {
             (present, began.elapsed())
         });
         let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
-        let (radio, take_radio) = mpsc::channel(4);
+        let (radio, take_radio) = mpsc::channel(3 * LARGEST_BATCH);
         let (reports, take_reports) = mpsc::channel(4);
         let (batches, take_batches) = mpsc::channel(1);
         let (submissions, _) = mpsc::channel(1);
@@ -147,7 +148,7 @@ impl Bench {
             clock,
         };
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(event_loop.run(stop.clone(), finish));
+        tasks.spawn(event_loop.run(stop.clone(), finish.clone()));
         let mut bench = Self {
             _directory: directory,
             path,
@@ -158,7 +159,8 @@ impl Bench {
             server,
             clock: turned,
             stop,
-            _tasks: tasks,
+            finish,
+            tasks,
             packets: 1,
         };
         bench.matrix(vec![joined()], "s1").await.unwrap();
@@ -171,7 +173,7 @@ impl Bench {
         events: Vec<MatrixEvent>,
         position: &str,
     ) -> Result<(), oneshot::error::RecvError> {
-        self.hand_over(events, position).await.await
+        self.hand_batch_over(events, position).await.await
     }
 
     /// What the homeserver's clock shows: the same as ours.
@@ -185,7 +187,7 @@ impl Bench {
         }
     }
 
-    async fn hand_over(
+    async fn hand_batch_over(
         &mut self,
         events: Vec<MatrixEvent>,
         position: &str,
@@ -300,7 +302,7 @@ async fn on_a_full_disk_nothing_is_accepted_and_all_of_it_once_there_is_room() {
     bench.hears(&long).await;
     bench.fails("full").await;
     bench.hears("while it is full").await;
-    let mut committed = bench.hand_over(vec![joined()], "s2").await;
+    let mut committed = bench.hand_batch_over(vec![joined()], "s2").await;
     bench.fails("full").await;
     assert_eq!(bench.server.texts(), [""; 0]);
     assert!(committed.try_recv().is_err(), "the sync position stays");
@@ -480,4 +482,26 @@ async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
         });
         assert_eq!(stored.await.unwrap(), (Some("s2".to_owned()), gaps));
     }
+}
+
+#[tokio::test]
+async fn at_the_end_nothing_that_was_handed_over_stays_behind() {
+    let mut bench = Bench::new().await;
+    bench.stop.cancel();
+    // Until all of it is handed over nothing of it can be stored.
+    let other = Connection::open(&bench.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let texts = 3 * LARGEST_BATCH;
+    for number in 0..texts {
+        bench.hears(&number.to_string()).await;
+    }
+    let told = bench.hand_batch_over(Vec::new(), "s2").await;
+    bench.finish.cancel();
+    drop(other);
+    bench.tasks.join_next().await.unwrap().unwrap();
+    told.await.unwrap();
+    let stored = bench
+        .database
+        .run(|store| store.transaction(outbox_room::count));
+    assert_eq!(stored.await.unwrap(), texts as u64);
 }

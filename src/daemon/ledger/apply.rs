@@ -238,7 +238,7 @@ impl Books<'_> {
                 }
             }
             Action::Hold(room, held) => self.hold(room, held)?,
-            Action::HandOver(from, to) => self.hand_over(from, to)?,
+            Action::HandOver(from, to) => self.hand_room_over(from, to)?,
             Action::GiveUp(given_up) => self.give_up(*given_up)?,
             Action::FollowClock(jump) => {
                 clock::follow(tx, &jump)?;

@@ -151,7 +151,7 @@ pub(super) fn decide_at(
 }
 
 /// Hands what is next to the radio.
-pub(super) fn hand_over(store: &mut Store, config: &Config, now: Timestamp) -> Submission {
+pub(super) fn hand_to_radio(store: &mut Store, config: &Config, now: Timestamp) -> Submission {
     let queue = store.transaction(outbox_mesh::queues).unwrap()[0];
     let mut rules = MeshRules::of(&config.meshtastic);
     rules.order.spacing = Duration::ZERO;
@@ -253,7 +253,7 @@ fn a_spare_radio_doubles_nothing_that_the_one_before_it_relayed_or_sent() {
     let room = OwnedRoomId::try_from("!room:example.org").unwrap();
     let mut sent = |event: &str, was_accepted: bool| {
         let event = OwnedEventId::try_from(event).unwrap();
-        let sent = hand_over(&mut store, &config(), NOON);
+        let sent = hand_to_radio(&mut store, &config(), NOON);
         let packet = store.transaction(|tx| {
             assert_eq!(edits::versions(tx, &room, &event)?[0].row, sent.outbox);
             if was_accepted {

@@ -100,7 +100,13 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
         damage,
     };
     match server.whoami().await {
-        Ok(_) => {}
+        Ok(answer) => {
+            if let Some(whose) = session.is_anothers(&answer) {
+                status.token_alive = false;
+                status.refused = Some(whose);
+                return Ok(status);
+            }
+        }
         // A token that ages is renewed by the daemon: only without that means it is dead.
         Err(ServerError::Refused { errcode, body, .. })
             if session.tokens.refresh_token.is_some()

@@ -99,7 +99,7 @@ impl Sync<'_> {
         });
         let is_first = self.position.is_none();
         if !events.is_empty() || !is_stored {
-            self.hand_over(events, next.clone()).await?;
+            self.hand_batch_over(events, next.clone()).await?;
         }
         self.handed_over = Some(next);
         self.behind = false;
@@ -197,7 +197,7 @@ impl Sync<'_> {
             Err(error) if self.gaps.failed(&gap, &error) => Vec::new(),
             Err(_) => return Ok(()),
         };
-        self.hand_over(events, position).await
+        self.hand_batch_over(events, position).await
     }
 
     /// Hands over what waited for these keys; without keys, all that waited is tried.
@@ -227,12 +227,12 @@ impl Sync<'_> {
     /// Hands over what does not change the position. Before the first answer of a first run there is none to hand over with.
     pub(super) async fn tell(&mut self, events: Vec<MatrixEvent>) -> Result<(), MatrixError> {
         match self.position.clone() {
-            Some(position) if !events.is_empty() => self.hand_over(events, position).await,
+            Some(position) if !events.is_empty() => self.hand_batch_over(events, position).await,
             Some(_) | None => Ok(()),
         }
     }
 
-    pub(super) async fn hand_over(
+    pub(super) async fn hand_batch_over(
         &mut self,
         events: Vec<MatrixEvent>,
         position: String,

@@ -470,6 +470,7 @@ fn a_withdrawn_row_is_given_back_unless_it_is_on_its_way() {
     assert!(is_as_before(&bench.reports(), 2));
     bench.queue(1, 0);
     assert_eq!(bench.settled().len(), 1);
+    assert_eq!(bench.pacer.called_back, [MeshRowId(3)]);
 }
 
 #[test]

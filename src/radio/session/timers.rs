@@ -17,8 +17,6 @@ const WAKE_PAUSE: Duration = Duration::from_millis(100);
 const ASK_EVERY: Duration = Duration::from_secs(2);
 /// How long the radio may be silent before its handshake is complete.
 pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
-/// Why a link is given up on which nobody has spoken as a radio does.
-pub(crate) const NOBODY: &str = "nothing that speaks as a radio does answers there";
 /// How long the whole handshake may take.
 const HANDSHAKE_LONGEST: Duration = Duration::from_mins(5);
 /// A radio that transmits nothing, or is locked, may be set right by another client, of which nobody tells us: it is asked
@@ -116,7 +114,7 @@ impl Session {
                 vec![self.question()]
             }
             Timer::Handshake => vec![Output::Lost(if !self.heard {
-                NOBODY
+                "nothing that speaks as a radio does answers there"
             } else if now.instant >= self.told_at + HANDSHAKE_LIMIT {
                 "the radio did not tell its configuration"
             } else {

@@ -173,7 +173,7 @@ impl Home {
     }
 
     /// Starts a command of the relay as a job of a shell at a terminal, perhaps by way of another program: when the job is
-    /// suspended, the shell says so, and lets it go on at the next Enter key.
+    /// suspended, the shell says so, and does what is typed then.
     pub(crate) fn at_shell<A: AsRef<OsStr>>(
         &self,
         through: &[&str],
@@ -181,7 +181,11 @@ impl Home {
     ) -> Person {
         let plain = self.command();
         let mut command = Command::new("sh");
-        command.args(["-mc", "\"$@\"; echo suspended; read -r line; fg", "sh"]);
+        command.args([
+            "-mc",
+            "\"$@\"; echo suspended; read -r line; eval \"$line\"",
+            "sh",
+        ]);
         command.args(through);
         command.arg(plain.as_std().get_program());
         command.args(plain.as_std().get_args()).args(arguments);

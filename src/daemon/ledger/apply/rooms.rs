@@ -71,7 +71,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    pub(super) fn hand_over(&mut self, from: OwnedRoomId, to: OwnedRoomId) -> Result<()> {
+    pub(super) fn hand_room_over(&mut self, from: OwnedRoomId, to: OwnedRoomId) -> Result<()> {
         let tx = self.tx;
         outage::hand_over(tx, &from, &to)?;
         let moved = outbox_room::hand_over(tx, &from, &to)?;

@@ -22,7 +22,11 @@ fn minutes(count: u64) -> Duration {
 
 fn lost() -> Event {
     let cause = "cut".to_owned();
-    Event::Radio(RadioEvent::Lost { cause, hint: None })
+    Event::Radio(RadioEvent::Lost {
+        kind: crate::model::LossKind::Absent,
+        cause,
+        hint: None,
+    })
 }
 
 /// Messages written a minute apart, the last one then.

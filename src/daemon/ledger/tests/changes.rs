@@ -30,7 +30,7 @@ fn versions(store: &mut Store) -> Vec<Version> {
 
 /// The radio takes `$hello`.
 fn send(store: &mut Store) {
-    let row = hand_over(store, &config(), NOON).outbox;
+    let row = hand_to_radio(store, &config(), NOON).outbox;
     let sent = store.transaction(|tx| mesh_report::accepted(tx, row, NOON));
     assert!(sent.unwrap());
 }
@@ -105,7 +105,7 @@ fn an_edit_that_expires_is_counted_as_one_and_shown_on_its_message_unless_a_newe
                 it.new.sent_at = at(62);
             }
             decide_at(&mut store, &config, &[joined(), next], at(62));
-            let row = hand_over(&mut store, &config, at(75)).outbox;
+            let row = hand_to_radio(&mut store, &config, at(75)).outbox;
             let sent = store.transaction(|tx| mesh_report::accepted(tx, row, at(75)));
             assert!(sent.unwrap());
         }
@@ -249,7 +249,7 @@ fn the_correction_of_an_edit_that_is_taken_away_is_not_sent() {
 fn what_the_radio_may_know_is_never_changed_in_silence_and_called_back_where_it_is_taken_back() {
     let mut store = Store::in_memory().unwrap();
     decide(&mut store, &config(), &[joined(), hello_of_alice()]);
-    let row = hand_over(&mut store, &config(), NOON).outbox;
+    let row = hand_to_radio(&mut store, &config(), NOON).outbox;
     let mut apply = |action: Action| {
         store.transaction(|tx| {
             let mut outcome = Outcome::default();

@@ -184,7 +184,7 @@ impl Running {
         let ledger = ledger.unwrap();
         let mut running = Self { store, ledger };
         running.decide(events);
-        let packet = hand_over(&mut running.store, config, NOON).packet;
+        let packet = hand_to_radio(&mut running.store, config, NOON).packet;
         (running, packet)
     }
 
@@ -298,7 +298,7 @@ fn given_back(outbox: MeshRowId, packet: PacketId) -> Event {
             after: Duration::ZERO,
             new_id: false,
             written: false,
-            reason: "withdrawn".into(),
+            reason: "called back".into(),
         },
     })
 }

@@ -63,7 +63,7 @@ fn a_packet_that_cannot_be_read_ends_and_the_radio_is_ready() {
     assert_eq!(states(&mut store, "one"), [MeshState::Refused]);
     let shown = store.note(|tx| feedback::next(tx, NOON)).unwrap();
     assert!(matches!(shown, Next::Due(sign) if sign.event == named("one")));
-    hand_over(&mut store, &config(), NOON);
+    hand_to_radio(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
 }
 
@@ -76,7 +76,7 @@ fn a_packet_that_cannot_be_read_holds_up_none_behind_it() {
     let next = mesh_worker::hand_over(&mut store, queue, rules, NOON).unwrap();
     assert!(matches!(next, Next::Later(due) if due <= NOON), "{next:?}");
     assert_eq!(states(&mut store, "one"), [MeshState::Refused]);
-    hand_over(&mut store, &config(), NOON);
+    hand_to_radio(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
 }
 
@@ -148,7 +148,7 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
 #[test]
 fn a_report_on_a_packet_whose_message_cannot_be_read_lets_the_next_one_go() {
     let (mut store, ledger) = relay(&["one", "two"]);
-    let sent = hand_over(&mut store, &config(), NOON);
+    let sent = hand_to_radio(&mut store, &config(), NOON);
     store.damage("UPDATE mesh_outbox SET sender = 'nobody', room = 'nowhere' WHERE event = '$one:example.org'");
     let report = Event::Report(SendReport::Radio {
         outbox: sent.outbox,
@@ -156,6 +156,6 @@ fn a_report_on_a_packet_whose_message_cannot_be_read_lets_the_next_one_go() {
         outcome: crate::model::RadioOutcome::Accepted { at: NOON },
     });
     Ledger::commit(&ledger, &mut store, &[report], NOON).unwrap();
-    hand_over(&mut store, &config(), NOON + Duration::from_secs(10));
+    hand_to_radio(&mut store, &config(), NOON + Duration::from_secs(10));
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
 }

@@ -68,7 +68,7 @@ impl Books {
 
     /// Hands the next packet to the radio.
     fn submit(&mut self) -> (MeshRowId, PacketId) {
-        let submission = hand_over(&mut self.store, &config(), self.now);
+        let submission = hand_to_radio(&mut self.store, &config(), self.now);
         assert_eq!(submission.message.lane, Lane::Message);
         (submission.outbox, submission.packet)
     }

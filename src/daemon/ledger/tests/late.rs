@@ -168,7 +168,7 @@ fn a_ban_takes_back_what_waits_for_the_mesh() {
         &[joined(), hello_of_alice(), ban("@bob:example.org")],
     );
     assert!(waits_for_mesh(&mut store));
-    let submitted = hand_over(&mut store, &config(), NOON).outbox;
+    let submitted = hand_to_radio(&mut store, &config(), NOON).outbox;
     // The radio was asked to take it: it is called back.
     let outcome = store.transaction(|tx| {
         let mut outcome = Outcome::default();

@@ -49,7 +49,11 @@ impl Run {
 
     fn lost(&mut self) {
         let cause = "cut".to_owned();
-        self.happens(&Event::Radio(RadioEvent::Lost { cause, hint: None }));
+        self.happens(&Event::Radio(RadioEvent::Lost {
+            kind: crate::model::LossKind::Absent,
+            cause,
+            hint: None,
+        }));
     }
 
     fn ready(&mut self) {

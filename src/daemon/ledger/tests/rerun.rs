@@ -96,7 +96,7 @@ impl Relay {
             fault::after(fails_after);
             let came = match step {
                 Step::Open => self.open(NOON + up),
-                Step::HandOver(lane) => self.hand_over(*lane, NOON + up),
+                Step::HandOver(lane) => self.hand_to_radio(*lane, NOON + up),
                 Step::Batch(_) | Step::Answer(_) | Step::CameBack(_) => {
                     Ledger::commit(&self.ledger, &mut self.store, &events, NOON + up)
                         .map(|outcome| Came::Out(Box::new(outcome)))
@@ -141,7 +141,7 @@ impl Relay {
         Ok(Came::Out(Box::new(outcome)))
     }
 
-    fn hand_over(&mut self, lane: Lane, now: Timestamp) -> Result<Came> {
+    fn hand_to_radio(&mut self, lane: Lane, now: Timestamp) -> Result<Came> {
         let queue = (Destination::Channel(ChannelIndex::PRIMARY), lane);
         let rules = MeshRules::of(&self.config.meshtastic);
         let next = mesh_worker::hand_over(&mut self.store, queue, rules, now)?;
@@ -253,7 +253,11 @@ fn undecryptable(name: &str) -> Event {
 
 fn lost() -> Event {
     let cause = "cut".to_owned();
-    Event::Radio(RadioEvent::Lost { cause, hint: None })
+    Event::Radio(RadioEvent::Lost {
+        kind: crate::model::LossKind::Absent,
+        cause,
+        hint: None,
+    })
 }
 
 fn left(room: &str) -> Event {
