@@ -69,6 +69,11 @@ impl Trouble {
     }
 }
 
+/// Returns what a person can do about the disk, if that is what an error or one of its causes is about.
+pub(crate) fn cure(error: &(dyn Error + 'static)) -> Option<String> {
+    Trouble::of(error).map(|trouble| trouble.hint().to_owned())
+}
+
 fn of_io(error: &io::Error) -> Option<Trouble> {
     const IO: i32 = rustix::io::Errno::IO.raw_os_error();
     // A firewall refuses what the network is asked with another number.

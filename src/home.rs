@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
 
-use crate::disk::create_private_directory;
+use crate::disk::{create_private_directory, cure};
 use crate::model::Explained;
 
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
@@ -104,7 +104,7 @@ impl Explained for HomeError {
                 "put what it points to in its place (the home itself may be a link, and `database.path` and \
                  `logging.filename` may name other places)"
             }
-            Self::Use(..) => return None,
+            Self::Use(_, cause) => return cure(cause),
         };
         Some(hint.to_owned())
     }
@@ -319,6 +319,14 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_its_cure_whatever_of_the_home_meets_it() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let cure = Some("make room on the disk".to_owned());
+        assert_eq!(HomeError::Use("home".into(), full()).hint(), cure);
+        assert_eq!(LockError::Use("relay.lock".into(), full()).hint(), cure);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Component, Level, LogFormat, Logging};
+use crate::disk::{create_private_directory, cure};
 use crate::home::{Home, HomeError};
 use crate::model::Explained;
 
@@ -46,7 +47,8 @@ impl Explained for TelemetryError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Place(error) => error.hint(),
-            Self::File { .. } | Self::Thread(_) | Self::Twice => None,
+            Self::File { cause, .. } => cure(cause),
+            Self::Thread(_) | Self::Twice => None,
         }
     }
 }
@@ -93,7 +95,7 @@ fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> 
     let path = home.resolve(&logging.filename);
     home.prepare_file(&path)?;
     let directory = path.parent().unwrap_or(home.path());
-    crate::disk::create_private_directory(directory)
+    create_private_directory(directory)
         .and_then(|()| RotatingFile::open(&path, logging.max_log_size, logging.backup_count))
         .map_err(|cause| TelemetryError::File { path, cause })
 }
@@ -178,6 +180,13 @@ mod tests {
         assert!(asked.would_enable("matrix_sdk_crypto::machine", &Said::TRACE));
         assert!(!asked.would_enable("relay::radio::tcp", &Said::ERROR));
         assert!(asked.would_enable("relay::bridge", &Said::DEBUG));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_its_cure() {
+        let (path, cause) = ("relay.log".into(), io::ErrorKind::StorageFull.into());
+        let hint = TelemetryError::File { path, cause }.hint();
+        assert_eq!(hint.as_deref(), Some("make room on the disk"));
     }
 
     #[test]

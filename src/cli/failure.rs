@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::disk::Trouble;
+use crate::disk::cure;
 use crate::model::{Chain, Explained};
 use crate::tools::{self, printable};
 
@@ -35,10 +35,9 @@ impl Failure {
     }
 
     fn of(error: &(dyn Error + 'static), hint: Option<String>, exit: ExitCode) -> Self {
-        let of_disk = || Trouble::of(error).map(|trouble| trouble.hint().to_owned());
         Self {
             text: format!("error: {}", Chain(error)),
-            hints: hint.or_else(of_disk).into_iter().collect(),
+            hints: hint.or_else(|| cure(error)).into_iter().collect(),
             exit,
         }
     }

@@ -187,6 +187,10 @@ fn read_lines(
             }
         }
     };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the input, with who takes its lines, or with the process"
+    )]
     std::thread::Builder::new()
         .name("standard input".to_owned())
         .spawn(read)

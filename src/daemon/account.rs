@@ -339,7 +339,11 @@ impl Account {
 
     fn release(&self) {
         if let Err(error) = self.lock.release_store() {
-            warn!(error = &error as &dyn Error, "cannot write relay.lock");
+            let hint = error.hint();
+            warn!(
+                error = &error as &dyn Error,
+                hint, "cannot write relay.lock"
+            );
         }
     }
 

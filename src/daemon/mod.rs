@@ -102,7 +102,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
     let (database, database_end, found) = tokio::select! {
-        opened = open_database(&config, &home, start) => opened?,
+        opened = open_database(&config, &home, &lock, start) => opened?,
         // What is written just then ends with the process: each migration, and what a start notes, is one transaction, which the
         // next start finds whole or not at all.
         signal = signals.asked_to_end() => {
@@ -186,6 +186,7 @@ type Opened = (Database, DatabaseEnd, Found);
 async fn open_database(
     config: &Config,
     home: &Home,
+    lock: &Arc<Lock>,
     start: Timestamp,
 ) -> Result<Opened, StartError> {
     let place = home.database(&config.database.path, config::Database::APPLICATION_ID);
@@ -195,9 +196,17 @@ async fn open_database(
     home.prepare_file(&place.path)?;
     let mut backoff = PAUSES;
     loop {
-        let (config, path) = (config.clone(), place.path.clone());
-        // Migrations of a large file on a slow card can take minutes.
-        let opening = spawn_blocking(move || try_database(&config, &path, start));
+        let (config, path, lock) = (config.clone(), place.path.clone(), Arc::clone(lock));
+        // Migrations of a large file on a slow card can take minutes. Nobody can end them: the home is held as long.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends by itself, and holds the home until then"
+        )]
+        let opening = spawn_blocking(move || {
+            let opened = try_database(&config, &path, start);
+            drop(lock);
+            opened
+        });
         let opened = opening.await.unwrap_or_else(|panic| {
             error!(%panic, "a task failed: the relay stops; please report this");
             Err(StoreError::Closed)
@@ -269,5 +278,32 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse, clock: Clock) -> matrix
         e2ee: config.matrix.e2ee,
         pulse,
         clock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_home_is_held_as_long_as_its_database_is_being_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(directory.path()), |_| None).unwrap();
+        home.prepare(true).unwrap();
+        let lock = Arc::new(Lock::acquire(&home, std::time::UNIX_EPOCH).unwrap());
+        let wire = config::Connection::Serial { serial_port: None };
+        let config = Config::new(wire, Vec::new());
+        // Somebody has the file, for which opening it waits.
+        let other = rusqlite::Connection::open(home.default_database()).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let opening = open_database(&config, &home, &lock, Timestamp::now());
+        let given_up = timeout(Duration::from_millis(100), opening).await;
+        assert!(given_up.is_err());
+        drop(lock);
+        assert!(Lock::holder(&home).is_some());
+        drop(other);
+        while Lock::holder(&home).is_some() {
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::Home;
-use crate::disk::create_private_directory;
+use crate::disk::{create_private_directory, cure};
 use crate::model::Explained;
 
 /// A command that looks at a lock holds it for an instant: so often, and so far apart, is it tried.
@@ -81,7 +81,7 @@ impl Explained for LockError {
             Self::StoreInUse { daemon: None, .. } => {
                 "wait for the end of that command, or end it: it is one of `relay auth`"
             }
-            Self::Use(..) => return None,
+            Self::Use(_, cause) => return cure(cause),
         };
         Some(hint.to_owned())
     }

@@ -57,10 +57,8 @@ pub enum AuthError {
     #[error("{0}; the earlier login is as it was")]
     Unfinished(String),
     /// A login failed, and the device that it had made is still there.
-    #[error(
-        "{1}; the homeserver has a new device {0} that could not be signed out yet: the relay does that at its next login or start"
-    )]
-    DeviceLeft(OwnedDeviceId, Box<AuthError>),
+    #[error("the login failed, and its new device {0} could not be signed out yet")]
+    DeviceLeft(OwnedDeviceId, #[source] Box<AuthError>),
     /// Nobody is logged in.
     #[error("not logged in: nothing to do")]
     NotLoggedIn,
@@ -92,11 +90,39 @@ impl Explained for AuthError {
         match self {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
-            Self::DeviceLeft(_, cause) => cause.hint(),
+            Self::DeviceLeft(_, cause) => {
+                let cure = cause
+                    .hint()
+                    .map(|hint| format!("{hint}; "))
+                    .unwrap_or_default();
+                Some(format!(
+                    "{cure}the relay signs the device out at its next login or start"
+                ))
+            }
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),
             Self::Store(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::model::told;
+
+    #[test]
+    fn a_device_that_is_left_hides_neither_the_cause_nor_its_cure() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = FilesError::of("write", "session.json")(full).into();
+        let left = AuthError::DeviceLeft("NEW".into(), Box::new(error));
+        assert_eq!(
+            told(&left),
+            "the login failed, and its new device NEW could not be signed out yet: cannot write `session.json`: no \
+             storage space; make room on the disk; the relay signs the device out at its next login or start"
+        );
     }
 }

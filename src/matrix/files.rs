@@ -8,7 +8,7 @@ use rand::Rng;
 
 use super::session::Session;
 use crate::config::Secret;
-use crate::disk::{create_private_directory, sync_directory, write_private};
+use crate::disk::{create_private_directory, cure, sync_directory, write_private};
 use crate::model::Explained;
 
 /// The cure where a login cannot be used any more.
@@ -28,7 +28,10 @@ pub enum FilesError {
 
 impl Explained for FilesError {
     fn hint(&self) -> Option<String> {
-        matches!(self, Self::Damaged(..)).then(|| LOG_IN_ANEW.to_owned())
+        match self {
+            Self::Use(.., cause) => cure(cause),
+            Self::Damaged(..) => Some(LOG_IN_ANEW.to_owned()),
+        }
     }
 }
 

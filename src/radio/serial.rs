@@ -83,8 +83,8 @@ impl Explained for SerialError {
             Self::Several { .. } => "set `meshtastic.serial_port` to one of them",
             Self::Busy { holders, .. } => cure_for_holders(holders),
             Self::Denied { cure, .. } => cure,
-            Self::OpenLimit => "unplug the radio, and plug it in again",
-            Self::NotSerial { .. } | Self::Open { .. } => return None,
+            Self::OpenLimit | Self::Open { .. } => "unplug the radio, and plug it in again",
+            Self::NotSerial { .. } => return None,
         };
         Some(hint.to_owned())
     }
@@ -174,6 +174,10 @@ async fn done_aside<T: Send + 'static>(
     begun: &mut Option<JoinHandle<T>>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "one of each at most, which the next call takes up"
+    )]
     let done = begun.get_or_insert_with(|| spawn_blocking(work)).await;
     *begun = None;
     done.ok()

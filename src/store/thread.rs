@@ -39,6 +39,10 @@ impl Database {
     pub fn start(mut store: Store) -> Result<(Self, DatabaseEnd)> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         let (closing, closed) = oneshot::channel();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the last handle; `DatabaseEnd` waits for that"
+        )]
         thread::Builder::new()
             .name("database".to_owned())
             .spawn(move || {

@@ -42,8 +42,6 @@ pub(super) struct Sink {
 
 /// Lines that wait to be written: whoever reads them may be stopped, as a terminal by Ctrl-S, and the relay goes on.
 const QUEUE: usize = 4_000;
-/// A reader that is only slow gets so long to make room in the queue.
-const ROOM_WITHIN: Duration = Duration::from_millis(500);
 /// How often it is looked whether something that was left out is to be told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long the end waits for what is still to be written.
@@ -64,8 +62,6 @@ struct State {
     rate: Rate<Place, Line>,
     /// So many lines did not fit into the queue.
     lost: u64,
-    /// The queue was full for too long, and nothing has been written since: nobody is waited for.
-    is_stopped: bool,
 }
 
 /// What the thread that writes is asked for.
@@ -85,6 +81,10 @@ impl Log {
             queue,
         });
         let of = Arc::downgrade(&log);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the log, or with the process"
+        )]
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || write_all(&of, &jobs, sinks))?;
@@ -108,40 +108,28 @@ impl Log {
             let limit = if is_ours(&line.target) { OURS } else { OTHERS };
             state.rate.take(place, limit, line, now)
         };
-        if let Some(heard) = heard {
-            self.say(&mut state, Job::Write(heard));
-        }
-    }
-
-    fn say(&self, state: &mut State, mut job: Job) {
-        let mut until = Instant::now();
-        if !state.is_stopped {
-            until += ROOM_WITHIN;
-        }
-        while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) =
-            self.queue.try_send(job)
-        {
-            if Instant::now() >= until {
-                state.is_stopped = true;
-                state.lost += 1;
-                return;
-            }
-            job = back;
-            thread::sleep(Duration::from_millis(1));
+        // Who speaks waits for nobody who reads.
+        if heard.is_some_and(|heard| self.queue.try_send(Job::Write(heard)).is_err()) {
+            state.lost += 1;
         }
     }
 
     /// Tells what was left out, and waits until everything is written, but not for long.
     pub(super) fn end(&self) {
-        let mut state = self.lock();
-        for heard in state.rate.tell(None) {
-            self.say(&mut state, Job::Write(heard));
-        }
+        let until = Instant::now() + END_WITHIN;
+        let rest = self.lock().rate.tell(None).into_iter();
         let (written, is_written) = sync_channel(1);
-        self.say(&mut state, Job::Tell(written));
-        drop(state);
-        // Where nobody reads there is nobody to wait for.
-        let _ = is_written.recv_timeout(END_WITHIN);
+        for mut job in rest.map(Job::Write).chain([Job::Tell(written)]) {
+            while let Err(TrySendError::Full(back)) = self.queue.try_send(job) {
+                // Where nobody reads there is nobody to wait for.
+                if Instant::now() >= until {
+                    return;
+                }
+                job = back;
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let _ = is_written.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -156,7 +144,6 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
         }
         let Some(log) = log.upgrade() else { return };
         let mut state = log.lock();
-        state.is_stopped = false;
         let lost = std::mem::take(&mut state.lost);
         let due = state.rate.tell(Some(Instant::now()));
         drop(state);

@@ -10,23 +10,41 @@ const LONGEST: usize = 2_000;
 /// Stands for what is left out.
 pub(super) const MORE: char = '…';
 
+/// Takes a text in pieces, and keeps no more than one character beyond the longest.
+#[derive(Default)]
+struct Bounded {
+    text: String,
+    /// The length without the last character.
+    before: usize,
+}
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, said: &str) -> fmt::Result {
+        for character in said.chars() {
+            // Who writes may not be prepared for a refusal, and goes on to the end.
+            if self.text.len() > LONGEST {
+                break;
+            }
+            self.before = self.text.len();
+            if is_trick(character) {
+                self.text.extend(character.escape_default());
+            } else {
+                self.text.push(character);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Returns what somebody says.
 pub(super) fn words(said: impl fmt::Display) -> String {
-    let (mut all, mut text) = (String::new(), String::new());
+    let mut kept = Bounded::default();
     // What the other side fails with leaves what it said so far.
-    let _ = write!(all, "{said}");
-    for character in all.chars() {
-        let before = text.len();
-        if is_trick(character) {
-            text.extend(character.escape_default());
-        } else {
-            text.push(character);
-        }
-        if text.len() > LONGEST {
-            text.truncate(before);
-            text.push(MORE);
-            break;
-        }
+    let _ = write!(kept, "{said}");
+    let Bounded { mut text, before } = kept;
+    if text.len() > LONGEST {
+        text.truncate(before);
+        text.push(MORE);
     }
     text
 }
@@ -85,6 +103,15 @@ mod tests {
         }
         let escapes = words("\u{1b}".repeat(60_000));
         assert!(escapes.len() <= LONGEST + MORE.len_utf8() && escapes.ends_with(r"\u{1b}…"));
+    }
+
+    #[test]
+    fn what_is_too_long_is_never_kept() {
+        let mut kept = Bounded::default();
+        for _ in 0..1_000 {
+            write!(kept, "{:?}", "x\n".repeat(100)).unwrap();
+        }
+        assert!(kept.text.capacity() <= 2 * LONGEST + 20);
     }
 
     #[test]

@@ -370,8 +370,8 @@ async fn a_homeserver_that_goes_away_in_the_middle_leaves_the_old_login() {
     synapse.does(Trouble::Stop);
     person.types("EsTx 1234");
     assert_eq!(person.ends().await.code(), Some(1));
-    person.sees("the earlier login is as it was").await;
     person.sees("could not be signed out yet").await;
+    person.sees("the earlier login is as it was").await;
     synapse.does(Trouble::Start);
     synapse.answers().await;
     works(&home, &old).await;

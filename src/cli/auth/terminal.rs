@@ -56,6 +56,10 @@ pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
     asking.pose(question)?;
     loop {
         let reader = Arc::clone(&terminal);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a read of the terminal ends with a line, or with the process"
+        )]
         let mut line = tokio::task::spawn_blocking(move || reader.read_line());
         loop {
             tokio::select! {

@@ -103,7 +103,9 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
         Ok(answer) => {
             if let Some(whose) = session.is_anothers(&answer) {
                 status.token_alive = false;
-                status.refused = Some(whose);
+                status.refused = Some(format!(
+                    "{whose}; log in anew with `relay auth login --force`"
+                ));
                 return Ok(status);
             }
         }

@@ -230,7 +230,7 @@ fn what_the_system_refuses_is_told_with_its_cure() {
     insta::assert_snapshot!(all.join("\n"), @r"
         there is no serial port `/dev/null`; is the radio plugged in?
         the relay may not open the serial port `/dev/null`: Permission denied (os error 13); add its user to the group `dialout` (`sudo usermod -aG dialout USER`) and start it from a new login; in a container, hand the device in (`--device`) and add the group
-        cannot open the serial port `/dev/null`: Input/output error (os error 5)
+        cannot open the serial port `/dev/null`: Input/output error (os error 5); unplug the radio, and plug it in again
         add its user to the group `uucp` (`sudo usermod -aG uucp USER`) and start it from a new login; in a container, hand the device in (`--device`) and add the group
         the serial port `/dev/ttyUSB0` is in use; close the other program (a terminal, an app, another relay, ModemManager)
         the serial port `/dev/ttyUSB0` is in use by screen (process 12); only one program can have it

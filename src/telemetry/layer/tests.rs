@@ -1,3 +1,5 @@
+use std::sync::mpsc;
+
 use serde_json::Value;
 use tracing::{debug, error, info, info_span, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -192,15 +194,18 @@ fn who_asks_for_debug_is_told_everything() {
     assert!(!text.contains("left_out"));
 }
 
-/// A reader that takes nothing until it is let go, as a terminal after Ctrl-S.
-struct Stopped(Option<std::sync::mpsc::Receiver<()>>, Paper);
+/// A reader that tells when a line comes, and takes it when it is let, as a terminal after Ctrl-S; in the end it takes all.
+struct Stepped {
+    comes: mpsc::Sender<()>,
+    steps: mpsc::Receiver<()>,
+    paper: Paper,
+}
 
-impl Write for Stopped {
+impl Write for Stepped {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if let Some(stopped) = self.0.take() {
-            stopped.recv().unwrap();
-        }
-        self.1.write(bytes)
+        self.comes.send(()).ok();
+        self.steps.recv().ok();
+        self.paper.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -208,38 +213,100 @@ impl Write for Stopped {
     }
 }
 
+/// A log with a reader that has a line before it, and a full queue.
+struct Full {
+    log: Arc<Log>,
+    comes: mpsc::Receiver<()>,
+    step: mpsc::Sender<()>,
+    paper: Paper,
+}
+
+impl Full {
+    fn new() -> Self {
+        let ((coming, comes), (step, steps)) = (mpsc::channel(), mpsc::channel());
+        let paper = Paper::default();
+        let sink = Sink {
+            format: LogFormat::Text,
+            colour: false,
+            writer: Box::new(Stepped {
+                comes: coming,
+                steps,
+                paper: paper.clone(),
+            }),
+        };
+        let log = Log::start(Targets::new(), vec![sink]).unwrap();
+        let full = Self {
+            log,
+            comes,
+            step,
+            paper,
+        };
+        full.say(1);
+        full.comes.recv().unwrap();
+        full.say(QUEUE);
+        full
+    }
+
+    fn say(&self, lines: usize) {
+        self.hear(|| (0..lines).for_each(|_| debug!(target: "relay", "a line")));
+    }
+
+    fn hear(&self, work: impl FnOnce()) {
+        let layer = LogLayer(Arc::clone(&self.log));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+    }
+
+    /// Lets the reader take everything, and returns how many lines there are, and how many are said to be missing.
+    fn read(self) -> (usize, usize) {
+        drop(self.step);
+        self.log.end();
+        let text = self.paper.text();
+        let lost = text.split("lost=").skip(1);
+        let lost = lost.map(|it| it.split_whitespace().next().unwrap());
+        let lost = lost.map(|it| it.parse::<usize>().unwrap()).sum();
+        (text.matches("a line").count(), lost)
+    }
+}
+
 #[test]
 fn a_log_that_is_not_read_holds_nobody_up_and_says_later_what_is_missing() {
-    let (let_go, stopped) = std::sync::mpsc::channel();
-    let paper = Paper::default();
-    let sink = Sink {
-        format: LogFormat::Text,
-        colour: false,
-        writer: Box::new(Stopped(Some(stopped), paper.clone())),
-    };
-    let log = Log::start(Targets::new(), vec![sink]).unwrap();
-    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log)));
-    tracing::subscriber::with_default(subscriber, || {
-        for number in 0..6_000 {
-            debug!(target: "relay", number, "a line");
-        }
-    });
-    let_go.send(()).unwrap();
-    while !paper.text().contains("lines are missing") {
-        thread::yield_now();
+    let full = Full::new();
+    full.say(2_000);
+    assert_eq!(full.read(), (1 + QUEUE, 2_000));
+}
+
+#[test]
+fn a_log_that_is_read_slowly_holds_nobody_up_either() {
+    const STEPS: usize = 10;
+    let full = Full::new();
+    let mut held_up = Duration::ZERO;
+    for _ in 0..STEPS {
+        full.step.send(()).unwrap();
+        full.comes.recv().unwrap();
+        let began = Instant::now();
+        full.say(100);
+        held_up += began.elapsed();
     }
+    assert!(held_up < Duration::from_secs(2), "{held_up:?}");
+    let (told, lost) = full.read();
+    assert_eq!(told + lost, 1 + QUEUE + 100 * STEPS);
+}
+
+#[test]
+fn at_the_end_a_full_log_has_a_moment_to_be_read() {
+    let full = Full::new();
+    full.hear(|| (0..200).for_each(|number| info!(target: "relay", number, "often")));
+    let Full {
+        log, step, paper, ..
+    } = full;
+    let reader = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(50));
+        drop(step);
+    });
     log.end();
-    let text = paper.text();
-    let lost: usize = text
-        .split("lost=")
-        .nth(1)
-        .unwrap()
-        .split_whitespace()
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    assert_eq!(text.matches("a line").count() + lost, 6_000);
+    reader.join().unwrap();
+    assert_eq!(paper.text().matches("a line").count(), 1 + QUEUE);
+    assert!(paper.text().contains("number=199 left_out=99"));
 }
 
 /// A reader that is gone.
