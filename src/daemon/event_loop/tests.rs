@@ -330,6 +330,25 @@ async fn what_another_program_locks_is_stored_when_it_lets_go() {
 }
 
 #[tokio::test]
+async fn what_a_login_is_to_try_again_is_tried_once_the_database_can_be_written() {
+    let bench = Bench::new().await;
+    let park = |store: &mut Store| {
+        store.wait_for_nobody()?;
+        store.transaction(|tx| outbox_room::park(tx, None, "may not", NOON))
+    };
+    bench.database.run(park).await.unwrap();
+    let other = Connection::open(&bench.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let login = Event::Chore(Chore::Login);
+    bench.radio.send(login).await.unwrap();
+    bench.fails("locked").await;
+    other.execute_batch("ROLLBACK").unwrap();
+    wait_for(|| bench.live.facts().trouble.is_none(), || ()).await;
+    let left = bench.database.run(|store| store.read(outbox_room::parked));
+    assert_eq!(left.await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn what_comes_while_the_home_is_gone_is_stored_when_it_is_back() {
     let mut bench = Bench::new().await;
     let away = bench.path.with_extension("away");
