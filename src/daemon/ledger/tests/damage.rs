@@ -124,6 +124,9 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     let (mut store, ledger) = relay(&[]);
     let late = [late::unreadable("$one:example.org")];
     Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
+    let account: &crate::model::UserId = "@relay:example.org".try_into().unwrap();
+    let synced = store.transaction(|tx| crate::store::meta::set_sync_position(tx, account, "s1"));
+    synced.unwrap();
     store.damage(
         "UPDATE known_room SET room = 'nowhere';
          UPDATE mapped_room SET room = 'nowhere';
@@ -136,13 +139,18 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     );
     let found = crate::daemon::parts::Found::in_store(&mut store, &config(), NOON);
     assert!(found.is_ok(), "{found:?}");
-    let account = "@relay:example.org".try_into().unwrap();
     let start = store.transaction(|tx| {
         let rooms = crate::store::mapped_rooms::all(tx)?.len();
         let gaps = crate::store::gaps::all(tx, account)?.len();
         Ok((rooms, gaps, crate::store::late::waiting(tx)?.len()))
     });
     assert_eq!(start.unwrap(), (0, 0, 0));
+    // None of it is taken for a first start, or for all that there was.
+    let known = store.transaction(|tx| {
+        let has_run = crate::store::meta::has_synced(tx, account)?;
+        Ok((has_run, crate::store::known_rooms::are_readable(tx)?))
+    });
+    assert_eq!(known.unwrap(), (true, false));
 }
 
 #[test]
