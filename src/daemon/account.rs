@@ -278,7 +278,9 @@ impl Account {
                     let former = mapped_rooms::all(tx)?.into_iter();
                     let start = matrix::Start {
                         position: meta::sync_position(tx, &account)?,
+                        has_run: meta::has_synced(tx, &account)?,
                         known: known_rooms::all(tx)?,
+                        knows_all: known_rooms::are_readable(tx)?,
                         former: former.map(|it| it.room).collect(),
                         gaps: gaps::all(tx, &account)?,
                         kept: late::waiting(tx)?,

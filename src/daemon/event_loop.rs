@@ -187,6 +187,8 @@ impl<S: SendToRoom> EventLoop<S> {
 /// Returns whether the relay goes on without an event that cannot be stored alone.
 fn may_be_given_up(event: &Event, error: &StoreError) -> bool {
     match event {
+        // It is not said again, and what a login is to try waits for it.
+        Event::Chore(Chore::Login) => error.is_of_content(),
         // No message waits for it.
         Event::Chore(_) => true,
         // Up to where the account's events are accepted is stored before more are.
@@ -197,7 +199,7 @@ fn may_be_given_up(event: &Event, error: &StoreError) -> bool {
 
 fn give_up(event: &Event, error: &StoreError) {
     let cause = error as &dyn Error;
-    if matches!(event, Event::Chore(_)) {
+    if matches!(event, Event::Chore(Chore::Round(_))) {
         error!(
             error = cause,
             hint = error.hint(),

@@ -347,8 +347,10 @@ pub(super) struct News {
     start: OurClocks,
     /// Nothing was handed over yet, ever.
     pub(super) first_run: bool,
+    /// Other rooms may be known, too: in doubt what was said is news.
+    any: bool,
     /// Rooms of which everything is news; on a first run, none.
-    pub(super) known: HashSet<OwnedRoomId>,
+    known: HashSet<OwnedRoomId>,
 }
 
 impl News {
@@ -357,8 +359,24 @@ impl News {
         Self {
             start,
             first_run,
+            any: false,
             known,
         }
+    }
+
+    /// Takes any room for a known one, but on a first run.
+    pub(super) fn or_any(mut self, any: bool) -> Self {
+        self.any = any && !self.first_run;
+        self
+    }
+
+    /// Returns whether everything of a room is news.
+    pub(super) fn knows(&self, room: &RoomId) -> bool {
+        self.any || self.known.contains(room)
+    }
+
+    pub(super) fn learn(&mut self, rooms: impl IntoIterator<Item = OwnedRoomId>) {
+        self.known.extend(rooms);
     }
 
     /// Returns whether what was said in a room at that time, by the server's clock, is history.
@@ -369,7 +387,7 @@ impl News {
         server: &ServerClock,
         now: OurClocks,
     ) -> bool {
-        (self.first_run || !self.known.contains(room)) && sent_at < server.at(self.start, now)
+        (self.first_run || !self.knows(room)) && sent_at < server.at(self.start, now)
     }
 }
 
@@ -494,6 +512,9 @@ mod tests {
                 }
                 let known = News::new(HashSet::from([room.to_owned()]), false, start);
                 assert!(!is_history(&known, -60_000));
+                let any = |first| News::new(HashSet::new(), first, start).or_any(true);
+                assert!(!is_history(&any(false), -60_000));
+                assert!(is_history(&any(true), -60_000));
             }
         }
     }

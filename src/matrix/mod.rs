@@ -87,11 +87,15 @@ pub struct Batch {
 /// What was stored when we ran last, for going on from there.
 #[derive(Debug, Default)]
 pub struct Start {
-    /// The position of the last committed batch; without one nothing was said before now.
+    /// The position of the last committed batch, if it can be read.
     pub position: Option<String>,
+    /// There was one. Else nothing was said before now.
+    pub has_run: bool,
     /// The rooms that were mapped and joined then, by their names in the configuration. In others what was said before
     /// now is history.
     pub known: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
+    /// These are all of them. Else any room may be one.
+    pub knows_all: bool,
     /// Rooms that were mapped once; as far as they are replaced, what was said there before is still read.
     pub former: Vec<OwnedRoomId>,
     /// What was missing before the position.

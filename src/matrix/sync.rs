@@ -99,9 +99,9 @@ impl<'a> Sync<'a> {
         let (position, mut gaps) = (start.position, start.gaps);
         let known = start.known.into_iter().map(|(_, room)| room);
         let known: HashSet<_> = known.chain(start.former).collect();
-        gaps.retain(|gap| position.is_some() && known.contains(&gap.room));
         let now = OurClocks::now(&rooms.options.clock);
-        let news = News::new(known, position.is_none(), now);
+        let news = News::new(known, !start.has_run, now).or_any(!start.knows_all);
+        gaps.retain(|gap| news.knows(&gap.room));
         Self {
             store,
             rooms,
@@ -139,6 +139,13 @@ impl<'a> Sync<'a> {
     /// May be dropped: what the SDK took and we did not hand over is fetched again from the position.
     async fn go_on(&mut self) -> Result<Infallible, MatrixError> {
         let client = &self.rooms.client;
+        if self.position.is_none() && !self.reader.news.first_run {
+            self.position = sdk_position(client).await;
+            error!(
+                position = self.position,
+                "up to where the homeserver was read cannot be read from the database; going on from where the Matrix library stands: what it was given just before the last stop may be missing; please report this"
+            );
+        }
         self.behind = self.position.is_some() && sdk_position(client).await != self.position;
         let mut keys = keys(client).await;
         let mut wait = Duration::ZERO;

@@ -44,6 +44,28 @@ impl Store {
         self.connection.execute_batch(sql).unwrap();
     }
 
+    /// The same, with values of types that their columns do not take, as a damaged page holds them.
+    pub(crate) fn damage_types(&self, sql: &str) {
+        let types = [
+            (") STRICT, WITHOUT", ") WITHOUT /**/"),
+            (") STRICT", ") /**/"),
+        ];
+        let replace = |from: &str, to: &str| {
+            self.damage(&format!(
+                "PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE type = 'table';
+                 PRAGMA writable_schema = RESET;"
+            ));
+        };
+        for (strict, loose) in types {
+            replace(strict, loose);
+        }
+        self.damage(sql);
+        for (strict, loose) in types {
+            replace(loose, strict);
+        }
+    }
+
     /// Waits for no other program.
     pub(crate) fn wait_for_nobody(&mut self) -> Result<()> {
         Ok(self.connection.busy_timeout(Duration::ZERO)?)

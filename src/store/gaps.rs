@@ -1,6 +1,8 @@
 //! What was said in rooms and could not be fetched yet, though the account's position is past it. It is written with the
 //! position, in one transaction: nothing lies behind the position without being known here.
 
+use rusqlite::Row;
+
 use super::columns::identifier;
 use super::{Result, Tx};
 use crate::model::{Gap, OwnedRoomId, OwnedUserId, UserId};
@@ -16,10 +18,26 @@ pub struct Missing {
     pub stretches: u64,
 }
 
-/// Stores that these stretches, and no others, are missing, in this order.
+/// Stores that these stretches are missing, in this order, and no others but those that cannot be read: what is missing there
+/// is not fetched.
 pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
-    tx.execute("DELETE FROM gap WHERE account = ?1", [account.as_str()])?;
-    for (number, gap) in (0_i64..).zip(gaps) {
+    let stored = tx.all(
+        "SELECT number, room, from_place, to_place FROM gap WHERE account = ?1",
+        [account.as_str()],
+        |row| Ok((row.get::<_, i64>("number")?, read(row).is_ok())),
+    )?;
+    let mut first = 0;
+    for (number, is_readable) in stored {
+        if is_readable {
+            tx.execute(
+                "DELETE FROM gap WHERE account = ?1 AND number = ?2",
+                (account.as_str(), number),
+            )?;
+        } else {
+            first = first.max(number.saturating_add(1));
+        }
+    }
+    for (number, gap) in (first..).zip(gaps) {
         tx.execute(
             "INSERT INTO gap (account, number, room, from_place, to_place) VALUES (?1, ?2, ?3, ?4, ?5)",
             (
@@ -39,14 +57,16 @@ pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>> {
     tx.all(
         "SELECT room, from_place, to_place FROM gap WHERE account = ?1 ORDER BY number",
         [account.as_str()],
-        |row| {
-            Ok(Gap {
-                room: identifier(row, "room")?,
-                from: row.get("from_place")?,
-                to: row.get("to_place")?,
-            })
-        },
+        read,
     )
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Gap> {
+    Ok(Gap {
+        room: identifier(row, "room")?,
+        from: row.get("from_place")?,
+        to: row.get("to_place")?,
+    })
 }
 
 /// Returns how much is missing in each room.
@@ -68,6 +88,30 @@ pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>> {
 mod tests {
     use super::*;
     use crate::store::samples::*;
+
+    #[test]
+    fn what_cannot_be_read_of_what_is_missing_stays() {
+        on_empty(|tx| {
+            let alice = OwnedUserId::try_from("@alice:example.org").unwrap();
+            let gap = |from: &str| Gap {
+                room: "!one:example.org".try_into().unwrap(),
+                from: from.to_owned(),
+                to: "s9".to_owned(),
+            };
+            replace(tx, &alice, &[gap("s1"), gap("s2"), gap("s3")])?;
+            tx.run(
+                "UPDATE gap SET room = 'nowhere' WHERE from_place = 's2'",
+                (),
+            )?;
+            for new in [gap("s4"), gap("s5")] {
+                replace(tx, &alice, std::slice::from_ref(&new))?;
+                assert_eq!(all(tx, &alice)?, [new]);
+                let kept = tx.exists("SELECT 1 FROM gap WHERE from_place = 's2'", ())?;
+                assert!(kept);
+            }
+            Ok(())
+        });
+    }
 
     #[test]
     fn what_is_missing_is_known_for_each_account_until_it_is_not() {

@@ -39,6 +39,12 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>> {
     })
 }
 
+/// Returns whether each of them can be read.
+pub fn are_readable(tx: &Tx<'_>) -> Result<bool> {
+    let rooms: usize = tx.value("SELECT COUNT(*) FROM known_room", ())?;
+    Ok(all(tx)?.len() == rooms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

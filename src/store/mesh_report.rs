@@ -1,7 +1,7 @@
 //! What becomes of a packet for the mesh once it is handed to the radio.
 
 use super::backlog;
-use super::mesh_state::{end_all, end_waiting, ended, set_state};
+use super::mesh_state::{end_all, end_anyhow, end_waiting, ended, set_state};
 use super::mesh_waiting::TAKE_BACK;
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx, drafts, message_map, meta, turns};
@@ -50,6 +50,15 @@ pub fn let_finish(tx: &Tx<'_>, id: MeshRowId, expires: Timestamp) -> Result<()> 
              WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
         (id, expires),
     )
+}
+
+/// Ends a packet of which the radio said something that cannot be stored: nobody knows what became of it, and what stands
+/// behind it goes on.
+pub fn give_up(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+    if tx.exists("SELECT 1 FROM mesh_submitted WHERE id = ?1", [id])? {
+        end_anyhow(tx, id, MeshState::Unknown)?;
+    }
+    Ok(())
 }
 
 /// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,

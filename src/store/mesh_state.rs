@@ -63,6 +63,14 @@ pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Resul
     }
 }
 
+/// Ends a row that waits, whatever its columns hold: where they do not pass an UPDATE it is deleted.
+pub(super) fn end_anyhow(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<()> {
+    if tx.apart(|| end_waiting(tx, id, state))?.is_err() {
+        tx.execute("DELETE FROM mesh_outbox WHERE id = ?1", [id])?;
+    }
+    Ok(())
+}
+
 /// Returns those whole rows of the table that can be read. Each other one ends, if it waits: it can never be sent.
 pub(super) fn readable<T>(
     tx: &Tx<'_>,
@@ -79,7 +87,7 @@ pub(super) fn readable<T>(
             Err(error) => {
                 let waits = tx.exists("SELECT 1 FROM mesh_waiting WHERE id = ?1", [id])?;
                 if waits {
-                    end_waiting(tx, id, MeshState::Refused)?;
+                    end_anyhow(tx, id, MeshState::Refused)?;
                 }
                 tx.log(move || {
                     error!(

@@ -16,9 +16,15 @@ const LAST_ACCEPTANCE: &str = "last_acceptance";
 const PROBED: &str = "probed";
 const SERVER_CLOCK: &str = "server_clock";
 
-/// Returns up to where the account's events were accepted; `None` before the first sync.
+/// Returns up to where the account's events were accepted; `None` before the first sync, and where that cannot be read.
 pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>> {
     value(tx, &sync_position_of(account))
+}
+
+/// Returns whether events of the account were ever accepted.
+pub fn has_synced(tx: &Tx<'_>, account: &UserId) -> Result<bool> {
+    let name = sync_position_of(account);
+    tx.exists("SELECT 1 FROM meta WHERE name = ?1", [name])
 }
 
 /// Notes up to where the account's events are accepted; in the transaction of the last of them.

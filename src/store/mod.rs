@@ -402,25 +402,29 @@ impl<'a> Tx<'a> {
         parameters: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
-        Ok(self.all(sql, parameters, read)?.into_iter().next())
+        Ok(self.readable(sql, parameters, read, 1)?.pop())
     }
 
     /// Returns the first row, if there is one. Each that cannot be read is told, and given to `end` by what its first column
     /// holds: from then on the statement must not find it.
-    fn first_due<K: FromSql, T>(
+    fn first_due<K: FromSql + Clone + PartialEq, T>(
         &self,
         sql: &'static str,
         parameters: impl Params + Copy,
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
         end: impl Fn(K) -> Result<()>,
     ) -> Result<Option<T>> {
+        let mut ended: Vec<K> = Vec::new();
         while let Some((key, row)) =
             self.first(sql, parameters, |row| Ok((row.get(0)?, read(row))))?
         {
             match StoreError::of_row(row)? {
                 Ok(row) => return Ok(Some(row)),
+                // Its end did not take.
+                Err(error) if ended.contains(&key) => return Err(error),
                 Err(error) => {
                     self.say_unreadable(sql, error);
+                    ended.push(key.clone());
                     end(key)?;
                 }
             }
@@ -433,12 +437,25 @@ impl<'a> Tx<'a> {
         &self,
         sql: &'static str,
         parameters: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        self.readable(sql, parameters, read, usize::MAX)
+    }
+
+    /// Returns so many rows at most; see [`all`](Self::all).
+    fn readable<T>(
+        &self,
+        sql: &'static str,
+        parameters: impl Params,
         mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        most: usize,
     ) -> Result<Vec<T>> {
         let mut statement = self.statement(sql)?;
         let mut rows = statement.query(parameters)?;
         let mut readable = Vec::new();
-        while let Some(row) = rows.next()? {
+        while readable.len() < most
+            && let Some(row) = rows.next()?
+        {
             match StoreError::of_row(read(row))? {
                 Ok(row) => readable.push(row),
                 Err(error) => self.say_unreadable(sql, error),

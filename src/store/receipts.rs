@@ -71,9 +71,10 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>> {
                 event: identifier(row, 3)?,
             })
         },
+        // Whatever type its columns have come to hold: they would not pass an UPDATE.
         |event: Vec<u8>| {
             tx.run(
-                "UPDATE receipt SET due = NULL WHERE due IS NOT NULL AND event = CAST(?1 AS TEXT)",
+                "DELETE FROM receipt WHERE CAST(event AS BLOB) = ?1",
                 [event],
             )
         },
@@ -115,8 +116,8 @@ pub fn retry(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::outbox_room;
     use crate::store::samples::*;
+    use crate::store::{Store, outbox_room};
 
     fn room_id() -> OwnedRoomId {
         ROOM.try_into().unwrap()
@@ -225,5 +226,21 @@ mod tests {
             assert_eq!(next(tx, NOON)?, Next::Nothing);
             Ok(())
         });
+    }
+
+    #[test]
+    fn a_receipt_of_another_type_than_its_column_holds_no_other_up() {
+        let mut store = Store::in_memory().unwrap();
+        let is_read = store.transaction(|tx| {
+            arrive(tx, &["$one:x"])?;
+            read(tx, &event("$one:x"), NOON)
+        });
+        assert!(is_read.unwrap());
+        store.damage_types(
+            "INSERT INTO receipt (room, thread, event, number, due, at)
+             SELECT '!other:x', thread, CAST('$two:x' AS BLOB), 0, due - 1, at FROM receipt",
+        );
+        let next = store.note(|tx| due(tx, NOON));
+        assert_eq!(next.unwrap(), Some(receipt("$one:x")));
     }
 }

@@ -51,13 +51,14 @@ pub fn on(
 }
 
 fn from_matrix(row: &Row<'_>) -> rusqlite::Result<Relayed> {
-    let names: Option<String> = row.get("author")?;
+    // Names that cannot be read are none: the rest is known by its text.
+    let names: Option<String> = row.get("author").unwrap_or_default();
     let mut author: Vec<String> = names
         .iter()
         .flat_map(|it| it.lines())
         .map(str::to_owned)
         .collect();
-    let sender: Option<OwnedUserId> = optional(row, "sender")?;
+    let sender: Option<OwnedUserId> = optional(row, "sender").unwrap_or_default();
     if let Some(sender) = sender {
         author.extend([sender.localpart().to_owned(), sender.to_string()]);
     }
@@ -80,8 +81,8 @@ fn from_matrix(row: &Row<'_>) -> rusqlite::Result<Relayed> {
 
 fn from_mesh(row: &Row<'_>) -> rusqlite::Result<Relayed> {
     let speaker = Node {
-        long_name: row.get("long_name")?,
-        short_name: row.get("short_name")?,
+        long_name: row.get("long_name").unwrap_or_default(),
+        short_name: row.get("short_name").unwrap_or_default(),
         ..Node::unknown(row.get("sender")?)
     };
     Ok(Relayed {

@@ -214,6 +214,36 @@ fn a_batch_that_fails_half_way_leaves_nothing() {
 }
 
 #[test]
+fn a_row_that_cannot_be_read_and_does_not_end_is_an_error_and_no_endless_loop() {
+    let mut store = Store::in_memory().unwrap();
+    let next = store.transaction(|tx| {
+        tx.run(
+            "INSERT INTO told (what, until) VALUES ('one', 1), ('two', 2)",
+            (),
+        )?;
+        let sql = "SELECT what FROM told ORDER BY until";
+        let unreadable = |row: &Row<'_>| row.get::<_, u32>(0);
+        tx.first_due(sql, (), unreadable, |_: String| Ok(()))
+    });
+    assert!(matches!(next, Err(StoreError::Unreadable(_))), "{next:?}");
+}
+
+#[test]
+fn what_stands_behind_the_first_row_is_not_read() {
+    let mut store = Store::in_memory().unwrap();
+    let first = store.read(|tx| {
+        let sql = "SELECT 'none' UNION ALL VALUES (1), (2)";
+        let mut looked = 0;
+        let first = tx.first(sql, (), |row| {
+            looked += 1;
+            row.get::<_, u32>(0)
+        })?;
+        Ok((first, looked))
+    });
+    assert_eq!(first.unwrap(), (Some(1), 2));
+}
+
+#[test]
 fn a_line_for_the_log_is_written_once_what_it_tells_of_is_committed() {
     let mut store = Store::in_memory().unwrap();
     let written = Rc::new(Cell::new(0));

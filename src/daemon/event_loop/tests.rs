@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
 
+use super::super::LONGEST_PAUSE;
 use super::super::account_limit::AccountLimit;
 use super::super::mesh_worker::{MeshRules, MeshSide};
 use super::super::queues::Shared;
@@ -84,6 +85,15 @@ impl Bench {
     }
 
     async fn with(prepare: impl FnOnce(&mut Store)) -> Self {
+        Self::on(|store| Database::start(store).unwrap().0, prepare).await
+    }
+
+    /// On a database without a thread, for a test whose clock is paused.
+    async fn paused() -> Self {
+        Self::on(|store| Database::here(Arc::new(Mutex::new(store))), |_| {}).await
+    }
+
+    async fn on(start: fn(Store) -> Database, prepare: impl FnOnce(&mut Store)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("relay.sqlite");
         let mut store = Store::open(&path).unwrap();
@@ -95,7 +105,7 @@ impl Bench {
             .bridge
             .remember_own_user("@relay:example.org".try_into().unwrap());
         let ledger = Arc::new(Mutex::new(ledger));
-        let (database, _end) = Database::start(store).unwrap();
+        let database = start(store);
         let turned = Arc::new(AtomicI64::new(NOON.0));
         let shown = Arc::clone(&turned);
         let began = Instant::now();
@@ -330,6 +340,25 @@ async fn what_another_program_locks_is_stored_when_it_lets_go() {
 }
 
 #[tokio::test]
+async fn what_a_login_is_to_try_again_is_tried_once_the_database_can_be_written() {
+    let bench = Bench::new().await;
+    let park = |store: &mut Store| {
+        store.wait_for_nobody()?;
+        store.transaction(|tx| outbox_room::park(tx, None, "may not", NOON))
+    };
+    bench.database.run(park).await.unwrap();
+    let other = Connection::open(&bench.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let login = Event::Chore(Chore::Login);
+    bench.radio.send(login).await.unwrap();
+    bench.fails("locked").await;
+    other.execute_batch("ROLLBACK").unwrap();
+    wait_for(|| bench.live.facts().trouble.is_none(), || ()).await;
+    let left = bench.database.run(|store| store.read(outbox_room::parked));
+    assert_eq!(left.await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn what_comes_while_the_home_is_gone_is_stored_when_it_is_back() {
     let mut bench = Bench::new().await;
     let away = bench.path.with_extension("away");
@@ -382,10 +411,10 @@ async fn a_fault_in_what_is_old_does_not_hold_up_messages() {
     assert!(bench.live.facts().trouble.is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_report_that_is_given_up_is_not_told_as_stored_and_its_message_goes_again_after_a_while()
 {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::paused().await;
     let other = Connection::open(&bench.path).unwrap();
     let stubborn =
         "CREATE TRIGGER stubborn BEFORE DELETE ON room_outbox BEGIN SELECT RAISE(ABORT, 'no'); END";
@@ -393,8 +422,10 @@ async fn a_report_that_is_given_up_is_not_told_as_stored_and_its_message_goes_ag
     bench.hears("one").await;
     bench.posts(&["one"]).await;
     bench.hears("two").await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(LONGEST_PAUSE / 2).await;
     bench.posts(&["one"]).await;
+    tokio::time::sleep(LONGEST_PAUSE).await;
+    bench.posts(&["one", "one"]).await;
 }
 
 #[tokio::test]

@@ -13,9 +13,9 @@ use tracing::error;
 
 use crate::bridge::{Action, Bridge};
 use crate::config::Config;
-use crate::model::{Chore, Event, RoomId, Timestamp};
-use crate::store::outbox_mesh::UNKNOWN_RADIO;
-use crate::store::{Result, Store, Tx, known_rooms, meta, outbox_room};
+use crate::model::{Chore, Event, RoomId, SendReport, Timestamp};
+use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
+use crate::store::{Result, Store, Tx, known_rooms, mesh_report, meta, outbox_room};
 
 use apply::Books;
 
@@ -98,17 +98,30 @@ impl Ledger {
     ) -> Result<()> {
         let mut chores = match event {
             Event::Chore(chore) if *chore != Chore::Start => VecDeque::from([*chore]),
+            Event::Report(SendReport::Radio { outbox, .. }) => {
+                match self.settle_apart(tx, event, now, outcome)? {
+                    Ok(next) => next.into(),
+                    Err(error) => {
+                        let outbox = *outbox;
+                        mesh_report::give_up(tx, outbox)?;
+                        outcome.mesh.extend(outbox_mesh::queues(tx)?);
+                        tx.log(move || {
+                            error!(
+                                %outbox,
+                                error = &error as &dyn Error,
+                                "what the radio said of a packet cannot be stored: what became of it is not known; please report this"
+                            );
+                        });
+                        VecDeque::new()
+                    }
+                }
+            }
             // Without all of its start the relay does not run.
             event => self.settle(tx, event, now, outcome)?.into(),
         };
         while let Some(chore) = chores.pop_front() {
-            let (mut ledger, mut sum) = (self.clone(), outcome.clone());
-            let event = Event::Chore(chore);
-            match tx.apart(|| ledger.settle(tx, &event, now, &mut sum))? {
-                Ok(next) => {
-                    (*self, *outcome) = (ledger, sum);
-                    chores.extend(next);
-                }
+            match self.settle_apart(tx, &Event::Chore(chore), now, outcome)? {
+                Ok(next) => chores.extend(next),
                 Err(error) => tx.log(move || {
                     error!(
                         ?chore,
@@ -119,6 +132,22 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Decides on an event apart; see [`Tx::apart`].
+    fn settle_apart(
+        &mut self,
+        tx: &Tx<'_>,
+        event: &Event,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) -> Result<Result<Vec<Chore>>> {
+        let (mut ledger, mut sum) = (self.clone(), outcome.clone());
+        let done = tx.apart(|| ledger.settle(tx, event, now, &mut sum))?;
+        if done.is_ok() {
+            (*self, *outcome) = (ledger, sum);
+        }
+        Ok(done)
     }
 
     /// Decides on an event alone, and stores what follows. Returns what is to be looked at next.

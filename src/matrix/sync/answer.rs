@@ -60,7 +60,7 @@ impl Sync<'_> {
         let mut patience = Patience::default();
         if self.behind {
             for room in self.rooms.joined() {
-                if self.reader.news.known.contains(room.room_id()) {
+                if self.reader.news.knows(room.room_id()) {
                     self.fill(&room, &next, &[], &mut patience).await?;
                 }
             }
@@ -74,8 +74,7 @@ impl Sync<'_> {
                 events.extend(self.reader.bans(&room, state(update)));
             }
             let shown = &update.timeline.events;
-            let is_cut =
-                update.timeline.limited && !self.behind && self.reader.news.known.contains(id);
+            let is_cut = update.timeline.limited && !self.behind && self.reader.news.knows(id);
             if is_cut && !self.reader.shows_join(shown) {
                 self.fill(&room, &next, shown, &mut patience).await?;
             }
@@ -90,7 +89,7 @@ impl Sync<'_> {
         self.rooms.note_synced(&answer);
         let joined = self.rooms.joined().into_iter();
         let joined = joined.map(|room| room.room_id().to_owned());
-        self.reader.news.known.extend(joined);
+        self.reader.news.learn(joined);
         let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
         self.heard_only_us = !events.is_empty() && events.iter().all(is_ours);
         // Without a position the next start would take everything for history; an old one only costs a longer look back.

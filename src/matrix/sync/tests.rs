@@ -17,6 +17,8 @@ use crate::model::{Gap, MatrixEvent};
 fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
     let start = Start {
         position: Some("s1".to_owned()),
+        has_run: true,
+        knows_all: true,
         known: vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
         ..Start::default()
     };
@@ -42,6 +44,27 @@ async fn when_patience_is_spent_a_room_is_left_for_later_without_a_try() {
         .unwrap();
     assert!(sync.gaps.is_open(server.room.room_id()));
     assert_eq!(server.count("/messages"), 0);
+}
+
+#[tokio::test]
+async fn a_position_that_cannot_be_read_is_no_first_run_and_keeps_what_is_missing() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let gap = Gap {
+        room: ROOM.try_into().unwrap(),
+        from: "s1".to_owned(),
+        to: "s2".to_owned(),
+    };
+    let (batches, _taken) = mpsc::channel(1);
+    let start = Start {
+        has_run: true,
+        gaps: vec![gap.clone()],
+        ..Start::default()
+    };
+    let sync = Sync::new(&rooms, Path::new("/"), Arc::default(), start, batches);
+    assert!(!sync.reader.news.first_run);
+    assert!(sync.reader.news.knows(&gap.room));
+    assert_eq!(sync.gaps.all(), [gap]);
 }
 
 /// Returns a page's event.

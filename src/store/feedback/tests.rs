@@ -78,6 +78,18 @@ fn a_sign_that_cannot_be_read_holds_no_other_up() {
 }
 
 #[test]
+fn a_sign_of_another_type_than_its_column_holds_no_other_up() {
+    let mut store = Store::in_memory().unwrap();
+    store.transaction(|tx| wish(tx, Some(Sign::Heard))).unwrap();
+    store.damage_types(
+        "INSERT INTO feedback (event, room, wanted, due, at)
+         SELECT CAST('$other:example.org' AS BLOB), room, wanted, due - 1, at FROM feedback",
+    );
+    let next = store.note(|tx| due(tx, NOON)).unwrap();
+    assert_eq!(next.unwrap().1, Sign::Heard.key());
+}
+
+#[test]
 fn a_sign_is_placed_then_replaced_by_taking_it_away_first() {
     on_empty(|tx| {
         assert_eq!(next(tx, NOON)?, Next::Nothing);

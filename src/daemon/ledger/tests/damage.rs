@@ -124,6 +124,9 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     let (mut store, ledger) = relay(&[]);
     let late = [late::unreadable("$one:example.org")];
     Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
+    let account: &crate::model::UserId = "@relay:example.org".try_into().unwrap();
+    let synced = store.transaction(|tx| crate::store::meta::set_sync_position(tx, account, "s1"));
+    synced.unwrap();
     store.damage(
         "UPDATE known_room SET room = 'nowhere';
          UPDATE mapped_room SET room = 'nowhere';
@@ -136,13 +139,18 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     );
     let found = crate::daemon::parts::Found::in_store(&mut store, &config(), NOON);
     assert!(found.is_ok(), "{found:?}");
-    let account = "@relay:example.org".try_into().unwrap();
     let start = store.transaction(|tx| {
         let rooms = crate::store::mapped_rooms::all(tx)?.len();
         let gaps = crate::store::gaps::all(tx, account)?.len();
         Ok((rooms, gaps, crate::store::late::waiting(tx)?.len()))
     });
     assert_eq!(start.unwrap(), (0, 0, 0));
+    // None of it is taken for a first start, or for all that there was.
+    let known = store.transaction(|tx| {
+        let has_run = crate::store::meta::has_synced(tx, account)?;
+        Ok((has_run, crate::store::known_rooms::are_readable(tx)?))
+    });
+    assert_eq!(known.unwrap(), (true, false));
 }
 
 #[test]
@@ -157,5 +165,41 @@ fn a_report_on_a_packet_whose_message_cannot_be_read_lets_the_next_one_go() {
     });
     Ledger::commit(&ledger, &mut store, &[report], NOON).unwrap();
     hand_to_radio(&mut store, &config(), NOON + Duration::from_secs(10));
+    assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
+}
+
+#[test]
+fn a_report_of_the_radio_that_cannot_be_stored_lets_the_next_packet_go() {
+    let damage = [
+        "CREATE TRIGGER stubborn BEFORE UPDATE OF taken_at ON mesh_outbox BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "UPDATE mesh_outbox SET author = x'00' WHERE event = '$one:example.org'",
+    ];
+    for (damage, left) in damage.into_iter().zip([Some(MeshState::Unknown), None]) {
+        let (mut store, ledger) = relay(&["one", "two"]);
+        let sent = hand_to_radio(&mut store, &config(), NOON);
+        store.damage_types(damage);
+        let report = Event::Report(SendReport::Radio {
+            outbox: sent.outbox,
+            packet: sent.packet,
+            outcome: crate::model::RadioOutcome::Accepted { at: NOON },
+        });
+        Ledger::commit(&ledger, &mut store, &[report], NOON).unwrap();
+        let state = store
+            .read(|tx| mesh_report::state(tx, sent.outbox))
+            .unwrap();
+        assert_eq!(state, left);
+        hand_to_radio(&mut store, &config(), NOON + Duration::from_secs(10));
+        assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
+    }
+}
+
+#[test]
+fn a_packet_of_another_type_than_its_column_holds_up_none_behind_it() {
+    let (mut store, _) = relay(&["one", "two"]);
+    store.damage_types("UPDATE mesh_outbox SET sender = x'00' WHERE event = '$one:example.org'");
+    let queue = store.transaction(outbox_mesh::queues).unwrap()[0];
+    let rules = MeshRules::of(&config().meshtastic);
+    mesh_worker::hand_over(&mut store, queue, rules, NOON).unwrap();
+    hand_to_radio(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
 }
