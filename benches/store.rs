@@ -8,12 +8,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use relay::model::{
+use relay_model::{
     ChannelIndex, Destination, Draft, EventId, Gathering, Lane, MeshContent, MeshMessage,
     MeshOrder, MessagePair, NodeNum, Origin, OwnedRoomOrAliasId, PacketId, RoomContent,
     RoomMessage, Timestamp,
 };
-use relay::store::{Store, StoreError, Tx, drafts, mesh_report, outbox_mesh, outbox_room, seen};
+use relay_store::{Store, StoreError, Tx, drafts, mesh_report, outbox_mesh, outbox_room, seen};
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 const LATER: Timestamp = Timestamp(1_700_000_600_000);

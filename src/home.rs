@@ -11,8 +11,8 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
 
-use crate::disk::{create_private_directory, cure};
-use crate::model::Explained;
+use relay_disk::{create_private_directory, cure};
+use relay_model::Explained;
 
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
 pub(crate) use socket::Socket;

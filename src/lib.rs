@@ -8,17 +8,9 @@
     )
 )]
 
-pub mod bridge;
 pub mod cli;
-pub mod config;
 mod daemon;
-mod disk;
 mod home;
-pub mod matrix;
-pub mod model;
-pub mod radio;
 mod signals;
-pub mod simulator;
-pub mod store;
 mod telemetry;
 mod tools;

@@ -17,10 +17,10 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::{Component, Level, LogFormat, Logging};
-use crate::disk::{create_private_directory, cure};
 use crate::home::{Home, HomeError};
-use crate::model::Explained;
+use relay_config::{Component, Level, LogFormat, Logging};
+use relay_disk::{create_private_directory, cure};
+use relay_model::Explained;
 
 use layer::{Log, LogLayer, Sink};
 use rotating::RotatingFile;
@@ -143,10 +143,11 @@ fn asked_for(
 /// Returns the beginnings of the names under which a component logs.
 fn targets(component: Component) -> Vec<String> {
     let names: &[&str] = match component {
-        Component::RadioLog => &["relay::radio::console"],
+        Component::RadioLog => &["relay_radio::console"],
+        Component::Daemon => &["relay::daemon"],
         Component::MatrixSdk => &["matrix_sdk", "ruma", "vodozemac", "eyeball"],
         Component::Http => &["reqwest", "hyper", "h2", "rustls"],
-        ours => return vec![format!("relay::{}", <&str>::from(ours))],
+        ours => return vec![format!("relay_{}", <&str>::from(ours))],
     };
     names.iter().copied().map(str::to_owned).collect()
 }
@@ -169,7 +170,7 @@ mod tests {
             ..Logging::default()
         };
         let quiet = filter(&logging);
-        assert!(quiet.would_enable("relay::radio::tcp", &Said::DEBUG));
+        assert!(quiet.would_enable("relay_radio::tcp", &Said::DEBUG));
         assert!(!quiet.would_enable("matrix_sdk_crypto::machine", &Said::INFO));
         assert!(quiet.would_enable("matrix_sdk::client", &Said::WARN));
         logging.debug = vec![
@@ -178,8 +179,8 @@ mod tests {
         ];
         let asked = filter(&logging);
         assert!(asked.would_enable("matrix_sdk_crypto::machine", &Said::TRACE));
-        assert!(!asked.would_enable("relay::radio::tcp", &Said::ERROR));
-        assert!(asked.would_enable("relay::bridge", &Said::DEBUG));
+        assert!(!asked.would_enable("relay_radio::tcp", &Said::ERROR));
+        assert!(asked.would_enable("relay_bridge", &Said::DEBUG));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who may name whom, checked against the sources; and that what decides asks neither for the time nor for a runtime.
+//! Who may name whom in the program, checked against the sources; and that what decides asks neither for the time nor for a runtime.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,35 +7,24 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A module, and what of ours it may name. What is not in a row, that module does not know of.
-const MAY_NAME: [(&str, &[&str]); 17] = [
-    ("model", &[]),
-    ("config", &["model"]),
+/// A module of the program itself, and what of ours it may name. What is not in a row, that module does not know of. Between the
+/// crates Cargo holds the direction.
+const MAY_NAME: [(&str, &[&str]); 7] = [
     ("home", &["model", "disk"]),
     ("telemetry", &["model", "config", "home", "disk"]),
     ("signals", &[]),
-    ("disk", &["model"]),
-    ("bridge", &["model", "config"]),
-    ("radio", &["model", "config"]),
-    ("matrix", &["model", "config", "disk"]),
-    ("store", &["model", "config", "disk"]),
-    ("plugins", &["model", "config", "store"]),
-    ("http", &["model", "config", "store"]),
     (
         "daemon",
         &[
             "model", "config", "home", "signals", "disk", "bridge", "radio", "matrix", "store",
-            "plugins", "http",
         ],
     ),
     (
         "tools",
         &[
-            "model", "config", "home", "bridge", "radio", "matrix", "store", "plugins", "http",
-            "daemon",
+            "model", "config", "home", "bridge", "radio", "matrix", "store", "daemon",
         ],
     ),
-    ("simulator", &["model", "radio::codec", "radio::proto"]),
     (
         "cli",
         &[
@@ -45,6 +34,7 @@ const MAY_NAME: [(&str, &[&str]); 17] = [
             "tools",
             "simulator",
             "matrix::auth",
+            "matrix::FilesError",
             "config",
             "home",
             "telemetry",
@@ -54,92 +44,52 @@ const MAY_NAME: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
 ];
 
-/// A module, and the libraries that it never names.
-const NEVER_NAMES: [(&str, &[&str]); 6] = [
-    (
-        "model",
-        &[
-            "tokio",
-            "tokio_util",
-            "prost",
-            "meshtastic",
-            "rusqlite",
-            "rand",
-            "clap",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "tokio",
-            "tokio_util",
-            "prost",
-            "meshtastic",
-            "rusqlite",
-            "rand",
-            "clap",
-        ],
-    ),
-    (
-        "bridge",
-        &[
-            "tokio",
-            "tokio_util",
-            "prost",
-            "meshtastic",
-            "rusqlite",
-            "matrix_sdk",
-            "rand",
-        ],
-    ),
-    ("radio", &["matrix_sdk", "rusqlite", "clap"]),
-    ("matrix", &["prost", "meshtastic", "rusqlite", "clap"]),
-    ("store", &["prost", "meshtastic", "matrix_sdk", "clap"]),
-];
+/// How the crates are named.
+const CRATE: &str = "relay_";
 
 /// What is pure: the beginnings of the files' names.
 const MACHINES: [&str; 31] = [
-    "src/bridge/",
+    "crates/bridge/src/",
     "src/daemon/counts.rs",
     "src/daemon/health",
     "src/daemon/room_trouble.rs",
     "src/daemon/verdict.rs",
-    "src/matrix/content.rs",
-    "src/matrix/events.rs",
-    "src/matrix/html.rs",
-    "src/matrix/late.rs",
-    "src/matrix/links.rs",
-    "src/matrix/words.rs",
-    "src/model/",
-    "src/radio/acks.rs",
-    "src/radio/answer.rs",
-    "src/radio/codec.rs",
-    "src/radio/console.rs",
-    "src/radio/doubt.rs",
-    "src/radio/fingerprint.rs",
-    "src/radio/found_device.rs",
-    "src/radio/handshake.rs",
-    "src/radio/names.rs",
-    "src/radio/nodedb.rs",
-    "src/radio/pacer",
-    "src/radio/reconnect.rs",
-    "src/radio/said.rs",
-    "src/radio/session",
-    "src/radio/traffic.rs",
-    "src/radio/translate",
-    "src/simulator/",
+    "crates/matrix/src/content.rs",
+    "crates/matrix/src/events.rs",
+    "crates/matrix/src/html.rs",
+    "crates/matrix/src/late.rs",
+    "crates/matrix/src/links.rs",
+    "crates/matrix/src/words.rs",
+    "crates/model/src/",
+    "crates/radio/src/acks.rs",
+    "crates/radio/src/answer.rs",
+    "crates/wire/src/codec.rs",
+    "crates/radio/src/console.rs",
+    "crates/radio/src/doubt.rs",
+    "crates/radio/src/fingerprint.rs",
+    "crates/radio/src/found_device.rs",
+    "crates/radio/src/handshake.rs",
+    "crates/radio/src/names.rs",
+    "crates/radio/src/nodedb.rs",
+    "crates/radio/src/pacer",
+    "crates/radio/src/reconnect.rs",
+    "crates/radio/src/said.rs",
+    "crates/radio/src/session",
+    "crates/radio/src/traffic.rs",
+    "crates/radio/src/translate",
+    "crates/simulator/src/",
     "src/telemetry/rate.rs",
     "src/telemetry/words.rs",
 ];
 
 /// What lies in such a folder and is not: it reads a clock or a file, or serves a simulated radio.
 const EDGES: [&str; 6] = [
-    "src/model/time.rs",
-    "src/simulator/driver.rs",
-    "src/simulator/pipe",
-    "src/simulator/pty.rs",
-    "src/simulator/recording.rs",
-    "src/simulator/tcp.rs",
+    "crates/model/src/time.rs",
+    "crates/simulator/src/driver.rs",
+    "crates/simulator/src/pipe",
+    "crates/simulator/src/pty.rs",
+    "crates/simulator/src/recording.rs",
+    "crates/simulator/src/tcp.rs",
 ];
 
 /// What a pure machine never says: it waits for nothing.
@@ -160,47 +110,30 @@ const IMPURE_NAMES: [&str; 10] = [
 ];
 
 #[test]
-fn a_module_names_only_those_that_the_table_allows() -> Result<()> {
+fn a_module_of_the_program_names_only_those_that_the_table_allows() -> Result<()> {
     let mut offences = Vec::new();
-    for file in sources()? {
+    let is_of_program = |file: &Source| file.name.starts_with("src/");
+    for file in sources()?.into_iter().filter(is_of_program) {
         let (_, may_name) = MAY_NAME
             .iter()
             .find(|(module, _)| *module == file.top())
             .with_context(|| format!("{} belongs to no module of the table", file.name))?;
         for path in file.paths()? {
+            let is_path = path.len() > 1;
             let path = path.join("::");
-            let Some(ours) = path
+            let in_crate = path.strip_prefix(CRATE).filter(|_| is_path);
+            let ours = path
                 .strip_prefix("crate::")
-                .or(path.strip_prefix("relay::"))
-            else {
+                .or(path.strip_prefix("relay::"));
+            let Some(ours) = ours.or(in_crate) else {
                 continue;
             };
             let within =
                 |allowed: &str| ours == allowed || ours.starts_with(&format!("{allowed}::"));
             let is_module = MAY_NAME.iter().any(|(module, _)| within(module));
-            if is_module && !within(file.top()) && !may_name.iter().any(|allowed| within(allowed)) {
+            let is_ours = is_module || in_crate.is_some();
+            if is_ours && !within(file.top()) && !may_name.iter().any(|allowed| within(allowed)) {
                 offences.push(format!("{} names {ours}", file.name));
-            }
-        }
-    }
-    none(&offences)
-}
-
-#[test]
-fn a_module_keeps_away_from_other_modules_libraries() -> Result<()> {
-    let mut offences = Vec::new();
-    for file in sources()? {
-        let never = NEVER_NAMES
-            .iter()
-            .filter(|(module, _)| *module == file.top());
-        let never: Vec<_> = never.flat_map(|(_, libraries)| libraries.iter()).collect();
-        for path in file.paths()? {
-            // Identifiers of Matrix are words of ours, and `ids.rs` is where they come in.
-            let identifiers = file.name == "src/model/ids.rs"
-                && path.starts_with(&["matrix_sdk".into(), "ruma".into()]);
-            let library = path.first().filter(|_| path.len() > 1 && !identifiers);
-            if library.is_some_and(|library| never.iter().any(|name| *name == library)) {
-                offences.push(format!("{} names {}", file.name, path.join("::")));
             }
         }
     }
@@ -239,7 +172,8 @@ fn what_decides_asks_neither_for_the_time_nor_for_a_runtime() -> Result<()> {
             for path in paths {
                 let name = path.join("::");
                 // The words of `model` are gathered there, the clock among them.
-                let is_gathered = file.name == "src/model/mod.rs" && name.ends_with("time::Clock");
+                let is_gathered =
+                    file.name == "crates/model/src/lib.rs" && name.ends_with("time::Clock");
                 if is_impure(&path) && !is_gathered {
                     offences.push(format!("{} names {name}", file.name));
                 }
@@ -253,7 +187,8 @@ fn what_decides_asks_neither_for_the_time_nor_for_a_runtime() -> Result<()> {
 fn is_impure(path: &[String]) -> bool {
     let name = path.join("::");
     let says = |words: &[&str]| path.iter().any(|said| words.contains(&said.as_str()));
-    let foreign = path.first().is_some_and(|first| first != "crate")
+    let is_ours = |first: &String| first == "crate" || first.starts_with(CRATE);
+    let foreign = path.first().is_some_and(|first| !is_ours(first))
         && !HARMLESS.iter().any(|it| name.starts_with(it));
     says(&IMPURE_WORDS)
         || path.len() > 1 && says(&IMPURE_NAMES) && (foreign || name.ends_with("::now"))
@@ -275,21 +210,6 @@ fn a_clock_files_and_processes_are_seen_whatever_the_way_to_them() {
         let parts: Vec<_> = path.split("::").map(str::to_owned).collect();
         assert_eq!(is_impure(&parts), is_seen, "{path}");
     }
-}
-
-#[test]
-fn only_proto_rs_names_the_crate_of_protobuf_types() -> Result<()> {
-    let mut offences = Vec::new();
-    for file in sources()? {
-        let names_it = file
-            .paths()?
-            .iter()
-            .any(|path| path.len() > 1 && path[0] == "meshtastic");
-        if names_it && file.name != "src/radio/proto.rs" {
-            offences.push(format!("{} names the crate `meshtastic`", file.name));
-        }
-    }
-    none(&offences)
 }
 
 #[test]
@@ -343,7 +263,7 @@ fn none(offences: &[String]) -> Result<()> {
 struct Source {
     /// Its path from the package's root.
     name: String,
-    /// Its module's path: `radio`, `codec`.
+    /// Its module's path, of a crate the crate's name first: `radio`, `pacer`.
     module: Vec<String>,
     text: String,
 }
@@ -386,11 +306,14 @@ fn children(tokens: &[TokenTree]) -> Vec<String> {
     declared.collect()
 }
 
-/// Returns all our sources but `lib.rs`, which names every module.
+/// Returns all our sources but the program's `lib.rs`, which names every module.
 fn sources() -> Result<Vec<Source>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
     let mut directories = vec![root.join("src")];
+    for part in fs::read_dir(root.join("crates"))? {
+        directories.push(part?.path().join("src"));
+    }
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory)? {
             let path = entry?.path();
@@ -427,7 +350,7 @@ fn test_modules(tokens: TokenStream) -> Vec<String> {
             TokenTree::Ident(name),
             end,
         ] if is_punct(hash, '#')
-            && group.stream().to_string().replace(' ', "") == "cfg(test)"
+            && is_for_tests(&group.stream().to_string())
             && word == "mod"
             && is_punct(end, ';') =>
         {
@@ -440,13 +363,22 @@ fn test_modules(tokens: TokenStream) -> Vec<String> {
 
 fn source(root: &Path, path: &PathBuf) -> Result<Source> {
     let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
-    let module = name
+    let module = name.replacen("/src/", "/", 1);
+    let module = module
+        .trim_start_matches("crates/")
         .trim_start_matches("src/")
         .trim_end_matches(".rs")
-        .trim_end_matches("/mod");
+        .trim_end_matches("/mod")
+        .trim_end_matches("/lib");
     let module = module.split('/').map(str::to_owned).collect();
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
     Ok(Source { name, module, text })
+}
+
+/// Returns whether an attribute is `#[cfg(test)]`, or has its item there for the tests of other crates as well.
+fn is_for_tests(attribute: &str) -> bool {
+    let attribute = attribute.replace(' ', "");
+    attribute == "cfg(test)" || attribute.starts_with("cfg(any(test,")
 }
 
 /// Leaves out what follows `#[cfg(test)]`: a test may use any part to try its own.
@@ -458,7 +390,7 @@ fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
             Some(TokenTree::Group(group)) if is_punct(&token, '#') => group.stream().to_string(),
             Some(_) | None => String::new(),
         };
-        if attribute.replace(' ', "") == "cfg(test)" {
+        if is_for_tests(&attribute) {
             // The item ends with its braces, or with a semicolon.
             tokens.next();
             for skipped in tokens.by_ref() {

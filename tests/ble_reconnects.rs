@@ -39,8 +39,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use relay::config::Secret;
-use relay::radio::{Ble, Wire};
+use relay_config::Secret;
+use relay_radio::{Ble, Wire};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};

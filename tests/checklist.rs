@@ -126,7 +126,7 @@ fn root() -> &'static Path {
 #[test]
 fn every_fault_is_ordered_by_a_test() -> Result<()> {
     let mut tests = String::new();
-    for directory in ["src", "tests"] {
+    for directory in ["crates", "src", "tests"] {
         add_tests(&root().join(directory), &mut tests)?;
     }
     let tests = tests.replace('\\', "");

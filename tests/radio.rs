@@ -9,13 +9,14 @@
 
 use std::time::Duration;
 
-use relay::config::ChannelUse;
-use relay::model::{
+use relay_config::ChannelUse;
+use relay_model::{
     ChannelIndex, ChannelRole, Destination, Event, Lane, MeshRowId, NodeNum, PacketId, RadioEvent,
     RadioMessage, RadioOutcome, RadioPayload, RadioProfile, RadioText, Refusal, SendReport,
 };
-use relay::radio::{Link, Radio, RadioOptions, Submission, Wire};
-use relay::simulator::{
+use relay_radio::{Link, Radio, RadioOptions, Submission, Wire};
+use relay_simulator::pipe::{self, PipeRadio};
+use relay_simulator::{
     Connection, Controls, Fate, Firmware, Machine, Mesh, Report, Script, TcpPort, drive,
 };
 use tokio::io::DuplexStream;
@@ -23,16 +24,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-
-use simulator::pipe::{self, PipeRadio};
-
-#[expect(dead_code, reason = "other tests use the rest")]
-#[path = "../src/simulator"]
-mod simulator {
-    use relay::simulator::{Command, Controls, Port, Report, Script, Side, drive};
-
-    pub(crate) mod pipe;
-}
 
 const SEED: u64 = 7;
 

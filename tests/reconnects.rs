@@ -13,9 +13,9 @@ mod held;
 use std::future::Future;
 use std::time::Duration;
 
-use relay::model::{Event, RadioEvent};
-use relay::radio::{Radio, RadioOptions, SerialPort, Wire};
-use relay::simulator::{Command, Controls, Machine, Mesh, Port, PtyPort, Script, TcpPort, drive};
+use relay_model::{Event, RadioEvent};
+use relay_radio::{Radio, RadioOptions, SerialPort, Wire};
+use relay_simulator::{Command, Controls, Machine, Mesh, Port, PtyPort, Script, TcpPort, drive};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};

@@ -1,7 +1,7 @@
 //! What a busy mesh says in a day, as lines for the simulated radio: mostly positions and telemetry, some texts. The same
 //! number gives the same packet.
 
-use relay::radio::proto::{
+use relay_wire::proto::{
     DeviceMetrics, HardwareModel, Message, Neighbor, NeighborInfo, PortNum, Position, Telemetry,
     User, telemetry,
 };

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relay::radio::codec::{Codec, FRAME_LIMIT, Item};
+use relay_wire::codec::{Codec, FRAME_LIMIT, Item};
 use tokio_util::bytes::BytesMut;
 
 fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Vec<u8>) {

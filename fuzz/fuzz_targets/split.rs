@@ -7,9 +7,9 @@ use std::iter;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use relay::bridge::{PACKET_BYTES, render};
-use relay::config::{LongMessages, Overflow};
-use relay::model::{Draft, Heading, PacketId, span};
+use relay_bridge::{PACKET_BYTES, render};
+use relay_config::{LongMessages, Overflow};
+use relay_model::{Draft, Heading, PacketId, span};
 
 /// The bytes of a packet that answers another one (`RadioPayload::Text`).
 const REPLY_BYTES: usize = 227;

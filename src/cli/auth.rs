@@ -20,7 +20,7 @@ use super::output::{print, warn};
 use super::progress;
 use super::{Globals, interruptible};
 use crate::home::{Home, LockError, StoreGuard};
-use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
+use relay_matrix::auth::{self, AuthError, Files, KeyBackup};
 
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;

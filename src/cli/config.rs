@@ -11,12 +11,12 @@ use super::Globals;
 use super::failure::{Failure, Outcome};
 use super::globals::mmrelay_hint;
 use super::output::{print, say, warn};
-use crate::config::{Database, LoadError, Loaded};
-use crate::disk::write_private;
 use crate::home::Home;
-use crate::matrix::auth::Files;
-use crate::model::{Chain, Explained as _};
 use crate::tools;
+use relay_config::{Database, LoadError, Loaded};
+use relay_disk::write_private;
+use relay_matrix::auth::Files;
+use relay_model::{Chain, Explained as _};
 
 /// What a new configuration holds: every key with its default.
 const SAMPLE: &str = include_str!("../../config.sample.yaml");

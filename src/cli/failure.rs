@@ -2,10 +2,21 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
-use crate::disk::cure;
-use crate::model::{Chain, Explained};
+use relay_config::LoadError;
+use relay_disk::cure;
+use relay_matrix::FilesError;
+use relay_matrix::auth::AuthError;
+use relay_model::{Chain, Explained as _};
+use relay_simulator::recording::RecordingError;
+
+use crate::daemon::StartError;
+use crate::home::{HomeError, LockError};
+use crate::telemetry::TelemetryError;
+use crate::tools::control::ControlError;
+use crate::tools::radio::VisitError;
 use crate::tools::{self, printable};
 
 pub(super) type Outcome = Result<ExitCode, Failure>;
@@ -55,11 +66,30 @@ impl Failure {
     }
 }
 
-impl<E: Explained + 'static> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::of(&error, error.hint(), error.exit())
-    }
+/// One by one: an `anyhow::Error` may be made of any of them, and has lost what it says of itself.
+macro_rules! explained {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::of(&error, error.hint(), error.exit())
+            }
+        }
+    )*};
 }
+
+explained!(
+    AuthError,
+    ControlError,
+    FilesError,
+    HomeError,
+    LoadError,
+    LockError,
+    RecordingError,
+    StartError,
+    TelemetryError,
+    VisitError,
+    io::Error
+);
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
@@ -80,8 +110,6 @@ impl fmt::Display for Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

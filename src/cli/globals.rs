@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use crate::config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
 use crate::home::{self, Home, HomeError};
+use relay_config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
 
 /// The flags of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -150,7 +150,7 @@ mod tests {
             ..Globals::default()
         };
         let mut logging = Logging {
-            debug: vec![(crate::config::Component::Radio, Level::Trace)],
+            debug: vec![(relay_config::Component::Radio, Level::Trace)],
             ..Logging::default()
         };
         globals.overrule(&mut logging);

@@ -16,11 +16,11 @@ use super::config::load_failure;
 use super::failure::{Failure, Outcome, success_if};
 use super::output::{as_json, note, print, show};
 use super::{Globals, interruptible, progress};
-use crate::config::{Connection, Meshtastic};
-use crate::model::{Explained as _, RadioText};
 use crate::telemetry;
 use crate::tools::hint as hint_line;
 use crate::tools::radio::{self, Fate, Held, News, Sent, Visit, VisitError, Visited};
+use relay_config::{Connection, Meshtastic};
+use relay_model::{Explained as _, RadioText};
 
 /// The commands under `relay radio`.
 #[derive(Debug, Subcommand)]

@@ -14,15 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Outcome;
 use super::output::print;
-use crate::config;
-use crate::model::Timestamp;
 use crate::signals::{Hangup, Signals};
-use crate::simulator::recording::{self, Recorder};
-use crate::simulator::{
+use people::People;
+use relay_model::Timestamp;
+use relay_simulator::recording::{self, Recorder};
+use relay_simulator::{
     Command, Controls, Firmware, MOST_NODES, Machine, Mesh, Port, PtyPort, Replay, Report, Script,
     TcpPort, drive,
 };
-use people::People;
 
 /// The longest line that is read from standard input.
 const LINE_LIMIT: u64 = 64 * 1024;
@@ -148,7 +147,7 @@ fn nodes(text: &str) -> Result<usize, String> {
 }
 
 fn read_script(path: &Path) -> anyhow::Result<Script> {
-    let text = config::read_or_say_why(path, SCRIPT_LIMIT).map_err(anyhow::Error::msg)?;
+    let text = relay_config::read_or_say_why(path, SCRIPT_LIMIT).map_err(anyhow::Error::msg)?;
     let script = text.parse::<Script>().map_err(anyhow::Error::msg);
     script.with_context(|| format!("cannot follow the script `{}`", path.display()))
 }

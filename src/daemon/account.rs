@@ -16,12 +16,12 @@ use super::ledger::Ledger;
 use super::live::{Login, NoSession};
 use super::parts::Parts;
 use super::verdict::{self, Again, Wait};
-use crate::config::Secret;
 use crate::home::Lock;
-use crate::matrix::auth::{self, AuthError};
-use crate::matrix::{self, DeviceTrust, Files, Matrix, MatrixError};
-use crate::model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
-use crate::store::{gaps, known_rooms, late, mapped_rooms, meta};
+use relay_config::Secret;
+use relay_matrix::auth::{self, AuthError};
+use relay_matrix::{DeviceTrust, Files, Matrix, MatrixError};
+use relay_model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
+use relay_store::{gaps, known_rooms, late, mapped_rooms, meta};
 
 /// How often the session's file is looked at while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -61,12 +61,12 @@ impl Tries {
 
 pub(super) struct Account {
     pub(super) files: Files,
-    pub(super) options: matrix::Options,
+    pub(super) options: relay_matrix::Options,
     /// For a first login without a terminal.
     pub(super) login: Option<FirstLogin>,
     /// Says in `relay.lock` whether we hold the SDK's store.
     pub(super) lock: Arc<Lock>,
-    pub(super) parts: Parts<matrix::Sender>,
+    pub(super) parts: Parts<relay_matrix::Sender>,
     pub(super) tries: Tries,
 }
 
@@ -161,7 +161,7 @@ impl Account {
             if self.other_login(token, Some(pause)).await {
                 return;
             }
-            let Err(error) = matrix::ask(&self.files).await else {
+            let Err(error) = relay_matrix::ask(&self.files).await else {
                 info!("the homeserver accepts the login again");
                 self.tries.said.clear();
                 return;
@@ -270,13 +270,13 @@ impl Account {
     }
 
     /// Reads where the account's sync goes on, however long that takes.
-    async fn start(&self, account: OwnedUserId) -> matrix::Start {
+    async fn start(&self, account: OwnedUserId) -> relay_matrix::Start {
         loop {
             let (account, ledger) = (account.clone(), Arc::clone(&self.parts.ledger));
             let start = self.parts.database.run(move |store| {
                 Ledger::transaction(&ledger, store, |ledger, tx| {
                     let former = mapped_rooms::all(tx)?.into_iter();
-                    let start = matrix::Start {
+                    let start = relay_matrix::Start {
                         position: meta::sync_position(tx, &account)?,
                         has_run: meta::has_synced(tx, &account)?,
                         known: known_rooms::all(tx)?,

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::model::{Backoff, RoomOutcome};
+use relay_model::{Backoff, RoomOutcome};
 
 /// Without a further complaint for so long, requests go side by side again, and what is less than a message goes too.
 const CALM_AFTER: Duration = Duration::from_secs(30);
@@ -185,7 +185,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::model::EventId;
+    use relay_model::EventId;
 
     fn too_much(after: Option<u64>) -> RoomOutcome {
         RoomOutcome::Retry {

@@ -9,8 +9,8 @@ use tracing::{info, warn};
 
 use super::control::Control;
 use super::status::{CheckResult, MatrixState, MatrixStatus, RadioStatus, RoomStatus};
-use crate::config::Direction;
-use crate::radio::LinkState;
+use relay_config::Direction;
+use relay_radio::LinkState;
 
 /// By then a start has ended, whatever is still missing.
 const LIMIT: Duration = Duration::from_secs(15);

@@ -23,13 +23,13 @@ use super::health::Examined;
 use super::live::Live;
 use super::overview::Overview;
 use super::status::{DatabaseStatus, Health, Status};
-use crate::config::Config;
 use crate::home::{Home, Socket};
-use crate::matrix::Pulse;
-use crate::model::Clock;
-use crate::radio::Link;
-use crate::store::summary::{Summary, summary};
-use crate::store::{Database, StoreError};
+use relay_config::Config;
+use relay_matrix::Pulse;
+use relay_model::Clock;
+use relay_radio::Link;
+use relay_store::summary::{Summary, summary};
+use relay_store::{Database, StoreError};
 
 /// Clients at a time; further ones wait in the system's queue.
 const CLIENTS: usize = 8;
@@ -229,9 +229,9 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::config::Connection;
-    use crate::radio::LinkState;
-    use crate::store::Store;
+    use relay_config::Connection;
+    use relay_radio::LinkState;
+    use relay_store::Store;
 
     struct Bench {
         _directory: TempDir,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::status::{EchoStatus, Traffic};
-use crate::bridge::DropReason;
-use crate::model::{Destination, Node, NodeNum, OwnedRoomOrAliasId};
+use relay_bridge::DropReason;
+use relay_model::{Destination, Node, NodeNum, OwnedRoomOrAliasId};
 
 /// Places that are counted apart: a hostile server can invite us to any number of rooms.
 const MOST_PLACES: usize = 500;
@@ -148,8 +148,8 @@ pub(super) fn add_all(sum: &mut BTreeMap<String, u64>, more: BTreeMap<String, u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bridge::Refused;
-    use crate::model::ChannelIndex;
+    use relay_bridge::Refused;
+    use relay_model::ChannelIndex;
 
     const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMARY);
 

@@ -14,9 +14,9 @@ use super::ledger::{Ledger, Outcome};
 use super::live::Live;
 use super::queues::Queues;
 use super::room_worker::Report;
-use crate::matrix::Batch;
-use crate::model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom};
-use crate::store::{Database, StoreError};
+use relay_matrix::Batch;
+use relay_model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom};
+use relay_store::{Database, StoreError};
 
 /// How many events are decided on in one transaction at most: bounds what one commit holds up.
 const LARGEST_BATCH: usize = 256;

@@ -4,9 +4,9 @@ use std::error::Error;
 
 use tracing::error;
 
-use crate::bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
-use crate::model::{EventId, NodeNum, Timestamp};
-use crate::store::{
+use relay_bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
+use relay_model::{EventId, NodeNum, Timestamp};
+use relay_store::{
     Result, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map, meta,
     outage, outbox_mesh, outbox_room, relayed, seen, told,
 };

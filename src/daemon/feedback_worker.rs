@@ -15,10 +15,10 @@ use super::ledger::Ledger;
 use super::queues::DATABASE_DELAY;
 use super::room_worker::{RoomSide, current};
 use super::{LONGEST_PAUSE, PAUSES};
-use crate::model::{Backoff, Explained as _, RoomOutcome, SendToRoom, Timestamp};
-use crate::store::feedback::{self, Request};
-use crate::store::receipts::{self, Receipt};
-use crate::store::{Next, Result, Store, Tx};
+use relay_model::{Backoff, Explained as _, RoomOutcome, SendToRoom, Timestamp};
+use relay_store::feedback::{self, Request};
+use relay_store::receipts::{self, Receipt};
+use relay_store::{Next, Result, Store, Tx};
 
 /// It looks into the tables at least so often.
 const LOOK_EVERY: Duration = Duration::from_mins(1);

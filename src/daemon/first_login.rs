@@ -3,22 +3,22 @@
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{self, Secret};
-use crate::matrix::Files;
-use crate::matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, Problem, Unlock};
+use relay_config::Secret;
+use relay_matrix::Files;
+use relay_matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, Problem, Unlock};
 
 /// What lets the relay log in by itself, with the rest of the configuration.
 pub(super) enum FirstLogin {
     /// The account's password: a new device.
-    Password(config::Matrix, Secret<String>),
+    Password(relay_config::Matrix, Secret<String>),
     /// The access token of a device that somebody has made for us.
-    AccessToken(config::Matrix, Secret<String>),
+    AccessToken(relay_config::Matrix, Secret<String>),
 }
 
 impl FirstLogin {
     /// Takes what the configuration holds; `None` if that is not enough. A password goes before a token: it makes a
     /// device of our own, and can sign it.
-    pub(super) fn of(config: &config::Matrix) -> Option<Self> {
+    pub(super) fn of(config: &relay_config::Matrix) -> Option<Self> {
         let config = config.clone();
         match (config.password.clone(), config.access_token.clone()) {
             (Some(password), _) if config.bot_user_id.is_some() => {

@@ -9,10 +9,10 @@ mod words;
 use std::time::Duration;
 
 use super::status::{Check, CheckResult, DatabaseStatus, Health, MatrixState, Status};
-use crate::bridge::MANY_ROWS;
-use crate::config::Connection;
-use crate::model::span;
-use crate::radio::LinkState;
+use relay_bridge::MANY_ROWS;
+use relay_config::Connection;
+use relay_model::span;
+use relay_radio::LinkState;
 
 use words::{OWN_WORDS, clock_apart, failed, found, ok, warning};
 

@@ -9,13 +9,13 @@ use tracing::info;
 use super::counts::{Counts, Place, Way};
 use super::ledger::Outcome;
 use super::status::DatabaseStatus;
-use crate::bridge::RouteProblem;
-use crate::matrix::DeviceTrust;
-use crate::model::{
+use relay_bridge::RouteProblem;
+use relay_matrix::DeviceTrust;
+use relay_model::{
     Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, RadioProfile,
     RoomOrAliasId,
 };
-use crate::store::StoreError;
+use relay_store::StoreError;
 
 /// Joined rooms that are remembered: only mapped ones are told, and nobody maps more.
 const MOST_ROOMS: usize = 10_000;
@@ -186,9 +186,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::bridge::Refused;
-    use crate::config::ChannelRef;
-    use crate::model::{Node, NodeNum, RadioSetup};
+    use relay_bridge::Refused;
+    use relay_config::ChannelRef;
+    use relay_model::{Node, NodeNum, RadioSetup};
 
     #[test]
     fn a_room_is_joined_until_the_bot_is_not_in_it_any_more() {

@@ -10,14 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::queues::DATABASE_DELAY;
-use crate::bridge;
-use crate::config::{LongMessages, Meshtastic};
-use crate::model::{
+use relay_config::{LongMessages, Meshtastic};
+use relay_model::{
     Clock, Destination, Explained as _, Lane, MeshContent, MeshOrder, RadioMessage, RadioPayload,
     Timestamp,
 };
-use crate::radio::Submission;
-use crate::store::{Database, Next, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
+use relay_radio::Submission;
+use relay_store::{Database, Next, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
 
 /// A row that is due but cannot go yet is not looked at more often.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
@@ -31,7 +30,7 @@ pub(super) struct MeshRules {
 impl MeshRules {
     pub(super) fn of(config: &Meshtastic) -> Self {
         Self {
-            order: bridge::mesh_order(config),
+            order: relay_bridge::mesh_order(config),
             long_messages: config.long_messages,
         }
     }
@@ -166,8 +165,8 @@ fn take(
         MeshContent::Packet(payload) => payload,
         MeshContent::Text(draft) => {
             let written = row.source.map(|source| source.sent_at);
-            let age = written.and_then(|written| bridge::told_age(written, now));
-            let packets = bridge::render(&draft, age, &rules.long_messages);
+            let age = written.and_then(|written| relay_bridge::told_age(written, now));
+            let packets = relay_bridge::render(&draft, age, &rules.long_messages);
             drafts::make_packets(tx, row.id, (&packets.first, &packets.further), now)?;
             RadioPayload::Text {
                 text: packets.first,
@@ -198,12 +197,12 @@ enum Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Overflow;
-    use crate::model::{
+    use relay_config::Overflow;
+    use relay_model::{
         ChannelIndex, Draft, Fingerprint, Heading, MeshMessage, MeshRowId, MeshSource, MeshState,
         NodeNum, PacketId,
     };
-    use crate::store::samples::waiting_packets;
+    use relay_store::testing::waiting_packets;
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
@@ -225,7 +224,7 @@ mod tests {
             },
             order: MeshOrder {
                 in_a_row: 3,
-                gathering: bridge::GATHERING,
+                gathering: relay_bridge::GATHERING,
                 spacing: Duration::from_secs(10),
             },
         }
@@ -386,7 +385,7 @@ mod tests {
         assert!(first.starts_with("Alice[M]: 1/2 word"), "{first}");
         assert_eq!(next(&mut store, NOON), None, "the radio has not taken it");
         let taken = store.transaction(|tx| {
-            mesh_report::let_finish(tx, id, bridge::finish_by(later(59)))?;
+            mesh_report::let_finish(tx, id, relay_bridge::finish_by(later(59)))?;
             mesh_report::accepted(tx, id, later(59))
         });
         assert!(taken.unwrap());

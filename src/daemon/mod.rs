@@ -38,13 +38,12 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Config};
 use crate::home::{Home, HomeError, Lock, LockError};
-use crate::matrix;
-use crate::model::{Backoff, Clock, Explained, Timestamp};
-use crate::radio::{RadioError, RadioOptions};
 use crate::signals::{Hangup, Signals};
-use crate::store::{Database, DatabaseEnd, Store, StoreError};
+use relay_config::Config;
+use relay_model::{Backoff, Clock, Explained, Timestamp};
+use relay_radio::{RadioError, RadioOptions};
+use relay_store::{Database, DatabaseEnd, Store, StoreError};
 
 pub(crate) use control::{Answer, Question, Request};
 pub(crate) use health::{clock_off, limit_met, times};
@@ -115,7 +114,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     say_rooms(&config);
     let radio = RadioOptions::new(&config.meshtastic)?;
     let parts = Parts::start(&supervisor, found, database, radio, clock.clone());
-    let pulse = matrix::Pulse::default();
+    let pulse = relay_matrix::Pulse::default();
     let control = Arc::new(Control {
         live: Arc::clone(&parts.live),
         database: parts.database.clone(),
@@ -131,7 +130,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     supervisor.workers.start("control", answering);
 
     let mut account = Account {
-        files: matrix::Files::new(home.matrix()),
+        files: relay_matrix::Files::new(home.matrix()),
         options: matrix_options(&config, pulse, clock),
         login: FirstLogin::of(&config.matrix),
         lock: Arc::clone(&lock),
@@ -189,7 +188,10 @@ async fn open_database(
     lock: &Arc<Lock>,
     start: Timestamp,
 ) -> Result<Opened, StartError> {
-    let place = home.database(&config.database.path, config::Database::APPLICATION_ID);
+    let place = home.database(
+        &config.database.path,
+        relay_config::Database::APPLICATION_ID,
+    );
     if let Some(warning) = place.warning {
         warn!("{warning}");
     }
@@ -261,7 +263,11 @@ fn say_rooms(config: &Config) {
     }
 }
 
-fn matrix_options(config: &Config, pulse: matrix::Pulse, clock: Clock) -> matrix::Options {
+fn matrix_options(
+    config: &Config,
+    pulse: relay_matrix::Pulse,
+    clock: Clock,
+) -> relay_matrix::Options {
     let mut rooms = Vec::new();
     let mut via: HashMap<_, Vec<_>> = HashMap::new();
     for mapped in &config.matrix_rooms {
@@ -271,7 +277,7 @@ fn matrix_options(config: &Config, pulse: matrix::Pulse, clock: Clock) -> matrix
         let servers = via.entry(mapped.id.clone()).or_default();
         servers.extend_from_slice(&mapped.via);
     }
-    matrix::Options {
+    relay_matrix::Options {
         rooms,
         via,
         invites: config.matrix.invites.clone(),
@@ -291,7 +297,7 @@ mod tests {
         let home = Home::locate(Some(directory.path()), |_| None).unwrap();
         home.prepare(true).unwrap();
         let lock = Arc::new(Lock::acquire(&home, std::time::UNIX_EPOCH).unwrap());
-        let wire = config::Connection::Serial { serial_port: None };
+        let wire = relay_config::Connection::Serial { serial_port: None };
         let config = Config::new(wire, Vec::new());
         // Somebody has the file, for which opening it waits.
         let other = rusqlite::Connection::open(home.default_database()).unwrap();

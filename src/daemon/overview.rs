@@ -11,13 +11,13 @@ use super::status::{
     ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
     ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
-use crate::config::{ChannelRef, Config};
 use crate::home::utc;
-use crate::matrix::Heard;
-use crate::model::{ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp, told};
-use crate::radio::Link;
-use crate::store::mapped_rooms::FOLLOWED;
-use crate::store::summary::{Queued, Summary};
+use relay_config::{ChannelRef, Config};
+use relay_matrix::Heard;
+use relay_model::{ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp, told};
+use relay_radio::Link;
+use relay_store::mapped_rooms::FOLLOWED;
+use relay_store::summary::{Queued, Summary};
 
 /// Everything that a status is made of.
 pub(super) struct Overview<'a> {
@@ -283,16 +283,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::bridge::{Refused, RouteProblem};
-    use crate::config::{Connection, Direction, MappedRoom};
     use crate::daemon::live::{Live, Login, RadioFacts};
-    use crate::matrix::DeviceTrust;
-    use crate::model::{
+    use relay_bridge::{Refused, RouteProblem};
+    use relay_config::{Connection, Direction, MappedRoom};
+    use relay_matrix::DeviceTrust;
+    use relay_model::{
         Channel, ChannelIndex, Destination, JoinedRoom, Node, NodeNum, RadioProfile, RadioSetup,
     };
-    use crate::radio::LinkState;
-    use crate::store::gaps::Missing;
-    use crate::store::outbox_room::Parked;
+    use relay_radio::LinkState;
+    use relay_store::gaps::Missing;
+    use relay_store::outbox_room::Parked;
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
     const ROOM: &str = "!room:example.org";

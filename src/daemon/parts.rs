@@ -16,11 +16,11 @@ use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
 use super::room_worker::RoomSide;
 use super::supervisor::Supervisor;
-use crate::config::Config;
-use crate::matrix::Batch;
-use crate::model::{Clock, Event, Node, SendToRoom, Timestamp};
-use crate::radio::{Link, Radio, RadioOptions};
-use crate::store::{Database, Result, Store, meta, nodes};
+use relay_config::Config;
+use relay_matrix::Batch;
+use relay_model::{Clock, Event, Node, SendToRoom, Timestamp};
+use relay_radio::{Link, Radio, RadioOptions};
+use relay_store::{Database, Result, Store, meta, nodes};
 
 /// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
 /// slow disk slows the adapters down instead of filling the memory.

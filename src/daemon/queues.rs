@@ -12,7 +12,7 @@ use super::ledger::{Ledger, Outcome};
 use super::mesh_worker::{MeshSide, MeshWorker};
 use super::room_worker::{RoomBell, RoomSide, RoomWorker};
 use super::supervisor::Workers;
-use crate::model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom};
+use relay_model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom};
 
 /// How long a worker waits when the database cannot be read.
 pub(super) const DATABASE_DELAY: Duration = Duration::from_secs(5);

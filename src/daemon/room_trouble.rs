@@ -2,10 +2,10 @@
 //! first.
 
 use super::status::RoomTroubleStatus;
-use crate::bridge::Waiting;
-use crate::matrix::RoomTrouble;
-use crate::model::{Explained as _, JoinedRoom, Tombstone};
-use crate::store::mapped_rooms::{FOLLOWED, Held};
+use relay_bridge::Waiting;
+use relay_matrix::RoomTrouble;
+use relay_model::{Explained as _, JoinedRoom, Tombstone};
+use relay_store::mapped_rooms::{FOLLOWED, Held};
 
 /// Returns what is wrong with a room: nothing goes there, as another is to take its place, or has (`held`); the Matrix
 /// side found something under any of its names (`heard`); or the room that the bot has joined takes nothing.

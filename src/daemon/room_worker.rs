@@ -14,10 +14,10 @@ use tracing::{debug, error, warn};
 use super::account_limit::{AccountLimit, Busy};
 use super::queues::DATABASE_DELAY;
 use super::{LONGEST_PAUSE, PAUSES};
-use crate::model::{
+use relay_model::{
     Backoff, Clock, Explained as _, OwnedRoomOrAliasId, RoomOutcome, SendReport, SendToRoom,
 };
-use crate::store::{Database, Result};
+use relay_store::{Database, Result};
 
 /// Wakes a room's worker.
 #[derive(Debug, Default)]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Connection;
-use crate::matrix::DeviceTrust;
-use crate::model::{Chain, Explained as _};
-use crate::radio::LinkState;
-use crate::store::StoreError;
+use relay_config::Connection;
+use relay_matrix::DeviceTrust;
+use relay_model::{Chain, Explained as _};
+use relay_radio::LinkState;
+use relay_store::StoreError;
 
 /// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::config::Secret;
-use crate::matrix::auth::{AuthError, Given};
-use crate::matrix::{MatrixError, ServerError};
-use crate::model::Chain;
+use relay_config::Secret;
+use relay_matrix::auth::{AuthError, Given};
+use relay_matrix::{MatrixError, ServerError};
+use relay_model::Chain;
 
 /// A password that was refused is tried again that seldom: a server may close an account to which too many wrong ones
 /// are given.

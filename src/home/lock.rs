@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::Home;
-use crate::disk::{create_private_directory, cure};
-use crate::model::Explained;
+use relay_disk::{create_private_directory, cure};
+use relay_model::Explained;
 
 /// A command that looks at a lock holds it for an instant: so often, and so far apart, is it tried.
 const TRIES: u32 = 10;

@@ -17,7 +17,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::line::{Line, Said};
 use super::rate::{Heard, Limit, Rate};
-use crate::config::LogFormat;
+use relay_config::LogFormat;
 
 /// What is ours may be heard often: mapped rooms and warnings of the configuration come in a row, and most of it a
 /// person has to see.
@@ -179,7 +179,18 @@ fn write(sinks: &mut [Sink], heard: &Heard<Line>) {
 
 /// Returns whether our own code speaks.
 fn is_ours(target: &str) -> bool {
-    target == "relay" || target.starts_with("relay::")
+    target == "relay" || target.starts_with("relay::") || target.starts_with(CRATES)
+}
+
+/// How the targets of our other crates begin.
+const CRATES: &str = "relay_";
+
+/// Returns a target as the log shows it: a crate of ours as a part of the relay, `relay::radio`.
+fn shown(target: String) -> String {
+    match target.strip_prefix(CRATES) {
+        Some(part) => format!("relay::{part}"),
+        None => target,
+    }
 }
 
 #[expect(
@@ -227,7 +238,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
             "log" => Said::by(event, false).target,
             _ => None,
         };
-        let target = target.unwrap_or_else(|| metadata.target().to_owned());
+        let target = shown(target.unwrap_or_else(|| metadata.target().to_owned()));
         let said = Said::by(event, self.0.tells_all(&target));
         let spans = context.event_scope(event).into_iter();
         let spans = spans.flat_map(Scope::from_root);

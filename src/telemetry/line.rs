@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
 use super::words::{MORE, fixed, words};
-use crate::model::Chain;
+use relay_model::Chain;
 
 /// What a line says has at most about so many bytes; what does not fit is left out.
 const LONGEST: usize = 4_000;

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::model::is_invisible;
+use relay_model::is_invisible;
 
 /// A value has at most so many bytes, the sign that something is missing not counted.
 const LONGEST: usize = 2_000;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::daemon::status::{Health, Status};
 use crate::daemon::{Answer, Question, Request};
 use crate::home::{Holder, Home, Lock};
-use crate::model::Explained;
+use relay_model::Explained;
 
 /// How long the daemon may take; it gives up on a slow database itself before that.
 const LIMIT: Duration = Duration::from_secs(20);

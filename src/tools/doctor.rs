@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::daemon::status::{Check, CheckResult, Health};
 use crate::home::Home;
-use crate::model::{Chain, Explained as _};
+use relay_model::{Chain, Explained as _};
 
 use super::{control, hint, printable};
 

@@ -7,7 +7,7 @@ pub(crate) mod status;
 
 use std::fmt::Write as _;
 
-use crate::model::without_tricks;
+use relay_model::without_tricks;
 
 /// Returns a text without what could play tricks on a terminal: names come from strangers.
 pub(crate) fn printable(text: &str) -> String {

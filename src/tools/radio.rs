@@ -19,13 +19,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::PACKET_BYTES;
-use crate::config::{Connection, Meshtastic};
 use crate::home::Holder;
-use crate::model::{
+use relay_bridge::PACKET_BYTES;
+use relay_config::{Connection, Meshtastic};
+use relay_model::{
     Event, Explained, LossKind, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
 };
-use crate::radio::{
+use relay_radio::{
     HANDSHAKE_LIMIT, KnownNode, Link, LinkState, Radio, RadioError, RadioOptions, Submission,
 };
 
@@ -363,7 +363,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::model::Chain;
+    use relay_model::Chain;
 
     fn away(connection: Connection, cause: &str) -> VisitError {
         lost(connection, LossKind::Absent, cause)

@@ -8,9 +8,9 @@ use crate::daemon::status::{
     RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
 use crate::daemon::{clock_off, limit_met, times};
-use crate::matrix::DeviceTrust;
-use crate::model::span;
-use crate::radio::LinkState;
+use relay_matrix::DeviceTrust;
+use relay_model::span;
+use relay_radio::LinkState;
 
 use super::{hint, printable};
 
@@ -260,8 +260,8 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Connection;
     use crate::daemon::status::{LimitedStatus, OutboxStatus};
+    use relay_config::Connection;
 
     fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
         let owned = counts

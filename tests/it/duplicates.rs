@@ -182,7 +182,7 @@ async fn of_a_flood_of_history_only_what_is_new_is_carried_and_says_how_late_it_
         .alice
         .sees_text(&scene.room, "[Base Camp/LongFast]: text 18")
         .await;
-    let hour_ago = relay::model::Timestamp::now().0 / 1000 - 3600;
+    let hour_ago = relay_model::Timestamp::now().0 / 1000 - 3600;
     for _ in 0..2 {
         for (number, text) in texts.iter().enumerate() {
             let mut told = json!({"text": text, "stored": true, "rx_time": hour_ago});

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use relay::radio::proto::{
+use relay_simulator::{Machine, Mesh, Report};
+use relay_wire::proto::{
     FromRadio, Heartbeat, MeshPacket, Message, ToRadio, from_radio::PayloadVariant,
     mesh_packet::PayloadVariant as Body, to_radio::PayloadVariant as FromClient,
 };
-use relay::simulator::{Machine, Mesh, Report};
 
 use crate::support::gatt::{AttError, Gatt, WRITES};
 

@@ -10,9 +10,9 @@ use super::terminal::{self, Typed};
 use crate::cli::Globals;
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
-use crate::config::{self, Environment, Matrix, Secret};
 use crate::home::Home;
-use crate::matrix::auth::{AuthError, Given};
+use relay_config::{Environment, Matrix, Secret};
+use relay_matrix::auth::{AuthError, Given};
 
 /// How often a person is asked for what may have been mistyped.
 pub(super) const MOST_ASKED: usize = 3;
@@ -136,7 +136,7 @@ impl Password {
 }
 
 pub(super) fn first_line(path: &Path) -> anyhow::Result<Secret<String>> {
-    let text = config::read_or_say_why(path, LONGEST_FILE).map_err(anyhow::Error::msg)?;
+    let text = relay_config::read_or_say_why(path, LONGEST_FILE).map_err(anyhow::Error::msg)?;
     Ok(Secret::new(line_of(text.as_bytes())?))
 }
 

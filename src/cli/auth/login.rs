@@ -14,13 +14,13 @@ use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{print, say, warn};
 use crate::cli::progress;
-use crate::config::Secret;
 use crate::home::{Home, StoreGuard};
-use crate::matrix::auth::{
+use crate::tools;
+use relay_config::Secret;
+use relay_matrix::auth::{
     self, AuthError, DeviceTrust, Files, Identity, KeyPlace, Left, Login, LoginOptions, Parted,
     Problem, Server, Unlock,
 };
-use crate::tools;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LoginArgs {
@@ -291,7 +291,7 @@ clients warn of its messages. To try again: relay auth login --force";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::auth::ServerError;
+    use relay_matrix::auth::ServerError;
 
     #[test]
     fn the_cure_of_a_problem_stands_below_it() {

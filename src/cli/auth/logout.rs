@@ -10,10 +10,10 @@ use super::{Globals, PasswordArgs, open, told};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::warn;
 use crate::cli::progress;
-use crate::config::Secret;
 use crate::home::Home;
-use crate::matrix::auth::{self, AuthError, Files, KeyBackup};
-use crate::model::Explained as _;
+use relay_config::Secret;
+use relay_matrix::auth::{self, AuthError, Files, KeyBackup};
+use relay_model::Explained as _;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LogoutArgs {

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::home::utc;
-use crate::model::{NodeNum, Timestamp};
-use crate::simulator::{Connection, Fate, Mesh, Report, Transmitted};
 use crate::tools::printable;
+use relay_model::{NodeNum, Timestamp};
+use relay_simulator::{Connection, Fate, Mesh, Report, Transmitted};
 
 /// Who is on the mesh, and what they are called.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::radio::proto::{Data, MeshPacket};
+    use relay_wire::proto::{Data, MeshPacket};
 
     #[test]
     fn a_line_for_people_has_the_time_the_words_and_what_became_of_them() {

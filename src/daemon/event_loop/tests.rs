@@ -7,13 +7,13 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
-use crate::model::{
+use relay_config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
+use relay_model::{
     ChannelIndex, ClockReading, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum,
     OwnedEventId, OwnedUserId, PacketId, RadioEvent, RadioText, RoomContent, RoomOrAliasId,
     RoomOutcome, Synced, TextPort, Timestamp, TransactionId,
 };
-use crate::store::{Store, gaps, meta, outbox_room, retention, seen};
+use relay_store::{Store, gaps, meta, outbox_room, retention, seen};
 
 use super::super::LONGEST_PAUSE;
 use super::super::account_limit::AccountLimit;

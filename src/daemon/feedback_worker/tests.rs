@@ -6,13 +6,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::config::{Config, Connection};
-use crate::model::{
+use relay_config::{Config, Connection};
+use relay_model::{
     Clock, EventId, OwnedEventId, OwnedRoomId, RoomContent, RoomMessage, RoomOrAliasId, SendReport,
     Sign, TransactionId,
 };
-use crate::store::outbox_room;
-use crate::store::{Database, Store};
+use relay_store::outbox_room;
+use relay_store::{Database, Store};
 
 use super::super::account_limit::AccountLimit;
 use super::super::room_worker::{Report, RoomBell, RoomWorker};

@@ -3,7 +3,7 @@
 use super::super::status::{Check, CheckResult, MatrixState, RoomStatus};
 use super::Examined;
 use super::words::{OWN_WORDS, failed, found, ok, warning};
-use crate::model::span;
+use relay_model::span;
 
 impl Examined<'_> {
     pub(super) fn rooms(&self) -> Check {

@@ -1,7 +1,7 @@
 //! What checks say, and the words that `relay status` has for the same.
 
 use super::super::status::{Check, CheckResult, LimitedStatus};
-use crate::model::span;
+use relay_model::span;
 
 /// Where the account, or a room, takes nothing.
 pub(super) const OWN_WORDS: &str =

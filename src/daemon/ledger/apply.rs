@@ -8,13 +8,13 @@ use tracing::{debug, info, warn};
 use super::super::counts::{Place, Way};
 use super::Outcome;
 use super::outcome::place;
-use crate::bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
-use crate::model::{
+use relay_bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
+use relay_model::{
     Destination, EarlyEdit, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
     NodeNum, Origin, PacketId, RadioEvent, RoomId, SendReport, Sign, Timestamp,
 };
-use crate::store::mesh_report::Withdrawal;
-use crate::store::{
+use relay_store::mesh_report::Withdrawal;
+use relay_store::{
     Result, Tx, backlog, clock, direct, drafts, edits, feedback, gaps, known_rooms, late,
     mapped_rooms, mesh_report, message_map, meta, nodes, outage, outbox_mesh, outbox_room,
     receipts, relayed, retention, seen, told,
@@ -296,7 +296,7 @@ impl Books<'_> {
     fn ready(&mut self, readiness: Readiness) -> Result<()> {
         meta::set_meshnet(self.tx, &readiness.meshnet)?;
         let problems = &readiness.problems;
-        self.outcome.silence = problems.silence.map(|reason| crate::model::told(&reason));
+        self.outcome.silence = problems.silence.map(|reason| relay_model::told(&reason));
         self.outcome.route_problems = Some(problems.routes.clone());
         self.tx.log(move || {
             info!(

@@ -11,11 +11,11 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::error;
 
-use crate::bridge::{Action, Bridge};
-use crate::config::Config;
-use crate::model::{Chore, Event, RoomId, SendReport, Timestamp};
-use crate::store::outbox_mesh::{self, UNKNOWN_RADIO};
-use crate::store::{Result, Store, Tx, known_rooms, mesh_report, meta, outbox_room};
+use relay_bridge::{Action, Bridge};
+use relay_config::Config;
+use relay_model::{Chore, Event, RoomId, SendReport, Timestamp};
+use relay_store::outbox_mesh::{self, UNKNOWN_RADIO};
+use relay_store::{Result, Store, Tx, known_rooms, mesh_report, meta, outbox_room};
 
 use apply::Books;
 

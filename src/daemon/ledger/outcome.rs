@@ -3,10 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::super::counts::{Counts, Place, Way};
-use crate::bridge::RouteProblem;
-use crate::model::{
-    Destination, Event, Lane, MeshRowId, OwnedRoomOrAliasId, RadioEvent, Timestamp,
-};
+use relay_bridge::RouteProblem;
+use relay_model::{Destination, Event, Lane, MeshRowId, OwnedRoomOrAliasId, RadioEvent, Timestamp};
 
 /// What a batch touched, for the workers to be woken and the operator to be told.
 #[derive(Debug, Clone, Default, PartialEq)]

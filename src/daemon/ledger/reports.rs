@@ -4,12 +4,11 @@ use tracing::{debug, error, info, warn};
 
 use super::super::counts::{Place, Way};
 use super::apply::Books;
-use crate::bridge;
-use crate::model::{
+use relay_model::{
     EventId, Lane, MeshRowId, MeshState, PacketId, RadioOutcome, RoomOutcome, RoomRowId,
 };
-use crate::store::mesh_report::{self, Retried};
-use crate::store::{Result, outbox_mesh, outbox_room, summary};
+use relay_store::mesh_report::{self, Retried};
+use relay_store::{Result, outbox_mesh, outbox_room, summary};
 
 impl Books<'_> {
     pub(super) fn room_report(&mut self, outbox: RoomRowId, report: RoomOutcome) -> Result<()> {
@@ -74,7 +73,7 @@ impl Books<'_> {
                     let counts = &mut self.outcome.counts;
                     counts.relayed(message.room, message.destination, Way::ToMesh);
                 }
-                mesh_report::let_finish(tx, outbox, bridge::finish_by(at))?;
+                mesh_report::let_finish(tx, outbox, relay_bridge::finish_by(at))?;
             }
             RadioOutcome::Heard => became(MeshState::Heard)?,
             RadioOutcome::Unheard => became(MeshState::Unheard)?,

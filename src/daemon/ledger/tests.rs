@@ -16,17 +16,17 @@ use std::time::Duration;
 
 use super::super::counts::{Place, Way};
 use super::*;
-use crate::bridge::{Facts, Refused};
-use crate::config::{ChannelRef, Connection, Direction, MappedRoom};
 use crate::daemon::mesh_worker::{self, MeshRules};
-use crate::model::{
+use relay_bridge::{Facts, Refused};
+use relay_config::{ChannelRef, Connection, Direction, MappedRoom};
+use relay_model::{
     Channel, ChannelIndex, ChannelRole, ClockReading, Destination, Fingerprint, JoinedRoom, Lane,
     MatrixEvent, MeshRowId, MeshState, Node, NodeNum, OwnedEventId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioProfile, RadioText, RoomText,
     RoomTextKind, SendReport, TextPort, Tombstone,
 };
-use crate::radio::Submission;
-use crate::store::{Next, edits, mesh_report, message_map, outbox_mesh, summary};
+use relay_radio::Submission;
+use relay_store::{Next, edits, mesh_report, message_map, outbox_mesh, summary};
 
 /// Which signs follow from what has changed.
 const SIGNS: Event = Event::Chore(Chore::Signs);
@@ -71,7 +71,7 @@ pub(super) fn ready(change: impl Fn(&mut RadioProfile)) -> Event {
         region_set: true,
         transmit_enabled: true,
         reboot_count: 0,
-        setup: crate::model::RadioSetup::default(),
+        setup: relay_model::RadioSetup::default(),
         locked: false,
     };
     change(&mut profile);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::matrix::Batch;
-use crate::model::{
+use relay_matrix::Batch;
+use relay_model::{
     Clock, EventId, JoinedRoom, MatrixEvent, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedTransactionId, RoomContent, RoomEdit, RoomOrAliasId, RoomOutcome, RoomReaction,
     RoomRedaction, RoomText, RoomTextKind, SendToRoom, Synced, Timestamp, TransactionId,
@@ -479,7 +479,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-fn alice() -> crate::model::OwnedUserId {
+fn alice() -> relay_model::OwnedUserId {
     "@alice:example.org".try_into().expect("a user's id")
 }
 

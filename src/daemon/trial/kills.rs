@@ -8,7 +8,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::mesh::Tapback;
 use super::*;
-use crate::model::{OwnedEventId, RoomContent};
+use relay_model::{OwnedEventId, RoomContent};
 
 /// So many lives a relay has in one trial.
 const LIVES: u32 = 100;

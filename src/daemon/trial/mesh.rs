@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::simulator::pipe::{self, PipeRadio};
-use crate::simulator::{Connection, Fate, Machine, Mesh, Report, Script, Transmitted};
+use relay_simulator::pipe::{self, PipeRadio};
+use relay_simulator::{Connection, Fate, Machine, Mesh, Report, Script, Transmitted};
 
 /// Text messages; other packets of the relay are its own business.
 const TEXT_PORT: i32 = 1;

@@ -20,10 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ChannelRef, Config, Connection, Direction, MappedRoom, SenderLimit};
-use crate::model::{ChannelIndex, Clock, OwnedRoomId, OwnedUserId, PacketId, Timestamp};
-use crate::radio::{RadioOptions, Wire};
-use crate::store::{Database, Store, StoreError, Tx, meta, seen, summary};
+use relay_config::{ChannelRef, Config, Connection, Direction, MappedRoom, SenderLimit};
+use relay_model::{ChannelIndex, Clock, OwnedRoomId, OwnedUserId, PacketId, Timestamp};
+use relay_radio::{RadioOptions, Wire};
+use relay_store::{Database, Store, StoreError, Tx, meta, seen, summary};
 
 use super::parts::{Found, Parts};
 use super::supervisor::{End, Supervisor};

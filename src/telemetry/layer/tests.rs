@@ -5,7 +5,7 @@ use tracing::{debug, error, info, info_span, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use crate::config::{Component, Level as Asked, Logging};
+use relay_config::{Component, Level as Asked, Logging};
 
 /// What hostile fields hold.
 const HOSTILE: &str =
@@ -94,7 +94,7 @@ fn an_event_is_one_line_in_every_format_whatever_strangers_put_into_it() {
 fn json_keeps_numbers_and_names_and_the_causes_of_an_error() {
     let cause = std::io::Error::other("no such file");
     let [text, _, json] = logged(&Logging::default(), || {
-        warn!(target: "relay::store", rows = 3_u64, whole = true, ratio = 0.5, odd = f64::NAN, error = &cause as &dyn std::error::Error, r#"a "quoted" \ word"#);
+        warn!(target: "relay_store", rows = 3_u64, whole = true, ratio = 0.5, odd = f64::NAN, error = &cause as &dyn std::error::Error, r#"a "quoted" \ word"#);
     });
     let told: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(told["message"], r#"a "quoted" \ word"#);

@@ -8,10 +8,10 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::{Held, VisitError};
-use crate::config::Connection;
 use crate::home::{Home, Lock};
-use crate::radio::{FoundPort, find_serial_ports};
 use crate::tools::control;
+use relay_config::Connection;
+use relay_radio::{FoundPort, find_serial_ports};
 
 /// How long a name may take to be looked up.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(3);

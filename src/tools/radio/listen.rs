@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::home::utc;
-use crate::model::{ChannelIndex, Destination, RadioText, TextPort};
 use crate::tools::{escaped, printable};
+use relay_model::{ChannelIndex, Destination, RadioText, TextPort};
 
 /// A message as JSON. The text is as it was sent.
 #[derive(Debug, Serialize)]
@@ -85,7 +85,7 @@ fn as_line(text: &RadioText) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Node, NodeNum, PacketId, Timestamp};
+    use relay_model::{Node, NodeNum, PacketId, Timestamp};
 
     fn text(said: &str) -> RadioText {
         RadioText {

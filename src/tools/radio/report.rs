@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::VisitError;
 use crate::home::utc;
-use crate::model::{
+use crate::tools::printable;
+use relay_model::{
     Channel, ChannelRole, Clock, Explained as _, NodeNum, RadioProfile, Timestamp, span,
 };
-use crate::radio::KnownNode;
-use crate::tools::printable;
+use relay_radio::KnownNode;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct RadioReport {
@@ -252,8 +252,8 @@ fn table(headings: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Channel, ChannelIndex, Node, RadioSetup};
-    use crate::radio::Details;
+    use relay_model::{Channel, ChannelIndex, Node, RadioSetup};
+    use relay_radio::Details;
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
 

@@ -11,8 +11,8 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use crate::radio::{find_bluetooth, find_serial_ports};
 use crate::tools::printable;
+use relay_radio::{find_bluetooth, find_serial_ports};
 
 /// The service that radios announce on their network.
 const SERVICE: &str = "_meshtastic._tcp.local.";

@@ -6,12 +6,12 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::{News, Visit, VisitError};
-use crate::bridge::{PACKET_BYTES, Refused};
-use crate::model::{
+use relay_bridge::{PACKET_BYTES, Refused};
+use relay_model::{
     Channel, ChannelIndex, ChannelRole, Destination, Explained as _, Lane, MeshRowId, PacketId,
     RadioMessage, RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport,
 };
-use crate::radio::Submission;
+use relay_radio::Submission;
 
 /// How long the radio may take to accept a text, its own refusals for now included.
 const TAKEN_LIMIT: Duration = Duration::from_mins(1);
@@ -266,7 +266,7 @@ fn random_id() -> PacketId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Node, NodeNum, RadioSetup};
+    use relay_model::{Node, NodeNum, RadioSetup};
 
     fn profile() -> RadioProfile {
         let channel = |index: u32, name: &str, role| Channel {

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
-use relay::simulator::{Command, Machine, Mesh};
+use relay_simulator::{Command, Machine, Mesh};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
 use tokio::task::JoinSet;
 

@@ -8,9 +8,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use relay::radio::codec::FRAME_LIMIT;
-use relay::radio::proto::{FromRadio, Message as _, from_radio::PayloadVariant};
-use relay::simulator::{Command, Fault, Report, Side};
+use relay_simulator::{Command, Fault, Report, Side};
+use relay_wire::codec::FRAME_LIMIT;
+use relay_wire::proto::{FromRadio, Message as _, from_radio::PayloadVariant};
 
 /// ESP32 keeps so many writes until its main loop takes them.
 pub(crate) const WRITES: usize = 3;

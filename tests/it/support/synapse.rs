@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use matrix_sdk::reqwest::{self, Method};
-use relay::model::Timestamp;
+use relay_model::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 

@@ -3,14 +3,14 @@
 use tracing::{debug, info, warn};
 
 use super::Books;
-use crate::bridge::{Refused, Spot};
 use crate::daemon::counts::{Place, Way};
-use crate::model::{
+use relay_bridge::{Refused, Spot};
+use relay_model::{
     Explained as _, Lane, MeshRowId, MeshState, NewVersion, OwnedEventId, OwnedRoomId, OwnedUserId,
     RoomId, Timestamp, UndecryptableEvent,
 };
-use crate::store::mesh_report::{Ended, Withdrawal};
-use crate::store::{Result, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen};
+use relay_store::mesh_report::{Ended, Withdrawal};
+use relay_store::{Result, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen};
 
 impl Books<'_> {
     /// Takes back what waits, and what the radio's pacer may still hold. Returns how many packets waited.

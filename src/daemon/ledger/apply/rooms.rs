@@ -3,11 +3,11 @@
 use tracing::{info, warn};
 
 use super::Books;
-use crate::bridge::{DropReason, GivenUp, Held, WhyGivenUp};
 use crate::daemon::counts::{Place, Way};
-use crate::model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Timestamp};
-use crate::store::mesh_report::Withdrawal;
-use crate::store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
+use relay_bridge::{DropReason, GivenUp, Held, WhyGivenUp};
+use relay_model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Timestamp};
+use relay_store::mesh_report::Withdrawal;
+use relay_store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
 
 impl Books<'_> {
     pub(super) fn join(&mut self, room: &JoinedRoom, is_news: bool, is_open: bool) -> Result<()> {

@@ -1,8 +1,8 @@
 //! What an outage leaves behind, and what expires.
 
 use super::*;
-use crate::model::{RoomContent, Sign};
-use crate::store::feedback;
+use relay_model::{RoomContent, Sign};
+use relay_store::feedback;
 
 /// A room is told of what expired when nothing more has for so long,
 const QUIET: Duration = Duration::from_secs(10);
@@ -23,7 +23,7 @@ fn minutes(count: u64) -> Duration {
 fn lost() -> Event {
     let cause = "cut".to_owned();
     Event::Radio(RadioEvent::Lost {
-        kind: crate::model::LossKind::Absent,
+        kind: relay_model::LossKind::Absent,
         cause,
         hint: None,
     })

@@ -1,8 +1,8 @@
 //! What becomes of changed messages.
 
 use super::*;
-use crate::model::{Draft, NewVersion, RoomEdit, RoomRedaction, Sign, Version, spoken};
-use crate::store::{StoreError, backlog, feedback};
+use relay_model::{Draft, NewVersion, RoomEdit, RoomRedaction, Sign, Version, spoken};
+use relay_store::{StoreError, backlog, feedback};
 
 fn hello() -> RoomText {
     match hello_of_alice() {

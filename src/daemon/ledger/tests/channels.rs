@@ -1,7 +1,7 @@
 //! What waits for a channel, when channels move or go.
 
 use super::*;
-use crate::model::{RadioOutcome, RoomContent, RoomRowId};
+use relay_model::{RadioOutcome, RoomContent, RoomRowId};
 
 fn slot(index: u32) -> ChannelIndex {
     ChannelIndex::try_from(index).unwrap()

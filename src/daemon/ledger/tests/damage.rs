@@ -1,8 +1,8 @@
 //! What a row that cannot be read costs: itself.
 
 use super::*;
-use crate::model::Sign;
-use crate::store::feedback;
+use relay_model::Sign;
+use relay_store::feedback;
 
 /// A relay that has joined its room, where Alice has said these words.
 fn relay(said: &[&str]) -> (Store, Mutex<Ledger>) {
@@ -115,7 +115,7 @@ fn a_ban_holds_whatever_of_the_banned_person_cannot_be_read() {
     });
     Ledger::commit(&ledger, &mut store, &[ban], NOON).unwrap();
     assert!(!waits_for_mesh(&mut store));
-    let kept = store.transaction(crate::store::late::count).unwrap();
+    let kept = store.transaction(relay_store::late::count).unwrap();
     assert_eq!(kept, 0);
 }
 
@@ -124,8 +124,8 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     let (mut store, ledger) = relay(&[]);
     let late = [late::unreadable("$one:example.org")];
     Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
-    let account: &crate::model::UserId = "@relay:example.org".try_into().unwrap();
-    let synced = store.transaction(|tx| crate::store::meta::set_sync_position(tx, account, "s1"));
+    let account: &relay_model::UserId = "@relay:example.org".try_into().unwrap();
+    let synced = store.transaction(|tx| relay_store::meta::set_sync_position(tx, account, "s1"));
     synced.unwrap();
     store.damage(
         "UPDATE known_room SET room = 'nowhere';
@@ -140,15 +140,15 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     let found = crate::daemon::parts::Found::in_store(&mut store, &config(), NOON);
     assert!(found.is_ok(), "{found:?}");
     let start = store.transaction(|tx| {
-        let rooms = crate::store::mapped_rooms::all(tx)?.len();
-        let gaps = crate::store::gaps::all(tx, account)?.len();
-        Ok((rooms, gaps, crate::store::late::waiting(tx)?.len()))
+        let rooms = relay_store::mapped_rooms::all(tx)?.len();
+        let gaps = relay_store::gaps::all(tx, account)?.len();
+        Ok((rooms, gaps, relay_store::late::waiting(tx)?.len()))
     });
     assert_eq!(start.unwrap(), (0, 0, 0));
     // None of it is taken for a first start, or for all that there was.
     let known = store.transaction(|tx| {
-        let has_run = crate::store::meta::has_synced(tx, account)?;
-        Ok((has_run, crate::store::known_rooms::are_readable(tx)?))
+        let has_run = relay_store::meta::has_synced(tx, account)?;
+        Ok((has_run, relay_store::known_rooms::are_readable(tx)?))
     });
     assert_eq!(known.unwrap(), (true, false));
 }
@@ -161,7 +161,7 @@ fn a_report_on_a_packet_whose_message_cannot_be_read_lets_the_next_one_go() {
     let report = Event::Report(SendReport::Radio {
         outbox: sent.outbox,
         packet: sent.packet,
-        outcome: crate::model::RadioOutcome::Accepted { at: NOON },
+        outcome: relay_model::RadioOutcome::Accepted { at: NOON },
     });
     Ledger::commit(&ledger, &mut store, &[report], NOON).unwrap();
     hand_to_radio(&mut store, &config(), NOON + Duration::from_secs(10));
@@ -181,7 +181,7 @@ fn a_report_of_the_radio_that_cannot_be_stored_lets_the_next_packet_go() {
         let report = Event::Report(SendReport::Radio {
             outbox: sent.outbox,
             packet: sent.packet,
-            outcome: crate::model::RadioOutcome::Accepted { at: NOON },
+            outcome: relay_model::RadioOutcome::Accepted { at: NOON },
         });
         Ledger::commit(&ledger, &mut store, &[report], NOON).unwrap();
         let state = store

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::RadioPayload;
-use crate::store::earlier::{Left, SCHEMA_12, THEN, left, left_aside};
+use relay_model::RadioPayload;
+use relay_store::testing::{Left, SCHEMA_12, THEN, left, left_aside};
 
 /// Starts a relay on what was left.
 fn start(left: &Left, config: &Config) -> Store {

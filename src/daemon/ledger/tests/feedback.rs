@@ -1,10 +1,10 @@
 //! Which signs and receipts follow from what happens, over the ledger's tables.
 
 use super::*;
-use crate::config::Feedback;
-use crate::model::{RadioOutcome, Refusal, RoomContent, RoomRedaction};
-use crate::store::feedback;
-use crate::store::receipts;
+use relay_config::Feedback;
+use relay_model::{RadioOutcome, Refusal, RoomContent, RoomRedaction};
+use relay_store::feedback;
+use relay_store::receipts;
 
 /// A ledger with its tables, and a clock.
 struct Books {

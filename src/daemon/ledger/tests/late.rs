@@ -1,8 +1,8 @@
 //! What becomes of events whose key has not come.
 
 use super::*;
-use crate::model::{RoomContent, RoomRedaction, UndecryptableEvent};
-use crate::store::late;
+use relay_model::{RoomContent, RoomRedaction, UndecryptableEvent};
+use relay_store::late;
 
 /// Alice's `$hello` while its key is missing.
 fn unreadable_hello() -> Event {
@@ -24,7 +24,7 @@ fn notices_at(store: &mut Store, config: &Config, now: Timestamp) -> Vec<String>
         let mut outcome = Outcome::default();
         ledger.event(tx, &joined(), NOON, &mut outcome)?;
         ledger.event(tx, &Event::Chore(Chore::Keys), now, &mut outcome)?;
-        let room = crate::model::RoomOrAliasId::parse("!room:example.org").unwrap();
+        let room = relay_model::RoomOrAliasId::parse("!room:example.org").unwrap();
         let mut texts = Vec::new();
         while let Some(row) = outbox_room::next(tx, &room)? {
             if let RoomContent::Text { text, .. } = row.content {
@@ -54,7 +54,7 @@ fn a_message_whose_key_comes_late_crosses_once() {
         &[joined(), hello_of_alice(), hello_of_alice()],
     );
     assert_eq!(waiting(&mut store), 0);
-    let rows = store.transaction(crate::store::summary::to_mesh);
+    let rows = store.transaction(relay_store::summary::to_mesh);
     assert_eq!(rows.unwrap().iter().map(|it| it.count).sum::<u64>(), 1);
 
     // The server shows it again, and again without its key: it was decided on.

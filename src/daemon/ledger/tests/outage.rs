@@ -1,7 +1,7 @@
 //! What rooms learn of an outage of the radio.
 
 use super::*;
-use crate::model::{RoomContent, RoomOrAliasId};
+use relay_model::{RoomContent, RoomOrAliasId};
 
 /// A relay's tables, and the run that is under way.
 struct Run {
@@ -50,7 +50,7 @@ impl Run {
     fn lost(&mut self) {
         let cause = "cut".to_owned();
         self.happens(&Event::Radio(RadioEvent::Lost {
-            kind: crate::model::LossKind::Absent,
+            kind: relay_model::LossKind::Absent,
             cause,
             hint: None,
         }));

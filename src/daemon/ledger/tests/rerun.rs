@@ -8,11 +8,11 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::*;
-use crate::model::{
+use relay_model::{
     OwnedTransactionId, RadioOutcome, RadioPayload, Refusal, RoomEdit, RoomOutcome, RoomReaction,
     RoomRedaction, RoomRowId, Synced,
 };
-use crate::store::fault;
+use relay_store::testing::fault;
 
 const HILL: &str = "!hill:example.org";
 /// Stands for [`HILL`], on the second channel.
@@ -239,7 +239,7 @@ fn reaction(to: &str, key: &str) -> Event {
 
 fn undecryptable(name: &str) -> Event {
     Event::Matrix(MatrixEvent::Undecryptable {
-        event: Box::new(crate::model::UndecryptableEvent {
+        event: Box::new(relay_model::UndecryptableEvent {
             room: "!room:example.org".try_into().unwrap(),
             event: format!("${name}:example.org").try_into().unwrap(),
             sender: "@bob:example.org".try_into().unwrap(),
@@ -254,7 +254,7 @@ fn undecryptable(name: &str) -> Event {
 fn lost() -> Event {
     let cause = "cut".to_owned();
     Event::Radio(RadioEvent::Lost {
-        kind: crate::model::LossKind::Absent,
+        kind: relay_model::LossKind::Absent,
         cause,
         hint: None,
     })
@@ -301,11 +301,11 @@ fn chores(at: u64) -> (u64, Step) {
 fn first_minute() -> Vec<(u64, Step)> {
     use Step::{Batch, CameBack};
     let minutes = Duration::from_mins;
-    let media = |text: &mut crate::model::RoomText| {
+    let media = |text: &mut relay_model::RoomText| {
         text.kind = RoomTextKind::Media { word: "image" };
         text.body = String::new();
     };
-    let long = |text: &mut crate::model::RoomText| text.body = "part ".repeat(100);
+    let long = |text: &mut relay_model::RoomText| text.body = "part ".repeat(100);
     vec![
         (
             0,

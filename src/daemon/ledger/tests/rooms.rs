@@ -1,8 +1,8 @@
 //! What becomes of rooms and of what waits for them.
 
 use super::*;
-use crate::model::{EventRef, Notice, RoomContent, RoomMessage, RoomOutcome, RoomRowId};
-use crate::store::outage;
+use relay_model::{EventRef, Notice, RoomContent, RoomMessage, RoomOutcome, RoomRowId};
+use relay_store::outage;
 
 const OLD: &str = "!room:example.org";
 const PRIMARY: Destination = Destination::Channel(ChannelIndex::PRIMARY);
@@ -110,7 +110,7 @@ fn what_waits_for_a_room_that_is_taken_out_is_given_up_and_counted_when_all_othe
 #[test]
 fn an_upgrade_that_nobody_saw_costs_no_message_for_the_mesh_and_a_restriction_holds_at_once() {
     let on_air = |store: &mut Store| {
-        let order = crate::bridge::mesh_order(&config().meshtastic);
+        let order = relay_bridge::mesh_order(&config().meshtastic);
         let later = NOON + Duration::from_mins(1);
         let next =
             store.transaction(|tx| outbox_mesh::next(tx, PRIMARY, Lane::Message, &order, later));

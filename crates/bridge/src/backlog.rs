@@ -1,0 +1,220 @@
+//! What comes late: which messages of Matrix are a backlog, and how a room is told of what expired.
+
+use std::time::Duration;
+
+use super::Bridge;
+use super::action::Action;
+use super::facts::Facts;
+use super::late::written;
+use super::lesson::{ROOM_AGAIN, once};
+use relay_config::{Config, Meshtastic};
+use relay_model::{
+    Chore, Expired, Gathering, MeshOrder, MeshSource, Notice, RoomMessage, Sign, Timestamp, span,
+};
+
+/// An outage that was shorter leaves no backlog.
+const OUTAGE: Duration = Duration::from_mins(2);
+/// So long may a radio that is there again take to be found, and to tell its configuration: its absence was no longer for
+/// that.
+const RETURN: Duration = Duration::from_secs(10);
+/// When a room's backlog is complete.
+pub const GATHERING: Gathering = Gathering {
+    quiet: Duration::from_secs(10),
+    longest: Duration::from_mins(2),
+};
+/// So many messages of one sender keep their places among those of others.
+const IN_A_ROW: u32 = 3;
+/// Half a message is worth less than a late one: so long a message of which a part went is worth transmitting.
+const FINISHES_WITHIN: Duration = Duration::from_mins(10);
+/// A room is told of what expired when nothing more has for so long,
+const QUIET: Duration = Duration::from_secs(10);
+/// or, while messages of it wait still, so long after the first of them.
+const LONGEST_SILENCE: Duration = Duration::from_mins(5);
+/// Of so many messages that expired together each has its sign, of more only the newest.
+pub(super) const FEW: u32 = 5;
+/// The names under which it is remembered that rooms were told begin with this.
+pub(super) const TOLD: &str = "expired ";
+
+impl Bridge {
+    /// After an outage what waits for the radio is a backlog.
+    pub(super) fn radio_is_back(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let Some(since) = facts.radio_away else {
+            return Vec::new();
+        };
+        let mut actions = vec![Action::RadioAway(None)];
+        let lasted = now.since(since);
+        if lasted > OUTAGE + RETURN {
+            actions.push(Action::AfterOutage {
+                lasted,
+                late: OUTAGE,
+                newest: self.config.meshtastic.backlog.newest,
+            });
+            actions.push(Action::Next(Chore::Expired));
+        }
+        actions
+    }
+
+    /// Returns what follows for the backlog of its room from a message that was accepted for the mesh.
+    pub(super) fn gather(&self, source: &MeshSource, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        if !is_backlog(source.sent_at, facts.gathering, now) {
+            return Vec::new();
+        }
+        let (room, event) = (source.room.clone(), source.event.clone());
+        let newest = self.config.meshtastic.backlog.newest;
+        let to_backlog = Action::ToBacklog(room, event, newest);
+        vec![to_backlog, Action::Next(Chore::Expired)]
+    }
+
+    /// Tells rooms what expired in them: once all of an outage has.
+    pub(super) fn tell_expired(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for expired in &facts.expired {
+            let complete = if expired.more_waits {
+                expired.since + LONGEST_SILENCE
+            } else {
+                expired.last + QUIET
+            };
+            // What a clock wrote that was ahead is told now.
+            if now < complete && expired.last <= now {
+                actions.push(Action::LookBy(complete));
+                continue;
+            }
+            // The notice comes once an hour, the sign each time.
+            let here = facts.without_sign.iter();
+            for (room, event) in here.filter(|(room, _)| *room == expired.room) {
+                actions.push(Action::Sign(room.clone(), event.clone(), Sign::Expired));
+            }
+            let what = format!("{TOLD}{}", expired.room);
+            if let Some(remember) = once(&facts.told, what, now + ROOM_AGAIN) {
+                actions.extend([
+                    remember,
+                    Action::ForgetExpired(expired.room.clone(), expired.messages),
+                    Action::say(expired_notice(&self.config, expired, now)),
+                ]);
+            }
+        }
+        actions
+    }
+}
+
+/// Returns in which order what waits for the mesh goes there.
+pub fn mesh_order(config: &Meshtastic) -> MeshOrder {
+    MeshOrder {
+        in_a_row: IN_A_ROW,
+        gathering: GATHERING,
+        spacing: config.backlog.spacing,
+    }
+}
+
+/// Returns until when the rest of a message does not expire of which a part was taken then.
+pub fn finish_by(taken: Timestamp) -> Timestamp {
+    taken + FINISHES_WITHIN
+}
+
+/// Returns whether a message that comes to us now belongs to a backlog: it was written long ago, or before the end of
+/// the outage whose messages are `gathering` in its room since then.
+pub(super) fn is_backlog(written: Timestamp, gathering: Option<Timestamp>, now: Timestamp) -> bool {
+    now.since(written) > OUTAGE || gathering.is_some_and(|since| written <= since)
+}
+
+/// Returns the notice that tells a room of what expired in it, as an answer to the newest of them.
+fn expired_notice(config: &Config, expired: &Expired, now: Timestamp) -> RoomMessage {
+    let when = written(now.since(expired.newest), now.since(expired.oldest));
+    let counted = |count, one: &str, several| match count {
+        0 => None,
+        1 => Some(one.to_owned()),
+        more => Some(format!("{more} {several}")),
+    };
+    let messages = expired.messages.saturating_sub(expired.edits);
+    let what = [
+        counted(messages, "a message", "messages"),
+        counted(expired.edits, "an edit", "edits"),
+    ];
+    let what: Vec<String> = what.into_iter().flatten().collect();
+    let what = what.join(" and ");
+    let rule = format!(
+        "What waits longer than {} expires, and after an outage only the {} newest messages of a room are sent.",
+        span::short(config.meshtastic.max_message_age),
+        config.meshtastic.backlog.newest
+    );
+    let notice = Notice {
+        text: format!("Not sent to the mesh: {what} written {when}. {rule}"),
+        reply_to: Some(expired.event.clone()),
+        thread: expired.thread.clone(),
+        ..Notice::default()
+    };
+    notice.for_room(&expired.room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use relay_model::RoomContent;
+
+    #[test]
+    fn a_message_is_backlog_if_it_comes_late_or_with_late_ones() {
+        let minutes = |count| NOON + Duration::from_mins(count);
+        assert!(!is_backlog(NOON, None, minutes(2)));
+        assert!(is_backlog(NOON, None, minutes(3)));
+        assert!(is_backlog(NOON, Some(minutes(1)), minutes(1)));
+        assert!(!is_backlog(minutes(1), Some(NOON), minutes(1)));
+        assert!(
+            !is_backlog(minutes(9), None, NOON),
+            "the server's clock is ahead"
+        );
+    }
+
+    #[test]
+    fn a_room_is_told_how_many_expired_and_from_when() {
+        let expired = Expired {
+            room: room(ROOM),
+            messages: 280,
+            edits: 0,
+            oldest: NOON,
+            newest: NOON + Duration::from_hours(1),
+            event: event("$newest"),
+            thread: None,
+            since: NOON,
+            last: NOON,
+            more_waits: false,
+        };
+        let now = NOON + Duration::from_hours(3);
+        let RoomContent::Text {
+            text,
+            notice,
+            suppress,
+            reply_to,
+            ..
+        } = expired_notice(&config(), &expired, now).content
+        else {
+            panic!("a text");
+        };
+        assert_eq!(
+            text,
+            "Not sent to the mesh: 280 messages written between 3 hours and 2 hours ago. What waits longer than 60 min \
+             expires, and after an outage only the 20 newest messages of a room are sent."
+        );
+        assert!(notice && suppress);
+        assert_eq!(reply_to, Some(expired.event.clone().into()));
+        for (messages, edits, what) in [
+            (1, 0, "a message"),
+            (1, 1, "an edit"),
+            (3, 1, "2 messages and an edit"),
+            (3, 2, "a message and 2 edits"),
+        ] {
+            let some = Expired {
+                messages,
+                edits,
+                newest: NOON,
+                ..expired.clone()
+            };
+            let RoomContent::Text { text, .. } = expired_notice(&config(), &some, now).content
+            else {
+                panic!("a text");
+            };
+            let told = format!("Not sent to the mesh: {what} written 3 hours ago.");
+            assert!(text.starts_with(&told), "{text}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What is decided from time to time, and once at a start.
+
+use std::time::Duration;
+
+use strum::VariantArray as _;
+
+use super::Bridge;
+use super::action::Action;
+use super::facts::Facts;
+use relay_model::{Chore, Sign, Synced, Timestamp, WaitingPacket};
+
+/// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
+const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
+/// A parked room gets one try after that, in case nothing told us of a change.
+const PARKED_RETRY: Duration = Duration::from_mins(5);
+/// And signs get one in a room that refused them though its power levels allow them.
+const SIGNS_RETRY: Duration = Duration::from_hours(24);
+/// More rows for rooms than that are much: the disk is their only bound.
+pub const MANY_ROWS: u64 = 100_000;
+/// Under this name it is remembered that a long queue was reported.
+pub(super) const BACKLOG: &str = "backlog to matrix";
+const BACKLOG_AGAIN: Duration = Duration::from_hours(1);
+
+impl Bridge {
+    pub(super) fn chore(&mut self, chore: Chore, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        match chore {
+            Chore::Start => self.start(facts, now),
+            Chore::Login => vec![Action::TryAgain(None)],
+            Chore::Permissions => self.end_forbidden(facts),
+            Chore::Round(up) => self.round(up, now),
+            Chore::Rooms => self.settle_rooms(facts, now),
+            Chore::Channels(row) => {
+                let is_back = |it: &WaitingPacket| it.refused && !it.submitted;
+                if row.is_some() && !facts.packets.iter().any(is_back) {
+                    return Vec::new();
+                }
+                self.follow_channels(None, facts, now)
+            }
+            Chore::Overdue => {
+                let unanswered = now - UNKNOWN_AFTER;
+                vec![Action::EndOverdue(unanswered), Action::WakeMesh]
+            }
+            Chore::Keys => self.give_up_keys(facts, now),
+            Chore::Expired => self.tell_expired(facts, now),
+            Chore::Outage => self.tell_outage(facts, now),
+            Chore::Waiting => self.show(facts, now),
+            Chore::Tables => self.look_after_tables(facts, now),
+            Chore::Signs => {
+                let mut actions = self.show(facts, now);
+                actions.push(Action::ForgetChanged);
+                actions
+            }
+        }
+    }
+
+    /// Takes note of up to where the account's events are accepted, and of what the homeserver's clock shows.
+    pub(super) fn synced(&mut self, synced: &Synced, now: Timestamp) -> Vec<Action> {
+        let Some(account) = self.own_user.clone() else {
+            return Vec::new();
+        };
+        let mut actions = vec![Action::Position(account, Box::new(synced.clone()))];
+        let reading = synced.clock.as_ref();
+        if reading.is_some_and(|reading| self.calendar.compare(reading)) {
+            actions.push(Action::LookBy(now));
+        }
+        actions
+    }
+
+    fn start(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        self.calendar.look(now, Duration::ZERO);
+        let mode = self.config.meshtastic.delivery_feedback;
+        // Nobody would ever take an hourglass away again.
+        let signs = Sign::VARIANTS.iter().copied();
+        let unwanted = signs.filter(|sign| !mode.shows(*sign));
+        // What was refused may be granted now.
+        let mut actions = vec![Action::Recover, Action::TryAgain(None), Action::WakeMesh];
+        actions.extend(unwanted.map(Action::ForgetWishes));
+        // While the relay was away nothing reached the radio either: at the latest since something was done for the mesh last.
+        if facts.radio_away.is_none() {
+            actions.push(Action::RadioAway(facts.last_active));
+        }
+        actions.extend([Action::Next(Chore::Rooms), Action::Next(Chore::Permissions)]);
+        actions
+    }
+
+    fn round(&mut self, up: Duration, now: Timestamp) -> Vec<Action> {
+        self.up = up;
+        let jump = self.calendar.look(now, up);
+        let mut actions: Vec<Action> = jump.map(Action::FollowClock).into_iter().collect();
+        let chores = [
+            Chore::Rooms,
+            Chore::Overdue,
+            Chore::Waiting,
+            Chore::Keys,
+            Chore::Expired,
+            Chore::Outage,
+            Chore::Tables,
+        ];
+        actions.extend(chores.map(Action::Next));
+        actions
+    }
+
+    fn look_after_tables(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let database = &self.config.database;
+        if self.calendar.is_steady(self.up) {
+            let days = database.keep_days;
+            actions.push(Action::Prune {
+                days: days.saturating_add(self.calendar.days_ahead()),
+                // As in MMRelay, 0 is no limit.
+                pairs: match database.msg_map.msgs_to_keep {
+                    0 => u64::MAX,
+                    pairs => pairs,
+                },
+            });
+        }
+        if facts.rows_for_rooms > MANY_ROWS && facts.told.is_empty() {
+            actions.push(Action::SayBacklog(facts.rows_for_rooms));
+            actions.push(Action::Remember {
+                what: BACKLOG.to_owned(),
+                until: now + BACKLOG_AGAIN,
+            });
+        }
+        if self.up.saturating_sub(self.permitted_at) >= SIGNS_RETRY {
+            self.permitted_at = self.up;
+            let permitting = self.rooms.values().filter(|room| room.may_react);
+            actions.extend(permitting.map(|it| Action::PermitSigns(it.room.clone())));
+            actions.push(Action::WakeSigns);
+        }
+        if self.up.saturating_sub(self.unparked_at) >= PARKED_RETRY {
+            self.unparked_at = self.up;
+            actions.push(Action::TryAgain(None));
+        }
+        actions
+    }
+
+    /// Wants the signs that follow from what became of messages, and has them read once the radio took them.
+    fn show(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mode = self.config.meshtastic.delivery_feedback;
+        let mut actions = Vec::new();
+        for fate in &facts.fates {
+            let sign = super::feedback::sign(fate, mode, now);
+            actions.push(Action::Show(fate.room.clone(), fate.event.clone(), sign));
+            if !fate.parts.is_empty() && !fate.parts.iter().any(|part| part.waits()) {
+                actions.push(Action::Read(fate.event.clone()));
+            }
+        }
+        actions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn a_very_long_queue_is_reported_once_an_hour() {
+        let said = |rows_for_rooms, told: &[&str]| {
+            let facts = Facts {
+                rows_for_rooms,
+                told: told.iter().map(|it| (*it).to_owned()).collect(),
+                ..Facts::default()
+            };
+            bridge().look_after_tables(&facts, NOON)
+        };
+        assert_eq!(said(MANY_ROWS, &[]), []);
+        let until = NOON + Duration::from_hours(1);
+        let what = BACKLOG.to_owned();
+        assert_eq!(
+            said(MANY_ROWS + 1, &[]),
+            [
+                Action::SayBacklog(MANY_ROWS + 1),
+                Action::Remember { what, until }
+            ]
+        );
+        assert_eq!(said(MANY_ROWS + 1, &[BACKLOG]), []);
+    }
+}

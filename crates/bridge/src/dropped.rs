@@ -1,0 +1,301 @@
+//! The reasons for which nothing is relayed: for counters, the log and `status`, and who learns of each.
+
+use self::Often::{Each, FirstInRoom, FirstOfPerson, Once};
+use self::Telling::{Author, Expired, Nobody, Operator};
+use super::notice::{Refused, filled_in};
+use relay_config::Config;
+use relay_model::{Sign, UserId};
+
+/// Who learns that something was not relayed, beside the counters of `status` and the log at debug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// Nobody: it takes nothing from anyone, or its author knows.
+    Nobody,
+    /// The operator, once for each sender: another relay is about, and something may have to be set.
+    Operator,
+    /// Its author, with all others whose messages have expired in the room.
+    Expired,
+    /// Its author, so often, and by this sign on the message; by none where its author means it so, or where the sign tells
+    /// how the message itself fared and not its edit.
+    Author(Often, Option<Sign>),
+}
+
+/// How often the same is told to authors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Often {
+    /// The sign each time, the words once in a room and hour.
+    Each,
+    /// Sign and words on a person's first of a day; it is true of that person.
+    FirstOfPerson,
+    /// The sign on a person's first of a day, and the words if the room has not read them within the hour: it is true of the
+    /// room, and many may write there.
+    FirstInRoom,
+    /// To each person once, for good.
+    Once,
+}
+
+/// What is told of a reason.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// Who learns of it.
+    pub(super) telling: Telling,
+    /// Its short name, as used in counters and in the names of notices.
+    pub(super) name: &'static str,
+    /// Its words in the log.
+    pub(super) words: &'static str,
+    /// What the operator can do.
+    pub(super) hint: Option<&'static str>,
+    /// The sentences for its author: what happened, and the cure; empty where none is told.
+    pub(super) sentences: &'static str,
+}
+
+/// Makes reasons, each with what is told of it; its words stand in its documentation, too. The last of them may be those of
+/// another kind.
+macro_rules! reasons {
+    (
+        $(#[$about:meta])* $reasons:ident $(and $others:ident)?;
+        $(
+            $(#[$doc:meta])*
+            $reason:ident: $telling:expr, $name:literal, $words:literal $(=> $hint:literal)? $(, $sentences:literal)?;
+        )*
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $reasons {
+            $($(#[$doc])* #[doc = concat!("In the log: `` ", $words, " ``.")] $reason,)*
+            $(/// It cannot go on the air; its sender was told.
+            $others($others),)?
+        }
+
+        impl $reasons {
+            /// All of them, in the order in which they are declared, but for those of another kind.
+            pub const ALL: &[Self] = &[$(Self::$reason,)*];
+
+            pub(super) fn told(self) -> $crate::dropped::Told {
+                match self {
+                    $(Self::$reason => $crate::dropped::Told {
+                        telling: $telling,
+                        name: $name,
+                        words: $words,
+                        hint: None$(.or(Some($hint)))?,
+                        sentences: concat!($($sentences)?),
+                    },)*
+                    $(Self::$others(other) => $others::told(other),)?
+                }
+            }
+
+            /// Returns its short name, as used in counters and in the names of notices.
+            pub fn name(self) -> &'static str {
+                self.told().name
+            }
+        }
+
+        impl std::fmt::Display for $reasons {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $(if let Self::$others(other) = self {
+                    return write!(f, "refused: {other}");
+                })?
+                f.write_str(self.told().words)
+            }
+        }
+
+        impl std::error::Error for $reasons {}
+
+        impl relay_model::Explained for $reasons {
+            fn hint(&self) -> Option<String> {
+                self.told().hint.map(str::to_owned)
+            }
+        }
+    };
+}
+pub(super) use reasons;
+
+impl DropReason {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let refusals = Refused::ALL.iter().map(|refused| Self::Refused(*refused));
+        Self::ALL.iter().copied().chain(refusals)
+    }
+
+    pub(super) fn telling(self) -> Telling {
+        self.told().telling
+    }
+
+    pub(super) fn sentences(self, config: &Config, author: &UserId) -> String {
+        filled_in(self.told().sentences, config).replace("{author}", author.as_str())
+    }
+
+    /// Returns how often its author learns of it; `None`: never.
+    pub(super) fn often(self) -> Option<Often> {
+        match self.telling() {
+            Author(often, _) => Some(often),
+            Nobody | Operator | Expired => None,
+        }
+    }
+
+    /// Returns whether its author learns of it, and it is about an edit and not about the message.
+    pub(super) fn is_of_edits(self) -> bool {
+        matches!(
+            self,
+            Self::Edit | Self::EditsOff | Self::LateEdit | Self::TooManyEdits | Self::Unsaid
+        )
+    }
+}
+
+reasons! {
+    /// Why nothing is relayed.
+    DropReason and Refused;
+
+    // It has crossed already, or is ours.
+    Duplicate: Nobody, "duplicate", "decided on before";
+    OwnPacket: Nobody, "own_packet", "a packet of our own";
+    OwnEvent: Nobody, "own_event", "an event of our own";
+    FeedbackSign: Nobody, "feedback_sign", "a reaction with a sign of our own";
+    // What a relay says of itself, by another account: a person forwards it, or another relay says it.
+    Suppressed: Nobody, "suppressed", "marked `mmrelay_suppress`";
+    // A word to a node would cost everybody's air time; `status` counts it.
+    ForAnotherNode: Nobody, "for_another_node", "a direct message for another node";
+    AdminChannel: Nobody, "admin_channel", "on the channel `admin`";
+    /// The radio or `ignore_nodes` ignores its sender.
+    IgnoredNode: Nobody, "ignored_node", "its node is ignored";
+    /// Its port is in `disabled_portnums`, or is never relayed.
+    DisabledPort: Nobody, "disabled_port", "its port is disabled";
+    OtherPort: Nobody, "other_port", "its port carries no chat";
+    /// `detection_sensor` is off.
+    SensorsOff: Nobody, "sensors_off", "detection sensors are not relayed";
+    /// It came by MQTT, and `relay_mqtt` is off.
+    MqttOff: Nobody, "mqtt_off", "packets by MQTT are not relayed";
+    /// Its author did not consent (`respect_ok_to_mqtt`).
+    NoConsent: Nobody, "no_consent", "its author did not consent to publication";
+    /// No room is mapped to its channel, or none in this direction.
+    UnmappedChannel: Nobody, "unmapped_channel", "no room for its channel";
+    // Nobody there wants anything of the bridge, or the operator wants nothing of them.
+    UnmappedRoom: Nobody, "unmapped_room", "its room is not mapped";
+    /// Neither text nor media: a request for verification, or an unknown kind without words.
+    NotText: Nobody, "not_text", "not a text";
+    /// Its sender is in `ignored_users`.
+    IgnoredUser: Nobody, "ignored_user", "its sender is ignored";
+    // A reaction has no sign, and is not worth a notice.
+    /// `message_interactions.reactions` is off.
+    ReactionsOff: Nobody, "reactions_off", "reactions are not relayed";
+    /// A reaction on something that is not on the mesh, or an edit of something unknown.
+    UnknownTarget: Nobody, "unknown_target", "on something that is not on the mesh";
+    NotEmoji: Nobody, "not_emoji", "a reaction that is no emoji";
+    RepeatedEmoji: Nobody, "repeated_emoji", "that emoji is on that message already";
+    TooManyEmoji: Nobody, "too_many_emoji", "three emoji are on that message already";
+    // Clients show nothing of it, or a newer one counts.
+    ForeignEdit: Nobody, "foreign_edit", "an edit by another person";
+    OlderEdit: Nobody, "older_edit", "an edit written before one that came already";
+    SameText: Nobody, "same_text", "an edit that does not change the text";
+    // Another relay is about.
+    Echo: Operator, "echo", "another relay's echo of what we relayed";
+    UntrustedRelay: Operator, "untrusted_relay", "from another relay" => "to carry it on, list its user in matrix.trusted_relays";
+    SameMeshnet: Operator, "same_meshnet", "from another relay whose mesh has the name of ours" => "if it is another mesh, change meshtastic.meshnet_name";
+    /// A trusted relay's message that our own radio heard or sent.
+    RelayOnOurMesh: Operator, "relay_on_our_mesh", "from another relay on our own mesh" => "two relays on one mesh and one room are not supported";
+    // Its author is to know.
+    TooOld: Expired, "too_old", "too old (meshtastic.max_message_age)";
+    Empty: Author(Each, Some(Sign::Refused)), "empty", "nothing to read in it",
+        "Not sent to the mesh: there is nothing in it that can be read there.";
+    /// Its sender is not in `allowed_users`, or lacks the power level.
+    Denied: Author(FirstOfPerson, Some(Sign::Denied)), "denied", "its sender may not transmit",
+        "Not sent to the mesh: {author} may not transmit here. The operator of this bridge decides who may.";
+    /// Its room only listens (`direction: to_matrix`).
+    OneWayRoom: Author(FirstInRoom, Some(Sign::Denied)), "one_way_room", "its room is one-way",
+        "Not sent to the mesh: this room shows what the mesh says, and nothing that is written here is transmitted.";
+    BroadcastOff: Author(FirstInRoom, Some(Sign::Denied)), "broadcast_off", "nothing is transmitted (meshtastic.broadcast_enabled)",
+        "Not sent to the mesh: this bridge only listens, and nothing that is written here is transmitted \
+         (meshtastic.broadcast_enabled).";
+    /// A picture or the like, and `media` is `ignore`.
+    MediaOff: Author(FirstInRoom, Some(Sign::Refused)), "media_off", "media are not relayed",
+        "Not sent to the mesh: nothing is said there of pictures and files, captions included (meshtastic.media). Please write \
+         the words as a message of their own.";
+    /// A notice, and `relay_notices` is off.
+    Notice: Author(Once, Some(Sign::Refused)), "notice", "notices are not relayed",
+        "Not sent to the mesh: it is a notice, as programs write them. Please send an ordinary message; the operator of this \
+         bridge can have notices sent, too (matrix.relay_notices). This is said once.";
+    /// A live location: a mesh has no room for a place every few seconds.
+    LiveLocation: Author(FirstOfPerson, None), "live_location", "live locations are not relayed",
+        "Not sent to the mesh: live locations are not sent there. Please send where you are as a location, once, or write it.";
+    /// It begins with `off_air_prefix`.
+    OffAir: Author(Once, None), "off_air", "meant to stay off the air",
+        "Not sent to the mesh: what begins with `{off_air_prefix}` stays in Matrix. Without `{off_air_prefix}` it is sent. This \
+         is said once.";
+    Edit: Author(FirstOfPerson, None), "edit", "an edit of what is not on the mesh",
+        "Not sent to the mesh: the message that was edited was not sent there either. Please write it as a new message.";
+    /// An edit, or one of what was sent already, and `edits` is not `resend`.
+    EditsOff: Author(FirstOfPerson, None), "edits_off", "edits are not relayed (meshtastic.edits)",
+        "On the mesh the text stays as it was: edits are not sent there (meshtastic.edits). To correct it, please write a new \
+         message.";
+    LateEdit: Author(FirstOfPerson, None), "late_edit", "an edit long after the message was sent",
+        "On the mesh the text stays as it was: the edit came too long after the message. To correct it, please write a new \
+         message.";
+    TooManyEdits: Author(FirstOfPerson, None), "too_many_edits", "its message was corrected twice already",
+        "On the mesh the text stays as it was: a message is corrected there twice at most. To correct it again, please write a \
+         new message.";
+    /// An edit that would take back what was sent: it makes a command of it, or keeps it off the air.
+    Unsaid: Author(FirstOfPerson, None), "unsaid", "an edit that would take back what was sent",
+        "On the mesh the text stays as it was: what was transmitted cannot be taken back.";
+}
+
+impl From<Refused> for DropReason {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::testing::{alice, config};
+    use super::*;
+    use relay_model::{Explained as _, told};
+
+    #[test]
+    fn what_can_be_done_is_the_hint_of_a_reason_and_no_part_of_its_words() {
+        for (reason, words, hint) in [
+            (
+                Refused::Locked,
+                "the radio is locked and tells its client nothing",
+                Some("switch lockdown off in the app"),
+            ),
+            (Refused::Radio, "the radio refused it", None),
+        ] {
+            assert_eq!(reason.to_string(), words);
+            assert_eq!(reason.hint().as_deref(), hint);
+            assert_eq!(DropReason::from(reason).hint(), reason.hint());
+        }
+        assert_eq!(
+            told(&DropReason::UntrustedRelay),
+            "from another relay; to carry it on, list its user in matrix.trusted_relays"
+        );
+        for reason in DropReason::all() {
+            assert!(!reason.to_string().contains(';') || reason.hint().is_none());
+        }
+    }
+
+    #[test]
+    fn every_setting_that_a_sentence_names_is_filled_in() {
+        for reason in DropReason::all() {
+            let sentences = reason.sentences(&config(), &alice());
+            assert!(!sentences.contains(['{', '}']), "{sentences}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_reasons_differ() {
+        fn differ(names: &[&str]) -> bool {
+            names.iter().collect::<BTreeSet<_>>().len() == names.len()
+        }
+
+        assert!(differ(
+            &Refused::ALL.iter().map(|it| it.name()).collect::<Vec<_>>()
+        ));
+        assert!(differ(
+            &DropReason::ALL
+                .iter()
+                .map(|it| it.name())
+                .collect::<Vec<_>>()
+        ));
+    }
+}

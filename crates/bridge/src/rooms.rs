@@ -1,0 +1,396 @@
+//! Follows the rooms of the configuration: which they are, what is known of each, and what becomes of what waits for one that
+//! is replaced, has lost its alias, or is not mapped any more. Nothing is given up, or goes elsewhere, without a line in
+//! the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Bridge;
+use super::action::{Action, GivenUp, Held, WhyGivenUp};
+use super::facts::Facts;
+use super::succession::{Succession, Waiting};
+use relay_config::{Direction, Feedback};
+use relay_model::{
+    Chore, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
+    Timestamp, Tombstone, UserId, WaitsForRoom,
+};
+
+/// What is under way to a room gets so long before what waits behind it goes to another.
+const UNDER_WAY: Duration = Duration::from_secs(5);
+
+impl Bridge {
+    /// Takes note of a room that is joined, or has changed.
+    pub(super) fn joined(&mut self, room: &JoinedRoom) -> Vec<Action> {
+        let before = self.rooms.insert(room.room.clone(), room.clone());
+        self.routes.join(room);
+        let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
+        if room.tombstone.is_none() {
+            // Should it be replaced, its aliases may move.
+            self.kept.retain(|_, kept| *kept != room.room);
+        }
+        let mut actions = vec![Action::Join {
+            is_news,
+            is_open: is_news && room.public && self.config.matrix.allowed_users.is_none(),
+            room: Box::new(room.clone()),
+        }];
+        if room.may_write {
+            actions.push(Action::TryAgain(Some(room.room.clone().into())));
+        }
+        actions.push(if room.may_react {
+            Action::PermitSigns(room.room.clone())
+        } else {
+            Action::ForbidSigns(room.room.clone(), self.tells_of_signs(&room.room))
+        });
+        actions.extend([
+            Action::WakeSigns,
+            Action::Next(Chore::Rooms),
+            // It is known now which entries of the configuration are this room's.
+            Action::Next(Chore::Channels(None)),
+        ]);
+        actions
+    }
+
+    /// Returns whether the operator is told that signs cannot be shown in a room: they are wanted there, and nobody wants
+    /// anything of a room that is replaced, or not mapped.
+    pub fn tells_of_signs(&self, room: &RoomId) -> bool {
+        self.config.meshtastic.delivery_feedback != Feedback::Off
+            && self.routes.name_of(room).is_some()
+            && self.rooms.get(room).is_none_or(|it| it.tombstone.is_none())
+    }
+
+    /// Takes note that an alias stands for a room, whether we are in it or not.
+    pub(super) fn alias_moved(
+        &mut self,
+        alias: &OwnedRoomOrAliasId,
+        room: &OwnedRoomId,
+    ) -> Vec<Action> {
+        self.routes.known.insert(alias.clone(), room.clone());
+        let joined = self.rooms.contains_key(room).then(|| room.clone());
+        vec![
+            Action::Alias(alias.clone(), joined),
+            Action::Next(Chore::Rooms),
+        ]
+    }
+
+    /// Takes note that an alias stands for a room still, though that is replaced.
+    pub(super) fn alias_kept(
+        &mut self,
+        alias: &OwnedRoomOrAliasId,
+        room: &OwnedRoomId,
+    ) -> Vec<Action> {
+        self.kept.insert(alias.clone(), room.clone());
+        vec![Action::Next(Chore::Rooms)]
+    }
+
+    /// Takes note that we are not in a room any more.
+    pub(super) fn left(
+        &mut self,
+        room: &OwnedRoomId,
+        tombstone: Option<&Tombstone>,
+    ) -> Vec<Action> {
+        self.rooms.remove(room);
+        let noted = tombstone.map(|it| Action::NoteTombstone(room.clone(), it.clone()));
+        let settle = Some(Action::Next(Chore::Rooms));
+        [noted, settle].into_iter().flatten().collect()
+    }
+
+    /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well. A
+    /// ban that is told again, or may not stand any more, says nothing of what they have written since it was lifted; but what is
+    /// from before it may have come after it, with the rest of a stretch that was missing.
+    pub(super) fn banned(
+        &self,
+        room: &OwnedRoomId,
+        user: &UserId,
+        sent_at: Timestamp,
+        stands: bool,
+    ) -> Vec<Action> {
+        let written_by = if stands { Timestamp::NEVER } else { sent_at };
+        let before = self.routes.predecessors(room).cloned();
+        let rooms = std::iter::once(room.clone()).chain(before);
+        let withdraw = rooms.map(|room| Action::WithdrawSender(room, user.to_owned(), written_by));
+        withdraw.collect()
+    }
+
+    /// Looks at every room that something waits for, and has what waits stay, wait, go to another room, or end.
+    pub(super) fn settle_rooms(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let (mut heirs, mut waits) = (BTreeMap::new(), BTreeSet::new());
+        let mut actions = Vec::new();
+        for standing in &facts.rooms {
+            let room = &standing.old.room;
+            let succession = self.succession(&standing.old);
+            let is_set_aside = succession == Succession::Waits(None, Waiting::Unmapped);
+            actions.push(Action::SetAside(room.clone(), is_set_aside));
+            match succession {
+                Succession::Stays => actions.push(Action::Hold(room.clone(), Held::No)),
+                Succession::Waits(name, why) => {
+                    heirs.extend(name.map(|name| (room.clone(), name)));
+                    waits.insert(room.clone());
+                    actions.push(self.hold(standing, why));
+                }
+                Succession::Goes(name, to) => {
+                    actions.extend(self.follow(standing, &to, facts, now));
+                    heirs.insert(room.clone(), name);
+                }
+                Succession::Ends => {
+                    let tombstone = standing.old.tombstone.as_ref();
+                    actions.push(Action::GiveUp(Box::new(GivenUp {
+                        room: room.clone().into(),
+                        messages: Some((room.clone().into(), false)),
+                        packets: senders_in(room, facts),
+                        why: WhyGivenUp::Unmapped(tombstone.and_then(|it| it.successor.clone())),
+                    })));
+                }
+            }
+        }
+        self.waits.retain(|room, _| waits.contains(room));
+        self.routes.heirs = heirs;
+        actions
+    }
+
+    /// Has what waits for a room go to the one that takes its place, as far as messages go there.
+    fn follow(
+        &mut self,
+        standing: &WaitsForRoom,
+        to: &OwnedRoomId,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let room = &standing.old.room;
+        if !standing.is_held {
+            self.followed.insert(room.clone(), now);
+        }
+        let mut actions = vec![Action::Hold(room.clone(), Held::Followed(to.clone()))];
+        // Nothing new is sent from there on; what was under way ends first.
+        if let Some(since) = self.followed.get(room)
+            // A clock that was set back holds nothing up.
+            && (*since..*since + UNDER_WAY).contains(&now)
+        {
+            actions.push(Action::LookBy(*since + UNDER_WAY));
+            return actions;
+        }
+        actions.push(Action::HandOver(room.clone(), to.clone()));
+        let directions = self.directions((&**to).into());
+        let is_deaf = !directions.iter().any(|it| it.to_matrix());
+        let is_mute = !directions.iter().any(|it| it.to_mesh());
+        if is_deaf || is_mute {
+            let senders = is_mute.then(|| senders_in(room, facts));
+            actions.push(Action::GiveUp(Box::new(GivenUp {
+                room: room.clone().into(),
+                messages: is_deaf.then(|| (to.clone().into(), true)),
+                packets: senders.unwrap_or_default(),
+                why: WhyGivenUp::Direction(to.clone()),
+            })));
+        }
+        actions
+    }
+
+    /// Has what is for a room wait, and says so once.
+    fn hold(&mut self, standing: &WaitsForRoom, why: Waiting) -> Action {
+        let WaitsForRoom {
+            messages, packets, ..
+        } = *standing;
+        let room = standing.old.room.clone();
+        let is_mapped = self.routes.name_of(&room).is_some();
+        let is_idle = messages == 0 && (packets == 0 || why != Waiting::Unmapped);
+        if !is_mapped && is_idle {
+            return Action::Hold(room, Held::No);
+        }
+        let is_news = self.waits.get(&room) != Some(&why);
+        // What passes by itself is news only to who waits for something, be it later.
+        let concerns = messages + packets > 0 || !why.may_pass();
+        let news = (is_news && concerns).then_some((messages, packets));
+        if news.is_some() {
+            self.waits.insert(room.clone(), why.clone());
+        } else if is_news {
+            self.waits.remove(&room);
+        }
+        Action::Hold(room, Held::Waits(why, news))
+    }
+
+    /// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.
+    pub(super) fn end_forbidden(&self, facts: &Facts) -> Vec<Action> {
+        let mut forbidden: BTreeMap<OwnedRoomOrAliasId, GivenUp> = BTreeMap::new();
+        let of = |room: &OwnedRoomOrAliasId| GivenUp {
+            room: room.clone(),
+            messages: None,
+            packets: Vec::new(),
+            why: WhyGivenUp::Forbidden,
+        };
+        for (room, sender) in &facts.senders {
+            let directions = self.directions_with_heir((&**room).into());
+            // What comes from a room that is not mapped at all is set aside.
+            let is_silent = !directions.is_empty() && !directions.iter().any(|it| it.to_mesh());
+            let is_permitted =
+                self.config.meshtastic.broadcast_enabled && self.config.matrix.permits(sender);
+            if is_silent || !is_permitted {
+                let of_room = forbidden.entry(room.clone().into());
+                let of_room = of_room.or_insert_with_key(of);
+                of_room.packets.push((room.clone(), sender.clone()));
+            }
+        }
+        for room in &facts.busy {
+            let directions = self.directions_with_heir(room);
+            // A room may have been replaced by one that is mapped; an alias is of the configuration, or nothing.
+            let is_lost = directions.is_empty() && !room.is_room_id();
+            let is_silent = !directions.is_empty() && !directions.iter().any(|it| it.to_matrix());
+            if is_lost || is_silent {
+                // What became of messages from there is told there, whatever crosses.
+                let of_room = forbidden.entry(room.clone()).or_insert_with_key(of);
+                of_room.messages = Some((room.clone(), is_silent));
+            }
+        }
+        let give_up = forbidden.into_values();
+        give_up.map(|it| Action::GiveUp(Box::new(it))).collect()
+    }
+
+    fn directions(&self, room: &RoomOrAliasId) -> Vec<Direction> {
+        let mapped = self.config.matrix_rooms.iter();
+        let mapped = mapped.filter(|mapped| self.routes.stands_for(&mapped.id, room));
+        mapped.map(|mapped| mapped.direction).collect()
+    }
+
+    /// Returns those of a room, or of the one that takes its place.
+    fn directions_with_heir(&self, room: &RoomOrAliasId) -> Vec<Direction> {
+        let mut directions = self.directions(room);
+        let heir = self.routes.heir(room);
+        directions.extend(heir.into_iter().flat_map(|name| self.directions(name)));
+        directions
+    }
+}
+
+/// Returns whose messages from a room wait for the mesh.
+fn senders_in(room: &RoomId, facts: &Facts) -> Vec<(OwnedRoomId, OwnedUserId)> {
+    let here = facts.senders.iter().filter(|(from, _)| *from == *room);
+    here.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+    use relay_config::Direction;
+    use relay_model::{Event, MatrixEvent, OldRoom};
+
+    const ALIAS: &str = "#hiking:example.org";
+    const NEW: &str = "!new:example.org";
+
+    fn replaced() -> JoinedRoom {
+        JoinedRoom {
+            configured: vec![named(ALIAS)],
+            tombstone: Some(Tombstone {
+                successor: Some(room(NEW)),
+            }),
+            ..joined(ROOM)
+        }
+    }
+
+    /// What a room that is mapped by its alias, and replaced, holds back, with so many messages waiting.
+    fn held(bridge: &mut Bridge, messages: u64) -> Held {
+        let standing = WaitsForRoom {
+            old: OldRoom {
+                room: room(ROOM),
+                alias: Some(named(ALIAS)),
+                encrypted: false,
+                public: false,
+                tombstone: replaced().tombstone,
+            },
+            is_held: false,
+            messages,
+            packets: 0,
+        };
+        let facts = Facts {
+            rooms: vec![standing],
+            ..Facts::default()
+        };
+        let actions = bridge.verdict(&Event::Chore(Chore::Rooms), &facts, NOON);
+        let mut held = actions.into_iter().filter_map(|it| match it {
+            Action::Hold(_, held) => Some(held),
+            _ => None,
+        });
+        held.next().unwrap()
+    }
+
+    fn by_alias() -> Bridge {
+        let mut bridge = bridge_alone(config_with(vec![route(ALIAS, 0, Direction::Both)]));
+        bridge.remember_room(named(ALIAS), room(ROOM));
+        join(&mut bridge, replaced());
+        bridge
+    }
+
+    fn happens(bridge: &mut Bridge, event: MatrixEvent) {
+        bridge.verdict(&Event::Matrix(event), &Facts::default(), NOON);
+    }
+
+    #[test]
+    fn that_no_name_stands_for_a_successor_is_said_once_the_alias_was_looked_up_after_the_upgrade()
+    {
+        let unknown = Waiting::AliasUnknown(room(NEW));
+        let mut bridge = by_alias();
+        let nothing_said = Held::Waits(unknown.clone(), None);
+        assert_eq!(held(&mut bridge, 0), nothing_said);
+        let said = Held::Waits(unknown, Some((1, 0)));
+        assert_eq!(held(&mut bridge, 1), said);
+        assert_eq!(held(&mut bridge, 2), nothing_said);
+        let kept = MatrixEvent::AliasKept {
+            alias: named(ALIAS),
+            room: room(ROOM),
+        };
+        happens(&mut bridge, kept.clone());
+        let unnamed = Held::Waits(Waiting::Unnamed(room(NEW)), Some((0, 0)));
+        assert_eq!(held(&mut bridge, 0), unnamed);
+
+        // What waits is told in words that stay true.
+        let mut bridge = by_alias();
+        assert_eq!(held(&mut bridge, 1), said);
+        happens(
+            &mut bridge,
+            MatrixEvent::AliasMoved {
+                alias: named(ALIAS),
+                room: room(NEW),
+            },
+        );
+        let not_joined = Waiting::NotJoined(Some(room(NEW)));
+        assert_eq!(held(&mut bridge, 1), Held::Waits(not_joined, Some((1, 0))));
+
+        // What was found out before the upgrade says nothing of what comes after it.
+        let mut bridge = by_alias();
+        happens(&mut bridge, kept);
+        let as_before = JoinedRoom {
+            tombstone: None,
+            ..replaced()
+        };
+        join(&mut bridge, as_before);
+        join(&mut bridge, replaced());
+        assert_eq!(held(&mut bridge, 0), nothing_said);
+    }
+
+    #[test]
+    fn that_signs_cannot_be_shown_is_told_of_mapped_rooms_alone_that_are_not_replaced() {
+        let over = || replaced().tombstone;
+        for (id, configured, tombstone, told) in [
+            (ROOM, vec![named(ROOM)], None, true),
+            (ROOM, vec![named(ROOM)], over(), false),
+            (NEW, vec![named(ALIAS)], None, true),
+            (NEW, Vec::new(), None, false),
+        ] {
+            let mut bridge = bridge_alone(config_with(vec![
+                route(ROOM, 0, Direction::Both),
+                route(ALIAS, 0, Direction::Both),
+            ]));
+            let joined = JoinedRoom {
+                configured,
+                tombstone,
+                may_react: false,
+                ..joined(id)
+            };
+            let event = Event::Matrix(MatrixEvent::Joined(joined));
+            let actions = bridge.verdict(&event, &Facts::default(), NOON);
+            assert!(actions.contains(&Action::ForbidSigns(room(id), told)));
+            // What the power levels allow may be refused all the same.
+            assert_eq!(bridge.tells_of_signs(&room(id)), told);
+        }
+        let mut silent = config();
+        silent.meshtastic.delivery_feedback = Feedback::Off;
+        assert!(!bridge_of(silent).tells_of_signs(&room(ROOM)));
+    }
+}

@@ -1,0 +1,282 @@
+//! What becomes of a room that waits for messages and is replaced, has lost its alias, or is not mapped any more: whether
+//! another room of the configuration takes its place.
+//!
+//! Who may write a tombstone, or set an alias, is not who writes the configuration. An alias alone leads what waits to no room
+//! with weaker protection; only the room's id in the configuration does. And a room that is mapped by its own id hands over to
+//! none that does not know of it.
+
+use super::Bridge;
+use relay_model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
+
+/// What becomes of what waits for a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Succession {
+    /// It goes there.
+    Stays,
+    /// It goes to another room, which the configuration has under this name.
+    Goes(OwnedRoomOrAliasId, OwnedRoomId),
+    /// It waits for that, with the name under which the configuration has the room that it waits for, if it has it.
+    Waits(Option<OwnedRoomOrAliasId>, Waiting),
+    /// It is given up: the room was taken out of the configuration.
+    Ends,
+}
+
+/// What else is to be known before the id of a room is configured.
+const CONSENT: &str = "; under its id even if it is not encrypted or anyone may join it, unlike this room, so look at that first";
+
+/// What has to happen before something waiting for a room goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// The room is replaced by this one, which is not in the configuration.
+    Unnamed(OwnedRoomId),
+    /// The room is replaced by this one, and its alias was not looked up since.
+    AliasUnknown(OwnedRoomId),
+    /// The bot is not in the room that takes its place; `None`: it is not known which room the alias stands for.
+    NotJoined(Option<OwnedRoomId>),
+    /// An alias names this room in its place, which is not encrypted, unlike itself.
+    Unencrypted(OwnedRoomId),
+    /// An alias names this room in its place, which anyone may join, unlike itself.
+    Public(OwnedRoomId),
+    /// Both are in the configuration, and this other one does not say that it replaces it.
+    Unconfirmed(OwnedRoomId),
+    /// It is not in the configuration any more, and not all rooms that are have been seen.
+    Unmapped,
+}
+
+impl Waiting {
+    /// Returns its short name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unnamed(_) => "replaced",
+            Self::AliasUnknown(_) => "alias_unknown",
+            Self::NotJoined(_) => "successor_not_joined",
+            Self::Unencrypted(_) => "successor_unencrypted",
+            Self::Public(_) => "successor_public",
+            Self::Unconfirmed(_) => "successor_unconfirmed",
+            Self::Unmapped => "unmapped",
+        }
+    }
+
+    /// Returns the room that is to take its place.
+    pub fn successor(&self) -> Option<&OwnedRoomId> {
+        match self {
+            Self::Unnamed(room)
+            | Self::AliasUnknown(room)
+            | Self::NotJoined(Some(room))
+            | Self::Unencrypted(room)
+            | Self::Public(room)
+            | Self::Unconfirmed(room) => Some(room),
+            Self::NotJoined(None) | Self::Unmapped => None,
+        }
+    }
+
+    /// Returns what is the matter, for people.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Unnamed(by) => {
+                format!("this room was replaced by {by}, which is not in `matrix_rooms`")
+            }
+            Self::AliasUnknown(by) => {
+                format!("this room was replaced by {by}, and it is not known yet whether its alias stands for that")
+            }
+            Self::NotJoined(Some(to)) => {
+                format!("{to} takes this room's place, and the bot is not in it yet")
+            }
+            Self::NotJoined(None) => {
+                "the alias of this room stands for another, and it is not known for which".to_owned()
+            }
+            Self::Unencrypted(to) => {
+                format!("{to} is to take the place of this encrypted room, is not encrypted, and is named by an alias alone")
+            }
+            Self::Public(to) => format!(
+                "{to} is to take this room's place, anyone may join it, unlike this room, and it is named by an alias alone"
+            ),
+            Self::Unconfirmed(to) => format!(
+                "this room says that {to} replaces it, and that room does not say so"
+            ),
+            Self::Unmapped => {
+                "this room is not in `matrix_rooms` any more, and it is not known yet whether one of those replaces it"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Returns the cure.
+    pub fn hint(&self, room: &RoomId) -> String {
+        match self {
+            Self::Unnamed(by) => format!(
+                "put {by}, or an alias of it, into `matrix_rooms` in the place of {room}, invite the bot there, and start the \
+                 relay again: what waits goes there{CONSENT}"
+            ),
+            Self::AliasUnknown(by) => format!(
+                "what waits goes to {by} if the alias stands for it and the bot is in it; the homeserver is asked for that. If it \
+                 does not answer for long, put {by} into `matrix_rooms` in the place of the alias, invite the bot there, and \
+                 start the relay again{CONSENT}"
+            ),
+            Self::NotJoined(Some(to)) => format!("invite the bot to {to}: what waits goes there"),
+            Self::NotJoined(None) | Self::Unmapped => {
+                "what waits goes on, or is given up with a line in the log, when the bot is in all mapped rooms".to_owned()
+            }
+            Self::Unencrypted(to) | Self::Public(to) => format!(
+                "what is new goes there already. If what waits may be read there as well, put the id {to} into `matrix_rooms` in \
+                 the place of the alias; if nothing may, put {room} there"
+            ),
+            Self::Unconfirmed(to) => format!(
+                "take {room} out of `matrix_rooms` if {to} replaces it"
+            ),
+        }
+    }
+
+    /// Returns whether nobody has to do anything for it to pass.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::AliasUnknown(_) | Self::NotJoined(None) | Self::Unmapped
+        )
+    }
+
+    /// Puts together what [`Self::name`] and [`Self::successor`] have told.
+    pub fn of(name: &str, successor: Option<OwnedRoomId>) -> Self {
+        match (name, successor) {
+            ("replaced", Some(by)) => Self::Unnamed(by),
+            ("alias_unknown", Some(by)) => Self::AliasUnknown(by),
+            ("successor_not_joined", to) => Self::NotJoined(to),
+            ("successor_unencrypted", Some(to)) => Self::Unencrypted(to),
+            ("successor_public", Some(to)) => Self::Public(to),
+            ("successor_unconfirmed", Some(to)) => Self::Unconfirmed(to),
+            (_, _) => Self::Unmapped,
+        }
+    }
+}
+
+impl Bridge {
+    /// Returns what becomes of what waits for a room.
+    pub(super) fn succession(&self, old: &OldRoom) -> Succession {
+        let is_mapped = self.routes.name_of(&old.room).is_some();
+        let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
+        if is_mapped && successor.is_none() {
+            return Succession::Stays;
+        }
+        if let Some(to) = successor
+            && let Some(name) = self.routes.name_of(to)
+        {
+            return self.by_tombstone(old, is_mapped, name, to);
+        }
+        let is_configured =
+            |alias: &&OwnedRoomOrAliasId| self.routes.entries().any(|it| it == *alias);
+        let alias = old.alias.as_ref().filter(is_configured);
+        match (alias, successor) {
+            (Some(alias), _) if !is_mapped => self.by_alias(old, alias),
+            (_, Some(by)) if is_mapped && self.is_looked_up(&old.room) => {
+                waits(None, Waiting::Unnamed(by.clone()))
+            }
+            (_, Some(by)) if is_mapped => waits(None, Waiting::AliasUnknown(by.clone())),
+            (_, successor) => self.by_its_own_word(old, successor),
+        }
+    }
+
+    /// It names a room that is mapped.
+    fn by_tombstone(
+        &self,
+        old: &OldRoom,
+        is_mapped: bool,
+        name: &OwnedRoomOrAliasId,
+        to: &OwnedRoomId,
+    ) -> Succession {
+        let why = match self.rooms.get(to) {
+            None => Some(Waiting::NotJoined(Some(to.clone()))),
+            Some(joined) if is_mapped && joined.predecessor.as_ref() != Some(&old.room) => {
+                Some(Waiting::Unconfirmed(to.clone()))
+            }
+            Some(joined) => self.weakness(old, joined),
+        };
+        match why {
+            None => goes(name, to),
+            // As long as it is mapped itself, its own words go its own way.
+            Some(why) => waits((!is_mapped).then_some(name), why),
+        }
+    }
+
+    /// Its alias stands for another room, or for none that is known.
+    fn by_alias(&self, old: &OldRoom, alias: &OwnedRoomOrAliasId) -> Succession {
+        let to = self.routes.known.get(alias);
+        match to.and_then(|to| self.rooms.get(to)) {
+            None => waits(Some(alias), Waiting::NotJoined(to.cloned())),
+            Some(joined) => self.unless_weak(old, alias, joined),
+        }
+    }
+
+    /// It is not mapped any more, and names no room that is: one of those may name it, or its successor.
+    fn by_its_own_word(&self, old: &OldRoom, successor: Option<&OwnedRoomId>) -> Succession {
+        // Where we can still look into it, it would have said so.
+        let is_silent = successor.is_none() && self.rooms.contains_key(&old.room);
+        let follows = |joined: &JoinedRoom| {
+            let before = joined.predecessor.as_ref();
+            let is_next = before == Some(&old.room) && successor.is_none() && !is_silent;
+            let is_next_but_one = successor.is_some() && before == successor;
+            is_next || is_next_but_one
+        };
+        let is_seen = |name: &OwnedRoomOrAliasId| {
+            let mut rooms = self.rooms.keys();
+            rooms.any(|room| self.routes.stands_for(name, (&**room).into()))
+        };
+        let named = self.rooms.values().filter(|joined| follows(joined));
+        let mut named =
+            named.filter_map(|joined| Some((self.routes.name_of(&joined.room)?, joined)));
+        if let Some((name, joined)) = named.next() {
+            self.unless_weak(old, name, joined)
+        } else if self.routes.entries().all(is_seen) {
+            Succession::Ends
+        } else {
+            waits(None, Waiting::Unmapped)
+        }
+    }
+
+    fn unless_weak(
+        &self,
+        old: &OldRoom,
+        name: &OwnedRoomOrAliasId,
+        joined: &JoinedRoom,
+    ) -> Succession {
+        match self.weakness(old, joined) {
+            Some(why) => waits(Some(name), why),
+            None => goes(name, &joined.room),
+        }
+    }
+
+    /// Returns in what a room that only an alias names is less protected.
+    fn weakness(&self, old: &OldRoom, joined: &JoinedRoom) -> Option<Waiting> {
+        let to = joined.room.clone();
+        let name = self.routes.name_of(&to);
+        if name.is_some_and(|name| name.as_str() == to.as_str()) {
+            None
+        } else if old.encrypted && !joined.encrypted {
+            Some(Waiting::Unencrypted(to))
+        } else if !old.public && joined.public {
+            Some(Waiting::Public(to))
+        } else {
+            None
+        }
+    }
+
+    /// Returns whether it is known of every name of a replaced room that it stands for that still.
+    fn is_looked_up(&self, room: &OwnedRoomId) -> bool {
+        let mut names = self.routes.entries();
+        names.all(|name| {
+            !self.routes.stands_for(name, (&**room).into())
+                || name.as_str() == room.as_str()
+                || self.kept.get(name) == Some(room)
+        })
+    }
+}
+
+fn goes(name: &OwnedRoomOrAliasId, to: &OwnedRoomId) -> Succession {
+    Succession::Goes(name.clone(), to.clone())
+}
+
+fn waits(name: Option<&OwnedRoomOrAliasId>, why: Waiting) -> Succession {
+    Succession::Waits(name.cloned(), why)
+}
+
+#[cfg(test)]
+mod tests;

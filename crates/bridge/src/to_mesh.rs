@@ -1,0 +1,445 @@
+//! Decides on events of rooms: what goes on the air, and what its sender is told if it does not.
+
+mod edit;
+
+use std::time::Duration;
+
+use super::Bridge;
+use super::action::Action;
+use super::backlog::is_backlog;
+use super::dropped::{DropReason, Telling};
+use super::facts::Facts;
+use super::format::{
+    ALERT, carried_text, emoji_of_key, emote_heading, media_note, reaction_in_words, relay_heading,
+    spoken_text, user_heading,
+};
+use super::notice::Refused;
+use super::policy;
+use super::relation::{PacketTarget, check_emoji, packet_target};
+use super::render::{Plan, plan};
+use super::route::{Aim, Spot};
+use super::split::fit;
+use super::text::clean_text;
+use relay_config::ReactionStyle;
+use relay_model::{
+    Destination, Draft, Heading, Lane, Media, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
+    RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
+};
+
+use edit::change_early;
+pub(super) use edit::taken_away;
+
+/// Pictures of one sender without caption within that time are told as one.
+const MEDIA_WAIT: Duration = Duration::from_secs(10);
+/// A reaction may be undone for that time before it goes on the air.
+const REACTION_WAIT: Duration = Duration::from_secs(5);
+/// A reaction is worth nothing after that.
+const REACTION_AGE: Duration = Duration::from_mins(10);
+/// A room may have so many messages waiting for the mesh, and as many reactions.
+const MOST_WAITING: u64 = 1000;
+
+impl Bridge {
+    pub(super) fn room_message(
+        &self,
+        text: &RoomText,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let mut text = own_words(text, facts);
+        if let Some(edit) = &facts.early_edit {
+            change_early(&mut text, edit);
+        }
+        let text = &text;
+        let source = source_of(text, now);
+        match self.transmit(text, &source, facts, now) {
+            Ok((mut actions, whole)) => {
+                if !whole {
+                    actions.extend(self.say(Refused::Cut.into(), &source, &facts.told, now));
+                }
+                actions
+            }
+            Err(reason) => {
+                let mut actions = vec![Action::Drop(reason)];
+                actions.extend(self.tell(reason, text, &source, facts, now));
+                actions.extend(self.keep_place(reason, text, facts));
+                actions
+            }
+        }
+    }
+
+    /// Remembers to which of its room's channels a message belongs that does not go on the air: who answers it means those who
+    /// would have heard it.
+    fn keep_place(&self, reason: DropReason, text: &RoomText, facts: &Facts) -> Option<Action> {
+        let room = &text.room;
+        if facts.already_seen || self.routes.has_one_channel((&**room).into()) {
+            return None;
+        }
+        let spot = match aim(text, packet_target(facts, room, &self.routes)) {
+            // What another relay posts was on our own mesh, and it does not say on which channel.
+            _ if matches!(reason, DropReason::SameMeshnet | DropReason::RelayOnOurMesh) => {
+                Spot::UNKNOWN
+            }
+            Aim::Channel(spot) => spot,
+            aim @ (Aim::Room | Aim::Waiting(_)) => {
+                let spoken = self.routes.channel_of(room, aim);
+                spoken.unwrap_or(Spot::UNKNOWN)
+            }
+        };
+        let (event, sender) = (text.event.clone(), text.sender.clone());
+        Some(Action::KeepPlace(room.clone(), event, sender, spot))
+    }
+
+    /// Tells the author of a message why it does not go on the air, if they are to learn it.
+    fn tell(
+        &self,
+        reason: DropReason,
+        text: &RoomText,
+        source: &MeshSource,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        if reason.telling() == Telling::Expired {
+            return vec![Action::Expire(Box::new(source.clone()))];
+        }
+        // Where nothing of theirs is transmitted, how it could be helps nobody.
+        let right = || self.check_right(&text.room, &text.sender, text.sender_power);
+        if matches!(reason, DropReason::Notice | DropReason::OffAir) && right().is_err() {
+            return Vec::new();
+        }
+        self.teach(reason, source, &facts.told, now)
+    }
+
+    /// Returns what goes on the air, and whether that is the whole text.
+    fn transmit(
+        &self,
+        text: &RoomText,
+        source: &MeshSource,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<(Vec<Action>, bool), DropReason> {
+        self.check_event(source, text.suppress, facts)?;
+        let said = self.words_of(text, facts);
+        // Who may not transmit here misses nothing where it is not meant for the mesh anyway.
+        if let Ok(_)
+        | Err(
+            DropReason::MediaOff
+            | DropReason::LiveLocation
+            | DropReason::Empty
+            | DropReason::Refused(_),
+        ) = said
+        {
+            self.check_right(&text.room, &text.sender, text.sender_power)?;
+        }
+        let (heading, body) = said?;
+        let target = packet_target(facts, &text.room, &self.routes);
+        let age = self.config.meshtastic.max_message_age;
+        let spot = self.check_sending(source, age, aim(text, target), facts, now)?;
+        let answered = target.filter(|_| self.config.meshtastic.message_interactions.replies);
+        let reply_to = answered.and_then(|it| it.packet);
+
+        let bare_media = bare_media(text).filter(|_| target.is_none());
+        if let Some(word) = bare_media
+            && let Some(one_more) = one_more(text, word, &heading, facts)
+        {
+            return Ok((vec![one_more], true));
+        }
+        let starts_alert = body.starts_with(ALERT);
+        let draft = Draft {
+            heading,
+            text: body,
+            media: bare_media.map(|word| Media {
+                word: word.to_owned(),
+                count: 1,
+            }),
+            reply_to,
+            ..Draft::default()
+        };
+        let rules = &self.config.meshtastic.long_messages;
+        let Plan { draft, is_whole } = plan(draft, rules).ok_or(Refused::TooLong)?;
+        let alerted = answered.filter(|it| it.pair.alert);
+        // Who answers an alert of their own goes on with it.
+        let answers_other = alerted.is_some_and(|it| it.pair.author.as_ref() != Some(&text.sender));
+        let is_loud = alerted.is_some() || starts_alert;
+        let urgent =
+            answers_other || is_loud && policy::may_alert(&self.config, text.sender_power, facts);
+        let alert = urgent && starts_alert;
+        // What was written during an outage is bounded by the backlog instead.
+        if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
+            self.check_limit(draft.packets, facts)?;
+        }
+        let to_mesh = Action::ToMesh(MeshMessage {
+            destination: Destination::Channel(spot.slot),
+            channel: spot.channel,
+            bound: target.is_some(),
+            lane: if urgent { Lane::Urgent } else { Lane::Message },
+            content: MeshContent::Text(draft),
+            source: Some(Box::new(MeshSource {
+                alert,
+                ..source.clone()
+            })),
+            not_before: bare_media.map(|_| now + MEDIA_WAIT),
+            expires: source.sent_at + age,
+        });
+        Ok((vec![to_mesh], is_whole))
+    }
+
+    /// Returns what stands before the text, and the text; the error says why it is nothing for the mesh, whoever may transmit.
+    fn words_of(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
+        let (heading, body) = self.speech(text, facts)?;
+        policy::check_kind(&self.config, text)?;
+        if text.relay.is_none() {
+            let bot = self.own_names(&text.room);
+            let words = clean_text(&text.body);
+            policy::check_words(&self.config, &text.kind, &words, &bot)?;
+        }
+        if body.is_empty() {
+            return Err(DropReason::Empty);
+        }
+        Ok((heading, body))
+    }
+
+    /// Returns the names that the bot goes by in a room.
+    fn own_names(&self, room: &RoomId) -> Vec<&str> {
+        let shown = self.routes.joined(room.into());
+        let shown = shown.map(|it| it.own_name.as_str()).into_iter();
+        let ids = self.own_user.iter();
+        let ids = ids.flat_map(|user| [user.localpart(), user.as_str()]);
+        shown.chain(ids).collect()
+    }
+
+    /// Returns what stands before the text, and the text.
+    fn speech(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
+        let Some(fields) = &text.relay else {
+            let mut heading = user_heading(&self.config, &text.sender, &text.sender_name);
+            if text.kind == RoomTextKind::Emote {
+                heading = emote_heading(&heading);
+            }
+            return Ok((heading, spoken_text(text)));
+        };
+        let ours = self.known_meshnet();
+        policy::check_relay(&self.config, &text.sender, fields, ours, facts)?;
+        if fields.emoji && !self.config.meshtastic.message_interactions.reactions {
+            return Err(DropReason::ReactionsOff);
+        }
+        Ok((
+            relay_heading(&self.config, fields),
+            carried_text(text, fields),
+        ))
+    }
+
+    pub(super) fn room_reaction(
+        &self,
+        reaction: &RoomReaction,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let source = MeshSource {
+            room: reaction.room.clone(),
+            event: reaction.event.clone(),
+            thread: None,
+            sender: reaction.sender.clone(),
+            sent_at: reaction.sent_at.min(now),
+            alert: false,
+        };
+        match self.tap_back(reaction, &source, facts, now) {
+            Ok(action) => vec![action],
+            Err(reason) => {
+                let mut actions = vec![Action::Drop(reason)];
+                // A reaction is not worth a notice otherwise, and has no sign.
+                if let DropReason::Refused(refused) = reason
+                    && refused.is_of_its_target()
+                {
+                    // It stands beside the message, which is what people see.
+                    let event = reaction.target.clone();
+                    let about = MeshSource { event, ..source };
+                    actions.extend(self.say(reason, &about, &facts.told, now));
+                }
+                actions
+            }
+        }
+    }
+
+    fn tap_back(
+        &self,
+        reaction: &RoomReaction,
+        source: &MeshSource,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Action, DropReason> {
+        self.check_event(source, reaction.suppress, facts)?;
+        let meshtastic = &self.config.meshtastic;
+        if !meshtastic.message_interactions.reactions {
+            return Err(DropReason::ReactionsOff);
+        }
+        let target =
+            packet_target(facts, &reaction.room, &self.routes).ok_or(DropReason::UnknownTarget)?;
+        let packet = target.packet.ok_or(DropReason::UnknownTarget)?;
+        let emoji = emoji_of_key(&self.config.matrix.reaction_format, &reaction.key)
+            .ok_or(DropReason::NotEmoji)?;
+        check_emoji(&emoji, &target, meshtastic.reaction_style, facts)?;
+        self.check_right(&reaction.room, &reaction.sender, reaction.sender_power)?;
+        let aim = Aim::Channel(target.spot);
+        let spot = self.check_sending(source, REACTION_AGE, aim, facts, now)?;
+        self.check_limit(1, facts)?;
+        let payload = match meshtastic.reaction_style {
+            ReactionStyle::Tapback => RadioPayload::Tapback {
+                emoji,
+                target: packet,
+            },
+            ReactionStyle::Text => self.words(reaction, &emoji, &target)?,
+        };
+        Ok(Action::ToMesh(MeshMessage {
+            destination: Destination::Channel(spot.slot),
+            channel: spot.channel,
+            bound: true,
+            lane: Lane::Reaction,
+            content: MeshContent::Packet(payload),
+            source: Some(Box::new(source.clone())),
+            not_before: Some(now + REACTION_WAIT),
+            expires: source.sent_at + REACTION_AGE,
+        }))
+    }
+
+    fn words(
+        &self,
+        reaction: &RoomReaction,
+        emoji: &str,
+        target: &PacketTarget<'_>,
+    ) -> Result<RadioPayload, Refused> {
+        let heading = user_heading(&self.config, &reaction.sender, &reaction.sender_name);
+        let words = reaction_in_words(emoji, &target.pair.text);
+        let rules = &self.config.meshtastic.long_messages;
+        let fitted = fit(&heading, &words, true, rules);
+        let packets = fitted.packets("");
+        if !fitted.is_whole || !packets.further.is_empty() {
+            return Err(Refused::TooLong);
+        }
+        Ok(RadioPayload::Text {
+            text: packets.first,
+            reply_to: target.packet,
+        })
+    }
+
+    /// Checks what concerns every event of a room, whoever sent it.
+    fn check_event(
+        &self,
+        source: &MeshSource,
+        suppress: bool,
+        facts: &Facts,
+    ) -> Result<(), DropReason> {
+        if facts.already_seen {
+            Err(DropReason::Duplicate)
+        } else if self.own_user.as_ref() == Some(&source.sender) {
+            Err(DropReason::OwnEvent)
+        } else if suppress {
+            Err(DropReason::Suppressed)
+        } else if !self.routes.is_mapped(&source.room) {
+            Err(DropReason::UnmappedRoom)
+        } else if policy::is_ignored_user(&self.config, &source.sender) {
+            Err(DropReason::IgnoredUser)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks whether anything of this sender goes from this room to the mesh.
+    pub(super) fn check_right(
+        &self,
+        room: &OwnedRoomId,
+        sender: &UserId,
+        power: i64,
+    ) -> Result<(), DropReason> {
+        self.check_room(room)?;
+        policy::check_sender(&self.config, sender, power)
+    }
+
+    /// Checks what stands in the way of an event that may go on the air and is worth so long, and returns its channel.
+    fn check_sending(
+        &self,
+        source: &MeshSource,
+        age: Duration,
+        aim: Aim,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Spot, DropReason> {
+        if now.since(source.sent_at) > age {
+            return Err(DropReason::TooOld);
+        }
+        policy::check_radio(&self.config, self.profile.as_ref())?;
+        if facts.waiting_for_mesh >= MOST_WAITING {
+            return Err(Refused::QueueFull.into());
+        }
+        self.routes.channel_of(&source.room, aim)
+    }
+
+    fn check_limit(&self, packets: u8, facts: &Facts) -> Result<(), Refused> {
+        let limit = self.config.matrix.sender_limit;
+        let more = u32::from(packets);
+        let (minute, hour) = facts.sender_sent;
+        if minute.saturating_add(more) > limit.per_minute
+            || hour.saturating_add(more) > limit.per_hour
+        {
+            return Err(Refused::SenderLimit);
+        }
+        Ok(())
+    }
+}
+
+/// Returns a message as what its sender says: where a person has forwarded a post of ours, clients copy the fields of a relay
+/// along, and they make no relay of that person.
+fn own_words(text: &RoomText, facts: &Facts) -> RoomText {
+    let mut text = text.clone();
+    text.relay = text.relay.filter(|_| !facts.is_our_post);
+    text
+}
+
+fn source_of(text: &RoomText, now: Timestamp) -> MeshSource {
+    MeshSource {
+        room: text.room.clone(),
+        event: text.event.clone(),
+        thread: text.thread.clone(),
+        sender: text.sender.clone(),
+        sent_at: text.sent_at.min(now),
+        alert: false,
+    }
+}
+
+/// Returns what a message is meant for: what answers another one, also where it does not go as a reply, for those who heard that.
+fn aim(text: &RoomText, target: Option<PacketTarget<'_>>) -> Aim {
+    match target {
+        Some(target) => Aim::Channel(target.spot),
+        None if text.reply_to.is_some() || text.thread.is_some() => Aim::Channel(Spot::UNKNOWN),
+        None => Aim::Room,
+    }
+}
+
+/// Returns the word for a picture or the like without caption.
+pub(super) fn bare_media(text: &RoomText) -> Option<&'static str> {
+    if let RoomTextKind::Media { word } = text.kind
+        && text.body.trim().is_empty()
+    {
+        return Some(word);
+    }
+    None
+}
+
+/// Tells one more picture in the note that waits, if there is one.
+fn one_more(text: &RoomText, word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
+    let (outbox, waiting) = facts.waiting_media.as_ref()?;
+    let told = waiting.media.as_ref().filter(|it| it.word == word)?;
+    (waiting.heading == *heading).then(|| {
+        let media = Media {
+            word: word.to_owned(),
+            count: told.count.saturating_add(1),
+        };
+        let draft = Draft {
+            text: media_note(&media),
+            media: Some(media),
+            ..waiting.clone()
+        };
+        Action::OneMore(*outbox, draft, text.event.clone(), text.thread.clone())
+    })
+}
+
+#[cfg(test)]
+mod tests;

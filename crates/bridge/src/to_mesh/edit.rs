@@ -1,0 +1,327 @@
+//! Decides on edits of messages: a mesh can change nothing, so what still waits is changed here, and what was sent is
+//! corrected by a further message. And on what is taken away.
+
+use std::time::Duration;
+
+use super::{own_words, source_of};
+use crate::Bridge;
+use crate::action::Action;
+use crate::dropped::{DropReason, Telling};
+use crate::facts::Facts;
+use crate::format::ALERT;
+use crate::notice::Refused;
+use crate::policy;
+use crate::render::{Plan, plan};
+use crate::route::{Aim, Spot};
+use relay_config::Edits;
+use relay_model::{
+    Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,
+    OwnedUserId, RoomEdit, RoomRedaction, RoomText, RoomTextKind, Timestamp, Version,
+};
+
+/// A correction waits for that time, so that several edits become one.
+const CORRECTION_WAIT: Duration = Duration::from_secs(10);
+/// Further edits delay a correction up to that time after the first.
+const LONGEST_CORRECTION_WAIT: Duration = Duration::from_secs(30);
+/// A message is corrected so many times.
+const MOST_CORRECTIONS: u8 = 2;
+/// And only that long after it was written.
+const CORRECTION_AGE: Duration = Duration::from_mins(15);
+
+/// What follows from an edit, and what its author is to know of it.
+type Changed = (Vec<Action>, Option<DropReason>);
+
+impl Bridge {
+    pub(crate) fn room_edit(&self, edit: &RoomEdit, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let edit = &RoomEdit {
+            target: edit.target.clone(),
+            new: own_words(&edit.new, facts),
+        };
+        let changed = self.change(edit, facts, now);
+        let (mut actions, reason) =
+            changed.unwrap_or_else(|reason| (vec![Action::Drop(reason)], Some(reason)));
+        if let Some(reason) = reason {
+            actions.extend(self.tell_of_edit(reason, edit, facts, now));
+        }
+        actions
+    }
+
+    /// Tells the author of an edit why it does not go on the air. Where the message did not go either, they have learnt from
+    /// that what stands in the way of both.
+    fn tell_of_edit(
+        &self,
+        reason: DropReason,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let about = about_target(edit, now);
+        if reason.is_of_edits() {
+            self.teach(reason, &about, &facts.told, now)
+        } else if facts.versions.is_empty() {
+            Vec::new()
+        } else {
+            self.teach_of_edit(reason, &about, &facts.told, now)
+        }
+    }
+
+    fn change(
+        &self,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Changed, DropReason> {
+        let new = &edit.new;
+        self.check_event(&source_of(new, now), new.suppress, facts)?;
+        let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
+            // It may have come before its message.
+            let is_early = is_words(new) && !facts.target_seen;
+            return if is_early && self.config.meshtastic.edits != Edits::Ignore {
+                Ok((vec![Action::KeepEdit(Box::new(edit.clone()))], None))
+            } else {
+                Err(self.unsent(new, facts))
+            };
+        };
+        if first.source.sender != new.sender {
+            return Err(DropReason::ForeignEdit);
+        }
+        if self.config.meshtastic.edits == Edits::Ignore {
+            return Err(DropReason::EditsOff);
+        }
+        // What was missed in an outage, or had no key, comes behind what is newer.
+        if first.edited_at > Some(new.sent_at.min(now)) {
+            return Err(DropReason::OlderEdit);
+        }
+        if newest.waits {
+            self.change_waiting(newest, edit, facts, now)
+        } else {
+            self.correct(first, newest, edit, facts, now)
+        }
+    }
+
+    /// Returns why the edit of a message that is not on its way to the mesh does not go there.
+    fn unsent(&self, new: &RoomText, facts: &Facts) -> DropReason {
+        if !facts.target_seen {
+            return DropReason::UnknownTarget;
+        }
+        let right = || self.check_right(&new.room, &new.sender, new.sender_power);
+        match self.words_of(new, facts).map(|_| ()).and_then(|()| right()) {
+            Ok(()) | Err(DropReason::Refused(_)) => DropReason::Edit,
+            // As little as the message itself.
+            Err(reason) => reason,
+        }
+    }
+
+    /// Changes what nobody has heard yet.
+    fn change_waiting(
+        &self,
+        waiting: &Version,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Changed, DropReason> {
+        let new = &edit.new;
+        let withdraw = match waiting.correction {
+            0 => Action::Withdraw(new.room.clone(), edit.target.clone()),
+            // Parts of the message itself may wait still.
+            _ => Action::WithdrawCorrection(waiting.row),
+        };
+        let before = facts.versions.iter().rev().nth(1);
+        let (heading, body) = match self.words_of(new, facts) {
+            Ok(text) => text,
+            // Its author does not want it on the air any more, or has made a command of it.
+            Err(reason) if waiting.correction == 0 => {
+                let mut actions = vec![withdraw, Action::Drop(reason)];
+                if reason != DropReason::Empty {
+                    let about = about_target(edit, now);
+                    actions.extend(self.tell(reason, new, &about, facts, now));
+                }
+                return Ok((actions, None));
+            }
+            Err(reason) => {
+                let reason = unsaid(reason);
+                return Ok((vec![withdraw, Action::Drop(reason)], Some(reason)));
+            }
+        };
+        if body == waiting.text {
+            return Err(DropReason::SameText);
+        }
+        if before.is_some_and(|sent| body == sent.text) {
+            // Changed back to what was sent: there is nothing to correct.
+            return Ok((vec![withdraw, Action::Drop(DropReason::SameText)], None));
+        }
+        // It has its place in the queue already.
+        let placed = Facts {
+            waiting_for_mesh: 0,
+            ..facts.clone()
+        };
+        self.check_edit(new, Aim::Waiting(spot_of(waiting)?.slot), &placed, now)?;
+        let draft = Draft {
+            heading,
+            text: body,
+            correction: waiting.correction,
+            reply_to: waiting.reply_to,
+            ..Draft::default()
+        };
+        let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
+        let later = (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest));
+        let Some((version, told)) = self.version(draft, waiting.lane, later, new, facts) else {
+            let reason = DropReason::Refused(Refused::TooLong);
+            let mut actions = vec![withdraw, Action::Drop(reason)];
+            if waiting.correction > 0 {
+                return Ok((actions, Some(reason)));
+            }
+            // The message itself is given up, and told as one that is refused.
+            actions.extend(self.tell(reason, new, &about_target(edit, now), facts, now));
+            return Ok((actions, None));
+        };
+        let more = version.draft.packets.saturating_sub(waiting.packets);
+        self.check_limit(more, facts)?;
+        Ok((vec![Action::Rewrite(waiting.row, version)], told))
+    }
+
+    /// Says again what was sent.
+    fn correct(
+        &self,
+        first: &Version,
+        newest: &Version,
+        edit: &RoomEdit,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Changed, DropReason> {
+        let new = &edit.new;
+        let sent_at = new.sent_at.min(now);
+        let (heading, body) = self.words_of(new, facts).map_err(unsaid)?;
+        if body == newest.text {
+            return Err(DropReason::SameText);
+        }
+        if self.config.meshtastic.edits == Edits::Queued {
+            return Err(DropReason::EditsOff);
+        }
+        if newest.correction >= MOST_CORRECTIONS {
+            return Err(DropReason::TooManyEdits);
+        }
+        let worth = self.config.meshtastic.max_message_age;
+        if sent_at.since(first.source.sent_at) > CORRECTION_AGE || now.since(sent_at) > worth {
+            return Err(DropReason::LateEdit);
+        }
+        let spot = self.check_edit(new, Aim::Channel(spot_of(first)?), facts, now)?;
+        let original = Some(first.packet)
+            .filter(|_| self.config.meshtastic.message_interactions.replies)
+            .filter(|_| first.correction == 0);
+        let draft = Draft {
+            heading,
+            text: body,
+            correction: newest.correction.saturating_add(1),
+            reply_to: original,
+            ..Draft::default()
+        };
+        let later = Some(now + CORRECTION_WAIT);
+        let version = self.version(draft, first.lane, later, new, facts);
+        let (version, told) = version.ok_or(Refused::TooLong)?;
+        self.check_limit(version.draft.packets, facts)?;
+        let message = MeshMessage {
+            destination: Destination::Channel(spot.slot),
+            channel: spot.channel,
+            bound: true,
+            lane: version.lane,
+            content: MeshContent::Text(version.draft),
+            source: Some(Box::new(MeshSource {
+                sent_at,
+                alert: version.alert,
+                ..first.source.clone()
+            })),
+            not_before: version.not_before,
+            expires: sent_at + worth,
+        };
+        Ok((vec![Action::ToMesh(message)], told))
+    }
+
+    /// Checks whether the author may transmit now, and still to the channel of the message; returns where that is.
+    fn check_edit(
+        &self,
+        new: &RoomText,
+        aim: Aim,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<Spot, DropReason> {
+        self.check_right(&new.room, &new.sender, new.sender_power)?;
+        let age = self.config.meshtastic.max_message_age;
+        self.check_sending(&source_of(new, now), age, aim, facts, now)
+    }
+
+    /// Returns a message of that lane in its changed form, and what its author is to know of it; `None`: it is too long.
+    fn version(
+        &self,
+        draft: Draft,
+        lane: Lane,
+        not_before: Option<Timestamp>,
+        new: &RoomText,
+        facts: &Facts,
+    ) -> Option<(NewVersion, Option<DropReason>)> {
+        let may = || policy::may_alert(&self.config, new.sender_power, facts);
+        let alert = draft.text.starts_with(ALERT) && (lane == Lane::Urgent || may());
+        let Plan { draft, is_whole } = plan(draft, &self.config.meshtastic.long_messages)?;
+        let version = NewVersion {
+            draft,
+            // An alert that is corrected stays urgent.
+            lane: if alert { Lane::Urgent } else { lane },
+            alert,
+            not_before,
+        };
+        Some((version, (!is_whole).then_some(Refused::Cut.into())))
+    }
+}
+
+/// Takes back what waits of an event that was taken away: a message, an edit of one, or what has no key yet.
+pub(crate) fn taken_away(redaction: &RoomRedaction, facts: &Facts) -> Vec<Action> {
+    // Anybody can write an edit of somebody else's message, and take it away.
+    let of_author = |it: &&(OwnedUserId, Version)| it.0 == it.1.source.sender;
+    let correction = facts.taken_edit.as_deref().filter(of_author);
+    vec![Action::TakeAway {
+        room: redaction.room.clone(),
+        event: redaction.target.clone(),
+        correction: correction.map(|(_, correction)| correction.row),
+    }]
+}
+
+/// Changes a message as its author did before it came.
+pub(super) fn change_early(text: &mut RoomText, edit: &EarlyEdit) {
+    if is_words(text) {
+        text.kind = if edit.emote {
+            RoomTextKind::Emote
+        } else {
+            RoomTextKind::Text
+        };
+        text.body.clone_from(&edit.body);
+    }
+}
+
+/// An answer to an edit answers the message: that is what people see.
+fn about_target(edit: &RoomEdit, now: Timestamp) -> MeshSource {
+    MeshSource {
+        event: edit.target.clone(),
+        ..source_of(&edit.new, now)
+    }
+}
+
+/// Returns whether a message says words of a person: an edit may make an emote of a text, and a text of an emote.
+fn is_words(text: &RoomText) -> bool {
+    matches!(text.kind, RoomTextKind::Text | RoomTextKind::Emote)
+}
+
+/// Returns what it means for a message that was sent that its new text is not for the mesh.
+fn unsaid(reason: DropReason) -> DropReason {
+    if let Telling::Author(..) = reason.telling() {
+        DropReason::Unsaid
+    } else {
+        reason
+    }
+}
+
+fn spot_of(version: &Version) -> Result<Spot, DropReason> {
+    Spot::of(version.destination, version.channel).ok_or(DropReason::Edit)
+}
+
+#[cfg(test)]
+mod tests;

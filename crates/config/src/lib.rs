@@ -1,0 +1,92 @@
+//! `config.yaml`, checked: every value here is in range, spelled right and of a type of its own.
+//!
+//! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
+//! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
+
+mod connection;
+mod environment;
+mod file;
+mod finding;
+#[cfg(test)]
+mod fixtures;
+mod matrix;
+mod meshtastic;
+mod mmrelay;
+mod operation;
+mod pattern;
+mod rooms;
+mod secret;
+mod section;
+mod template;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
+mod text_file;
+mod values;
+mod yaml;
+mod yaml_traps;
+
+use std::net::Ipv4Addr;
+
+use rooms::rooms;
+use section::keys;
+
+pub use connection::{Connection, host_and_port};
+pub use environment::Environment;
+pub use file::{LoadError, Loaded};
+pub use finding::{Finding, Problems};
+pub use matrix::{E2ee, Matrix, Recipients, SenderLimit, is_loopback};
+pub use meshtastic::*;
+pub use operation::*;
+pub use pattern::UserPattern;
+pub use rooms::{ChannelRef, Direction, MappedRoom};
+pub use secret::Secret;
+pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
+pub use text_file::{TextFileError, read_or_say_why};
+
+keys! {
+    /// The whole configuration.
+    Config {
+        /// `matrix`: the account, who may transmit, what messages of the mesh look like.
+        matrix: Matrix = within(Matrix::read);
+        /// `matrix_rooms`: which room goes with which channel; never empty where it was read. The order matters: of two
+        /// channels in one room, the first gets what has no target.
+        matrix_rooms: Vec<MappedRoom> = by(rooms);
+        /// `meshtastic`: the radio, and what goes on the air.
+        meshtastic: Meshtastic = within(Meshtastic::read);
+        /// `database`: our own data.
+        database: Database = within(Database::read);
+        /// `health`: when we count as unhealthy.
+        health: Health = within(Health::read);
+        /// `logging`: what is logged, and where.
+        logging: Logging = within(Logging::read);
+    }
+}
+
+impl Config {
+    /// Returns what is still as `relay config generate` writes it and can be nobody's own: names and addresses that exist for
+    /// examples only (RFC 2606, RFC 5737).
+    pub fn examples(&self) -> Vec<String> {
+        let rooms = self.matrix_rooms.iter().enumerate().filter_map(|(index, room)| {
+            let (id, server) = (&room.id, room.id.server_name()?);
+            is_example(server.host()).then(|| {
+                format!("matrix_rooms[{index}].id: `{id}` is an example: put the id or an alias of your own room there")
+            })
+        });
+        let radio = match &self.meshtastic.connection {
+            Connection::Tcp { host, .. } if is_example(host) => Some(format!(
+                "meshtastic.host: `{host}` is an example: put the name or address of your own radio there"
+            )),
+            _ => None,
+        };
+        rooms.chain(radio).collect()
+    }
+}
+
+/// Returns whether a host exists for examples only.
+fn is_example(host: &str) -> bool {
+    let domain = |name: &str| host == name || host.ends_with(&format!(".{name}"));
+    ["example", "example.org", "example.com", "example.net"]
+        .into_iter()
+        .any(domain)
+        || host.parse().is_ok_and(|it: Ipv4Addr| it.is_documentation())
+}

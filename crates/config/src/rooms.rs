@@ -1,0 +1,174 @@
+//! `matrix_rooms`: routes between rooms and channels; a list, or MMRelay's mapping of names to entries.
+
+use strum::{Display, EnumString, VariantNames};
+
+use super::finding::{Origin, Wrong};
+use super::section::{Reader, Section};
+use super::values::{Checked, choice, some_text, structured};
+use super::yaml::{Entry, Node, Value};
+use relay_model::{
+    ChannelIndex, OwnedRoomOrAliasId, OwnedServerName, ParseIdError, RoomAddress, RoomAddressError,
+};
+
+const REQUIRED: &str = "is required: a list of `{id: room, meshtastic_channel: channel}`";
+
+/// One entry of `matrix_rooms`: a room tied to a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappedRoom {
+    /// The room, by id or alias.
+    pub id: OwnedRoomOrAliasId,
+    /// Servers over which it can be joined, where a link was given that names some.
+    pub via: Vec<OwnedServerName>,
+    /// The channel.
+    pub meshtastic_channel: ChannelRef,
+    /// Which way messages go.
+    pub direction: Direction,
+}
+
+/// A channel of the radio, as the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Display)]
+pub enum ChannelRef {
+    /// By its slot.
+    #[strum(to_string = "{0}")]
+    Index(ChannelIndex),
+    /// By its name, as people see it (`LongFast` for an unnamed one); followed when it changes its slot.
+    #[strum(to_string = "{0}")]
+    Name(String),
+}
+
+/// Which way messages of a route go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
+pub enum Direction {
+    /// Both ways.
+    Both,
+    /// From the mesh to Matrix only.
+    ToMatrix,
+    /// From Matrix to the mesh only.
+    ToMesh,
+}
+
+impl Direction {
+    /// Returns whether messages of the mesh go to the room.
+    pub fn to_matrix(self) -> bool {
+        self != Self::ToMesh
+    }
+
+    /// Returns whether messages of the room go to the mesh.
+    pub fn to_mesh(self) -> bool {
+        self != Self::ToMatrix
+    }
+}
+
+pub(super) fn rooms(root: &mut Section<'_>, key: &'static str) -> Vec<MappedRoom> {
+    let list = |node: &Node| Ok(structured(node)?);
+    let Some(node) = root.required(key, REQUIRED, list) else {
+        return Vec::new();
+    };
+    let origin = root.origin_of(key).clone();
+    // Each with the key of the mapping that it stands in: the room itself, where the entry has no `id`.
+    let items: Vec<_> = match node.value {
+        Value::List(nodes) => nodes.into_iter().map(|it| (None, it.place, it)).collect(),
+        Value::Map(entries) => {
+            root.reader.is_mmrelay = true;
+            let item = |it: Entry| (Some(it.key), it.place, it.value);
+            entries.into_iter().map(item).collect()
+        }
+        Value::Null { .. } | Value::Scalar { .. } => Vec::new(),
+    };
+    if items.is_empty() {
+        root.problem(key, Wrong::new(REQUIRED));
+    }
+    let mut rooms: Vec<MappedRoom> = Vec::new();
+    for (index, (name, place, node)) in items.into_iter().enumerate() {
+        let (path, origin) = (format!("{key}[{index}]"), origin.at(place));
+        let Some(mapped) = room(root.reader, &path, &origin, name, node) else {
+            continue;
+        };
+        let is_twin = |other: &&MappedRoom| {
+            other.id == mapped.id && other.meshtastic_channel == mapped.meshtastic_channel
+        };
+        match rooms.iter().find(is_twin) {
+            Some(twin) if twin.direction == mapped.direction => {
+                let wrong = Wrong::new("this room is tied to this channel already");
+                root.reader.warning(&origin, &path, wrong);
+            }
+            Some(_) => {
+                let sentence =
+                    "this room is tied to this channel already, with another `direction`";
+                root.reader.problem(&origin, &path, Wrong::new(sentence));
+            }
+            None => rooms.push(mapped),
+        }
+    }
+    rooms
+}
+
+fn room(
+    reader: &mut Reader,
+    path: &str,
+    origin: &Origin,
+    name: Option<String>,
+    node: Node,
+) -> Option<MappedRoom> {
+    let Value::Map(_) = &node.value else {
+        let hint = "write it as `{id: \"#hiking:example.org\", meshtastic_channel: 0}`";
+        let wrong = Wrong::new("expected a room with its channel").hint(hint);
+        reader.problem(origin, path, wrong);
+        return None;
+    };
+    reader.section(path.to_owned(), origin.clone(), node, |section| {
+        let address = match name {
+            Some(name) if !section.is_given("id") => {
+                let address = address(&name);
+                address.map_err(|wrong| section.problem("id", wrong)).ok()
+            }
+            Some(_) | None => {
+                let id = |node: &Node| Ok(address(&some_text(node)?)?);
+                section.required("id", "is required: the room's id or alias", id)
+            }
+        };
+        let why = "is required: 0 to 7, or the channel's name";
+        let channel = section.required("meshtastic_channel", why, channel);
+        if matches!(&channel, Some(ChannelRef::Name(name)) if name.eq_ignore_ascii_case("admin")) {
+            let sentence = "a channel named `admin` is never relayed";
+            section.warning("meshtastic_channel", sentence);
+        }
+        let direction = section.restricting("direction", Direction::Both, choice);
+        let RoomAddress { room, via } = address?;
+        Some(MappedRoom {
+            id: room,
+            via,
+            meshtastic_channel: channel?,
+            direction,
+        })
+    })
+}
+
+fn address(text: &str) -> Result<RoomAddress, Wrong> {
+    let text = text.trim();
+    text.parse().map_err(|error| {
+        let hint = match error {
+            RoomAddressError::User => "this is a user id",
+            RoomAddressError::Message(room) => {
+                &format!("this is a link to a message; the room is `{room}`")
+            }
+            RoomAddressError::Other => {
+                "give its id `!abc:example.org`, its alias `#hiking:example.org`, or the link that a client copies for it, in quotes"
+            }
+        };
+        Wrong::not(text, "a room").hint(hint)
+    })
+}
+
+fn channel(node: &Node) -> Checked<ChannelRef> {
+    let text = some_text(node)?;
+    let text = text.trim();
+    let Ok(number) = text.parse::<i64>() else {
+        return Ok(ChannelRef::Name(text.to_owned()));
+    };
+    let slot = u32::try_from(number).map_err(|_| ParseIdError::Channel(number));
+    let index = slot.and_then(ChannelIndex::try_from);
+    let index = index.map_err(|error| Wrong::new(error.to_string()))?;
+    Ok(ChannelRef::Index(index))
+}

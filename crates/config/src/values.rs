@@ -1,0 +1,492 @@
+//! From a node to a checked value: numbers, words, times, identifiers, lists of them.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use strum::VariantNames;
+
+use super::finding::{Wrong, nearest, printable, quoted};
+use super::meshtastic::PortNum;
+use super::pattern::UserPattern;
+use super::secret::Secret;
+use super::template::{Template, Variable};
+use super::yaml::{self, Node, Value};
+use relay_model::{NodeNum, OwnedUserId};
+
+/// A value, or everything that is wrong with it.
+pub(super) type Checked<T> = Result<T, Vec<Wrong>>;
+
+/// Makes a checked value of a node.
+pub(super) trait Convert<T>: Fn(&Node) -> Checked<T> {}
+
+impl<T, F: Fn(&Node) -> Checked<T>> Convert<T> for F {}
+
+/// The longest time that a key takes.
+const LONGEST: Duration = Duration::from_hours(24 * 366);
+
+/// Returns a text; a number or a word without quotes is one too.
+pub(super) fn text(node: &Node) -> Checked<String> {
+    scalar(node, "a text").map(str::to_owned)
+}
+
+pub(super) fn some_text(node: &Node) -> Checked<String> {
+    let text = text(node)?;
+    if text.trim().is_empty() {
+        return Err(Wrong::new("is empty").into());
+    }
+    Ok(text)
+}
+
+pub(super) fn text_or_none(node: &Node) -> Checked<Option<String>> {
+    Ok(Some(text(node)?).filter(|text| !text.is_empty()))
+}
+
+/// Returns a text that is never shown, not even when it is wrong: its first line, as of a file that is named to
+/// `relay auth login`.
+pub(super) fn secret(node: &Node) -> Checked<Secret<String>> {
+    let text = text(node)?;
+    match text.lines().next() {
+        None | Some("") => Err(Wrong::new("is empty").into()),
+        Some(line) => Ok(Secret::new(line.to_owned())),
+    }
+}
+
+/// Returns yes or no, in all the words that YAML has had for them.
+pub(super) fn boolean(node: &Node) -> Checked<bool> {
+    let text = scalar(node, "`true` or `false`")?;
+    Ok(truth(text).ok_or_else(|| Wrong::not(text, "`true` or `false`"))?)
+}
+
+pub(super) fn whole<T: TryFrom<i64>>(range: RangeInclusive<i64>, unit: &str) -> impl Convert<T> {
+    move |node: &Node| {
+        let text = scalar(node, "a whole number")?;
+        let Ok(number) = text.trim().replace('_', "").parse::<i64>() else {
+            return Err(Wrong::not(text, "a whole number").into());
+        };
+        let fits = range.contains(&number).then(|| T::try_from(number).ok());
+        Ok(fits.flatten().ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            Wrong::new(format!("{number} is out of range: {least} to {most}{unit}"))
+        })?)
+    }
+}
+
+/// Returns what one of a few words stands for. `off` and `false`, `true` and `on` are each other's spellings.
+pub(super) fn choice<T: FromStr + VariantNames>(node: &Node) -> Checked<T> {
+    let listed: Vec<String> = T::VARIANTS.iter().map(|it| format!("`{it}`")).collect();
+    let expected = format!("one of {}", listed.join(", "));
+    let text = scalar(node, &expected)?.trim();
+    let spellings: &[&str] = match truth(text) {
+        Some(true) => &["true", "on"],
+        Some(false) => &["false", "off"],
+        None => &[text],
+    };
+    let meant = spellings.iter().find_map(|word| word.parse().ok());
+    Ok(meant.ok_or_else(|| Wrong {
+        hint: nearest(text, T::VARIANTS.iter().copied()),
+        ..Wrong::not(text, &expected)
+    })?)
+}
+
+/// Returns a time: `90s`, `10m`, `1h30m`; a bare number is seconds.
+pub(super) fn duration(node: &Node) -> Checked<Duration> {
+    let text = scalar(node, "a time, as in `90s`, `10m`, `1h`")?;
+    let duration = parse_duration(text).ok_or_else(|| {
+        let hint = "write it as `90s`, `10m`, `1h`; a bare number is seconds";
+        Wrong::not(text, "a time").hint(hint)
+    })?;
+    if duration > LONGEST {
+        let sentence = format!("{} is longer than a year", quoted(text));
+        return Err(Wrong::new(sentence).into());
+    }
+    Ok(duration)
+}
+
+/// Returns a time of more than nothing.
+pub(super) fn some_duration(node: &Node) -> Checked<Duration> {
+    let duration = duration(node)?;
+    if duration.is_zero() {
+        return Err(Wrong::new("must be more than no time at all").into());
+    }
+    Ok(duration)
+}
+
+pub(super) fn duration_or_off(node: &Node) -> Checked<Option<Duration>> {
+    let text = scalar(node, "a time or `off`")?;
+    if truth(text) == Some(false) {
+        return Ok(None);
+    }
+    let hint = "write it as `90s`, `10m`, `1h`, or `off`";
+    hinted(hint, some_duration(node)).map(Some)
+}
+
+/// Returns a number of bytes, from 1 KiB to 1 TiB: `5242880`, `5 MiB`, `5MB`.
+pub(super) fn size(node: &Node) -> Checked<u64> {
+    let text = scalar(node, "a size, as in `5 MiB`")?;
+    let bytes = parse_size(text.trim_start())
+        .ok_or_else(|| Wrong::not(text, "a size").hint("write it in bytes, or as `5 MiB`"))?;
+    if !(1024..=1 << 40).contains(&bytes) {
+        return Err(Wrong::new("is out of range: 1 KiB to 1 TiB").into());
+    }
+    Ok(bytes)
+}
+
+/// Returns a list; a single value is not one.
+pub(super) fn list_of<T>(item: impl Convert<T>) -> impl Convert<Vec<T>> {
+    move |node: &Node| {
+        let Value::List(items) = structured(node)?.value else {
+            let hint = "write it as `[\"one\", \"two\"]`, or one `- item` a line";
+            return Err(Wrong::new("expected a list").hint(hint).into());
+        };
+        let mut values = Vec::new();
+        let mut wrongs = Vec::new();
+        for (index, node) in items.iter().enumerate() {
+            match item(node) {
+                Ok(value) => values.push(value),
+                Err(all) => wrongs.extend(all.into_iter().map(|it| it.item(index, node.place))),
+            }
+        }
+        if wrongs.is_empty() {
+            Ok(values)
+        } else {
+            Err(wrongs)
+        }
+    }
+}
+
+/// Returns a list; a single value is a list of one.
+pub(super) fn one_or_list_of<T>(item: impl Convert<T> + Copy) -> impl Convert<Vec<T>> {
+    move |node: &Node| match structured(node)?.value {
+        Value::Scalar { .. } => Ok(vec![item(node)?]),
+        Value::List(_) | Value::Map(_) | Value::Null { .. } => list_of(item)(node),
+    }
+}
+
+/// Returns a value whose absence means something else.
+pub(super) fn some<T>(item: impl Convert<T>) -> impl Convert<Option<T>> {
+    move |node: &Node| item(node).map(Some)
+}
+
+/// Returns a prefix or reaction key; an empty one is fine.
+pub(super) fn template<V: Variable>(node: &Node) -> Checked<Template<V>> {
+    parsed(&text(node)?)
+}
+
+pub(super) fn pattern(node: &Node) -> Checked<UserPattern> {
+    parsed(scalar(node, "a text")?.trim())
+}
+
+pub(super) fn user_id(node: &Node) -> Checked<OwnedUserId> {
+    let text = scalar(node, "a user id")?.trim();
+    let expected = "a user id: expected `@name:server`";
+    Ok(OwnedUserId::try_from(text).map_err(|_| Wrong::not(text, expected))?)
+}
+
+/// Returns a node: `!a1b2c3d4`, or its number.
+pub(super) fn node_num(node: &Node) -> Checked<NodeNum> {
+    let text = scalar(node, "a node id")?.trim();
+    if let Ok(number) = text.parse::<u32>() {
+        return Ok(NodeNum(number));
+    }
+    parsed(text)
+}
+
+/// Returns what its own type makes of a text.
+fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
+    let parsed = text.parse::<T>();
+    Ok(parsed.map_err(|error| Wrong::new(error.to_string()))?)
+}
+
+/// Puts this hint in the place of others.
+pub(super) fn hinted<T>(hint: &str, checked: Checked<T>) -> Checked<T> {
+    checked.map_err(|all| all.into_iter().map(|it| it.hint(hint)).collect())
+}
+
+/// The names of ports, as the protocol spells them (meshtastic/portnums.proto), without those that carry no message.
+const PORTS: &[(&str, u32)] = &[
+    ("TEXT_MESSAGE_APP", 1),
+    ("REMOTE_HARDWARE_APP", 2),
+    ("POSITION_APP", 3),
+    ("NODEINFO_APP", 4),
+    ("ROUTING_APP", 5),
+    ("ADMIN_APP", 6),
+    ("TEXT_MESSAGE_COMPRESSED_APP", 7),
+    ("WAYPOINT_APP", 8),
+    ("AUDIO_APP", 9),
+    ("DETECTION_SENSOR_APP", 10),
+    ("ALERT_APP", 11),
+    ("KEY_VERIFICATION_APP", 12),
+    ("REPLY_APP", 32),
+    ("IP_TUNNEL_APP", 33),
+    ("PAXCOUNTER_APP", 34),
+    ("STORE_FORWARD_PLUSPLUS_APP", 35),
+    ("NODE_STATUS_APP", 36),
+    ("SERIAL_APP", 64),
+    ("STORE_FORWARD_APP", 65),
+    ("RANGE_TEST_APP", 66),
+    ("TELEMETRY_APP", 67),
+    ("ZPS_APP", 68),
+    ("SIMULATOR_APP", 69),
+    ("TRACEROUTE_APP", 70),
+    ("NEIGHBORINFO_APP", 71),
+    ("ATAK_PLUGIN", 72),
+    ("MAP_REPORT_APP", 73),
+    ("POWERSTRESS_APP", 74),
+    ("LORAWAN_BRIDGE", 75),
+    ("RETICULUM_TUNNEL_APP", 76),
+    ("CAYENNE_APP", 77),
+    ("GROUPALARM_APP", 112),
+    ("PRIVATE_APP", 256),
+    ("ATAK_FORWARDER", 257),
+];
+
+pub(super) fn port_num(node: &Node) -> Checked<PortNum> {
+    let text = scalar(node, "a port's name or number")?.trim();
+    if let Ok(number) = text.parse::<u32>() {
+        if number <= 511 {
+            return Ok(PortNum(number));
+        }
+        let sentence = format!("{number} is out of range: ports are 0 to 511");
+        return Err(Wrong::new(sentence).into());
+    }
+    let mut ports = PORTS.iter();
+    let found = ports.find(|(name, _)| name.eq_ignore_ascii_case(text));
+    Ok(found.map(|(_, number)| PortNum(*number)).ok_or_else(|| {
+        let near = nearest(text, PORTS.iter().map(|(name, _)| *name));
+        let hint = near.unwrap_or_else(|| "a port can also be given by its number".to_owned());
+        Wrong::new(format!("{} is no port's name", quoted(text))).hint(hint)
+    })?)
+}
+
+/// Returns a node as the list or mapping that it is meant to be: a plain text, as the environment gives it, is read
+/// as YAML. In a file no plain text begins like a list or mapping, so it stays what it is.
+pub(super) fn structured(node: &Node) -> Result<Node, Wrong> {
+    let Value::Scalar { text, plain: true } = &node.value else {
+        return Ok(node.clone());
+    };
+    Ok(Node {
+        place: node.place,
+        ..yaml::parse(text)?.root
+    })
+}
+
+/// Returns why there is no value, where there is none: YAML may have taken it for a tag or a comment.
+pub(super) fn nothing(node: &Node) -> Wrong {
+    match (&node.tag, &node.value) {
+        (Some(tag), _) => {
+            let sentence = "begins with `!`, which begins a tag in YAML";
+            Wrong::new(format!("{} {sentence}", quoted(tag)))
+                .hint(format!("put it in quotes: \"{}\"", printable(tag)))
+        }
+        (None, Value::Null { comment: true }) => Wrong::new("is empty")
+            .hint("`#` begins a comment in YAML: put a value that begins with it in quotes"),
+        (None, _) => Wrong::new("is empty"),
+    }
+}
+
+/// Returns a single value's text as it stands.
+pub(super) fn scalar<'a>(node: &'a Node, expected: &str) -> Checked<&'a str> {
+    let wrong = match &node.value {
+        _ if node.tag.is_some() => nothing(node),
+        Value::Scalar { text, .. } => return Ok(text),
+        Value::Null { .. } => nothing(node),
+        Value::List(_) => Wrong::new(format!("expected {expected}, not a list")),
+        Value::Map(_) => Wrong::new(format!("expected {expected}, not a mapping")),
+    };
+    Err(wrong.into())
+}
+
+/// Returns what a word for yes or no means.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" | "1" => Some(true),
+        "false" | "no" | "off" | "n" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|character: char| !character.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "k" | "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "m" | "mib" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "g" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits =
+            rest.find(|character: char| !(character.is_ascii_digit() || character == '.'))?;
+        let (number, after) = rest.split_at(digits);
+        let unit_end = after.find(|character: char| !character.is_ascii_alphabetic());
+        let (unit, after) = after.split_at(unit_end.unwrap_or(after.len()));
+        let seconds = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        total = total.checked_add(part)?;
+        rest = after.trim_start();
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(yaml: &str) -> Node {
+        yaml::parse(yaml).unwrap().root
+    }
+
+    fn message<T>(checked: Checked<T>) -> String {
+        match checked {
+            Ok(_) => panic!("nothing is wrong"),
+            Err(all) => all[0].message.clone(),
+        }
+    }
+
+    #[test]
+    fn a_secret_is_one_line() {
+        let found = |yaml: &str| secret(&node(yaml)).map(|it| it.reveal().to_owned());
+        assert_eq!(
+            found("|\n  pass word\n  second\n"),
+            Ok("pass word".to_owned())
+        );
+        assert_eq!(found("' pass '"), Ok(" pass ".to_owned()));
+        assert!(found("|\n\n  second\n").is_err());
+    }
+
+    #[test]
+    fn times_are_seconds_unless_they_say_otherwise() {
+        for (yaml, milliseconds) in [
+            ("90s", 90_000),
+            ("10m", 600_000),
+            ("1h", 3_600_000),
+            ("2", 2_000),
+            ("2.05", 2_050),
+            ("1h30m", 5_400_000),
+            ("250ms", 250),
+            ("0", 0),
+        ] {
+            assert_eq!(
+                duration(&node(yaml)),
+                Ok(Duration::from_millis(milliseconds)),
+                "{yaml}"
+            );
+        }
+        for yaml in [
+            "-5",
+            "10 parsecs",
+            "m",
+            "1e400",
+            ".nan",
+            "5m x",
+            "1.2.3s",
+            "[]",
+            "''",
+        ] {
+            assert!(duration(&node(yaml)).is_err(), "{yaml}");
+        }
+        assert!(message(duration(&node("400d"))).contains("longer than a year"));
+    }
+
+    #[test]
+    fn off_is_false_and_false_is_off() {
+        #[derive(Debug, PartialEq, strum::EnumString, VariantNames)]
+        #[strum(serialize_all = "snake_case")]
+        enum Signs {
+            Reactions,
+            Off,
+        }
+        for yaml in ["off", "false", "no", "\"off\"", "False"] {
+            assert_eq!(duration_or_off(&node(yaml)), Ok(None), "{yaml}");
+        }
+        assert_eq!(choice(&node("reactions")), Ok(Signs::Reactions));
+        assert_eq!(choice(&node("false")), Ok(Signs::Off));
+        assert_eq!(
+            message(choice::<Signs>(&node("reaktions"))),
+            "`reaktions` is not one of `reactions`, `off`"
+        );
+    }
+
+    #[test]
+    fn numbers_outside_their_range_are_told_the_range() {
+        assert_eq!(whole::<u8>(0..=7, "")(&node("7")), Ok(7));
+        assert_eq!(
+            message(whole::<u8>(0..=7, "")(&node("9"))),
+            "9 is out of range: 0 to 7"
+        );
+        assert_eq!(
+            message(whole::<u8>(0..=7, "")(&node("many"))),
+            "`many` is not a whole number"
+        );
+        assert_eq!(
+            message(whole::<u8>(0..=7, "")(&node("1.5"))),
+            "`1.5` is not a whole number"
+        );
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size(&node("5 MiB")), Ok(5 << 20));
+        assert_eq!(size(&node("5242880")), Ok(5 << 20));
+        assert_eq!(size(&node("5MB")), Ok(5_000_000));
+        for yaml in ["5 furlongs", "-1", "99999999999999 GiB", "é"] {
+            assert!(size(&node(yaml)).is_err(), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn each_bad_item_of_a_list_is_reported_with_its_place() {
+        let wrongs = list_of(node_num)(&node("['!a1b2c3d4', x, 7, !a1b2c3d4 ]")).unwrap_err();
+        let places: Vec<_> = wrongs.iter().map(|wrong| wrong.within.as_str()).collect();
+        assert_eq!(places, ["[1]", "[3]"]);
+        assert!(
+            wrongs[1]
+                .hint
+                .as_deref()
+                .unwrap_or_default()
+                .contains("\"!a1b2c3d4\"")
+        );
+    }
+
+    #[test]
+    fn a_list_from_the_environment_is_read_as_yaml() {
+        let given = Node {
+            place: yaml::Place { line: 1, column: 1 },
+            value: Value::Scalar {
+                text: "[1, RANGE_TEST_APP]".to_owned(),
+                plain: true,
+            },
+            tag: None,
+        };
+        assert_eq!(list_of(port_num)(&given), Ok(vec![PortNum(1), PortNum(66)]));
+    }
+
+    #[test]
+    fn a_secret_is_not_told_when_it_is_wrong() {
+        let wrongs = secret(&node("[hunter2]")).unwrap_err();
+        assert!(!format!("{wrongs:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,182 @@
+//! What is wrong with a disk, in plain words and with its cure, whichever library met it; and private files on it.
+
+mod private;
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+use relay_model::causes;
+
+pub use private::{create_private_directory, sync_directory, write_private};
+
+/// With less room than this, nothing of ours can be written.
+const LEAST_ROOM: u64 = 64 * 1024;
+
+/// What is wrong with a disk, or with a file on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// There is no room on it, or none for us.
+    #[error("the disk is full")]
+    Full,
+    /// It is mounted read-only, or the file may only be read.
+    #[error("the disk cannot be written")]
+    ReadOnly,
+    /// A file or a directory is not for us.
+    #[error("the user that the relay runs as may not do that")]
+    Denied,
+    /// It tells of an error, or of a limit.
+    #[error("the disk fails")]
+    Failed,
+    /// A directory stands where a file is expected.
+    #[error("a directory stands in the file's place")]
+    Directory,
+}
+
+impl Trouble {
+    /// Returns what is wrong with the disk, if that is what an error or one of its causes tells.
+    pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
+        causes(error).find_map(|error| {
+            let of_sqlite = || error.downcast_ref().copied().and_then(of_sqlite);
+            error.downcast_ref().and_then(of_io).or_else(of_sqlite)
+        })
+    }
+
+    /// Returns the same after a look at the disk there: SQLite and some file systems tell of a full disk as of a broken one.
+    #[must_use]
+    pub fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Full | Self::ReadOnly | Self::Denied | Self::Directory => self,
+            Self::Failed => seen_at(path).unwrap_or(self),
+        }
+    }
+
+    /// Returns what a person can do about it.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Full => "make room on the disk",
+            Self::ReadOnly => {
+                "check the owner and mode of the file, and that its disk is not mounted read-only"
+            }
+            Self::Denied => {
+                "check the owner and mode of the file and of the directories above it, and which user the relay runs as"
+            }
+            Self::Failed => {
+                "check the disk, quotas and limits on its use (`ulimit -f`), and the system's log for its errors"
+            }
+            Self::Directory => {
+                "move the directory away that stands in the file's place; a container makes one of a file to be mounted that is not there"
+            }
+        }
+    }
+}
+
+/// Returns what a person can do about the disk, if that is what an error or one of its causes is about.
+pub fn cure(error: &(dyn Error + 'static)) -> Option<String> {
+    Trouble::of(error).map(|trouble| trouble.hint().to_owned())
+}
+
+fn of_io(error: &io::Error) -> Option<Trouble> {
+    const IO: i32 = rustix::io::Errno::IO.raw_os_error();
+    // A firewall refuses what the network is asked with another number.
+    const ACCESS: i32 = rustix::io::Errno::ACCESS.raw_os_error();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Some(Trouble::Full)
+        }
+        io::ErrorKind::ReadOnlyFilesystem => Some(Trouble::ReadOnly),
+        io::ErrorKind::IsADirectory => Some(Trouble::Directory),
+        _ => match error.raw_os_error() {
+            Some(IO) => Some(Trouble::Failed),
+            Some(ACCESS) => Some(Trouble::Denied),
+            Some(_) | None => None,
+        },
+    }
+}
+
+/// This is the cause in all errors of SQLite, those of the SDK's stores, too.
+fn of_sqlite(error: rusqlite::ffi::Error) -> Option<Trouble> {
+    match error.code {
+        ErrorCode::DiskFull => Some(Trouble::Full),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Some(Trouble::ReadOnly),
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => Some(Trouble::Failed),
+        _ => None,
+    }
+}
+
+/// Returns what can be seen to be wrong with the disk there, or where it would be made.
+fn seen_at(path: &Path) -> Option<Trouble> {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let disk = statvfs(existing).ok()?;
+    // What is kept for root is room for root only, but then it is.
+    let free = if rustix::process::geteuid().is_root() {
+        disk.f_bfree
+    } else {
+        disk.f_bavail
+    };
+    if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        Some(Trouble::ReadOnly)
+    } else if free.saturating_mul(disk.f_frsize) < LEAST_ROOM
+        || (disk.f_files > 0 && disk.f_ffree == 0)
+    {
+        Some(Trouble::Full)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    /// An error with a cause, as libraries wrap them.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the store failed")]
+    struct Wrapped(#[source] Box<dyn Error + Send + Sync>);
+
+    fn of(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Option<Trouble> {
+        Trouble::of(&Wrapped(Box::new(Wrapped(cause.into()))))
+    }
+
+    #[test]
+    fn the_trouble_is_found_under_whatever_wraps_it() {
+        let sqlite = |code| of(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        let system = |code| of(io::Error::from_raw_os_error(code));
+        for full in [
+            sqlite(ffi::SQLITE_FULL),
+            system(28),
+            system(122),
+            system(27),
+        ] {
+            assert_eq!(full, Some(Trouble::Full));
+        }
+        for read_only in [sqlite(ffi::SQLITE_READONLY), system(30)] {
+            assert_eq!(read_only, Some(Trouble::ReadOnly));
+        }
+        for failed in [
+            sqlite(ffi::SQLITE_IOERR_FSYNC),
+            sqlite(ffi::SQLITE_CANTOPEN),
+            system(5),
+        ] {
+            assert_eq!(failed, Some(Trouble::Failed));
+        }
+        assert_eq!(system(21), Some(Trouble::Directory));
+        assert_eq!(system(13), Some(Trouble::Denied));
+        for other in [sqlite(ffi::SQLITE_CORRUPT), system(111), of("refused")] {
+            assert_eq!(other, None);
+        }
+    }
+
+    #[test]
+    fn a_disk_with_room_that_fails_is_not_said_to_be_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("not/made/yet");
+        assert_eq!(Trouble::Failed.at(&path), Trouble::Failed);
+        assert_eq!(Trouble::Full.at(&path), Trouble::Full);
+    }
+}

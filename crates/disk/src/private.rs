@@ -1,0 +1,94 @@
+//! Private directories and files: nobody but their owner reads them, and a file is replaced as a whole or not at all.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// Creates a directory that only its owner may enter, with those above it; one that is there stays as it is.
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // The umask may have taken rights from the owner.
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
+/// Writes a file that only its owner may read, in one step: after a crash or a failure there is the old one or the new
+/// one, whole.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let temporary = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
+    // Left over by a process that died.
+    drop(fs::remove_file(&temporary));
+    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // Where the disk is full, half a file takes room that others need. It may not be there.
+        drop(fs::remove_file(&temporary));
+        return Err(error);
+    }
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+    sync_directory(directory.unwrap_or(Path::new(".")))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    // The umask may have taken rights from the owner; some file systems have no modes.
+    file.set_permissions(Permissions::from_mode(0o600)).ok();
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes durable what a directory's entries are called.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+        entries.map(|entry| name(entry).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_private_file_replaces_the_old_one_and_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("session.json");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        write_private(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(names(directory.path()), ["session.json"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_no_obstacle() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(".session.json.new"), "half").unwrap();
+        write_private(&directory.path().join("session.json"), b"new").unwrap();
+        assert_eq!(names(directory.path()), ["session.json"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_left_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        assert!(write_private(&path, b"new").is_err());
+        assert_eq!(names(directory.path()), ["taken"]);
+    }
+}

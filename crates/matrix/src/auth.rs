@@ -1,0 +1,128 @@
+//! Login, logout, and how the session stands. What people are asked and told is the command line's matter.
+
+mod adopt;
+mod devices;
+mod entry;
+mod login;
+mod logout;
+mod status;
+
+use matrix_sdk::ruma::OwnedDeviceId;
+use url::Url;
+
+use super::MatrixError;
+use super::files::FilesError;
+use super::session::Session;
+use relay_model::Explained;
+
+pub use super::DeviceTrust;
+pub use super::files::Files;
+pub use super::recovery::{AskForKey, Identity, Problem, Standing, Unlock};
+pub use super::server::{Server, ServerError};
+pub use adopt::adopt;
+pub use devices::{Left, Parted, part_with_others};
+pub use entry::find_homeserver;
+pub use login::{KeyPlace, Login, LoginOptions, login};
+pub use logout::{delete_local, end_session, key_backup};
+pub use status::{KeyBackup, Status, damage, status};
+
+/// What of what was given lets nobody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// The name of the user or the homeserver.
+    Name,
+    /// The user name and its password.
+    Password,
+    /// The account, whatever its password.
+    Account,
+    /// The way in: the homeserver takes no passwords, or not this access token.
+    Way,
+    /// The access token: its device has keys of another program.
+    UsedDevice,
+}
+
+/// Why a login or logout failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// There is a session already.
+    #[error("already logged in as {} (device {}) at {}", .0.user_id, .0.device_id, .0.homeserver)]
+    AlreadyLoggedIn(Box<Session>),
+    /// What was given lets nobody in: what of it, why, and what a person can do about it.
+    #[error("{1}")]
+    Wrong(Given, String, Option<&'static str>),
+    /// Somebody wanted it to end.
+    #[error("interrupted: the login is as it was")]
+    Interrupted,
+    /// The new login is worth less than the one that it was to replace; why.
+    #[error("{0}; the earlier login is as it was")]
+    Unfinished(String),
+    /// A login failed, and the device that it had made is still there.
+    #[error("the login failed, and its new device {0} could not be signed out yet")]
+    DeviceLeft(OwnedDeviceId, #[source] Box<AuthError>),
+    /// Nobody is logged in.
+    #[error("not logged in: nothing to do")]
+    NotLoggedIn,
+    /// The answer is not one that a homeserver gives; what is missing.
+    #[error("{0} gave an answer that makes no sense: {1}")]
+    BadAnswer(Url, &'static str),
+    /// The server failed or refused.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A file failed.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] MatrixError),
+}
+
+impl AuthError {
+    fn wrong_password(user: &str, homeserver: &Url) -> Self {
+        let what = format!(
+            "the homeserver does not accept this user name and password ({user} at {homeserver})"
+        );
+        Self::Wrong(Given::Password, what, Some("check both"))
+    }
+}
+
+impl Explained for AuthError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
+            Self::Wrong(_, _, hint) => hint.map(str::to_owned),
+            Self::DeviceLeft(_, cause) => {
+                let cure = cause
+                    .hint()
+                    .map(|hint| format!("{hint}; "))
+                    .unwrap_or_default();
+                Some(format!(
+                    "{cure}the relay signs the device out at its next login or start"
+                ))
+            }
+            Self::Server(error) => error.hint(),
+            Self::Files(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use relay_model::told;
+
+    #[test]
+    fn a_device_that_is_left_hides_neither_the_cause_nor_its_cure() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = FilesError::of("write", "session.json")(full).into();
+        let left = AuthError::DeviceLeft("NEW".into(), Box::new(error));
+        assert_eq!(
+            told(&left),
+            "the login failed, and its new device NEW could not be signed out yet: cannot write `session.json`: no \
+             storage space; make room on the disk; the relay signs the device out at its next login or start"
+        );
+    }
+}

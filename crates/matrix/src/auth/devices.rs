@@ -1,0 +1,220 @@
+//! Notes of the devices that logins have made or replaced. Every one but the session's own is to be signed out: at the
+//! end of the login, or at a later login or start if that came to no end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use matrix_sdk::SessionTokens;
+use matrix_sdk::ruma::{DeviceId, OwnedDeviceId};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::logout::delete_device;
+use super::{Files, Server, ServerError};
+use crate::files::{self, FilesError};
+use crate::session::Session;
+use relay_config::Secret;
+
+/// A device that a login has made, or has perhaps made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Note {
+    pub(super) homeserver: Url,
+    /// The account as it was given: its localpart or its whole id.
+    pub(super) user: String,
+    pub(super) device_id: OwnedDeviceId,
+    /// Missing as long as the server has not answered.
+    #[serde(flatten)]
+    pub(super) tokens: Option<SessionTokens>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+}
+
+/// A device that is not the session's.
+#[derive(Debug)]
+pub struct Parted {
+    /// Which.
+    pub device: OwnedDeviceId,
+    /// Why the server has it still.
+    pub left: Option<Left>,
+}
+
+/// Why a device could not be signed out.
+#[derive(Debug, thiserror::Error)]
+pub enum Left {
+    /// Its token is not known: only the account's password takes it away.
+    #[error("the login that made it came to no end")]
+    NoToken,
+    /// The server failed or refused.
+    #[error(transparent)]
+    Server(ServerError),
+}
+
+impl Note {
+    pub(super) fn of(session: &Session) -> Self {
+        Self {
+            homeserver: session.homeserver.clone(),
+            user: session.user_id.to_string(),
+            device_id: session.device_id.clone(),
+            tokens: Some(session.tokens.clone()),
+            allow_http: session.allow_http,
+        }
+    }
+
+    fn is_of(&self, session: &Session) -> bool {
+        let user = &session.user_id;
+        self.homeserver == session.homeserver
+            && (self.user == user.as_str() || self.user == user.localpart())
+    }
+}
+
+/// Writes a note, in the place of an earlier one of the same device.
+pub(super) fn note(files: &Files, note: &Note) -> Result<(), FilesError> {
+    let directory = files.devices();
+    files::create_directory(&directory)?;
+    let mut earlier = notes(files).into_iter();
+    let earlier = earlier.find(|(_, earlier)| earlier.device_id == note.device_id);
+    // What a server calls a device is no name for a file.
+    let new = || directory.join(format!("{:016x}.json", rand::random::<u64>()));
+    let path = earlier.map_or_else(new, |(path, _)| path);
+    let text =
+        serde_json::to_vec(note).map_err(|error| FilesError::of("write", &path)(error.into()))?;
+    files::replace(&path, &text).inspect_err(|_| sweep(files))
+}
+
+pub(super) fn forget(files: &Files, device: &DeviceId) {
+    for (path, note) in notes(files) {
+        if note.device_id == device {
+            strike(&path);
+        }
+    }
+    sweep(files);
+}
+
+/// Deletes the directory of the notes if it holds none. What was being written when a login was killed is none.
+fn sweep(files: &Files) {
+    let entries = fs::read_dir(files.devices()).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    for path in paths.filter(|path| path.extension().is_some_and(|it| it == "new")) {
+        strike(&path);
+    }
+    drop(fs::remove_dir(files.devices()));
+}
+
+/// Signs out every device of the notes but the session's own. With the account's password also those whose token the
+/// server never told us. What does not succeed stays noted. The caller holds the store. Fails when it cannot be known
+/// which device is the session's.
+pub async fn part_with_others(
+    files: &Files,
+    password: Option<&Secret<String>>,
+) -> Result<Vec<Parted>, FilesError> {
+    let session = files.load_session()?;
+    let mut parted = Vec::new();
+    for (path, note) in notes(files) {
+        let own = session.as_ref().map(|session| &session.device_id);
+        if own == Some(&note.device_id) {
+            strike(&path);
+            continue;
+        }
+        let left = end(&note, session.as_ref(), password).await.err();
+        if left.is_none() {
+            strike(&path);
+        }
+        parted.push(Parted {
+            device: note.device_id,
+            left,
+        });
+    }
+    sweep(files);
+    Ok(parted)
+}
+
+async fn end(
+    note: &Note,
+    session: Option<&Session>,
+    password: Option<&Secret<String>>,
+) -> Result<(), Left> {
+    let server = Server::at(note.homeserver.clone(), note.allow_http).map_err(Left::Server)?;
+    let ended = if let Some(tokens) = &note.tokens {
+        server.with_token(&tokens.access_token).sign_out().await
+    } else if let (Some(session), Some(password)) = (session, password)
+        && note.is_of(session)
+    {
+        delete_device(session, &note.device_id, password).await
+    } else {
+        return Err(Left::NoToken);
+    };
+    ended.or_else(|error| match error.errcode() {
+        // The server does not know it any more.
+        Some("M_UNKNOWN_TOKEN" | "M_NOT_FOUND" | "M_USER_DEACTIVATED") => Ok(()),
+        Some(_) | None => Err(Left::Server(error)),
+    })
+}
+
+fn notes(files: &Files) -> Vec<(PathBuf, Note)> {
+    let entries = fs::read_dir(files.devices()).into_iter().flatten();
+    entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let note = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            Some((path, note))
+        })
+        .collect()
+}
+
+/// A note that stays makes the device be signed out once more, which does no harm.
+fn strike(path: &Path) {
+    drop(fs::remove_file(path));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::samples::session;
+
+    fn noted(device: &str, token: Option<&str>) -> Note {
+        Note {
+            // Nobody listens there.
+            homeserver: Url::parse("http://127.0.0.1:1").unwrap(),
+            user: "relay".to_owned(),
+            device_id: device.into(),
+            tokens: token.map(|token| SessionTokens {
+                access_token: token.to_owned(),
+                refresh_token: None,
+            }),
+            allow_http: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_sessions_own_device_is_never_signed_out() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path());
+        files.save_session(&session()).unwrap();
+        note(&files, &Note::of(&session())).unwrap();
+        assert!(part_with_others(&files, None).await.unwrap().is_empty());
+        assert!(!files.devices().exists());
+    }
+
+    #[tokio::test]
+    async fn a_device_that_could_not_be_signed_out_stays_noted() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path());
+        note(&files, &noted("ONE", None)).unwrap();
+        note(&files, &noted("ONE", Some("token"))).unwrap();
+        note(&files, &noted("../TWO", None)).unwrap();
+        let parted = part_with_others(&files, None).await.unwrap();
+        assert_eq!(parted.len(), 2);
+        assert!(parted.iter().all(|parted| parted.left.is_some()));
+        assert_eq!(notes(&files).len(), 2);
+        // Of a login that was killed while it wrote.
+        fs::write(files.devices().join("ab.json.new"), "{").unwrap();
+        forget(&files, "ONE".into());
+        forget(&files, "../TWO".into());
+        assert!(!files.devices().exists());
+    }
+
+    #[test]
+    fn a_token_in_a_note_is_never_printed() {
+        assert!(!format!("{:?}", noted("ONE", Some("syt_secret"))).contains("syt_secret"));
+    }
+}

@@ -1,0 +1,199 @@
+//! Where a login begins: the homeserver is found, and asked to let us in as a new device.
+
+use matrix_sdk::SessionTokens;
+use matrix_sdk::authentication::matrix::MatrixSession;
+use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
+use rand::RngExt as _;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::devices::{self, Note};
+use super::login::{GOODBYE, LoginOptions};
+use super::{AuthError, Files, Given, Server, ServerError};
+use crate::session::{BackupUse, Made, Session};
+
+/// Finds the homeserver, where it is given, else where the user id says; and makes sure that it takes passwords.
+pub async fn find_homeserver(
+    homeserver: Option<&str>,
+    username: &str,
+    allow_http: bool,
+) -> Result<Server, AuthError> {
+    let server = find_server(homeserver, username, allow_http).await?;
+    let answer = server.get(&["v3", "login"]).await?;
+    let flows = answer["flows"].as_array().into_iter().flatten();
+    let flows: Vec<&str> = flows.filter_map(|flow| flow["type"].as_str()).collect();
+    if flows.contains(&"m.login.password") {
+        return Ok(server);
+    }
+    let offered: String = match &*flows {
+        [] => "nothing".to_owned(),
+        flows => flows.join(", ").chars().take(200).collect(),
+    };
+    let what = format!("{} takes no passwords (it offers {offered})", server.base);
+    let cure = "use an account with a password on another server";
+    Err(AuthError::Wrong(Given::Way, what, Some(cure)))
+}
+
+/// Finds the homeserver: where it is given, else where the user id says.
+pub(super) async fn find_server(
+    homeserver: Option<&str>,
+    username: &str,
+    allow_http: bool,
+) -> Result<Server, AuthError> {
+    let of_id = || Some(username.strip_prefix('@')?.split_once(':')?.1);
+    let Some(given) = homeserver.or_else(of_id) else {
+        let what = "it is not known which homeserver is meant".to_owned();
+        let cure = "give --homeserver (`matrix.homeserver`), or the whole user id (`@name:example.org`) as --username \
+                    (`matrix.bot_user_id`)";
+        return Err(AuthError::Wrong(Given::Name, what, Some(cure)));
+    };
+    Ok(Server::discover(given, allow_http).await?)
+}
+
+/// Asks to be let in. What the session will come to is not known yet.
+pub(super) async fn request(
+    files: &Files,
+    server: &Server,
+    options: &LoginOptions,
+) -> Result<Session, AuthError> {
+    let user = options.username.trim();
+    let is_bad = user.is_empty() || user.contains(char::is_whitespace);
+    if is_bad || (user.starts_with('@') && OwnedUserId::try_from(user).is_err()) {
+        let what = format!("`{}` is not a user name", options.username);
+        let cure = "give `name` or `@name:example.org`";
+        return Err(AuthError::Wrong(Given::Name, what, Some(cure)));
+    }
+    // No refresh token is asked for: where a server gives tokens that do not age, that is what months without
+    // anybody looking need.
+    let mut answer = try_once(files, server, options, user, false).await?;
+    if answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
+        answer = try_once(files, server, options, user, true).await?;
+    }
+    let Ok(MatrixSession { meta, tokens }) = serde_json::from_value(answer) else {
+        let what = "no user id, device id or access token";
+        return Err(AuthError::BadAnswer(server.base.clone(), what));
+    };
+    Ok(Session {
+        homeserver: server.base.clone(),
+        user_id: meta.user_id,
+        device_id: meta.device_id,
+        tokens,
+        login: Made::Password,
+        allow_http: options.allow_http,
+        recovery_key_file: None,
+        key_backup: BackupUse::None,
+    })
+}
+
+/// Asks to be let in as a device that is noted before, so that it can be signed out whatever happens.
+async fn try_once(
+    files: &Files,
+    server: &Server,
+    options: &LoginOptions,
+    user: &str,
+    refresh: bool,
+) -> Result<Value, AuthError> {
+    let mut note = Note {
+        homeserver: server.base.clone(),
+        user: user.to_owned(),
+        device_id: new_device(),
+        tokens: None,
+        allow_http: options.allow_http,
+    };
+    devices::note(files, &note)?;
+    let body = json!({
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": user},
+        "password": options.password.reveal(),
+        "device_id": note.device_id,
+        "initial_device_display_name": options.device_name,
+        "refresh_token": refresh,
+    });
+    let answer = match server.post(&["v3", "login"], &body).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            if was_not_let_in(&error) {
+                devices::forget(files, &note.device_id);
+            }
+            return Err(match error.errcode() {
+                Some("M_FORBIDDEN") => AuthError::wrong_password(user, &server.base),
+                Some("M_USER_DEACTIVATED") => {
+                    let what = format!("the account {user} is deactivated");
+                    AuthError::Wrong(Given::Account, what, Some("use another one"))
+                }
+                Some(_) | None => error.into(),
+            });
+        }
+    };
+    note.tokens = serde_json::from_value::<SessionTokens>(answer.clone()).ok();
+    if let Some(device) = answer["device_id"].as_str()
+        && note.device_id != device
+    {
+        devices::forget(files, &note.device_id);
+        note.device_id = device.into();
+    }
+    match devices::note(files, &note) {
+        Ok(()) => Ok(answer),
+        Err(error) => Err(unmake(files, server, note, error.into()).await),
+    }
+}
+
+/// Takes back a device of which no note can be written, and returns what to say.
+async fn unmake(files: &Files, server: &Server, note: Note, error: AuthError) -> AuthError {
+    if let Some(tokens) = &note.tokens {
+        let server = server.clone().with_token(&tokens.access_token);
+        if let Ok(Ok(())) = timeout(GOODBYE, server.sign_out()).await {
+            devices::forget(files, &note.device_id);
+            return error;
+        }
+    }
+    AuthError::DeviceLeft(note.device_id, Box::new(error))
+}
+
+/// Returns whether it is certain that the server has made no device.
+fn was_not_let_in(error: &ServerError) -> bool {
+    match error {
+        ServerError::Unreachable(_, cause) => cause.is_connect(),
+        // What a proxy says when the server took too long.
+        ServerError::NotMatrix(..) | ServerError::Failing(..) | ServerError::TooLarge(_) => false,
+        _ => true,
+    }
+}
+
+fn new_device() -> OwnedDeviceId {
+    let letters = rand::rng().random_iter::<u8>().take(10);
+    let letters = letters.map(|number| char::from(b'A' + number % 26));
+    letters.collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_without_a_server_is_asked_where() {
+        for username in ["relay", "@relay"] {
+            let error = find_homeserver(None, username, false).await.unwrap_err();
+            assert!(
+                matches!(error, AuthError::Wrong(Given::Name, ..)),
+                "{error}"
+            );
+            assert_eq!(
+                error.to_string(),
+                "it is not known which homeserver is meant"
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_device_has_a_name_of_its_own() {
+        let (one, other) = (new_device(), new_device());
+        assert_ne!(one, other);
+        assert!(
+            one.as_str()
+                .bytes()
+                .all(|letter| letter.is_ascii_uppercase())
+        );
+        assert_eq!(one.as_str().len(), 10);
+    }
+}

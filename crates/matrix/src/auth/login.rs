@@ -1,0 +1,271 @@
+//! Login: a new device, its standing, and the session on disk as the last of all.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use matrix_sdk::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::devices::{self, Note, Parted};
+use super::status::backup_version;
+use super::{AuthError, Files, Server, Standing, Unlock, entry};
+use crate::files::FilesError;
+use crate::recovery::{self, Problem, Security};
+use crate::session::{BackupUse, Session};
+use crate::{client, errors, sync};
+use relay_config::Secret;
+
+/// How long the goodbye of a device may take when its login has failed: somebody waits for the error.
+pub(super) const GOODBYE: Duration = Duration::from_secs(10);
+
+/// What a login needs to know.
+#[derive(Debug)]
+pub struct LoginOptions {
+    /// The account: its localpart or its whole id.
+    pub username: String,
+    /// Its password.
+    pub password: Secret<String>,
+    /// What the device is called in the account's list of devices.
+    pub device_name: String,
+    /// The account's new display name.
+    pub display_name: Option<String>,
+    /// Plain HTTP to a server that is not on loopback is allowed.
+    pub allow_http: bool,
+    /// An earlier login is replaced.
+    pub force: bool,
+    /// What to do about an identity that an earlier login made.
+    pub unlock: Unlock,
+    /// What is done with a new recovery key.
+    pub recovery_key: KeyPlace,
+}
+
+/// What is done with a new recovery key as soon as there is one: it opens the account's secrets even if the login fails.
+#[derive(Debug)]
+pub enum KeyPlace {
+    /// It is written to a file.
+    File(PathBuf),
+    /// It is shown to a person.
+    Show(fn(&Secret<String>)),
+}
+
+/// What a login came to.
+#[derive(Debug)]
+pub struct Login {
+    /// The new session, as it is on disk.
+    pub session: Session,
+    /// How the new device stands.
+    pub standing: Standing,
+    /// The devices of earlier logins, signed out now as far as that could be done.
+    pub parted: Vec<Parted>,
+}
+
+/// Logs in as a new device, beside the login that is there, and lets it take its place when it is whole.
+///
+/// The caller holds the store: no daemon has it open. Whatever fails before, also a crash, leaves an earlier login as it
+/// is, and the new device is signed out. After `stop` it ends as soon as nothing of the account is left half done, with
+/// [`AuthError::Interrupted`], or with the login if that was as good as done. What goes wrong after the server has let us
+/// in, but does not hinder the relay (cross-signing, backup, display name), is in [`Standing::problems`], unless an
+/// earlier login would get lost for less.
+pub async fn login(
+    files: &Files,
+    server: &Server,
+    options: &LoginOptions,
+    stop: &CancellationToken,
+) -> Result<Login, AuthError> {
+    files.finish()?;
+    let earlier = match files.load_session() {
+        Ok(Some(session)) if !options.force => {
+            return Err(AuthError::AlreadyLoggedIn(Box::new(session)));
+        }
+        Ok(session) => session,
+        Err(FilesError::Damaged(..)) if options.force => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(earlier) = &earlier {
+        devices::note(files, &Note::of(earlier))?;
+    }
+    let mut session = match entry::request(files, server, options).await {
+        Ok(session) => session,
+        Err(error) => return Err(give_up(files, None, error).await),
+    };
+    match make(files, options, &mut session, earlier.is_some(), stop).await {
+        Ok(standing) => Ok(Login {
+            parted: devices::part_with_others(files, Some(&options.password)).await?,
+            session,
+            standing,
+        }),
+        Err(error) => Err(give_up(files, Some(session), error).await),
+    }
+}
+
+/// Leaves nothing behind of a login that failed, on disk or on the server, and returns what to say.
+async fn give_up(files: &Files, made: Option<Session>, error: AuthError) -> AuthError {
+    // What cannot be deleted is deleted by the next login.
+    drop(files.delete_fresh());
+    let parted = tokio::time::timeout(GOODBYE, devices::part_with_others(files, None)).await;
+    let Some(made) = made else {
+        return error;
+    };
+    let is_gone = |parted: &Parted| parted.device == made.device_id && parted.left.is_none();
+    match parted {
+        Ok(Ok(parted)) if parted.iter().any(is_gone) => error,
+        _ => AuthError::DeviceLeft(made.device_id, Box::new(error)),
+    }
+}
+
+/// Makes the login in a place of its own, and lets it take its place.
+async fn make(
+    files: &Files,
+    options: &LoginOptions,
+    session: &mut Session,
+    is_exchange: bool,
+    stop: &CancellationToken,
+) -> Result<Standing, AuthError> {
+    let fresh = files.fresh();
+    files.delete_fresh()?;
+    let client = client::open(&fresh, session).await?;
+    let security = Security {
+        user: session.user_id.clone(),
+        password: Some(&options.password),
+        unlock: &options.unlock,
+        is_exchange,
+        stop: stop.clone(),
+    };
+    let made = async {
+        let mut standing = stand(files, &client, session, &security, &options.recovery_key).await?;
+        if let Some(name) = &options.display_name
+            && let Err(error) = client.account().set_display_name(Some(name)).await
+        {
+            let error = errors::sentence(&error);
+            let what = format!("the display name could not be set: {error}");
+            standing.problems.push(what.into());
+        }
+        Ok::<_, AuthError>(standing)
+    };
+    let made = made.await;
+    client::close(&client).await;
+    let standing = made?;
+    fresh.save_session(session)?;
+    files.put_in_place(&fresh)?;
+    Ok(standing)
+}
+
+/// Gives the device its standing, and notes in the session what that came to. The device's keys are made, but nobody has
+/// been told of them yet.
+pub(super) async fn stand(
+    files: &Files,
+    client: &Client,
+    session: &mut Session,
+    security: &Security<'_>,
+    place: &KeyPlace,
+) -> Result<Standing, AuthError> {
+    let encryption = client.encryption();
+    let synced = async {
+        encryption.wait_for_e2ee_initialization_tasks().await;
+        // Uploads the device's keys, without which nothing can be signed, and learns the rooms.
+        Box::pin(client.sync_once(sync::settings(Duration::ZERO, 1))).await
+    };
+    let synced = tokio::select! {
+        synced = synced => synced,
+        () = security.stop.cancelled() => return Err(AuthError::Interrupted),
+    };
+    let problem = synced
+        .err()
+        .map(|error| format!("the first sync failed: {}", errors::sentence(&error)));
+    if security.is_exchange
+        && let Some(what) = problem
+    {
+        return Err(AuthError::Unfinished(what));
+    }
+    let mut standing = Box::pin(recovery::secure(client, security)).await?;
+    standing.problems.extend(problem.map(Problem::from));
+    session.recovery_key_file = Some(files.recovery_key()).filter(|path| path.exists());
+    // It is kept nowhere else.
+    if let Some(key) = &standing.recovery_key {
+        match place {
+            KeyPlace::File(path) => {
+                files.save_recovery_key(path, key)?;
+                session.recovery_key_file = Some(path.to_owned());
+            }
+            KeyPlace::Show(show) => show(key),
+        }
+    }
+    if let Some(tokens) = client.session_tokens() {
+        // They may have been renewed meanwhile.
+        session.tokens = tokens;
+    }
+    session.key_backup = if standing.backup {
+        match backup_version(&session.server()?).await {
+            Ok(Some(version)) => BackupUse::Version(version),
+            Ok(None) => BackupUse::None,
+            Err(_) => BackupUse::Unknown,
+        }
+    } else {
+        BackupUse::None
+    };
+    Ok(standing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::ServerError;
+    use crate::session::samples::session;
+
+    fn options(username: &str) -> LoginOptions {
+        LoginOptions {
+            username: username.to_owned(),
+            password: Secret::new("secret".to_owned()),
+            device_name: "relay".to_owned(),
+            display_name: None,
+            allow_http: false,
+            force: false,
+            unlock: Unlock::Nothing,
+            recovery_key: KeyPlace::File("recovery.key".into()),
+        }
+    }
+
+    /// A server that is not there.
+    fn nobody() -> Server {
+        Server::at("http://127.0.0.1:1".parse().unwrap(), false).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_second_login_says_as_whom_the_first_was() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path());
+        files.save_session(&session()).unwrap();
+        let stop = CancellationToken::new();
+        let error = login(&files, &nobody(), &options("@relay:example.org"), &stop)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            relay_model::told(&error),
+            "already logged in as @relay:example.org (device DEVICE) at https://example.org/; use --force to log in anew"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failed_login_leaves_the_earlier_one_untouched_and_nothing_behind() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path());
+        files.create_key().unwrap();
+        files.save_session(&session()).unwrap();
+        let mut options = options("relay");
+        options.force = true;
+        let stop = CancellationToken::new();
+        let error = login(&files, &nobody(), &options, &stop).await.unwrap_err();
+        assert!(
+            matches!(error, AuthError::Server(ServerError::Unreachable(..))),
+            "{error}"
+        );
+        assert_eq!(files.load_session().unwrap(), Some(session()));
+        assert!(files.key().exists() && files.sdk().exists());
+        assert!(!files.devices().exists());
+    }
+
+    #[test]
+    fn secrets_of_a_login_are_never_printed() {
+        assert!(!format!("{:?}", options("relay")).contains("secret"));
+    }
+}

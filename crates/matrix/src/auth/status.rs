@@ -1,0 +1,210 @@
+//! How a session stands, as the server sees it.
+
+use std::path::PathBuf;
+
+use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use url::Url;
+
+use super::{AuthError, Files};
+use crate::server::{Server, ServerError};
+use crate::session::{BackupUse, Session};
+use crate::{MatrixError, client};
+use relay_disk::Trouble;
+use relay_model::told;
+
+/// How a session stands, as the server sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The account.
+    pub user_id: OwnedUserId,
+    /// The device.
+    pub device_id: OwnedDeviceId,
+    /// The homeserver.
+    pub homeserver: Url,
+    /// The server still accepts the session.
+    pub token_alive: bool,
+    /// Why it does not, and what to do, the gentlest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// The device is signed by its owner; unknown when the token is dead.
+    pub device_verified: Option<bool>,
+    /// Whether this device puts its keys into the account's backup.
+    pub key_backup: KeyBackup,
+    /// Whether the account has a backup; unknown when the token is dead.
+    pub key_backup_on_server: Option<bool>,
+    /// Where the recovery key still lies in a file.
+    pub recovery_key_file: Option<PathBuf>,
+    /// What is wrong with the device's keys on this machine, as [`damage`] tells it.
+    pub damage: Option<String>,
+}
+
+/// Whether the keys of what a device can read are backed up. That the account has a backup does not say that this device
+/// uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyBackup {
+    /// It puts its keys into the account's backup.
+    On,
+    /// The account has a backup, and this device puts nothing into it.
+    Unused,
+    /// The account has none.
+    Off,
+    /// The server did not tell, or the login is from before that was noted.
+    Unknown,
+}
+
+impl Serialize for KeyBackup {
+    /// As whether the keys are backed up, if that is known.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::On => serializer.serialize_some(&true),
+            Self::Unused | Self::Off => serializer.serialize_some(&false),
+            Self::Unknown => serializer.serialize_none(),
+        }
+    }
+}
+
+/// Returns what is wrong with the keys of the session's device. The store is opened only where the caller holds it: where the
+/// daemon does, the keys are in it.
+pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, AuthError> {
+    let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
+    let keys = if holds_store {
+        files.finish()?;
+        client::check_keys(files, &session).await
+    } else {
+        client::find_keys(files).map(drop).map_err(Into::into)
+    };
+    Ok(match keys {
+        // Of the keys a disk that is full tells nothing.
+        Err(MatrixError::Store(_, cause)) if Trouble::of(&*cause).is_some() => None,
+        Err(error) => Some(told(&error)),
+        Ok(()) => None,
+    })
+}
+
+/// Asks the server how the session stands; never opens the store, so it works beside the daemon.
+pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, AuthError> {
+    let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
+    let server = session.server()?;
+    let mut status = Status {
+        user_id: session.user_id.clone(),
+        device_id: session.device_id.clone(),
+        homeserver: session.homeserver.clone(),
+        token_alive: true,
+        refused: None,
+        device_verified: None,
+        key_backup: KeyBackup::Unknown,
+        key_backup_on_server: None,
+        recovery_key_file: session.recovery_key_left().map(ToOwned::to_owned),
+        damage,
+    };
+    match server.whoami().await {
+        Ok(answer) => {
+            if let Some(whose) = session.is_anothers(&answer) {
+                status.token_alive = false;
+                status.refused = Some(format!(
+                    "{whose}; log in anew with `relay auth login --force`"
+                ));
+                return Ok(status);
+            }
+        }
+        // A token that ages is renewed by the daemon: only without that means it is dead.
+        Err(ServerError::Refused { errcode, body, .. })
+            if session.tokens.refresh_token.is_some()
+                && errcode == "M_UNKNOWN_TOKEN"
+                && body["soft_logout"] == true =>
+        {
+            return Ok(status);
+        }
+        Err(error) => match session.verdict(error) {
+            MatrixError::SessionDead(refused) => {
+                status.token_alive = false;
+                // Whether a relay runs that asks again is not known here.
+                status.refused = Some(format!("{refused}; {}", refused.cure()));
+                return Ok(status);
+            }
+            other => return Err(other.into()),
+        },
+    }
+    let keys = server.device_keys(&session.user_id, &session.device_id);
+    status.device_verified = Some(is_signed(&keys.await?, &session));
+    let version = backup_version(&server).await?;
+    status.key_backup = use_of(version.as_deref(), &session);
+    status.key_backup_on_server = Some(version.is_some());
+    Ok(status)
+}
+
+/// Returns whether the device's keys carry a signature of the account's self-signing key.
+fn is_signed(keys: &Value, session: &Session) -> bool {
+    let user = session.user_id.as_str();
+    let device = session.device_id.as_str();
+    let signing = &keys["self_signing_keys"][user]["keys"];
+    let signatures = &keys["device_keys"][user][device]["signatures"][user];
+    match (signing.as_object(), signatures.as_object()) {
+        (Some(signing), Some(signatures)) => signing.keys().any(|key| signatures.contains_key(key)),
+        (_, _) => false,
+    }
+}
+
+/// Returns how a session's device stands with the account's backup.
+pub(super) fn use_of(on_server: Option<&str>, session: &Session) -> KeyBackup {
+    match (on_server, &session.key_backup) {
+        (None, _) => KeyBackup::Off,
+        (Some(_), BackupUse::Unknown) => KeyBackup::Unknown,
+        (Some(version), BackupUse::Version(used)) if version == used => KeyBackup::On,
+        // Or another one has taken the place of ours.
+        (Some(_), BackupUse::None | BackupUse::Version(_)) => KeyBackup::Unused,
+    }
+}
+
+pub(super) async fn backup_version(server: &Server) -> Result<Option<String>, ServerError> {
+    match server.get(&["v3", "room_keys", "version"]).await {
+        Ok(backup) => Ok(backup["version"].as_str().map(str::to_owned)),
+        Err(error) if error.errcode() == Some("M_NOT_FOUND") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::session::samples::session;
+
+    #[test]
+    fn key_backup_is_on_only_where_this_device_uses_the_accounts_backup() {
+        let used = |version: &str| BackupUse::Version(version.to_owned());
+        for (on_server, ours, expected) in [
+            (Some("2"), used("2"), KeyBackup::On),
+            (Some("3"), used("2"), KeyBackup::Unused),
+            (Some("2"), BackupUse::None, KeyBackup::Unused),
+            (Some("2"), BackupUse::Unknown, KeyBackup::Unknown),
+            (None, used("2"), KeyBackup::Off),
+            (None, BackupUse::Unknown, KeyBackup::Off),
+        ] {
+            let session = Session {
+                key_backup: ours.clone(),
+                ..session()
+            };
+            let found = use_of(on_server, &session);
+            assert_eq!(found, expected, "{on_server:?} {ours:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_verified_by_the_key_that_the_account_signs_with_now() {
+        let keys = |signed_by: &str| {
+            json!({
+                "self_signing_keys": {"@relay:example.org": {"keys": {"ed25519:NEW": "NEW"}}},
+                "device_keys": {"@relay:example.org": {"DEVICE": {
+                    "signatures": {"@relay:example.org": {"ed25519:DEVICE": "x", signed_by: "y"}},
+                }}},
+            })
+        };
+        assert!(is_signed(&keys("ed25519:NEW"), &session()));
+        assert!(!is_signed(&keys("ed25519:OLD"), &session()));
+        assert!(!is_signed(&json!({}), &session()));
+    }
+}

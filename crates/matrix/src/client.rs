@@ -1,0 +1,216 @@
+//! Builds the SDK's client on its store, restores the session in it, and tells how its device stands with other people.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use matrix_sdk::config::{RequestConfig, StoreConfig};
+use matrix_sdk::cross_process_lock::CrossProcessLockConfig;
+use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
+use matrix_sdk::{
+    Client, ClientBuilder, SqliteCryptoStore, SqliteEventCacheStore, SqliteMediaStore,
+    SqliteStateStore, SqliteStoreConfig,
+};
+use matrix_sdk_base::crypto::CollectStrategy;
+use matrix_sdk_base::crypto::store::CryptoStore as _;
+use tracing::{error, info, warn};
+
+use super::files::{Files, FilesError};
+use super::gate::{self, Gate, Notes};
+use super::keys::Keys;
+use super::server::USER_AGENT;
+use super::session::Session;
+use super::{DeviceTrust, MatrixError};
+use relay_config::Recipients;
+
+/// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where the SDK keeps the keys of a device, in its store.
+const KEYS: &str = "matrix-sdk-crypto.sqlite3";
+
+/// Opens the store of the session in `files`, which the caller holds. In a store without keys, the SDK would make others,
+/// which nobody else believes to be that device's.
+pub(super) async fn restore(
+    files: &Files,
+    recipients: Recipients,
+    way: &Arc<Notes>,
+) -> Result<(Client, Session), MatrixError> {
+    files.finish()?;
+    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
+    let (key, keys) = keys_of(files, &session).await?;
+    let strategy = match recipients {
+        Recipients::Verified => CollectStrategy::IdentityBasedStrategy,
+        Recipients::All => CollectStrategy::AllDevices,
+    };
+    let client = build(files, &session, &key, keys, strategy, way).await?;
+    keep_tokens(&client, files.clone()).map_err(|cause| unusable(files, cause))?;
+    Ok((client, session))
+}
+
+/// Builds a client of the session on a new store in `files`.
+pub(super) async fn open(files: &Files, session: &Session) -> Result<Client, MatrixError> {
+    let key = files.create_key()?;
+    let keys = open_keys(files, &key).await?;
+    let strategy = CollectStrategy::AllDevices;
+    build(files, session, &key, keys, strategy, &Arc::default()).await
+}
+
+/// The raw key spares the derivation of one from a passphrase, a third of a second a client.
+fn stores(files: &Files, key: &[u8; 32]) -> SqliteStoreConfig {
+    SqliteStoreConfig::with_low_memory_config(files.sdk()).key(Some(key))
+}
+
+async fn open_keys(files: &Files, key: &[u8; 32]) -> Result<Keys, MatrixError> {
+    let store = SqliteCryptoStore::open_with_config(&stores(files, key)).await;
+    store.map(Keys::new).map_err(|cause| unusable(files, cause))
+}
+
+async fn build(
+    files: &Files,
+    session: &Session,
+    key: &[u8; 32],
+    keys: Keys,
+    strategy: CollectStrategy,
+    way: &Arc<Notes>,
+) -> Result<Client, MatrixError> {
+    let config = stores(files, key);
+    let (state, events, media) = tokio::try_join!(
+        SqliteStateStore::open_with_config(&config),
+        SqliteEventCacheStore::open_with_config(&config),
+        SqliteMediaStore::open_with_config(&config),
+    )
+    .map_err(|cause| unusable(files, cause))?;
+    // `relay.lock` keeps other processes away.
+    let stores = StoreConfig::new(CrossProcessLockConfig::SingleProcess)
+        .state_store(state)
+        .event_cache_store(events)
+        .media_store(media)
+        .crypto_store(keys);
+    let (builder, gate) = bound(Client::builder(), files, session, way);
+    let builder = builder
+        .homeserver_url(&session.homeserver)
+        .respect_login_well_known(false)
+        .store_config(stores)
+        .cross_process_store_config(CrossProcessLockConfig::SingleProcess)
+        .request_config(RequestConfig::new().disable_retry().timeout(TIMEOUT))
+        .handle_refresh_tokens()
+        .with_room_key_recipient_strategy(strategy)
+        .with_encryption_settings(EncryptionSettings {
+            auto_enable_cross_signing: false,
+            auto_enable_backups: false,
+            backup_download_strategy: BackupDownloadStrategy::AfterDecryptionFailure,
+        });
+    let client = builder.build().await;
+    let client = client.map_err(|cause| unusable(files, cause))?;
+    // It is open as long as the client lives.
+    client.add_event_handler_context(Arc::new(gate));
+    let restored = Box::pin(client.restore_session(session.to_sdk())).await;
+    restored.map_err(|cause| unusable(files, cause))?;
+    Ok(client)
+}
+
+/// Puts a bound on the answers that a client reads, where that is possible.
+fn bound(
+    builder: ClientBuilder,
+    files: &Files,
+    session: &Session,
+    way: &Arc<Notes>,
+) -> (ClientBuilder, Option<Gate>) {
+    if gate::is_proxied(&Matcher::from_env(), &session.homeserver) {
+        info!("a proxy of the environment is used: answers of the homeserver have no bound");
+    } else {
+        match Gate::open(&session.homeserver, &files.sdk(), way) {
+            Ok((gate, client)) => return (builder.http_client(client), Some(gate)),
+            Err(error) => warn!(
+                error = error.to_string(),
+                "answers of the homeserver have no bound: no socket can be made for its connections"
+            ),
+        }
+    }
+    (builder.user_agent(USER_AGENT), None)
+}
+
+fn unusable(files: &Files, cause: impl Error + Send + Sync + 'static) -> MatrixError {
+    MatrixError::Store(files.sdk(), Box::new(cause))
+}
+
+/// Returns the key of the store, if the files that hold the device's keys are there.
+pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
+    let key = files.load_key()?;
+    let path = files.sdk().join(KEYS);
+    match path.try_exists() {
+        Ok(true) => Ok(key),
+        Ok(false) => Err(FilesError::damaged(path, "it is missing")),
+        Err(error) => Err(FilesError::of("read", path)(error)),
+    }
+}
+
+/// Makes sure that the store holds the keys of the session's device. The caller holds the store.
+pub(super) async fn check_keys(files: &Files, session: &Session) -> Result<(), MatrixError> {
+    let (_, keys) = keys_of(files, session).await?;
+    drop(keys.close().await);
+    Ok(())
+}
+
+/// Opens the store of the keys, if it holds those of the session's device; with its key.
+async fn keys_of(files: &Files, session: &Session) -> Result<([u8; 32], Keys), MatrixError> {
+    let key = find_keys(files)?;
+    let keys = open_keys(files, &key).await?;
+    let account = keys.load_account().await;
+    let what = match account.map_err(|cause| unusable(files, cause))? {
+        Some(account) if account.device_id() == session.device_id => return Ok((key, keys)),
+        Some(account) => format!("it holds the keys of device {}", account.device_id()),
+        None => "it holds no keys of the device".to_owned(),
+    };
+    Err(FilesError::damaged(files.sdk().join(KEYS), what).into())
+}
+
+/// Lets go of the store: whoever takes the session up next opens it.
+pub(super) async fn close(client: &Client) {
+    let closed = tokio::time::timeout(CLOSE_LIMIT, client.pause()).await;
+    if !matches!(closed, Ok(Ok(()))) {
+        warn!("the Matrix store did not close at once");
+    }
+}
+
+/// Has each renewed token written into the session file as soon as it is here.
+fn keep_tokens(client: &Client, files: Files) -> matrix_sdk::Result<()> {
+    let save = move |client: Client| {
+        match save_tokens(&client, &files) {
+            Ok(true) => info!("access token renewed"),
+            Ok(false) => {}
+            Err(error) => error!(
+                error = &error as &dyn Error,
+                "the renewed access token cannot be saved: after a restart a new login will be needed"
+            ),
+        }
+        Ok(())
+    };
+    // Nobody else renews them: `relay.lock` keeps other processes away.
+    client.set_session_callbacks(Box::new(|_| Err("nothing to load".into())), Box::new(save))
+}
+
+/// Saves the tokens of now, if they are others than those in the file. Returns whether they are.
+fn save_tokens(client: &Client, files: &Files) -> Result<bool, MatrixError> {
+    let (Some(tokens), Some(saved)) = (client.session_tokens(), files.load_session()?) else {
+        return Ok(false);
+    };
+    // Somebody may have logged in anew meanwhile.
+    if client.device_id() != Some(&saved.device_id) || saved.tokens == tokens {
+        return Ok(false);
+    }
+    files.save_session(&Session { tokens, ..saved })?;
+    Ok(true)
+}
+
+/// Returns what the local store knows; the first key query after a login may still be on its way.
+pub(super) async fn device_trust(client: Client) -> DeviceTrust {
+    match client.encryption().get_own_device().await {
+        Ok(Some(device)) if device.is_cross_signed_by_owner() => DeviceTrust::Verified,
+        Ok(Some(_)) => DeviceTrust::Unverified,
+        Ok(None) | Err(_) => DeviceTrust::Unknown,
+    }
+}

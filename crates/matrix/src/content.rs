@@ -1,0 +1,252 @@
+//! What the relay says in a room, as the JSON of an event. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use matrix_sdk::ruma::events::Mentions;
+use serde_json::{Value, json};
+
+use relay_model::{EventId, RelayFields, RoomContent, Timestamp, span};
+
+/// From here on a message says that it is late.
+const LATE: Duration = Duration::from_mins(5);
+
+/// What to put into a room.
+pub(super) enum Outgoing<'a> {
+    Event { kind: &'static str, content: Value },
+    Redaction { target: &'a EventId },
+}
+
+impl<'a> Outgoing<'a> {
+    /// Builds the event as it is to be sent `now`.
+    pub(super) fn build(content: &'a RoomContent, now: Timestamp) -> Self {
+        match content {
+            RoomContent::Text {
+                notice,
+                prefix,
+                text,
+                heard_at,
+                reply_to,
+                thread,
+                mentions,
+                mentions_room,
+                fields,
+                suppress,
+            } => {
+                let age = heard_at.map(|heard_at| now.since(heard_at));
+                let late = age.filter(|age| *age > LATE);
+                let late = late.map(|age| format!("(delayed {}) ", span::short(age)));
+                let body = format!("{prefix}{}{text}", late.unwrap_or_default());
+                let mut mentioned = Mentions::with_user_ids(mentions.iter().cloned());
+                mentioned.room = *mentions_room;
+                let mut event = fields.as_deref().map(named).unwrap_or_default();
+                event.extend([
+                    (
+                        "msgtype",
+                        if *notice { "m.notice" } else { "m.text" }.into(),
+                    ),
+                    ("body", body.into()),
+                    // Always given, so that no client guesses mentions from the text.
+                    ("m.mentions", json!(mentioned)),
+                    (
+                        "m.relates_to",
+                        relation(reply_to.as_deref(), thread.as_deref()),
+                    ),
+                    ("mmrelay_suppress", json!(suppress.then_some(true))),
+                ]);
+                event.retain(|_, value| !value.is_null());
+                Self::Event {
+                    kind: "m.room.message",
+                    content: json!(event),
+                }
+            }
+            RoomContent::Reaction { target, key } => Self::Event {
+                kind: "m.reaction",
+                content: json!({
+                    "m.relates_to": {"rel_type": "m.annotation", "event_id": target, "key": key},
+                    "mmrelay_suppress": true,
+                }),
+            },
+            RoomContent::Redaction { target } => Self::Redaction { target },
+        }
+    }
+}
+
+fn relation(reply_to: Option<&EventId>, thread: Option<&EventId>) -> Value {
+    match (thread, reply_to) {
+        (Some(root), reply) => json!({
+            "rel_type": "m.thread",
+            "event_id": root,
+            "is_falling_back": reply.is_none(),
+            "m.in_reply_to": {"event_id": reply.unwrap_or(root)},
+        }),
+        (None, Some(target)) => json!({"m.in_reply_to": {"event_id": target}}),
+        (None, None) => Value::Null,
+    }
+}
+
+/// Returns MMRelay's fields by their names in an event; what is not known is null.
+fn named(fields: &RelayFields) -> BTreeMap<&'static str, Value> {
+    // Events hold no fractions: a server refuses the whole event for one.
+    let snr = fields.snr.filter(|snr| snr.is_finite());
+    BTreeMap::from([
+        ("relay_id", json!(fields.relay_id)),
+        ("meshtastic_longname", json!(fields.longname)),
+        ("meshtastic_shortname", json!(fields.shortname)),
+        ("meshtastic_meshnet", json!(fields.meshnet)),
+        ("meshtastic_portnum", json!(fields.portnum)),
+        ("meshtastic_id", json!(fields.id.map(|id| id.0))),
+        ("meshtastic_text", json!(fields.text)),
+        ("meshtastic_replyId", json!(fields.reply_id.map(|id| id.0))),
+        ("meshtastic_emoji", json!(fields.emoji.then_some(1))),
+        ("meshtastic_hops", json!(fields.hops)),
+        ("meshtastic_snr", json!(snr.map(|snr| snr.to_string()))),
+        ("meshtastic_rssi", json!(fields.rssi)),
+        (
+            "meshtastic_via_mqtt",
+            json!(fields.via_mqtt.then_some(true)),
+        ),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::{owned_event_id, owned_user_id};
+
+    use super::*;
+    use relay_model::PacketId;
+
+    const NOON: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn text() -> RoomContent {
+        RoomContent::Text {
+            notice: false,
+            prefix: "[Alice/Net]: ".to_owned(),
+            text: "hi <b>all</b>".to_owned(),
+            heard_at: Some(NOON),
+            reply_to: None,
+            thread: None,
+            mentions: Vec::new(),
+            mentions_room: false,
+            fields: None,
+            suppress: false,
+        }
+    }
+
+    fn event(content: &RoomContent, now: Timestamp) -> Value {
+        match Outgoing::build(content, now) {
+            Outgoing::Event { content, .. } => content,
+            Outgoing::Redaction { .. } => panic!("not an event"),
+        }
+    }
+
+    #[test]
+    fn a_text_has_a_plain_body_and_mentions_nobody() {
+        assert_eq!(
+            event(&text(), NOON),
+            json!({"msgtype": "m.text", "body": "[Alice/Net]: hi <b>all</b>", "m.mentions": {}})
+        );
+    }
+
+    #[test]
+    fn mmrelays_fields_have_its_names_and_types_and_no_fractions() {
+        let mut content = text();
+        if let RoomContent::Text { fields, .. } = &mut content {
+            *fields = Some(Box::new(RelayFields {
+                id: Some(PacketId(3_000_000_000)),
+                longname: "Alice".to_owned(),
+                shortname: "A".to_owned(),
+                meshnet: "Net".to_owned(),
+                portnum: "TEXT_MESSAGE_APP".to_owned(),
+                text: Some("hi".to_owned()),
+                reply_id: Some(PacketId(7)),
+                emoji: false,
+                hops: Some(2),
+                snr: Some(-6.25),
+                rssi: Some(-97),
+                via_mqtt: false,
+                relay_id: Some("0af3".to_owned()),
+            }));
+        }
+        assert_eq!(
+            event(&content, NOON),
+            json!({
+                "msgtype": "m.text", "body": "[Alice/Net]: hi <b>all</b>", "m.mentions": {},
+                "meshtastic_id": 3_000_000_000_u32, "meshtastic_longname": "Alice", "meshtastic_shortname": "A",
+                "meshtastic_meshnet": "Net", "meshtastic_portnum": "TEXT_MESSAGE_APP", "meshtastic_text": "hi",
+                "meshtastic_replyId": 7, "meshtastic_hops": 2, "meshtastic_snr": "-6.25", "meshtastic_rssi": -97,
+                "relay_id": "0af3",
+            })
+        );
+    }
+
+    #[test]
+    fn a_message_more_than_five_minutes_old_says_so_after_its_prefix() {
+        let body = |minutes: u64| {
+            event(&text(), NOON + Duration::from_mins(minutes))["body"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(body(5), "[Alice/Net]: hi <b>all</b>");
+        assert_eq!(body(14), "[Alice/Net]: (delayed 14 min) hi <b>all</b>");
+        assert_eq!(body(150), "[Alice/Net]: (delayed 2 h) hi <b>all</b>");
+        assert_eq!(body(3000), "[Alice/Net]: (delayed 2 days) hi <b>all</b>");
+    }
+
+    #[test]
+    fn a_reply_and_a_thread_are_told_as_clients_tell_them() {
+        let mut content = text();
+        if let RoomContent::Text {
+            reply_to, mentions, ..
+        } = &mut content
+        {
+            *reply_to = Some(owned_event_id!("$first"));
+            mentions.push(owned_user_id!("@bob:example.org"));
+        }
+        let told = event(&content, NOON);
+        assert_eq!(
+            told["m.relates_to"],
+            json!({"m.in_reply_to": {"event_id": "$first"}})
+        );
+        assert_eq!(
+            told["m.mentions"],
+            json!({"user_ids": ["@bob:example.org"]})
+        );
+        if let RoomContent::Text { thread, .. } = &mut content {
+            *thread = Some(owned_event_id!("$root"));
+        }
+        assert_eq!(
+            event(&content, NOON)["m.relates_to"],
+            json!({
+                "rel_type": "m.thread", "event_id": "$root", "is_falling_back": false,
+                "m.in_reply_to": {"event_id": "$first"},
+            })
+        );
+        if let RoomContent::Text { reply_to, .. } = &mut content {
+            *reply_to = None;
+        }
+        assert_eq!(
+            event(&content, NOON)["m.relates_to"],
+            json!({
+                "rel_type": "m.thread", "event_id": "$root", "is_falling_back": true,
+                "m.in_reply_to": {"event_id": "$root"},
+            })
+        );
+    }
+
+    #[test]
+    fn a_reaction_holds_its_relation_and_the_suppress_mark_and_nothing_else() {
+        let reaction = RoomContent::Reaction {
+            target: owned_event_id!("$first"),
+            key: "👍".to_owned(),
+        };
+        assert_eq!(
+            event(&reaction, NOON),
+            json!({
+                "m.relates_to": {"rel_type": "m.annotation", "event_id": "$first", "key": "👍"},
+                "mmrelay_suppress": true,
+            })
+        );
+    }
+}

@@ -1,0 +1,335 @@
+//! An event's JSON, as people and hostile servers write it, to a [`MatrixEvent`]. Nothing is trusted to be of the
+//! right type, and every text has a bound.
+
+use std::str::FromStr;
+
+use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
+use matrix_sdk::ruma::UserId;
+use serde_json::Value;
+
+use super::links::Names;
+use super::words::{Quote, read_message};
+use relay_model::{
+    MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit,
+    RoomReaction, RoomRedaction, RoomText, RoomTextKind, Timestamp,
+};
+
+/// More than any number of packets carries; what is longer is refused all the same.
+const LONGEST_BODY: usize = 8 * 1024;
+/// Names and such.
+const LONGEST_NAME: usize = 512;
+/// So many of those whom a message mentions are called by their names.
+const MOST_MENTIONED: usize = 32;
+
+/// What an event's JSON does not say of its sender.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct SenderFacts {
+    pub(super) name: String,
+    pub(super) power: i64,
+}
+
+/// An event of the timeline, read as far as every event is alike.
+pub(super) struct Envelope {
+    pub(super) kind: String,
+    pub(super) event: OwnedEventId,
+    pub(super) sender: OwnedUserId,
+    pub(super) sent_at: Timestamp,
+    pub(super) state_key: Option<String>,
+    /// What those are called whom it mentions.
+    pub(super) names: Names,
+    json: Value,
+}
+
+impl Envelope {
+    /// Reads an event of a timeline; `None` if it is not even shaped like one. What was encrypted was never authorised by
+    /// a server: of its type and key of state there is only its sender's word, so it is never state.
+    pub(super) fn of(event: &TimelineEvent) -> Option<Self> {
+        let mut envelope = Self::read(event.raw().json().get())?;
+        if matches!(event.kind, TimelineEventKind::Decrypted(_)) {
+            envelope.state_key = None;
+        }
+        Some(envelope)
+    }
+
+    /// Reads an event; `None` if it is not even shaped like one.
+    pub(super) fn read(json: &str) -> Option<Self> {
+        let json: Value = serde_json::from_str(json).ok()?;
+        Some(Self {
+            kind: json["type"].as_str()?.to_owned(),
+            event: event_id(&json["event_id"])?,
+            sender: json["sender"].as_str()?.try_into().ok()?,
+            sent_at: Timestamp(json["origin_server_ts"].as_i64().unwrap_or(0).max(0)),
+            state_key: json["state_key"].as_str().map(str::to_owned),
+            names: Names::new(),
+            json,
+        })
+    }
+
+    pub(super) fn content(&self) -> &Value {
+        &self.json["content"]
+    }
+
+    /// Returns what the homeserver's clock showed when it told of this event, if it says how old the event is.
+    pub(super) fn told_at(&self) -> Option<Timestamp> {
+        let age = self.json["unsigned"]["age"].as_i64()?;
+        Some(Timestamp(self.sent_at.0.saturating_add(age)))
+    }
+
+    pub(super) fn membership(&self) -> Option<&str> {
+        let membership = self.content()["membership"].as_str();
+        membership.filter(|_| self.kind == "m.room.member")
+    }
+
+    /// Returns the user's membership before and after, if this event changes the membership of `user`.
+    pub(super) fn membership_of(&self, user: &UserId) -> Option<(&str, &str)> {
+        if self.kind != "m.room.member" || self.state_key.as_deref() != Some(user.as_str()) {
+            return None;
+        }
+        let before = self.json["unsigned"]["prev_content"]["membership"].as_str();
+        let after = self.membership().unwrap_or("leave");
+        Some((before.unwrap_or("leave"), after))
+    }
+
+    /// Returns whom this event mentions by their ids, as Element X does: they have names that are read instead.
+    pub(super) fn mentioned(&self) -> Vec<OwnedUserId> {
+        let shown = (self.content().get("m.new_content")).unwrap_or(self.content());
+        let text = |key: &str| shown[key].as_str().unwrap_or_default();
+        let (plain, formatted) = (text("body"), text("formatted_body"));
+        let users = shown["m.mentions"]["user_ids"].as_array();
+        users
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .take(MOST_MENTIONED)
+            .filter(|user| {
+                plain.contains(&format!("[{user}]")) || formatted.contains(&format!("{user}</a>"))
+            })
+            .filter_map(|user| OwnedUserId::try_from(user).ok())
+            .collect()
+    }
+
+    /// Returns who is banned by this event, if it bans somebody.
+    pub(super) fn banned(&self) -> Option<OwnedUserId> {
+        let user = OwnedUserId::try_from(self.state_key.as_deref()?).ok();
+        user.filter(|_| self.membership() == Some("ban"))
+    }
+
+    /// Returns whether its sender tells from now on where they are: the only state that somebody says to others.
+    pub(super) fn begins_live_location(&self) -> bool {
+        let is_info = ["m.beacon_info", "org.matrix.msc3672.beacon_info"].contains(&&*self.kind);
+        is_info && self.content()["live"] == true
+    }
+
+    /// Returns this event as one of ours that came back.
+    pub(super) fn into_own(self, room: OwnedRoomId) -> MatrixEvent {
+        let transaction = self.json["unsigned"]["transaction_id"].as_str();
+        let transaction = transaction.map(Into::into);
+        MatrixEvent::Own {
+            room,
+            event: self.event,
+            transaction,
+        }
+    }
+
+    /// Returns this event as one that says nothing to the relay.
+    pub(super) fn into_other(self, room: OwnedRoomId) -> MatrixEvent {
+        let nobody = SenderFacts::default();
+        let text = self.text(room, nobody, RoomTextKind::Other, String::new());
+        MatrixEvent::Text(Box::new(text))
+    }
+
+    /// Returns a plain text of this event's author.
+    fn text(
+        &self,
+        room: OwnedRoomId,
+        sender: SenderFacts,
+        kind: RoomTextKind,
+        body: String,
+    ) -> RoomText {
+        RoomText {
+            room,
+            event: self.event.clone(),
+            sender: self.sender.clone(),
+            sender_name: sender.name,
+            sender_power: sender.power,
+            sent_at: self.sent_at,
+            kind,
+            body,
+            reply_to: None,
+            thread: None,
+            relay: None,
+            suppress: false,
+        }
+    }
+
+    /// Returns what the relay makes of this event; `None`: nothing.
+    pub(super) fn into_event(
+        self,
+        room: OwnedRoomId,
+        sender: SenderFacts,
+        encrypted: bool,
+    ) -> Option<MatrixEvent> {
+        if self.state_key.is_some() && !self.begins_live_location() {
+            return None;
+        }
+        match self.kind.as_str() {
+            // Who may redact what is for the server to say, and it has not seen what was encrypted.
+            "m.room.redaction" if !encrypted => {
+                let redacts = self.json.get("redacts");
+                Some(MatrixEvent::Redaction(Box::new(RoomRedaction {
+                    room,
+                    target: event_id(redacts.unwrap_or(&self.content()["redacts"]))?,
+                    event: self.event,
+                    sender: self.sender,
+                })))
+            }
+            "m.reaction" => {
+                let relation = &self.content()["m.relates_to"];
+                let key = relation["key"].as_str()?;
+                Some(MatrixEvent::Reaction(Box::new(RoomReaction {
+                    room,
+                    target: related(relation, "m.annotation")?,
+                    key: cut(key, LONGEST_NAME).to_owned(),
+                    suppress: is_suppressed(self.content()),
+                    event: self.event,
+                    sender: self.sender,
+                    sender_name: sender.name,
+                    sender_power: sender.power,
+                    sent_at: self.sent_at,
+                })))
+            }
+            _ => self.into_message(room, sender),
+        }
+    }
+
+    fn into_message(self, room: OwnedRoomId, sender: SenderFacts) -> Option<MatrixEvent> {
+        let content = self.content();
+        let edited = related(&content["m.relates_to"], "m.replace");
+        let shown = match &edited {
+            Some(_) => content.get("m.new_content")?,
+            None => content,
+        };
+        let relation = Relation::read(content);
+        let quote = if relation.quotes || Relation::read(shown).quotes {
+            Quote::Reply
+        } else if edited.is_some() {
+            // Whether the message that is edited was a reply, its edit does not say.
+            Quote::Perhaps
+        } else {
+            Quote::None
+        };
+        let (kind, body) = read_message(&self.kind, shown, quote, &self.names)?;
+        let fields = relay_fields(shown).or_else(|| relay_fields(content));
+        let text = RoomText {
+            reply_to: relation.reply_to,
+            thread: relation.thread,
+            relay: fields.map(Box::new),
+            suppress: is_suppressed(content) || is_suppressed(shown),
+            ..self.text(room, sender, kind, cut(&body, LONGEST_BODY).to_owned())
+        };
+        Some(match edited {
+            Some(target) => MatrixEvent::Edit(Box::new(RoomEdit { target, new: text })),
+            None => MatrixEvent::Text(Box::new(text)),
+        })
+    }
+}
+
+/// Returns the event to which a relation of that type leads.
+fn related(relation: &Value, wanted: &str) -> Option<OwnedEventId> {
+    event_id(&relation["event_id"]).filter(|_| relation["rel_type"] == wanted)
+}
+
+struct Relation {
+    reply_to: Option<OwnedEventId>,
+    thread: Option<OwnedEventId>,
+    /// It answers something, if only for clients that know no threads: they quote it.
+    quotes: bool,
+}
+
+impl Relation {
+    fn read(content: &Value) -> Self {
+        let relation = &content["m.relates_to"];
+        let reply = relation.get("m.in_reply_to");
+        let reply_to = reply.and_then(|reply| event_id(&reply["event_id"]));
+        let is_thread = relation["rel_type"] == "m.thread";
+        let falls_back = is_thread && relation["is_falling_back"] == true;
+        Self {
+            reply_to: reply_to.filter(|_| !falls_back),
+            thread: related(relation, "m.thread"),
+            quotes: reply.is_some() || falls_back,
+        }
+    }
+}
+
+fn is_suppressed(content: &Value) -> bool {
+    let mark = &content["mmrelay_suppress"];
+    *mark == true || *mark == "true" || *mark == 1
+}
+
+/// Reads MMRelay's fields, whatever type they have; `None` if there is none of them.
+fn relay_fields(content: &Value) -> Option<RelayFields> {
+    let mut keys = content.as_object()?.keys();
+    if !keys.any(|key| key.starts_with("meshtastic_")) {
+        return None;
+    }
+    let text = |key: &str| readable(&content[key], LONGEST_NAME);
+    let packet = |key: &str| {
+        let id = number(&content[key]).map(PacketId);
+        id.filter(|id| *id != PacketId::NONE)
+    };
+    Some(RelayFields {
+        id: packet("meshtastic_id"),
+        longname: text("meshtastic_longname").unwrap_or_default(),
+        shortname: text("meshtastic_shortname").unwrap_or_default(),
+        meshnet: text("meshtastic_meshnet").unwrap_or_default(),
+        portnum: text("meshtastic_portnum").unwrap_or_default(),
+        text: readable(&content["meshtastic_text"], LONGEST_BODY),
+        reply_id: packet("meshtastic_replyId"),
+        emoji: is_one(&content["meshtastic_emoji"]),
+        hops: number(&content["meshtastic_hops"]),
+        snr: number(&content["meshtastic_snr"]).filter(|snr: &f32| snr.is_finite()),
+        rssi: number(&content["meshtastic_rssi"]),
+        via_mqtt: is_one(&content["meshtastic_via_mqtt"]),
+        relay_id: text("relay_id"),
+    })
+}
+
+fn readable(value: &Value, longest: usize) -> Option<String> {
+    match value {
+        Value::String(text) => Some(cut(text, longest).to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Reads a number, or a text that holds one.
+fn number<T: FromStr>(value: &Value) -> Option<T> {
+    match value {
+        Value::Number(number) => number.to_string().parse().ok(),
+        Value::String(text) if text.len() <= 20 => text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+fn is_one(value: &Value) -> bool {
+    *value == true || number(value) == Some(1_i64)
+}
+
+fn event_id(value: &Value) -> Option<OwnedEventId> {
+    value.as_str()?.try_into().ok()
+}
+
+/// Cuts a text to at most `longest` bytes, at the border of a character.
+pub(super) fn cut(text: &str, longest: usize) -> &str {
+    text.get(..text.floor_char_boundary(longest))
+        .unwrap_or(text)
+}
+
+/// Returns the name to call a member by: the room profile's, else the localpart (never the whole id).
+pub(super) fn display_name(profile: Option<&str>, user: &OwnedUserId) -> String {
+    let name = profile.map(str::trim).filter(|name| !name.is_empty());
+    cut(name.unwrap_or(user.localpart()), LONGEST_NAME).to_owned()
+}
+
+#[cfg(test)]
+mod tests;

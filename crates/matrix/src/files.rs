@@ -1,0 +1,396 @@
+//! What a login leaves on disk: the session, the key of the SDK's store, the recovery key. No network here.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+
+use super::session::Session;
+use relay_config::Secret;
+use relay_disk::{create_private_directory, cure, sync_directory, write_private};
+use relay_model::Explained;
+
+/// The cure where a login cannot be used any more.
+pub(super) const LOG_IN_ANEW: &str =
+    "log in anew with `relay auth login --force --recovery-key-file FILE`";
+
+/// Why a file of the login cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// What could not be done with it, which it is, and why.
+    #[error("cannot {0} `{1}`")]
+    Use(&'static str, PathBuf, #[source] io::Error),
+    /// It is not what we wrote: what is wrong, without quoting the file.
+    #[error("`{0}` is damaged")]
+    Damaged(PathBuf, #[source] io::Error),
+}
+
+impl Explained for FilesError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Use(.., cause) => cure(cause),
+            Self::Damaged(..) => Some(LOG_IN_ANEW.to_owned()),
+        }
+    }
+}
+
+impl FilesError {
+    pub(super) fn of(
+        deed: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |cause| Self::Use(deed, path, cause)
+    }
+
+    pub(super) fn damaged(path: PathBuf, what: impl Into<String>) -> Self {
+        let cause = io::Error::new(io::ErrorKind::InvalidData, what.into());
+        Self::Damaged(path, cause)
+    }
+}
+
+/// What a login consists of, in the order in which it takes the place of the one before: the session is what makes it
+/// count.
+const PARTS: [&str; 3] = ["sdk", "sdk.key", "session.json"];
+
+/// The directory `<home>/matrix` and the files in it.
+///
+/// A login is made in `new/`, beside the one that is in use. When it is whole, `new/` becomes `next/`, in one step; from
+/// then on it counts, and whoever holds the store moves its parts to their places with [`Files::finish`]. So a crash
+/// at any point leaves the old login or the new one.
+#[derive(Debug, Clone)]
+pub struct Files {
+    directory: PathBuf,
+}
+
+impl Files {
+    /// Names the directory; nothing is created yet.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
+    /// `session.json`.
+    pub fn session(&self) -> PathBuf {
+        self.directory.join("session.json")
+    }
+
+    /// `sdk/`, the SDK's stores.
+    pub fn sdk(&self) -> PathBuf {
+        self.directory.join("sdk")
+    }
+
+    /// `sdk.key`, the key of these stores.
+    pub fn key(&self) -> PathBuf {
+        self.directory.join("sdk.key")
+    }
+
+    /// `recovery.key`, the default place of a recovery key that could not be shown.
+    pub fn recovery_key(&self) -> PathBuf {
+        self.directory.join("recovery.key")
+    }
+
+    /// `devices/`, notes of the devices that logins have made or replaced.
+    pub(super) fn devices(&self) -> PathBuf {
+        self.directory.join("devices")
+    }
+
+    /// `new/`, where a login is made.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(self.directory.join("new"))
+    }
+
+    /// `next/`, a login that is whole and on its way to its place.
+    fn next(&self) -> Self {
+        Self::new(self.directory.join("next"))
+    }
+
+    /// Returns the session, or `None` where nobody has logged in.
+    pub fn load_session(&self) -> Result<Option<Session>, FilesError> {
+        let next = self.next().load_own_session()?;
+        next.map_or_else(|| self.load_own_session(), |session| Ok(Some(session)))
+    }
+
+    fn load_own_session(&self) -> Result<Option<Session>, FilesError> {
+        let path = self.session();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(FilesError::of("read", path)(error)),
+        };
+        let session = serde_json::from_slice(&text).map_err(|error| {
+            // The parser's own words could quote a token.
+            let place = format!("line {}, column {}", error.line(), error.column());
+            FilesError::damaged(path, place)
+        })?;
+        Ok(Some(session))
+    }
+
+    /// Replaces the session file as a whole, readable for its owner only. If that fails, the old one is untouched.
+    pub fn save_session(&self, session: &Session) -> Result<(), FilesError> {
+        let path = self.session();
+        let mut text = serde_json::to_vec_pretty(session)
+            .map_err(|error| FilesError::of("write", &path)(error.into()))?;
+        text.push(b'\n');
+        create_directory(&self.directory)?;
+        replace(&path, &text)
+    }
+
+    /// Lets a login that was made in [`Files::fresh`] take the place of the one before. Fails when it does not count yet;
+    /// or when it does, and could not be moved to its place.
+    pub(super) fn put_in_place(&self, fresh: &Self) -> Result<(), FilesError> {
+        let next = self.next().directory;
+        let counts = || {
+            sync_directory(&fresh.directory)?;
+            fs::rename(&fresh.directory, &next)?;
+            sync_directory(&self.directory)
+        };
+        counts().map_err(FilesError::of("write", &next))?;
+        self.finish()
+    }
+
+    /// Moves a login that counts already to its place. The caller holds the store. It can be tried again.
+    pub fn finish(&self) -> Result<(), FilesError> {
+        let next = self.next().directory;
+        if !next.is_dir() {
+            return Ok(());
+        }
+        for part in PARTS {
+            let (from, to) = (next.join(part), self.directory.join(part));
+            if !from.exists() {
+                continue;
+            }
+            if to.is_dir() {
+                delete(&to)?;
+            }
+            fs::rename(&from, &to)
+                .and_then(|()| sync_directory(&self.directory))
+                .map_err(FilesError::of("write", to))?;
+        }
+        delete(&next)
+    }
+
+    /// Deletes what is left of a login that was not finished.
+    pub(super) fn delete_fresh(&self) -> Result<(), FilesError> {
+        delete(&self.fresh().directory)
+    }
+
+    pub(super) fn load_key(&self) -> Result<[u8; 32], FilesError> {
+        let path = self.key();
+        match fs::read(&path) {
+            Ok(bytes) => bytes.try_into().map_err(|wrong: Vec<u8>| {
+                FilesError::damaged(path, format!("{} bytes instead of 32", wrong.len()))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(FilesError::damaged(path, "it is missing"))
+            }
+            Err(error) => Err(FilesError::of("read", path)(error)),
+        }
+    }
+
+    /// Makes room for a new store: deletes session, key and store of an earlier login, and writes a new key.
+    pub(super) fn create_key(&self) -> Result<[u8; 32], FilesError> {
+        delete(&self.session())?;
+        self.delete_store()?;
+        create_directory(&self.directory)?;
+        let mut key = [0_u8; 32];
+        rand::rng().fill_bytes(&mut key);
+        replace(&self.key(), &key)?;
+        create_directory(&self.sdk())?;
+        Ok(key)
+    }
+
+    /// Deletes `sdk.key` and `sdk/`, and what is left of a login that was not finished.
+    pub(super) fn delete_store(&self) -> Result<(), FilesError> {
+        self.delete_fresh()?;
+        delete(&self.key())?;
+        delete(&self.sdk())
+    }
+
+    /// Returns the recovery keys that lie here.
+    pub fn recovery_keys(&self) -> Vec<PathBuf> {
+        let newest = self.recovery_key();
+        let older = newest.with_added_extension("old");
+        let all = [newest, older].into_iter();
+        all.filter(|path| path.exists()).collect()
+    }
+
+    /// Writes a recovery key where only its owner can read it. An older key in that file is kept beside it, as
+    /// `….old`: whoever needs it has nothing else.
+    pub(super) fn save_recovery_key(
+        &self,
+        path: &Path,
+        key: &Secret<String>,
+    ) -> Result<(), FilesError> {
+        create_directory(&self.directory)?;
+        if path.exists() {
+            let old = path.with_added_extension("old");
+            fs::rename(path, &old).map_err(FilesError::of("write", old))?;
+        }
+        replace(path, format!("{}\n", key.reveal()).as_bytes())
+    }
+}
+
+pub(super) fn create_directory(path: &Path) -> Result<(), FilesError> {
+    create_private_directory(path).map_err(FilesError::of("write", path))
+}
+
+/// Deletes a file, or a directory with all that is in it; nothing is wrong if it is not there.
+pub(super) fn delete(path: &Path) -> Result<(), FilesError> {
+    let deleted = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match deleted {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FilesError::of("delete", path)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Replaces a file as a whole, readable for its owner only.
+pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FilesError> {
+    write_private(path, content).map_err(FilesError::of("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::session::samples::session;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_session_that_is_saved_loads_again_and_only_its_owner_can_read_it() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path().join("matrix"));
+        assert_eq!(files.load_session().unwrap(), None);
+        files.save_session(&session()).unwrap();
+        files.save_session(&session()).unwrap();
+        assert_eq!(files.load_session().unwrap(), Some(session()));
+        assert_eq!(mode(&files.session()), 0o600);
+        assert_eq!(mode(&home.path().join("matrix")), 0o700);
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path());
+        fs::write(files.session(), r#"{"access_token": "syt_secret", "#).unwrap();
+        let error = files.load_session().unwrap_err();
+        assert!(!format!("{error:?}").contains("syt_secret"));
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("relay auth login --force"));
+    }
+
+    /// A home with a login of the device `OLD`, and one of the device `NEW` that is whole in `new/`.
+    fn two_logins() -> (tempfile::TempDir, Files) {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path());
+        for (files, name) in [(&files, "OLD"), (&files.fresh(), "NEW")] {
+            files.create_key().unwrap();
+            fs::write(files.key(), name).unwrap();
+            fs::write(files.sdk().join(name), "").unwrap();
+            let mut session = session();
+            session.device_id = name.into();
+            files.save_session(&session).unwrap();
+        }
+        (home, files)
+    }
+
+    /// Which login it is, asserting that it is one of one piece.
+    #[track_caller]
+    fn whole(files: &Files) -> String {
+        let device = files.load_session().unwrap().unwrap().device_id.to_string();
+        assert_eq!(fs::read_to_string(files.key()).unwrap(), device);
+        let stores: Vec<_> = fs::read_dir(files.sdk()).unwrap().collect();
+        assert_eq!(stores.len(), 1);
+        assert!(files.sdk().join(&device).exists());
+        device
+    }
+
+    #[test]
+    fn a_login_that_is_not_whole_leaves_the_old_one() {
+        let (_home, files) = two_logins();
+        files.finish().unwrap();
+        assert_eq!(whole(&files), "OLD");
+        files.delete_fresh().unwrap();
+        assert_eq!(whole(&files), "OLD");
+    }
+
+    #[test]
+    fn a_login_takes_the_place_of_the_old_one_whole_and_leaves_nothing_behind() {
+        let (home, files) = two_logins();
+        files.put_in_place(&files.fresh()).unwrap();
+        assert_eq!(whole(&files), "NEW");
+        let left: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
+        assert_eq!(left.len(), PARTS.len());
+    }
+
+    #[test]
+    fn after_a_crash_at_any_point_of_the_exchange_the_new_login_counts_and_is_finished() {
+        for moved in 0..=PARTS.len() {
+            for half_way in [false, true] {
+                let (_home, files) = two_logins();
+                let next = files.next().directory;
+                fs::rename(files.fresh().directory, &next).unwrap();
+                for part in &PARTS[..moved] {
+                    let to = files.directory.join(part);
+                    delete(&to).unwrap();
+                    fs::rename(next.join(part), to).unwrap();
+                }
+                if half_way && moved == 0 {
+                    fs::remove_file(files.sdk().join("OLD")).unwrap();
+                } else if half_way && moved == PARTS.len() {
+                    fs::remove_dir_all(&next).unwrap();
+                }
+                let device = files.load_session().unwrap().unwrap().device_id;
+                assert_eq!(device, "NEW", "after {moved} parts");
+                files.finish().unwrap();
+                assert_eq!(whole(&files), "NEW", "after {moved} parts");
+                assert!(!next.exists());
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_key_replaces_everything_of_the_earlier_login() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path());
+        files.save_session(&session()).unwrap();
+        let first = files.create_key().unwrap();
+        fs::write(files.sdk().join("old"), "old").unwrap();
+        let second = files.create_key().unwrap();
+        assert_ne!(first, second);
+        assert_eq!(files.load_key().unwrap(), second);
+        assert!(!files.sdk().join("old").exists());
+        assert_eq!(files.load_session().unwrap(), None);
+        assert_eq!(mode(&files.key()), 0o600);
+        assert_eq!(mode(&files.sdk()), 0o700);
+    }
+
+    #[test]
+    fn an_earlier_recovery_key_is_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let files = Files::new(home.path());
+        let path = files.recovery_key();
+        files
+            .save_recovery_key(&path, &Secret::new("one".to_owned()))
+            .unwrap();
+        files
+            .save_recovery_key(&path, &Secret::new("two".to_owned()))
+            .unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        let old = home.path().join("recovery.key.old");
+        assert_eq!(fs::read_to_string(old).unwrap(), "one\n");
+        assert_eq!(mode(&path), 0o600);
+    }
+}

@@ -1,0 +1,406 @@
+//! Joins the rooms of the configuration, again and again, and says what keeps the bot out of one.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::time::Duration;
+
+use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
+use matrix_sdk::ruma::api::client::state::get_state_event_for_key::v3 as state;
+use matrix_sdk::ruma::events::StateEventType;
+use matrix_sdk::ruma::events::room::member::MembershipState;
+use matrix_sdk::ruma::{OwnedServerName, RoomAliasId, UserId};
+use matrix_sdk::{Room, RoomState};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::errors::Answer;
+use super::events::Envelope;
+use super::rooms::{ALIAS_AGAIN, Rooms, tombstone};
+use super::trouble::RoomTrouble;
+use relay_model::{
+    Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, Tombstone,
+};
+
+/// A join over federation can take long.
+const JOIN_LIMIT: Duration = Duration::from_mins(2);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(5), LONGEST_PAUSE);
+/// A room of which the server did not tell all is asked about that often.
+const UNTOLD_AGAIN: Duration = Duration::from_mins(1);
+
+#[derive(Debug, Default)]
+struct Attempt {
+    failures: u32,
+    next: Option<Instant>,
+    told: Option<RoomTrouble>,
+}
+
+/// Joins what is to be joined; never ends.
+pub(super) async fn keep_joined(rooms: &Rooms) {
+    let mut attempts: HashMap<OwnedRoomOrAliasId, Attempt> = HashMap::new();
+    for room in rooms.client.invited_rooms() {
+        rooms.note_invite(room.room_id());
+    }
+    // What was said before an alias moved is said in the room that it stood for then.
+    rooms.caught_up.wait().await;
+    loop {
+        for name in &rooms.options.rooms {
+            let attempt = attempts.entry(name.clone()).or_default();
+            if attempt.next.is_some_and(|next| next > Instant::now()) {
+                continue;
+            }
+            let trouble = ensure(rooms, name).await.err();
+            rooms.options.pulse.trouble(name, trouble.clone());
+            let Some(trouble) = trouble else {
+                *attempt = Attempt::default();
+                continue;
+            };
+            attempt.failures = attempt.failures.saturating_add(1);
+            let pause = PAUSES.after(attempt.failures, rand::random());
+            attempt.next = Some(Instant::now() + pause);
+            // That the homeserver is away is said by the sync loop.
+            if trouble != RoomTrouble::NoAnswer && attempt.told.as_ref() != Some(&trouble) {
+                warn!(room = %name, error = &trouble as &dyn Error, hint = trouble.hint(), "there is a problem with this room");
+                attempt.told = Some(trouble);
+            }
+        }
+        // Only now all aliases are known that can be.
+        for room in rooms.take_invites() {
+            look_at_invite(rooms, &room).await;
+        }
+        let mut longest = LONGEST_PAUSE;
+        if rooms.is_one_untold() {
+            rooms.changed.notify_one();
+            longest = UNTOLD_AGAIN;
+        }
+        if rooms.is_one_to_look_up() {
+            longest = ALIAS_AGAIN;
+        }
+        let next = attempts.values().filter_map(|attempt| attempt.next);
+        let wake = next.fold(Instant::now() + longest, Instant::min);
+        // Both may be dropped: the next round looks at everything again.
+        tokio::select! {
+            () = sleep_until(wake) => {}
+            () = rooms.retry.notified() => {
+                for attempt in attempts.values_mut() {
+                    attempt.next = None;
+                }
+                // Whoever keeps putting us out must not keep us busy.
+                sleep_until(Instant::now() + Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Makes sure that a configured room is joined.
+async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrouble> {
+    let (id, mut servers) = resolve(rooms, name).await?;
+    let trouble = match rooms.client.get_room(&id) {
+        // After a new login nothing is known of what was before it.
+        None => put_out_before(rooms, &id).await,
+        Some(room) => match room.state() {
+            RoomState::Joined if rooms.is_refused(&room) => Some(RoomTrouble::Encrypted),
+            RoomState::Joined => return Ok(()),
+            // Mapped rooms are joined whoever invites; a list only adds rooms.
+            RoomState::Invited if rooms.options.invites.is_none() => Some(RoomTrouble::InvitesOff),
+            RoomState::Invited => {
+                let inviter = inviter(&room).await;
+                servers.extend(inviter.map(|user| user.server_name().to_owned()));
+                None
+            }
+            // What the SDK calls left can be a ban as well.
+            RoomState::Left => put_out(&room, &rooms.own).await,
+            RoomState::Banned => Some(RoomTrouble::Banned(rooms.own.clone())),
+            RoomState::Knocked => None,
+        },
+    };
+    match trouble {
+        Some(trouble) => Err(trouble),
+        None => join(rooms, &id, servers).await,
+    }
+}
+
+async fn put_out(room: &Room, bot: &OwnedUserId) -> Option<RoomTrouble> {
+    let member = room.get_member_no_sync(bot).await.ok()??;
+    put_out_by(member.membership(), member.event().sender(), bot)
+}
+
+/// Returns that somebody has put us out of a room before our login, as far as the server tells who is not in it.
+async fn put_out_before(rooms: &Rooms, id: &OwnedRoomId) -> Option<RoomTrouble> {
+    let bot = &rooms.own;
+    let mut request = state::Request::new(id.clone(), StateEventType::RoomMember, bot.to_string());
+    request.format = state::StateEventFormat::Event;
+    let answer = rooms.client.send(request).await.ok()?;
+    let member = Envelope::read(answer.event_or_content.get())?;
+    put_out_by(&member.membership()?.into(), &member.sender, bot)
+}
+
+/// Returns that such a membership, made by that user, keeps us out of a room; `None`: we have left it ourselves, with
+/// another client.
+fn put_out_by(what: &MembershipState, by: &UserId, bot: &OwnedUserId) -> Option<RoomTrouble> {
+    let (bot, is_other) = (bot.clone(), by != bot);
+    match what {
+        MembershipState::Ban => Some(RoomTrouble::Banned(bot)),
+        MembershipState::Leave if is_other => Some(RoomTrouble::PutOut {
+            bot,
+            by: by.to_owned(),
+        }),
+        _ => None,
+    }
+}
+
+/// Accepts an invite to a room that is not mapped, if it comes from a listed person; says what to do about others.
+async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
+    let room = rooms.client.get_room(id);
+    let Some(room) = room.filter(|room| room.state() == RoomState::Invited) else {
+        return;
+    };
+    if rooms.is_mapped(id) {
+        return;
+    }
+    let inviter = inviter(&room).await;
+    let shown = inviter
+        .as_ref()
+        .map_or_else(String::new, ToString::to_string);
+    if rooms.is_news(format!("invite {id}")) {
+        info!(
+            room = %id,
+            inviter = shown,
+            lines = yaml_lines(id),
+            "invited to a room that is not in the configuration; to relay it, add the lines to `matrix_rooms`"
+        );
+    }
+    let (Some(people), Some(inviter)) = (&rooms.options.invites, inviter) else {
+        return;
+    };
+    if !people.iter().any(|pattern| pattern.matches(&inviter)) {
+        return;
+    }
+    let servers = vec![inviter.server_name().to_owned()];
+    if let Err(trouble) = join(rooms, id, servers).await {
+        if rooms.is_news(format!("invite {id}: {trouble}")) {
+            warn!(room = %id, error = &trouble as &dyn Error, hint = trouble.hint(), "cannot accept the invite, trying again");
+        }
+        rooms.note_invite(id);
+    }
+}
+
+async fn join(
+    rooms: &Rooms,
+    id: &RoomId,
+    mut servers: Vec<OwnedServerName>,
+) -> Result<(), RoomTrouble> {
+    servers.extend(id.server_name().map(ToOwned::to_owned));
+    // Asks the server alone: the SDK's own join also changes what it knows of the room, and where that meets a sync
+    // answer, the room is taken for one of unknown state until somebody speaks in it.
+    let mut request = join_room_by_id_or_alias::v3::Request::new(id.to_owned().into());
+    request.via = servers;
+    let answer = Box::pin(async { rooms.client.send(request).await });
+    match timeout(JOIN_LIMIT, answer).await {
+        Ok(Ok(_)) => {
+            info!(room = %id, "the homeserver has let the bot into a room");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(refusal(Answer::of(&error).as_ref(), &rooms.own)),
+        Err(_) => Err(RoomTrouble::NoAnswer),
+    }
+}
+
+/// Returns what keeps us out, by the homeserver's answer to a join.
+fn refusal(answer: Option<&Answer>, bot: &OwnedUserId) -> RoomTrouble {
+    told(answer, |answer| {
+        // Matrix has one code for all that is forbidden; the words tell them apart, also on other servers than Synapse.
+        let words = answer.message.to_lowercase();
+        match answer.status {
+            403 if words.contains("banned") => Some(RoomTrouble::Banned(bot.clone())),
+            403 if words.contains("federation denied") => None,
+            403 => Some(RoomTrouble::NotInvited(bot.clone())),
+            404 => Some(RoomTrouble::NoSuchRoom),
+            _ => None,
+        }
+    })
+}
+
+/// Returns what an answer of the homeserver tells of a room: what is told by it alone, or else what any answer tells. What a
+/// proxy says in our homeserver's place has no code.
+fn told(
+    answer: Option<&Answer>,
+    alone: impl FnOnce(&Answer) -> Option<RoomTrouble>,
+) -> RoomTrouble {
+    let Some(answer) = answer.filter(|answer| answer.errcode.is_some()) else {
+        return RoomTrouble::NoAnswer;
+    };
+    alone(answer).unwrap_or_else(|| match answer.status {
+        502 | 504 => RoomTrouble::ServerAway(answer.message.clone()),
+        401 | 408 | 425 | 429 | 500.. => RoomTrouble::NoAnswer,
+        _ => RoomTrouble::Other(answer.message.clone()),
+    })
+}
+
+/// Returns the room of a configured name, and servers that know it.
+async fn resolve(
+    rooms: &Rooms,
+    name: &OwnedRoomOrAliasId,
+) -> Result<(OwnedRoomId, Vec<OwnedServerName>), RoomTrouble> {
+    let given = rooms.options.via.get(name).cloned().unwrap_or_default();
+    let alias = match <&RoomAliasId>::try_from(&**name) {
+        Ok(alias) => alias,
+        Err(id) => return Ok((id.to_owned(), given)),
+    };
+    match rooms.client.resolve_room_alias(alias).await {
+        Ok(found) => {
+            rooms.stands_for(name, &found.room_id);
+            // The first few are enough to find the room.
+            let servers = found.servers.into_iter().take(5);
+            Ok((found.room_id, given.into_iter().chain(servers).collect()))
+        }
+        Err(error) => {
+            let before = rooms.joined_as(name);
+            let room = before.as_ref().map(|room| room.room_id().to_owned());
+            let replaced = before.as_ref().and_then(tombstone);
+            let found = unresolved(Answer::of(&error).as_ref(), room, replaced.as_ref());
+            if let Ok(_) | Err(RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias) = found
+                && let Some(before) = rooms.room_of(name)
+            {
+                // It stands for no other, at least.
+                rooms.stands_for(name, &before);
+            }
+            found.map(|before| (before, given))
+        }
+    }
+}
+
+/// Returns what an answer tells of an alias that stood for this room, which we are in, when it was looked up last. Of one that
+/// is gone, as its room is, nothing is wrong that is not told of the room.
+fn unresolved(
+    answer: Option<&Answer>,
+    before: Option<OwnedRoomId>,
+    replaced: Option<&Tombstone>,
+) -> Result<OwnedRoomId, RoomTrouble> {
+    let trouble = told(answer, |answer| {
+        let gone = before.map_or(RoomTrouble::NoSuchAlias, RoomTrouble::AliasGone);
+        (answer.status == 404).then_some(gone)
+    });
+    match (trouble, replaced.map(|it| it.successor.clone())) {
+        (RoomTrouble::AliasGone(before), Some(_)) => Ok(before),
+        (_, Some(Some(by))) => Err(RoomTrouble::AliasUnknown(by)),
+        (trouble, _) => Err(trouble),
+    }
+}
+
+async fn inviter(room: &Room) -> Option<OwnedUserId> {
+    let details = room.invite_details().await.ok()?;
+    Some(details.inviter?.user_id().to_owned())
+}
+
+fn yaml_lines(id: &RoomId) -> String {
+    format!("- {{id: \"{id}\", meshtastic_channel: 0}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::room_id;
+
+    use super::*;
+
+    #[test]
+    fn the_lines_to_paste_are_yaml_of_a_mapped_room() {
+        assert_eq!(
+            yaml_lines(room_id!("!abc:example.org")),
+            r#"- {id: "!abc:example.org", meshtastic_channel: 0}"#
+        );
+    }
+
+    #[test]
+    fn of_a_replaced_room_is_said_that_its_alias_cannot_be_looked_up_and_not_that_it_goes_on() {
+        let (old, new) = (room_id!("!old:example.org"), room_id!("!new:example.org"));
+        let replaced = Tombstone {
+            successor: Some(new.to_owned()),
+        };
+        let closed = Tombstone { successor: None };
+        let unknown = || Err(RoomTrouble::AliasUnknown(new.to_owned()));
+        let gone = Err(RoomTrouble::AliasGone(old.to_owned()));
+        let (down, none) = (
+            answer(502, Some("M_UNKNOWN"), "down"),
+            answer(404, Some("M_NOT_FOUND"), "none"),
+        );
+        let away = Err(RoomTrouble::ServerAway("down".to_owned()));
+        for (answer, replaced, found) in [
+            (None, Some(&replaced), unknown()),
+            (Some(&down), Some(&replaced), unknown()),
+            (Some(&none), Some(&replaced), Ok(old.to_owned())),
+            (Some(&none), Some(&closed), Ok(old.to_owned())),
+            (None, Some(&closed), Err(RoomTrouble::NoAnswer)),
+            (Some(&down), None, away),
+            (Some(&none), None, gone),
+        ] {
+            assert_eq!(unresolved(answer, Some(old.to_owned()), replaced), found);
+        }
+        let never = unresolved(Some(&none), None, None);
+        assert_eq!(never, Err(RoomTrouble::NoSuchAlias));
+    }
+
+    fn answer(status: u16, errcode: Option<&str>, words: &str) -> Answer {
+        Answer {
+            status,
+            errcode: errcode.map(str::to_owned),
+            retry_after: None,
+            message: words.to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_answer_to_a_join_has_its_own_words() {
+        let bot: OwnedUserId = "@relay:example.org".try_into().unwrap();
+        for (status, errcode, words, expected) in [
+            (
+                403,
+                Some("M_FORBIDDEN"),
+                "You are not invited to this room.",
+                "not_invited",
+            ),
+            (
+                403,
+                Some("M_FORBIDDEN"),
+                "You are banned from this room",
+                "banned",
+            ),
+            (
+                403,
+                Some("M_FORBIDDEN"),
+                "Federation denied with example.org.",
+                "other",
+            ),
+            (404, Some("M_UNKNOWN"), "no servers", "no_such_room"),
+            (
+                400,
+                Some("M_INCOMPATIBLE_ROOM_VERSION"),
+                "version 99",
+                "other",
+            ),
+            (
+                502,
+                Some("M_UNKNOWN"),
+                "Failed to make_join via any server",
+                "server_away",
+            ),
+            (502, None, "<html>", "no_answer"),
+            (500, Some("M_UNKNOWN"), "Internal server error", "no_answer"),
+            (
+                429,
+                Some("M_LIMIT_EXCEEDED"),
+                "Too Many Requests",
+                "no_answer",
+            ),
+            (
+                401,
+                Some("M_UNKNOWN_TOKEN"),
+                "Invalid access token",
+                "no_answer",
+            ),
+        ] {
+            let answer = answer(status, errcode, words);
+            assert_eq!(refusal(Some(&answer), &bot).name(), expected, "{words}");
+        }
+    }
+}

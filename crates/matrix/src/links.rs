@@ -1,0 +1,483 @@
+//! Links of Matrix to people, rooms and messages, as clients write them, and what they are read as: a name. Pure.
+
+use std::collections::HashMap;
+
+use matrix_sdk::ruma::OwnedRoomAliasId;
+use percent_encoding::percent_decode_str;
+
+use super::events::cut;
+use relay_model::{OwnedServerName, OwnedUserId};
+
+/// What people are called in the room, as far as it is known.
+pub(super) type Names = HashMap<OwnedUserId, String>;
+
+/// Where a link of Matrix begins in a text.
+const BEGINNINGS: [&str; 3] = ["https://matrix.to/#/", "http://matrix.to/#/", "matrix:"];
+/// What a sentence puts behind a link.
+const PUNCTUATION: &[char] = &['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'', '"', '*'];
+/// So many bytes before an address are searched for the beginning of its label.
+const LONGEST_LABEL: usize = 300;
+
+/// Longer than any address: two ids, percent-encoded, and servers.
+const LONGEST_ADDRESS: usize = 2000;
+/// At so many places the end of an address is looked for, from the last one on.
+const MOST_ENDS: usize = 64;
+
+/// What a link of Matrix leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    User(OwnedUserId),
+    /// By its alias.
+    Room(String),
+    /// By an id, which says nothing to a reader.
+    NamelessRoom,
+    Message,
+    /// Something that only Matrix knows, or nothing.
+    Other,
+}
+
+impl Target {
+    /// Returns where an address leads, if it is one of Matrix.
+    pub(super) fn of(address: &str) -> Option<Self> {
+        let address = address.trim();
+        if let Some(path) = address.strip_prefix("matrix:") {
+            return Self::of_parts(path);
+        }
+        let (site, fragment) = address.split_once("/#/")?;
+        let host = site
+            .strip_prefix("https://")
+            .or_else(|| site.strip_prefix("http://"))?;
+        let host = host.strip_prefix("www.").unwrap_or(host);
+        // A server of its own may have its own addresses, with what they lead to before the id.
+        let sigiled = match fragment.split_once('/') {
+            Some(("user" | "room", id)) => Some(id),
+            Some(_) | None => None,
+        };
+        if host.eq_ignore_ascii_case("matrix.to") {
+            return Some(Self::of_ids(sigiled.unwrap_or(fragment)).unwrap_or(Self::Other));
+        }
+        Self::of_ids(sigiled?)
+    }
+
+    /// Reads `u/bob:example.org`, `roomid/room:example.org/e/event` and such.
+    fn of_parts(path: &str) -> Option<Self> {
+        let path = path.trim_start_matches('/');
+        let (path, _) = path.split_once('?').unwrap_or((path, ""));
+        let (kind, id) = path.split_once('/')?;
+        let sigil = match kind {
+            "u" | "user" => '@',
+            "r" | "room" => '#',
+            "roomid" => '!',
+            _ => return None,
+        };
+        let ids = match id.split_once('/') {
+            Some((room, event)) => format!("{sigil}{room}/${}", event.split_once('/')?.1),
+            None => format!("{sigil}{id}"),
+        };
+        Self::of_ids(&ids)
+    }
+
+    /// Reads `@bob:example.org`, `!room:example.org/$event` and such, where every character may be percent-encoded.
+    fn of_ids(ids: &str) -> Option<Self> {
+        let (ids, _) = ids.split_once('?').unwrap_or((ids, ""));
+        let (first, second) = ids.split_once('/').unwrap_or((ids, ""));
+        let first = decoded(first);
+        let room = match first.chars().next()? {
+            '@' if second.is_empty() => return OwnedUserId::try_from(first).ok().map(Self::User),
+            '$' if is_opaque_id(&decoded(ids)) => return Some(Self::Message),
+            '#' if OwnedRoomAliasId::try_from(first.as_str()).is_ok() => Self::Room(first),
+            '!' if is_opaque_id(&first) => Self::NamelessRoom,
+            _ => return None,
+        };
+        if second.is_empty() {
+            return Some(room);
+        }
+        is_opaque_id(&decoded(second)).then_some(Self::Message)
+    }
+
+    /// Returns what to read where a link to it is shown with this label.
+    pub(super) fn read(&self, label: &str, names: &Names) -> String {
+        let label = without_brackets(label.trim());
+        let shown = decoded(label);
+        // An address as its own label tells nothing.
+        let telling = !label.is_empty() && Self::of(label).is_none();
+        match self {
+            Self::User(user) if !telling || shown == user.as_str() => {
+                let name = names.get(user).map(String::as_str);
+                name.unwrap_or_else(|| user.localpart()).to_owned()
+            }
+            Self::Room(alias) if !telling => alias.clone(),
+            Self::NamelessRoom if !telling || shown.starts_with('!') => "[room]".to_owned(),
+            Self::Message if !telling || shown.starts_with(['!', '$']) => "[message]".to_owned(),
+            _ => label.to_owned(),
+        }
+    }
+}
+
+/// Returns whether the id of a room or an event can look like that.
+fn is_opaque_id(id: &str) -> bool {
+    let opaque = |text: &str| {
+        let known = |it: char| it.is_ascii_alphanumeric() || "!$_-+/=.~".contains(it);
+        text.chars().all(known)
+    };
+    match id.split_once(':') {
+        Some((opaque_part, server)) => {
+            opaque(opaque_part) && OwnedServerName::try_from(server).is_ok()
+        }
+        None => opaque(id),
+    }
+}
+
+/// Returns a text in which links of Matrix read as what they lead to, also those that are written
+/// `[Bob](https://matrix.to/#/@bob:example.org)`.
+pub(super) fn read_links(text: &str, names: &Names) -> String {
+    let mut read = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = beginning(rest) {
+        let (before, from) = rest.split_at(start);
+        read.push_str(before);
+        let labelled = ["](", "](<"].iter().find(|it| read.ends_with(**it));
+        let address = match labelled {
+            Some(_) => up_to(from, |it| it.is_whitespace() || ")>".contains(it)),
+            None => bare_address(from),
+        };
+        rest = from.get(address.len()..).unwrap_or_default();
+        let Some(target) = Target::of(address).filter(|it| *it != Target::Other) else {
+            read.push_str(address);
+            continue;
+        };
+        match labelled.and_then(|mark| label_before(&read, mark)) {
+            Some((open, label)) => {
+                read.truncate(open);
+                read.push_str(&target.read(&label, names));
+                rest = after_address(rest).unwrap_or(rest);
+            }
+            None => read.push_str(&target.read("", names)),
+        }
+    }
+    read.push_str(rest);
+    read
+}
+
+fn up_to(text: &str, end: impl Fn(char) -> bool) -> &str {
+    text.split(end).next().unwrap_or(text)
+}
+
+/// Returns the address that a text begins with: as much as is one of Matrix. What a sentence has right behind it, a `'s` or
+/// a dash or another address, is none of it.
+fn bare_address(text: &str) -> &str {
+    let text = cut(text, LONGEST_ADDRESS);
+    let word = up_to(text, |it| it.is_whitespace() || "<>\"|`".contains(it));
+    let sites = BEGINNINGS.iter().filter(|it| it.starts_with("http"));
+    let next = sites.filter_map(|site| Some(word.get(1..)?.find(site)? + 1));
+    let word = cut(word, next.min().unwrap_or(word.len()));
+    // From an id's colon on nothing is written in other letters.
+    let id = word.find("#/").map_or("matrix:".len(), |at| at + 2);
+    let colon = word.get(id..).and_then(|it| it.find(':')).unwrap_or(0);
+    let foreign = |(at, it): &(usize, char)| *at >= id + colon && !it.is_ascii();
+    let end = word.char_indices().find(foreign);
+    let whole = cut(word, end.map_or(word.len(), |(at, _)| at)).trim_end_matches(PUNCTUATION);
+    let mut address = whole;
+    for _ in 0..MOST_ENDS {
+        #[cfg(test)]
+        tests::TRIED.set(tests::TRIED.get() + 1);
+        let query = address.split_once('?').map_or("", |(_, query)| query);
+        let in_query = |it: char| it.is_ascii_alphanumeric() || "=&.:-_~%+[]".contains(it);
+        if query.chars().all(in_query) && Target::of(address).is_some_and(|it| it != Target::Other)
+        {
+            return address;
+        }
+        let end = address.rfind(|it: char| !it.is_ascii_alphanumeric());
+        let Some(end) = end else { break };
+        address = cut(address, end).trim_end_matches(PUNCTUATION);
+    }
+    whole
+}
+
+/// Returns what stands behind a link whose address has been read: a title is part of the link.
+fn after_address(rest: &str) -> Option<&str> {
+    let rest = rest.strip_prefix('>').unwrap_or(rest).trim_start();
+    let quote = rest.chars().next().filter(|it| "\"'".contains(*it));
+    let rest = match quote {
+        Some(quote) => rest.strip_prefix(quote)?.split_once(quote)?.1.trim_start(),
+        None => rest,
+    };
+    rest.strip_prefix(')')
+}
+
+fn beginning(text: &str) -> Option<usize> {
+    let found = BEGINNINGS.iter().filter_map(|beginning| {
+        let mut places = text.match_indices(beginning).map(|(at, _)| at);
+        places.find(|at| {
+            let before = text.get(..*at).and_then(|it| it.chars().next_back());
+            !before.is_some_and(char::is_alphanumeric)
+        })
+    });
+    found.min()
+}
+
+/// Returns where the label before `](` begins, with its bracket, and the label. Clients escape brackets within names, or
+/// do not.
+fn label_before(read: &str, mark: &str) -> Option<(usize, String)> {
+    let end = read.len().checked_sub(mark.len())?;
+    let head = read.get(..end)?;
+    let mut depth = 0_usize;
+    let mut nearest = None;
+    for (at, character) in head.char_indices().rev() {
+        if character == '\n' || end - at > LONGEST_LABEL {
+            break;
+        }
+        let escaped = head.get(..at).is_some_and(|it| it.ends_with('\\'));
+        match character {
+            ']' if !escaped => depth += 1,
+            '[' if !escaped && depth == 0 => return Some((at, unescaped(head.get(at + 1..)?))),
+            '[' if !escaped => {
+                depth -= 1;
+                nearest = Some(at);
+            }
+            _ => {}
+        }
+    }
+    let at = nearest?;
+    Some((at, unescaped(head.get(at + 1..)?)))
+}
+
+/// Returns the name in `@[Bob B]#1234`, which `FluffyChat` makes of names with spaces.
+fn without_brackets(label: &str) -> &str {
+    let named = label.strip_prefix("@[").and_then(|it| it.split_once(']'));
+    match named {
+        Some((name, rest)) if rest.is_empty() || rest.starts_with('#') => name,
+        Some(_) | None => label,
+    }
+}
+
+/// Takes back the backslashes of Markdown.
+fn unescaped(label: &str) -> String {
+    let mut text = String::with_capacity(label.len());
+    let mut characters = label.chars().peekable();
+    while let Some(character) = characters.next() {
+        match characters.peek() {
+            Some(next) if character == '\\' && next.is_ascii_punctuation() => {
+                text.push(*next);
+                characters.next();
+            }
+            Some(_) | None => text.push(character),
+        }
+    }
+    text
+}
+
+/// Takes percent-encoding back; what is none stays as it is.
+pub(super) fn decoded(text: &str) -> String {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map_or_else(|_| text.to_owned(), Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::owned_user_id;
+
+    use super::*;
+
+    thread_local! {
+        /// At so many places the end of an address was looked for.
+        pub(super) static TRIED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    fn names() -> Names {
+        HashMap::from([(owned_user_id!("@bob:example.org"), "Bob B".to_owned())])
+    }
+
+    #[test]
+    fn an_address_of_matrix_is_read_in_each_of_its_spellings() {
+        let bob = Target::User(owned_user_id!("@bob:example.org"));
+        let room = Target::Room("#hill:example.org".to_owned());
+        for (address, target) in [
+            ("https://matrix.to/#/@bob:example.org", &bob),
+            (
+                "http://www.matrix.to/#/@bob:example.org?via=example.org",
+                &bob,
+            ),
+            ("https://matrix.to/#/%40bob%3Aexample.org", &bob),
+            ("https://matrix.to/#/user/@bob:example.org", &bob),
+            ("https://app.example.org/#/user/@bob:example.org", &bob),
+            ("matrix:u/bob:example.org?action=chat", &bob),
+            ("matrix:user/bob:example.org", &bob),
+            ("https://matrix.to/#/#hill:example.org", &room),
+            ("https://matrix.to/#/%23hill:example.org?via=a.b", &room),
+            ("https://app.example.org/#/room/#hill:example.org", &room),
+            ("matrix:r/hill:example.org", &room),
+            (
+                "https://matrix.to/#/!abc:example.org?via=a.b&via=c.d",
+                &Target::NamelessRoom,
+            ),
+            ("https://matrix.to/#/!abc", &Target::NamelessRoom),
+            (
+                "matrix:roomid/abc:example.org?via=a.b",
+                &Target::NamelessRoom,
+            ),
+            (
+                "https://matrix.to/#/!abc:example.org/$event?via=a.b",
+                &Target::Message,
+            ),
+            (
+                "https://matrix.to/#/#hill:example.org/$a/b",
+                &Target::Message,
+            ),
+            ("matrix:roomid/abc:example.org/e/event", &Target::Message),
+            ("https://matrix.to/#/", &Target::Other),
+            ("https://matrix.to/#///$x", &Target::Other),
+            ("https://matrix.to/#/@bob", &Target::Other),
+            ("https://matrix.to/#/%ff%fe", &Target::Other),
+        ] {
+            assert_eq!(Target::of(address).as_ref(), Some(target), "{address}");
+        }
+        for other in [
+            "",
+            "matrix:",
+            "matrix:u",
+            "matrix:x/y",
+            "matrix:roomid/a:b/",
+            "https://example.org/#/about",
+            "https://example.org/#/room/lobby",
+            "mailto:bob@example.org",
+            "//matrix.to/#/@bob:example.org",
+        ] {
+            assert_eq!(Target::of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn of_many_links_without_an_end_each_is_tried_at_a_bounded_number_of_places() {
+        for piece in [
+            "https://matrix.to/#/",
+            "matrix:",
+            "https://matrix.to/#/@a:b-",
+            "matrix:u/-:-",
+        ] {
+            let links = 64 * 1024 / piece.len();
+            TRIED.set(0);
+            read_links(&piece.repeat(links), &names());
+            assert!(TRIED.get() <= links * MOST_ENDS, "{piece}: {}", TRIED.get());
+        }
+        let text = format!("https://matrix.to/#/@{}", "-_".repeat(32 * 1024));
+        TRIED.set(0);
+        assert!(read_links(&text, &names()) == text);
+        assert!(TRIED.get() <= MOST_ENDS, "{}", TRIED.get());
+    }
+
+    #[test]
+    fn a_link_is_read_as_its_label_and_without_one_as_what_it_leads_to() {
+        for (text, read) in [
+            ("[bob](https://matrix.to/#/@bob:example.org): hi", "bob: hi"),
+            ("[bob](<https://matrix.to/#/@bob:example.org>)", "bob"),
+            (
+                "[@bob:example.org](https://matrix.to/#/@bob:example.org) hi",
+                "Bob B hi",
+            ),
+            (
+                "[@[Bob B]#1234](https://matrix.to/#/@bob:example.org) hi",
+                "Bob B hi",
+            ),
+            (
+                "ask https://matrix.to/#/@bob:example.org, or me",
+                "ask Bob B, or me",
+            ),
+            ("ask https://matrix.to/#/@eve:example.org.", "ask eve."),
+            ("(matrix:u/bob:example.org)", "(Bob B)"),
+            (
+                r"[Bob \[M0ABC\]](https://matrix.to/#/@bob:example.org) 73",
+                "Bob [M0ABC] 73",
+            ),
+            (
+                "[Bob [M0ABC]](https://matrix.to/#/@bob:example.org) 73",
+                "Bob [M0ABC] 73",
+            ),
+            (
+                "a [b](c) [d](https://matrix.to/#/%23hill:example.org)",
+                "a [b](c) d",
+            ),
+            (
+                "in https://matrix.to/#/#hill:example.org?via=a.b!",
+                "in #hill:example.org!",
+            ),
+            (
+                "see https://matrix.to/#/!r:example.org/$e?via=a.b&via=c.d now",
+                "see [message] now",
+            ),
+            ("[this](https://matrix.to/#/!r:example.org/$e)", "this"),
+            ("join https://matrix.to/#/!r:example.org", "join [room]"),
+        ] {
+            assert_eq!(read_links(text, &names()), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_ends_where_no_identifier_goes_on() {
+        for (text, read) in [
+            (
+                "[https://matrix.to/#/@bob:example.org](https://matrix.to/#/@bob:example.org) hi",
+                "Bob B hi",
+            ),
+            (
+                "[https://matrix.to/#/@eve:example.org](https://matrix.to/#/@eve:example.org) hi",
+                "eve hi",
+            ),
+            (
+                "https://matrix.to/#/@bob:example.org's turn",
+                "Bob B's turn",
+            ),
+            (
+                "in https://matrix.to/#/#hill:example.org's or https://matrix.to/#/!r:example.org's",
+                "in #hill:example.org's or [room]'s",
+            ),
+            (
+                "https://matrix.to/#/!r:example.org/$e's, https://matrix.to/#/!r/$e?via=a.b—so",
+                "[message]'s, [message]—so",
+            ),
+            ("https://matrix.to/#/@bob:example.org—hi", "Bob B—hi"),
+            ("https://matrix.to/#/@bob:example.org。", "Bob B。"),
+            ("https://matrix.to/#/@bob:example.org好", "Bob B好"),
+            (
+                "https://matrix.to/#/@bob:example.org,https://matrix.to/#/@eve:example.org:hi",
+                "Bob B,eve:hi",
+            ),
+            (
+                "https://matrix.to/#/@bob:example.org;https://matrix.to/#/@eve:example.org:8448",
+                "Bob B;eve",
+            ),
+            (
+                "https://matrix.to/#/@bob:example.org\u{200b} hi",
+                "Bob B\u{200b} hi",
+            ),
+            (
+                r#"[@Bob](https://matrix.to/#/@bob:example.org "Bob :)") hi"#,
+                "@Bob hi",
+            ),
+            (
+                "[Bob](<https://matrix.to/#/@bob:example.org> 'B') hi",
+                "Bob hi",
+            ),
+            (
+                "[Bob](https://matrix.to/#/@bob:example.org and more)",
+                "Bob and more)",
+            ),
+            (
+                "https://matrix.to/#/nobody is nothing",
+                "https://matrix.to/#/nobody is nothing",
+            ),
+            (
+                "the matrix: u/bob, xmatrix:u/bob:example.org",
+                "the matrix: u/bob, xmatrix:u/bob:example.org",
+            ),
+            ("](https://matrix.to/#/@bob:example.org)", "](Bob B)"),
+            (
+                "[x](https://example.org) stays",
+                "[x](https://example.org) stays",
+            ),
+        ] {
+            assert_eq!(read_links(text, &names()), read, "{text}");
+        }
+    }
+}

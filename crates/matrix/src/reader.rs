@@ -1,0 +1,217 @@
+//! Events of a room's timeline to ours: decrypted where the key is here, with what is known of their senders.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use matrix_sdk::Room;
+use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
+use matrix_sdk::ruma::events::{AnySyncStateEvent, AnySyncTimelineEvent};
+use matrix_sdk::ruma::serde::Raw;
+use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
+
+use super::clock::{News, OurClocks, ServerClock, boot};
+use super::events::{Envelope, SenderFacts};
+use super::late::Late;
+use super::rooms::Rooms;
+use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
+
+/// Reads timelines, and remembers what it could not read yet.
+pub(super) struct Reader<'a> {
+    rooms: &'a Rooms,
+    /// Where history ends.
+    pub(super) news: News,
+    late: Late,
+    pub(super) server: ServerClock,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(
+        rooms: &'a Rooms,
+        news: News,
+        kept: Vec<UndecryptableEvent>,
+        clock: Option<ClockReading>,
+    ) -> Self {
+        Self {
+            rooms,
+            news,
+            late: Late::new(kept),
+            server: ServerClock::new(clock, OurClocks::now(&rooms.options.clock), boot()),
+        }
+    }
+
+    /// Returns whether our own join is among these events.
+    pub(super) fn shows_join(&self, events: &[TimelineEvent]) -> bool {
+        events.iter().filter_map(Envelope::of).any(|event| {
+            let change = event.membership_of(&self.rooms.own);
+            change.is_some_and(|(before, after)| before != "join" && after == "join")
+        })
+    }
+
+    /// Takes note of the server's clock, from an answer that has come just now. Only events of ours tell it: what others
+    /// send bears the time of their own servers, or one that a bridge has chosen.
+    pub(super) fn note_clock(&mut self, events: &[TimelineEvent]) {
+        let envelopes = events.iter().rev();
+        let server = envelopes
+            .filter_map(Envelope::of)
+            .find(|event| event.sender == self.rooms.own)
+            .and_then(|event| event.told_at());
+        self.server
+            .learn(server, OurClocks::now(&self.rooms.options.clock));
+    }
+
+    /// Turns events of a room into ours; what was before the join is left out.
+    pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
+        let shows_join = !self.rooms.is_synced(room.room_id()) && self.shows_join(events);
+        let mut joined = !shows_join;
+        let now = OurClocks::now(&self.rooms.options.clock);
+        let mut senders = HashMap::new();
+        let mut read = Vec::with_capacity(events.len());
+        for event in events {
+            // The key may have come since, before the event was known to wait for it.
+            let opened = match &event.kind {
+                TimelineEventKind::UnableToDecrypt { event, .. } => decrypt(room, event).await,
+                TimelineEventKind::Decrypted(_) | TimelineEventKind::PlainText { .. } => None,
+            };
+            let event = opened.as_ref().unwrap_or(event);
+            let Some(mut envelope) = Envelope::of(event) else {
+                continue;
+            };
+            let is_old =
+                (self.news).is_history(room.room_id(), envelope.sent_at, &self.server, now);
+            envelope.sent_at = self.server.by_ours(envelope.sent_at, now);
+            if let Some((_, after)) = envelope.membership_of(&self.rooms.own) {
+                joined = after == "join";
+                continue;
+            }
+            // Where our join is in sight, it is the border.
+            let is_history = is_old && (self.news.first_run || !shows_join);
+            if joined && !is_history {
+                read.extend(self.convert(room, event, envelope, &mut senders).await);
+            }
+        }
+        read
+    }
+
+    async fn convert(
+        &mut self,
+        room: &Room,
+        event: &TimelineEvent,
+        mut envelope: Envelope,
+        senders: &mut HashMap<OwnedUserId, SenderFacts>,
+    ) -> Option<MatrixEvent> {
+        let id = room.room_id().to_owned();
+        if let Some(user) = envelope.banned() {
+            return Some(MatrixEvent::Banned {
+                room: id,
+                event: envelope.event,
+                user,
+                sent_at: envelope.sent_at,
+                stands: true,
+            });
+        }
+        if envelope.state_key.is_some() && !envelope.begins_live_location() {
+            return None;
+        }
+        if envelope.sender == self.rooms.own {
+            return Some(envelope.into_own(id));
+        }
+        let facts = match senders.entry(envelope.sender.clone()) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => {
+                let facts = self.rooms.sender_facts(room, &envelope.sender).await;
+                new.insert(facts).clone()
+            }
+        };
+        let encrypted = match &event.kind {
+            TimelineEventKind::Decrypted(_) => true,
+            TimelineEventKind::PlainText { .. } => false,
+            TimelineEventKind::UnableToDecrypt { event, .. } => {
+                let event = UndecryptableEvent {
+                    room: id,
+                    event: envelope.event,
+                    sender: envelope.sender,
+                    session: session_of(event).unwrap_or_default(),
+                    raw: event.json().get().to_owned(),
+                };
+                self.late.keep(event.clone());
+                return Some(MatrixEvent::Undecryptable {
+                    event: Box::new(event),
+                    sender_power: facts.power,
+                    sent_at: envelope.sent_at,
+                });
+            }
+        };
+        for user in envelope.mentioned() {
+            let name = self.rooms.name_of_mentioned(room, &user).await;
+            envelope.names.insert(user, name);
+        }
+        let read = envelope.into_event(id, facts, encrypted)?;
+        if let MatrixEvent::Redaction(redaction) = &read {
+            self.late.forget(&redaction.target);
+        }
+        Some(read)
+    }
+
+    /// Returns who was banned, by state that no timeline shows.
+    pub(super) fn bans(&self, room: &Room, state: &[Raw<AnySyncStateEvent>]) -> Vec<MatrixEvent> {
+        let now = OurClocks::now(&self.rooms.options.clock);
+        let banned = |event: &Raw<AnySyncStateEvent>| {
+            let event = Envelope::read(event.json().get())?;
+            let user = event.banned().filter(|user| *user != self.rooms.own)?;
+            Some(MatrixEvent::Banned {
+                room: room.room_id().to_owned(),
+                event: event.event,
+                user,
+                sent_at: self.server.by_ours(event.sent_at, now),
+                stands: true,
+            })
+        };
+        state.iter().filter_map(banned).collect()
+    }
+
+    /// Returns what waiting events say whose key has come; without keys, all are tried: some keys were missed.
+    pub(super) async fn read_late(&mut self, keys: Option<&[RoomKeyInfo]>) -> Vec<MatrixEvent> {
+        let mut events = Vec::new();
+        for kept in self.late.take(keys) {
+            let Some(room) = self.rooms.mapped(&kept.room) else {
+                // An alias may not be resolved yet.
+                self.late.keep(kept);
+                continue;
+            };
+            match open(&room, &kept.raw).await {
+                Some(event) => {
+                    let read = self.read(&room, &[event]).await;
+                    if read.is_empty() {
+                        // Nobody waits for it any more: whoever keeps it has to know.
+                        events.extend(
+                            Envelope::read(&kept.raw).map(|event| event.into_other(kept.room)),
+                        );
+                    }
+                    events.extend(read);
+                }
+                None => self.late.keep(kept),
+            }
+        }
+        events
+    }
+}
+
+/// Returns what a kept event says, if its key is here.
+async fn open(room: &Room, raw: &str) -> Option<TimelineEvent> {
+    let event = Raw::<AnySyncTimelineEvent>::from_json_string(raw.to_owned()).ok()?;
+    decrypt(room, &event).await
+}
+
+/// Returns what an encrypted event says, if its key is here.
+async fn decrypt(room: &Room, event: &Raw<AnySyncTimelineEvent>) -> Option<TimelineEvent> {
+    let opened = room.decrypt_event(event.cast_ref_unchecked(), None).await;
+    opened
+        .ok()
+        .filter(|event| matches!(event.kind, TimelineEventKind::Decrypted(_)))
+}
+
+/// Returns which key an encrypted event needs.
+fn session_of(event: &Raw<AnySyncTimelineEvent>) -> Option<String> {
+    let content = event.get_field::<serde_json::Value>("content").ok()??;
+    Some(content["session_id"].as_str()?.to_owned())
+}

@@ -1,0 +1,175 @@
+//! For tests: the SDK's client before a homeserver whose answers are written down.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use matrix_sdk::authentication::matrix::MatrixSession;
+use matrix_sdk::config::{RequestConfig, SyncSettings};
+use matrix_sdk::ruma::{device_id, room_id, user_id};
+use matrix_sdk::{Client, Room, SessionMeta, SessionTokens, SqliteStoreConfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::rooms::Rooms;
+use super::{Options, Pulse};
+use relay_config::{E2ee, Recipients};
+use relay_model::Clock;
+
+/// The one room.
+pub(super) const ROOM: &str = "!room:example.org";
+
+type Script = dyn Fn(&str) -> Value + Send + Sync;
+
+/// A client, logged in, that has seen one encrypted room; and its homeserver.
+pub(super) struct Scripted {
+    pub(super) client: Client,
+    pub(super) room: Room,
+    /// The first lines of all requests.
+    pub(super) asked: Arc<Mutex<Vec<String>>>,
+    _home: TempDir,
+    _serving: JoinSet<()>,
+}
+
+impl Scripted {
+    /// Starts; the script gets the first line of a request for anything but the sync. Null is the answer 502, an
+    /// error of Matrix the answer 403.
+    pub(super) async fn start(script: impl Fn(&str) -> Value + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::default();
+        let mut serving = JoinSet::new();
+        serving.spawn(accept(listener, Arc::new(script), Arc::clone(&asked)));
+        let home = tempfile::tempdir().unwrap();
+        let store = SqliteStoreConfig::with_low_memory_config(home.path()).key(Some(&[7; 32]));
+        let client = Client::builder()
+            .homeserver_url(&url)
+            .sqlite_store_with_config_and_cache_path(store, None::<std::path::PathBuf>)
+            .request_config(RequestConfig::new().disable_retry())
+            .build()
+            .await
+            .unwrap();
+        let session = MatrixSession {
+            meta: SessionMeta {
+                user_id: user_id!("@bot:example.org").to_owned(),
+                device_id: device_id!("BOT").to_owned(),
+            },
+            tokens: SessionTokens {
+                access_token: "token".to_owned(),
+                refresh_token: None,
+            },
+        };
+        client.restore_session(session).await.unwrap();
+        let settings = SyncSettings::new().timeout(Duration::ZERO);
+        client.sync_once(settings).await.unwrap();
+        let room = client.get_room(room_id!("!room:example.org")).unwrap();
+        Self {
+            client,
+            room,
+            asked,
+            _home: home,
+            _serving: serving,
+        }
+    }
+
+    /// Returns the rooms, this one being mapped.
+    pub(super) fn rooms(&self) -> Rooms {
+        let options = Options {
+            rooms: vec![ROOM.try_into().unwrap()],
+            via: std::collections::HashMap::new(),
+            invites: None,
+            e2ee: E2ee {
+                enabled: true,
+                recipients: Recipients::All,
+            },
+            pulse: Pulse::default(),
+            clock: Clock::system(),
+        };
+        let own = self.client.user_id().unwrap().to_owned();
+        Rooms::new(self.client.clone(), own, options)
+    }
+
+    /// Returns how often something with this in its address was asked for.
+    pub(super) fn count(&self, what: &str) -> usize {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|line| line.contains(what)).count()
+    }
+}
+
+/// Returns an event that nobody has the key of.
+pub(super) fn undecryptable(number: u32) -> Value {
+    json!({
+        "type": "m.room.encrypted",
+        "event_id": format!("$undecryptable{number}"),
+        "sender": "@alice:example.org",
+        "room_id": ROOM,
+        "origin_server_ts": 1_767_225_600_000_i64,
+        "content": {
+            "algorithm": "m.megolm.v1.aes-sha2",
+            "ciphertext": format!("AwgAEh{}", "A".repeat(118)),
+            "session_id": format!("session{number}"),
+            "device_id": "ALICE",
+            "sender_key": "A".repeat(43),
+        },
+    })
+}
+
+async fn accept(listener: TcpListener, script: Arc<Script>, asked: Arc<Mutex<Vec<String>>>) {
+    let mut connections = JoinSet::new();
+    while let Ok((connection, _)) = listener.accept().await {
+        connections.spawn(serve(connection, Arc::clone(&script), Arc::clone(&asked)));
+    }
+}
+
+async fn serve(connection: TcpStream, script: Arc<Script>, asked: Arc<Mutex<Vec<String>>>) {
+    let mut connection = BufReader::new(connection);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if !matches!(connection.read_line(&mut line).await, Ok(1..)) {
+            return;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        lines.push(line.to_ascii_lowercase());
+    }
+    let length = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+    connection.read_exact(&mut body).await.unwrap();
+    let line = lines.swap_remove(0);
+    let (status, answer) = match answer(&line, &*script) {
+        Value::Null => (502, String::new()),
+        error if error["errcode"].is_string() => (403, error.to_string()),
+        answer => (200, answer.to_string()),
+    };
+    asked.lock().unwrap().push(line);
+    let answer = format!(
+        "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+        answer.len()
+    );
+    // Whoever asked may be gone.
+    drop(connection.write_all(answer.as_bytes()).await);
+}
+
+fn answer(line: &str, script: &Script) -> Value {
+    if line.contains("/versions") {
+        return json!({"versions": ["v1.11"]});
+    }
+    if !line.contains("/sync") {
+        return script(line);
+    }
+    let encryption = json!({
+        "type": "m.room.encryption",
+        "state_key": "",
+        "event_id": "$encryption",
+        "sender": "@alice:example.org",
+        "origin_server_ts": 1,
+        "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+    });
+    json!({"next_batch": "s1", "rooms": {"join": {ROOM: {"state": {"events": [encryption]}}}}})
+}

@@ -1,0 +1,213 @@
+//! Sends one event to a room, under the transaction id that its row in the outbox holds, and says what became of it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use matrix_sdk::ruma::api::client::receipt::create_receipt::v3::ReceiptType;
+use matrix_sdk::ruma::api::client::relations::get_relating_events_with_rel_type_and_event_type as relations;
+use matrix_sdk::ruma::api::error::ErrorKind;
+use matrix_sdk::ruma::events::TimelineEventType;
+use matrix_sdk::ruma::events::receipt::ReceiptThread;
+use matrix_sdk::ruma::events::relation::RelationType;
+use matrix_sdk::ruma::{OwnedEventId, TransactionId, UserId};
+use matrix_sdk::{Error, Room, RoomState};
+use tokio::time::timeout;
+
+use super::content::Outgoing;
+use super::errors::{self, parked, retry};
+use super::events::Envelope;
+use super::rooms::Rooms;
+use relay_model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, SendToRoom, Timestamp};
+
+/// Longer than all requests of one message to a big encrypted room should take.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// Our own reaction is looked for among so many hundred others.
+const MOST_PAGES: usize = 10;
+
+/// The event that was sent, or what else became of it.
+type Sent = Result<OwnedEventId, RoomOutcome>;
+
+/// Sends to the mapped rooms; cheap to clone, works from any task.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    pub(super) rooms: Arc<Rooms>,
+}
+
+impl SendToRoom for Sender {
+    async fn send(
+        &self,
+        room: &RoomOrAliasId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+        now: Timestamp,
+    ) -> RoomOutcome {
+        self.limited(Box::pin(self.attempt(room, transaction, content, now)))
+            .await
+    }
+
+    async fn mark_read(
+        &self,
+        room: &RoomOrAliasId,
+        event: &EventId,
+        thread: Option<&EventId>,
+    ) -> RoomOutcome {
+        // Clients count a receipt without a thread for the room's own timeline, one in a thread only with the thread.
+        let thread = thread.map_or(ReceiptThread::Unthreaded, |root| {
+            ReceiptThread::Thread(root.to_owned())
+        });
+        let attempt = async {
+            let room = self.room(room)?;
+            let marked = room.send_single_receipt(ReceiptType::Read, thread, event.to_owned());
+            match marked.await {
+                Ok(()) => Ok(event.to_owned()),
+                Err(error) => Err(self.outcome(&error).await),
+            }
+        };
+        self.limited(attempt).await
+    }
+}
+
+impl Sender {
+    /// Waits for what becomes of an attempt, as long as makes sense.
+    async fn limited(&self, attempt: impl Future<Output = Sent>) -> RoomOutcome {
+        let sent = tokio::select! {
+            biased;
+            _ = self.rooms.refused.wait() => Err(retry("the homeserver does not accept the login now")),
+            sent = timeout(LIMIT, attempt) => {
+                sent.unwrap_or_else(|_| Err(retry("the homeserver took too long")))
+            }
+        };
+        sent.map_or_else(|outcome| outcome, |event| RoomOutcome::Sent { event })
+    }
+
+    async fn attempt(
+        &self,
+        name: &RoomOrAliasId,
+        transaction: &TransactionId,
+        content: &RoomContent,
+        now: Timestamp,
+    ) -> Sent {
+        let room = self.room(name)?;
+        if self.rooms.is_refused(&room) {
+            let error = "the room is encrypted and `matrix.e2ee.enabled` is false";
+            return Err(parked(false, error));
+        }
+        let sent = match Outgoing::build(content, now) {
+            Outgoing::Event { kind, content } => room
+                .send_raw(kind, content)
+                .with_transaction_id(transaction)
+                .await
+                .map(|sent| sent.response.event_id),
+            Outgoing::Redaction { target } => room
+                .redact(target, None, Some(transaction.to_owned()))
+                .await
+                .map(|sent| sent.event_id)
+                .map_err(Error::from),
+        };
+        match (sent, content) {
+            (Ok(event), _) => Ok(event),
+            (Err(error), RoomContent::Reaction { target, key })
+                if error.client_api_error_kind() == Some(&ErrorKind::DuplicateAnnotation) =>
+            {
+                self.find_reaction(&room, target, key).await
+            }
+            (Err(error), _) => Err(self.outcome(&error).await),
+        }
+    }
+
+    /// Returns what becomes of a message after this error. Where it is about the login, the server is asked whether it
+    /// means it: nobody may read for half a minute, and one wrong answer must not stop everything.
+    async fn outcome(&self, error: &Error) -> RoomOutcome {
+        if errors::refused_login(error).is_some()
+            && let Err(error) = self.rooms.client.whoami().await
+            && let Some(refusal) = errors::refused_login(&error.into())
+        {
+            self.rooms.refused.set(refusal).ok();
+        }
+        errors::outcome(error)
+    }
+
+    /// Returns a room that is joined and that the server has told us of; if it is not, what becomes of what is for it.
+    fn room(&self, name: &RoomOrAliasId) -> Result<Room, RoomOutcome> {
+        let id = self.rooms.room_of(name);
+        let room = id.and_then(|id| self.rooms.client.get_room(&id));
+        let state = room.as_ref().map(|room| room.state());
+        match (room, state) {
+            (_, Some(RoomState::Left | RoomState::Banned)) => {
+                Err(parked(false, "the bot is not in this room any more"))
+            }
+            (Some(room), Some(RoomState::Joined)) if self.rooms.is_synced(room.room_id()) => {
+                Ok(room)
+            }
+            (_, _) => Err(retry("the room is not joined yet")),
+        }
+    }
+
+    /// The reaction is there already: looks which event it is.
+    async fn find_reaction(&self, room: &Room, target: &EventId, key: &str) -> Sent {
+        let mut page = None;
+        for _ in 0..MOST_PAGES {
+            let mut request = relations::v1::Request::new(
+                room.room_id().to_owned(),
+                target.to_owned(),
+                RelationType::Annotation,
+                TimelineEventType::Reaction,
+            );
+            request.limit = Some(100_u32.into());
+            request.from = page;
+            let found = match self.rooms.client.send(request).await {
+                Ok(found) => found,
+                Err(error) => return Err(self.outcome(&error.into()).await),
+            };
+            let mut events = found.chunk.iter();
+            let ours = events.find_map(|it| own_reaction(it.json().get(), room.own_user_id(), key));
+            if let Some(event) = ours {
+                return Ok(event);
+            }
+            page = found.next_batch;
+            if page.is_none() {
+                break;
+            }
+        }
+        let error = "the same reaction is there already".to_owned();
+        Err(RoomOutcome::Refused { error })
+    }
+}
+
+fn own_reaction(json: &str, own: &UserId, key: &str) -> Option<OwnedEventId> {
+    let event = Envelope::read(json)?;
+    let its_key = event.content()["m.relates_to"]["key"].as_str();
+    (event.sender == own && its_key == Some(key)).then_some(event.event)
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::{owned_event_id, user_id};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_our_own_reaction_with_that_key_is_the_one() {
+        let reaction = |sender: &str, key: &str| {
+            let reaction = json!({
+                "type": "m.reaction", "event_id": "$it", "sender": sender,
+                "content": {"m.relates_to": {"rel_type": "m.annotation", "event_id": "$x", "key": key}},
+            });
+            reaction.to_string()
+        };
+        let own = user_id!("@relay:example.org");
+        assert_eq!(
+            own_reaction(&reaction(own.as_str(), "👍"), own, "👍"),
+            Some(owned_event_id!("$it"))
+        );
+        assert_eq!(own_reaction(&reaction(own.as_str(), "👎"), own, "👍"), None);
+        assert_eq!(
+            own_reaction(&reaction("@alice:example.org", "👍"), own, "👍"),
+            None
+        );
+        assert_eq!(own_reaction("{}", own, "👍"), None);
+    }
+}

@@ -1,0 +1,290 @@
+//! A login of the bot, as it is written down; and whether the homeserver accepts it, asked without the SDK, so that its
+//! store can be closed meanwhile.
+
+use std::path::{Path, PathBuf};
+
+use matrix_sdk::authentication::matrix::MatrixSession;
+use matrix_sdk::reqwest::StatusCode;
+use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
+use matrix_sdk::{SessionMeta, SessionTokens};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::MatrixError;
+use super::errors::{self, Refusal};
+use super::files::Files;
+use super::server::{Server, ServerError};
+use relay_model::Explained;
+
+/// How a session was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// With the account's password.
+    Password,
+    /// With an access token that somebody gave us.
+    AccessToken,
+}
+
+/// A login of the bot: `matrix/session.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The homeserver's address.
+    pub homeserver: Url,
+    /// The account.
+    pub user_id: OwnedUserId,
+    /// The device that the login made.
+    pub device_id: OwnedDeviceId,
+    /// What proves that we are that device, and what renews that on servers where it ages. Never printed.
+    #[serde(flatten)]
+    pub tokens: SessionTokens,
+    /// How it was made.
+    pub login: Made,
+    /// The login was told to use plain HTTP to a server that is not on loopback.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_http: bool,
+    /// Where the recovery key was put, because there was no terminal to show it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_key_file: Option<PathBuf>,
+    /// The server's backup into which this device puts its keys.
+    #[serde(default)]
+    pub key_backup: BackupUse,
+}
+
+/// Into which of the account's backups a device puts its keys; the server only tells whether there is one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupUse {
+    /// The login was made when that was not noted.
+    #[default]
+    Unknown,
+    /// Into none.
+    None,
+    /// Into the one of that version.
+    Version(String),
+}
+
+impl Session {
+    pub(super) fn to_sdk(&self) -> MatrixSession {
+        MatrixSession {
+            meta: SessionMeta {
+                user_id: self.user_id.clone(),
+                device_id: self.device_id.clone(),
+            },
+            tokens: self.tokens.clone(),
+        }
+    }
+
+    /// Returns its homeserver, to be asked past the SDK by its device.
+    pub(super) fn server(&self) -> Result<Server, ServerError> {
+        let server = Server::at(self.homeserver.clone(), self.allow_http)?;
+        Ok(server.with_token(&self.tokens.access_token))
+    }
+
+    /// Renews the access token, as the SDK does while its store is open.
+    async fn renew(&self, files: &Files, token: &str) -> Result<(), MatrixError> {
+        let server = Server::at(self.homeserver.clone(), self.allow_http)?;
+        let body = json!({"refresh_token": token});
+        let answer = server.post(&["v3", "refresh"], &body).await;
+        let answer = answer.map_err(|error| self.verdict(error))?;
+        let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
+            return Err(server.not_matrix(StatusCode::OK).into());
+        };
+        // Somebody may have logged in anew meanwhile.
+        if files.load_session()?.as_ref() != Some(self) {
+            return Ok(());
+        }
+        let mut renewed = self.clone();
+        renewed.tokens.access_token = tokens.access_token;
+        renewed.tokens.refresh_token = tokens.refresh_token.or(renewed.tokens.refresh_token);
+        Ok(files.save_session(&renewed)?)
+    }
+
+    /// Returns what such an answer says of it.
+    pub(super) fn verdict(&self, error: ServerError) -> MatrixError {
+        match error {
+            ServerError::Refused {
+                status,
+                errcode,
+                message,
+                ..
+            } if status == 403 && errcode == "M_FORBIDDEN"
+                || errors::is_about_login(status, &errcode) =>
+            {
+                self.refused(Refusal { errcode, message })
+            }
+            other => other.into(),
+        }
+    }
+
+    /// Returns that its homeserver does not accept it.
+    pub(super) fn refused(&self, refusal: Refusal) -> MatrixError {
+        MatrixError::SessionDead(Box::new(RefusedLogin {
+            user: self.user_id.clone(),
+            device: self.device_id.clone(),
+            refusal,
+        }))
+    }
+
+    /// Returns whose login the homeserver takes it for, if that is another: `answer` is that to `whoami`.
+    pub(super) fn is_anothers(&self, answer: &Value) -> Option<String> {
+        let told = |what| answer[what].as_str();
+        let (user, device) = (told("user_id")?, told("device_id"));
+        let is_ours = self.user_id == user && device.is_none_or(|device| self.device_id == device);
+        (!is_ours).then(|| {
+            format!(
+                "the homeserver takes the login for that of {user} (device {})",
+                device.unwrap_or("unknown")
+            )
+        })
+    }
+
+    /// Returns where the recovery key still lies, if it was written to a file and is there yet.
+    pub fn recovery_key_left(&self) -> Option<&Path> {
+        self.recovery_key_file
+            .as_deref()
+            .filter(|path| path.exists())
+    }
+}
+
+/// A login that the homeserver does not accept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the homeserver does not accept the login of {user} (device {device}): {} ({})",
+    .refusal.message,
+    .refusal.errcode
+)]
+pub struct RefusedLogin {
+    pub(super) user: OwnedUserId,
+    pub(super) device: OwnedDeviceId,
+    /// What the homeserver has said.
+    pub refusal: Refusal,
+}
+
+impl RefusedLogin {
+    /// Returns what to do whether a relay runs or not, the gentlest first.
+    pub(super) fn cure(&self) -> &'static str {
+        match self.refusal.errcode.as_str() {
+            "M_USER_LOCKED" => "ask the homeserver's administrator to unlock the account",
+            "M_USER_DEACTIVATED" => {
+                "ask the homeserver's administrator whether the account can be activated again; with another account: `relay auth login --force`, also beside a running relay"
+            }
+            "M_MISSING_TOKEN" => {
+                "something before the homeserver takes the login out of requests: check the proxy there"
+            }
+            _ => {
+                "wait if the homeserver is being restarted, repaired or restored; only if the device was signed out for good run `relay auth login --force`, also beside a running relay, which makes a new device"
+            }
+        }
+    }
+}
+
+impl Explained for RefusedLogin {
+    /// Returns what to do as long as the relay runs.
+    fn hint(&self) -> Option<String> {
+        let relay = "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again";
+        Some(format!("{relay}: {}", self.cure()))
+    }
+}
+
+/// Asks the homeserver whether it accepts the session in `files`. A token that has aged is renewed on the way. Fails with
+/// [`MatrixError::SessionDead`] if it does not; otherwise where that is not known.
+pub async fn ask(files: &Files) -> Result<(), MatrixError> {
+    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
+    let Err(error) = session.server()?.whoami().await else {
+        return Ok(());
+    };
+    match &session.tokens.refresh_token {
+        Some(token) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
+            session.renew(files, token).await
+        }
+        Some(_) | None => Err(session.verdict(error)),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod samples {
+    use matrix_sdk::ruma::{owned_device_id, owned_user_id};
+
+    use super::*;
+
+    /// A session on a server of no interest.
+    pub(crate) fn session() -> Session {
+        Session {
+            homeserver: Url::parse("https://example.org").unwrap(),
+            user_id: owned_user_id!("@relay:example.org"),
+            device_id: owned_device_id!("DEVICE"),
+            tokens: SessionTokens {
+                access_token: "syt_secret".to_owned(),
+                refresh_token: None,
+            },
+            login: Made::Password,
+            allow_http: false,
+            recovery_key_file: None,
+            key_backup: BackupUse::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use matrix_sdk::ruma::{owned_device_id, owned_user_id};
+
+    use super::*;
+
+    #[test]
+    fn a_cure_holds_whether_a_relay_runs_or_not_and_the_relays_hint_says_what_it_does_itself() {
+        for errcode in [
+            "M_UNKNOWN_TOKEN",
+            "M_USER_LOCKED",
+            "M_USER_DEACTIVATED",
+            "M_MISSING_TOKEN",
+        ] {
+            let refused = RefusedLogin {
+                user: owned_user_id!("@relay:example.org"),
+                device: owned_device_id!("DEVICE"),
+                refusal: Refusal {
+                    errcode: errcode.to_owned(),
+                    message: "so it is".to_owned(),
+                },
+            };
+            let (cure, hint) = (refused.cure(), refused.hint().unwrap());
+            for words in ["asks again", "by itself", "`relay auth status`"] {
+                assert!(!cure.contains(words), "{cure}");
+            }
+            let (does, rest) = hint.split_once(": ").unwrap();
+            assert!(does.contains("goes on by itself"), "{hint}");
+            assert_eq!(rest, cure);
+        }
+    }
+
+    #[test]
+    fn a_login_is_another_accounts_or_devices_by_what_the_homeserver_says() {
+        let whoami = |user: &str, device: Option<&str>| {
+            let answer = serde_json::json!({"user_id": user, "device_id": device});
+            samples::session().is_anothers(&answer)
+        };
+        assert_eq!(whoami("@relay:example.org", Some("DEVICE")), None);
+        assert_eq!(whoami("@relay:example.org", None), None);
+        for (user, device) in [
+            ("@bob:example.org", "DEVICE"),
+            ("@relay:example.org", "OTHER"),
+        ] {
+            let told = whoami(user, Some(device)).unwrap();
+            assert!(
+                told.contains(user) && told.ends_with(&format!("(device {device})")),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_session_of_an_earlier_version_loads() {
+        let text = r#"{"homeserver": "https://example.org", "user_id": "@relay:example.org", "device_id": "DEVICE",
+            "access_token": "syt_secret", "login": "password"}"#;
+        let session: Session = serde_json::from_str(text).unwrap();
+        assert_eq!(session, samples::session());
+        assert!(!format!("{session:?}").contains("syt_secret"));
+    }
+}

@@ -1,0 +1,360 @@
+//! The sync loop: asks the server what happened, and hands over one batch at a time. The next request waits until the
+//! batch before is committed.
+
+mod answer;
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, pending, select};
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
+use matrix_sdk::Client;
+use matrix_sdk::config::SyncSettings;
+use matrix_sdk::ruma::api::client::filter::{
+    Filter, FilterDefinition, LazyLoadOptions, RoomFilter,
+};
+use matrix_sdk::ruma::api::client::sync::sync_events;
+use matrix_sdk::sync::SyncResponse;
+use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
+use matrix_sdk_base::{StateStoreDataKey, StateStoreDataValue};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::clock::{self, News, OurClocks};
+use super::errors;
+use super::gaps::Gaps;
+use super::gate::Notes;
+use super::reader::Reader;
+use super::rooms::Rooms;
+use super::{Batch, MatrixError, Options, Start};
+use relay_disk::Trouble;
+use relay_model::Backoff;
+
+/// How long the server may keep a request open while nothing happens.
+const LONG_POLL: Duration = Duration::from_secs(30);
+/// Events of one room in one answer; the server's own default of 10 cuts bursts.
+const TIMELINE_LIMIT: u32 = 200;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(30));
+/// Where even the smallest answer is too large: each try costs so much.
+const PAUSES_IN_VAIN: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_mins(5));
+/// After an answer with nothing but events of ours: what we send in a row comes back in a few answers, not in one each.
+const OWN_PAUSE: Duration = Duration::from_millis(50);
+/// After an answer of a server that does not wait, counted from the question.
+const IDLE_PAUSE: Duration = Duration::from_secs(1);
+
+type Keys = BoxStream<'static, Option<Vec<RoomKeyInfo>>>;
+
+/// The loop and what it remembers.
+pub(super) struct Sync<'a> {
+    /// Where the SDK keeps its stores.
+    store: &'a Path,
+    rooms: &'a Rooms,
+    reader: Reader<'a>,
+    batches: mpsc::Sender<Batch>,
+    /// What is missing before the position.
+    gaps: Gaps,
+    /// That of the last committed batch.
+    position: Option<String>,
+    /// That of the last answer of which everything was handed over; ahead of `position` where there was nothing. The
+    /// SDK's own can be ahead of both, with events that nobody has seen.
+    handed_over: Option<String>,
+    /// The SDK is ahead of what was handed over: its next answer leaves a gap behind it.
+    behind: bool,
+    committed_at: Instant,
+    /// The last answer held events of ours, and nothing else.
+    heard_only_us: bool,
+    /// What happens on the way to the server.
+    way: Arc<Notes>,
+    /// How many events of a room are asked for.
+    timeline_limit: u32,
+    /// Tries in vain since the last answer.
+    failures: u32,
+    told: Option<Standing>,
+}
+
+/// What was said last of asking the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Well,
+    /// It cannot be read, or its answer not be stored for this reason.
+    Failing(Option<Trouble>),
+}
+
+impl<'a> Sync<'a> {
+    pub(super) fn new(
+        rooms: &'a Rooms,
+        store: &'a Path,
+        way: Arc<Notes>,
+        start: Start,
+        batches: mpsc::Sender<Batch>,
+    ) -> Self {
+        rooms.remember(&start.known, &start.former);
+        let (position, mut gaps) = (start.position, start.gaps);
+        let known = start.known.into_iter().map(|(_, room)| room);
+        let known: HashSet<_> = known.chain(start.former).collect();
+        let now = OurClocks::now(&rooms.options.clock);
+        let news = News::new(known, !start.has_run, now).or_any(!start.knows_all);
+        gaps.retain(|gap| news.knows(&gap.room));
+        Self {
+            store,
+            rooms,
+            reader: Reader::new(rooms, news, start.kept, start.clock),
+            batches,
+            gaps: Gaps::new(gaps),
+            position,
+            handed_over: None,
+            behind: false,
+            committed_at: Instant::now(),
+            heard_only_us: false,
+            way,
+            timeline_limit: TIMELINE_LIMIT,
+            failures: 0,
+            told: None,
+        }
+    }
+
+    /// Runs until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), MatrixError> {
+        tokio::select! {
+            // An answer that is here is taken: the SDK counts it as seen.
+            biased;
+            ended = Box::pin(self.go_on()) => match ended? {},
+            () = stop.cancelled() => {}
+        }
+        self.leave_position();
+        Ok(())
+    }
+
+    /// Asks and hands over, again and again.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped: what the SDK took and we did not hand over is fetched again from the position.
+    async fn go_on(&mut self) -> Result<Infallible, MatrixError> {
+        let client = &self.rooms.client;
+        if self.position.is_none() && !self.reader.news.first_run {
+            self.position = sdk_position(client).await;
+            error!(
+                position = self.position,
+                "up to where the homeserver was read cannot be read from the database; going on from where the Matrix library stands: what it was given just before the last stop may be missing; please report this"
+            );
+        }
+        self.behind = self.position.is_some() && sdk_position(client).await != self.position;
+        let mut keys = keys(client).await;
+        let mut wait = Duration::ZERO;
+        let mut last = String::new();
+
+        // A key that came just before the last stop opens what was kept then.
+        self.look_again().await?;
+        loop {
+            let asked = Instant::now();
+            let response = match Box::pin(self.ask(wait, &mut keys)).await? {
+                Ok(response) => response,
+                Err(error) => {
+                    sleep(self.failed(&error).await).await;
+                    // The first answer after an outage should come at once.
+                    wait = Duration::ZERO;
+                    continue;
+                }
+            };
+            self.answered();
+            wait = LONG_POLL;
+            // A server that does not wait must not keep us busy.
+            let is_idle = response.next_batch == last && asked.elapsed() < IDLE_PAUSE;
+            last.clone_from(&response.next_batch);
+            self.look_at_clock().await;
+            Box::pin(self.take(response, &mut keys)).await?;
+            self.rooms.caught_up.set(()).ok();
+            if self.heard_only_us {
+                sleep(OWN_PAUSE).await;
+            }
+            if is_idle && asked.elapsed() < IDLE_PAUSE {
+                sleep(IDLE_PAUSE).await;
+            }
+        }
+    }
+
+    fn answered(&mut self) {
+        self.rooms.options.pulse.answered();
+        if self.told != Some(Standing::Well) {
+            info!("connected to the homeserver");
+            self.told = Some(Standing::Well);
+            self.reader.server.connected();
+        }
+        self.failures = 0;
+        self.timeline_limit = self.timeline_limit.saturating_mul(2).min(TIMELINE_LIMIT);
+    }
+
+    /// Takes note that the server cannot be read, or its answer not be stored. Returns how long to wait before the next try.
+    async fn failed(&mut self, error: &matrix_sdk::Error) -> Duration {
+        if let Some(refusal) = errors::refused_login(error) {
+            // It ends the adapter, and this loop with it.
+            self.rooms.refused.set(refusal).ok();
+            return pending().await;
+        }
+        let client = &self.rooms.client;
+        if errors::is_about_versions(error) {
+            // One wrong answer of the server, or of a proxy, would be believed for a week.
+            client.reset_supported_versions().await.ok();
+        }
+        // The SDK stores an answer's place before it has done all that follows from it.
+        let taken = sdk_position(client).await;
+        let reached = self.handed_over.as_ref().or(self.position.as_ref());
+        self.behind |= reached.is_some() && taken.as_ref() != reached;
+        self.failures = self.failures.saturating_add(1);
+        let wish = errors::retry_after(error);
+        let disk = errors::disk(error).map(|trouble| trouble.at(self.store));
+        let (error, pauses) = self.what_failed(error);
+        let pause = wish.unwrap_or_else(|| pauses.after(self.failures, rand::random()));
+        let hint = disk.map(Trouble::hint);
+        self.rooms.options.pulse.failed(&error, hint);
+        let delay_ms = pause.as_millis();
+        let standing = Some(Standing::Failing(disk));
+        if self.told == standing {
+            debug!(error, delay_ms, "sync failed");
+        } else if let Some(trouble) = disk {
+            error!(
+                reason = %trouble,
+                path = %self.store.display(),
+                hint,
+                error,
+                "what the homeserver says cannot be stored, trying again until it can"
+            );
+        } else {
+            warn!(
+                error,
+                delay_ms, "the homeserver cannot be read, trying again until it can"
+            );
+        }
+        self.told = standing;
+        pause
+    }
+
+    /// Returns what to say of a failure, and the pauses after it. After an answer that was too large,
+    /// fewer events are asked for.
+    fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Backoff) {
+        // Another answer may be cut off meanwhile: then this one has failed in another way.
+        if !(self.way.take_cut() && errors::is_broken_off(error)) {
+            let error = errors::sentence(error);
+            let trouble = self.way.trouble.borrow().clone();
+            return (trouble.unwrap_or(error), PAUSES);
+        }
+        let pauses = match self.timeline_limit {
+            1 => PAUSES_IN_VAIN,
+            TIMELINE_LIMIT => {
+                // The first one is news, after whatever else has failed.
+                self.told = None;
+                PAUSES
+            }
+            _ => PAUSES,
+        };
+        self.timeline_limit = (self.timeline_limit / 4).max(1);
+        let error = format!(
+            "its answer is larger than 64 MB; asking for {} events of each room at once",
+            self.timeline_limit
+        );
+        (error, pauses)
+    }
+
+    /// Asks the server for its time where that is due: what it has answered is dated by it.
+    async fn look_at_clock(&mut self) {
+        let Options { pulse, clock, .. } = &self.rooms.options;
+        let (client, server) = (&self.rooms.client, &mut self.reader.server);
+        if server.is_due(OurClocks::now(clock)) {
+            let dated = clock::ask_date(client, clock).await;
+            let own = match dated {
+                Some(dated) if server.is_news(dated) => clock::ask_own(client, clock).await,
+                Some(_) | None => None,
+            };
+            server.answered(dated, own, OurClocks::now(clock));
+        }
+        let now = OurClocks::now(clock);
+        pulse.clock(server.difference(now), server.dates_ahead(now));
+    }
+
+    /// Asks the server, and does meanwhile what comes up.
+    async fn ask(
+        &mut self,
+        wait: Duration,
+        keys: &mut Keys,
+    ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
+        let rooms = self.rooms;
+        // What was cut off before was another answer.
+        self.way.take_cut();
+        let settings = settings(wait, self.timeline_limit);
+        let mut request = Box::pin(rooms.client.sync_once(settings));
+        loop {
+            let work = tokio::select! {
+                () = rooms.changed.notified() => self.look_again().boxed(),
+                Some(keys) = keys.next() => self.try_late(keys).boxed(),
+                (gap, fetched) = self.gaps.next(rooms) => self.take_missing(gap, fetched).boxed(),
+                answer = &mut request => return Ok(answer),
+            };
+            // Both go on together: the request may hold a lock of the SDK that the work waits for.
+            match select(work, request).await {
+                Either::Left((done, pending)) => {
+                    done?;
+                    request = pending;
+                }
+                Either::Right((answer, work)) => {
+                    work.await?;
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+
+    async fn look_again(&mut self) -> Result<(), MatrixError> {
+        self.announce().await?;
+        self.try_late(None).await
+    }
+}
+
+/// Returns up to where the SDK has taken answers.
+async fn sdk_position(client: &Client) -> Option<String> {
+    let store = client.state_store();
+    let stored = store.get_kv_data(StateStoreDataKey::SyncToken).await;
+    stored.ok()?.and_then(StateStoreDataValue::into_sync_token)
+}
+
+async fn keys(client: &Client) -> Keys {
+    match client.encryption().room_keys_received_stream().await {
+        Some(stream) => Box::pin(stream.map(Result::ok)),
+        None => Box::pin(futures_util::stream::pending()),
+    }
+}
+
+/// Has the server tell of those members who have said something, and of no others.
+pub(super) fn lazy_members() -> LazyLoadOptions {
+    LazyLoadOptions::Enabled {
+        include_redundant_members: false,
+    }
+}
+
+/// Returns what a request asks for: the timelines up to a limit, state of rooms and senders, nothing else.
+pub(super) fn settings(wait: Duration, timeline_limit: u32) -> SyncSettings {
+    let mut room = RoomFilter::default();
+    room.timeline.limit = Some(timeline_limit.into());
+    room.timeline.lazy_load_options = lazy_members();
+    room.state.lazy_load_options = lazy_members();
+    // Who types or has read what is nobody's concern here.
+    room.ephemeral.not_types = vec!["*".to_owned()];
+    room.account_data.not_types = vec!["*".to_owned()];
+    let mut filter = FilterDefinition::default();
+    filter.room = room;
+    filter.presence = Filter::ignore_all();
+    SyncSettings::new()
+        .timeout(wait)
+        .set_presence(matrix_sdk::ruma::presence::PresenceState::Online)
+        .filter(sync_events::v3::Filter::FilterDefinition(filter))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+//! Batches for whoever takes them: what an answer of the server holds, after what is missing before it; what is late; and
+//! the position with it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use matrix_sdk::deserialized_responses::TimelineEvent;
+use matrix_sdk::ruma::events::AnySyncStateEvent;
+use matrix_sdk::ruma::serde::Raw;
+use matrix_sdk::sync::{JoinedRoomUpdate, State, SyncResponse};
+use matrix_sdk::{Error, Room};
+use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::{FIRST_PAUSE, Keys, PAUSES, Sync};
+use crate::bans::Banned;
+use crate::gaps::{self, Page, Patience, counted, say_missing};
+use crate::{Batch, MatrixError, errors};
+use relay_model::{Gap, MatrixEvent, Synced};
+
+/// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
+const POSITION_EVERY: Duration = Duration::from_mins(10);
+
+impl Sync<'_> {
+    /// Hands over what an answer of the server says.
+    pub(super) async fn take(
+        &mut self,
+        response: SyncResponse,
+        keys: &mut Keys,
+    ) -> Result<(), MatrixError> {
+        let (next, answer) = (response.next_batch, response.rooms);
+        // As long as it is taken by half, there is no position to leave.
+        self.handed_over = None;
+        for update in answer.joined.values() {
+            self.reader.note_clock(&update.timeline.events);
+        }
+        let mut events = Vec::new();
+        // Keys that came with the answer open what is older than its events, which may take that away: one batch.
+        while let Some(Some(keys)) = keys.next().now_or_never() {
+            events.extend(self.reader.read_late(keys.as_deref()).await);
+        }
+        for room in answer.invited.keys() {
+            self.rooms.note_invite(room);
+            self.rooms.retry.notify_one();
+        }
+        for (id, update) in &answer.joined {
+            if let Some(room) = self.rooms.mapped(id)
+                && (has_state(update) || !self.rooms.is_synced(id))
+            {
+                events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+            }
+        }
+        // What was said in a room before it was replaced goes by that: it has to be known first.
+        if self.position.is_some() && events.iter().any(is_replaced) {
+            self.tell(std::mem::take(&mut events)).await?;
+        }
+        let mut patience = Patience::default();
+        if self.behind {
+            for room in self.rooms.joined() {
+                if self.reader.news.knows(room.room_id()) {
+                    self.fill(&room, &next, &[], &mut patience).await?;
+                }
+            }
+        }
+        for (id, update) in &answer.joined {
+            let Some(room) = self.rooms.mapped(id) else {
+                continue;
+            };
+            // What the room was like when we joined is no news.
+            if self.rooms.is_synced(id) {
+                events.extend(self.reader.bans(&room, state(update)));
+            }
+            let shown = &update.timeline.events;
+            let is_cut = update.timeline.limited && !self.behind && self.reader.news.knows(id);
+            if is_cut && !self.reader.shows_join(shown) {
+                self.fill(&room, &next, shown, &mut patience).await?;
+            }
+            events.extend(self.reader.read(&room, shown).await);
+        }
+        for (id, update) in &answer.left {
+            if let Some(room) = self.rooms.mapped(id) {
+                events.extend(self.reader.read(&room, &update.timeline.events).await);
+                events.push(self.rooms.left(&room));
+            }
+        }
+        self.rooms.note_synced(&answer);
+        let joined = self.rooms.joined().into_iter();
+        let joined = joined.map(|room| room.room_id().to_owned());
+        self.reader.news.learn(joined);
+        let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
+        self.heard_only_us = !events.is_empty() && events.iter().all(is_ours);
+        // Without a position the next start would take everything for history; an old one only costs a longer look back.
+        let is_stored = self.position.as_ref().is_some_and(|position| {
+            *position == next || self.committed_at.elapsed() < POSITION_EVERY
+        });
+        let is_first = self.position.is_none();
+        if !events.is_empty() || !is_stored {
+            self.hand_batch_over(events, next.clone()).await?;
+        }
+        self.handed_over = Some(next);
+        self.behind = false;
+        if is_first {
+            self.announce().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what was said in a room between the position and `to`, but for what is `shown` anyway. What cannot be
+    /// fetched for too long is left for later: the other rooms go on.
+    pub(super) async fn fill(
+        &mut self,
+        room: &Room,
+        to: &str,
+        shown: &[TimelineEvent],
+        patience: &mut Patience,
+    ) -> Result<(), MatrixError> {
+        // A first run has no past.
+        let Some(position) = self.position.clone() else {
+            return Ok(());
+        };
+        let mut gap = Gap {
+            room: room.room_id().to_owned(),
+            from: position,
+            to: to.to_owned(),
+        };
+        if self.gaps.is_open(room.room_id()) || patience.is_spent() {
+            debug!(room = %gap.room, "what was said in this room meanwhile is fetched later");
+            self.gaps.add(gap, Duration::ZERO);
+            return Ok(());
+        }
+        let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
+        let (mut failures, mut empty) = (0_u32, 0_u32);
+        loop {
+            let mut page = match gaps::fetch(room, &gap, failures).await {
+                Ok(page) => page,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    if failures == 1 {
+                        say_missing(room.room_id(), &error);
+                    }
+                    let pause = errors::retry_after(&error)
+                        .unwrap_or_else(|| PAUSES.after(failures, rand::random()));
+                    if errors::is_refusal(&error) || !patience.allows(pause) {
+                        self.gaps.add(gap, pause);
+                        return Ok(());
+                    }
+                    sleep(pause).await;
+                    continue;
+                }
+            };
+            failures = 0;
+            empty = counted(empty, page.events.is_empty());
+            self.reader.note_clock(&page.events);
+            // Some servers order pages in another way than answers: behind an event that is shown one may lie that is not.
+            let is_shown = |it: &TimelineEvent| it.event_id().is_some_and(|id| shown.contains(&id));
+            page.events.retain(|it| !is_shown(it));
+            // Not there yet: the position stays.
+            let events = self.reader.read(room, &page.events).await;
+            self.tell(events).await?;
+            match page.next {
+                Some(next) => gap.from = next,
+                None => return Ok(()),
+            }
+            if empty == gaps::MOST_EMPTY {
+                self.gaps.add(gap, FIRST_PAUSE);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hands over a page of what was missing, as far as what has happened since leaves something of it. What is given up is
+    /// stored as no longer missing.
+    pub(super) async fn take_missing(
+        &mut self,
+        gap: Gap,
+        fetched: matrix_sdk::Result<Page>,
+    ) -> Result<(), MatrixError> {
+        let (Some(position), Some(room)) = (self.position.clone(), self.rooms.mapped(&gap.room))
+        else {
+            return Ok(());
+        };
+        let measured = async { Ok::<_, Error>((fetched?, Banned::of(&room).await?)) };
+        let events = match measured.await {
+            Ok((mut page, banned)) => {
+                self.reader.note_clock(&page.events);
+                let is_empty = page.events.is_empty();
+                banned.silence(&mut page.events);
+                let mut events = self.reader.read(&room, &page.events).await;
+                banned.forget_lifted(&mut events);
+                self.gaps.read(&gap, page.next, is_empty);
+                events
+            }
+            Err(error) if self.gaps.failed(&gap, &error) => Vec::new(),
+            Err(_) => return Ok(()),
+        };
+        self.hand_batch_over(events, position).await
+    }
+
+    /// Hands over what waited for these keys; without keys, all that waited is tried.
+    pub(super) async fn try_late(
+        &mut self,
+        keys: Option<Vec<RoomKeyInfo>>,
+    ) -> Result<(), MatrixError> {
+        if self.position.is_none() {
+            return Ok(());
+        }
+        let events = self.reader.read_late(keys.as_deref()).await;
+        self.tell(events).await
+    }
+
+    /// Tells what is new of the joined rooms, without waiting for the server.
+    pub(super) async fn announce(&mut self) -> Result<(), MatrixError> {
+        if self.position.is_none() {
+            return Ok(());
+        }
+        let mut events = self.rooms.take_moved();
+        for room in self.rooms.joined() {
+            events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+        }
+        self.tell(events).await
+    }
+
+    /// Hands over what does not change the position. Before the first answer of a first run there is none to hand over with.
+    pub(super) async fn tell(&mut self, events: Vec<MatrixEvent>) -> Result<(), MatrixError> {
+        match self.position.clone() {
+            Some(position) if !events.is_empty() => self.hand_batch_over(events, position).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) async fn hand_batch_over(
+        &mut self,
+        events: Vec<MatrixEvent>,
+        position: String,
+    ) -> Result<(), MatrixError> {
+        let (batch, committed) = self.batch(events, position.clone());
+        let sent = self.batches.send(batch).await;
+        sent.map_err(|_| MatrixError::Closed)?;
+        committed.await.map_err(|_| MatrixError::Closed)?;
+        self.position = Some(position);
+        self.reader.news.first_run = false;
+        self.committed_at = Instant::now();
+        Ok(())
+    }
+
+    /// At a clean stop, leaves the latest position with whoever still takes it: the next start is quicker then.
+    pub(super) fn leave_position(&mut self) {
+        let position = self.handed_over.take();
+        if let Some(position) = position.filter(|it| self.position.as_ref() != Some(it)) {
+            let (batch, _) = self.batch(Vec::new(), position);
+            if self.batches.try_send(batch).is_err() {
+                debug!("the last position is not stored");
+            }
+        }
+    }
+
+    fn batch(&self, events: Vec<MatrixEvent>, position: String) -> (Batch, oneshot::Receiver<()>) {
+        let (committed, done) = oneshot::channel();
+        let batch = Batch {
+            events,
+            synced: Synced {
+                position,
+                gaps: self.gaps.all(),
+                clock: self.reader.server.reading(),
+            },
+            committed,
+        };
+        (batch, done)
+    }
+}
+
+/// Returns whether it tells of a room that is replaced or closed.
+fn is_replaced(event: &MatrixEvent) -> bool {
+    matches!(event, MatrixEvent::Joined(room) if room.tombstone.is_some())
+}
+
+fn state(update: &JoinedRoomUpdate) -> &[Raw<AnySyncStateEvent>] {
+    let (State::Before(state) | State::After(state)) = &update.state;
+    state
+}
+
+/// Returns whether anything of the room's state is in there; servers differ in where they put it.
+fn has_state(update: &JoinedRoomUpdate) -> bool {
+    let in_timeline = |event: &TimelineEvent| {
+        let key = event.raw().get_field::<String>("state_key");
+        matches!(key, Ok(Some(_)))
+    };
+    !state(update).is_empty() || update.timeline.events.iter().any(in_timeline)
+}

@@ -1,0 +1,266 @@
+//! The sync loop, on answers by script.
+
+use matrix_sdk::HttpError;
+use matrix_sdk::deserialized_responses::TimelineEvent;
+use matrix_sdk::ruma::api::error::FromHttpResponseError;
+use matrix_sdk::ruma::serde::Raw;
+use serde_json::{Value, json};
+
+use std::sync::atomic::Ordering;
+
+use super::super::gaps::{Page, Patience};
+use super::super::scripted::{ROOM, Scripted, undecryptable};
+use super::*;
+use relay_model::{Gap, MatrixEvent};
+
+/// Returns a loop that was last at `s1`, and who takes its batches.
+fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
+    let start = Start {
+        position: Some("s1".to_owned()),
+        has_run: true,
+        knows_all: true,
+        known: vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
+        ..Start::default()
+    };
+    let (batches, taken) = mpsc::channel(1);
+    (
+        Sync::new(rooms, Path::new("/"), Arc::default(), start, batches),
+        taken,
+    )
+}
+
+#[tokio::test]
+async fn when_patience_is_spent_a_room_is_left_for_later_without_a_try() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = sync(&rooms);
+    tokio::time::pause();
+    let mut patience = Patience::default();
+    assert!(patience.allows(Duration::ZERO));
+    tokio::time::advance(Duration::from_mins(2)).await;
+    tokio::time::resume();
+    sync.fill(&server.room, "s9", &[], &mut patience)
+        .await
+        .unwrap();
+    assert!(sync.gaps.is_open(server.room.room_id()));
+    assert_eq!(server.count("/messages"), 0);
+}
+
+#[tokio::test]
+async fn a_position_that_cannot_be_read_is_no_first_run_and_keeps_what_is_missing() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let gap = Gap {
+        room: ROOM.try_into().unwrap(),
+        from: "s1".to_owned(),
+        to: "s2".to_owned(),
+    };
+    let (batches, _taken) = mpsc::channel(1);
+    let start = Start {
+        has_run: true,
+        gaps: vec![gap.clone()],
+        ..Start::default()
+    };
+    let sync = Sync::new(&rooms, Path::new("/"), Arc::default(), start, batches);
+    assert!(!sync.reader.news.first_run);
+    assert!(sync.reader.news.knows(&gap.room));
+    assert_eq!(sync.gaps.all(), [gap]);
+}
+
+/// Returns a page's event.
+fn event(name: &str, sender: &str, rest: &Value) -> TimelineEvent {
+    let mut event = json!({
+        "event_id": format!("${name}"),
+        "sender": sender,
+        "room_id": ROOM,
+        "origin_server_ts": 1_767_225_600_000_i64,
+    });
+    let fields = event.as_object_mut().unwrap();
+    fields.extend(rest.as_object().unwrap().clone());
+    TimelineEvent::from_plaintext(Raw::from_json_string(event.to_string()).unwrap())
+}
+
+fn text(sender: &str) -> TimelineEvent {
+    let content = json!({"msgtype": "m.text", "body": "hello"});
+    let rest = json!({"type": "m.room.message", "content": content});
+    event(&format!("by{sender}"), sender, &rest)
+}
+
+fn ban(user: &str) -> Value {
+    let content = json!({"membership": "ban"});
+    json!({"type": "m.room.member", "state_key": user, "content": content})
+}
+
+#[tokio::test]
+async fn an_empty_page_that_names_another_ends_nothing() {
+    for (pages, is_left) in [(3, false), (100, true)] {
+        let server = Scripted::start(move |line| {
+            let Some((_, from)) = line.split_once("from=s") else {
+                return json!({});
+            };
+            let from: u32 = from.split(['&', ' ']).next().unwrap().parse().unwrap();
+            if from < pages {
+                json!({"start": "s", "end": format!("s{}", from + 1), "chunk": []})
+            } else {
+                let last = undecryptable(1);
+                json!({"start": "s", "chunk": [last]})
+            }
+        });
+        let server = server.await;
+        let rooms = server.rooms();
+        let (mut sync, mut taken) = sync(&rooms);
+        let taking = async {
+            let batch = taken.recv().await?;
+            batch.committed.send(()).unwrap();
+            Some(batch.events.len())
+        };
+        let filling = async {
+            let mut patience = Patience::default();
+            let filled = sync.fill(&server.room, "s999", &[], &mut patience);
+            filled.await.unwrap();
+            let is_open = sync.gaps.is_open(server.room.room_id());
+            drop(sync);
+            is_open
+        };
+        let (is_open, events) = tokio::join!(filling, taking);
+        assert_eq!(is_open, is_left);
+        assert_eq!(events, (!is_left).then_some(1));
+        assert!(server.count("/messages") <= 20);
+    }
+}
+
+const ALICE: &str = "@alice:example.org";
+const BOB: &str = "@bob:example.org";
+const CAROL: &str = "@carol:example.org";
+
+/// Returns what is told of a page with a text of Carol, the bans of Bob and of her, and a text of Bob, where the server
+/// answers so to who is banned.
+async fn told_of_missing(answer: Value) -> Vec<String> {
+    let server = Scripted::start(move |line| {
+        if line.contains("/members?membership=ban") {
+            answer.clone()
+        } else {
+            json!({})
+        }
+    });
+    let server = server.await;
+    let rooms = server.rooms();
+    let (mut sync, mut taken) = sync(&rooms);
+    let gap = Gap {
+        room: server.room.room_id().to_owned(),
+        from: "s0".to_owned(),
+        to: "s1".to_owned(),
+    };
+    let page = vec![
+        text(CAROL),
+        event("bob", ALICE, &ban(BOB)),
+        event("carol", ALICE, &ban(CAROL)),
+        text(BOB),
+    ];
+    let fetched = Ok(Page {
+        events: page,
+        next: None,
+    });
+    let taking = async {
+        let batch = taken.recv().await.unwrap();
+        batch.committed.send(()).unwrap();
+        batch.events
+    };
+    let (done, events) = tokio::join!(sync.take_missing(gap, fetched), taking);
+    done.unwrap();
+    let told = |event: &MatrixEvent| match event {
+        MatrixEvent::Banned {
+            user, stands: true, ..
+        } => format!("ban of {user}"),
+        MatrixEvent::Banned { user, .. } => format!("ban at that time of {user}"),
+        MatrixEvent::Text(text) => format!("text of {}", text.sender),
+        other => format!("{other:?}"),
+    };
+    events.iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_banned_now() {
+    let mut banned = ban(CAROL);
+    banned["event_id"] = json!("$now");
+    banned["sender"] = json!(ALICE);
+    let told = told_of_missing(json!({"chunk": [banned]})).await;
+    assert_eq!(told, [format!("ban of {CAROL}"), format!("text of {BOB}")]);
+}
+
+#[tokio::test]
+async fn where_the_server_does_not_tell_who_is_banned_all_is_told_as_it_was_at_that_time() {
+    let refusal = json!({"errcode": "M_FORBIDDEN", "error": "you may not"});
+    let told = told_of_missing(refusal).await;
+    let [texts, bans] =
+        ["text", "ban at that time"].map(|what| move |who| format!("{what} of {who}"));
+    assert_eq!(told, [texts(CAROL), bans(BOB), bans(CAROL), texts(BOB)]);
+}
+
+#[tokio::test]
+async fn another_requests_answer_that_was_too_large_is_not_said_of_the_sync() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = sync(&rooms);
+    sync.way.cut.store(true, Ordering::SeqCst);
+    let down = json!({"errcode": "M_UNKNOWN", "error": "down"});
+    let (told, _) = sync.what_failed(&errors::answered(500, None, &down));
+    assert!(told.contains("down"), "{told}");
+    assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
+}
+
+#[tokio::test]
+async fn a_cut_answer_that_looks_whole_is_known_for_too_large() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = sync(&rooms);
+    // Its connection was to end it.
+    let nonsense = || -> matrix_sdk::Error {
+        let error = serde_json::from_str::<Value>(r#"{"next_batch": "s"#).unwrap_err();
+        let error = FromHttpResponseError::Deserialization(error.into());
+        HttpError::Api(Box::new(error)).into()
+    };
+    sync.failed(&nonsense()).await;
+    let (told, _) = sync.what_failed(&nonsense());
+    assert!(told.contains("EOF"), "{told}");
+    assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
+    assert_eq!(sync.told, Some(Standing::Failing(None)));
+    sync.way.cut.store(true, Ordering::SeqCst);
+    let (told, _) = sync.what_failed(&nonsense());
+    assert!(told.contains("larger than 64 MB"), "{told}");
+    assert_eq!(sync.told, None, "it is said");
+    assert_eq!(sync.timeline_limit, TIMELINE_LIMIT / 4);
+}
+
+#[tokio::test]
+async fn nothing_is_left_out_behind_what_is_shown_and_that_is_not_read_twice() {
+    let [alice, bob, carol] = ["@alice", "@bob", "@carol"].map(|it| format!("{it}:example.org"));
+    let page = [&alice, &bob, &carol].map(|it| text(it));
+    let chunk: Vec<Value> = page
+        .iter()
+        .map(|event| serde_json::from_str(event.raw().json().get()).unwrap())
+        .collect();
+    let server = Scripted::start(move |line| {
+        if line.contains("/messages") {
+            json!({"start": "s1", "chunk": chunk})
+        } else {
+            json!({})
+        }
+    });
+    let server = server.await;
+    let rooms = server.rooms();
+    let (mut sync, mut taken) = sync(&rooms);
+    let taking = async {
+        let batch = taken.recv().await.unwrap();
+        batch.committed.send(()).unwrap();
+        batch.events
+    };
+    let mut patience = Patience::default();
+    let filling = sync.fill(&server.room, "s9", &page[1..2], &mut patience);
+    let (done, events) = tokio::join!(filling, taking);
+    done.unwrap();
+    let senders: Vec<_> = events.iter().map(|event| event.origin().2).collect();
+    assert_eq!(senders.len(), 2, "{events:?}");
+    assert_eq!(senders[0].unwrap(), alice.as_str());
+    assert_eq!(senders[1].unwrap(), carol.as_str());
+}

@@ -1,0 +1,157 @@
+//! Why the bot is not in a room of the configuration, or why nothing can be said there: each with its own words and cure.
+
+use relay_model::{Explained, OwnedRoomId, OwnedUserId};
+
+/// What is wrong with a room of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum RoomTrouble {
+    /// The alias does not exist.
+    #[error("there is no such room alias")]
+    NoSuchAlias,
+    /// It did when we ran last: the room that it stood for goes on.
+    #[error(
+        "this room alias does not exist any more; the relay goes on with the room that it stood for, {0}"
+    )]
+    AliasGone(OwnedRoomId),
+    /// It stood for a room that is replaced by this one.
+    #[error(
+        "this room was replaced by {0}, and the homeserver does not tell whether this alias stands for that"
+    )]
+    AliasUnknown(OwnedRoomId),
+    /// The server knows no such room.
+    #[error("there is no such room, or nobody of this homeserver is in it")]
+    NoSuchRoom,
+    /// The room is not open to us.
+    #[error("the bot is not invited")]
+    NotInvited(OwnedUserId),
+    /// An admin does not want us there.
+    #[error("the bot is banned")]
+    Banned(OwnedUserId),
+    /// An admin has put us out; we do not come back by ourselves, whoever may join.
+    #[error("the bot was put out of the room by {by}")]
+    PutOut {
+        /// The bot.
+        bot: OwnedUserId,
+        /// Who did it.
+        by: OwnedUserId,
+    },
+    /// The configuration forbids to accept the invite that is there.
+    #[error("the bot is invited, but `matrix.invites` is `none`")]
+    InvitesOff,
+    /// We would have to write in the clear.
+    #[error("the room is encrypted, and `matrix.e2ee.enabled` is false")]
+    Encrypted,
+    /// Our homeserver does not reach those of the room.
+    #[error("the homeserver does not reach the server of the room: {0}")]
+    ServerAway(String),
+    /// The homeserver has another reason.
+    #[error("the room cannot be joined: {0}")]
+    Other(String),
+    /// Our homeserver cannot be reached just now, which the sync loop says.
+    #[error("the homeserver does not answer")]
+    NoAnswer,
+}
+
+impl RoomTrouble {
+    /// Returns its short name: that of its variant.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns whether it is about a room that we are in.
+    pub fn concerns_joined(&self) -> bool {
+        matches!(
+            self,
+            Self::AliasGone(_) | Self::AliasUnknown(_) | Self::Encrypted
+        )
+    }
+
+    /// Returns whether it may pass without anybody doing something.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::AliasGone(_) | Self::AliasUnknown(_) | Self::ServerAway(_) | Self::NoAnswer
+        )
+    }
+}
+
+impl Explained for RoomTrouble {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoSuchAlias => {
+                "check how it is written in `matrix_rooms`, or give the room's id (`!…`)"
+            }
+            Self::AliasGone(room) => {
+                &format!("put {room} into `matrix_rooms` in its place, or set the alias again")
+            }
+            Self::AliasUnknown(by) => &format!(
+                "what is for it waits until the homeserver does; if that lasts, put {by} into `matrix_rooms` in its place, \
+                 invite the bot there, and start the relay again"
+            ),
+            Self::NoSuchRoom => {
+                "check the id in `matrix_rooms`; if it is right, invite the bot there, or give the room's link, which names \
+                 servers to join it over"
+            }
+            Self::NotInvited(bot) => &format!("invite {bot} there"),
+            Self::Banned(bot) => {
+                &format!("ask an admin of the room to lift the ban of {bot}, and then to invite it")
+            }
+            Self::PutOut { bot, .. } => &format!("ask an admin of the room to invite {bot} again"),
+            Self::InvitesOff => {
+                "set it to `mapped`, or join the room with another client of the bot's account"
+            }
+            Self::Encrypted => "set it to true, or map another room",
+            Self::ServerAway(_) => {
+                "check the server's name in `matrix_rooms`; if it is right, the relay goes on when that server is back"
+            }
+            Self::Other(_) => {
+                "the homeserver's own words say what to change; the relay tries again"
+            }
+            Self::NoAnswer => "nothing is lost: the relay goes on when the homeserver is back",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invitation_is_the_cure_only_where_one_would_help() {
+        let bot: OwnedUserId = "@relay:example.org".try_into().unwrap();
+        let put_out = RoomTrouble::PutOut {
+            bot: bot.clone(),
+            by: "@alice:example.org".try_into().unwrap(),
+        };
+        let room: OwnedRoomId = "!abc:example.org".try_into().unwrap();
+        for (trouble, cure) in [
+            (RoomTrouble::NoSuchAlias, "check"),
+            (RoomTrouble::AliasGone(room.clone()), "!abc:example.org"),
+            (RoomTrouble::AliasUnknown(room), "!abc:example.org"),
+            (RoomTrouble::NoSuchRoom, "check"),
+            (
+                RoomTrouble::NotInvited(bot.clone()),
+                "invite @relay:example.org",
+            ),
+            (RoomTrouble::Banned(bot), "lift the ban"),
+            (put_out, "invite @relay:example.org again"),
+            (RoomTrouble::InvitesOff, "`mapped`"),
+            (RoomTrouble::Encrypted, "true"),
+            (
+                RoomTrouble::ServerAway(String::new()),
+                "check the server's name",
+            ),
+        ] {
+            let hint = trouble.hint().unwrap();
+            assert!(hint.contains(cure), "{trouble}: {hint}");
+            let is_about_invites = hint.contains("invite");
+            let helps = matches!(
+                trouble.name(),
+                "alias_unknown" | "no_such_room" | "not_invited" | "banned" | "put_out"
+            );
+            assert_eq!(is_about_invites, helps, "{trouble}: {hint}");
+        }
+    }
+}

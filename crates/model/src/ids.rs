@@ -1,0 +1,133 @@
+//! Identifiers of both networks and of our own tables.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::time::Timestamp;
+
+pub use ruma::{
+    EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedTransactionId,
+    OwnedUserId, RoomId, RoomOrAliasId, TransactionId, UserId,
+};
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseIdError {
+    /// Not `!` and eight hexadecimal digits.
+    #[error("`{0}` is not a node id: expected `!` and eight hexadecimal digits, as in `!a1b2c3d4`")]
+    Node(String),
+    /// Not one of the radio's channel slots.
+    #[error("{0} is out of range: a radio has channels 0 to 7")]
+    Channel(i64),
+}
+
+/// A node's number on the mesh; printed and parsed as `!a1b2c3d4`.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct NodeNum(pub u32);
+
+impl NodeNum {
+    /// The address of everyone: a packet to it is for its whole channel.
+    pub const BROADCAST: Self = Self(0xFFFF_FFFF);
+}
+
+impl fmt::Display for NodeNum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "!{:08x}", self.0)
+    }
+}
+
+impl FromStr for NodeNum {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.strip_prefix('!')
+            .filter(|hex| hex.len() == 8 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+            .map(Self)
+            .ok_or_else(|| ParseIdError::Node(text.to_owned()))
+    }
+}
+
+/// A packet's id, unique per sender for a time; 0 means that the sender gave none. Printed in decimal,
+/// as the `meshtastic_id` of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PacketId(pub u32);
+
+impl PacketId {
+    /// No id: such a packet is never a duplicate of another.
+    pub const NONE: Self = Self(0);
+}
+
+/// One of the radio's channel slots, 0 to 7; slot 0 is normally the primary channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ChannelIndex(u8);
+
+impl ChannelIndex {
+    /// Slot 0.
+    pub const PRIMARY: Self = Self(0);
+
+    /// All slots, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..8).map(Self)
+    }
+
+    /// Returns the slot's number, 0 to 7.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for ChannelIndex {
+    type Error = ParseIdError;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        let index = u8::try_from(number).ok().filter(|index| *index < 8);
+        index
+            .map(Self)
+            .ok_or(ParseIdError::Channel(i64::from(number)))
+    }
+}
+
+/// A row of the outbox for rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomRowId(pub i64);
+
+/// A row of the outbox for the mesh: one packet. A message is named by the row of its first part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MeshRowId(pub i64);
+
+macro_rules! printed_as_numbers {
+    ($($name:ty),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+printed_as_numbers!(PacketId, ChannelIndex, RoomRowId, MeshRowId, Timestamp);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_number_prints_as_its_id_and_parses_back() {
+        assert_eq!(NodeNum(0xA1B2_C3D4).to_string(), "!a1b2c3d4");
+        assert_eq!("!0000002a".parse(), Ok(NodeNum(42)));
+        for wrong in ["a1b2c3d4", "!a1b2c3d", "!a1b2c3d45", "!+1b2c3d4", ""] {
+            assert!(wrong.parse::<NodeNum>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_channel_beyond_7_cannot_exist() {
+        assert_eq!(ChannelIndex::try_from(7).map(ChannelIndex::number), Ok(7));
+        assert_eq!(ChannelIndex::try_from(8), Err(ParseIdError::Channel(8)));
+    }
+}

@@ -1,0 +1,96 @@
+//! What the mesh says on a link: it waits for the radio's channels, and is translated by them.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::super::moment::Moment;
+use super::super::nodedb::News;
+use super::super::translate::{self, Context, Translated};
+use super::{Output, Session, ignored};
+use relay_model::{NodeNum, RadioEvent, RadioProfile};
+use relay_wire::proto::MeshPacket;
+
+/// So many packets wait for the end of a handshake; firmware holds its own back, so there are hardly any.
+const HELD: usize = 64;
+/// For so long after the handshake the radio may hand over what it kept for us.
+const CATCH_UP: Duration = Duration::from_mins(1);
+
+impl Session {
+    /// Takes what waits for a handshake that will not end on this link: the radio does not say it again. It is understood
+    /// by how the radio was set up when it was ready last.
+    pub(crate) fn take_held(&mut self, now: Moment) -> Vec<Output> {
+        let held = std::mem::take(&mut self.held);
+        let packets = held.len();
+        if packets > 0 && self.last_profile().is_none() {
+            warn!(
+                packets,
+                "what the radio said is lost: it did not tell its channels"
+            );
+        }
+        let heard = held.iter().flat_map(|packet| self.translate(packet, now));
+        heard.collect()
+    }
+
+    /// Returns how the radio was set up when it was ready last, unless it is known to be another one now.
+    pub(super) fn last_profile(&self) -> Option<&RadioProfile> {
+        let last = self.memory.profile.as_ref();
+        last.filter(|last| self.is_ready() || self.handshake.is_of(last.own.num))
+    }
+
+    pub(super) fn on_packet(&mut self, packet: MeshPacket, now: Moment) -> Vec<Output> {
+        if self.is_ready() {
+            let mut outputs = Vec::from_iter(self.give_time(now));
+            outputs.extend(self.translate(&packet, now));
+            return outputs;
+        }
+        self.held.push_back(packet);
+        let too_many = self.held.len() > HELD;
+        let oldest = too_many.then(|| self.held.pop_front()).flatten();
+        oldest.map_or_else(Vec::new, |oldest| self.translate(&oldest, now))
+    }
+
+    fn translate(&mut self, packet: &MeshPacket, now: Moment) -> Vec<Output> {
+        let since = self.ready_since;
+        let catching_up = since.is_none_or(|since| now.instant < since + CATCH_UP);
+        let Some(profile) = self.last_profile() else {
+            return vec![ignored("before the handshake's end")];
+        };
+        let from = NodeNum(packet.from);
+        let context = Context {
+            own: profile.own.num,
+            channels: &profile.channels,
+            nodes: &self.nodes,
+            chat_ports: &self.options.chat_ports,
+            catching_up,
+            now: now.wall,
+        };
+        let translated = translate::packet(packet, &context);
+        let heard = News {
+            last_heard: Some(now.wall),
+            ..News::default()
+        };
+        self.nodes.learn(from, heard);
+        match translated {
+            Ok(Translated::Text(mut text)) => {
+                let is_dated_before = self.dated_before.is_some_and(|until| now.instant < until);
+                if is_dated_before && !catching_up && !text.replayed {
+                    text.heard_at = now.wall;
+                }
+                vec![Output::Event(RadioEvent::Text(text))]
+            }
+            Ok(Translated::Answer(answer)) => vec![Output::Answer(answer)],
+            Ok(Translated::News(num, news)) => {
+                self.nodes.learn(num, news);
+                Vec::new()
+            }
+            Ok(Translated::ChannelUse(percent)) => {
+                vec![Output::Event(RadioEvent::ChannelUse { percent })]
+            }
+            Err(reason) => {
+                debug!(node = %from, packet = packet.id, reason, "packet ignored");
+                vec![ignored(reason)]
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The system's clock was set: what it had written while it was wrong moves along, so that waiting messages neither expire
+//! by it nor are held up.
+
+use super::columns::{Bind, SLACK};
+use super::{Result, Tx, meta};
+use relay_model::{Jump, Timestamp};
+
+/// What moves along, and the times by which that is chosen.
+const MOVES: [&str; 7] = [
+    "UPDATE mesh_outbox SET sent_at = sent_at + :by, accepted_at = accepted_at + :by,
+         active_at = active_at + :by, expires = expires + :by, edited_at = edited_at + :by,
+         not_before = CASE WHEN :by < 0 OR not_before = 0 THEN not_before ELSE not_before + :by END
+     WHERE id IN (SELECT id FROM mesh_open) AND accepted_at BETWEEN :began AND :expected
+         AND accepted_at NOT BETWEEN :looked AND :now",
+    // What was sent lately counts against its sender, and can be corrected, as before.
+    "UPDATE mesh_outbox SET sent_at = sent_at + :by, edited_at = edited_at + :by
+     WHERE id IN (SELECT id FROM mesh_closed) AND accepted_at BETWEEN MAX(:began, :expected - 3600000) AND :expected
+         AND accepted_at NOT BETWEEN :looked AND :now",
+    "UPDATE backlog_room SET opened_at = opened_at + :by, added_at = added_at + :by,
+         handed_at = handed_at + :by
+     WHERE added_at BETWEEN :began AND :expected AND added_at NOT BETWEEN :looked AND :now",
+    "UPDATE expired_room SET oldest = oldest + :by, newest = newest + :by, since = since + :by,
+         last = last + :by
+     WHERE last BETWEEN :began AND :expected AND last NOT BETWEEN :looked AND :now",
+    "UPDATE undecryptable SET sent_at = sent_at + :by, kept_at = kept_at + :by
+     WHERE id IN (SELECT id FROM key_awaited) AND kept_at BETWEEN :began AND :expected
+         AND kept_at NOT BETWEEN :looked AND :now",
+    "UPDATE outage SET since = since + :by, back = back + :by
+     WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
+    "UPDATE outage_told SET since = since + :by, back = back + :by
+     WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
+];
+
+/// Brings the times of what waits along, as far as the clock has written them in this run. An earlier run may have had a
+/// clock that was right: what it left keeps its times.
+pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<()> {
+    let by = jump.now.0.saturating_sub(jump.expected.0);
+    for sql in MOVES {
+        tx.run(
+            sql,
+            [
+                (":by", &by as &dyn Bind),
+                (":began", &(jump.began - SLACK) as &dyn Bind),
+                (":expected", &(jump.expected + SLACK) as &dyn Bind),
+                (
+                    ":looked",
+                    &(jump.now.0.saturating_sub(jump.looked_ago)) as &dyn Bind,
+                ),
+                (":now", &(jump.now + SLACK) as &dyn Bind),
+            ],
+        )?;
+    }
+    if let Some(since) = meta::radio_away_since(tx)?
+        && (jump.began..=jump.expected).contains(&since)
+    {
+        meta::set_radio_away_since(tx, Some(Timestamp(since.0.saturating_add(by))))?;
+    }
+    if by < 0 {
+        // Whenever they were accepted: a wait is over when it would have been.
+        tx.execute(
+            "UPDATE mesh_outbox SET not_before = not_before + ?1 WHERE not_before > ?2 AND id IN (SELECT id FROM mesh_open)",
+            (by, jump.now),
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::mesh_report::{accepted, next_expiry, retry, submitted};
+    use crate::outbox_mesh::{self, next_due};
+    use crate::samples::*;
+    use relay_model::Lane;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<Timestamp>> {
+        next_due(tx, CHANNEL, Lane::Message, &ORDER, now)
+    }
+
+    /// A jump 20 s after noon, of a run that began a minute before.
+    fn jump_to(now: Timestamp) -> Jump {
+        Jump {
+            began: NOON - Duration::from_mins(1),
+            expected: later(20),
+            now,
+            looked_ago: 20_000,
+        }
+    }
+
+    #[test]
+    fn what_waits_waits_as_long_as_it_would_have() {
+        for now in [later(20) + DAY, later(20) - DAY] {
+            on_empty(|tx| {
+                let waits = When {
+                    not_before: Some(later(30)),
+                    ..NOW
+                };
+                accept_for_mesh(tx, "$one:example.org", &["hello"], waits)?;
+                follow(tx, &jump_to(now))?;
+                let soon = now + Duration::from_secs(10);
+                assert_eq!(due(tx, now)?, Some(soon));
+                let next = outbox_mesh::next(tx, CHANNEL, Lane::Message, &ORDER, soon)?;
+                let row = next.unwrap();
+                let expires = next_expiry(tx)?.unwrap();
+                assert_eq!(expires.0 - now.0, NOW.expires.0 - later(20).0);
+                assert_eq!(
+                    row.source.map(|it| now.0 - it.sent_at.0),
+                    Some(20_000),
+                    "how old it is"
+                );
+                Ok(())
+            });
+        }
+    }
+
+    #[test]
+    fn what_was_sent_counts_against_its_sender_as_before() {
+        for now in [later(20) + DAY, later(20) - DAY] {
+            on_empty(|tx| {
+                let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+                submitted(tx, id, NOON)?;
+                accepted(tx, id, NOON)?;
+                let sender = source("$one:example.org").sender;
+                follow(tx, &jump_to(now))?;
+                assert_eq!(outbox_mesh::sent_by(tx, &sender, now)?, (1, 1));
+                assert_eq!(outbox_mesh::sent_by(tx, &sender, NOON)?, (0, 0));
+                Ok(())
+            });
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_and_what_came_since_keeps_its_times() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            // Accepted by a clock that was right; this one began a day behind.
+            let behind = Jump {
+                began: NOON - DAY,
+                expected: later(20) - DAY,
+                now: later(20),
+                looked_ago: 20_000,
+            };
+            follow(tx, &behind)?;
+            assert_eq!(next_expiry(tx)?, Some(NOW.expires));
+            // A wait that was set now is not longer than it was meant, whoever set the rest.
+            submitted(tx, id, NOON - Duration::from_hours(1))?;
+            retry(tx, id, packet, later(50), false, "busy")?;
+            let back = Jump {
+                began: later(5),
+                ..jump_to(later(20) - Duration::from_mins(30))
+            };
+            follow(tx, &back)?;
+            assert_eq!(due(tx, back.now)?, Some(back.now + Duration::from_secs(30)));
+            Ok(())
+        });
+    }
+}

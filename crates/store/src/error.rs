@@ -1,0 +1,261 @@
+//! Why the database did not do what was asked, and what can be done about it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use relay_disk::Trouble;
+use relay_model::{Explained, MeshRowId};
+
+/// What the tables' functions return.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Why the database did not do what was asked. Whatever failed has left nothing behind: its transaction
+/// is rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened, made or read.
+    #[error("cannot open the database `{path}`")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file was taken away while it was in use; what is written to it now would be lost.
+    #[error("the database `{0}` is gone")]
+    Gone(PathBuf),
+    /// The file is somebody else's; it was only looked at.
+    #[error("`{path}` is not a database of the relay (application id {found:#010x})")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The application id in it.
+        found: u32,
+    },
+    /// The file is not an SQLite database at all; it was only looked at.
+    #[error("`{0}` is not an SQLite database")]
+    NotDatabase(PathBuf),
+    /// A later relay has written the file.
+    #[error(
+        "the database `{path}` has schema version {found}; this relay knows versions up to {known}"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Our newest.
+        known: i64,
+    },
+    /// The disk is full.
+    #[error("the disk that holds the database is full{0}")]
+    Full(Where, #[source] rusqlite::Error),
+    /// The file is damaged.
+    #[error("the database is damaged{0}")]
+    Damaged(Where, #[source] rusqlite::Error),
+    /// Another program holds the database for longer than we wait.
+    #[error("the database is locked by another program")]
+    Busy(#[source] rusqlite::Error),
+    /// The file or its disk cannot be written.
+    #[error("the database cannot be written{0}")]
+    ReadOnly(Where, #[source] rusqlite::Error),
+    /// The disk failed.
+    #[error("the disk failed while the database was used{0}")]
+    Disk(Where, #[source] rusqlite::Error),
+    /// A row holds what this relay cannot read.
+    #[error("a row of the database cannot be read")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The radio may know of a message that was to be changed as one that waits: a mistake of ours.
+    #[error("message {0} cannot be changed: the radio may know of it")]
+    Known(MeshRowId),
+    /// The database's thread cannot be started.
+    #[error("cannot start the database's thread")]
+    Thread(#[source] io::Error),
+    /// The database's thread has ended.
+    #[error("the database is closed")]
+    Closed,
+    /// SQLite refused a statement: a mistake of ours.
+    #[error("the database refused a statement")]
+    Statement(#[source] rusqlite::Error),
+}
+
+/// The file of the database, where it is known.
+#[derive(Debug, Default)]
+pub struct Where(Option<PathBuf>);
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(path) => write!(f, " (`{}`)", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StoreError {
+    /// Returns the same for a database in that file, after a look at its disk.
+    #[must_use]
+    pub(super) fn at(self, path: &Path) -> Self {
+        let place = Where(Some(path.to_owned()));
+        match self {
+            Self::Full(_, cause) => Self::Full(place, cause),
+            Self::Damaged(_, cause) => Self::Damaged(place, cause),
+            Self::ReadOnly(_, cause) => Self::ReadOnly(place, cause),
+            Self::Disk(_, cause) => match Trouble::Failed.at(path) {
+                Trouble::Full => Self::Full(place, cause),
+                Trouble::ReadOnly => Self::ReadOnly(place, cause),
+                Trouble::Failed | Trouble::Denied | Trouble::Directory => Self::Disk(place, cause),
+            },
+            other => other,
+        }
+    }
+
+    /// Returns whether it passes without a person doing something to the database itself: there is room on the disk
+    /// again, the other program is done.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Full(..) | Self::Busy(_) | Self::Disk(..))
+    }
+
+    /// Returns whether the database is sound, and only what was asked of it failed: a row that cannot be read, a mistake of
+    /// ours. It fails again however often it is tried.
+    pub fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable(_) | Self::Known(_) | Self::Statement(_)
+        )
+    }
+
+    /// Returns a row, or why it cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// When more than this row cannot.
+    pub(super) fn of_row<T>(read: rusqlite::Result<T>) -> Result<Result<T>> {
+        match read.map_err(Self::from) {
+            Err(error) if !error.is_of_content() => Err(error),
+            row => Ok(row),
+        }
+    }
+
+    /// Returns whether the file may have to be opened again: what is remembered of it may be wrong.
+    pub(super) fn concerns_file(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged(..) | Self::ReadOnly(..) | Self::Disk(..)
+        )
+    }
+}
+
+impl Explained for StoreError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Open { cause, .. } => match Trouble::of(cause) {
+                Some(trouble) => trouble.hint(),
+                None => {
+                    "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
+                }
+            },
+            Self::Gone(_) => {
+                "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again"
+            }
+            Self::Foreign { .. } | Self::NotDatabase(_) => {
+                "name another file in `database.path`; this one is left as it is"
+            }
+            Self::Newer { .. } => "install the newer relay again; its database is left as it is",
+            Self::Full(..) => "make room on the disk; the relay tries again by itself",
+            Self::Damaged(..) => {
+                "stop the relay, keep a copy of the database file with its `-wal` file, and move both away: \
+                 a new one is made at the next start"
+            }
+            Self::Busy(_) => "close the other program that has the database open",
+            Self::ReadOnly(..) => Trouble::ReadOnly.hint(),
+            Self::Disk(..) => Trouble::Failed.hint(),
+            Self::Unreadable(_)
+            | Self::Known(_)
+            | Self::Thread(_)
+            | Self::Closed
+            | Self::Statement(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::FromSqlConversionFailure(_, _, cause) => Self::Unreadable(cause),
+            rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(_) => Self::Unreadable(Box::new(error)),
+            other => match other.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => Self::Full(Where::default(), other),
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                    Self::Damaged(Where::default(), other)
+                }
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(other),
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                    Self::ReadOnly(Where::default(), other)
+                }
+                Some(
+                    ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::FileLockingProtocolFailed,
+                ) => Self::Disk(Where::default(), other),
+                Some(_) | None => Self::Statement(other),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sqlite(code: i32) -> StoreError {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into()
+    }
+
+    #[test]
+    fn each_fault_of_the_host_has_its_own_error_with_a_cure() {
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_FULL),
+            StoreError::Full(..)
+        ));
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_CORRUPT),
+            StoreError::Damaged(..)
+        ));
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_BUSY),
+            StoreError::Busy(_)
+        ));
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_READONLY),
+            StoreError::ReadOnly(..)
+        ));
+        assert!(matches!(
+            sqlite(rusqlite::ffi::SQLITE_IOERR_FSYNC),
+            StoreError::Disk(..)
+        ));
+        for code in [
+            rusqlite::ffi::SQLITE_FULL,
+            rusqlite::ffi::SQLITE_CORRUPT,
+            rusqlite::ffi::SQLITE_BUSY,
+            rusqlite::ffi::SQLITE_READONLY,
+            rusqlite::ffi::SQLITE_IOERR_FSYNC,
+        ] {
+            assert!(sqlite(code).hint().is_some());
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_tried_again_and_a_damaged_file_is_not() {
+        assert!(sqlite(rusqlite::ffi::SQLITE_FULL).passes());
+        assert!(!sqlite(rusqlite::ffi::SQLITE_CORRUPT).passes());
+    }
+}

@@ -1,0 +1,409 @@
+//! The sign that each message is to have and the one that it has: a table of wishes, not a queue. A newer wish takes the
+//! place of an older one that was not carried out.
+//!
+//! A sign is replaced in two requests: the old one is taken away, then the new one is placed; so there are never two. Each
+//! request has a transaction id that is stored before it is made, and is finished before another is chosen, unless the
+//! server has said that it did not do it.
+
+use std::time::Duration;
+
+use super::columns::{Bindings, LONGEST_WAIT, Row, identifier, optional};
+use super::{Next, Result, Tx};
+use relay_model::{
+    Backoff, EventId, Lane, MeshFate, MeshRowId, MeshState, OwnedEventId, OwnedRoomId,
+    OwnedTransactionId, RoomContent, RoomId, Sign, Timestamp,
+};
+
+/// After failures that are nobody's fault.
+const DELAYS: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_hours(1));
+
+/// A request that is to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The message whose sign it is about.
+    pub event: OwnedEventId,
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// The transaction of all its tries.
+    pub transaction: OwnedTransactionId,
+    /// What to send: a reaction, or the redaction of one.
+    pub content: RoomContent,
+}
+
+/// Returns the messages of which a part has changed its state since [`forget_changed`].
+pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
+    tx.all("SELECT event FROM feedback_changed", (), |row| {
+        identifier(row, 0)
+    })
+}
+
+/// Notes that what has changed was looked at.
+pub fn forget_changed(tx: &Tx<'_>) -> Result<()> {
+    tx.run("DELETE FROM feedback_changed", ())
+}
+
+/// Notes that a row for the mesh has changed its state. Reactions have no sign.
+pub(super) fn row_changed(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+    tx.run(
+        "INSERT OR IGNORE INTO feedback_changed (event)
+         SELECT event FROM mesh_outbox WHERE id = ?1 AND event IS NOT NULL AND lane <> ?2",
+        (id, Lane::Reaction),
+    )
+}
+
+/// Notes that a row's message goes to the mesh after all, or anew (a correction): it is shown as it fares, whatever sign was
+/// given to it.
+pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+    let given = tx.execute(
+        "UPDATE feedback SET given = NULL
+         WHERE event = (SELECT event FROM mesh_outbox WHERE id = ?1 AND lane <> ?2) AND given IS NOT NULL",
+        (id, Lane::Reaction),
+    )?;
+    if given > 0 {
+        row_changed(tx, id)?;
+    }
+    Ok(())
+}
+
+/// Returns the messages that were accepted before then, of which a part still waits, and whose wanted sign is another than
+/// this one.
+pub fn waiting_without(tx: &Tx<'_>, sign: Sign, before: Timestamp) -> Result<Vec<OwnedEventId>> {
+    tx.all(
+        "SELECT DISTINCT event FROM mesh_open
+         WHERE event IS NOT NULL AND lane <> ?3 AND accepted_at <= ?2
+             AND NOT EXISTS (SELECT 1 FROM feedback
+                 WHERE feedback.event = mesh_open.event AND (wanted IS ?1 OR closed = 1))",
+        (sign, before, Lane::Reaction),
+        |row| identifier(row, 0),
+    )
+}
+
+/// Returns what is known of a message; `None` if nothing is, or if it was taken away. Where an event went several times,
+/// the last time counts; a correction counts from when the radio took it, and not if it was refused: what it corrects was sent.
+pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
+    let known = tx.first(
+        "SELECT room, given, closed, at FROM feedback WHERE event = ?1",
+        [event.as_str()],
+        |row| {
+            Ok((
+                identifier::<OwnedRoomId>(row, 0)?,
+                row.get::<_, Option<String>>(1)?,
+                row.get::<_, bool>(2)?,
+                row.get::<_, Timestamp>(3)?,
+            ))
+        },
+    )?;
+    if known.as_ref().is_some_and(|(_, _, closed, _)| *closed) {
+        return Ok(None);
+    }
+    let parts = tx.all(
+        "SELECT room, state, accepted_at FROM mesh_outbox
+         WHERE event = ?1 AND lane <> ?2 AND message =
+             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> ?2
+                  AND (correction = 0 OR state NOT IN (?3, ?4, ?5, ?6)))
+         ORDER BY id",
+        (
+            event.as_str(),
+            Lane::Reaction,
+            MeshState::Waiting,
+            MeshState::Submitted,
+            MeshState::Withdrawn,
+            MeshState::Refused,
+        ),
+        |row| Ok(read_part(row)),
+    )?;
+    // No sign is better than one that a part of the message does not bear out.
+    let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let place = match (&known, parts.first()) {
+        (_, Some((room, _, accepted_at))) => Some((room.clone(), *accepted_at)),
+        (Some((room, _, _, at)), None) => Some((room.clone(), *at)),
+        (None, None) => None,
+    };
+    Ok(place.map(|(room, accepted_at)| MeshFate {
+        event: event.to_owned(),
+        room,
+        parts: parts.into_iter().map(|(_, state, _)| state).collect(),
+        accepted_at,
+        given: known.and_then(|(_, given, _, _)| Sign::of_key(&given?)),
+    }))
+}
+
+fn read_part(row: &Row<'_>) -> rusqlite::Result<(OwnedRoomId, MeshState, Timestamp)> {
+    Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?))
+}
+
+/// Gives a message a sign that does not follow from rows for the mesh; the ledger looks at it with what has changed.
+pub fn give(tx: &Tx<'_>, room: &RoomId, event: &EventId, sign: Sign, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO feedback (event, room, given, at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (event) DO UPDATE SET given = excluded.given",
+        (event.as_str(), room.as_str(), sign, now),
+    )?;
+    tx.run(
+        "INSERT OR IGNORE INTO feedback_changed (event) VALUES (?1)",
+        [event.as_str()],
+    )
+}
+
+/// Wants a sign on a message, or none. Returns whether there is something to do now that there was not before.
+pub fn want(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+    sign: Option<Sign>,
+    now: Timestamp,
+) -> Result<bool> {
+    let known = tx.exists("SELECT 1 FROM feedback WHERE event = ?1", [event.as_str()])?;
+    if !known {
+        if sign.is_none() {
+            return Ok(false);
+        }
+        tx.execute(
+            "INSERT INTO feedback (event, room, at) VALUES (?1, ?2, ?3)",
+            (event.as_str(), room.as_str(), now),
+        )?;
+    }
+    let changed = tx.execute(
+        "UPDATE feedback SET wanted = ?2
+         WHERE event = ?1 AND closed = 0 AND wanted IS NOT ?2",
+        (event.as_str(), sign),
+    )?;
+    if changed > 0 {
+        settle(tx, event, now)?;
+    }
+    Ok(changed > 0)
+}
+
+/// Takes note that a message was taken away: nothing more is shown of it.
+pub fn close(tx: &Tx<'_>, room: &RoomId, event: &EventId, now: Timestamp) -> Result<()> {
+    // Of what was never ours to transmit nothing needs to be known.
+    tx.execute(
+        "INSERT OR IGNORE INTO feedback (event, room, at)
+         SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM mesh_outbox WHERE event = ?1 AND room = ?2)",
+        (event.as_str(), room.as_str(), now),
+    )?;
+    tx.run(
+        "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
+         WHERE event = ?1 AND room = ?2",
+        (event.as_str(), room.as_str()),
+    )
+}
+
+/// Gives up every wish for this sign. Where `taken_back` is shown it is taken away; any other stays.
+pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE feedback SET wanted = CASE WHEN shown IS ?2 THEN NULL ELSE shown END
+         WHERE wanted = ?1 AND closed = 0",
+        (sign, taken_back),
+    )?;
+    tx.run(
+        "UPDATE feedback SET due = CASE
+             WHEN txn IS NULL AND wanted IS shown THEN NULL
+             ELSE COALESCE(due, ?1) END
+         WHERE closed = 0 AND (due IS NOT NULL OR wanted IS NOT shown)",
+        [now],
+    )
+}
+
+/// Returns the request that is to be made next, under a transaction that is stored now: the oldest difference, in a room
+/// that takes signs. Of what cannot be read nothing more is shown.
+pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
+    // Whatever type its columns have come to hold: they would not pass an UPDATE.
+    let end = |event: Vec<u8>| {
+        tx.run(
+            "DELETE FROM feedback WHERE CAST(event AS BLOB) = ?1",
+            [event],
+        )
+    };
+    while let Some(row) = tx.first_due(
+        "SELECT CAST(event AS BLOB), * FROM feedback
+         WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
+             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', feedback.room))
+             AND NOT EXISTS (SELECT 1 FROM feedback_forbidden AS it WHERE it.room = feedback.room)
+         ORDER BY due LIMIT 1",
+        (now, now + LONGEST_WAIT),
+        read,
+        end,
+    )? {
+        let (transaction, placing) = match row.transaction.clone() {
+            Some(under_way) => (under_way, row.placing.clone()),
+            None if row.shown == row.wanted => {
+                settle(tx, &row.event, now)?;
+                continue;
+            }
+            None => begin(tx, &row)?,
+        };
+        let content = match (placing, row.reaction) {
+            (Some(key), _) => RoomContent::Reaction {
+                target: row.event.clone(),
+                key,
+            },
+            (None, Some(target)) => RoomContent::Redaction { target },
+            (None, None) => {
+                // There is nothing to take away.
+                done(tx, transaction.as_str(), &row.event, now)?;
+                continue;
+            }
+        };
+        return Ok(Next::Due(Request {
+            event: row.event,
+            room: row.room,
+            transaction,
+            content,
+        }));
+    }
+    let later: Option<Timestamp> = tx.value(
+        "SELECT MIN(due) FROM feedback WHERE due IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', feedback.room))
+             AND NOT EXISTS (SELECT 1 FROM feedback_forbidden AS it WHERE it.room = feedback.room)",
+        (),
+    )?;
+    Ok(later.map_or(Next::Nothing, Next::Later))
+}
+
+/// Chooses the next request of a message: first what is shown goes, then what is wanted comes.
+fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)> {
+    let placing = row.wanted.clone().filter(|_| row.shown.is_none());
+    let transaction = OwnedTransactionId::from(format!("relay-{:032x}", rand::random::<u128>()));
+    tx.execute(
+        "UPDATE feedback SET txn = ?2, placing = ?3 WHERE event = ?1",
+        (row.event.as_str(), transaction.as_str(), &placing),
+    )?;
+    Ok((transaction, placing))
+}
+
+/// Takes note that a request was carried out, by the server's answer or because its event came back in sync. Returns
+/// whether it was one of these and not noted before.
+pub fn done(tx: &Tx<'_>, transaction: &str, event: &EventId, now: Timestamp) -> Result<bool> {
+    over(
+        tx,
+        "UPDATE feedback SET shown = placing, reaction = CASE WHEN placing IS NULL THEN NULL ELSE ?2 END,
+             txn = NULL, placing = NULL, attempts = 0
+         WHERE txn = ?1 RETURNING event",
+        (transaction, event.as_str()),
+        now,
+    )
+}
+
+/// Takes note that the server did not carry out a request just now: the wish that holds then is tried. If an earlier try
+/// of the same request may have got through, it goes on under its transaction.
+pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
+    over(
+        tx,
+        "UPDATE feedback SET txn = CASE attempts WHEN 0 THEN NULL ELSE txn END,
+             placing = CASE attempts WHEN 0 THEN NULL ELSE placing END
+         WHERE txn = ?1 RETURNING event",
+        [transaction],
+        now,
+    )
+    .map(drop)
+}
+
+/// Takes note that requests that were under way when the relay stopped may have got through, and permits all rooms: what was
+/// changed while the relay was down was not seen. For the start.
+pub fn recover(tx: &Tx<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE feedback SET attempts = attempts + 1 WHERE txn IS NOT NULL",
+        (),
+    )?;
+    permit(tx, None)
+}
+
+/// Takes note that nobody knows whether a request was carried out: it is made again later, under the same transaction, and
+/// what else is wanted in its room waits as long. A room that was left holds no other up.
+pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
+    let tried: Option<(u32, String)> = tx.first(
+        "SELECT attempts, room FROM feedback WHERE txn = ?1",
+        [transaction],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let Some((attempts, room)) = tried else {
+        return Ok(());
+    };
+    let delay = DELAYS.after(attempts.saturating_add(1), 0.0);
+    tx.execute(
+        "UPDATE feedback SET attempts = attempts + 1 WHERE txn = ?1",
+        [transaction],
+    )?;
+    tx.run(
+        "UPDATE feedback SET due = ?3 WHERE due IS NOT NULL AND room = ?1 AND (due < ?3 OR txn = ?2)",
+        (room, transaction, now + delay),
+    )
+}
+
+/// Gives a wish up that can never be fulfilled: the server knows its message, or its reaction, no more. A later wish is
+/// tried.
+pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
+    over(
+        tx,
+        // A reaction that cannot be taken away is not there any more.
+        "UPDATE feedback SET
+             wanted = CASE WHEN placing IS NULL OR wanted IS NOT placing THEN wanted ELSE NULL END,
+             shown = NULL, reaction = NULL, txn = NULL, placing = NULL, attempts = 0
+         WHERE txn = ?1 RETURNING event",
+        [transaction],
+        now,
+    )
+    .map(drop)
+}
+
+/// Shows nothing in a room until [`permit`]. Returns whether it was permitted until now.
+pub fn forbid(tx: &Tx<'_>, room: &RoomId) -> Result<bool> {
+    tx.changes(
+        "INSERT OR IGNORE INTO feedback_forbidden (room) VALUES (?1)",
+        [room.as_str()],
+    )
+}
+
+/// Shows signs in a room again; `None`: in all.
+pub fn permit(tx: &Tx<'_>, room: Option<&RoomId>) -> Result<()> {
+    tx.run(
+        "DELETE FROM feedback_forbidden WHERE ?1 IS NULL OR room = ?1",
+        [room.map(RoomId::as_str)],
+    )
+}
+
+/// Notes when something is to be done next about a message: nothing, where it shows what it should.
+fn settle(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
+    tx.run(
+        "UPDATE feedback SET due = CASE
+             WHEN txn IS NULL AND wanted IS shown THEN NULL
+             ELSE MIN(COALESCE(due, ?2), ?2) END
+         WHERE event = ?1",
+        (event.as_str(), now),
+    )
+}
+
+/// Notes by this statement what became of a request, and when something is to be done next about its message. Returns
+/// whether it was under way.
+fn over(tx: &Tx<'_>, sql: &'static str, parameters: impl Bindings, now: Timestamp) -> Result<bool> {
+    let message: Option<OwnedEventId> = tx.first(sql, parameters, |row| identifier(row, 0))?;
+    message.as_ref().map_or(Ok(()), |it| settle(tx, it, now))?;
+    Ok(message.is_some())
+}
+
+/// A row as it stands in the table.
+struct Wish {
+    event: OwnedEventId,
+    room: OwnedRoomId,
+    wanted: Option<String>,
+    shown: Option<String>,
+    reaction: Option<OwnedEventId>,
+    transaction: Option<OwnedTransactionId>,
+    placing: Option<String>,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Wish> {
+    Ok(Wish {
+        event: identifier(row, "event")?,
+        room: identifier(row, "room")?,
+        wanted: row.get("wanted")?,
+        shown: row.get("shown")?,
+        reaction: optional(row, "reaction")?,
+        transaction: row.get::<_, Option<String>>("txn")?.map(Into::into),
+        placing: row.get("placing")?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! The rooms that were mapped and joined when we ran last, and the names that the configuration has for each: what was said
+//! in them since is news, in any other room it is history. And a room is known by its alias before a server is asked.
+
+use super::columns::identifier;
+use super::{Result, Tx};
+use relay_model::{OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
+
+/// Notes that a room is joined and mapped under these names; they stand for no other room any more.
+pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<()> {
+    for name in names {
+        tx.execute(
+            "INSERT INTO known_room (name, room) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET room = excluded.room",
+            (name.as_str(), room.as_str()),
+        )?;
+    }
+    Ok(())
+}
+
+/// Forgets a name: it stands for a room that we are not in.
+pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<()> {
+    tx.run("DELETE FROM known_room WHERE name = ?1", [name.as_str()])
+}
+
+/// Forgets the names that the configuration does not have any more: mapped again, their rooms start anew.
+pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
+    for (name, _) in all(tx)? {
+        if !configured.contains(&name) {
+            forget(tx, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns each name with its room.
+pub fn all(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>> {
+    tx.all("SELECT name, room FROM known_room", (), |row| {
+        Ok((identifier(row, "name")?, identifier(row, "room")?))
+    })
+}
+
+/// Returns whether each of them can be read.
+pub fn are_readable(tx: &Tx<'_>) -> Result<bool> {
+    let rooms: usize = tx.value("SELECT COUNT(*) FROM known_room", ())?;
+    Ok(all(tx)?.len() == rooms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::*;
+
+    #[test]
+    fn a_room_is_known_by_the_names_that_the_configuration_has_for_it() {
+        on_empty(|tx| {
+            let one = RoomId::parse("!one:example.org").unwrap();
+            let two = RoomId::parse("!two:example.org").unwrap();
+            let alias = room("#hill:example.org");
+            note(tx, &one, &[one.clone().into(), alias.clone()])?;
+            note(tx, &two, std::slice::from_ref(&alias))?;
+            let mut known = all(tx)?;
+            known.sort();
+            let expected = [
+                (room("!one:example.org"), one.clone()),
+                (alias.clone(), two.clone()),
+            ];
+            assert!(expected.iter().all(|it| known.contains(it)) && known.len() == 2);
+            keep_only(tx, std::slice::from_ref(&alias))?;
+            assert_eq!(all(tx)?, [(alias, two)]);
+            Ok(())
+        });
+    }
+}

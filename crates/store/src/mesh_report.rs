@@ -1,0 +1,425 @@
+//! What becomes of a packet for the mesh once it is handed to the radio.
+
+use super::backlog;
+use super::mesh_state::{end_all, end_anyhow, end_waiting, ended, set_state};
+use super::mesh_waiting::TAKE_BACK;
+use super::own_packets::{free_packet_id, own_packet};
+use super::{Result, Tx, drafts, message_map, meta, turns};
+use relay_model::{MeshRowId, MeshState, PacketId, Timestamp};
+
+pub use super::mesh_state::{Ended, state};
+pub use super::mesh_waiting::{
+    Withdrawal, adopt_radio, expire, move_to, next_expiry, on_channels, overdue, refuse_later,
+    refuse_waiting, withdraw,
+};
+
+/// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
+pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool> {
+    if state(tx, id)? != Some(MeshState::Waiting) {
+        return Ok(false);
+    }
+    set_state(tx, id, MeshState::Submitted)?;
+    tx.execute(
+        "UPDATE mesh_outbox SET tried = tried + 1, attempts = attempts + 1, active_at = ?2 WHERE id = ?1",
+        (id, now),
+    )?;
+    backlog::release(tx, id, now)?;
+    turns::note(tx, id)?;
+    Ok(true)
+}
+
+/// Notes that the radio took a packet, under whichever of its ids. Returns false if that was known, or the row is over.
+pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool> {
+    let is_news = state(tx, id)?.is_some_and(MeshState::waits);
+    if is_news {
+        set_state(tx, id, MeshState::Accepted)?;
+        tx.execute(
+            "UPDATE mesh_outbox SET taken_at = ?2, active_at = ?2, error = NULL WHERE id = ?1",
+            (id, at),
+        )?;
+    }
+    meta::set_last_acceptance(tx, at)?;
+    Ok(is_news)
+}
+
+/// Has the other parts of a packet's message, which wait, expire no sooner.
+pub fn let_finish(tx: &Tx<'_>, id: MeshRowId, expires: Timestamp) -> Result<()> {
+    tx.run(
+        "UPDATE mesh_outbox SET expires = MAX(expires, ?2)
+         WHERE id IN (SELECT id FROM mesh_waiting
+             WHERE message = (SELECT message FROM mesh_outbox WHERE id = ?1))",
+        (id, expires),
+    )
+}
+
+/// Ends a packet of which the radio said something that cannot be stored: nobody knows what became of it, and what stands
+/// behind it goes on.
+pub fn give_up(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+    if tx.exists("SELECT 1 FROM mesh_submitted WHERE id = ?1", [id])? {
+        end_anyhow(tx, id, MeshState::Unknown)?;
+    }
+    Ok(())
+}
+
+/// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,
+/// and changes nothing, where that is no improvement ([`MeshState::may_become`]).
+pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool> {
+    let allowed = self::state(tx, id)?.is_some_and(|now| now.may_become(state));
+    if allowed {
+        set_state(tx, id, state)?;
+    }
+    Ok(allowed)
+}
+
+/// Notes that the radio will never take a packet; the id must be the row's last one, else nothing changes. The parts
+/// behind it that still wait are refused with it. Returns the rows that are refused now.
+pub fn refused(tx: &Tx<'_>, id: MeshRowId, packet: PacketId, error: &str) -> Result<Vec<Ended>> {
+    let is_current = tx.exists(
+        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2",
+        (id, packet),
+    )?;
+    if !is_current || !outcome(tx, id, MeshState::Refused)? {
+        return Ok(Vec::new());
+    }
+    tx.execute(
+        "UPDATE mesh_outbox SET error = ?2 WHERE id = ?1",
+        (id, error),
+    )?;
+    message_map::forget_mesh_row(tx, id, Some(packet))?;
+    let mut refused = tx.all("SELECT * FROM mesh_outbox WHERE id = ?1", [id], ended)?;
+    refused.extend(end_all(
+        tx,
+        "SELECT * FROM mesh_waiting
+         WHERE (message, part) > (SELECT message, part FROM mesh_outbox WHERE id = ?1)
+             AND message = (SELECT message FROM mesh_outbox WHERE id = ?1) ORDER BY part",
+        [id],
+        MeshState::Refused,
+    )?);
+    Ok(refused)
+}
+
+/// What became of a row by [`retry`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// It waits again, and goes next time under this id.
+    Waits(PacketId),
+    /// It was taken back meanwhile.
+    Withdrawn,
+    /// The report was late: the row is over, or goes under another id already.
+    Late,
+}
+
+/// Puts a packet that the radio did not take back into the queue, not before then (at most two hours ahead). With
+/// `new_id` the next try has another id, which the message map knows too.
+pub fn retry(
+    tx: &Tx<'_>,
+    id: MeshRowId,
+    packet: PacketId,
+    not_before: Timestamp,
+    new_id: bool,
+    error: &str,
+) -> Result<Retried> {
+    let row = tx.first(
+        // Up to `Unknown`: a radio can refuse after all what it had taken.
+        "SELECT radio, withdraw = ?4 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
+        (id, packet, MeshState::Unknown, TAKE_BACK),
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let Some((radio, withdraw)) = row else {
+        return Ok(Retried::Late);
+    };
+    if withdraw {
+        outcome(tx, id, MeshState::Withdrawn)?;
+        return Ok(Retried::Withdrawn);
+    }
+    set_state(tx, id, MeshState::Waiting)?;
+    tx.execute(
+        "UPDATE mesh_outbox SET not_before = ?2, error = ?3 WHERE id = ?1",
+        (id, not_before, error),
+    )?;
+    if !new_id {
+        return Ok(Retried::Waits(packet));
+    }
+    let next = free_packet_id(tx, radio)?;
+    tx.execute(
+        "UPDATE mesh_outbox SET packet = ?2, tried = 0 WHERE id = ?1",
+        (id, next),
+    )?;
+    own_packet(tx, radio, next, id, not_before)?;
+    tx.execute(
+        "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
+             event, thread, author, text, alert, part, at, room_outbox, mesh_outbox)
+         SELECT origin, radio, sender, ?3, target_kind, target, channel, room, event,
+             thread, author, text, alert, part, at, room_outbox, mesh_outbox
+         FROM message_pair WHERE mesh_outbox = ?1 AND packet = ?2",
+        (id, packet, next),
+    )?;
+    Ok(Retried::Waits(next))
+}
+
+/// Puts a packet that was handed over and never written to the radio back into the queue: it can be changed as before, and
+/// nothing waits behind it. It has left its room's backlog for good, and its sender has had that turn. Returns what
+/// [`retry`] does.
+pub fn not_tried(
+    tx: &Tx<'_>,
+    id: MeshRowId,
+    packet: PacketId,
+    not_before: Timestamp,
+    reason: &str,
+) -> Result<Retried> {
+    tx.execute(
+        "UPDATE mesh_outbox SET tried = tried - 1, attempts = attempts - 1
+         WHERE id IN (SELECT id FROM mesh_submitted
+             WHERE id = ?1 AND packet = ?2 AND tried > 0 AND attempts > 0)",
+        (id, packet),
+    )?;
+    let retried = retry(tx, id, packet, not_before, false, reason)?;
+    match retried {
+        // Taken back before anybody could hear it.
+        Retried::Withdrawn => end_waiting(tx, id, MeshState::Withdrawn)?,
+        Retried::Waits(_) => drafts::unmake_packets(tx, id)?,
+        Retried::Late => {}
+    }
+    Ok(retried)
+}
+
+/// Returns the rows that the radio took before then and of which nothing was heard since.
+pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>> {
+    tx.column(
+        "SELECT id FROM mesh_accepted WHERE taken_at <= ?1 ORDER BY taken_at",
+        [before],
+    )
+}
+
+/// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
+/// radio drops a copy of what it had taken. For the start. Returns how many rows.
+pub fn recover(tx: &Tx<'_>) -> Result<usize> {
+    let rows: Vec<(MeshRowId, bool)> = tx.all(
+        "SELECT id, withdraw = ?1 FROM mesh_submitted",
+        [TAKE_BACK],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    for (id, withdrawn) in &rows {
+        let next = if *withdrawn {
+            MeshState::Withdrawn
+        } else {
+            MeshState::Waiting
+        };
+        set_state(tx, *id, next)?;
+    }
+    Ok(rows.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::*;
+    use relay_model::PacketId;
+
+    /// How often a row was handed to the radio.
+    fn attempts(tx: &Tx<'_>, id: MeshRowId) -> Result<u32> {
+        tx.value("SELECT attempts FROM mesh_outbox WHERE id = ?1", [id])
+    }
+
+    #[test]
+    fn a_packet_goes_from_waiting_to_heard() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
+            assert!(submitted(tx, id, NOON)?);
+            assert!(!submitted(tx, id, NOON)?);
+            assert!(accepted(tx, id, later(1))?);
+            assert!(!accepted(tx, id, later(2))?);
+            assert_eq!(state(tx, id)?, Some(MeshState::Accepted));
+            assert!(outcome(tx, id, MeshState::Heard)?);
+            assert!(!outcome(tx, id, MeshState::Unheard)?);
+            assert_eq!(state(tx, id)?, Some(MeshState::Heard));
+            assert_eq!(submit_next(tx, NOON)?, None);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_last_acceptance_is_kept_for_the_pace() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, later(3))?;
+            assert_eq!(meta::last_acceptance(tx)?, Some(later(3)));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_only_waited_for_its_turn_was_not_tried() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let waits = not_tried(tx, id, packet, NOON, "the link was lost")?;
+            assert_eq!(waits, Retried::Waits(packet));
+            drafts::change(tx, id, &draft("hello!"))?;
+            let again = submit_next(tx, NOON)?.unwrap();
+            // Now it is handed over again.
+            assert_eq!((attempts(tx, id)?, text_of(&again)), (1, "hello!"));
+
+            // It was written before, so what the radio may know stays as it is.
+            retry(tx, id, packet, NOON, false, "the link was lost")?;
+            submit_next(tx, NOON)?.unwrap();
+            not_tried(tx, id, packet, NOON, "the link was lost")?;
+            assert!(drafts::change(tx, id, &draft("hello?")).is_err());
+
+            // A new id is known to nobody.
+            submit_next(tx, NOON)?.unwrap();
+            let Retried::Waits(next) = retry(tx, id, packet, NOON, true, "too fast")? else {
+                panic!("it waits");
+            };
+            submit_next(tx, NOON)?.unwrap();
+            not_tried(tx, id, next, NOON, "the link was lost")?;
+            drafts::change(tx, id, &draft("hello."))?;
+
+            let (id, packet) = accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let room = source("$two:example.org").room;
+            withdraw(tx, Withdrawal::Event(&room, &event("$two:example.org")))?;
+            let withdrawn = not_tried(tx, id, packet, NOON, "withdrawn")?;
+            assert_eq!(withdrawn, Retried::Withdrawn);
+            let pairs = message_map::by_event(tx, &event("$two:example.org"))?;
+            let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();
+            assert_eq!(packets, [PacketId::NONE]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_retry_under_the_same_id_changes_nothing_else() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let retried = retry(tx, id, packet, later(5), false, "queue full")?;
+            assert_eq!(retried, Retried::Waits(packet));
+            let row = submit_next(tx, later(5))?.unwrap();
+            assert_eq!((row.packet, attempts(tx, id)?), (packet, 2));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn every_id_that_was_tried_leads_to_the_message() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            let Retried::Waits(second) = retry(tx, id, first, NOON, true, "too fast")? else {
+                panic!("it waits");
+            };
+            assert_ne!(first, second);
+            for packet in [first, second] {
+                assert!(message_map::is_own_packet(tx, RADIO, packet)?);
+                let pairs = message_map::by_packet(tx, RADIO, Some(FIRST), packet)?;
+                assert_eq!(pairs[0].event, Some(event("$one:example.org")));
+            }
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            assert_eq!(pairs[0].packet, second);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_the_radio_took_and_then_refused_for_now_is_sent_again() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            let retried = retry(tx, id, first, NOON, true, "rate limit")?;
+            assert!(
+                matches!(retried, Retried::Waits(next) if next != first),
+                "{retried:?}"
+            );
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_late_report_under_an_old_id_sends_nothing_twice() {
+        on_empty(|tx| {
+            let (id, first) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            retry(tx, id, first, NOON, true, "no answer")?;
+            assert_eq!(
+                retry(tx, id, first, NOON, true, "no answer")?,
+                Retried::Late
+            );
+            assert_eq!(refused(tx, id, first, "no channel")?, []);
+            assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
+            // The first try had worked after all.
+            assert!(accepted(tx, id, NOON)?);
+            assert_eq!(submit_next(tx, NOON)?, None);
+            assert_eq!(retry(tx, id, first, NOON, false, "late")?, Retried::Late);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_refused_part_takes_the_parts_behind_it_along_and_leaves_other_messages() {
+        on_empty(|tx| {
+            let parts = ["1/3", "2/3", "3/3"];
+            let rows = accept_for_mesh(tx, "$one:example.org", &parts, NOW)?;
+            accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
+            submitted(tx, rows[0].0, NOON)?;
+            accepted(tx, rows[0].0, NOON)?;
+            submitted(tx, rows[1].0, NOON)?;
+            let ended = refused(tx, rows[1].0, rows[1].1, "too long")?;
+            let parts: Vec<u8> = ended.iter().map(|row| row.part).collect();
+            assert_eq!(parts, [1, 2]);
+            assert_eq!(ended[0].source, Some(source("$one:example.org")));
+            // Only the part that was sent can be answered.
+            let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
+            let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();
+            assert_eq!(packets, [rows[0].1]);
+            assert_eq!(text_of(&submit_next(tx, NOON)?.unwrap()), "next");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_packet_can_be_refused_after_it_was_taken() {
+        on_empty(|tx| {
+            let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            assert_eq!(refused(tx, id, packet, "no channel")?.len(), 1);
+            assert_eq!(refused(tx, id, packet, "no channel")?, []);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_was_in_flight_when_the_relay_died_goes_again_under_the_same_id() {
+        on_empty(|tx| {
+            let (_, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submit_next(tx, NOON)?;
+            assert_eq!(submit_next(tx, NOON)?, None);
+            assert_eq!(recover(tx)?, 1);
+            assert_eq!(submit_next(tx, NOON)?.unwrap().packet, packet);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_nobody_answered_is_found_after_its_time() {
+        on_empty(|tx| {
+            let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
+            submitted(tx, id, NOON)?;
+            accepted(tx, id, NOON)?;
+            assert_eq!(
+                unanswered(tx, NOON - std::time::Duration::from_secs(1))?,
+                []
+            );
+            assert_eq!(unanswered(tx, NOON)?, [id]);
+            assert!(outcome(tx, id, MeshState::Unknown)?);
+            assert_eq!(unanswered(tx, NOON)?, []);
+            assert!(outcome(tx, id, MeshState::Heard)?);
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,235 @@
+//! Single values that outlive a restart.
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::columns::unreadable;
+use super::{Result, Tx};
+use relay_model::{
+    Channel, ChannelIndex, ChannelRole, ClockReading, Fingerprint, NodeNum, Timestamp, UserId,
+};
+
+const MESHNET: &str = "meshnet";
+const OWN_RADIO: &str = "own_radio";
+const RADIO_AWAY: &str = "radio_away_since";
+const LAST_ACCEPTANCE: &str = "last_acceptance";
+const PROBED: &str = "probed";
+const SERVER_CLOCK: &str = "server_clock";
+
+/// Returns up to where the account's events were accepted; `None` before the first sync, and where that cannot be read.
+pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>> {
+    value(tx, &sync_position_of(account))
+}
+
+/// Returns whether events of the account were ever accepted.
+pub fn has_synced(tx: &Tx<'_>, account: &UserId) -> Result<bool> {
+    let name = sync_position_of(account);
+    tx.exists("SELECT 1 FROM meta WHERE name = ?1", [name])
+}
+
+/// Notes up to where the account's events are accepted; in the transaction of the last of them.
+pub fn set_sync_position(tx: &Tx<'_>, account: &UserId, position: &str) -> Result<()> {
+    set(tx, &sync_position_of(account), position)
+}
+
+/// Returns the mesh's name, as it was seen last.
+pub fn meshnet(tx: &Tx<'_>) -> Result<Option<String>> {
+    value(tx, MESHNET)
+}
+
+/// Remembers the mesh's name.
+pub fn set_meshnet(tx: &Tx<'_>, name: &str) -> Result<()> {
+    set(tx, MESHNET, name)
+}
+
+/// Returns the own node's number of the radio that was attached last.
+pub fn own_radio(tx: &Tx<'_>) -> Result<Option<NodeNum>> {
+    Ok(value(tx, OWN_RADIO)?.and_then(|text| text.parse().ok()))
+}
+
+/// Remembers the own node's number of the radio that is attached.
+pub fn set_own_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
+    set(tx, OWN_RADIO, &own.to_string())
+}
+
+/// Returns when the radio took a packet of ours last: the pace goes on from there.
+pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
+    time(tx, LAST_ACCEPTANCE)
+}
+
+/// Notes when the radio took a packet of ours, or may have taken it.
+pub fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<()> {
+    set(tx, LAST_ACCEPTANCE, &at.to_string())
+}
+
+/// Notes that somebody looked whether the database can be written.
+pub(super) fn set_probed(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
+    set(tx, PROBED, &now.to_string())
+}
+
+/// Returns since when nothing reaches the radio; `None` while it can be reached.
+pub fn radio_away_since(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
+    time(tx, RADIO_AWAY)
+}
+
+/// Notes since when nothing reaches the radio, or that it can be reached.
+pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<()> {
+    let since = since.map(|it| it.to_string());
+    set(tx, RADIO_AWAY, &since.unwrap_or_default())
+}
+
+/// Returns what the homeserver's clock showed last.
+pub fn server_clock(tx: &Tx<'_>) -> Result<Option<ClockReading>> {
+    // It is asked again at the next connect.
+    Ok(value(tx, SERVER_CLOCK)?.and_then(|json| serde_json::from_str(&json).ok()))
+}
+
+/// Remembers what the homeserver's clock showed.
+pub fn set_server_clock(tx: &Tx<'_>, reading: &ClockReading) -> Result<()> {
+    set_json(tx, SERVER_CLOCK, reading)
+}
+
+/// Returns a radio's channels as they were seen last; empty if none were.
+pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>> {
+    let Some(json) = value(tx, &channels_of(radio))? else {
+        return Ok(Vec::new());
+    };
+    let stored: Vec<StoredChannel> = serde_json::from_str(&json).unwrap_or_else(|error| {
+        // The radio tells them again at the next connect.
+        tx.log(move || warn!(%error, "cannot read the channels stored last"));
+        Vec::new()
+    });
+    let channels = stored.into_iter().filter_map(|channel| {
+        Some(Channel {
+            index: ChannelIndex::try_from(channel.index).ok()?,
+            name: channel.name,
+            role: channel.role,
+            fingerprint: channel.fingerprint,
+        })
+    });
+    Ok(channels.collect())
+}
+
+/// Remembers a radio's channels.
+pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result<()> {
+    let stored = channels.iter().map(|channel| StoredChannel {
+        index: u32::from(channel.index.number()),
+        name: channel.name.clone(),
+        role: channel.role,
+        fingerprint: channel.fingerprint,
+    });
+    set_json(tx, &channels_of(radio), &stored.collect::<Vec<_>>())
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredChannel {
+    index: u32,
+    name: String,
+    role: ChannelRole,
+    /// An earlier relay did not store it.
+    #[serde(default)]
+    fingerprint: Option<Fingerprint>,
+}
+
+fn sync_position_of(account: &UserId) -> String {
+    format!("sync_position {account}")
+}
+
+fn channels_of(radio: NodeNum) -> String {
+    format!("channels {radio}")
+}
+
+fn value(tx: &Tx<'_>, name: &str) -> Result<Option<String>> {
+    tx.first("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+        row.get(0)
+    })
+}
+
+fn time(tx: &Tx<'_>, name: &str) -> Result<Option<Timestamp>> {
+    Ok(value(tx, name)?.and_then(|text| text.parse().ok().map(Timestamp)))
+}
+
+fn set_json(tx: &Tx<'_>, name: &str, value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_string(value).map_err(unreadable)?;
+    set(tx, name, &json)
+}
+
+/// What is stored already is not written again.
+fn set(tx: &Tx<'_>, name: &str, value: &str) -> Result<()> {
+    tx.run(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+        (name, value),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+
+    const RADIO: NodeNum = NodeNum(0x0A0B_0C0D);
+
+    #[test]
+    fn each_account_has_its_own_sync_position() {
+        let alice = UserId::parse("@alice:example.org").unwrap();
+        let bob = UserId::parse("@bob:example.org").unwrap();
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                assert_eq!(sync_position(tx, &alice)?, None);
+                set_sync_position(tx, &alice, "s1")?;
+                set_sync_position(tx, &alice, "s2")?;
+                assert_eq!(sync_position(tx, &alice)?.as_deref(), Some("s2"));
+                assert_eq!(sync_position(tx, &bob)?, None);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn the_radio_its_channels_and_its_mesh_are_remembered() {
+        let channels_now = vec![
+            Channel {
+                index: ChannelIndex::PRIMARY,
+                name: "LongFast".to_owned(),
+                role: ChannelRole::Primary,
+                fingerprint: Some(Fingerprint([200; 32])),
+            },
+            Channel {
+                index: ChannelIndex::try_from(3).unwrap(),
+                name: "Rescue \"1\"".to_owned(),
+                role: ChannelRole::Secondary,
+                fingerprint: None,
+            },
+        ];
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                assert_eq!(own_radio(tx)?, None);
+                assert_eq!(channels(tx, RADIO)?, []);
+                set_own_radio(tx, RADIO)?;
+                set_meshnet(tx, "LongFast")?;
+                set_channels(tx, RADIO, &channels_now)?;
+                assert_eq!(own_radio(tx)?, Some(RADIO));
+                assert_eq!(meshnet(tx)?.as_deref(), Some("LongFast"));
+                assert_eq!(channels(tx, RADIO)?, channels_now);
+                assert_eq!(channels(tx, NodeNum(1))?, []);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn the_pace_goes_on_from_the_last_acceptance() {
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                assert_eq!(last_acceptance(tx)?, None);
+                set_last_acceptance(tx, Timestamp(1_700_000_000_001))?;
+                assert_eq!(last_acceptance(tx)?, Some(Timestamp(1_700_000_000_001)));
+                Ok(())
+            })
+            .unwrap();
+    }
+}

@@ -1,0 +1,98 @@
+//! Faults for tests: a statement, or the commit, fails, the disk is full, another program has the file, or the power fails.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::{Result, Store, StoreError};
+
+thread_local! {
+    /// So many statements and commits of this thread succeed before one fails.
+    static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Has one of this thread's statements or commits fail, after so many more have succeeded; `None`: none fails.
+pub fn after(successes: Option<u32>) {
+    LEFT.set(successes);
+}
+
+/// Fails if it is this one's turn.
+pub(crate) fn pass() -> Result<()> {
+    match LEFT.get() {
+        Some(0) => {
+            LEFT.set(None);
+            Err(StoreError::Closed)
+        }
+        left => {
+            LEFT.set(left.map(|left| left - 1));
+            Ok(())
+        }
+    }
+}
+
+impl Store {
+    /// Lets the file grow to so many pages and no further, as a disk does.
+    pub fn limit_pages(&mut self, pages: u32) -> Result<()> {
+        self.connection
+            .pragma_update(None, "max_page_count", pages)?;
+        Ok(())
+    }
+
+    /// Changes what the tables hold, as no function of theirs does.
+    pub fn damage(&self, sql: &str) {
+        self.connection.execute_batch(sql).unwrap();
+    }
+
+    /// The same, with values of types that their columns do not take, as a damaged page holds them.
+    pub fn damage_types(&self, sql: &str) {
+        let types = [
+            (") STRICT, WITHOUT", ") WITHOUT /**/"),
+            (") STRICT", ") /**/"),
+        ];
+        let replace = |from: &str, to: &str| {
+            self.damage(&format!(
+                "PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE type = 'table';
+                 PRAGMA writable_schema = RESET;"
+            ));
+        };
+        for (strict, loose) in types {
+            replace(strict, loose);
+        }
+        self.damage(sql);
+        for (strict, loose) in types {
+            replace(loose, strict);
+        }
+    }
+
+    /// Waits for no other program.
+    pub fn wait_for_nobody(&mut self) -> Result<()> {
+        Ok(self.connection.busy_timeout(Duration::ZERO)?)
+    }
+
+    /// Notes that all of it is on the disk, if the last commit has waited for that.
+    pub(crate) fn note_what_is_safe(&mut self) {
+        if let (Some(file), false) = (&mut self.file, self.relaxed) {
+            file.safe = fs::read(log_of(&file.path)).map_or(0, |log| log.len());
+        }
+    }
+
+    /// Opens what a power cut leaves at worst: what the last commit that waited for the disk has left.
+    #[must_use]
+    pub fn after_power_cut(self) -> Self {
+        let file = self.file.as_ref().expect("one in memory has no disk");
+        let (path, safe) = (file.path.clone(), file.safe);
+        let database = fs::read(&path).unwrap();
+        let log = fs::read(log_of(&path)).unwrap();
+        // Writes the log into the file.
+        drop(self);
+        fs::write(&path, database).unwrap();
+        fs::write(log_of(&path), &log[..safe]).unwrap();
+        Self::open(&path).unwrap()
+    }
+}
+
+fn log_of(database: &Path) -> PathBuf {
+    database.with_extension("sqlite-wal")
+}

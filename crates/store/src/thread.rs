@@ -1,0 +1,170 @@
+//! The one thread that uses the database, and the handle by which async code hands it work.
+
+#[cfg(any(test, feature = "testing"))]
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Result, Store, StoreError};
+
+/// Jobs that wait for the thread. A caller waits for its job, so this is the number of tasks that can ask at once
+/// before further ones wait in line.
+const QUEUE: usize = 64;
+
+type Job = Box<dyn FnOnce(&mut Store) + Send>;
+
+/// The handle to the database's thread; cheap to clone. The thread ends when the last handle is dropped, after
+/// everything that it was given.
+#[derive(Debug, Clone)]
+pub struct Database {
+    jobs: mpsc::Sender<Job>,
+    /// Where the work is done if there is no thread.
+    #[cfg(any(test, feature = "testing"))]
+    here: Option<Arc<Mutex<Store>>>,
+}
+
+/// Tells when the database's thread has ended and the file is closed.
+#[derive(Debug)]
+pub struct DatabaseEnd {
+    closed: oneshot::Receiver<()>,
+}
+
+impl Database {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Thread`] when the system gives none.
+    pub fn start(mut store: Store) -> Result<(Self, DatabaseEnd)> {
+        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
+        let (closing, closed) = oneshot::channel();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with the last handle; `DatabaseEnd` waits for that"
+        )]
+        thread::Builder::new()
+            .name("database".to_owned())
+            .spawn(move || {
+                while let Some(job) = queue.blocking_recv() {
+                    job(&mut store);
+                }
+                drop(store);
+                // Nobody has to wait for the end.
+                let _: Result<(), ()> = closing.send(());
+            })
+            .map_err(StoreError::Thread)?;
+        let database = Self {
+            jobs,
+            #[cfg(any(test, feature = "testing"))]
+            here: None,
+        };
+        Ok((database, DatabaseEnd { closed }))
+    }
+
+    /// Makes one that has no thread: the work runs in the task that asks for it, so that a test's paused clock stands
+    /// still meanwhile.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn here(store: Arc<Mutex<Store>>) -> Self {
+        let (jobs, _) = mpsc::channel(1);
+        Self {
+            jobs,
+            here: Some(store),
+        }
+    }
+
+    /// Runs `work` on the database's thread and returns its result. Jobs run in the order in which they were given.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`; [`StoreError::Closed`] when the thread has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for a place in the queue, `work` never runs; dropped later, it runs to its end, and its
+    /// result is lost.
+    pub async fn run<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Store) -> Result<T> + Send + 'static,
+    {
+        #[cfg(any(test, feature = "testing"))]
+        if let Some(store) = &self.here {
+            // Whoever waits for the thread can be stopped before the work and after it; so can this.
+            tokio::task::yield_now().await;
+            let result = work(&mut store.lock().unwrap_or_else(PoisonError::into_inner));
+            tokio::task::yield_now().await;
+            return result;
+        }
+        let (answer, result) = oneshot::channel();
+        let job: Job = Box::new(move |store| {
+            // The asker may have gone; what was asked is done all the same.
+            drop(answer.send(work(store)));
+        });
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        result.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl DatabaseEnd {
+    /// Waits until the thread has ended; every [`Database`] must be dropped before.
+    pub async fn wait(self) {
+        // An error means that the thread is gone, too.
+        let _: Result<(), oneshot::error::RecvError> = self.closed.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::told;
+    use relay_model::Timestamp;
+
+    #[tokio::test]
+    async fn work_runs_on_the_thread_and_its_result_comes_back() {
+        let (database, end) = Database::start(Store::in_memory().unwrap()).unwrap();
+        database
+            .run(|store| store.transaction(|tx| told::remember(tx, "a", Timestamp(9))))
+            .await
+            .unwrap();
+        let is_told = database
+            .run(|store| store.transaction(|tx| told::is_told(tx, "a", Timestamp(1))))
+            .await
+            .unwrap();
+        assert!(is_told);
+        let name = database
+            .run(|_| Ok(thread::current().name().map(str::to_owned)))
+            .await
+            .unwrap();
+        assert_eq!(name.as_deref(), Some("database"));
+        drop(database);
+        end.wait().await;
+    }
+
+    #[tokio::test]
+    async fn what_was_given_is_done_before_the_thread_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.sqlite");
+        let (database, end) = Database::start(Store::open(&path).unwrap()).unwrap();
+        for number in 0..20 {
+            let mut asked = Box::pin(database.run(move |store| {
+                store.transaction(|tx| told::remember(tx, &format!("{number}"), Timestamp(9)))
+            }));
+            // Polled once: the work is given, the answer not waited for.
+            assert!(futures_util::poll!(&mut asked).is_pending());
+        }
+        drop(database);
+        end.wait().await;
+        let all_told = Store::open(&path)
+            .unwrap()
+            .transaction(|tx| {
+                let mut all = true;
+                for number in 0..20 {
+                    all &= told::is_told(tx, &format!("{number}"), Timestamp(1))?;
+                }
+                Ok(all)
+            })
+            .unwrap();
+        assert!(all_told);
+    }
+}

@@ -1,0 +1,93 @@
+//! What was said, so that it is not said again before its time: notices, `dm_reply`, mentions of a room.
+
+use std::time::Duration;
+
+use super::{Result, Tx};
+use relay_model::Timestamp;
+
+/// Nothing else than what is remembered for good is remembered for longer than a day, so what is to be forgotten later than
+/// that a clock wrote that was ahead: it counts no more.
+pub(super) const LONGEST: Duration = Duration::from_hours(25);
+
+/// Remembers that something was said; forgotten at `until`, which is a day ahead at most, or [`Timestamp::NEVER`].
+pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<()> {
+    tx.run(
+        "INSERT INTO told (what, until) VALUES (?1, ?2)
+         ON CONFLICT (what) DO UPDATE SET until = excluded.until",
+        (what, until),
+    )
+}
+
+/// Returns whether something was said and is not forgotten yet.
+pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool> {
+    tx.exists(
+        "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND (until <= ?3 OR until = ?4)",
+        (what, now, now + LONGEST, Timestamp::NEVER),
+    )
+}
+
+/// Returns those of these names that were said and are not forgotten yet.
+pub fn told<'a>(
+    tx: &Tx<'_>,
+    names: impl IntoIterator<Item = &'a str>,
+    now: Timestamp,
+) -> Result<Vec<String>> {
+    let mut told = Vec::new();
+    for name in names {
+        if is_told(tx, name, now)? {
+            told.push(name.to_owned());
+        }
+    }
+    Ok(told)
+}
+
+/// Returns what was said and is not forgotten yet, of the names that begin like this.
+pub fn beginning_with(tx: &Tx<'_>, start: &str, now: Timestamp) -> Result<Vec<String>> {
+    tx.column(
+        "SELECT what FROM told WHERE what >= ?1 AND what < ?1 || char(1114111)
+             AND until > ?2 AND (until <= ?3 OR until = ?4)",
+        (start, now, now + LONGEST, Timestamp::NEVER),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+
+    #[test]
+    fn what_a_clock_that_was_ahead_said_is_no_longer_told_but_what_is_said_for_good_is() {
+        let mut store = Store::in_memory().unwrap();
+        let (now, day) = (Timestamp(1_700_000_000_000), Duration::from_hours(24));
+        store
+            .transaction(|tx| {
+                remember(tx, "a", now + 3650 * day)?;
+                assert!(is_told(tx, "a", now + 3649 * day)?);
+                assert!(!is_told(tx, "a", now)?);
+                remember(tx, "a", now + day)?;
+                assert!(is_told(tx, "a", now)?);
+                remember(tx, "b", Timestamp::NEVER)?;
+                assert!(is_told(tx, "b", now + 3650 * day)?);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn what_was_said_is_told_until_its_time() {
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                remember(tx, "dm_reply !a1b2c3d4", Timestamp(100))?;
+                remember(tx, "alert !a1b2c3d4", Timestamp(50))?;
+                let names = ["dm_reply !a1b2c3d4", "alert !a1b2c3d4", "other"];
+                assert_eq!(told(tx, names, Timestamp(49))?, names[..2]);
+                assert_eq!(told(tx, names, Timestamp(50))?, names[..1]);
+                assert!(!is_told(tx, names[0], Timestamp(100))?);
+                remember(tx, names[0], Timestamp(200))?;
+                assert!(is_told(tx, names[0], Timestamp(100))?);
+                Ok(())
+            })
+            .unwrap();
+    }
+}
