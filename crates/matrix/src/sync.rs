@@ -294,7 +294,7 @@ impl<'a> Sync<'a> {
             let work = tokio::select! {
                 () = rooms.changed.notified() => self.look_again().boxed(),
                 Some(keys) = keys.next() => self.try_late(keys).boxed(),
-                (gap, fetched) = self.gaps.next(rooms) => self.take_missing(gap, fetched).boxed(),
+                (gap, fetched) = self.gaps.next(rooms), if self.position.is_some() => self.take_missing(gap, fetched).boxed(),
                 answer = &mut request => return Ok(answer),
             };
             // Both go on together: the request may hold a lock of the SDK that the work waits for.

@@ -208,12 +208,22 @@ pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) 
 /// Returns the request that is to be made next, under a transaction that is stored now: the oldest difference, in a room
 /// that takes signs. Of what cannot be read nothing more is shown.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
-    // Whatever type its columns have come to hold: they would not pass an UPDATE.
     let end = |event: Vec<u8>| {
-        tx.run(
-            "DELETE FROM feedback WHERE CAST(event AS BLOB) = ?1",
-            [event],
-        )
+        let close = || {
+            tx.run(
+                "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
+                 WHERE CAST(event AS BLOB) = ?1",
+                [&event],
+            )
+        };
+        if tx.apart(close)?.is_err() {
+            // Its columns hold values of other types, which pass no UPDATE.
+            tx.run(
+                "DELETE FROM feedback WHERE CAST(event AS BLOB) = ?1",
+                [&event],
+            )?;
+        }
+        Ok(())
     };
     while let Some(row) = tx.first_due(
         "SELECT CAST(event AS BLOB), * FROM feedback

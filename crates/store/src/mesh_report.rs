@@ -205,7 +205,10 @@ pub fn recover(tx: &Tx<'_>) -> Result<usize> {
         } else {
             MeshState::Waiting
         };
-        set_state(tx, *id, next)?;
+        // One that does not pass an UPDATE must not keep the relay from starting.
+        if tx.apart(|| set_state(tx, *id, next))?.is_err() {
+            end_anyhow(tx, *id, MeshState::Unknown)?;
+        }
     }
     Ok(rows.len())
 }

@@ -65,6 +65,9 @@ pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Resul
 /// Ends a row that waits, whatever its columns hold: where they do not pass an UPDATE it is deleted.
 pub(super) fn end_anyhow(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<()> {
     if tx.apart(|| end_waiting(tx, id, state))?.is_err() {
+        // Its message is looked at all the same, and nobody on the mesh answers it.
+        drop(tx.apart(|| feedback::row_changed(tx, id))?);
+        drop(tx.apart(|| message_map::forget_mesh_row(tx, id, None))?);
         tx.execute("DELETE FROM mesh_outbox WHERE id = ?1", [id])?;
     }
     Ok(())
@@ -111,7 +114,7 @@ pub(super) fn end_all(
 ) -> Result<Vec<Ended>> {
     let rows = readable(tx, sql, parameters, ended)?;
     for row in &rows {
-        end_waiting(tx, row.id, state)?;
+        end_anyhow(tx, row.id, state)?;
     }
     Ok(rows)
 }

@@ -76,6 +76,27 @@ fn a_sign_that_cannot_be_read_holds_no_other_up() {
 }
 
 #[test]
+fn a_sign_whose_row_cannot_be_read_is_never_placed_a_second_time() {
+    on_empty(|tx| {
+        wish(tx, Some(Sign::Waiting))?;
+        carry_out(tx, "⏳", "$one:example.org")?;
+        wish(tx, Some(Sign::Heard))?;
+        tx.execute("UPDATE feedback SET room = 'nowhere'", ())?;
+        assert_eq!(next(tx, NOON)?, Next::Nothing);
+        tx.execute("UPDATE feedback SET room = ?1", [ROOM])?;
+        assert!(!want(
+            tx,
+            &room_id(),
+            &event(MESSAGE),
+            Some(Sign::Delivered),
+            NOON
+        )?);
+        assert_eq!(next(tx, NOON)?, Next::Nothing);
+        Ok(())
+    });
+}
+
+#[test]
 fn a_sign_of_another_type_than_its_column_holds_no_other_up() {
     let mut store = Store::in_memory().unwrap();
     store.transaction(|tx| wish(tx, Some(Sign::Heard))).unwrap();

@@ -74,7 +74,8 @@ impl Store {
     /// Notes that all of it is on the disk, if the last commit has waited for that.
     pub(crate) fn note_what_is_safe(&mut self) {
         if let (Some(file), false) = (&mut self.file, self.relaxed) {
-            file.safe = fs::read(log_of(&file.path)).map_or(0, |log| log.len());
+            let log = fs::metadata(log_of(&file.path));
+            file.safe = log.map_or(0, |log| usize::try_from(log.len()).unwrap_or(0));
         }
     }
 

@@ -203,3 +203,17 @@ fn a_packet_of_another_type_than_its_column_holds_up_none_behind_it() {
     hand_to_radio(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
 }
+
+#[test]
+fn a_packet_that_passes_no_update_keeps_no_other_from_expiring_and_no_relay_from_starting() {
+    let (mut store, ledger) = relay(&["one", "two", "three"]);
+    hand_to_radio(&mut store, &config(), NOON);
+    store.damage_types("UPDATE mesh_outbox SET author = x'00' WHERE event <> '$three:example.org'");
+    let back = store.transaction(mesh_report::recover).unwrap();
+    assert_eq!(back, 1);
+    let up = Duration::from_hours(24);
+    Ledger::commit(&ledger, &mut store, &[round(up)], NOON + up).unwrap();
+    assert_eq!(states(&mut store, "three"), [MeshState::Expired]);
+    let waiting = store.read(relay_store::testing::waiting_packets).unwrap();
+    assert_eq!(waiting, 0);
+}
