@@ -29,6 +29,7 @@ impl Ble {
     }
 }
 
+/// Returns why no radio is found: this relay was built without Bluetooth.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
     Err(told(&RadioError::NoBluetooth))
 }
