@@ -492,3 +492,33 @@ fn a_copy_that_takes_the_files_place_is_used_from_then_on() {
     assert!(told(&mut store, "later").unwrap());
     assert!(!told(&mut store, "after the copy").unwrap());
 }
+
+#[test]
+fn the_architecture_page_lists_every_table_with_its_columns() {
+    let mut store = Store::in_memory().unwrap();
+    let mut schema: Vec<String> = store
+        .read(|tx| {
+            tx.all(
+                "SELECT name, (SELECT group_concat('`' || column.name || '`', ', ')
+                               FROM pragma_table_info(master.name) AS column)
+                 FROM sqlite_schema AS master
+                 WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+                (),
+                |row| Ok(format!("`{}`: {}", row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
+            )
+        })
+        .unwrap();
+    let page = include_str!("../../../docs/architecture.md");
+    let listed = page.split("## Tables").nth(1).unwrap();
+    let listed = listed.split("\n## ").next().unwrap();
+    let mut listed: Vec<String> = listed
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            cells.get(1)?.starts_with('`').then(|| format!("{}: {}", cells[1], cells[3]))
+        })
+        .collect();
+    schema.sort();
+    listed.sort();
+    assert_eq!(listed, schema);
+}
