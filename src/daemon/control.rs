@@ -68,7 +68,6 @@ pub(super) struct Control {
     pub(super) database: Database,
     pub(super) config: Config,
     pub(super) link: watch::Receiver<Link>,
-    /// What was heard of the homeserver.
     pub(super) pulse: Pulse,
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,

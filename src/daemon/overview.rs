@@ -33,7 +33,6 @@ pub(super) struct Overview<'a> {
     pub(super) at: Instant,
     pub(super) facts: Facts,
     pub(super) link: Link,
-    /// What was heard of the homeserver.
     pub(super) heard: Heard,
     /// How often the homeserver has wanted fewer events, and when last.
     pub(super) complaints: Option<(u64, Instant)>,
