@@ -81,11 +81,8 @@ fn generate(
     }
     write_private(&path, SAMPLE.as_bytes()).with_context(|| format!("cannot write `{shown}`"))?;
     mmrelay.iter().try_for_each(|hint| say(hint))?;
-    let config = if path == home.config() {
-        String::new()
-    } else {
-        format!(" --config {}", quoted(&path))
-    };
+    let elsewhere = (path != home.config()).then(|| format!(" --config {}", quoted(&path)));
+    let config = elsewhere.unwrap_or_default();
     let next = format!(
         "set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check{config}`"
     );

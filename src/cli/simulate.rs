@@ -48,7 +48,7 @@ pub(super) struct SimulateArgs {
     pty: Option<PathBuf>,
 
     /// Other nodes on the mesh: 10000 at most
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = nodes())]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(..=MOST_NODES as u64))]
     nodes: usize,
 
     /// Decides numbers, names and delays: the same seed gives the same mesh
@@ -138,10 +138,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "expected an address in numbers and a port, as 127.0.0.1:4403 or [::1]:4403".to_owned()
     })
-}
-
-fn nodes() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(..=MOST_NODES as u64)
 }
 
 fn read_script(path: &Path) -> anyhow::Result<Script> {

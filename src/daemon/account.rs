@@ -30,7 +30,6 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 /// After so long with an open session, pauses begin afresh.
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
-/// The open session, or what to wait for first.
 pub(super) type Opened = Result<Box<Matrix>, Wait>;
 
 /// What is remembered from one try to the next.

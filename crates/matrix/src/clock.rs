@@ -71,7 +71,6 @@ pub(super) struct ServerClock {
     looked: OurClocks,
     /// The server is to be asked when so much has passed.
     ask_at: i64,
-    /// Which start of this computer this is.
     boot: String,
 }
 

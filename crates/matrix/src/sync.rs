@@ -57,7 +57,6 @@ pub(super) struct Sync<'a> {
     rooms: &'a Rooms,
     reader: Reader<'a>,
     batches: mpsc::Sender<Batch>,
-    /// What is missing before the position.
     gaps: Gaps,
     /// That of the last committed batch.
     position: Option<String>,
