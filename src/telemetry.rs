@@ -36,7 +36,6 @@ pub(crate) enum TelemetryError {
     },
     #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
-    /// Its place cannot be used.
     #[error(transparent)]
     Place(#[from] HomeError),
     #[error("logging is set up already")]

@@ -22,7 +22,7 @@ const MAY_NAME: [(&str, &[&str]); 7] = [
     (
         "tools",
         &[
-            "model", "config", "home", "bridge", "radio", "matrix", "store", "daemon",
+            "model", "config", "home", "disk", "bridge", "radio", "matrix", "store", "daemon",
         ],
     ),
     (

@@ -72,7 +72,7 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> Outcome {
     let work = Box::pin(terminal::suspendable(async {
         match command {
             AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
-            AuthCommand::Status { json } => or_stop(&stop, status(&home, json)).await,
+            AuthCommand::Status { json } => or_stop(&stop, Box::pin(status(&home, json))).await,
             AuthCommand::Logout(args) => {
                 or_stop(&stop, Box::pin(logout::run(args, globals, &home))).await
             }
@@ -86,10 +86,8 @@ async fn or_stop<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    tokio::select! {
-        outcome = work => outcome,
-        () = stop.cancelled() => Err(AuthError::Interrupted.into()),
-    }
+    let outcome = stop.run_until_cancelled(work).await;
+    outcome.unwrap_or_else(|| Err(AuthError::Interrupted.into()))
 }
 
 /// Makes the home ready for a change of the login, and takes the SDK's store.
@@ -129,10 +127,10 @@ async fn status(home: &Home, json: bool) -> Outcome {
     let status = match progress::of("asking the homeserver", asked).await {
         Ok(status) => status,
         Err(AuthError::NotLoggedIn) => {
-            print(if json {
-                "{\"logged_in\": false}\n"
+            print(&if json {
+                "{\"logged_in\": false}\n".to_owned()
             } else {
-                "not logged in: run `relay auth login`\n"
+                home.named_in("not logged in: run `relay auth login`\n")
             })?;
             return Ok(ExitCode::FAILURE);
         }
@@ -145,7 +143,7 @@ async fn status(home: &Home, json: bool) -> Outcome {
         }
         print(&format!("{object:#}\n"))?;
     } else {
-        print(&sentences(&status))?;
+        print(&home.named_in(&sentences(&status)))?;
     }
     Ok(success_if(status.token_alive && status.damage.is_none()))
 }

@@ -11,7 +11,7 @@ use super::Globals;
 use super::failure::{Failure, Outcome};
 use super::globals::mmrelay_hint;
 use super::output::{print, say, warn};
-use crate::home::Home;
+use crate::home::{Home, quoted};
 use crate::tools;
 use relay_config::{Database, LoadError, Loaded};
 use relay_disk::write_private;
@@ -63,7 +63,7 @@ fn generate(
     force: bool,
 ) -> Result<(), Failure> {
     // Before it is written: afterwards nobody misses a configuration any more.
-    let mmrelay = mmrelay_hint().map(|hint| tools::hint(&hint));
+    let mmrelay = mmrelay_hint().map(|hint| tools::hint(&home.named_in(&hint)));
     if output.as_deref() == Some(Path::new("-")) {
         mmrelay.iter().try_for_each(|hint| say(hint))?;
         return Ok(print(SAMPLE)?);
@@ -81,7 +81,12 @@ fn generate(
     }
     write_private(&path, SAMPLE.as_bytes()).with_context(|| format!("cannot write `{shown}`"))?;
     mmrelay.iter().try_for_each(|hint| say(hint))?;
-    let next = "set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check`";
+    let elsewhere = (path != home.config()).then(|| format!(" --config {}", quoted(&path)));
+    let config = elsewhere.unwrap_or_default();
+    let next = format!(
+        "set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check{config}`"
+    );
+    let next = home.named_in(&next);
     Ok(print(&format!("{shown}\nNext: {next}.\n"))?)
 }
 
@@ -139,7 +144,7 @@ fn json_report(globals: &Globals, home: &Home, outcome: &Result<Loaded, LoadErro
         Err(LoadError::Wrong(wrong)) => (json!(wrong.problems), json!(wrong.warnings), Vec::new()),
         Err(error) => {
             let hint = match error {
-                LoadError::Missing(_) => Some(globals.missing_hint(home)),
+                LoadError::Missing(_) => Some(home.named_in(&globals.missing_hint(home))),
                 LoadError::Read(..) | LoadError::Wrong(_) => error.hint(),
             };
             let problem = json!({ "message": Chain(error).to_string(), "hint": hint });

@@ -59,7 +59,6 @@ impl Failure {
         Self { hints, ..self }
     }
 
-    /// Returns the same with one hint more.
     pub(super) fn and_hint(mut self, hint: &str) -> Self {
         self.hints.push(hint.to_owned());
         self

@@ -1,11 +1,11 @@
 //! The flags that every command has, and what they stand for: home, configuration, log.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use crate::home::{self, Home, HomeError};
+use crate::home::{Home, HomeError, quoted};
 use relay_config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
 
 /// The flags of every command.
@@ -93,7 +93,6 @@ impl Globals {
         logging.format = self.log_format.unwrap_or(logging.format);
     }
 
-    /// Returns what to say about a configuration that is not there.
     pub(super) fn missing_hint(&self, home: &Home) -> String {
         if let Some(hint) = home.hint() {
             return hint;
@@ -108,7 +107,10 @@ impl Globals {
 
 /// Returns where an MMRelay of this user has its configuration, if there is one, and the command that uses it.
 pub(super) fn mmrelay_hint() -> Option<String> {
-    let path = home::mmrelay_config()?;
+    let path = std::env::home_dir()?.join(".mmrelay/config.yaml");
+    if !path.is_file() {
+        return None;
+    }
     let at = path.display();
     let checked = Config::load(&path, &Environment::of_process());
     let (how, command) = match checked {
@@ -121,26 +123,9 @@ pub(super) fn mmrelay_hint() -> Option<String> {
     ))
 }
 
-/// Returns a path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let is_plain = |it: char| it.is_alphanumeric() || "/._-+,:@%=".contains(it);
-    if path.chars().all(is_plain) {
-        path.into_owned()
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_is_quoted_where_a_shell_would_not_take_it_as_one() {
-        assert_eq!(quoted(Path::new("/home/a/x.yaml")), "/home/a/x.yaml");
-        assert_eq!(quoted(Path::new("/my home/it's")), r"'/my home/it'\''s'");
-    }
 
     #[test]
     fn the_flag_beats_every_level_of_the_configuration() {

@@ -88,15 +88,15 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
+    let globals = arguments.globals;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()
-    {
+        .build();
+    let runtime = match runtime.context("cannot start the runtime") {
         Ok(runtime) => runtime,
-        Err(error) => return report(&anyhow!(error).context("cannot start the runtime").into()),
+        Err(error) => return report(&error.into(), &globals),
     };
-    let globals = arguments.globals;
     let outcome = runtime.block_on(async {
         match arguments.command {
             None | Some(Command::Run) => run::run(&globals).await,
@@ -111,12 +111,14 @@ pub fn main() -> ExitCode {
     // A read of standard input may still be under way on a blocking thread: do not wait for it.
     runtime.shutdown_background();
     crate::telemetry::end();
-    outcome.unwrap_or_else(|failure| report(&failure))
+    outcome.unwrap_or_else(|failure| report(&failure, &globals))
 }
 
 /// Nowhere is left to report to if standard error is closed.
-fn report(failure: &Failure) -> ExitCode {
-    drop(output::say(&failure.to_string()));
+fn report(failure: &Failure, globals: &Globals) -> ExitCode {
+    let told = failure.to_string();
+    let named = globals.home().map(|home| home.named_in(&told));
+    drop(output::say(&named.unwrap_or(told)));
     failure.exit
 }
 

@@ -18,9 +18,9 @@ use super::output::{as_json, note, print, show};
 use super::{Globals, interruptible, progress};
 use crate::telemetry;
 use crate::tools::hint as hint_line;
-use crate::tools::radio::{self, Fate, Held, News, Sent, Visit, VisitError, Visited};
+use crate::tools::radio::{self, Fate, Held, Sent, Visit, VisitError, Visited};
 use relay_config::{Connection, Meshtastic};
-use relay_model::{Explained as _, RadioText};
+use relay_model::{Event, Explained as _, RadioEvent, RadioText, Timestamp};
 
 /// The commands under `relay radio`.
 #[derive(Debug, Subcommand)]
@@ -116,7 +116,6 @@ fn serial(path: PathBuf) -> Connection {
     Connection::Serial { serial_port }
 }
 
-/// Reads a Bluetooth device's address or name.
 fn device(text: &str) -> Result<Connection, String> {
     if text.trim().is_empty() {
         return Err("expected a Bluetooth address or name".to_owned());
@@ -143,8 +142,8 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
         }
         RadioCommand::Nodes(link) => {
             let work = async |visit: &mut Visit| {
-                let profile = visit.unlocked().await?;
-                Ok(radio::nodes(&profile, &visit.known()))
+                let own = visit.unlocked().await?.own.num;
+                Ok(radio::nodes(own, &visit.known(), Timestamp::now()))
             };
             let told = visit(&link, globals, work).await?;
             show(link.json, &told, |it| radio::node_lines(it))?;
@@ -188,18 +187,19 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                 heard = visit.heard() => heard,
             };
             match heard {
-                Ok(News::Text(text)) => {
+                Ok(Event::Radio(RadioEvent::Text(text))) => {
                     written = write(std::slice::from_ref(&*text));
                     if written.is_err() {
                         unwritten.push(*text);
                         return Ok(());
                     }
                 }
-                Ok(News::Ready(profile)) => {
+                Ok(Event::Radio(RadioEvent::Ready(profile))) => {
                     note("the radio is there again");
                     note_locked(profile.locked);
                 }
-                Ok(News::Lost(lost)) => {
+                Ok(Event::Radio(RadioEvent::Lost { kind, cause, hint })) => {
+                    let lost = visit.lost(kind, cause, hint);
                     let told = format!("the link to the radio is lost, trying again: {lost}");
                     note(&told);
                     // Each once: two programs that take a radio from each other lose it all the time.
@@ -209,7 +209,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                         hinted.push(hint);
                     }
                 }
-                Ok(News::Report(_)) => {}
+                Ok(_) => {}
                 Err(VisitError::Interrupted) => return Ok(()),
                 Err(error) => return Err(error),
             }

@@ -33,7 +33,9 @@ pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> Outcome {
         let is_elsewhere = matches!(error, ControlError::NotRunning { .. });
         Failure::from(error).with_hint(home.hint().filter(|_| is_elsewhere))
     })?;
-    show(arguments.json, &status, status::lines)?;
+    show(arguments.json, &status, |it| {
+        home.named_in(&status::lines(it))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -42,7 +44,10 @@ pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> Outcom
         let text = "error: only the quick examination exists yet".to_owned();
         return Err(Failure::wrong(text).and_hint("relay doctor --quick"));
     }
-    let health = doctor::examine(&globals.home()?).await;
-    show(arguments.json, &health, doctor::lines)?;
+    let home = globals.home()?;
+    let health = doctor::examine(&home).await;
+    show(arguments.json, &health, |it| {
+        home.named_in(&doctor::lines(it))
+    })?;
     Ok(success_if(health.healthy))
 }

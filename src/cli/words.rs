@@ -1,6 +1,8 @@
 //! What the arguments' own parser does not know: the exit codes in every command's help, and which command somebody
 //! means who leaves out a word.
 
+use std::collections::BTreeMap;
+
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -85,16 +87,16 @@ fn tip(word: &str, commands: &Command) -> Option<String> {
     let named = all
         .iter()
         .map(|path| (path.rsplit(' ').next().unwrap_or_default(), path.as_str()));
-    let known = named.chain(OTHER_WORDS.iter().copied());
-    let known = known.map(|(known, path)| (strsim::damerau_levenshtein(known, &word), path));
-    let known: Vec<(usize, &str)> = known.collect();
-    let nearest = known.iter().map(|(slips, _)| *slips).min()?;
+    let mut by_slips = BTreeMap::<usize, Vec<String>>::new();
+    for (known, path) in named.chain(OTHER_WORDS.iter().copied()) {
+        let paths = by_slips.entry(strsim::damerau_levenshtein(known, &word));
+        paths.or_default().push(format!("`relay {path}`"));
+    }
+    let (nearest, meant) = by_slips.pop_first()?;
     // Of a short word less is left to recognise it by.
     if nearest > word.chars().count().saturating_sub(1) / 2 || nearest > 2 {
         return None;
     }
-    let meant = known.iter().filter(|(slips, _)| *slips == nearest);
-    let meant: Vec<String> = meant.map(|(_, path)| format!("`relay {path}`")).collect();
     Some(format!("did you mean {}?", meant.join(" or ")))
 }
 

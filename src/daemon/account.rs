@@ -30,7 +30,6 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 /// After so long with an open session, pauses begin afresh.
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
-/// The open session, or what to wait for first.
 pub(super) type Opened = Result<Box<Matrix>, Wait>;
 
 /// What is remembered from one try to the next.
@@ -76,13 +75,11 @@ impl Account {
         // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
         if let Err(error) = self.lock.hold_store() {
             let hint = error.hint();
+            self.no_session(&error, hint.clone());
             if self.tries.is_news(Chain(&error).to_string()) {
-                warn!(
-                    error = &error as &dyn Error,
-                    hint, "Matrix cannot be used yet"
-                );
+                let error = &error as &dyn Error;
+                warn!(error, hint, "Matrix cannot be used yet");
             }
-            self.no_session(&error, hint);
             return Err(Wait::Store);
         }
         if self.login.is_some() && !self.files.session().exists() {
@@ -133,9 +130,8 @@ impl Account {
                 }
                 Err(wait) => wait,
             };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.wait(wait) => {}
+            if stop.run_until_cancelled(self.wait(wait)).await.is_none() {
+                return;
             }
             opened = self.open().await;
         }
@@ -248,9 +244,8 @@ impl Account {
             verification,
             "Matrix session open"
         );
-        let start = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            start = self.start(account) => start,
+        let Some(start) = stop.run_until_cancelled(self.start(account)).await else {
+            return Ok(());
         };
         // What was refused to an earlier session is tried by this one. Where nobody takes it, the relay ends.
         let try_again = Event::Chore(Chore::Login);
@@ -318,7 +313,7 @@ impl Account {
                     info!(device = %parted.device, "a device of an earlier login is signed out");
                 }
                 Some(left) => info!(
-                    device = %parted.device, why = %left,
+                    device = %parted.device, why = &left as &dyn Error,
                     "a device of an earlier login is still there: remove it with another client"
                 ),
             }
@@ -341,11 +336,8 @@ impl Account {
 
     fn release(&self) {
         if let Err(error) = self.lock.release_store() {
-            let hint = error.hint();
-            warn!(
-                error = &error as &dyn Error,
-                hint, "cannot write relay.lock"
-            );
+            let (error, hint) = (&error as &dyn Error, error.hint());
+            warn!(error, hint, "cannot write relay.lock");
         }
     }
 

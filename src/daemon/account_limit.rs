@@ -56,40 +56,35 @@ impl AccountLimit {
         Busy(self.state.clone())
     }
 
-    /// Waits until a message may be sent: at once, normally.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped: the place in the line is lost.
+    /// Waits until a message may be sent: at once, normally. May be dropped: the place in the line is lost.
     pub(super) async fn message_turn(&self) -> Turn {
         let mut alone = None;
-        while let Some(until) = self.limited() {
-            if alone.is_none() {
-                alone = Some(Arc::clone(&self.turn).lock_owned().await);
-            } else if until > Instant::now() {
-                sleep_until(until).await;
-            } else {
-                return self.turn(alone);
+        loop {
+            let now = Instant::now();
+            match self.limited(now) {
+                None => return self.turn(None),
+                Some(_) if alone.is_none() => {
+                    alone = Some(Arc::clone(&self.turn).lock_owned().await);
+                }
+                Some(until) if until > now => sleep_until(until).await,
+                Some(_) => return self.turn(alone),
             }
         }
-        self.turn(None)
     }
 
     /// Waits until what is less than a message may be sent: no room has any, and the server has not complained for a while.
-    ///
-    /// # Cancel safety
-    ///
     /// May be dropped.
     pub(super) async fn quiet_turn(&self) -> Turn {
         let mut changes = self.state.subscribe();
         loop {
             // No change after this look is missed.
             let is_busy = changes.borrow_and_update().busy > 0;
-            let limited = self.limited();
+            let now = Instant::now();
+            let limited = self.limited(now);
             if limited.is_none() && !is_busy {
                 return self.turn(None);
             }
-            let calm = limited.unwrap_or_else(Instant::now) + CALM_AFTER;
+            let calm = limited.unwrap_or(now) + CALM_AFTER;
             tokio::select! {
                 Ok(()) = changes.changed() => {}
                 () = sleep_until(calm), if !is_busy => {}
@@ -109,35 +104,38 @@ impl AccountLimit {
         }
     }
 
-    /// Returns the limit that holds now, if one does.
-    fn limited(&self) -> Option<Instant> {
-        let limited = self.state.borrow().limited?;
-        if limited + CALM_AFTER > Instant::now() {
-            return Some(limited);
-        }
+    /// Returns the limit that holds, if one does.
+    fn limited(&self, now: Instant) -> Option<Instant> {
+        let mut limited = None;
         self.state.send_if_modified(|state| {
-            // Somebody may have been told otherwise since.
-            let is_over = state.limited == Some(limited);
-            if is_over {
-                state.limited = None;
-                state.in_a_row = 0;
-                info!("the homeserver takes everything again");
-            }
+            let is_over = state.is_over(now);
+            limited = state.limited;
             is_over
         });
-        None
+        limited
     }
 }
 
 impl State {
-    /// Notes that the server wants fewer events, and that it wants to be left alone for so long, if it has said so.
-    fn complained(&mut self, after: Option<Duration>) {
+    /// Ends a limit that has held for long enough. Returns whether one has ended.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let ended = self.limited.take_if(|limited| *limited + CALM_AFTER <= now);
+        if ended.is_some() {
+            self.in_a_row = 0;
+            info!("the homeserver takes everything again");
+        }
+        ended.is_some()
+    }
+
+    /// Notes that the server wants fewer events, and that it wants to be left alone for so long, if it has said so. `random`
+    /// is 0 to 1.
+    fn complained(&mut self, after: Option<Duration>, now: Instant, random: f64) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         let before = self.complaints.map_or(0, |(times, _)| times);
-        self.complaints = Some((before.saturating_add(1), Instant::now()));
+        self.complaints = Some((before.saturating_add(1), now));
         let wait = match after {
-            Some(after) => Backoff::asked_for(after, LONGEST, rand::random()),
-            None => PAUSES.after(self.in_a_row, rand::random()),
+            Some(after) => Backoff::asked_for(after, LONGEST, random),
+            None => PAUSES.after(self.in_a_row, random),
         };
         let delay_ms = wait.as_millis();
         if self.limited.is_none() {
@@ -148,7 +146,7 @@ impl State {
         } else {
             debug!(delay_ms, "the homeserver still wants fewer events");
         }
-        self.limited = Some(Instant::now() + wait);
+        self.limited = Some(now + wait);
     }
 }
 
@@ -160,7 +158,7 @@ impl Turn {
                 limited: true,
                 after,
                 ..
-            } => state.complained(*after),
+            } => state.complained(*after, Instant::now(), rand::random()),
             RoomOutcome::Sent { .. } => state.in_a_row = 0,
             RoomOutcome::Retry { limited: false, .. }
             | RoomOutcome::Parked { .. }
@@ -207,6 +205,20 @@ mod tests {
         let turn = limit.message_turn().await;
         drop(turn);
         start.elapsed()
+    }
+
+    #[test]
+    fn a_limit_ends_half_a_minute_after_the_servers_last_wish_by_the_time_that_is_handed_in() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(!state.is_over(start));
+        state.complained(Some(Duration::from_secs(5)), start, 0.0);
+        state.complained(Some(Duration::from_secs(5)), after(20), 0.0);
+        assert_eq!(state.complaints, Some((2, after(20))));
+        assert!(!state.is_over(after(54)));
+        assert_eq!(state.limited, Some(after(25)));
+        assert!(state.is_over(after(55)) && !state.is_over(after(55)));
+        assert_eq!((state.limited, state.in_a_row), (None, 0));
     }
 
     #[tokio::test(start_paused = true)]

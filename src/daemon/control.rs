@@ -10,11 +10,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -23,8 +24,9 @@ use super::health::Examined;
 use super::live::Live;
 use super::overview::Overview;
 use super::status::{DatabaseStatus, Health, Status};
-use crate::home::{Home, Socket};
+use crate::home::Home;
 use relay_config::Config;
+use relay_disk::Socket;
 use relay_matrix::Pulse;
 use relay_model::Clock;
 use relay_radio::Link;
@@ -34,7 +36,7 @@ use relay_store::{Database, StoreError};
 /// Clients at a time; further ones wait in the system's queue.
 const CLIENTS: usize = 8;
 /// The longest request, in bytes.
-const LONGEST_REQUEST: u64 = 1024;
+const LONGEST_REQUEST: usize = 1024;
 /// How long a client may take to ask, and to take its answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the database may take: it is busy with messages first.
@@ -44,19 +46,12 @@ const FRESH: Duration = Duration::from_millis(500);
 /// How long a place stays empty when no client can be accepted (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What can be asked.
+/// A line from a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "request", rename_all = "snake_case")]
 pub(crate) enum Request {
     Status,
     Doctor,
-}
-
-/// A line from a client.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Question {
-    pub(crate) request: Request,
 }
 
 /// A line to a client.
@@ -73,7 +68,6 @@ pub(super) struct Control {
     pub(super) database: Database,
     pub(super) config: Config,
     pub(super) link: watch::Receiver<Link>,
-    /// What was heard of the homeserver.
     pub(super) pulse: Pulse,
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
@@ -84,7 +78,7 @@ pub(super) struct Control {
 
 /// Opens the control socket. Without one the daemon works all the same: one warning says so.
 pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
-    let listening = home.listen();
+    let listening = Socket::listen(home.socket());
     let opened = listening.and_then(|(it, socket)| Ok((UnixListener::from_std(it)?, socket)));
     let opened = opened.inspect_err(|error| {
         warn!(
@@ -135,35 +129,25 @@ impl Control {
         }
     }
 
-    async fn serve(&self, client: UnixStream) -> io::Result<()> {
-        let mut client = BufReader::new(client);
-        loop {
-            let mut line = Vec::new();
-            let mut one = (&mut client).take(LONGEST_REQUEST);
-            if let Ok(read) = timeout(CLIENT_LIMIT, one.read_until(b'\n', &mut line)).await {
-                read?;
-            }
-            // It is gone, or has said nothing for too long.
-            if line.is_empty() {
-                return Ok(());
-            }
-            let is_whole = line.last() == Some(&b'\n');
-            let answer = if is_whole {
-                self.answer(&line).await
-            } else {
-                Answer::Error("a request is one line of at most 1024 bytes".to_owned())
+    async fn serve(&self, mut client: UnixStream) -> io::Result<()> {
+        let (asked, mut told) = client.split();
+        let codec = LinesCodec::new_with_max_length(LONGEST_REQUEST - 1);
+        let mut lines = FramedRead::new(asked, codec);
+        // None comes any more when it is gone, after one that was no line, or if it says nothing for too long.
+        while let Ok(Some(line)) = timeout(CLIENT_LIMIT, lines.next()).await {
+            let answer = match line {
+                Ok(line) => self.answer(&line).await,
+                Err(_) => Answer::Error("a request is one line of at most 1024 bytes".to_owned()),
             };
             let mut text = serde_json::to_vec(&answer)?;
             text.push(b'\n');
-            timeout(CLIENT_LIMIT, client.write_all(&text)).await??;
-            if !is_whole {
-                return Ok(());
-            }
+            timeout(CLIENT_LIMIT, told.write_all(&text)).await??;
         }
+        Ok(())
     }
 
-    async fn answer(&self, line: &[u8]) -> Answer {
-        match serde_json::from_slice(line).map(|Question { request }| request) {
+    async fn answer(&self, line: &str) -> Answer {
+        match serde_json::from_str(line) {
             Ok(Request::Status) => Answer::Status(Box::new(self.status().await)),
             Ok(Request::Doctor) => Answer::Doctor(self.health().await),
             Err(error) => Answer::Error(format!("not a request: {error}")),
@@ -175,6 +159,7 @@ impl Control {
             summary: self.summary().await,
             config: &self.config,
             started: self.started,
+            at: Instant::now(),
             facts: self.live.facts(),
             link: self.link.borrow().clone(),
             heard: self.pulse.heard(),
@@ -226,6 +211,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
     use tokio::task::JoinSet;
 
     use super::*;
@@ -336,8 +322,7 @@ mod tests {
     async fn a_request_without_end_is_cut_off() {
         let bench = Bench::new();
         let mut client = bench.connect().await;
-        let limit = usize::try_from(LONGEST_REQUEST).unwrap();
-        let told = ask(&mut client, &"x".repeat(limit)).await;
+        let told = ask(&mut client, &"x".repeat(LONGEST_REQUEST)).await;
         assert!(matches!(told, Some(Answer::Error(_))));
         assert!(answer(&mut client).await.is_none());
     }

@@ -14,7 +14,7 @@ use relay_config::Connection;
 use relay_model::span;
 use relay_radio::LinkState;
 
-use words::{OWN_WORDS, clock_apart, failed, found, ok, warning};
+use words::{clock_apart, failed, found, ok, warning};
 
 pub(crate) use words::{clock_off, limit_met, times};
 
@@ -24,7 +24,6 @@ const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
 /// How long a complaint of the homeserver is worth a word.
 const LIMIT_CONCERNS: Duration = Duration::from_hours(1);
 
-/// What was looked at for it.
 pub(super) struct Examined<'a> {
     pub(super) status: &'a Status,
     /// When the event loop was last seen at work.
@@ -36,7 +35,6 @@ pub(super) struct Examined<'a> {
 }
 
 impl Examined<'_> {
-    /// Returns what the checks found.
     pub(super) fn health(&self) -> Health {
         let checks = [
             ("daemon", self.daemon()),
@@ -92,7 +90,7 @@ impl Examined<'_> {
             return match &radio.silence {
                 Some(silence) => {
                     let text = format!("nothing is transmitted: {silence}");
-                    found(CheckResult::Warning, text, None)
+                    found(CheckResult::Warning, text, radio.silence_hint.clone())
                 }
                 None => ok(format!("ready for {time}")),
             };
@@ -100,21 +98,18 @@ impl Examined<'_> {
         let cause = radio.cause.as_ref();
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         let text = format!("away for {time}{cause}");
-        let (way, key, holder) = match &radio.connection {
-            Connection::Tcp { .. } => ("its network", "host", "a phone app may hold it"),
-            Connection::Serial { .. } => (
-                "its cable",
-                "serial_port",
-                "another program may hold the port",
-            ),
-            Connection::Ble { .. } => (
-                "whether it is in reach",
-                "ble_address",
-                "a phone app may hold it",
-            ),
+        let ours = match &radio.connection {
+            Connection::Tcp { .. } => {
+                "check its power, its network, and `meshtastic.host`; a phone app may hold it"
+            }
+            Connection::Serial { .. } => {
+                "check its power, its cable, and `meshtastic.serial_port`; another program may hold the port"
+            }
+            Connection::Ble { .. } => {
+                "check its power, whether it is in reach, and `meshtastic.ble_address`; a phone app may hold it"
+            }
         };
-        let ours = || format!("check its power, {way}, and `meshtastic.{key}`; {holder}");
-        let hint = radio.hint.clone().unwrap_or_else(ours);
+        let hint = radio.hint.clone().unwrap_or_else(|| ours.to_owned());
         let result = if Duration::from_secs(radio.for_seconds) >= self.radio_away {
             CheckResult::Failed
         } else {
@@ -137,7 +132,7 @@ impl Examined<'_> {
                 let why = &parked.reason;
                 let text =
                     format!("the homeserver lets the account send nothing, for {since}: {why}");
-                failed(text, OWN_WORDS)
+                found(CheckResult::Failed, text, parked.hint.clone())
             }
             (MatrixState::Away, None, Some(hint)) => {
                 let text =

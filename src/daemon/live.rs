@@ -9,7 +9,7 @@ use tracing::info;
 use super::counts::{Counts, Place, Way};
 use super::ledger::Outcome;
 use super::status::DatabaseStatus;
-use relay_bridge::RouteProblem;
+use relay_bridge::{Refused, RouteProblem};
 use relay_matrix::DeviceTrust;
 use relay_model::{
     Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, RadioProfile,
@@ -45,7 +45,7 @@ pub(super) struct Facts {
 pub(super) struct RadioFacts {
     pub(super) profile: Box<RadioProfile>,
     /// Why nothing is transmitted.
-    pub(super) silence: Option<String>,
+    pub(super) silence: Option<Refused>,
     /// The mapped channels that it does not have, or that are never relayed.
     pub(super) route_problems: Vec<RouteProblem>,
 }
@@ -122,7 +122,7 @@ impl Live {
                     may_transmit = Some(outcome.silence.is_none());
                     now.radio = Some(RadioFacts {
                         profile: profile.clone(),
-                        silence: outcome.silence.clone(),
+                        silence: outcome.silence,
                         route_problems: outcome.route_problems.clone().unwrap_or_default(),
                     });
                 }
@@ -186,7 +186,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use relay_bridge::Refused;
     use relay_config::ChannelRef;
     use relay_model::{Node, NodeNum, RadioSetup};
 

@@ -45,7 +45,7 @@ use relay_model::{Backoff, Clock, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
 use relay_store::{Database, DatabaseEnd, Store, StoreError};
 
-pub(crate) use control::{Answer, Question, Request};
+pub(crate) use control::{Answer, Request};
 pub(crate) use health::{clock_off, limit_met, times};
 
 use account::{Account, Tries};

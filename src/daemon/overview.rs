@@ -5,27 +5,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 use super::counts::{Place, Way, add_all};
-use super::live::Facts;
+use super::live::{Facts, Login};
 use super::room_trouble::trouble_of;
 use super::status::{
     ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
     ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
 use crate::home::utc;
-use relay_config::{ChannelRef, Config};
-use relay_matrix::Heard;
-use relay_model::{ChannelRole, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp, told};
+use relay_bridge::RouteProblem;
+use relay_config::{ChannelRef, Config, Recipients};
+use relay_matrix::{DeviceTrust, Heard};
+use relay_model::{ChannelRole, Explained as _, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 use relay_radio::Link;
 use relay_store::mapped_rooms::FOLLOWED;
 use relay_store::summary::{Queued, Summary};
 
-/// Everything that a status is made of.
+/// The cures of a mapped channel that the radio does not have, of a room that takes nothing,
+const CORRECT: &str = "correct matrix_rooms, or the radio's channels; other rooms are not affected";
+const OWN_WORDS: &str = "the homeserver's own words say what to change; the relay tries again";
+/// and of an encrypted one as long as the bot's device is not verified.
+const VERIFY: &str = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
+
 pub(super) struct Overview<'a> {
     pub(super) config: &'a Config,
     pub(super) started: Instant,
+    /// The moment of which it tells, by the clock that cannot be set.
+    pub(super) at: Instant,
     pub(super) facts: Facts,
     pub(super) link: Link,
-    /// What was heard of the homeserver.
     pub(super) heard: Heard,
     /// How often the homeserver has wanted fewer events, and when last.
     pub(super) complaints: Option<(u64, Instant)>,
@@ -36,7 +43,7 @@ pub(super) struct Overview<'a> {
 
 impl Overview<'_> {
     pub(super) fn status(&self) -> Status {
-        let uptime = self.started.elapsed();
+        let uptime = self.at - self.started;
         let tables = self.tables();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -59,6 +66,10 @@ impl Overview<'_> {
         }
     }
 
+    fn age(&self, since: Instant) -> u64 {
+        self.at.saturating_duration_since(since).as_secs()
+    }
+
     fn tables(&self) -> Option<&Summary> {
         self.summary.as_ref().ok()
     }
@@ -67,10 +78,11 @@ impl Overview<'_> {
         let radio = self.facts.radio.as_ref();
         let profile = radio.map(|radio| &radio.profile);
         let channel_use = self.facts.channel_use;
+        let silence = radio.and_then(|radio| radio.silence);
         RadioStatus {
             connection: self.config.meshtastic.connection.clone(),
             state: self.link.state,
-            for_seconds: age(self.link.since),
+            for_seconds: self.age(self.link.since),
             cause: self.link.cause.clone(),
             hint: self.link.hint.clone(),
             restarts: self.link.restarts,
@@ -78,8 +90,9 @@ impl Overview<'_> {
             name: profile.map(|it| it.own.long()),
             firmware: profile.and_then(|it| it.told_firmware().map(str::to_owned)),
             channel_use_percent: channel_use.map(|(percent, _)| percent),
-            channel_use_age_seconds: channel_use.map(|(_, at)| age(at)),
-            silence: radio.and_then(|radio| radio.silence.clone()),
+            channel_use_age_seconds: channel_use.map(|(_, at)| self.age(at)),
+            silence: silence.map(|it| it.to_string()),
+            silence_hint: silence.and_then(|it| it.hint()),
         }
     }
 
@@ -104,8 +117,8 @@ impl Overview<'_> {
             state,
             cause,
             hint,
-            away_seconds: failing.map(|it| age(it.since)),
-            sync_age_seconds: self.heard.answered.map(age),
+            away_seconds: failing.map(|it| self.age(it.since)),
+            sync_age_seconds: self.heard.answered.map(|at| self.age(at)),
             clock_ahead_seconds: self.heard.clock_ahead.map(seconds),
             dates_ahead_seconds: seconds(self.heard.dates_ahead),
             account: login.map(|it| it.account.clone()),
@@ -113,7 +126,7 @@ impl Overview<'_> {
             device_trust: login.map(|it| it.trust),
             limited: self.complaints.map(|(times, last)| LimitedStatus {
                 times,
-                last_seconds: age(last),
+                last_seconds: self.age(last),
             }),
             parked: self.parked(None),
         }
@@ -122,7 +135,7 @@ impl Overview<'_> {
     fn database(&self) -> DatabaseStatus {
         if let Some((trouble, since)) = &self.facts.trouble {
             return DatabaseStatus {
-                for_seconds: Some(age(*since)),
+                for_seconds: Some(self.age(*since)),
                 ..trouble.clone()
             };
         }
@@ -166,7 +179,10 @@ impl Overview<'_> {
         let channels = mapped.iter().map(|it| it.meshtastic_channel.to_string());
         let radio = self.facts.radio.iter();
         let problems = radio.flat_map(|radio| &radio.route_problems);
-        let problems = problems.filter(|it| *self.facts.known(&it.room) == *name);
+        let problems: Vec<_> = problems
+            .filter(|it| *self.facts.known(&it.room) == *name)
+            .collect();
+        let cure = |it: &&RouteProblem| it.hint().unwrap_or_else(|| CORRECT.to_owned());
         let mut held = self.tables().into_iter().flat_map(|tables| &tables.held);
         let held = held.find(|it| it.room.as_str() == name.as_str());
         let heard = mapped.iter().find_map(|it| self.heard.troubles.get(&it.id));
@@ -179,7 +195,8 @@ impl Overview<'_> {
             joined: joined.is_some(),
             encrypted: joined.map(|room| room.encrypted),
             channels: channels.collect(),
-            problems: problems.map(|it| told(it)).collect(),
+            problems: problems.iter().map(ToString::to_string).collect(),
+            hint: problems.first().map(cure),
             trouble: trouble_of(held, heard, joined, !mapped.is_empty()),
             parked: self.parked(Some(name)),
             missing: self.missing(name),
@@ -254,8 +271,14 @@ impl Overview<'_> {
     fn parked(&self, room: Option<&RoomOrAliasId>) -> Option<ParkedStatus> {
         let mut parked = self.tables()?.parked.iter();
         let found = parked.find(|parked| parked.room.as_deref() == room)?;
+        let room = room.and_then(|room| self.facts.joined(room));
+        let is_trusted = |login: &Login| login.trust == DeviceTrust::Verified;
+        let is_barred = room.is_some_and(|room| room.encrypted)
+            && self.config.matrix.e2ee.recipients == Recipients::Verified
+            && !self.facts.session.as_ref().is_ok_and(is_trusted);
         Some(ParkedStatus {
             reason: found.error.clone(),
+            hint: Some(if is_barred { VERIFY } else { OWN_WORDS }.to_owned()),
             for_seconds: self.now.since(found.since).as_secs(),
         })
     }
@@ -269,229 +292,10 @@ impl Overview<'_> {
     }
 }
 
-fn age(since: Instant) -> u64 {
-    since.elapsed().as_secs()
-}
-
 /// Returns whole seconds: nobody reads a clock more exactly.
 fn seconds(milliseconds: i64) -> i64 {
     milliseconds.saturating_add(milliseconds.signum() * 500) / 1000
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::daemon::live::{Live, Login, RadioFacts};
-    use relay_bridge::{Refused, RouteProblem};
-    use relay_config::{Connection, Direction, MappedRoom};
-    use relay_matrix::DeviceTrust;
-    use relay_model::{
-        Channel, ChannelIndex, Destination, JoinedRoom, Node, NodeNum, RadioProfile, RadioSetup,
-    };
-    use relay_radio::LinkState;
-    use relay_store::gaps::Missing;
-    use relay_store::outbox_room::Parked;
-
-    const NOON: Timestamp = Timestamp(1_767_225_600_000);
-    const ROOM: &str = "!room:example.org";
-    const ALIAS: &str = "#hilltop:example.org";
-
-    fn room(name: &str) -> OwnedRoomOrAliasId {
-        name.try_into().unwrap()
-    }
-
-    fn club() -> ChannelIndex {
-        ChannelIndex::try_from(2).unwrap()
-    }
-
-    fn config() -> Config {
-        let mapped = MappedRoom {
-            id: room(ALIAS),
-            via: Vec::new(),
-            meshtastic_channel: ChannelRef::Name("club".to_owned()),
-            direction: Direction::Both,
-        };
-        let wire = Connection::Tcp {
-            host: "127.0.0.1".to_owned(),
-            port: 4403,
-        };
-        Config::new(wire, vec![mapped])
-    }
-
-    fn facts(joined: bool) -> Facts {
-        let mut facts = Live::new(BTreeMap::new()).facts();
-        facts.radio = Some(RadioFacts {
-            profile: Box::new(RadioProfile {
-                own: Node {
-                    long_name: Some("Hilltop".to_owned()),
-                    ..Node::unknown(NodeNum(1))
-                },
-                firmware: "2.7.26".to_owned(),
-                channels: vec![Channel {
-                    index: club(),
-                    name: "club".to_owned(),
-                    role: ChannelRole::Secondary,
-                    fingerprint: None,
-                }],
-                hop_limit: 3,
-                region_set: true,
-                transmit_enabled: true,
-                reboot_count: 0,
-                locked: false,
-                setup: RadioSetup::default(),
-            }),
-            silence: None,
-            route_problems: Vec::new(),
-        });
-        if joined {
-            let joined = JoinedRoom {
-                room: ROOM.try_into().unwrap(),
-                configured: vec![room(ALIAS)],
-                name: "Hilltop".to_owned(),
-                own_name: "Relay".to_owned(),
-                encrypted: true,
-                public: false,
-                may_mention_room: false,
-                may_react: true,
-                may_write: true,
-                tombstone: None,
-                predecessor: None,
-            };
-            facts.names.insert(room(ALIAS), joined.room.clone());
-            facts.rooms.insert(joined.room.clone(), joined);
-        }
-        facts
-    }
-
-    fn status(facts: Facts, summary: Result<Summary, DatabaseStatus>) -> Status {
-        let overview = Overview {
-            config: &config(),
-            started: Instant::now(),
-            facts,
-            link: Link {
-                state: LinkState::Ready,
-                heard: true,
-                since: Instant::now(),
-                cause: None,
-                hint: None,
-                restarts: 2,
-            },
-            heard: Heard::default(),
-            complaints: None,
-            summary,
-            now: NOON,
-        };
-        overview.status()
-    }
-
-    fn waiting(seconds: u64, destination: Option<Destination>) -> Queued {
-        Queued {
-            room: Some(room(ROOM)),
-            destination,
-            count: 3,
-            oldest: NOON - Duration::from_secs(seconds),
-        }
-    }
-
-    fn missing(account: &str, stretches: u64) -> Missing {
-        Missing {
-            account: account.try_into().unwrap(),
-            room: ROOM.try_into().unwrap(),
-            stretches,
-        }
-    }
-
-    #[test]
-    fn a_room_that_is_mapped_by_its_alias_is_told_once_under_its_id() {
-        let mut facts = facts(true);
-        let on_club = Destination::Channel(club());
-        facts.counts.relayed(room(ROOM), on_club, Way::ToMatrix);
-        let summary = Summary {
-            to_matrix: vec![waiting(7, None)],
-            to_mesh: vec![waiting(9, Some(on_club))],
-            parked: vec![Parked {
-                room: Some(room(ROOM)),
-                error: "M_FORBIDDEN".to_owned(),
-                since: NOON - Duration::from_secs(5),
-            }],
-            missing: vec![
-                missing("@relay:example.org", 2),
-                missing("@old:example.org", 4),
-            ],
-            ..Summary::default()
-        };
-        facts.session = Ok(Login {
-            account: "@relay:example.org".to_owned(),
-            device: "DEVICE".to_owned(),
-            trust: DeviceTrust::Verified,
-        });
-        let status = status(facts, Ok(summary));
-        assert_eq!(status.rooms.len(), 1);
-        let told = &status.rooms[0];
-        assert_eq!(
-            (told.room.as_str(), told.mapped, told.joined),
-            (ROOM, true, true)
-        );
-        assert_eq!(told.channels, ["club"]);
-        assert_eq!(told.to_matrix.relayed, 1);
-        let waits = |oldest| {
-            Some(Waits {
-                waiting: 3,
-                oldest_seconds: Some(oldest),
-            })
-        };
-        assert_eq!(told.to_matrix.outbox, waits(7));
-        assert_eq!(told.to_mesh.outbox, waits(9));
-        assert_eq!(told.parked.as_ref().unwrap().for_seconds, 5);
-        assert_eq!(told.missing, Some(2));
-        assert_eq!(status.channels.len(), 1);
-        assert_eq!(status.channels[0].channel, 2);
-        assert_eq!(status.channels[0].to_matrix.relayed, 1);
-        assert_eq!(status.channels[0].to_mesh.outbox, waits(9));
-    }
-
-    #[test]
-    fn a_room_that_is_not_joined_is_told_as_it_is_configured() {
-        let status = status(facts(false), Ok(Summary::default()));
-        assert_eq!(status.rooms[0].room, ALIAS);
-        assert!(status.rooms[0].mapped && !status.rooms[0].joined);
-    }
-
-    #[test]
-    fn a_room_whose_channel_is_gone_from_the_radio_tells_the_problem() {
-        let mut facts = facts(true);
-        let radio = facts.radio.as_mut().unwrap();
-        radio.profile.channels[0].role = ChannelRole::Disabled;
-        radio.route_problems = vec![RouteProblem {
-            entry: 0,
-            room: room(ALIAS),
-            channel: ChannelRef::Name("club".to_owned()),
-            refused: Refused::NoChannel,
-            available: Vec::new(),
-        }];
-        let status = status(facts, Ok(Summary::default()));
-        assert_eq!(
-            status.rooms[0].problems,
-            ["matrix_rooms[0]: the radio has no channel named `club`; it has none"]
-        );
-        assert_eq!(status.channels, []);
-    }
-
-    #[test]
-    fn without_an_answer_of_the_database_the_rest_is_told() {
-        let unreadable = DatabaseStatus {
-            ok: false,
-            error: Some("it did not answer".to_owned()),
-            hint: None,
-            for_seconds: None,
-        };
-        let status = status(facts(true), Err(unreadable.clone()));
-        assert_eq!(status.database, unreadable);
-        assert_eq!((status.outbox, status.undecryptable), (None, None));
-        assert_eq!(status.rooms[0].to_mesh.outbox, None);
-        assert_eq!(status.radio.name.as_deref(), Some("Hilltop"));
-        assert_eq!(status.radio.restarts, 2);
-    }
-}
+mod tests;

@@ -65,6 +65,9 @@ pub(crate) struct RadioStatus {
     pub(crate) channel_use_age_seconds: Option<u64>,
     /// Why nothing is transmitted; `None` if it may.
     pub(crate) silence: Option<String>,
+    /// What helps against that.
+    #[serde(default)]
+    pub(crate) silence_hint: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,6 +125,8 @@ pub(crate) enum MatrixState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ParkedStatus {
     pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) hint: Option<String>,
     pub(crate) for_seconds: u64,
 }
 
@@ -196,6 +201,9 @@ pub(crate) struct RoomStatus {
     pub(crate) channels: Vec<String>,
     /// What is wrong with these channels on the radio, each with its entry of `matrix_rooms`.
     pub(crate) problems: Vec<String>,
+    /// What helps against the first of them.
+    #[serde(default)]
+    pub(crate) hint: Option<String>,
     #[serde(default)]
     pub(crate) trouble: Option<RoomTroubleStatus>,
     /// It takes nothing, for this reason.

@@ -54,7 +54,6 @@ pub(crate) enum LockError {
         /// Who, if it said so.
         holder: Option<Holder>,
     },
-    /// The daemon, or another command, has the SDK's store open.
     #[error(
         "the Matrix session in `{}` is in use{}",
         home.display(),
@@ -160,7 +159,6 @@ impl Lock {
         self.say(StoreState::Free)
     }
 
-    /// Returns the daemon that holds a home, if one runs.
     pub(crate) fn holder(home: &Home) -> Option<Holder> {
         let file = File::open(home.lock_file()).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {

@@ -177,7 +177,6 @@ fn write(sinks: &mut [Sink], heard: &Heard<Line>) {
     }
 }
 
-/// Returns whether our own code speaks.
 fn is_ours(target: &str) -> bool {
     target == "relay" || target.starts_with("relay::") || target.starts_with(CRATES)
 }

@@ -9,8 +9,9 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::daemon::status::{Health, Status};
-use crate::daemon::{Answer, Question, Request};
+use crate::daemon::{Answer, Request};
 use crate::home::{Holder, Home, Lock};
+use relay_disk::socket_name;
 use relay_model::Explained;
 
 /// How long the daemon may take; it gives up on a slow database itself before that.
@@ -50,17 +51,13 @@ impl Explained for ControlError {
     }
 }
 
-impl ControlError {
-    fn other_question() -> Self {
-        Self::Other("it answers another question".to_owned())
-    }
-}
+const ANOTHER: &str = "it answers another question";
 
 /// Asks the daemon of a home how it stands.
 pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
     match ask(home, Request::Status).await? {
         Answer::Status(status) => Ok(*status),
-        Answer::Doctor(_) | Answer::Error(_) => Err(ControlError::other_question()),
+        Answer::Doctor(_) | Answer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
     }
 }
 
@@ -68,7 +65,7 @@ pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
 pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
     match ask(home, Request::Doctor).await? {
         Answer::Doctor(health) => Ok(health),
-        Answer::Status(_) | Answer::Error(_) => Err(ControlError::other_question()),
+        Answer::Status(_) | Answer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
     }
 }
 
@@ -94,9 +91,9 @@ async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
 }
 
 async fn exchange(home: &Home, request: Request) -> io::Result<Vec<u8>> {
-    let (name, _directory) = home.socket_name()?;
+    let (name, _directory) = socket_name(&home.socket())?;
     let mut stream = UnixStream::connect(name).await?;
-    let mut question = serde_json::to_vec(&Question { request })?;
+    let mut question = serde_json::to_vec(&request)?;
     question.push(b'\n');
     stream.write_all(&question).await?;
     let mut line = Vec::new();

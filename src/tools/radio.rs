@@ -22,9 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::home::Holder;
 use relay_bridge::PACKET_BYTES;
 use relay_config::{Connection, Meshtastic};
-use relay_model::{
-    Event, Explained, LossKind, NodeNum, RadioEvent, RadioProfile, RadioText, SendReport,
-};
+use relay_model::{Event, Explained, LossKind, NodeNum, RadioEvent, RadioProfile, RadioText};
 use relay_radio::{
     HANDSHAKE_LIMIT, KnownNode, Link, LinkState, Radio, RadioError, RadioOptions, Submission,
 };
@@ -59,7 +57,6 @@ pub(crate) enum VisitError {
         node: NodeNum,
         connection: Connection,
     },
-    /// This program cannot use such a link.
     #[error(transparent)]
     NoLink(#[from] RadioError),
     #[error("cannot reach the radio{}", .0.place())]
@@ -75,7 +72,6 @@ pub(crate) enum VisitError {
     /// The person did not want to wait any longer.
     #[error("interrupted")]
     Interrupted,
-    /// The radio's side of the program ended.
     #[error("the link to the radio has ended")]
     Ended,
 }
@@ -164,20 +160,16 @@ impl Lost {
 /// The radio that the daemon holds, and how it reaches it.
 pub(crate) type Held = Option<(NodeNum, Connection)>;
 
-/// What is being waited for, for whoever waits.
-pub(crate) type Awaited = watch::Sender<Option<&'static str>>;
-
-/// Tells a person something beside the result.
-pub(crate) type Tell = fn(&str);
-
 /// A radio, as a command sees it.
 #[derive(Debug)]
 pub(crate) struct Visit {
     connection: Connection,
     /// The radio that the daemon holds: if it turns out to be this one, the visit ends.
     not: Held,
-    awaited: Awaited,
-    tell: Tell,
+    /// What is being waited for, for whoever waits.
+    awaited: watch::Sender<Option<&'static str>>,
+    /// Tells a person something beside the result.
+    tell: fn(&str),
     link: watch::Receiver<Link>,
     /// Ends the visit.
     stop: CancellationToken,
@@ -190,26 +182,13 @@ pub(crate) struct Visit {
 /// What a visit returned, and the messages of the radio that nobody has been shown.
 pub(crate) type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 
-/// What became known of a radio.
-#[derive(Debug)]
-pub(crate) enum News {
-    /// The radio is there, for the first time or again.
-    Ready(Box<RadioProfile>),
-    /// The link is lost; it is tried again without end.
-    Lost(Lost),
-    /// Somebody said something.
-    Text(Box<RadioText>),
-    /// What became of a message of ours.
-    Report(SendReport),
-}
-
 /// Visits a radio: connects, works with it, and takes leave. Returns what the work returned, and the messages of the
 /// radio that nobody has been shown.
 pub(crate) async fn visit<T>(
     link: Meshtastic,
     not: Held,
-    awaited: Awaited,
-    tell: Tell,
+    awaited: watch::Sender<Option<&'static str>>,
+    tell: fn(&str),
     stop: CancellationToken,
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Visited<T> {
@@ -273,10 +252,12 @@ impl Visit {
                 }
             };
             match news {
-                News::Ready(profile) => break profile,
-                News::Lost(lost) => return Err(VisitError::Away(lost)),
-                News::Text(text) => self.keep(*text),
-                News::Report(_) => {}
+                Event::Radio(RadioEvent::Ready(profile)) => break profile,
+                Event::Radio(RadioEvent::Lost { kind, cause, hint }) => {
+                    return Err(VisitError::Away(self.lost(kind, cause, hint)));
+                }
+                Event::Radio(RadioEvent::Text(text)) => self.keep(*text),
+                _ => {}
             }
         };
         let held = self.not.take_if(|(node, _)| *node == profile.own.num);
@@ -297,9 +278,9 @@ impl Visit {
     }
 
     /// Waits for what is heard next. What was heard before the radio was ready comes first.
-    pub(crate) async fn heard(&mut self) -> Result<News, VisitError> {
+    pub(crate) async fn heard(&mut self) -> Result<Event, VisitError> {
         match self.kept.pop_front() {
-            Some(text) => Ok(News::Text(Box::new(text))),
+            Some(text) => Ok(Event::Radio(RadioEvent::Text(Box::new(text)))),
             None => self.news().await,
         }
     }
@@ -309,31 +290,21 @@ impl Visit {
         self.known.borrow().clone()
     }
 
-    /// Waits for something that concerns a command. Cancel safe.
-    async fn news(&mut self) -> Result<News, VisitError> {
-        loop {
-            let event = tokio::select! {
-                () = self.stop.cancelled() => return Err(VisitError::Interrupted),
-                event = self.events.recv() => event.ok_or(VisitError::Ended)?,
-            };
-            return Ok(match event {
-                Event::Radio(RadioEvent::Ready(profile)) => News::Ready(profile),
-                Event::Radio(RadioEvent::Lost { kind, cause, hint }) => News::Lost(Lost {
-                    connection: self.connection.clone(),
-                    kind,
-                    cause,
-                    hint,
-                }),
-                Event::Radio(RadioEvent::Text(text)) => News::Text(text),
-                Event::Report(report) => News::Report(report),
-                Event::Radio(
-                    RadioEvent::Nodes(_)
-                    | RadioEvent::Ignored { .. }
-                    | RadioEvent::ChannelUse { .. },
-                )
-                | Event::Matrix(_)
-                | Event::Chore(_) => continue,
-            });
+    /// Waits for what becomes known of the radio, or of a message of ours. Cancel safe.
+    async fn news(&mut self) -> Result<Event, VisitError> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(VisitError::Interrupted),
+            event = self.events.recv() => event.ok_or(VisitError::Ended),
+        }
+    }
+
+    /// Returns that the link is lost, with what is known of it. It is tried again without end.
+    pub(crate) fn lost(&self, kind: LossKind, cause: String, hint: Option<String>) -> Lost {
+        Lost {
+            connection: self.connection.clone(),
+            kind,
+            cause,
+            hint,
         }
     }
 
@@ -359,116 +330,4 @@ async fn silence(mut link: watch::Receiver<Link>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::*;
-    use relay_model::Chain;
-
-    fn away(connection: Connection, cause: &str) -> VisitError {
-        lost(connection, LossKind::Absent, cause)
-    }
-
-    fn lost(connection: Connection, kind: LossKind, cause: &str) -> VisitError {
-        VisitError::Away(Lost {
-            connection,
-            kind,
-            cause: cause.to_owned(),
-            hint: None,
-        })
-    }
-
-    fn tcp(host: &str) -> Connection {
-        Connection::Tcp {
-            host: host.to_owned(),
-            port: 4403,
-        }
-    }
-
-    #[test]
-    fn a_radio_that_is_not_there_is_named_once() {
-        for (connection, cause, expected) in [
-            (
-                tcp("192.0.2.7"),
-                "cannot connect to the radio at `192.0.2.7:4403`: refused",
-                "cannot reach the radio: cannot connect to the radio at `192.0.2.7:4403`: refused",
-            ),
-            (
-                tcp("::1"),
-                "cannot connect to the radio at `[::1]:4403`: refused",
-                "cannot reach the radio: cannot connect to the radio at `[::1]:4403`: refused",
-            ),
-            (
-                tcp("192.0.2.7"),
-                "the radio closed the connection",
-                "cannot reach the radio (192.0.2.7:4403): the radio closed the connection",
-            ),
-            (
-                Connection::Serial {
-                    serial_port: Some("/dev/ttyUSB0".into()),
-                },
-                "the serial port `/dev/ttyUSB0` is in use",
-                "cannot reach the radio: the serial port `/dev/ttyUSB0` is in use",
-            ),
-        ] {
-            assert_eq!(Chain(&away(connection, cause)).to_string(), expected);
-        }
-    }
-
-    #[test]
-    fn only_a_radio_on_the_network_needs_a_hint_beside_the_cause() {
-        let serial = Connection::Serial { serial_port: None };
-        let ble = Connection::Ble {
-            ble_address: "Base_1234".to_owned(),
-            ble_pin: None,
-        };
-        assert!(away(tcp("radio"), "refused").hint().is_some());
-        assert_eq!(away(serial, "in use").hint(), None);
-        assert_eq!(away(ble, "no D-Bus").hint(), None);
-        let own = VisitError::Away(Lost {
-            connection: tcp("radio"),
-            kind: LossKind::Barred,
-            cause: "a web server".to_owned(),
-            hint: Some("check the port".to_owned()),
-        });
-        assert_eq!(own.hint().as_deref(), Some("check the port"));
-        assert!(!Chain(&own).to_string().contains("check"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_word_of_a_radio_is_told_after_a_while_and_one_with_is_not() {
-        let (link, looks) = watch::channel(Link {
-            state: LinkState::Connecting,
-            heard: false,
-            since: Instant::now(),
-            cause: None,
-            hint: None,
-            restarts: 0,
-        });
-        let minute = Duration::from_mins(1);
-        let is_told = async |link| timeout(minute, silence(link)).await.is_ok();
-        assert!(!is_told(looks.clone()).await, "not connected");
-        link.send_modify(|link| link.state = LinkState::Configuring);
-        let began = Instant::now();
-        assert!(is_told(looks.clone()).await);
-        assert_eq!(began.elapsed(), PATIENCE);
-        link.send_modify(|link| link.heard = true);
-        assert!(!is_told(looks.clone()).await, "a long list of nodes");
-        drop(link);
-        assert!(!is_told(looks).await, "it has ended");
-    }
-
-    #[test]
-    fn a_radio_that_ends_the_link_is_another_clients_and_one_that_cannot_be_reached_is_not() {
-        for (kind, words) in [
-            (LossKind::Ended, "serves one client"),
-            (LossKind::Broken, "serves one client"),
-            (LossKind::Absent, "is on and in reach"),
-            (LossKind::Silent, "is on and in reach"),
-            (LossKind::Nobody, "check the host and the port"),
-        ] {
-            let hint = lost(tcp("radio"), kind, "it is gone").hint().unwrap();
-            assert!(hint.contains(words), "{kind:?}: {hint}");
-        }
-    }
-}
+mod tests;

@@ -177,14 +177,17 @@ async fn a_missing_configuration_is_told_with_the_cure() {
     assert_fails(
         &Home::new().run(["run"]).await,
         2,
-        &["config.yaml", "relay config generate"],
+        &["config.yaml", "`relay config generate --home "],
     );
 }
 
 #[tokio::test]
 async fn the_generated_configuration_is_the_sample_and_is_never_overwritten() {
     let home = Home::new();
-    assert_succeeds(&home.run(["config", "generate"]).await);
+    let output = home.run(["config", "generate"]).await;
+    assert_succeeds(&output);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("`relay config check --home "), "{told}");
     let generated = fs::read_to_string(home.path("config.yaml")).expect("it was generated");
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/config.sample.yaml");
     assert_eq!(

@@ -296,7 +296,7 @@ async fn an_mmrelay_of_the_same_user_is_noticed_with_the_command_that_uses_it() 
     for (theirs, command) in [(whole, "--config"), ("", "config check --config")] {
         fs::write(&path, theirs).expect("it can be written");
         let text = text_of(&home.run(["config", "check"]).await);
-        let command = format!("`relay {command} '{}'`", path.display());
+        let command = format!("`relay {command} '{}' --home ", path.display());
         assert!(text.contains(&command), "{text}");
         assert_eq!(
             text.contains("works as it is"),
@@ -304,7 +304,7 @@ async fn an_mmrelay_of_the_same_user_is_noticed_with_the_command_that_uses_it() 
             "{text}"
         );
     }
-    let command = format!("`relay config check --config '{}'`", path.display());
+    let command = format!("`relay config check --config '{}' --home ", path.display());
     for arguments in [
         &["config", "generate"][..],
         &["config", "generate", "--output", "-"],

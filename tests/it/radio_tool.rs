@@ -402,7 +402,7 @@ async fn a_radio_that_is_not_there_is_told_with_the_cure() {
     assert_fails(
         &output,
         2,
-        &["config.yaml", "relay config generate", "--host"],
+        &["config.yaml", "`relay config generate --home ", "--host"],
     );
 }
 

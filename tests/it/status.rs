@@ -185,7 +185,10 @@ async fn without_a_daemon_it_says_so_with_the_cure() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(output.stdout.is_empty(), "{text}");
     assert!(text.contains("no relay is running in"), "{text}");
-    assert!(text.contains("hint: start it with `relay run`"), "{text}");
+    assert!(
+        text.contains("hint: start it with `relay run --home "),
+        "{text}"
+    );
 
     let output = home.run(["doctor", "--quick", "--json"]).await;
     assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));

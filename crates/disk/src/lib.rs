@@ -1,6 +1,7 @@
-//! What is wrong with a disk, in plain words and with its cure, whichever library met it; and private files on it.
+//! What is wrong with a disk, in plain words and with its cure, whichever library met it; and private files and sockets on it.
 
 mod private;
+mod socket;
 
 use std::error::Error;
 use std::io;
@@ -12,6 +13,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use relay_model::causes;
 
 pub use private::{create_private_directory, sync_directory, write_private};
+pub use socket::{Socket, socket_name};
 
 /// With less room than this, nothing of ours can be written.
 const LEAST_ROOM: u64 = 64 * 1024;

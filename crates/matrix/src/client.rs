@@ -19,13 +19,11 @@ use tracing::{error, info, warn};
 use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
 use super::keys::Keys;
-use super::server::USER_AGENT;
+use super::server::{TIMEOUT, USER_AGENT};
 use super::session::Session;
 use super::{DeviceTrust, MatrixError};
 use relay_config::Recipients;
 
-/// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
-const TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where the SDK keeps the keys of a device, in its store.

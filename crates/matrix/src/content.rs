@@ -11,7 +11,6 @@ use relay_model::{EventId, RelayFields, RoomContent, Timestamp, span};
 /// From here on a message says that it is late.
 const LATE: Duration = Duration::from_mins(5);
 
-/// What to put into a room.
 pub(super) enum Outgoing<'a> {
     Event { kind: &'static str, content: Value },
     Redaction { target: &'a EventId },

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::links::Names;
 use super::words::{Quote, read_message};
 use relay_model::{
-    MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit,
+    MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit, RoomId,
     RoomReaction, RoomRedaction, RoomText, RoomTextKind, Timestamp,
 };
 
@@ -108,10 +108,20 @@ impl Envelope {
             .collect()
     }
 
-    /// Returns who is banned by this event, if it bans somebody.
     pub(super) fn banned(&self) -> Option<OwnedUserId> {
         let user = OwnedUserId::try_from(self.state_key.as_deref()?).ok();
         user.filter(|_| self.membership() == Some("ban"))
+    }
+
+    /// Returns this event as a ban, if it bans somebody.
+    pub(super) fn ban(&self, room: &RoomId) -> Option<MatrixEvent> {
+        Some(MatrixEvent::Banned {
+            room: room.to_owned(),
+            event: self.event.clone(),
+            user: self.banned()?,
+            sent_at: self.sent_at,
+            stands: true,
+        })
     }
 
     /// Returns whether its sender tells from now on where they are: the only state that somebody says to others.

@@ -56,22 +56,20 @@ struct Open {
 }
 
 impl Gaps {
-    /// Begins with what was missing earlier.
-    pub(super) fn new(kept: Vec<Gap>) -> Self {
+    pub(super) fn new(kept: Vec<Gap>, now: Instant) -> Self {
         let mut gaps = Self::default();
         for gap in kept {
-            gaps.add(gap, Duration::ZERO);
+            gaps.add(gap, now);
         }
         gaps
     }
 
-    /// Returns whether something is missing of a room.
     pub(super) fn is_open(&self, room: &RoomId) -> bool {
         self.open.iter().any(|open| open.gap.room == room)
     }
 
-    /// Adds what is missing, to be asked for after a pause.
-    pub(super) fn add(&mut self, gap: Gap, pause: Duration) {
+    /// Adds what is missing, to be asked for from then on.
+    pub(super) fn add(&mut self, gap: Gap, due: Instant) {
         if let Some(open) = self.find(&gap) {
             open.gap.to = gap.to;
             return;
@@ -82,7 +80,7 @@ impl Gaps {
             failures: 0,
             refusals: 0,
             empty: 0,
-            due: Instant::now() + pause,
+            due,
         });
         let of_room = |(index, open): (usize, &Open)| (open.gap.room == room).then_some(index);
         let of_room: Vec<usize> = self.open.iter().enumerate().filter_map(of_room).collect();
@@ -107,11 +105,8 @@ impl Gaps {
         self.open.iter().map(|open| open.gap.clone()).collect()
     }
 
-    /// Waits for a page of what is missing; for ever, if nothing is.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped: the page that is under way is waited for the next time.
+    /// Waits for a page of what is missing; for ever, if nothing is. May be dropped: the page that is under way is waited for
+    /// the next time.
     pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, matrix_sdk::Result<Page>) {
         loop {
             if let Some((gap, fetching)) = &mut self.fetching {
@@ -141,7 +136,7 @@ impl Gaps {
 
     /// Takes note that a page of this was read, perhaps an empty one; the rest begins there, if there is one. After many
     /// empty pages it is asked for less and less often.
-    pub(super) fn read(&mut self, gap: &Gap, next: Option<String>, is_empty: bool) {
+    pub(super) fn read(&mut self, gap: &Gap, next: Option<String>, is_empty: bool, now: Instant) {
         let Some(open) = self.find(gap) else {
             return;
         };
@@ -162,7 +157,7 @@ impl Gaps {
             0 => Duration::ZERO,
             more => PAUSES.after(more, rand::random()),
         };
-        open.due = Instant::now() + pause;
+        open.due = now + pause;
         if too_many % SAY_AGAIN == 1 {
             warn!(
                 room = %gap.room,
@@ -177,7 +172,7 @@ impl Gaps {
     }
 
     /// Takes note that the server did not hand out a page of this. Returns whether it is given up.
-    pub(super) fn failed(&mut self, gap: &Gap, error: &matrix_sdk::Error) -> bool {
+    pub(super) fn failed(&mut self, gap: &Gap, error: &Error, now: Instant) -> bool {
         let Some(open) = self.find(gap) else {
             return false;
         };
@@ -194,7 +189,7 @@ impl Gaps {
         }
         let pause = errors::retry_after(error)
             .unwrap_or_else(|| PAUSES.after(open.failures, rand::random()));
-        open.due = Instant::now() + pause;
+        open.due = now + pause;
         if open.failures % SAY_AGAIN == 0 {
             say_missing(&gap.room, error);
         } else {
@@ -234,7 +229,7 @@ pub(super) fn counted(before: u32, is_so: bool) -> u32 {
     if is_so { before.saturating_add(1) } else { 0 }
 }
 
-pub(super) fn say_missing(room: &RoomId, error: &matrix_sdk::Error) {
+pub(super) fn say_missing(room: &RoomId, error: &Error) {
     warn!(
         %room,
         error = errors::sentence(error),
@@ -251,165 +246,16 @@ pub(super) struct Patience {
 
 impl Patience {
     /// Returns whether all of it is used up: then nothing is even tried, a server may leave each try without an answer.
-    pub(super) fn is_spent(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() >= until)
+    pub(super) fn is_spent(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now >= until)
     }
 
     /// Returns whether there is time for such a pause after a failure.
-    pub(super) fn allows(&mut self, pause: Duration) -> bool {
-        let now = Instant::now();
+    pub(super) fn allows(&mut self, pause: Duration, now: Instant) -> bool {
         let until = *self.until.get_or_insert(now + PATIENCE);
         now + pause <= until
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use matrix_sdk::ruma::serde::Raw;
-    use serde_json::{Value, json};
-    use tokio::time::timeout;
-
-    use super::super::scripted::{ROOM, Scripted, undecryptable};
-    use super::*;
-
-    fn gap(room: &str, from: &str, to: &str) -> Gap {
-        Gap {
-            room: room.try_into().unwrap(),
-            from: from.to_owned(),
-            to: to.to_owned(),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_gap_that_grows_while_it_is_fetched_stays_open_for_the_rest() {
-        let fetched = gap("!one:example.org", "s1", "s5");
-        let other = gap("!two:example.org", "s1", "s5");
-        let mut gaps = Gaps::new(vec![fetched.clone(), other.clone()]);
-        gaps.add(gap("!one:example.org", "s1", "s9"), Duration::ZERO);
-        let grown = gap("!one:example.org", "s1", "s9");
-        assert_eq!(gaps.all(), [grown, other.clone()]);
-        gaps.read(&fetched, Some("t3".to_owned()), false);
-        let further = gap("!one:example.org", "t3", "s9");
-        assert_eq!(gaps.all(), [further, other.clone()]);
-        gaps.read(&gap("!one:example.org", "t3", "s5"), None, false);
-        let rest = gap("!one:example.org", "s5", "s9");
-        assert_eq!(gaps.all(), [rest.clone(), other.clone()]);
-        gaps.read(&rest, None, false);
-        assert_eq!(gaps.all(), [other]);
-        assert!(!gaps.is_open(&rest.room));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stretch_that_never_comes_holds_up_none_that_came_later() {
-        let stuck = gap("!one:example.org", "s1", "s5");
-        let later = gap("!one:example.org", "s7", "s9");
-        let latest = gap("!one:example.org", "s11", "s12");
-        let mut gaps = Gaps::new(vec![stuck.clone(), later.clone(), latest.clone()]);
-        gaps.failed(&stuck, &matrix_sdk::Error::AuthenticationRequired);
-        gaps.read(&later, Some("t8".to_owned()), false);
-        gaps.read(&gap("!one:example.org", "t8", "s9"), None, false);
-        assert_eq!(gaps.all(), [stuck.clone(), latest.clone()]);
-        assert_eq!(gaps.open[0].failures, 1);
-        // The server has forgotten the oldest place.
-        gaps.drop(&stuck);
-        assert_eq!(gaps.all(), [latest]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_refusal_ends_nothing_and_a_server_that_goes_on_refusing_is_believed() {
-        let gap = gap("!one:example.org", "s1", "s5");
-        let mut gaps = Gaps::new(vec![gap.clone()]);
-        let body = json!({"errcode": "M_FORBIDDEN", "error": "you may not"});
-        let refusal = errors::answered(403, None, &body);
-        let mut asked = Duration::ZERO;
-        for _ in 1..MOST_REFUSALS {
-            assert!(!gaps.failed(&gap, &refusal));
-            asked += gaps.open[0].due - Instant::now();
-        }
-        assert!(asked > Duration::from_hours(3), "{asked:?}");
-        // An answer of another kind begins the count afresh.
-        assert!(!gaps.failed(&gap, &matrix_sdk::Error::AuthenticationRequired));
-        for _ in 1..MOST_REFUSALS {
-            assert!(!gaps.failed(&gap, &refusal));
-        }
-        assert!(gaps.failed(&gap, &refusal));
-        assert_eq!(gaps.all(), []);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_stretches_of_a_room_become_one_beyond_a_few() {
-        let room = "!one:example.org";
-        let stretch = |number: usize| gap(room, &format!("s{number}"), &format!("t{number}"));
-        let other = gap("!two:example.org", "s1", "s5");
-        let mut kept = vec![stretch(1), other.clone()];
-        kept.extend((2..=MOST_OF_ROOM + 2).map(stretch));
-        let mut left = vec![gap(room, "s1", "t3"), other];
-        left.extend((4..=MOST_OF_ROOM + 2).map(stretch));
-        assert_eq!(Gaps::new(kept).all(), left);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn empty_pages_without_end_are_asked_for_less_and_less_often() {
-        let mut gap = gap("!one:example.org", "t0", "s9");
-        let mut gaps = Gaps::new(vec![gap.clone()]);
-        let mut read = |number: u32, is_empty| {
-            let next = format!("t{number}");
-            gaps.read(&gap, Some(next.clone()), is_empty);
-            gap.from = next;
-            assert_eq!(gaps.all(), [gap.clone()]);
-            gaps.open[0].due - Instant::now()
-        };
-        for number in 1..=20 {
-            assert_eq!(read(number, true), Duration::ZERO);
-        }
-        assert!(read(21, true) >= FIRST_PAUSE / 2);
-        for number in 22..40 {
-            read(number, true);
-        }
-        assert!(read(40, true) >= LONGEST_PAUSE / 2);
-        assert_eq!(read(41, false), Duration::ZERO);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn rooms_hold_an_answer_up_for_a_minute_in_all() {
-        let mut patience = Patience::default();
-        let second = Duration::from_secs(1);
-        assert!(!Patience::default().allows(PATIENCE + second));
-        for _ in 0..60 {
-            assert!(!patience.is_spent());
-            assert!(patience.allows(second));
-            tokio::time::advance(second).await;
-        }
-        assert!(!patience.allows(second));
-        assert!(!patience.allows(Duration::from_millis(1)));
-        assert!(patience.is_spent());
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_page_that_nobody_waits_for_keeps_nobody_from_decrypting() {
-        let server = Scripted::start(|line| {
-            if !line.contains("/messages") {
-                return json!({});
-            }
-            let page: Vec<Value> = (0..250).map(undecryptable).collect();
-            json!({"start": "s1", "end": "s2", "chunk": page})
-        });
-        let server = server.await;
-        let rooms = server.rooms();
-        let event = Raw::from_json_string(undecryptable(250).to_string()).unwrap();
-        for round in 1..=10 {
-            let mut gaps = Gaps::new(vec![gap(ROOM, "s1", "s9")]);
-            loop {
-                if let Some((_, fetched)) = gaps.next(&rooms).now_or_never() {
-                    assert!(matches!(fetched, Ok(page) if page.events.len() == 250));
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                let limit = Duration::from_secs(20);
-                let decrypted = timeout(limit, server.room.decrypt_event(&event, None)).await;
-                assert!(decrypted.is_ok(), "it waits for ever");
-            }
-            assert_eq!(server.count("/messages"), round);
-        }
-    }
-}
+mod tests;

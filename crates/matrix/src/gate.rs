@@ -6,10 +6,9 @@
     reason = "what is started here ends with the set that holds it"
 )]
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,6 +26,7 @@ use url::Url;
 
 use super::server::USER_AGENT;
 use super::task::named;
+use relay_disk::{Socket, socket_name};
 
 /// No answer of the homeserver to the SDK is read further.
 const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
@@ -38,10 +38,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The way; it is open as long as this lives.
 pub(super) struct Gate {
     _serving: JoinSet<Option<()>>,
-    socket: PathBuf,
-    inode: u64,
-    /// The socket's name goes through it.
-    _directory: File,
+    _socket: Socket,
+    /// The socket's name goes through it, if it lies deep.
+    _directory: Option<File>,
 }
 
 /// What happened on the way.
@@ -67,13 +66,8 @@ impl Gate {
         directory: &Path,
         notes: &Arc<Notes>,
     ) -> io::Result<(Self, reqwest::Client)> {
-        let opened = File::open(directory)?;
-        let name = socket_name(&opened, directory);
-        // What an earlier client has left.
-        match std::fs::remove_file(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        let path = directory.join("requests.sock");
+        let (name, opened) = socket_name(&path)?;
         // As the SDK makes its own otherwise.
         let client = reqwest::Client::builder()
             .user_agent(USER_AGENT)
@@ -83,43 +77,20 @@ impl Gate {
             // On one connection one answer at a time: so it is known where an answer begins.
             .http1_only()
             .redirect(redirect::Policy::none())
-            .unix_socket(name.clone())
+            .unix_socket(name)
             .build()
             .map_err(io::Error::other)?;
-        let listener = UnixListener::bind(&name)?;
-        std::fs::set_permissions(&name, Permissions::from_mode(0o600))?;
+        let (listener, socket) = Socket::listen(path)?;
+        let listener = UnixListener::from_std(listener)?;
         let mut serving = JoinSet::new();
         let work = accept(listener, server.clone(), Arc::clone(notes));
         serving.spawn(named("requests to the homeserver", work));
         let gate = Self {
             _serving: serving,
-            inode: name.symlink_metadata()?.ino(),
-            socket: name,
+            _socket: socket,
             _directory: opened,
         };
         Ok((gate, client))
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        // The next client may have made its own already; and if ours stays, it takes it away.
-        let here = self.socket.symlink_metadata();
-        if here.is_ok_and(|here| here.ino() == self.inode) {
-            drop(std::fs::remove_file(&self.socket));
-        }
-    }
-}
-
-/// A socket's name must be short, and a home may lie deep: the name goes through the opened directory, where there is a
-/// way to do that.
-fn socket_name(opened: &File, directory: &Path) -> PathBuf {
-    const NAME: &str = "requests.sock";
-    if cfg!(target_os = "linux") {
-        let number = std::os::fd::AsRawFd::as_raw_fd(opened);
-        PathBuf::from(format!("/proc/self/fd/{number}")).join(NAME)
-    } else {
-        directory.join(NAME)
     }
 }
 

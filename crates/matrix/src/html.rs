@@ -149,7 +149,6 @@ impl<'a> Page<'a> {
         Some(())
     }
 
-    /// Writes words of a running text.
     fn say(&mut self, words: &str) {
         for character in words.chars() {
             match character {

@@ -35,6 +35,20 @@ struct Attempt {
     told: Option<RoomTrouble>,
 }
 
+impl Attempt {
+    /// Takes note of what is wrong. Returns whether that is to be said.
+    fn failed(&mut self, trouble: &RoomTrouble, now: Instant, random: f64) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        self.next = Some(now + PAUSES.after(self.failures, random));
+        // That the homeserver is away is said by the sync loop.
+        let is_news = *trouble != RoomTrouble::NoAnswer && self.told.as_ref() != Some(trouble);
+        if is_news {
+            self.told = Some(trouble.clone());
+        }
+        is_news
+    }
+}
+
 /// Joins what is to be joined; never ends.
 pub(super) async fn keep_joined(rooms: &Rooms) {
     let mut attempts: HashMap<OwnedRoomOrAliasId, Attempt> = HashMap::new();
@@ -55,13 +69,8 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
                 *attempt = Attempt::default();
                 continue;
             };
-            attempt.failures = attempt.failures.saturating_add(1);
-            let pause = PAUSES.after(attempt.failures, rand::random());
-            attempt.next = Some(Instant::now() + pause);
-            // That the homeserver is away is said by the sync loop.
-            if trouble != RoomTrouble::NoAnswer && attempt.told.as_ref() != Some(&trouble) {
+            if attempt.failed(&trouble, Instant::now(), rand::random()) {
                 warn!(room = %name, error = &trouble as &dyn Error, hint = trouble.hint(), "there is a problem with this room");
-                attempt.told = Some(trouble);
             }
         }
         // Only now all aliases are known that can be.
@@ -73,11 +82,12 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
             rooms.changed.notify_one();
             longest = UNTOLD_AGAIN;
         }
-        if rooms.is_one_to_look_up() {
+        let now = Instant::now();
+        if rooms.is_one_to_look_up(now) {
             longest = ALIAS_AGAIN;
         }
         let next = attempts.values().filter_map(|attempt| attempt.next);
-        let wake = next.fold(Instant::now() + longest, Instant::min);
+        let wake = next.fold(now + longest, Instant::min);
         // Both may be dropped: the next round looks at everything again.
         tokio::select! {
             () = sleep_until(wake) => {}
@@ -249,7 +259,7 @@ async fn resolve(
     };
     match rooms.client.resolve_room_alias(alias).await {
         Ok(found) => {
-            rooms.stands_for(name, &found.room_id);
+            rooms.stands_for(name, &found.room_id, Instant::now());
             // The first few are enough to find the room.
             let servers = found.servers.into_iter().take(5);
             Ok((found.room_id, given.into_iter().chain(servers).collect()))
@@ -263,7 +273,7 @@ async fn resolve(
                 && let Some(before) = rooms.room_of(name)
             {
                 // It stands for no other, at least.
-                rooms.stands_for(name, &before);
+                rooms.stands_for(name, &before, Instant::now());
             }
             found.map(|before| (before, given))
         }
@@ -298,109 +308,4 @@ fn yaml_lines(id: &RoomId) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use matrix_sdk::ruma::room_id;
-
-    use super::*;
-
-    #[test]
-    fn the_lines_to_paste_are_yaml_of_a_mapped_room() {
-        assert_eq!(
-            yaml_lines(room_id!("!abc:example.org")),
-            r#"- {id: "!abc:example.org", meshtastic_channel: 0}"#
-        );
-    }
-
-    #[test]
-    fn of_a_replaced_room_is_said_that_its_alias_cannot_be_looked_up_and_not_that_it_goes_on() {
-        let (old, new) = (room_id!("!old:example.org"), room_id!("!new:example.org"));
-        let replaced = Tombstone {
-            successor: Some(new.to_owned()),
-        };
-        let closed = Tombstone { successor: None };
-        let unknown = || Err(RoomTrouble::AliasUnknown(new.to_owned()));
-        let gone = Err(RoomTrouble::AliasGone(old.to_owned()));
-        let (down, none) = (
-            answer(502, Some("M_UNKNOWN"), "down"),
-            answer(404, Some("M_NOT_FOUND"), "none"),
-        );
-        let away = Err(RoomTrouble::ServerAway("down".to_owned()));
-        for (answer, replaced, found) in [
-            (None, Some(&replaced), unknown()),
-            (Some(&down), Some(&replaced), unknown()),
-            (Some(&none), Some(&replaced), Ok(old.to_owned())),
-            (Some(&none), Some(&closed), Ok(old.to_owned())),
-            (None, Some(&closed), Err(RoomTrouble::NoAnswer)),
-            (Some(&down), None, away),
-            (Some(&none), None, gone),
-        ] {
-            assert_eq!(unresolved(answer, Some(old.to_owned()), replaced), found);
-        }
-        let never = unresolved(Some(&none), None, None);
-        assert_eq!(never, Err(RoomTrouble::NoSuchAlias));
-    }
-
-    fn answer(status: u16, errcode: Option<&str>, words: &str) -> Answer {
-        Answer {
-            status,
-            errcode: errcode.map(str::to_owned),
-            retry_after: None,
-            message: words.to_owned(),
-        }
-    }
-
-    #[test]
-    fn each_answer_to_a_join_has_its_own_words() {
-        let bot: OwnedUserId = "@relay:example.org".try_into().unwrap();
-        for (status, errcode, words, expected) in [
-            (
-                403,
-                Some("M_FORBIDDEN"),
-                "You are not invited to this room.",
-                "not_invited",
-            ),
-            (
-                403,
-                Some("M_FORBIDDEN"),
-                "You are banned from this room",
-                "banned",
-            ),
-            (
-                403,
-                Some("M_FORBIDDEN"),
-                "Federation denied with example.org.",
-                "other",
-            ),
-            (404, Some("M_UNKNOWN"), "no servers", "no_such_room"),
-            (
-                400,
-                Some("M_INCOMPATIBLE_ROOM_VERSION"),
-                "version 99",
-                "other",
-            ),
-            (
-                502,
-                Some("M_UNKNOWN"),
-                "Failed to make_join via any server",
-                "server_away",
-            ),
-            (502, None, "<html>", "no_answer"),
-            (500, Some("M_UNKNOWN"), "Internal server error", "no_answer"),
-            (
-                429,
-                Some("M_LIMIT_EXCEEDED"),
-                "Too Many Requests",
-                "no_answer",
-            ),
-            (
-                401,
-                Some("M_UNKNOWN_TOKEN"),
-                "Invalid access token",
-                "no_answer",
-            ),
-        ] {
-            let answer = answer(status, errcode, words);
-            assert_eq!(refusal(Some(&answer), &bot).name(), expected, "{words}");
-        }
-    }
-}
+mod tests;

@@ -14,7 +14,6 @@ pub(super) struct Late {
 }
 
 impl Late {
-    /// Begins with what was kept earlier.
     pub(super) fn new(kept: Vec<UndecryptableEvent>) -> Self {
         let mut late = Self::default();
         for event in kept {
@@ -70,17 +69,15 @@ impl Late {
 
     /// Takes out the events that these keys may open; without keys, all: some came unseen.
     pub(super) fn take(&mut self, keys: Option<&[RoomKeyInfo]>) -> Vec<UndecryptableEvent> {
-        let Some(keys) = keys else {
-            return std::mem::take(&mut self.waiting);
+        let sessions = keys.map(|keys| {
+            let sessions = keys.iter().map(|key| (&key.room_id, &key.session_id));
+            sessions.collect::<HashSet<_>>()
+        });
+        let is_opened = |event: &mut UndecryptableEvent| {
+            let known = sessions.as_ref();
+            known.is_none_or(|known| known.contains(&(&event.room, &event.session)))
         };
-        let sessions = keys.iter().map(|key| (&key.room_id, &key.session_id));
-        let sessions: HashSet<_> = sessions.collect();
-        let is_opened =
-            |event: &UndecryptableEvent| sessions.contains(&(&event.room, &event.session));
-        let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let (opened, waiting) = waiting.partition(is_opened);
-        self.waiting = waiting;
-        opened
+        self.waiting.extract_if(.., is_opened).collect()
     }
 }
 

@@ -44,9 +44,9 @@ impl Pulse {
         self.0.borrow().clone()
     }
 
-    pub(super) fn answered(&self) {
+    pub(super) fn answered(&self, now: Instant) {
         self.0.send_modify(|heard| {
-            heard.answered = Some(Instant::now());
+            heard.answered = Some(now);
             heard.failing = None;
         });
     }
@@ -70,11 +70,11 @@ impl Pulse {
     }
 
     /// Notes that nothing can be taken in, and why; with the cure, where that is for want of a sound disk.
-    pub(super) fn failed(&self, error: &str, disk: Option<&'static str>) {
+    pub(super) fn failed(&self, error: &str, disk: Option<&'static str>, now: Instant) {
         self.0.send_modify(|heard| {
             let since = heard.failing.as_ref().map(|failing| failing.since);
             heard.failing = Some(Failing {
-                since: since.unwrap_or_else(Instant::now),
+                since: since.unwrap_or(now),
                 cause: error.to_owned(),
                 disk,
             });
@@ -88,18 +88,18 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn an_outage_counts_from_its_first_failure_and_ends_with_an_answer() {
+    #[test]
+    fn an_outage_counts_from_its_first_failure_and_ends_with_an_answer() {
         let pulse = Pulse::default();
         assert_eq!(pulse.heard(), Heard::default());
-        pulse.failed("refused", None);
         let since = Instant::now();
-        tokio::time::advance(Duration::from_secs(9)).await;
-        pulse.failed("no answer", None);
+        let later = since + Duration::from_secs(9);
+        pulse.failed("refused", None, since);
+        pulse.failed("no answer", None, later);
         let failing = pulse.heard().failing.unwrap();
         assert_eq!((failing.since, &*failing.cause), (since, "no answer"));
-        pulse.answered();
-        assert_eq!(pulse.heard().answered, Some(Instant::now()));
+        pulse.answered(later);
+        assert_eq!(pulse.heard().answered, Some(later));
         assert_eq!(pulse.heard().failing, None);
     }
 }

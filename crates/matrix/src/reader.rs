@@ -15,7 +15,6 @@ use super::late::Late;
 use super::rooms::Rooms;
 use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 
-/// Reads timelines, and remembers what it could not read yet.
 pub(super) struct Reader<'a> {
     rooms: &'a Rooms,
     /// Where history ends.
@@ -39,7 +38,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns whether our own join is among these events.
     pub(super) fn shows_join(&self, events: &[TimelineEvent]) -> bool {
         events.iter().filter_map(Envelope::of).any(|event| {
             let change = event.membership_of(&self.rooms.own);
@@ -50,13 +48,12 @@ impl<'a> Reader<'a> {
     /// Takes note of the server's clock, from an answer that has come just now. Only events of ours tell it: what others
     /// send bears the time of their own servers, or one that a bridge has chosen.
     pub(super) fn note_clock(&mut self, events: &[TimelineEvent]) {
-        let envelopes = events.iter().rev();
-        let server = envelopes
-            .filter_map(Envelope::of)
-            .find(|event| event.sender == self.rooms.own)
-            .and_then(|event| event.told_at());
-        self.server
-            .learn(server, OurClocks::now(&self.rooms.options.clock));
+        let mut envelopes = events.iter().rev().filter_map(Envelope::of);
+        let own = envelopes.find(|event| event.sender == self.rooms.own);
+        if let Some(server) = own.and_then(|own| own.told_at()) {
+            let now = OurClocks::now(&self.rooms.options.clock);
+            self.server.learn(server, now);
+        }
     }
 
     /// Turns events of a room into ours; what was before the join is left out.
@@ -100,14 +97,8 @@ impl<'a> Reader<'a> {
         senders: &mut HashMap<OwnedUserId, SenderFacts>,
     ) -> Option<MatrixEvent> {
         let id = room.room_id().to_owned();
-        if let Some(user) = envelope.banned() {
-            return Some(MatrixEvent::Banned {
-                room: id,
-                event: envelope.event,
-                user,
-                sent_at: envelope.sent_at,
-                stands: true,
-            });
+        if let Some(ban) = envelope.ban(&id) {
+            return Some(ban);
         }
         if envelope.state_key.is_some() && !envelope.begins_live_location() {
             return None;
@@ -156,15 +147,10 @@ impl<'a> Reader<'a> {
     pub(super) fn bans(&self, room: &Room, state: &[Raw<AnySyncStateEvent>]) -> Vec<MatrixEvent> {
         let now = OurClocks::now(&self.rooms.options.clock);
         let banned = |event: &Raw<AnySyncStateEvent>| {
-            let event = Envelope::read(event.json().get())?;
-            let user = event.banned().filter(|user| *user != self.rooms.own)?;
-            Some(MatrixEvent::Banned {
-                room: room.room_id().to_owned(),
-                event: event.event,
-                user,
-                sent_at: self.server.by_ours(event.sent_at, now),
-                stands: true,
-            })
+            let mut event = Envelope::read(event.json().get())?;
+            event.sent_at = self.server.by_ours(event.sent_at, now);
+            let is_ours = event.banned().is_some_and(|user| user == self.rooms.own);
+            event.ban(room.room_id()).filter(|_| !is_ours)
         };
         state.iter().filter_map(banned).collect()
     }

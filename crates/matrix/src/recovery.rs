@@ -93,7 +93,6 @@ impl From<String> for Problem {
     }
 }
 
-/// How a new device gets its standing.
 pub(super) struct Security<'a> {
     pub(super) user: OwnedUserId,
     /// The account's password. Without it this works where the account has no identity yet and the server asks for no
@@ -218,13 +217,11 @@ async fn take_identity(
         }
         Unlock::Ask(ask) => {
             for tried in 0..MOST_ASKED {
-                let key = tokio::select! {
-                    key = ask(tried > 0) => key,
-                    () = security.stop.cancelled() => return Err(Trouble::Interrupted),
+                let key = security.stop.run_until_cancelled(ask(tried > 0)).await;
+                let Some(Ok(key)) = key else {
+                    return Err(Trouble::Interrupted);
                 };
-                let Some(key) = key.map_err(|_| Trouble::Interrupted)? else {
-                    break;
-                };
+                let Some(key) = key else { break };
                 match recover(client, &key).await {
                     Err(Trouble::WrongKey(_)) if tried + 1 < MOST_ASKED => {}
                     recovered => {

@@ -207,8 +207,7 @@ impl Rooms {
         }
     }
 
-    /// Takes note of the room that an alias stands for.
-    pub(super) fn stands_for(&self, name: &OwnedRoomOrAliasId, room: &OwnedRoomId) {
+    pub(super) fn stands_for(&self, name: &OwnedRoomOrAliasId, room: &OwnedRoomId, now: Instant) {
         let stands = self.client.get_room(room);
         let is_over = stands
             .is_none_or(|room| room.state() != RoomState::Joined || tombstone(&room).is_some());
@@ -229,8 +228,8 @@ impl Rooms {
         }
         if is_over {
             let kept = known.kept.entry(alias.clone());
-            let (since, is_told) = kept.or_insert((Instant::now(), false));
-            if !*is_told && since.elapsed() >= ALIAS_AGAIN {
+            let (since, is_told) = kept.or_insert((now, false));
+            if !*is_told && now.duration_since(*since) >= ALIAS_AGAIN {
                 *is_told = true;
                 known.moved.push(MatrixEvent::AliasKept { alias, room });
             }
@@ -243,10 +242,10 @@ impl Rooms {
     }
 
     /// Returns whether an alias is to be looked up again soon: its room is over for us.
-    pub(super) fn is_one_to_look_up(&self) -> bool {
+    pub(super) fn is_one_to_look_up(&self, now: Instant) -> bool {
         let known = self.known();
         let mut kept = known.kept.values();
-        kept.any(|(since, is_told)| !is_told && since.elapsed() < 2 * ALIAS_AGAIN)
+        kept.any(|(since, is_told)| !is_told && now.duration_since(*since) < 2 * ALIAS_AGAIN)
     }
 
     /// Returns what was found out about aliases since.
@@ -283,10 +282,8 @@ impl Rooms {
             return None;
         }
         let encrypted = room.latest_encryption_state().await.ok()?.is_encrypted();
-        let name = match room.display_name().await {
-            Ok(name) => name.to_string(),
-            Err(_) => id.to_string(),
-        };
+        let name = room.display_name().await;
+        let name = name.map_or_else(|_| id.to_string(), |name| name.to_string());
         let own_name = self.name_of(room, &self.own).await;
         let levels = room.power_levels_or_default().await;
         let may_send = |kind| levels.user_can_send_message(&self.own, kind);

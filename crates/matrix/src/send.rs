@@ -43,8 +43,35 @@ impl SendToRoom for Sender {
         content: &RoomContent,
         now: Timestamp,
     ) -> RoomOutcome {
-        self.limited(Box::pin(self.attempt(room, transaction, content, now)))
-            .await
+        let attempt = async {
+            let room = self.room(room)?;
+            if self.rooms.is_refused(&room) {
+                let error = "the room is encrypted and `matrix.e2ee.enabled` is false";
+                return Err(parked(false, error));
+            }
+            let sent = match Outgoing::build(content, now) {
+                Outgoing::Event { kind, content } => room
+                    .send_raw(kind, content)
+                    .with_transaction_id(transaction)
+                    .await
+                    .map(|sent| sent.response.event_id),
+                Outgoing::Redaction { target } => room
+                    .redact(target, None, Some(transaction.to_owned()))
+                    .await
+                    .map(|sent| sent.event_id)
+                    .map_err(Error::from),
+            };
+            match (sent, content) {
+                (Ok(event), _) => Ok(event),
+                (Err(error), RoomContent::Reaction { target, key })
+                    if error.client_api_error_kind() == Some(&ErrorKind::DuplicateAnnotation) =>
+                {
+                    self.find_reaction(&room, target, key).await
+                }
+                (Err(error), _) => Err(self.outcome(&error).await),
+            }
+        };
+        self.limited(Box::pin(attempt)).await
     }
 
     async fn mark_read(
@@ -80,41 +107,6 @@ impl Sender {
             }
         };
         sent.map_or_else(|outcome| outcome, |event| RoomOutcome::Sent { event })
-    }
-
-    async fn attempt(
-        &self,
-        name: &RoomOrAliasId,
-        transaction: &TransactionId,
-        content: &RoomContent,
-        now: Timestamp,
-    ) -> Sent {
-        let room = self.room(name)?;
-        if self.rooms.is_refused(&room) {
-            let error = "the room is encrypted and `matrix.e2ee.enabled` is false";
-            return Err(parked(false, error));
-        }
-        let sent = match Outgoing::build(content, now) {
-            Outgoing::Event { kind, content } => room
-                .send_raw(kind, content)
-                .with_transaction_id(transaction)
-                .await
-                .map(|sent| sent.response.event_id),
-            Outgoing::Redaction { target } => room
-                .redact(target, None, Some(transaction.to_owned()))
-                .await
-                .map(|sent| sent.event_id)
-                .map_err(Error::from),
-        };
-        match (sent, content) {
-            (Ok(event), _) => Ok(event),
-            (Err(error), RoomContent::Reaction { target, key })
-                if error.client_api_error_kind() == Some(&ErrorKind::DuplicateAnnotation) =>
-            {
-                self.find_reaction(&room, target, key).await
-            }
-            (Err(error), _) => Err(self.outcome(&error).await),
-        }
     }
 
     /// Returns what becomes of a message after this error. Where it is about the login, the server is asked whether it

@@ -3,18 +3,21 @@
 
 use std::time::Duration;
 
+use matrix_sdk::reqwest::header::RETRY_AFTER;
 use matrix_sdk::reqwest::{self, Method, StatusCode, redirect};
+use matrix_sdk::ruma::api::error::RetryAfter;
 use matrix_sdk::ruma::{DeviceId, UserId};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::errors;
 use relay_config::{Secret, is_loopback};
-use relay_model::{Explained, causes};
+use relay_model::{Explained, Timestamp, causes};
 
 /// How the relay names itself in requests.
 pub(super) const USER_AGENT: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// No answer is read further: those to such questions take a few kilobytes, and many times their size once they are
 /// understood.
 const LARGEST_ANSWER: u64 = 1024 * 1024;
@@ -29,11 +32,11 @@ pub enum ServerError {
     #[error("`{0}` is not encrypted")]
     PlainHttp(Url),
     /// Nothing answers.
-    #[error("cannot reach the homeserver at {0}: {cause}", cause = first_cause(.1))]
-    Unreachable(Url, reqwest::Error),
+    #[error("cannot reach the homeserver at {0}")]
+    Unreachable(Url, #[source] FirstCause),
     /// The certificate is not accepted.
-    #[error("no secure connection to {0}: {cause}", cause = first_cause(.1))]
-    Tls(Url, reqwest::Error),
+    #[error("no secure connection to {0}")]
+    Tls(Url, #[source] FirstCause),
     /// Something answers that does not speak Matrix, with that HTTP status.
     #[error("{0} answers, but it is not a Matrix homeserver (HTTP {1})")]
     NotMatrix(Url, u16),
@@ -65,6 +68,16 @@ pub enum ServerError {
 }
 
 impl ServerError {
+    /// Returns that the server at that address was not reached.
+    pub(super) fn of(url: Url, cause: reqwest::Error) -> Self {
+        let failed = if is_certificate_problem(&cause) {
+            Self::Tls
+        } else {
+            Self::Unreachable
+        };
+        failed(url, FirstCause(cause.without_url()))
+    }
+
     /// Returns the Matrix error code, if the server gave one.
     pub fn errcode(&self) -> Option<&str> {
         match self {
@@ -170,7 +183,6 @@ impl Server {
         }
     }
 
-    /// Asks whose token it is.
     pub(super) async fn whoami(&self) -> Result<Value, ServerError> {
         self.get(&["v3", "account", "whoami"]).await
     }
@@ -185,7 +197,6 @@ impl Server {
         self.post(&["v3", "keys", "query"], &query).await
     }
 
-    /// Ends the session of the token.
     pub(super) async fn sign_out(&self) -> Result<(), ServerError> {
         let answer = self.post(&["v3", "logout"], &json!({})).await;
         answer.map(drop)
@@ -222,20 +233,13 @@ impl Server {
         }
         let answered = async {
             let response = request.send().await?;
-            let retry_after = response.headers().get("retry-after");
-            let retry_after = retry_after
-                .and_then(|value| value.to_str().ok()?.parse().ok())
-                .map(Duration::from_secs);
+            let retry_after = response.headers().get(RETRY_AFTER);
+            let retry_after = retry_after.and_then(|it| RetryAfter::try_from(it).ok());
             Ok((response.status(), retry_after, read(response).await?))
         };
-        let (status, retry_after, bytes) = answered.await.map_err(|cause| {
-            let url = self.base.clone();
-            if is_certificate_problem(&cause) {
-                ServerError::Tls(url, cause)
-            } else {
-                ServerError::Unreachable(url, cause)
-            }
-        })?;
+        let answered = answered.await;
+        let (status, retry_after, bytes) =
+            answered.map_err(|cause| ServerError::of(self.base.clone(), cause))?;
         let bytes = bytes.ok_or_else(|| ServerError::TooLarge(self.base.clone()))?;
         if status.is_redirection() {
             return Err(self.not_matrix(status));
@@ -248,7 +252,8 @@ impl Server {
         let errcode = text("errcode").to_owned();
         if errcode == "M_LIMIT_EXCEEDED" || status == StatusCode::TOO_MANY_REQUESTS {
             let wait = body["retry_after_ms"].as_u64().map(Duration::from_millis);
-            let after = retry_after.or(wait).and_then(errors::bounded);
+            let after = retry_after.or(wait.map(RetryAfter::Delay));
+            let after = after.and_then(|it| errors::wish(it, Timestamp::now().into()));
             let after = after.unwrap_or(Duration::from_mins(1));
             return Err(ServerError::RateLimited(after));
         }
@@ -282,7 +287,7 @@ fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Clien
         .timeout(TIMEOUT)
         .redirect(redirects)
         .build()
-        .map_err(|cause| ServerError::Unreachable(base.clone(), cause))
+        .map_err(|cause| ServerError::of(base.clone(), cause))
 }
 
 /// Reads an answer; `None`: it is too large.
@@ -315,13 +320,17 @@ async fn well_known(name: &Url) -> Option<Url> {
     Url::parse(answer["m.homeserver"]["base_url"].as_str()?).ok()
 }
 
-/// Returns what began it: the layers above only repeat that a request failed, and to which address.
-fn first_cause(error: &reqwest::Error) -> String {
+/// What began the failure of a request: the layers above only repeat that it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", first_words(.0))]
+pub struct FirstCause(pub(crate) reqwest::Error);
+
+fn first_words(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TIMEOUT.as_secs());
     }
     let first = causes(error).last().map(ToString::to_string);
-    errors::without_url(&first.unwrap_or_default())
+    first.unwrap_or_default()
 }
 
 fn is_certificate_problem(error: &reqwest::Error) -> bool {
@@ -333,163 +342,4 @@ fn is_certificate_problem(error: &reqwest::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    use super::*;
-
-    /// Answers `count` requests alike and returns the address.
-    fn serve(count: usize, head: &'static str, body: &str) -> Url {
-        answer(vec![(head, body.to_owned()); count])
-    }
-
-    /// Starts a server that gives these answers, one for each request.
-    fn answer(answers: Vec<(&'static str, String)>) -> Url {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for (head, body) in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                let mut request = [0; 4096];
-                assert!(stream.read(&mut request).unwrap() > 0);
-                let length = body.len();
-                write!(
-                    stream,
-                    "HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                )
-                .unwrap();
-            }
-        });
-        Url::parse(&format!("http://127.0.0.1:{port}")).unwrap()
-    }
-
-    #[tokio::test]
-    async fn plain_http_is_for_loopback_unless_allowed() {
-        let beyond = Url::parse("http://matrix.example.org").unwrap();
-        let refused = Server::at(beyond.clone(), false).unwrap_err();
-        assert!(refused.hint().unwrap().contains("--allow-http"));
-        assert!(Server::at(beyond, true).is_ok());
-        for here in ["http://127.0.0.1:8008", "http://[::1]", "http://localhost"] {
-            assert!(
-                Server::at(Url::parse(here).unwrap(), false).is_ok(),
-                "{here}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_no_address_is_said_to_be_none() {
-        for wrong in [
-            "",
-            "@bot:example.org",
-            "exa mple",
-            "ftp://example.org",
-            "a/b",
-        ] {
-            let error = Server::discover(wrong, false).await.unwrap_err();
-            assert!(
-                matches!(error, ServerError::BadAddress(_)),
-                "{wrong}: {error}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_web_server_is_not_taken_for_a_homeserver() {
-        let url = serve(2, "200 OK", "<html>");
-        let error = Server::discover(url.as_str(), false).await.unwrap_err();
-        assert!(matches!(error, ServerError::NotMatrix(_, 200)), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_proxy_whose_homeserver_is_down_is_not_called_another_kind_of_server() {
-        let url = serve(2, "502 Bad Gateway", "<html>");
-        let error = Server::discover(url.as_str(), false).await.unwrap_err();
-        assert!(matches!(error, ServerError::Failing(_, 502)), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_website_that_fails_may_still_tell_where_its_homeserver_is() {
-        for head in ["404 Not Found", "502 Bad Gateway"] {
-            let homeserver = serve(1, "200 OK", r#"{"versions": ["v1.1"]}"#);
-            let told = json!({"m.homeserver": {"base_url": homeserver}}).to_string();
-            let url = answer(vec![(head, "<html>".to_owned()), ("200 OK", told)]);
-            let found = Server::discover(url.as_str(), false).await.unwrap();
-            assert_eq!(found.base, homeserver);
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_would_take_much_memory_is_not_read() {
-        let zeros = "[0],".repeat(300_000);
-        let url = serve(1, "200 OK", &format!(r#"{{"versions":[{zeros}[0]]}}"#));
-        let error = Server::discover(url.as_str(), false).await.unwrap_err();
-        assert!(matches!(error, ServerError::TooLarge(_)), "{error}");
-    }
-
-    #[tokio::test]
-    async fn nobody_there_is_unreachable() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(listener);
-        let error = Server::discover(&address, false).await.unwrap_err();
-        assert!(matches!(error, ServerError::Unreachable(..)), "{error}");
-        assert_eq!(
-            relay_model::told(&error),
-            format!(
-                "cannot reach the homeserver at http://{address}/: Connection refused (os error {}); check the address \
-                 and the network, then try again",
-                rustix::io::Errno::CONNREFUSED.raw_os_error()
-            )
-        );
-    }
-
-    #[tokio::test]
-    async fn a_name_that_nobody_has_is_told_once_and_without_the_layers_of_a_request() {
-        // Longer than a part of a name may be: no name service is asked.
-        let name = "x".repeat(64);
-        let error = Server::discover(&name, false).await.unwrap_err();
-        let told = relay_model::Chain(&error).to_string();
-        assert_eq!(told.matches(&name).count(), 1, "{told}");
-        let cause = told.strip_prefix(&format!("cannot reach the homeserver at https://{name}/: "));
-        let cause = cause.unwrap_or_else(|| panic!("{told}"));
-        for layer in ["request", "client error", "dns error"] {
-            assert!(!cause.contains(layer), "{told}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_server_without_encryption_where_some_is_expected_is_told_so_briefly() {
-        let url = serve(1, "200 OK", "{}");
-        let given = format!("https://127.0.0.1:{}", url.port().unwrap());
-        let error = Server::discover(&given, false).await.unwrap_err();
-        let told = relay_model::Chain(&error).to_string();
-        assert_eq!(told.matches("127.0.0.1").count(), 1, "{told}");
-        assert!(!told.contains("request"), "{told}");
-    }
-
-    #[tokio::test]
-    async fn the_servers_wish_for_a_pause_is_told() {
-        let url = serve(
-            1,
-            "429 Slow
-retry-after: 7",
-            r#"{"errcode":"M_LIMIT_EXCEEDED","error":""}"#,
-        );
-        let server = Server::at(url, false).unwrap();
-        let error = server.get(&["v3", "login"]).await.unwrap_err();
-        assert_eq!(
-            relay_model::told(&error),
-            "the homeserver limits how often this may be tried; try again in 7 s"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_name_on_loopback_needs_no_scheme() {
-        let url = serve(1, "200 OK", r#"{"versions":["v1.1"]}"#);
-        let name = format!("127.0.0.1:{}", url.port().unwrap());
-        let server = Server::discover(&name, false).await.unwrap();
-        assert_eq!(server.base, url);
-    }
-}
+mod tests;

@@ -118,7 +118,6 @@ impl Session {
         }
     }
 
-    /// Returns that its homeserver does not accept it.
     pub(super) fn refused(&self, refusal: Refusal) -> MatrixError {
         MatrixError::SessionDead(Box::new(RefusedLogin {
             user: self.user_id.clone(),

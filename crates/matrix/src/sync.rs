@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, pending, select};
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use matrix_sdk::Client;
 use matrix_sdk::config::SyncSettings;
@@ -51,14 +51,12 @@ const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 type Keys = BoxStream<'static, Option<Vec<RoomKeyInfo>>>;
 
-/// The loop and what it remembers.
 pub(super) struct Sync<'a> {
     /// Where the SDK keeps its stores.
     store: &'a Path,
     rooms: &'a Rooms,
     reader: Reader<'a>,
     batches: mpsc::Sender<Batch>,
-    /// What is missing before the position.
     gaps: Gaps,
     /// That of the last committed batch.
     position: Option<String>,
@@ -100,14 +98,14 @@ impl<'a> Sync<'a> {
         let known = start.known.into_iter().map(|(_, room)| room);
         let known: HashSet<_> = known.chain(start.former).collect();
         let now = OurClocks::now(&rooms.options.clock);
-        let news = News::new(known, !start.has_run, now).or_any(!start.knows_all);
+        let news = News::new(known, !start.has_run, !start.knows_all, now);
         gaps.retain(|gap| news.knows(&gap.room));
         Self {
             store,
             rooms,
             reader: Reader::new(rooms, news, start.kept, start.clock),
             batches,
-            gaps: Gaps::new(gaps),
+            gaps: Gaps::new(gaps, Instant::now()),
             position,
             handed_over: None,
             behind: false,
@@ -120,7 +118,6 @@ impl<'a> Sync<'a> {
         }
     }
 
-    /// Runs until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), MatrixError> {
         tokio::select! {
             // An answer that is here is taken: the SDK counts it as seen.
@@ -132,11 +129,8 @@ impl<'a> Sync<'a> {
         Ok(())
     }
 
-    /// Asks and hands over, again and again.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped: what the SDK took and we did not hand over is fetched again from the position.
+    /// Asks and hands over, again and again. May be dropped: what the SDK took and we did not hand over is fetched again from
+    /// the position.
     async fn go_on(&mut self) -> Result<Infallible, MatrixError> {
         let client = &self.rooms.client;
         if self.position.is_none() && !self.reader.news.first_run {
@@ -182,7 +176,7 @@ impl<'a> Sync<'a> {
     }
 
     fn answered(&mut self) {
-        self.rooms.options.pulse.answered();
+        self.rooms.options.pulse.answered(Instant::now());
         if self.told != Some(Standing::Well) {
             info!("connected to the homeserver");
             self.told = Some(Standing::Well);
@@ -214,7 +208,10 @@ impl<'a> Sync<'a> {
         let (error, pauses) = self.what_failed(error);
         let pause = wish.unwrap_or_else(|| pauses.after(self.failures, rand::random()));
         let hint = disk.map(Trouble::hint);
-        self.rooms.options.pulse.failed(&error, hint);
+        self.rooms
+            .options
+            .pulse
+            .failed(&error, hint, Instant::now());
         let delay_ms = pause.as_millis();
         let standing = Some(Standing::Failing(disk));
         if self.told == standing {
@@ -325,10 +322,8 @@ async fn sdk_position(client: &Client) -> Option<String> {
 }
 
 async fn keys(client: &Client) -> Keys {
-    match client.encryption().room_keys_received_stream().await {
-        Some(stream) => Box::pin(stream.map(Result::ok)),
-        None => Box::pin(futures_util::stream::pending()),
-    }
+    let keys = client.encryption().room_keys_received_stream().await;
+    Box::pin(stream::iter(keys).flatten().map(Result::ok))
 }
 
 /// Has the server tell of those members who have said something, and of no others.
@@ -352,7 +347,6 @@ pub(super) fn settings(wait: Duration, timeline_limit: u32) -> SyncSettings {
     filter.presence = Filter::ignore_all();
     SyncSettings::new()
         .timeout(wait)
-        .set_presence(matrix_sdk::ruma::presence::PresenceState::Online)
         .filter(sync_events::v3::Filter::FilterDefinition(filter))
 }
 

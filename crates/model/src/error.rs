@@ -33,14 +33,21 @@ pub fn causes<'a>(
     successors(Some(error), |&error| error.source())
 }
 
-/// An error and its causes in one sentence: `cannot read the file: permission denied`.
+/// An error and its causes in one sentence, each once: `cannot read the file: permission denied`.
 #[derive(Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = causes(self.0).map(ToString::to_string).collect();
-        f.write_str(&all.join(": "))
+        let mut told = self.0.to_string();
+        for cause in causes(self.0).skip(1).map(ToString::to_string) {
+            // Some libraries tell the cause in the sentence of what it caused.
+            if !told.contains(&cause) {
+                told.push_str(": ");
+                told.push_str(&cause);
+            }
+        }
+        f.write_str(&told)
     }
 }
 
@@ -56,6 +63,10 @@ mod tests {
     #[error("inside")]
     struct Inner;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("above: {0}")]
+    struct Repeating(#[source] Outer);
+
     impl Explained for Outer {
         fn hint(&self) -> Option<String> {
             Some("turn it".to_owned())
@@ -68,6 +79,8 @@ mod tests {
     fn an_error_is_told_with_its_causes() {
         assert_eq!(Chain(&Outer(Inner)).to_string(), "outside: inside");
         assert_eq!(Chain(&Inner).to_string(), "inside");
+        let repeated = Repeating(Outer(Inner));
+        assert_eq!(Chain(&repeated).to_string(), "above: outside: inside");
         assert_eq!(told(&Outer(Inner)), "outside: inside; turn it");
         assert_eq!(told(&Inner), "inside");
     }

@@ -1,8 +1,12 @@
 //! What was said in rooms and could not be fetched yet, though the account's position is past it. It is written with the
 //! position, in one transaction: nothing lies behind the position without being known here.
 
-use super::columns::{Row, identifier};
-use super::{Result, Tx};
+use std::collections::BTreeSet;
+
+use tracing::error;
+
+use super::columns::identifier;
+use super::{Result, Tx, known_rooms, meta};
 use relay_model::{Gap, OwnedRoomId, OwnedUserId, UserId};
 
 /// How much of what was said in a room could not be fetched yet.
@@ -16,26 +20,10 @@ pub struct Missing {
     pub stretches: u64,
 }
 
-/// Stores that these stretches are missing, in this order, and no others but those that cannot be read: what is missing there
-/// is not fetched.
+/// Stores that these stretches are missing, in this order, and no others.
 pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
-    let stored = tx.all(
-        "SELECT number, room, from_place, to_place FROM gap WHERE account = ?1",
-        [account.as_str()],
-        |row| Ok((row.get::<_, i64>("number")?, read(row).is_ok())),
-    )?;
-    let mut first = 0;
-    for (number, is_readable) in stored {
-        if is_readable {
-            tx.execute(
-                "DELETE FROM gap WHERE account = ?1 AND number = ?2",
-                (account.as_str(), number),
-            )?;
-        } else {
-            first = first.max(number.saturating_add(1));
-        }
-    }
-    for (number, gap) in (first..).zip(gaps) {
+    tx.run("DELETE FROM gap WHERE account = ?1", [account.as_str()])?;
+    for (number, gap) in (0_i64..).zip(gaps) {
         tx.execute(
             "INSERT INTO gap (account, number, room, from_place, to_place) VALUES (?1, ?2, ?3, ?4, ?5)",
             (
@@ -50,21 +38,42 @@ pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
     Ok(())
 }
 
-/// Returns what is missing, in its order.
+/// Returns what is missing, in its order. Where the room of a stretch cannot be read, it is looked for in all that are known;
+/// where its end cannot be, up to the account's position. Without its beginning it is given up.
 pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>> {
-    tx.all(
+    let rows = tx.all(
         "SELECT room, from_place, to_place FROM gap WHERE account = ?1 ORDER BY number",
         [account.as_str()],
-        read,
-    )
-}
-
-fn read(row: &Row<'_>) -> rusqlite::Result<Gap> {
-    Ok(Gap {
-        room: identifier(row, "room")?,
-        from: row.get("from_place")?,
-        to: row.get("to_place")?,
-    })
+        |row| {
+            let room: Option<OwnedRoomId> = identifier(row, "room").ok();
+            let place = |column| row.get::<&str, String>(column).ok();
+            Ok((room, place("from_place"), place("to_place")))
+        },
+    )?;
+    let known = known_rooms::all(tx)?.into_iter().map(|(_, room)| room);
+    let known: BTreeSet<_> = known.collect();
+    let position = meta::sync_position(tx, account)?;
+    let mut gaps = Vec::new();
+    for (room, from, to) in rows {
+        let rooms = room
+            .clone()
+            .map_or_else(|| known.clone(), |room| [room].into());
+        match from.zip(to.or_else(|| position.clone())) {
+            Some((from, to)) if !rooms.is_empty() => {
+                let gap = |room| Gap {
+                    room,
+                    from: from.clone(),
+                    to: to.clone(),
+                };
+                gaps.extend(rooms.into_iter().map(gap));
+            }
+            Some(_) | None => {
+                let room = room.map(String::from);
+                tx.log(move || error!(room, "what was said in this room meanwhile is given up: where it is missing cannot be read from the database; messages may be missing; please report this"));
+            }
+        }
+    }
+    Ok(gaps)
 }
 
 /// Returns how much is missing in each room.
@@ -88,25 +97,35 @@ mod tests {
     use crate::samples::*;
 
     #[test]
-    fn what_cannot_be_read_of_what_is_missing_stays() {
+    fn what_cannot_be_read_of_what_is_missing_is_looked_for_wherever_it_may_be() {
         on_empty(|tx| {
             let alice = OwnedUserId::try_from("@alice:example.org").unwrap();
-            let gap = |from: &str| Gap {
-                room: "!one:example.org".try_into().unwrap(),
+            let gap = |room: &str, from: &str, to: &str| Gap {
+                room: room.try_into().unwrap(),
                 from: from.to_owned(),
-                to: "s9".to_owned(),
+                to: to.to_owned(),
             };
-            replace(tx, &alice, &[gap("s1"), gap("s2"), gap("s3")])?;
-            tx.run(
-                "UPDATE gap SET room = 'nowhere' WHERE from_place = 's2'",
-                (),
-            )?;
-            for new in [gap("s4"), gap("s5")] {
-                replace(tx, &alice, std::slice::from_ref(&new))?;
-                assert_eq!(all(tx, &alice)?, [new]);
-                let kept = tx.exists("SELECT 1 FROM gap WHERE from_place = 's2'", ())?;
-                assert!(kept);
+            let (one, two) = ("!one:example.org", "!two:example.org");
+            for known in [one, two] {
+                let id = OwnedRoomId::try_from(known).unwrap();
+                let names = [id.clone().into(), room(&known.replace('!', "#"))];
+                known_rooms::note(tx, &id, &names)?;
             }
+            meta::set_sync_position(tx, &alice, "s9")?;
+            let places = [("s1", "s2"), ("s3", "s4"), ("s5", "s6")];
+            let stored = places.map(|(from, to)| gap(one, from, to));
+            replace(tx, &alice, &stored)?;
+            tx.run("UPDATE gap SET room = 'nowhere' WHERE number = 0", ())?;
+            let damage = "UPDATE gap SET to_place = CAST(x'ff' AS TEXT) WHERE number = 1";
+            tx.run(damage, ())?;
+            let damage = "UPDATE gap SET from_place = CAST(x'ff' AS TEXT) WHERE number = 2";
+            tx.run(damage, ())?;
+            let found = all(tx, &alice)?;
+            let everywhere = [gap(one, "s1", "s2"), gap(two, "s1", "s2")];
+            assert_eq!(found[..2], everywhere);
+            assert_eq!(found[2..], [gap(one, "s3", "s9")]);
+            replace(tx, &alice, &found)?;
+            assert_eq!(all(tx, &alice)?, found);
             Ok(())
         });
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 
 use super::PasswordArgs;
-use super::terminal::{self, Typed};
+use super::terminal::{self, LONGEST_LINE, Typed};
 use crate::cli::Globals;
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
@@ -16,8 +16,6 @@ use relay_matrix::auth::{AuthError, Given};
 
 /// How often a person is asked for what may have been mistyped.
 pub(super) const MOST_ASKED: usize = 3;
-/// Longer than any password or key.
-const LONGEST_LINE: u64 = 4096;
 /// Somebody may have written more below it.
 const LONGEST_FILE: u64 = 64 * 1024;
 

@@ -21,6 +21,7 @@ use relay_matrix::auth::{
     self, AuthError, DeviceTrust, Files, Identity, KeyPlace, Left, Login, LoginOptions, Parted,
     Problem, Server, Unlock,
 };
+use relay_model::Chain;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LoginArgs {
@@ -259,8 +260,9 @@ fn still_there(device: impl Display, left: &Left) -> String {
             "a login that came to no end may have left the device {device}: remove it with another client"
         ),
         Left::Server(error) => format!(
-            "the earlier device {device} could not be signed out ({error}): the relay tries again at its next start; \
-             or remove it with another client"
+            "the earlier device {device} could not be signed out ({}): the relay tries again at its next start; \
+             or remove it with another client",
+            Chain(error)
         ),
     }
 }

@@ -102,20 +102,19 @@ fn untouched(error: AuthError) -> Failure {
     Failure::from(error).with_hint(hint)
 }
 
-/// Returns what a logout loses.
-fn lost(backup: KeyBackup) -> Option<&'static str> {
-    match backup {
-        KeyBackup::On => None,
-        KeyBackup::Off => Some(
-            "key backup is not set up: the keys to the encrypted messages that this device could read are lost with it",
+fn lost(backup: KeyBackup) -> Option<String> {
+    let (why, are) = match backup {
+        KeyBackup::On => return None,
+        KeyBackup::Off => ("key backup is not set up", "are"),
+        KeyBackup::Unused => (
+            "the account has a key backup, but this device puts nothing into it",
+            "are",
         ),
-        KeyBackup::Unused => Some(
-            "the account has a key backup, but this device puts nothing into it: the keys to the encrypted messages \
-             that this device could read are lost with it",
+        KeyBackup::Unknown => (
+            "it is not known whether this device uses the account's key backup",
+            "may be",
         ),
-        KeyBackup::Unknown => Some(
-            "it is not known whether this device uses the account's key backup: the keys to the encrypted messages \
-             that this device could read may be lost with it",
-        ),
-    }
+    };
+    let keys = "the keys to the encrypted messages that this device could read";
+    Some(format!("{why}: {keys} {are} lost with it"))
 }

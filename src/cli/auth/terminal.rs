@@ -20,8 +20,8 @@ use tokio::time::sleep;
 
 use crate::cli::progress;
 
-/// Longer than any answer.
-const LONGEST_LINE: u64 = 4096;
+/// Longer than any answer, and than any password or key.
+pub(super) const LONGEST_LINE: u64 = 4096;
 
 /// What Ctrl-Z sends, and what a shell sends where it goes on.
 const SUSPEND: SignalKind = SignalKind::from_raw(process::Signal::TSTP.as_raw());
@@ -44,11 +44,8 @@ pub(super) fn is_asking() -> bool {
 }
 
 /// Asks a question, and returns the line that is typed, without its end. Where nothing more can be typed, as at the end of
-/// the input or of the terminal, it fails: nobody has answered.
-///
-/// # Cancel safety
-///
-/// Dropped, it leaves the terminal as it was; what is typed later may get lost.
+/// the input or of the terminal, it fails: nobody has answered. Dropped, it leaves the terminal as it was; what is typed later
+/// may get lost.
 pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
     let terminal = Arc::new(Terminal::open()?);
     let (mut suspend, mut resume) = (signal(SUSPEND)?, signal(RESUME)?);

@@ -2,7 +2,7 @@
 
 use super::super::status::{Check, CheckResult, MatrixState, RoomStatus};
 use super::Examined;
-use super::words::{OWN_WORDS, failed, found, ok, warning};
+use super::words::{failed, found, ok, warning};
 use relay_model::span;
 
 impl Examined<'_> {
@@ -31,10 +31,9 @@ impl Examined<'_> {
                 troubles.push(failed(text, hint));
             }
         }
-        for problem in mapped().flat_map(|room| &room.problems) {
-            let hint =
-                "correct matrix_rooms, or the radio's channels; other rooms are not affected";
-            troubles.push(warning(problem, hint));
+        for room in mapped() {
+            let problem = |it| found(CheckResult::Warning, it, room.hint.clone());
+            troubles.extend(room.problems.iter().map(problem));
         }
         // What a person has to cure comes first.
         troubles.sort_by_key(|it| it.result != CheckResult::Failed);
@@ -74,10 +73,8 @@ fn room_check(room: &RoomStatus) -> Option<Check> {
     } else {
         let parked = room.parked.as_ref().filter(|_| room.mapped)?;
         let (since, why) = (span::of_seconds(parked.for_seconds), &parked.reason);
-        failed(
-            format!("{name} takes nothing, for {since}: {why}{waiting}"),
-            OWN_WORDS,
-        )
+        let text = format!("{name} takes nothing, for {since}: {why}{waiting}");
+        found(CheckResult::Failed, text, parked.hint.clone())
     };
     Some(Check {
         name: name.clone(),

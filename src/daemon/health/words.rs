@@ -3,11 +3,6 @@
 use super::super::status::{Check, CheckResult, LimitedStatus};
 use relay_model::span;
 
-/// Where the account, or a room, takes nothing.
-pub(super) const OWN_WORDS: &str =
-    "the homeserver's own words say what to change; the relay tries again";
-
-/// Returns how the homeserver has limited the account.
 pub(crate) fn limit_met(limited: &LimitedStatus) -> Check {
     let hint = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as the README says under \"A homeserver that slows the bot down\"";
     let text = format!(
@@ -18,7 +13,6 @@ pub(crate) fn limit_met(limited: &LimitedStatus) -> Check {
     warning(text, hint)
 }
 
-/// Returns how often something was, for people.
 pub(crate) fn times(count: u64) -> String {
     match count {
         1 => "once".to_owned(),

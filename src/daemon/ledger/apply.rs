@@ -296,7 +296,7 @@ impl Books<'_> {
     fn ready(&mut self, readiness: Readiness) -> Result<()> {
         meta::set_meshnet(self.tx, &readiness.meshnet)?;
         let problems = &readiness.problems;
-        self.outcome.silence = problems.silence.map(|reason| relay_model::told(&reason));
+        self.outcome.silence = problems.silence;
         self.outcome.route_problems = Some(problems.routes.clone());
         self.tx.log(move || {
             info!(

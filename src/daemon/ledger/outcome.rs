@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::super::counts::{Counts, Place, Way};
-use relay_bridge::RouteProblem;
+use relay_bridge::{Refused, RouteProblem};
 use relay_model::{Destination, Event, Lane, MeshRowId, OwnedRoomOrAliasId, RadioEvent, Timestamp};
 
 /// What a batch touched, for the workers to be woken and the operator to be told.
@@ -17,7 +17,7 @@ pub(in crate::daemon) struct Outcome {
     pub(in crate::daemon) changed: BTreeSet<OwnedRoomOrAliasId>,
     /// Why nothing is transmitted by the radio that is ready now; `None`: no gate of the configuration or of its own holds it
     /// back.
-    pub(in crate::daemon) silence: Option<String>,
+    pub(in crate::daemon) silence: Option<Refused>,
     /// The mapped channels that cannot be used, if a radio has told its channels.
     pub(in crate::daemon) route_problems: Option<Vec<RouteProblem>>,
     /// Rows that the radio's pacer may still hold and that are not wanted any more.

@@ -7,9 +7,7 @@ use serde::Serialize;
 use super::VisitError;
 use crate::home::utc;
 use crate::tools::printable;
-use relay_model::{
-    Channel, ChannelRole, Clock, Explained as _, NodeNum, RadioProfile, Timestamp, span,
-};
+use relay_model::{Channel, ChannelRole, Explained as _, NodeNum, RadioProfile, Timestamp, span};
 use relay_radio::KnownNode;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -105,11 +103,7 @@ pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
 }
 
 /// Returns the nodes that a radio knows: itself, then the others, those first that it heard last.
-pub(crate) fn nodes(profile: &RadioProfile, known: &[KnownNode]) -> Vec<NodeReport> {
-    nodes_at(profile.own.num, known, Clock::system().now())
-}
-
-fn nodes_at(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport> {
+pub(crate) fn nodes(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport> {
     let mut known: Vec<&KnownNode> = known.iter().collect();
     known.sort_by_key(|it| {
         let heard = it.node.last_heard.map(|at| at.0);
@@ -379,7 +373,7 @@ mod tests {
 
     #[test]
     fn the_radio_comes_first_and_then_who_was_heard_last() {
-        let nodes = nodes_at(NodeNum(0xA11C_E001), &known(), NOON);
+        let nodes = nodes(NodeNum(0xA11C_E001), &known(), NOON);
         insta::assert_snapshot!(node_lines(&nodes), @"
         NODE       SHORT  NAME             HARDWARE  HOPS  SNR   BATTERY  HEARD
         !a11ce001  HILL   Hill[2Jtop                             87 %               this radio

@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::{News, Visit, VisitError};
+use super::{Visit, VisitError};
 use relay_bridge::{PACKET_BYTES, Refused};
 use relay_model::{
-    Channel, ChannelIndex, ChannelRole, Destination, Explained as _, Lane, MeshRowId, PacketId,
-    RadioMessage, RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport,
+    Channel, ChannelIndex, ChannelRole, Destination, Event, Explained as _, Lane, MeshRowId,
+    PacketId, RadioEvent, RadioMessage, RadioOutcome, RadioPayload, RadioProfile, Refusal,
+    SendReport,
 };
 use relay_radio::Submission;
 
@@ -119,11 +120,8 @@ pub(crate) async fn send(
     Ok(sent)
 }
 
-/// Why a text was not sent, and what helps.
-type Why = (String, Option<String>);
-
-/// What became of a text, and why it was not sent.
-type End = (Fate, Option<Why>);
+/// What became of a text; why it was not sent, and what helps.
+type End = (Fate, Option<(String, Option<String>)>);
 
 impl Sent {
     fn became(&mut self, (fate, why): End) {
@@ -161,22 +159,25 @@ impl Visit {
         self.submit(&submission).await?;
         loop {
             let outcome = match timeout_at(limit, self.news()).await {
-                Ok(Ok(News::Report(SendReport::Radio { outcome, .. }))) => outcome,
-                Ok(Ok(News::Text(text))) => {
+                Ok(Ok(Event::Report(SendReport::Radio { outcome, .. }))) => outcome,
+                Ok(Ok(Event::Radio(RadioEvent::Text(text)))) => {
                     self.keep(*text);
                     continue;
                 }
-                Ok(Ok(News::Lost(lost))) => {
+                Ok(Ok(Event::Radio(RadioEvent::Lost { kind, cause, hint }))) => {
+                    let lost = self.lost(kind, cause, hint);
                     let reason = format!("the link to the radio was lost: {lost}");
                     not_yet = Some((reason, lost.hint()));
                     continue;
                 }
                 // It is looked up by its number only once.
-                Ok(Ok(News::Ready(now))) if !sent.taken && !submission.is_for(&now.channels) => {
+                Ok(Ok(Event::Radio(RadioEvent::Ready(now))))
+                    if !sent.taken && !submission.is_for(&now.channels) =>
+                {
                     let reason = "the radio has another channel in its place now".to_owned();
                     return Ok((Fate::Unknown, Some((reason, None))));
                 }
-                Ok(Ok(News::Ready(_) | News::Report(SendReport::Room { .. }))) => continue,
+                Ok(Ok(_)) => continue,
                 Ok(Err(VisitError::Interrupted)) | Err(_) if sent.taken => {
                     return Ok((Fate::NoAnswer, None));
                 }

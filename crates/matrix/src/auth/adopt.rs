@@ -19,8 +19,7 @@ use relay_config::Secret;
 ///
 /// The session is written before the server learns the keys: a crash in between leaves a device that works, though
 /// nobody has signed it. The caller holds the store: no daemon has it open. Fails above all where the device has keys
-/// already, which only the program that made them can use. What goes wrong later but does not hinder the relay is in
-/// [`super::Standing::problems`].
+/// already, which only the program that made them can use.
 pub async fn adopt(
     files: &Files,
     homeserver: Option<&str>,

@@ -2,8 +2,7 @@
 
 use matrix_sdk::SessionTokens;
 use matrix_sdk::authentication::matrix::MatrixSession;
-use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
-use rand::RngExt as _;
+use matrix_sdk::ruma::{DeviceId, OwnedUserId};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -96,7 +95,7 @@ async fn try_once(
     let mut note = Note {
         homeserver: server.base.clone(),
         user: user.to_owned(),
-        device_id: new_device(),
+        device_id: DeviceId::new(),
         tokens: None,
         allow_http: options.allow_http,
     };
@@ -153,17 +152,11 @@ async fn unmake(files: &Files, server: &Server, note: Note, error: AuthError) ->
 /// Returns whether it is certain that the server has made no device.
 fn was_not_let_in(error: &ServerError) -> bool {
     match error {
-        ServerError::Unreachable(_, cause) => cause.is_connect(),
+        ServerError::Unreachable(_, cause) => cause.0.is_connect(),
         // What a proxy says when the server took too long.
         ServerError::NotMatrix(..) | ServerError::Failing(..) | ServerError::TooLarge(_) => false,
         _ => true,
     }
-}
-
-fn new_device() -> OwnedDeviceId {
-    let letters = rand::rng().random_iter::<u8>().take(10);
-    let letters = letters.map(|number| char::from(b'A' + number % 26));
-    letters.collect::<String>().into()
 }
 
 #[cfg(test)]
@@ -183,17 +176,5 @@ mod tests {
                 "it is not known which homeserver is meant"
             );
         }
-    }
-
-    #[test]
-    fn a_new_device_has_a_name_of_its_own() {
-        let (one, other) = (new_device(), new_device());
-        assert_ne!(one, other);
-        assert!(
-            one.as_str()
-                .bytes()
-                .all(|letter| letter.is_ascii_uppercase())
-        );
-        assert_eq!(one.as_str().len(), 10);
     }
 }

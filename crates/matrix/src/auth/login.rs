@@ -165,13 +165,10 @@ pub(super) async fn stand(
         // Uploads the device's keys, without which nothing can be signed, and learns the rooms.
         Box::pin(client.sync_once(sync::settings(Duration::ZERO, 1))).await
     };
-    let synced = tokio::select! {
-        synced = synced => synced,
-        () = security.stop.cancelled() => return Err(AuthError::Interrupted),
-    };
-    let problem = synced
-        .err()
-        .map(|error| format!("the first sync failed: {}", errors::sentence(&error)));
+    let synced = security.stop.run_until_cancelled(synced).await;
+    let failure = synced.ok_or(AuthError::Interrupted)?.err();
+    let problem =
+        failure.map(|error| format!("the first sync failed: {}", errors::sentence(&error)));
     if security.is_exchange
         && let Some(what) = problem
     {

@@ -126,9 +126,9 @@ impl Sync<'_> {
             from: position,
             to: to.to_owned(),
         };
-        if self.gaps.is_open(room.room_id()) || patience.is_spent() {
+        if self.gaps.is_open(room.room_id()) || patience.is_spent(Instant::now()) {
             debug!(room = %gap.room, "what was said in this room meanwhile is fetched later");
-            self.gaps.add(gap, Duration::ZERO);
+            self.gaps.add(gap, Instant::now());
             return Ok(());
         }
         let shown: HashSet<_> = shown.iter().filter_map(TimelineEvent::event_id).collect();
@@ -143,8 +143,9 @@ impl Sync<'_> {
                     }
                     let pause = errors::retry_after(&error)
                         .unwrap_or_else(|| PAUSES.after(failures, rand::random()));
-                    if errors::is_refusal(&error) || !patience.allows(pause) {
-                        self.gaps.add(gap, pause);
+                    let now = Instant::now();
+                    if errors::is_refusal(&error) || !patience.allows(pause, now) {
+                        self.gaps.add(gap, now + pause);
                         return Ok(());
                     }
                     sleep(pause).await;
@@ -165,7 +166,7 @@ impl Sync<'_> {
                 None => return Ok(()),
             }
             if empty == gaps::MOST_EMPTY {
-                self.gaps.add(gap, FIRST_PAUSE);
+                self.gaps.add(gap, Instant::now() + FIRST_PAUSE);
                 return Ok(());
             }
         }
@@ -183,17 +184,18 @@ impl Sync<'_> {
             return Ok(());
         };
         let measured = async { Ok::<_, Error>((fetched?, Banned::of(&room).await?)) };
-        let events = match measured.await {
+        let (measured, now) = (measured.await, Instant::now());
+        let events = match measured {
             Ok((mut page, banned)) => {
                 self.reader.note_clock(&page.events);
                 let is_empty = page.events.is_empty();
                 banned.silence(&mut page.events);
                 let mut events = self.reader.read(&room, &page.events).await;
                 banned.forget_lifted(&mut events);
-                self.gaps.read(&gap, page.next, is_empty);
+                self.gaps.read(&gap, page.next, is_empty, now);
                 events
             }
-            Err(error) if self.gaps.failed(&gap, &error) => Vec::new(),
+            Err(error) if self.gaps.failed(&gap, &error, now) => Vec::new(),
             Err(_) => return Ok(()),
         };
         self.hand_batch_over(events, position).await

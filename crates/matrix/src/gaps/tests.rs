@@ -1,0 +1,168 @@
+use matrix_sdk::ruma::serde::Raw;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::super::scripted::{ROOM, Scripted, undecryptable};
+use super::*;
+
+fn gap(room: &str, from: &str, to: &str) -> Gap {
+    Gap {
+        room: room.try_into().unwrap(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_grows_while_it_is_fetched_stays_open_for_the_rest() {
+    let fetched = gap("!one:example.org", "s1", "s5");
+    let other = gap("!two:example.org", "s1", "s5");
+    let mut gaps = Gaps::new(vec![fetched.clone(), other.clone()], Instant::now());
+    gaps.add(gap("!one:example.org", "s1", "s9"), Instant::now());
+    let grown = gap("!one:example.org", "s1", "s9");
+    assert_eq!(gaps.all(), [grown, other.clone()]);
+    gaps.read(&fetched, Some("t3".to_owned()), false, Instant::now());
+    let further = gap("!one:example.org", "t3", "s9");
+    assert_eq!(gaps.all(), [further, other.clone()]);
+    gaps.read(
+        &gap("!one:example.org", "t3", "s5"),
+        None,
+        false,
+        Instant::now(),
+    );
+    let rest = gap("!one:example.org", "s5", "s9");
+    assert_eq!(gaps.all(), [rest.clone(), other.clone()]);
+    gaps.read(&rest, None, false, Instant::now());
+    assert_eq!(gaps.all(), [other]);
+    assert!(!gaps.is_open(&rest.room));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stretch_that_never_comes_holds_up_none_that_came_later() {
+    let stuck = gap("!one:example.org", "s1", "s5");
+    let later = gap("!one:example.org", "s7", "s9");
+    let latest = gap("!one:example.org", "s11", "s12");
+    let mut gaps = Gaps::new(
+        vec![stuck.clone(), later.clone(), latest.clone()],
+        Instant::now(),
+    );
+    gaps.failed(
+        &stuck,
+        &matrix_sdk::Error::AuthenticationRequired,
+        Instant::now(),
+    );
+    gaps.read(&later, Some("t8".to_owned()), false, Instant::now());
+    gaps.read(
+        &gap("!one:example.org", "t8", "s9"),
+        None,
+        false,
+        Instant::now(),
+    );
+    assert_eq!(gaps.all(), [stuck.clone(), latest.clone()]);
+    assert_eq!(gaps.open[0].failures, 1);
+    // The server has forgotten the oldest place.
+    gaps.drop(&stuck);
+    assert_eq!(gaps.all(), [latest]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refusal_ends_nothing_and_a_server_that_goes_on_refusing_is_believed() {
+    let gap = gap("!one:example.org", "s1", "s5");
+    let mut gaps = Gaps::new(vec![gap.clone()], Instant::now());
+    let body = json!({"errcode": "M_FORBIDDEN", "error": "you may not"});
+    let refusal = errors::answered(403, None, &body);
+    let mut asked = Duration::ZERO;
+    for _ in 1..MOST_REFUSALS {
+        assert!(!gaps.failed(&gap, &refusal, Instant::now()));
+        asked += gaps.open[0].due - Instant::now();
+    }
+    assert!(asked > Duration::from_hours(3), "{asked:?}");
+    // An answer of another kind begins the count afresh.
+    assert!(!gaps.failed(
+        &gap,
+        &matrix_sdk::Error::AuthenticationRequired,
+        Instant::now()
+    ));
+    for _ in 1..MOST_REFUSALS {
+        assert!(!gaps.failed(&gap, &refusal, Instant::now()));
+    }
+    assert!(gaps.failed(&gap, &refusal, Instant::now()));
+    assert_eq!(gaps.all(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_stretches_of_a_room_become_one_beyond_a_few() {
+    let room = "!one:example.org";
+    let stretch = |number: usize| gap(room, &format!("s{number}"), &format!("t{number}"));
+    let other = gap("!two:example.org", "s1", "s5");
+    let mut kept = vec![stretch(1), other.clone()];
+    kept.extend((2..=MOST_OF_ROOM + 2).map(stretch));
+    let mut left = vec![gap(room, "s1", "t3"), other];
+    left.extend((4..=MOST_OF_ROOM + 2).map(stretch));
+    assert_eq!(Gaps::new(kept, Instant::now()).all(), left);
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_pages_without_end_are_asked_for_less_and_less_often() {
+    let mut gap = gap("!one:example.org", "t0", "s9");
+    let mut gaps = Gaps::new(vec![gap.clone()], Instant::now());
+    let mut read = |number: u32, is_empty| {
+        let next = format!("t{number}");
+        gaps.read(&gap, Some(next.clone()), is_empty, Instant::now());
+        gap.from = next;
+        assert_eq!(gaps.all(), [gap.clone()]);
+        gaps.open[0].due - Instant::now()
+    };
+    for number in 1..=20 {
+        assert_eq!(read(number, true), Duration::ZERO);
+    }
+    assert!(read(21, true) >= FIRST_PAUSE / 2);
+    for number in 22..40 {
+        read(number, true);
+    }
+    assert!(read(40, true) >= LONGEST_PAUSE / 2);
+    assert_eq!(read(41, false), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rooms_hold_an_answer_up_for_a_minute_in_all() {
+    let mut patience = Patience::default();
+    let second = Duration::from_secs(1);
+    assert!(!Patience::default().allows(PATIENCE + second, Instant::now()));
+    for _ in 0..60 {
+        assert!(!patience.is_spent(Instant::now()));
+        assert!(patience.allows(second, Instant::now()));
+        tokio::time::advance(second).await;
+    }
+    assert!(!patience.allows(second, Instant::now()));
+    assert!(!patience.allows(Duration::from_millis(1), Instant::now()));
+    assert!(patience.is_spent(Instant::now()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_nobody_waits_for_keeps_nobody_from_decrypting() {
+    let server = Scripted::start(|line| {
+        if !line.contains("/messages") {
+            return json!({});
+        }
+        let page: Vec<Value> = (0..250).map(undecryptable).collect();
+        json!({"start": "s1", "end": "s2", "chunk": page})
+    });
+    let server = server.await;
+    let rooms = server.rooms();
+    let event = Raw::from_json_string(undecryptable(250).to_string()).unwrap();
+    for round in 1..=10 {
+        let mut gaps = Gaps::new(vec![gap(ROOM, "s1", "s9")], Instant::now());
+        loop {
+            if let Some((_, fetched)) = gaps.next(&rooms).now_or_never() {
+                assert!(matches!(fetched, Ok(page) if page.events.len() == 250));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let limit = Duration::from_secs(20);
+            let decrypted = timeout(limit, server.room.decrypt_event(&event, None)).await;
+            assert!(decrypted.is_ok(), "it waits for ever");
+        }
+        assert_eq!(server.count("/messages"), round);
+    }
+}
