@@ -24,18 +24,15 @@ pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
         [account.as_str()],
         |row| Ok((row.get::<_, i64>("number")?, read(row).is_ok())),
     )?;
-    let mut first = 0;
-    for (number, is_readable) in stored {
-        if is_readable {
-            tx.execute(
-                "DELETE FROM gap WHERE account = ?1 AND number = ?2",
-                (account.as_str(), number),
-            )?;
-        } else {
-            first = first.max(number.saturating_add(1));
-        }
+    let (readable, kept): (Vec<_>, Vec<_>) = stored.into_iter().partition(|(_, is)| *is);
+    for (number, _) in readable {
+        tx.execute(
+            "DELETE FROM gap WHERE account = ?1 AND number = ?2",
+            (account.as_str(), number),
+        )?;
     }
-    for (number, gap) in (first..).zip(gaps) {
+    let free = (0..).filter(|number| !kept.contains(&(*number, false)));
+    for (number, gap) in free.zip(gaps) {
         tx.execute(
             "INSERT INTO gap (account, number, room, from_place, to_place) VALUES (?1, ?2, ?3, ?4, ?5)",
             (
@@ -98,8 +95,8 @@ mod tests {
             };
             replace(tx, &alice, &[gap("s1"), gap("s2"), gap("s3")])?;
             tx.run(
-                "UPDATE gap SET room = 'nowhere' WHERE from_place = 's2'",
-                (),
+                "UPDATE gap SET room = 'nowhere', number = ?1 WHERE from_place = 's2'",
+                [i64::MAX],
             )?;
             for new in [gap("s4"), gap("s5")] {
                 replace(tx, &alice, std::slice::from_ref(&new))?;
