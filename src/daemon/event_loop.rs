@@ -63,7 +63,7 @@ impl<S: SendToRoom> EventLoop<S> {
                 // What is left is taken below; once nothing is, this ends.
                 () = finish.cancelled() => {}
             }
-            while work.events.len() < LARGEST_BATCH {
+            while work.0.len() < LARGEST_BATCH {
                 if let Ok(event) = self.radio.try_recv() {
                     work.event(event);
                 } else if let Ok(report) = self.reports.try_recv() {
@@ -76,7 +76,7 @@ impl<S: SendToRoom> EventLoop<S> {
                     break;
                 }
             }
-            if work.events.is_empty() || !self.settle(work, &finish).await {
+            if work.0.is_empty() || !self.settle(work, &finish).await {
                 return;
             }
         }
@@ -86,7 +86,8 @@ impl<S: SendToRoom> EventLoop<S> {
     /// be written nothing more is accepted: the queues fill and the adapters wait.
     /// Returns false if there was no more time, or nothing can be stored any more and the relay has to stop.
     async fn settle(&mut self, work: Work, finish: &CancellationToken) -> bool {
-        let events: Arc<[Event]> = work.events.into();
+        let (events, waiting): (Vec<Event>, Vec<_>) = work.0.into_iter().unzip();
+        let events: Arc<[Event]> = events.into();
         let mut backoff = PAUSES;
         loop {
             let (ledger, batch) = (Arc::clone(&self.ledger), Arc::clone(&events));
@@ -95,7 +96,7 @@ impl<S: SendToRoom> EventLoop<S> {
             match (committed.await, &*events) {
                 (Ok(outcome), events) => {
                     self.go_on(events, outcome);
-                    for waiting in work.waiting.into_iter().flatten() {
+                    for waiting in waiting.into_iter().flatten() {
                         // Who waited may have been stopped.
                         let _ = waiting.send(());
                     }
@@ -110,7 +111,13 @@ impl<S: SendToRoom> EventLoop<S> {
                     return true;
                 }
                 (Err(error), several @ [_, _, ..]) if error.is_of_content() => {
-                    return self.settle_each(several, work.waiting, finish).await;
+                    // One of them keeps the others from being stored.
+                    for one in several.iter().cloned().zip(waiting) {
+                        if !Box::pin(self.settle(Work(vec![one]), finish)).await {
+                            return false;
+                        }
+                    }
+                    return true;
                 }
                 (Err(error), _) => {
                     if !self.may_try_again(&error, &mut backoff, finish).await {
@@ -119,25 +126,6 @@ impl<S: SendToRoom> EventLoop<S> {
                 }
             }
         }
-    }
-
-    /// Commits the events of a batch one by one: one of them keeps it from being stored.
-    async fn settle_each(
-        &mut self,
-        events: &[Event],
-        waiting: Vec<Option<oneshot::Sender<()>>>,
-        finish: &CancellationToken,
-    ) -> bool {
-        for (event, waiting) in events.iter().cloned().zip(waiting) {
-            let work = Work {
-                events: vec![event],
-                waiting: vec![waiting],
-            };
-            if !Box::pin(self.settle(work, finish)).await {
-                return false;
-            }
-        }
-        true
     }
 
     /// Waits until the database may be tried again. Returns false if there is no more time.
@@ -217,29 +205,22 @@ fn give_up(event: &Event, error: &StoreError) {
 
 /// What one transaction is about, and who waits for each of it to be committed. What is given up nobody is told of.
 #[derive(Default)]
-struct Work {
-    events: Vec<Event>,
-    waiting: Vec<Option<oneshot::Sender<()>>>,
-}
+struct Work(Vec<(Event, Option<oneshot::Sender<()>>)>);
 
 impl Work {
     fn event(&mut self, event: Event) {
-        self.events.push(event);
-        self.waiting.push(None);
+        self.0.push((event, None));
     }
 
     fn batch(&mut self, batch: Batch) {
-        for event in batch.events {
-            self.event(Event::Matrix(event));
-        }
-        self.events
-            .push(Event::Matrix(MatrixEvent::Synced(Box::new(batch.synced))));
-        self.waiting.push(Some(batch.committed));
+        let events = batch.events.into_iter().map(Event::Matrix);
+        self.0.extend(events.map(|event| (event, None)));
+        let synced = Event::Matrix(MatrixEvent::Synced(Box::new(batch.synced)));
+        self.0.push((synced, Some(batch.committed)));
     }
 
     fn report(&mut self, report: Report) {
-        self.events.push(Event::Report(report.report));
-        self.waiting.push(Some(report.committed));
+        self.0.push((report.event, Some(report.committed)));
     }
 }
 

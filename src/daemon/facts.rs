@@ -1,11 +1,7 @@
 //! Looks up what the bridge asks about an event.
 
-use std::error::Error;
-
-use tracing::error;
-
 use relay_bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
-use relay_model::{EventId, NodeNum, Timestamp};
+use relay_model::{NodeNum, Timestamp};
 use relay_store::{
     Result, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map, meta,
     outage, outbox_mesh, outbox_room, relayed, seen, told,
@@ -80,7 +76,11 @@ pub(super) fn look_up(
     if let Some((sender, at, but)) = &questions.urgent_sent {
         facts.urgent_sent = outbox_mesh::urgent_by(tx, sender, *at, but)?;
     }
-    facts.told = told::told(tx, questions.told.iter().map(String::as_str), now)?;
+    for name in &questions.told {
+        if told::is_told(tx, name, now)? {
+            facts.told.push(name.clone());
+        }
+    }
     if let Some(outbox) = questions.reported {
         facts.reported = outbox_mesh::message_of(tx, outbox)?.map(Box::new);
     }
@@ -121,27 +121,14 @@ fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> R
         Table::Unread(until) => facts.unread = late::overdue(tx, *until)?,
         Table::Changed => {
             for event in feedback::changed(tx)? {
-                add_fate(tx, &event, facts)?;
+                facts.fates.extend(feedback::message(tx, &event)?);
             }
         }
         Table::Waiting(before, sign) => {
             for event in feedback::waiting_without(tx, *sign, *before)? {
-                add_fate(tx, &event, facts)?;
+                facts.fates.extend(feedback::message(tx, &event)?);
             }
         }
-    }
-    Ok(())
-}
-
-fn add_fate(tx: &Tx<'_>, event: &EventId, facts: &mut Facts) -> Result<()> {
-    match feedback::message(tx, event) {
-        Ok(fate) => facts.fates.extend(fate),
-        // It costs no other sign.
-        Err(error) if error.is_of_content() => {
-            let event = event.to_owned();
-            tx.log(move || error!(event_id = %event, error = &error as &dyn Error, "what became of a message cannot be shown"));
-        }
-        Err(error) => return Err(error),
     }
     Ok(())
 }

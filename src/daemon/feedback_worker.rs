@@ -1,21 +1,23 @@
 //! The one worker that shows signs and moves read receipts, one request at a time and after everything else.
 //!
 //! It carries out what the tables of wanted states ask for, and notes there itself what became of it, in commits that do not
-//! wait for the disk, instead of reporting to the event loop: no message depends on it, and what is lost is only tried again.
+//! wait for the disk: no message depends on it, and what is lost is only tried again. The event loop is told alone of a room
+//! that takes no signs.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use super::ledger::Ledger;
 use super::queues::DATABASE_DELAY;
 use super::room_worker::{RoomSide, current};
 use super::{LONGEST_PAUSE, PAUSES};
-use relay_model::{Backoff, Explained as _, RoomOutcome, SendToRoom, Timestamp};
+use relay_model::{
+    Backoff, Event, Explained as _, MatrixEvent, RoomOutcome, SendToRoom, Timestamp,
+};
 use relay_store::feedback::{self, Request};
 use relay_store::receipts::{self, Receipt};
 use relay_store::{Next, Result, Store, Tx};
@@ -26,8 +28,6 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 pub(super) struct FeedbackWorker<S> {
     /// Rung when there may be something new in the tables.
     pub(super) bell: Arc<Notify>,
-    /// Knows which rooms are mapped.
-    pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) side: RoomSide<S>,
 }
 
@@ -90,11 +90,21 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         };
         turn.over(&outcome);
         let step = judge(&outcome, backoff);
+        let forbidding = match (&wish, &outcome) {
+            (Wish::Sign(it), RoomOutcome::Parked { account: false, .. }) => Some(it.room.clone()),
+            _ => None,
+        };
         let now = self.side.clock.now();
-        let ledger = Arc::clone(&self.ledger);
-        let noted =
-            move |store: &mut Store| store.note(|tx| note(tx, &ledger, &wish, &outcome, now));
+        let noted = move |store: &mut Store| store.note(|tx| note(tx, &wish, &outcome, now));
         self.side.database.run(noted).await?;
+        if let Some(room) = forbidding
+            && !self
+                .side
+                .report(Event::Matrix(MatrixEvent::NoSigns { room }))
+                .await
+        {
+            return Ok(Step::Failed(LONGEST_PAUSE));
+        }
         Ok(step)
     }
 }
@@ -137,26 +147,15 @@ fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
 }
 
 /// Notes what became of it.
-fn note(
-    tx: &Tx<'_>,
-    ledger: &Mutex<Ledger>,
-    wish: &Wish,
-    outcome: &RoomOutcome,
-    now: Timestamp,
-) -> Result<()> {
+fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Result<()> {
     use RoomOutcome::{Parked, Refused, Retry, Sent};
     match (wish, outcome) {
         (Wish::Sign(it), Sent { event }) => {
             feedback::done(tx, it.transaction.as_str(), event, now).map(drop)
         }
         (Wish::Sign(it), Refused { .. }) => feedback::give_up(tx, it.transaction.as_str(), now),
-        (Wish::Sign(it), Retry { limited: true, .. }) => {
+        (Wish::Sign(it), Retry { limited: true, .. } | Parked { account: false, .. }) => {
             feedback::not_done(tx, it.transaction.as_str(), now)
-        }
-        (Wish::Sign(it), Parked { account: false, .. }) => {
-            feedback::not_done(tx, it.transaction.as_str(), now)?;
-            let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            ledger.forbid_signs(tx, &it.room)
         }
         (Wish::Sign(it), Retry { .. } | Parked { .. }) => {
             feedback::retry(tx, it.transaction.as_str(), now)

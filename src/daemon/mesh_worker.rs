@@ -161,22 +161,38 @@ fn take(
     if row.may_change && !is_safe {
         return Ok(None);
     }
-    let payload = match row.content {
-        MeshContent::Packet(payload) => payload,
-        MeshContent::Text(draft) => {
-            let written = row.source.map(|source| source.sent_at);
-            let age = written.and_then(|written| relay_bridge::told_age(written, now));
-            let packets = relay_bridge::render(&draft, age, &rules.long_messages);
-            drafts::make_packets(tx, row.id, (&packets.first, &packets.further), now)?;
-            RadioPayload::Text {
-                text: packets.first,
-                reply_to: draft.reply_to,
+    let outbox = row.id;
+    let handed_over = tx.apart(|| {
+        let payload = match row.content {
+            MeshContent::Packet(payload) => payload,
+            MeshContent::Text(draft) => {
+                let written = row.source.map(|source| source.sent_at);
+                let age = written.and_then(|written| relay_bridge::told_age(written, now));
+                let packets = relay_bridge::render(&draft, age, &rules.long_messages);
+                drafts::make_packets(tx, outbox, (&packets.first, &packets.further), now)?;
+                RadioPayload::Text {
+                    text: packets.first,
+                    reply_to: draft.reply_to,
+                }
             }
+        };
+        Ok(mesh_report::submitted(tx, outbox, now)?.then_some(payload))
+    })?;
+    let payload = match handed_over {
+        Ok(Some(payload)) => payload,
+        // It was damaged, and has ended in its turn, which is another's now.
+        Ok(None) => return Ok(Some(Next::Later(now))),
+        Err(error) => {
+            mesh_report::refuse_waiting(tx, outbox)?;
+            tx.log(move || {
+                let error = &error as &dyn Error;
+                error!(%outbox, error, "a packet for the mesh is given up; please report this");
+            });
+            return Ok(Some(Next::Later(now)));
         }
     };
-    mesh_report::submitted(tx, row.id, now)?;
     Ok(Some(Next::Due(Submission {
-        outbox: row.id,
+        outbox,
         packet: row.packet,
         channel: row.channel,
         message: RadioMessage {
@@ -385,7 +401,7 @@ mod tests {
         assert!(first.starts_with("Alice[M]: 1/2 word"), "{first}");
         assert_eq!(next(&mut store, NOON), None, "the radio has not taken it");
         let taken = store.transaction(|tx| {
-            mesh_report::let_finish(tx, id, relay_bridge::finish_by(later(59)))?;
+            mesh_report::let_finish(tx, id, later(69))?;
             mesh_report::accepted(tx, id, later(59))
         });
         assert!(taken.unwrap());

@@ -99,7 +99,6 @@ impl<S: SendToRoom> Parts<S> {
         let (live, link) = (Arc::new(Live::new(names)), radio.link());
         let limit = AccountLimit::default();
         let mut queues = Queues::new(Shared {
-            ledger: Arc::clone(&ledger),
             rooms: RoomSide {
                 database: database.clone(),
                 sender: take_sender,

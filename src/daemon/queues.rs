@@ -2,13 +2,13 @@
 //! shows what became of messages.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
 use super::feedback_worker::FeedbackWorker;
-use super::ledger::{Ledger, Outcome};
+use super::ledger::Outcome;
 use super::mesh_worker::{MeshSide, MeshWorker};
 use super::room_worker::{RoomBell, RoomSide, RoomWorker};
 use super::supervisor::Workers;
@@ -28,7 +28,6 @@ pub(super) struct Queues<S> {
 }
 
 pub(super) struct Shared<S> {
-    pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) rooms: RoomSide<S>,
     pub(super) mesh: MeshSide,
     pub(super) workers: Workers,
@@ -42,7 +41,6 @@ impl<S: SendToRoom> Queues<S> {
         let feedback = Arc::new(Notify::new());
         let worker = FeedbackWorker {
             bell: Arc::clone(&feedback),
-            ledger: Arc::clone(&shared.ledger),
             side: shared.rooms.clone(),
         };
         let workers = &shared.workers;

@@ -1,4 +1,4 @@
-//! One worker for each room: takes the oldest row, sends it, reports, and takes the next.
+//! One worker for each room: takes the oldest row, sends it, reports where that ends or parks it, and takes the next.
 //!
 //! The outbox table is the truth: the worker remembers nothing that matters, so that stopping it at any
 //! instruction loses nothing and repeats at most the last send, under the same transaction id.
@@ -15,7 +15,7 @@ use super::account_limit::{AccountLimit, Busy};
 use super::queues::DATABASE_DELAY;
 use super::{LONGEST_PAUSE, PAUSES};
 use relay_model::{
-    Backoff, Clock, Explained as _, OwnedRoomOrAliasId, RoomOutcome, SendReport, SendToRoom,
+    Backoff, Clock, Event, Explained as _, OwnedRoomOrAliasId, RoomOutcome, SendReport, SendToRoom,
 };
 use relay_store::{Database, Result};
 
@@ -28,10 +28,10 @@ pub(super) struct RoomBell {
     pub(super) changed: Notify,
 }
 
-/// What became of a message, for the event loop.
+/// What became of a message, or of a sign, for the event loop.
 #[derive(Debug)]
 pub(super) struct Report {
-    pub(super) report: SendReport,
+    pub(super) event: Event,
     /// Told when it is committed.
     pub(super) committed: oneshot::Sender<()>,
 }
@@ -45,6 +45,15 @@ pub(super) struct RoomSide<S> {
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
+}
+
+impl<S> RoomSide<S> {
+    /// Waits until a report is committed. Returns false if the event loop ended without that, or gave it up.
+    pub(super) async fn report(&self, event: Event) -> bool {
+        let (committed, is_committed) = oneshot::channel();
+        let report = Report { event, committed };
+        self.reports.send(report).await.is_ok() && is_committed.await.is_ok()
+    }
 }
 
 pub(super) struct RoomWorker<S> {
@@ -120,7 +129,7 @@ impl<S: SendToRoom> RoomWorker<S> {
                 Step::Again
             }
             // The account's limit holds the next try back, as it does those of the other rooms.
-            RoomOutcome::Retry { limited: true, .. } => Step::Again,
+            RoomOutcome::Retry { limited: true, .. } => return Ok(Step::Again),
             RoomOutcome::Retry {
                 after,
                 limited: false,
@@ -130,22 +139,19 @@ impl<S: SendToRoom> RoomWorker<S> {
                 if backoff.failures() == 1 {
                     warn!(room = %self.room, error, delay_ms = wait.as_millis(), "cannot send now, trying again");
                 }
-                Step::Wait(wait)
+                return Ok(Step::Wait(wait));
             }
             RoomOutcome::Parked { .. } => {
                 backoff.grow(0.0);
                 Step::Wait(LONGEST_PAUSE)
             }
         };
-        let (committed, is_committed) = oneshot::channel();
-        let report = SendReport::Room {
+        let report = self.side.report(Event::Report(SendReport::Room {
             outbox: row.id,
             outcome,
-        };
-        let report = Report { report, committed };
-        // An error says that the event loop ended without committing, or gave the report up: then the row goes on as if it had
-        // not been tried, under the same identifier, at the next start or after a while.
-        if self.side.reports.send(report).await.is_err() || is_committed.await.is_err() {
+        }));
+        if !report.await {
+            // The row goes on as if it had not been tried, under the same identifier, at the next start or after a while.
             return Ok(Step::Wait(LONGEST_PAUSE));
         }
         Ok(next)

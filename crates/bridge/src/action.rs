@@ -102,6 +102,8 @@ pub enum Action {
     Recover,
     /// Write down what became of a row.
     Report(SendReport),
+    /// Have the rest of a packet's message expire no sooner.
+    LetFinish(MeshRowId, Timestamp),
     /// Write down up to where the account's events are accepted.
     Position(OwnedUserId, Box<Synced>),
     /// Count a packet that is nobody's message.

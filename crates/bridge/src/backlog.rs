@@ -25,7 +25,7 @@ pub const GATHERING: Gathering = Gathering {
 /// So many messages of one sender keep their places among those of others.
 const IN_A_ROW: u32 = 3;
 /// Half a message is worth less than a late one: so long a message of which a part went is worth transmitting.
-const FINISHES_WITHIN: Duration = Duration::from_mins(10);
+pub(super) const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 /// A room is told of what expired when nothing more has for so long,
 const QUIET: Duration = Duration::from_secs(10);
 /// or, while messages of it wait still, so long after the first of them.
@@ -104,11 +104,6 @@ pub fn mesh_order(config: &Meshtastic) -> MeshOrder {
         gathering: GATHERING,
         spacing: config.backlog.spacing,
     }
-}
-
-/// Returns until when the rest of a message does not expire of which a part was taken then.
-pub fn finish_by(taken: Timestamp) -> Timestamp {
-    taken + FINISHES_WITHIN
 }
 
 /// Returns whether a message that comes to us now belongs to a backlog: it was written long ago, or before the end of

@@ -1,10 +1,12 @@
 //! Tells the author of a message that it is not transmitted: by a sign, in words, and as often as its reason is to be told. And
 //! the operator what a person has to do something about.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Bridge;
 use super::action::Action;
+use super::backlog::FINISHES_WITHIN;
 use super::dropped::{DropReason, Often, Telling};
 use super::facts::Facts;
 use super::notice::{Refused, to_room};
@@ -108,7 +110,7 @@ impl Bridge {
             if let Action::Drop(reason) = *action
                 && reason.telling() == Telling::Operator
                 && self.operator_told.len() < MOST_TOLD
-                && self.operator_told.insert((reason.name(), event.sender()))
+                && Arc::make_mut(&mut self.operator_told).insert((reason.name(), event.sender()))
             {
                 *action = Action::DropAndTell(reason);
             }
@@ -208,7 +210,7 @@ impl Bridge {
         }
     }
 
-    /// The sender of a message that the radio refused is told; the rest is written down alone.
+    /// What became of a message is written down. Its sender is told if the radio refused it.
     pub(super) fn reported(
         &self,
         report: &SendReport,
@@ -232,6 +234,11 @@ impl Bridge {
                 outcome: RadioOutcome::Retry { .. },
                 ..
             } => actions.push(Action::Next(Chore::Channels(Some(*outbox)))),
+            SendReport::Radio {
+                outbox,
+                outcome: RadioOutcome::Accepted { at },
+                ..
+            } => actions.push(Action::LetFinish(*outbox, *at + FINISHES_WITHIN)),
             SendReport::Radio { .. } | SendReport::Room { .. } => {}
         }
         actions

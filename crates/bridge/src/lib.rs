@@ -34,7 +34,7 @@ mod to_matrix;
 mod to_mesh;
 
 pub use action::{Action, GivenUp, Held, OutageStep, WhyGivenUp};
-pub use backlog::{GATHERING, finish_by, mesh_order};
+pub use backlog::{GATHERING, mesh_order};
 pub use chores::MANY_ROWS;
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, SeenKey, Table, Target};
@@ -62,20 +62,20 @@ use route::Routes;
 const NAMELESS_MESH: &str = "Meshtastic";
 
 /// The bridge: its settings, and what it was told of the radio and the rooms. A decision changes it, so a transaction works
-/// on a copy, which is cheap, and keeps that once it is committed.
+/// on a copy, and keeps that once it is committed. What is large is shared with the copy until it changes.
 #[derive(Debug, Clone)]
 pub struct Bridge {
     config: Arc<Config>,
     own_user: Option<OwnedUserId>,
     /// The radio that is attached, or was last.
     radio: NodeNum,
-    profile: Option<RadioProfile>,
+    profile: Option<Arc<RadioProfile>>,
     radio_problems: RadioProblems,
     presence: Presence,
-    routes: Routes,
+    routes: Arc<Routes>,
     remembered_meshnet: Option<String>,
     /// The rooms that we are in.
-    rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
+    rooms: Arc<BTreeMap<OwnedRoomId, JoinedRoom>>,
     /// Aliases that stand for their rooms still, though those are replaced.
     kept: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     /// What rooms wait for, as it was said.
@@ -89,14 +89,14 @@ pub struct Bridge {
     unparked_at: Duration,
     /// and when rooms did that refused a sign.
     permitted_at: Duration,
-    operator_told: BTreeSet<(&'static str, String)>,
+    operator_told: Arc<BTreeSet<(&'static str, String)>>,
 }
 
 impl Bridge {
     /// Makes a bridge that knows no radio and no room yet. `own_user` is the account of the bot, if there is a session.
     pub fn new(config: Config, own_user: Option<OwnedUserId>) -> Self {
         Self {
-            routes: Routes::new(config.matrix_rooms.clone()),
+            routes: Arc::new(Routes::new(config.matrix_rooms.clone())),
             config: Arc::new(config),
             own_user,
             radio: NodeNum(0),
@@ -104,7 +104,7 @@ impl Bridge {
             radio_problems: RadioProblems::default(),
             presence: Presence::default(),
             remembered_meshnet: None,
-            rooms: BTreeMap::new(),
+            rooms: Arc::default(),
             kept: BTreeMap::new(),
             waits: BTreeMap::new(),
             followed: BTreeMap::new(),
@@ -112,7 +112,7 @@ impl Bridge {
             up: Duration::ZERO,
             unparked_at: Duration::ZERO,
             permitted_at: Duration::ZERO,
-            operator_told: BTreeSet::new(),
+            operator_told: Arc::default(),
         }
     }
 
@@ -135,13 +135,14 @@ impl Bridge {
     /// mapped by name cannot be found while the radio is away.
     pub fn remember_radio(&mut self, radio: NodeNum, channels: Vec<Channel>) {
         self.radio = radio;
-        self.routes.follow(channels);
+        Arc::make_mut(&mut self.routes).follow(channels);
     }
 
     /// Takes note of the room that a name of the configuration stood for in an earlier run: used until it is known for which
     /// it stands now. What is for it and what is said of its messages belongs there from the first moment on.
     pub fn remember_room(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
-        self.routes.known.entry(name).or_insert(room);
+        let routes = Arc::make_mut(&mut self.routes);
+        routes.known.entry(name).or_insert(room);
     }
 
     /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
@@ -201,6 +202,7 @@ impl Bridge {
             MatrixEvent::AliasMoved { alias, room } => self.alias_moved(alias, room),
             MatrixEvent::AliasKept { alias, room } => self.alias_kept(alias, room),
             MatrixEvent::Left { room, tombstone } => self.left(room, tombstone.as_ref()),
+            MatrixEvent::NoSigns { room } => vec![self.forbid_signs(room)],
             MatrixEvent::Text(text) => self.room_message(text, facts, now),
             MatrixEvent::Reaction(reaction) => self.room_reaction(reaction, facts, now),
             MatrixEvent::Redaction(redaction) => to_mesh::taken_away(redaction, facts),

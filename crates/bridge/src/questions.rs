@@ -58,6 +58,7 @@ impl Bridge {
                 | MatrixEvent::Own { .. }
                 | MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
+                | MatrixEvent::NoSigns { .. }
                 | MatrixEvent::AliasMoved { .. }
                 | MatrixEvent::AliasKept { .. }
                 | MatrixEvent::Synced(_)

@@ -2,6 +2,7 @@
 //! another radio, after a correction of the configuration.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::action::Action;
 use super::facts::Facts;
@@ -61,14 +62,14 @@ impl Bridge {
         if let Some(channels) = channels {
             // By the channels as they were: the new ones are learnt after that.
             actions.extend(self.follow_channels(Some(&channels), facts, now));
-            self.routes.follow(channels);
+            Arc::make_mut(&mut self.routes).follow(channels);
         }
-        self.profile = Some(profile.clone());
+        self.profile = Some(Arc::new(profile.clone()));
         actions.push(Action::WakeMesh);
         actions.extend(self.link_stands(now));
         let problems = RadioProblems {
             routes: self.routes.problems(),
-            silence: policy::check_radio(&self.config, self.profile.as_ref()).err(),
+            silence: policy::check_radio(&self.config, self.profile.as_deref()).err(),
         };
         let before = std::mem::replace(&mut self.radio_problems, problems.clone());
         let is_silent = problems.silence.is_some();

@@ -10,23 +10,11 @@ use relay_model::{Draft, Heading, Timestamp, span, spoken};
 /// A text that goes on the air later than that says how old it is.
 const LATE: Duration = Duration::from_mins(5);
 
-/// A text that fits into packets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// The text, with the number of its packets.
-    pub(super) draft: Draft,
-    /// They hold all of it.
-    pub(super) is_whole: bool,
-}
-
-/// Counts the packets of a text; `None`: it is too long.
-pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<Plan> {
+/// Counts the packets of a text, and tells whether they hold all of it; `None`: it is too long.
+pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<(Draft, bool)> {
     let fitted = fitted(&draft, "", rules).permitted(rules)?;
     let packets = fitted.said.count();
-    Some(Plan {
-        draft: Draft { packets, ..draft },
-        is_whole: fitted.is_whole,
-    })
+    Some((Draft { packets, ..draft }, fitted.is_whole))
 }
 
 /// Returns how old a text is that was written then, if it has to say so.
@@ -170,7 +158,7 @@ mod tests {
             let rules = LongMessages { split, ..cutting };
             let fits = |length: &usize| {
                 let draft = draft(&"x".repeat(*length), false);
-                plan(draft, &rules).is_some_and(|plan| plan.is_whole)
+                plan(draft, &rules).is_some_and(|(_, is_whole)| is_whole)
             };
             let longest = (1..1000).rev().find(fits).unwrap();
             for (length, is_whole) in [(longest, true), (longest + 1, false)] {
@@ -230,10 +218,10 @@ mod tests {
         for (length, packets) in [(250, 2), (500, 3)] {
             let text = "x".repeat(length);
             assert_eq!(plan(draft(&text, false), &stricter), None);
-            let plan = plan(draft(&text, false), &rules()).unwrap();
-            assert_eq!((plan.draft.packets, plan.is_whole), (packets, true));
+            let (draft, is_whole) = plan(draft(&text, false), &rules()).unwrap();
+            assert_eq!((draft.packets, is_whole), (packets, true));
             for age in [None, Some(Duration::from_mins(14))] {
-                let said = render(&plan.draft, age, &stricter);
+                let said = render(&draft, age, &stricter);
                 assert_eq!(said.len(), usize::from(packets));
                 assert_eq!(said.concat().matches('x').count(), length);
             }
@@ -274,7 +262,7 @@ mod tests {
             overflow in prop_oneof![Just(Overflow::Refuse), Just(Overflow::Cut)],
         ) {
             let rules = LongMessages { part_bytes, overflow, ..rules() };
-            let Some(Plan { draft, .. }) = plan(draft(text.trim(), is_reply), &rules) else {
+            let Some((draft, _)) = plan(draft(text.trim(), is_reply), &rules) else {
                 return Ok(());
             };
             let plain = render(&draft, None, &rules);

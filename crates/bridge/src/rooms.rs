@@ -3,6 +3,7 @@
 //! the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Bridge;
@@ -21,8 +22,8 @@ const UNDER_WAY: Duration = Duration::from_secs(5);
 impl Bridge {
     /// Takes note of a room that is joined, or has changed.
     pub(super) fn joined(&mut self, room: &JoinedRoom) -> Vec<Action> {
-        let before = self.rooms.insert(room.room.clone(), room.clone());
-        self.routes.join(room);
+        let before = Arc::make_mut(&mut self.rooms).insert(room.room.clone(), room.clone());
+        Arc::make_mut(&mut self.routes).join(room);
         let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
         if room.tombstone.is_none() {
             // Should it be replaced, its aliases may move.
@@ -39,7 +40,7 @@ impl Bridge {
         actions.push(if room.may_react {
             Action::PermitSigns(room.room.clone())
         } else {
-            Action::ForbidSigns(room.room.clone(), self.tells_of_signs(&room.room))
+            self.forbid_signs(&room.room)
         });
         actions.extend([
             Action::WakeSigns,
@@ -50,12 +51,13 @@ impl Bridge {
         actions
     }
 
-    /// Returns whether the operator is told that signs cannot be shown in a room: they are wanted there, and nobody wants
-    /// anything of a room that is replaced, or not mapped.
-    pub fn tells_of_signs(&self, room: &RoomId) -> bool {
-        self.config.meshtastic.delivery_feedback != Feedback::Off
+    /// Shows no more signs in a room. The operator is told where they are wanted: nobody wants anything of a room that is
+    /// replaced, or not mapped.
+    pub(super) fn forbid_signs(&self, room: &OwnedRoomId) -> Action {
+        let is_told = self.config.meshtastic.delivery_feedback != Feedback::Off
             && self.routes.name_of(room).is_some()
-            && self.rooms.get(room).is_none_or(|it| it.tombstone.is_none())
+            && self.rooms.get(room).is_none_or(|it| it.tombstone.is_none());
+        Action::ForbidSigns(room.clone(), is_told)
     }
 
     /// Takes note that an alias stands for a room, whether we are in it or not.
@@ -64,7 +66,8 @@ impl Bridge {
         alias: &OwnedRoomOrAliasId,
         room: &OwnedRoomId,
     ) -> Vec<Action> {
-        self.routes.known.insert(alias.clone(), room.clone());
+        let routes = Arc::make_mut(&mut self.routes);
+        routes.known.insert(alias.clone(), room.clone());
         let joined = self.rooms.contains_key(room).then(|| room.clone());
         vec![
             Action::Alias(alias.clone(), joined),
@@ -88,7 +91,7 @@ impl Bridge {
         room: &OwnedRoomId,
         tombstone: Option<&Tombstone>,
     ) -> Vec<Action> {
-        self.rooms.remove(room);
+        Arc::make_mut(&mut self.rooms).remove(room);
         let noted = tombstone.map(|it| Action::NoteTombstone(room.clone(), it.clone()));
         let settle = Some(Action::Next(Chore::Rooms));
         [noted, settle].into_iter().flatten().collect()
@@ -143,7 +146,7 @@ impl Bridge {
             }
         }
         self.waits.retain(|room, _| waits.contains(room));
-        self.routes.heirs = heirs;
+        Arc::make_mut(&mut self.routes).heirs = heirs;
         actions
     }
 
@@ -387,10 +390,13 @@ mod tests {
             let actions = bridge.verdict(&event, &Facts::default(), NOON);
             assert!(actions.contains(&Action::ForbidSigns(room(id), told)));
             // What the power levels allow may be refused all the same.
-            assert_eq!(bridge.tells_of_signs(&room(id)), told);
+            let refused = Event::Matrix(MatrixEvent::NoSigns { room: room(id) });
+            let actions = bridge.verdict(&refused, &Facts::default(), NOON);
+            assert_eq!(actions, [Action::ForbidSigns(room(id), told)]);
         }
         let mut silent = config();
         silent.meshtastic.delivery_feedback = Feedback::Off;
-        assert!(!bridge_of(silent).tells_of_signs(&room(ROOM)));
+        let forbidden = bridge_of(silent).forbid_signs(&room(ROOM));
+        assert_eq!(forbidden, Action::ForbidSigns(room(ROOM), false));
     }
 }

@@ -61,6 +61,17 @@ fn what_the_radio_refused_is_told_once_and_a_tapback_only_counted() {
 }
 
 #[test]
+fn what_the_radio_has_begun_may_end_and_a_report_leaves_the_bridge_as_it_is() {
+    let bridge = bridge();
+    let mut next = bridge.clone();
+    let taken = report(RadioOutcome::Accepted { at: NOON });
+    let actions = next.decide(&taken, &Facts::default(), NOON);
+    let until = NOON + Duration::from_mins(10);
+    assert!(actions.contains(&Action::LetFinish(MeshRowId(1), until)));
+    assert!(Arc::ptr_eq(&next.routes, &bridge.routes) && Arc::ptr_eq(&next.rooms, &bridge.rooms));
+}
+
+#[test]
 fn a_correction_that_is_refused_when_its_turn_comes_is_told_as_an_edit() {
     let correction = RowMessage {
         is_edit: true,

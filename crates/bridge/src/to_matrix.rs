@@ -54,7 +54,7 @@ impl Bridge {
         if self.own_node() != Some(node) {
             return Err(DropReason::ForAnotherNode);
         }
-        policy::check_packet(&self.config, self.profile.as_ref(), packet)?;
+        policy::check_packet(&self.config, self.profile.as_deref(), packet)?;
         let mut actions = vec![Action::KeepDirect(Box::new(packet.clone()))];
         if let Some(text) = self.answer_to(packet)
             && facts.told.is_empty()
@@ -89,7 +89,7 @@ impl Bridge {
             && !packet.replayed
             && Some(packet.sender.num) != self.own_node();
         let may_transmit = self.config.meshtastic.broadcast_enabled
-            && policy::check_radio(&self.config, self.profile.as_ref()).is_ok();
+            && policy::check_radio(&self.config, self.profile.as_deref()).is_ok();
         let text = clean_text(self.config.meshtastic.dm_reply.as_deref()?);
         let fits = fitting(&text, DIRECT_BYTES);
         (person && may_transmit && !fits.is_empty()).then(|| fits.to_owned())
@@ -102,7 +102,7 @@ impl Bridge {
         facts: &Facts,
         now: Timestamp,
     ) -> Result<Vec<Action>, DropReason> {
-        policy::check_packet(&self.config, self.profile.as_ref(), packet)?;
+        policy::check_packet(&self.config, self.profile.as_deref(), packet)?;
         let mut rooms = self.routes.rooms_of(packet, channel);
         if rooms.is_empty() {
             return Err(DropReason::UnmappedChannel);

@@ -16,7 +16,7 @@ use super::format::{
 use super::notice::Refused;
 use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
-use super::render::{Plan, plan};
+use super::render::plan;
 use super::route::{Aim, Spot};
 use super::split::fit;
 use super::text::clean_text;
@@ -155,7 +155,7 @@ impl Bridge {
             ..Draft::default()
         };
         let rules = &self.config.meshtastic.long_messages;
-        let Plan { draft, is_whole } = plan(draft, rules).ok_or(Refused::TooLong)?;
+        let (draft, is_whole) = plan(draft, rules).ok_or(Refused::TooLong)?;
         let alerted = answered.filter(|it| it.pair.alert);
         // Who answers an alert of their own goes on with it.
         let answers_other = alerted.is_some_and(|it| it.pair.author.as_ref() != Some(&text.sender));
@@ -365,7 +365,7 @@ impl Bridge {
         if now.since(source.sent_at) > age {
             return Err(DropReason::TooOld);
         }
-        policy::check_radio(&self.config, self.profile.as_ref())?;
+        policy::check_radio(&self.config, self.profile.as_deref())?;
         if facts.waiting_for_mesh >= MOST_WAITING {
             return Err(Refused::QueueFull.into());
         }

@@ -20,6 +20,8 @@ mod room_event;
 mod room_message;
 mod send;
 pub mod span;
+#[cfg(feature = "sql")]
+mod sql;
 mod time;
 
 pub use backoff::*;

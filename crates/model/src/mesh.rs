@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::ids::{ChannelIndex, MeshRowId, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId};
 use super::message::{Destination, Fingerprint, Lane, RadioPayload};
-use super::room_event::{RoomEdit, RoomTextKind};
 use super::time::Timestamp;
 
 /// The Matrix message behind packets for the mesh.
@@ -95,7 +94,7 @@ pub struct Draft {
 /// Pictures and the like without captions, of one kind: a note tells of them together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
-    /// Their kind, a word of [`RoomTextKind::Media`].
+    /// Their kind, a word of [`super::RoomTextKind::Media`].
     pub word: String,
     /// How many.
     pub count: u32,
@@ -171,18 +170,6 @@ pub struct EarlyEdit {
     pub body: String,
     /// When it was written.
     pub sent_at: Timestamp,
-}
-
-impl EarlyEdit {
-    /// Returns what is kept of an edit that came now.
-    pub fn of(edit: &RoomEdit, now: Timestamp) -> Self {
-        let new = &edit.new;
-        Self {
-            emote: new.kind == RoomTextKind::Emote,
-            body: new.body.clone(),
-            sent_at: new.sent_at.min(now),
-        }
-    }
 }
 
 /// The message of Matrix, or the correction of one, that a row is a part of: whom to tell what becomes of it.

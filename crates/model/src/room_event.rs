@@ -86,6 +86,11 @@ pub enum MatrixEvent {
         /// The transaction under which this device sent it.
         transaction: Option<OwnedTransactionId>,
     },
+    /// A room did not let the bot react, or take a reaction back.
+    NoSigns {
+        /// The room.
+        room: OwnedRoomId,
+    },
     /// An event that cannot be decrypted (yet).
     Undecryptable {
         /// The event, to be tried again when the key comes.
@@ -131,6 +136,7 @@ impl MatrixEvent {
             Self::AliasMoved { room, .. }
             | Self::AliasKept { room, .. }
             | Self::Left { room, .. }
+            | Self::NoSigns { room }
             | Self::Own { room, .. } => (Some(room), None, None),
             Self::Synced(_) => (None, None, None),
         }

@@ -7,11 +7,14 @@
 
 use std::time::Duration;
 
-use super::columns::{Bind, Column, LONGEST_WAIT, SLACK, identifier, optional, target};
+use rusqlite::named_params;
+use rusqlite::types::FromSql;
+
+use super::columns::{LONGEST_WAIT, SLACK, identifier, optional, target};
 use super::mesh_state::{Ended, end_all};
 use super::{Result, Tx};
 use relay_model::{
-    Destination, Expired, Gathering, Lane, MeshOrder, MeshRowId, MeshSource, MeshState,
+    Destination, EventId, Expired, Gathering, Lane, MeshOrder, MeshRowId, MeshSource, MeshState,
     OwnedEventId, OwnedRoomId, RoomId, Sign, Timestamp,
 };
 
@@ -77,15 +80,16 @@ pub fn expect_more(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp)
 pub fn add(
     tx: &Tx<'_>,
     room: &RoomId,
-    message: MeshRowId,
+    event: &EventId,
     newest: u32,
     until: Gathering,
     now: Timestamp,
 ) -> Result<Vec<Ended>> {
     gather(tx, room, until, now)?;
     tx.execute(
-        "UPDATE mesh_outbox SET backlog = ?2 WHERE id IN (SELECT id FROM mesh_waiting WHERE message = ?1)",
-        (message, GATHERED),
+        "UPDATE mesh_outbox SET backlog = ?3
+         WHERE id IN (SELECT id FROM mesh_waiting WHERE event = ?1 AND room = ?2)",
+        (event.as_str(), room.as_str(), GATHERED),
     )?;
     keep_newest(tx, room, newest)
 }
@@ -169,7 +173,7 @@ pub(super) const NEXT: &str =
 pub(super) const NEXT_DUE: &str = with_due!("SELECT MIN(due) FROM waiting");
 
 /// Returns what [`NEXT`] or [`NEXT_DUE`] finds for a destination and lane.
-pub(super) fn find<T: Column>(
+pub(super) fn find<T: FromSql>(
     tx: &Tx<'_>,
     sql: &'static str,
     (to, lane): (Destination, Lane),
@@ -180,21 +184,18 @@ pub(super) fn find<T: Column>(
     let milliseconds = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4);
     let found = tx.first(
         sql,
-        [
-            (":kind", &kind as &dyn Bind),
-            (":target", &target as &dyn Bind),
-            (":lane", &lane as &dyn Bind),
-            (":complete", &COMPLETE as &dyn Bind),
-            (":now", &now as &dyn Bind),
-            (":soon", &(now + SLACK) as &dyn Bind),
-            (":far", &(now + LONGEST_WAIT) as &dyn Bind),
-            (":quiet", &milliseconds(order.gathering.quiet) as &dyn Bind),
-            (
-                ":longest",
-                &milliseconds(order.gathering.longest) as &dyn Bind,
-            ),
-            (":spacing", &milliseconds(order.spacing) as &dyn Bind),
-        ],
+        named_params! {
+            ":kind": kind,
+            ":target": target,
+            ":lane": lane,
+            ":complete": COMPLETE,
+            ":now": now,
+            ":soon": now + SLACK,
+            ":far": now + LONGEST_WAIT,
+            ":quiet": milliseconds(order.gathering.quiet),
+            ":longest": milliseconds(order.gathering.longest),
+            ":spacing": milliseconds(order.spacing),
+        },
         |row| row.get(0),
     )?;
     Ok(found.flatten())

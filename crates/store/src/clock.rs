@@ -1,7 +1,9 @@
 //! The system's clock was set: what it had written while it was wrong moves along, so that waiting messages neither expire
 //! by it nor are held up.
 
-use super::columns::{Bind, SLACK};
+use rusqlite::named_params;
+
+use super::columns::SLACK;
 use super::{Result, Tx, meta};
 use relay_model::{Jump, Timestamp};
 
@@ -38,16 +40,13 @@ pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<()> {
     for sql in MOVES {
         tx.run(
             sql,
-            [
-                (":by", &by as &dyn Bind),
-                (":began", &(jump.began - SLACK) as &dyn Bind),
-                (":expected", &(jump.expected + SLACK) as &dyn Bind),
-                (
-                    ":looked",
-                    &(jump.now.0.saturating_sub(jump.looked_ago)) as &dyn Bind,
-                ),
-                (":now", &(jump.now + SLACK) as &dyn Bind),
-            ],
+            named_params! {
+                ":by": by,
+                ":began": jump.began - SLACK,
+                ":expected": jump.expected + SLACK,
+                ":looked": jump.now.0.saturating_sub(jump.looked_ago),
+                ":now": jump.now + SLACK,
+            },
         )?;
     }
     if let Some(since) = meta::radio_away_since(tx)?

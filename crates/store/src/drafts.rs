@@ -73,6 +73,10 @@ pub fn make_packets(
     now: Timestamp,
 ) -> Result<()> {
     let parts = u8::try_from(further.len()).map_or(u8::MAX, |it| it.saturating_add(1));
+    tx.execute(
+        "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
+        (first, text, parts),
+    )?;
     let radio = tx.first(
         "SELECT radio FROM mesh_outbox WHERE id = ?1",
         [first],
@@ -81,10 +85,6 @@ pub fn make_packets(
     let Some(radio) = radio else {
         return Ok(());
     };
-    tx.execute(
-        "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
-        (first, text, parts),
-    )?;
     for (part, text) in (1_u8..).zip(further) {
         // Like the first one but for what it carries.
         let packet = free_packet_id(tx, radio)?;

@@ -7,8 +7,8 @@ use super::columns::{Row, destination, identifier, source_of};
 use super::drafts::{self, are_unknown, packets};
 use super::{Result, Tx};
 use relay_model::{
-    EarlyEdit, EventId, MeshRowId, MeshState, NewVersion, OwnedEventId, OwnedUserId, RoomId,
-    Timestamp, UserId, Version,
+    EarlyEdit, EventId, MeshRowId, MeshState, NewVersion, OwnedEventId, OwnedUserId, RoomEdit,
+    RoomId, RoomTextKind, Timestamp, UserId, Version,
 };
 
 /// Early edits that are kept at most: anybody can write edits of messages that never come.
@@ -87,27 +87,20 @@ pub fn edited(
 }
 
 /// Keeps an edit whose message has not come yet, or whose correction waits, in place of one that its author wrote before.
-pub fn keep_early(
-    tx: &Tx<'_>,
-    target: &EventId,
-    room: &RoomId,
-    sender: &UserId,
-    edit: (&EventId, &EarlyEdit),
-    now: Timestamp,
-) -> Result<()> {
-    let (event, edit) = edit;
+pub fn keep_early(tx: &Tx<'_>, edit: &RoomEdit, now: Timestamp) -> Result<()> {
+    let new = &edit.new;
     tx.execute(
         "INSERT OR REPLACE INTO early_edit (target, room, sender, event, emote, body, sent_at, kept_at)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (
              SELECT 1 FROM early_edit WHERE target = ?1 AND sender = ?3 AND sent_at > ?7)",
         (
-            target.as_str(),
-            room.as_str(),
-            sender.as_str(),
-            event.as_str(),
-            edit.emote,
-            edit.body.as_str(),
-            edit.sent_at,
+            edit.target.as_str(),
+            new.room.as_str(),
+            new.sender.as_str(),
+            new.event.as_str(),
+            new.kind == RoomTextKind::Emote,
+            new.body.as_str(),
+            new.sent_at.min(now),
             now,
         ),
     )?;
@@ -178,7 +171,27 @@ mod tests {
     use crate::message_map;
     use crate::outbox_mesh;
     use crate::samples::*;
-    use relay_model::{Draft, Lane, MeshContent, MeshMessage, OwnedRoomId};
+    use relay_model::{Draft, Lane, MeshContent, MeshMessage, OwnedRoomId, RoomText};
+
+    fn edit_of(target: &EventId, by: &UserId, body: &str, sent_at: Timestamp) -> RoomEdit {
+        RoomEdit {
+            target: target.to_owned(),
+            new: RoomText {
+                room: here(),
+                event: event("$edit:example.org"),
+                sender: by.to_owned(),
+                sender_name: String::new(),
+                sender_power: 0,
+                sent_at,
+                kind: RoomTextKind::Text,
+                body: body.to_owned(),
+                reply_to: None,
+                thread: None,
+                relay: None,
+                suppress: false,
+            },
+        }
+    }
 
     fn here() -> OwnedRoomId {
         ROOM.try_into().unwrap()
@@ -242,13 +255,8 @@ mod tests {
                 .collect();
             assert_eq!(rows, [two]);
             let alice = OwnedUserId::try_from("@alice:example.org").unwrap();
-            let edit = EarlyEdit {
-                emote: false,
-                body: "new".to_owned(),
-                sent_at: NOON,
-            };
             let (target, name) = (event("$later:example.org"), event("$edit:example.org"));
-            keep_early(tx, &target, &here(), &alice, (&name, &edit), NOON)?;
+            keep_early(tx, &edit_of(&target, &alice, "new", NOON), NOON)?;
             tx.execute(
                 "UPDATE early_edit SET target = 'nothing', body = CAST(x'ff' AS TEXT)",
                 (),
@@ -399,7 +407,7 @@ mod tests {
     #[test]
     fn an_edit_that_came_first_waits_for_its_message_and_its_author() {
         on_empty(|tx| {
-            let (target, edit) = (event("$one:example.org"), event("$edit:example.org"));
+            let target = event("$one:example.org");
             let bob = source("$any:example.org").sender;
             let alice: OwnedUserId = "@alice:example.org".try_into().unwrap();
             for (user, body, sent_at) in [
@@ -408,12 +416,7 @@ mod tests {
                 (&bob, "between them", later(1)),
                 (&alice, "foreign", later(3)),
             ] {
-                let early = EarlyEdit {
-                    emote: false,
-                    body: body.to_owned(),
-                    sent_at,
-                };
-                keep_early(tx, &target, &here(), user, (&edit, &early), NOON)?;
+                keep_early(tx, &edit_of(&target, user, body, sent_at), later(9))?;
             }
             let found = early(tx, &target, &here(), &bob)?.unwrap();
             assert_eq!(found.body, "second");
@@ -429,18 +432,22 @@ mod tests {
     fn early_edits_are_bounded_and_do_not_stay() {
         on_empty(|tx| {
             let bob = source("$any:example.org").sender;
-            let edit = EarlyEdit {
-                emote: true,
-                body: "waves".to_owned(),
-                sent_at: NOON,
-            };
             for number in 0..=MOST_EARLY {
                 let target = event(&format!("${number}:example.org"));
-                keep_early(tx, &target, &here(), &bob, (&target, &edit), NOON)?;
+                let mut edit = edit_of(&target, &bob, "waves", later(5));
+                edit.new.kind = RoomTextKind::Emote;
+                edit.new.event = target;
+                keep_early(tx, &edit, NOON)?;
             }
             let kept = |name: &str| early(tx, &event(name), &here(), &bob);
             assert_eq!(kept("$0:example.org")?, None);
-            assert_eq!(kept("$1:example.org")?, Some(edit.clone()));
+            let edit = EarlyEdit {
+                emote: true,
+                body: "waves".to_owned(),
+                // A server's clock may be ahead.
+                sent_at: NOON,
+            };
+            assert_eq!(kept("$1:example.org")?, Some(edit));
             prune_early(tx, later(1))?;
             assert_eq!(kept("$1:example.org")?, None);
             Ok(())

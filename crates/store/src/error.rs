@@ -1,6 +1,5 @@
 //! Why the database did not do what was asked, and what can be done about it.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,55 +16,35 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file cannot be opened, made or read.
-    #[error("cannot open the database `{path}`")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: io::Error,
-    },
+    #[error("cannot open the database `{0}`")]
+    Open(PathBuf, #[source] io::Error),
     /// The file was taken away while it was in use; what is written to it now would be lost.
     #[error("the database `{0}` is gone")]
     Gone(PathBuf),
     /// The file is somebody else's; it was only looked at.
-    #[error("`{path}` is not a database of the relay (application id {found:#010x})")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// The application id in it.
-        found: u32,
-    },
+    #[error("`{0}` is not a database of the relay (application id {1:#010x})")]
+    Foreign(PathBuf, u32),
     /// The file is not an SQLite database at all; it was only looked at.
     #[error("`{0}` is not an SQLite database")]
     NotDatabase(PathBuf),
     /// A later relay has written the file.
-    #[error(
-        "the database `{path}` has schema version {found}; this relay knows versions up to {known}"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// Our newest.
-        known: i64,
-    },
+    #[error("the database `{0}` has schema version {1}; this relay knows versions up to {2}")]
+    Newer(PathBuf, i64, i64),
     /// The disk is full.
-    #[error("the disk that holds the database is full{0}")]
-    Full(Where, #[source] rusqlite::Error),
+    #[error("the disk that holds the database is full{}", place(.0.as_deref()))]
+    Full(Option<PathBuf>, #[source] rusqlite::Error),
     /// The file is damaged.
-    #[error("the database is damaged{0}")]
-    Damaged(Where, #[source] rusqlite::Error),
+    #[error("the database is damaged{}", place(.0.as_deref()))]
+    Damaged(Option<PathBuf>, #[source] rusqlite::Error),
     /// Another program holds the database for longer than we wait.
     #[error("the database is locked by another program")]
     Busy(#[source] rusqlite::Error),
     /// The file or its disk cannot be written.
-    #[error("the database cannot be written{0}")]
-    ReadOnly(Where, #[source] rusqlite::Error),
+    #[error("the database cannot be written{}", place(.0.as_deref()))]
+    ReadOnly(Option<PathBuf>, #[source] rusqlite::Error),
     /// The disk failed.
-    #[error("the disk failed while the database was used{0}")]
-    Disk(Where, #[source] rusqlite::Error),
+    #[error("the disk failed while the database was used{}", place(.0.as_deref()))]
+    Disk(Option<PathBuf>, #[source] rusqlite::Error),
     /// A row holds what this relay cannot read.
     #[error("a row of the database cannot be read")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -83,24 +62,16 @@ pub enum StoreError {
     Statement(#[source] rusqlite::Error),
 }
 
-/// The file of the database, where it is known.
-#[derive(Debug, Default)]
-pub struct Where(Option<PathBuf>);
-
-impl fmt::Display for Where {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(path) => write!(f, " (`{}`)", path.display()),
-            None => Ok(()),
-        }
-    }
+/// Names the file, where it is known.
+fn place(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| format!(" (`{}`)", path.display()))
 }
 
 impl StoreError {
     /// Returns the same for a database in that file, after a look at its disk.
     #[must_use]
     pub(super) fn at(self, path: &Path) -> Self {
-        let place = Where(Some(path.to_owned()));
+        let place = Some(path.to_owned());
         match self {
             Self::Full(_, cause) => Self::Full(place, cause),
             Self::Damaged(_, cause) => Self::Damaged(place, cause),
@@ -129,11 +100,7 @@ impl StoreError {
         )
     }
 
-    /// Returns a row, or why it cannot be read.
-    ///
-    /// # Errors
-    ///
-    /// When more than this row cannot.
+    /// Returns a row, or why it cannot be read. Fails when more than this row cannot.
     pub(super) fn of_row<T>(read: rusqlite::Result<T>) -> Result<Result<T>> {
         match read.map_err(Self::from) {
             Err(error) if !error.is_of_content() => Err(error),
@@ -153,7 +120,7 @@ impl StoreError {
 impl Explained for StoreError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Open { cause, .. } => match Trouble::of(cause) {
+            Self::Open(_, cause) => match Trouble::of(cause) {
                 Some(trouble) => trouble.hint(),
                 None => {
                     "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
@@ -162,10 +129,10 @@ impl Explained for StoreError {
             Self::Gone(_) => {
                 "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again"
             }
-            Self::Foreign { .. } | Self::NotDatabase(_) => {
+            Self::Foreign(..) | Self::NotDatabase(_) => {
                 "name another file in `database.path`; this one is left as it is"
             }
-            Self::Newer { .. } => "install the newer relay again; its database is left as it is",
+            Self::Newer(..) => "install the newer relay again; its database is left as it is",
             Self::Full(..) => "make room on the disk; the relay tries again by itself",
             Self::Damaged(..) => {
                 "stop the relay, keep a copy of the database file with its `-wal` file, and move both away: \
@@ -192,20 +159,20 @@ impl From<rusqlite::Error> for StoreError {
             | rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::Utf8Error(_) => Self::Unreadable(Box::new(error)),
             other => match other.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => Self::Full(Where::default(), other),
+                Some(ErrorCode::DiskFull) => Self::Full(None, other),
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                    Self::Damaged(Where::default(), other)
+                    Self::Damaged(None, other)
                 }
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(other),
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-                    Self::ReadOnly(Where::default(), other)
+                    Self::ReadOnly(None, other)
                 }
                 Some(
                     ErrorCode::SystemIoFailure
                     | ErrorCode::CannotOpen
                     | ErrorCode::OutOfMemory
                     | ErrorCode::FileLockingProtocolFailed,
-                ) => Self::Disk(Where::default(), other),
+                ) => Self::Disk(None, other),
                 Some(_) | None => Self::Statement(other),
             },
         }

@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use super::columns::{Bindings, LONGEST_WAIT, Row, identifier, optional};
+use rusqlite::Params;
+
+use super::columns::{LONGEST_WAIT, Row, identifier, optional};
 use super::{Next, Result, Tx};
 use relay_model::{
     Backoff, EventId, Lane, MeshFate, MeshRowId, MeshState, OwnedEventId, OwnedRoomId,
@@ -96,8 +98,9 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
     if known.as_ref().is_some_and(|(_, _, closed, _)| *closed) {
         return Ok(None);
     }
-    let parts = tx.all(
-        "SELECT room, state, accepted_at FROM mesh_outbox
+    let mut is_whole = true;
+    let parts = tx.all_due(
+        "SELECT id, room, state, accepted_at FROM mesh_outbox
          WHERE event = ?1 AND lane <> ?2 AND message =
              (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> ?2
                   AND (correction = 0 OR state NOT IN (?3, ?4, ?5, ?6)))
@@ -110,11 +113,23 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
             MeshState::Withdrawn,
             MeshState::Refused,
         ),
-        |row| Ok(read_part(row)),
+        usize::MAX,
+        |row| {
+            let room: OwnedRoomId = identifier(row, 1)?;
+            Ok((
+                room,
+                row.get::<_, MeshState>(2)?,
+                row.get::<_, Timestamp>(3)?,
+            ))
+        },
+        |_: MeshRowId| {
+            is_whole = false;
+            Ok(())
+        },
     )?;
-    // No sign is better than one that a part of the message does not bear out.
-    let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
     let place = match (&known, parts.first()) {
+        // No sign is better than one that a part of the message does not bear out.
+        _ if !is_whole => None,
         (_, Some((room, _, accepted_at))) => Some((room.clone(), *accepted_at)),
         (Some((room, _, _, at)), None) => Some((room.clone(), *at)),
         (None, None) => None,
@@ -126,10 +141,6 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
         accepted_at,
         given: known.and_then(|(_, given, _, _)| Sign::of_key(&given?)),
     }))
-}
-
-fn read_part(row: &Row<'_>) -> rusqlite::Result<(OwnedRoomId, MeshState, Timestamp)> {
-    Ok((identifier(row, 0)?, row.get(1)?, row.get(2)?))
 }
 
 /// Gives a message a sign that does not follow from rows for the mesh; the ledger looks at it with what has changed.
@@ -209,28 +220,18 @@ pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) 
 /// that takes signs. Of what cannot be read nothing more is shown.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
     let end = |event: Vec<u8>| {
-        let close = || {
-            tx.run(
-                "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
-                 WHERE CAST(event AS BLOB) = ?1",
-                [&event],
-            )
-        };
-        if tx.apart(close)?.is_err() {
-            // Its columns hold values of other types, which pass no UPDATE.
-            tx.run(
-                "DELETE FROM feedback WHERE CAST(event AS BLOB) = ?1",
-                [&event],
-            )?;
-        }
-        Ok(())
+        tx.run(
+            "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
+             WHERE CAST(event AS BLOB) = ?1",
+            [event],
+        )
     };
     while let Some(row) = tx.first_due(
         "SELECT CAST(event AS BLOB), * FROM feedback
          WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
              AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', feedback.room))
              AND NOT EXISTS (SELECT 1 FROM feedback_forbidden AS it WHERE it.room = feedback.room)
-         ORDER BY due LIMIT 1",
+         ORDER BY due",
         (now, now + LONGEST_WAIT),
         read,
         end,
@@ -287,9 +288,10 @@ fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)
 pub fn done(tx: &Tx<'_>, transaction: &str, event: &EventId, now: Timestamp) -> Result<bool> {
     over(
         tx,
+        transaction,
         "UPDATE feedback SET shown = placing, reaction = CASE WHEN placing IS NULL THEN NULL ELSE ?2 END,
              txn = NULL, placing = NULL, attempts = 0
-         WHERE txn = ?1 RETURNING event",
+         WHERE txn = ?1",
         (transaction, event.as_str()),
         now,
     )
@@ -300,9 +302,10 @@ pub fn done(tx: &Tx<'_>, transaction: &str, event: &EventId, now: Timestamp) -> 
 pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     over(
         tx,
+        transaction,
         "UPDATE feedback SET txn = CASE attempts WHEN 0 THEN NULL ELSE txn END,
              placing = CASE attempts WHEN 0 THEN NULL ELSE placing END
-         WHERE txn = ?1 RETURNING event",
+         WHERE txn = ?1",
         [transaction],
         now,
     )
@@ -346,11 +349,12 @@ pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
 pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     over(
         tx,
+        transaction,
         // A reaction that cannot be taken away is not there any more.
         "UPDATE feedback SET
              wanted = CASE WHEN placing IS NULL OR wanted IS NOT placing THEN wanted ELSE NULL END,
              shown = NULL, reaction = NULL, txn = NULL, placing = NULL, attempts = 0
-         WHERE txn = ?1 RETURNING event",
+         WHERE txn = ?1",
         [transaction],
         now,
     )
@@ -386,8 +390,16 @@ fn settle(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
 
 /// Notes by this statement what became of a request, and when something is to be done next about its message. Returns
 /// whether it was under way.
-fn over(tx: &Tx<'_>, sql: &'static str, parameters: impl Bindings, now: Timestamp) -> Result<bool> {
-    let message: Option<OwnedEventId> = tx.first(sql, parameters, |row| identifier(row, 0))?;
+fn over(
+    tx: &Tx<'_>,
+    transaction: &str,
+    sql: &'static str,
+    parameters: impl Params,
+    now: Timestamp,
+) -> Result<bool> {
+    let of = "SELECT event FROM feedback WHERE txn = ?1";
+    let message: Option<OwnedEventId> = tx.first(of, [transaction], |row| identifier(row, 0))?;
+    tx.execute(sql, parameters)?;
     message.as_ref().map_or(Ok(()), |it| settle(tx, it, now))?;
     Ok(message.is_some())
 }

@@ -22,11 +22,20 @@ pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<()> {
     tx.run("DELETE FROM known_room WHERE name = ?1", [name.as_str()])
 }
 
-/// Forgets the names that the configuration does not have any more: mapped again, their rooms start anew.
+/// Forgets the names that the configuration does not have any more: mapped again, their rooms start anew. One that cannot be
+/// read is none of its names once all those are known.
 pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
-    for (name, _) in all(tx)? {
-        if !configured.contains(&name) {
-            forget(tx, &name)?;
+    let (kept, gone): (Vec<_>, Vec<_>) = all(tx)?
+        .into_iter()
+        .partition(|(name, _)| configured.contains(name));
+    for (name, _) in gone {
+        forget(tx, &name)?;
+    }
+    let is_known = |name| kept.iter().any(|(it, _)| it == name);
+    if configured.iter().all(is_known) {
+        tx.execute("DELETE FROM known_room", ())?;
+        for (name, room) in kept {
+            note(tx, &room, &[name])?;
         }
     }
     Ok(())
@@ -65,7 +74,12 @@ mod tests {
                 (alias.clone(), two.clone()),
             ];
             assert!(expected.iter().all(|it| known.contains(it)) && known.len() == 2);
-            keep_only(tx, std::slice::from_ref(&alias))?;
+            // What cannot be read may be a name that is not known yet.
+            tx.run("INSERT INTO known_room VALUES ('nothing', '!x')", ())?;
+            keep_only(tx, &[alias.clone(), room("!new:example.org")])?;
+            assert!(!are_readable(tx)?);
+            keep_only(tx, &[alias.clone(), alias.clone()])?;
+            assert!(are_readable(tx)?);
             assert_eq!(all(tx)?, [(alias, two)]);
             Ok(())
         });

@@ -4,12 +4,14 @@
 //! The outbox tables are the truth about what is still to be sent. Whatever is accepted is committed together with
 //! its seen-id before anything is sent; see [`Store::transaction`].
 //!
-//! A function that takes a [`Tx`] fails only when the database does, or refuses a statement. Then its transaction is to be given
-//! up, or what was done [`Tx::apart`]. Rows that cannot be read are left out, and told.
+//! A function that takes a [`Tx`], or runs one, fails only when the database does, or refuses a statement. Then its transaction is
+//! to be given up, or what was done [`Tx::apart`]. Rows that cannot be read are left out, and told; those that take no change
+//! are ended.
 
 pub mod backlog;
 pub mod clock;
 mod columns;
+mod damage;
 pub mod direct;
 pub mod drafts;
 #[cfg(test)]
@@ -51,17 +53,16 @@ mod turns;
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, TransactionBehavior};
+use rusqlite::types::FromSql;
+use rusqlite::{CachedStatement, Connection, OpenFlags, Params, Row, TransactionBehavior};
 use tracing::{error, warn};
 
 use relay_model::{RoomOrAliasId, Timestamp};
 
-use columns::{Bindings, Column, Row};
 use file::{Found, Identity};
 use outbox_room::RoomRow;
 
@@ -97,8 +98,8 @@ const MIGRATIONS: &[&str] = &[
 /// How long another program may hold the database before a transaction fails.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
-/// More than the number of different statements: none is compiled twice.
-const STATEMENTS: usize = 128;
+/// More than the number of different statements, about 240: none is compiled twice. Each that was used takes 4 to 60 kB.
+const STATEMENTS: usize = 256;
 
 /// The database, opened and migrated.
 #[derive(Debug)]
@@ -125,8 +126,6 @@ struct Opened {
 impl Store {
     /// Opens the database, makes it if there is none, and brings it to the newest version.
     ///
-    /// # Errors
-    ///
     /// A file that is not ours, or of a later relay, is refused and not changed by a byte.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_file(path).map_err(|error| error.at(path))
@@ -134,11 +133,7 @@ impl Store {
 
     fn open_file(path: &Path) -> Result<Self> {
         let open_error = |cause| open_error(path, cause);
-        let newer = |found| StoreError::Newer {
-            path: path.to_owned(),
-            found,
-            known: newest_version(),
-        };
+        let newer = |found| StoreError::Newer(path.to_owned(), found, newest_version());
         let is_new = match file::look_at(path).map_err(open_error)? {
             Found::Nothing => {
                 file::make(path).map_err(open_error)?;
@@ -155,10 +150,7 @@ impl Store {
                 false
             }
             Found::Database { application, .. } => {
-                return Err(StoreError::Foreign {
-                    path: path.to_owned(),
-                    found: application,
-                });
+                return Err(StoreError::Foreign(path.to_owned(), application));
             }
             Found::NoDatabase => return Err(StoreError::NotDatabase(path.to_owned())),
         };
@@ -203,10 +195,6 @@ impl Store {
 
     /// Runs `work` in one transaction and commits it: when this returns, what was written is on the disk. If `work` or
     /// the commit fails, nothing is left of it.
-    ///
-    /// # Errors
-    ///
-    /// Those of `work` and of the commit.
     pub fn transaction<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             store.wait_for_disk(true)?;
@@ -216,10 +204,6 @@ impl Store {
 
     /// Runs `work` in one transaction whose commit does not wait for the disk: it survives the end of this process, but
     /// a power cut can take it back. For notes without which nothing is lost and nothing sent under another identifier.
-    ///
-    /// # Errors
-    ///
-    /// Those of `work` and of the commit.
     pub fn note<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             store.wait_for_disk(false)?;
@@ -269,10 +253,6 @@ impl Store {
     }
 
     /// Runs `work`, which only reads, on one consistent state of the tables.
-    ///
-    /// # Errors
-    ///
-    /// Those of `work`.
     pub fn read<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             let transaction = store.connection.transaction()?;
@@ -285,19 +265,11 @@ impl Store {
 
     /// Returns the row that is to be sent to a room next; writes nothing, normally. A room's worker asks again only after
     /// that row's outcome is stored.
-    ///
-    /// # Errors
-    ///
-    /// When the database cannot be read.
     pub fn next_for_room(&mut self, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
         self.commit(|tx| outbox_room::next(tx, room))
     }
 
     /// Writes a few bytes, to find out whether that works.
-    ///
-    /// # Errors
-    ///
-    /// When it does not.
     pub fn probe(&mut self, now: Timestamp) -> Result<()> {
         self.note(|tx| meta::set_probed(tx, now))
     }
@@ -327,12 +299,6 @@ fn write(lines: Lines) {
     }
 }
 
-impl fmt::Debug for Tx<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tx").finish_non_exhaustive()
-    }
-}
-
 impl<'a> Tx<'a> {
     fn on(connection: &'a Connection) -> Self {
         let lines = RefCell::default();
@@ -346,10 +312,6 @@ impl<'a> Tx<'a> {
 
     /// Runs `work` so that it can fail alone: where a row cannot be read, nothing is left of it, and the transaction goes on.
     /// The error within says why.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
     pub fn apart<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
         self.run("SAVEPOINT apart", ())?;
         let lines = self.lines.borrow().len();
@@ -365,142 +327,137 @@ impl<'a> Tx<'a> {
         Ok(done)
     }
 
-    fn statement(
-        &self,
-        sql: &'static str,
-        parameters: impl Bindings,
-    ) -> Result<CachedStatement<'_>> {
+    fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>> {
         #[cfg(any(test, feature = "testing"))]
         testing::fault::pass()?;
-        let mut statement = self.connection.prepare_cached(sql)?;
-        parameters.bind_to(&mut statement)?;
-        Ok(statement)
+        Ok(self.connection.prepare_cached(sql)?)
     }
 
-    /// Returns the number of rows that were changed.
-    fn execute(&self, sql: &'static str, parameters: impl Bindings) -> Result<usize> {
-        Ok(self.statement(sql, parameters)?.raw_execute()?)
+    /// Returns the number of rows that were changed. A row that takes no change, as it is damaged, costs itself alone.
+    fn execute(&self, sql: &'static str, parameters: impl Params) -> Result<usize> {
+        let mut statement = self.statement(sql)?;
+        // Without that SQLite may leave what an UPDATE had changed before it met such a row.
+        let is_update = sql.starts_with("UPDATE");
+        if is_update {
+            self.statement("SAVEPOINT one")?.execute(())?;
+        }
+        let rows = match statement.execute(parameters) {
+            Err(error) if damage::is_of_type(&error) => {
+                if is_update {
+                    self.statement("ROLLBACK TO one")?.execute(())?;
+                }
+                if !damage::end_rows(self)? {
+                    return Err(error.into());
+                }
+                // The parameters are bound still.
+                statement.raw_execute()?
+            }
+            done => done?,
+        };
+        if is_update {
+            self.statement("RELEASE one")?.execute(())?;
+        }
+        Ok(rows)
     }
 
     /// Returns whether a row was changed.
-    fn changes(&self, sql: &'static str, parameters: impl Bindings) -> Result<bool> {
+    fn changes(&self, sql: &'static str, parameters: impl Params) -> Result<bool> {
         Ok(self.execute(sql, parameters)? > 0)
     }
 
-    fn run(&self, sql: &'static str, parameters: impl Bindings) -> Result<()> {
+    fn run(&self, sql: &'static str, parameters: impl Params) -> Result<()> {
         self.execute(sql, parameters).map(drop)
     }
 
     /// Returns the number of the new row.
-    fn insert(&self, sql: &'static str, parameters: impl Bindings) -> Result<i64> {
+    fn insert(&self, sql: &'static str, parameters: impl Params) -> Result<i64> {
         match self.execute(sql, parameters)? {
             1 => Ok(self.connection.last_insert_rowid()),
             rows => Err(rusqlite::Error::StatementChangedRows(rows).into()),
         }
     }
 
-    fn exists(&self, sql: &'static str, parameters: impl Bindings) -> Result<bool> {
-        let mut statement = self.statement(sql, parameters)?;
-        Ok(statement.raw_query().next()?.is_some())
+    fn exists(&self, sql: &'static str, parameters: impl Params) -> Result<bool> {
+        Ok(self.statement(sql)?.exists(parameters)?)
     }
 
-    /// Returns the first row, if there is one that can be read; see [`all`](Self::all).
+    /// Returns the first row that can be read, if there is one; see [`all`](Self::all).
     fn first<T>(
         &self,
         sql: &'static str,
-        parameters: impl Bindings,
+        parameters: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
-        Ok(self.readable(sql, parameters, read, 1)?.pop())
+        self.first_due(sql, parameters, read, |_: i64| Ok(()))
     }
 
-    /// Returns the first row, if there is one. Each that cannot be read is told, and given to `end` by what its first column
-    /// holds: from then on the statement must not find it.
-    fn first_due<K: Column + Clone + PartialEq, T>(
+    /// Likewise. Those before it that cannot be read are ended as by [`all_due`](Self::all_due).
+    fn first_due<K: FromSql, T>(
         &self,
         sql: &'static str,
-        parameters: impl Bindings + Copy,
-        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
-        end: impl Fn(K) -> Result<()>,
+        parameters: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        end: impl FnMut(K) -> Result<()>,
     ) -> Result<Option<T>> {
-        let mut ended: Vec<K> = Vec::new();
-        while let Some((key, row)) =
-            self.first(sql, parameters, |row| Ok((row.get(0)?, read(row))))?
-        {
-            match StoreError::of_row(row)? {
-                Ok(row) => return Ok(Some(row)),
-                // Its end did not take.
-                Err(error) if ended.contains(&key) => return Err(error),
-                Err(error) => {
-                    self.say_unreadable(sql, error);
-                    ended.push(key.clone());
-                    end(key)?;
-                }
-            }
-        }
-        Ok(None)
+        Ok(self.all_due(sql, parameters, 1, read, end)?.pop())
     }
 
     /// Returns the rows. Each that cannot be read costs itself alone: it is told, and left out.
     fn all<T>(
         &self,
         sql: &'static str,
-        parameters: impl Bindings,
+        parameters: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        self.readable(sql, parameters, read, usize::MAX)
+        self.all_due(sql, parameters, usize::MAX, read, |_: i64| Ok(()))
     }
 
-    /// Returns so many rows at most; see [`all`](Self::all).
-    fn readable<T>(
+    /// Returns so many rows at most. Each up to there that cannot be read is told, and given to `end` by what its first column
+    /// holds.
+    fn all_due<K: FromSql, T>(
         &self,
         sql: &'static str,
-        parameters: impl Bindings,
-        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        parameters: impl Params,
         most: usize,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        end: impl FnMut(K) -> Result<()>,
     ) -> Result<Vec<T>> {
-        let mut statement = self.statement(sql, parameters)?;
-        let mut rows = statement.raw_query();
-        let mut readable = Vec::new();
+        let mut statement = self.statement(sql)?;
+        let mut rows = statement.query(parameters)?;
+        let (mut readable, mut damaged) = (Vec::new(), Vec::new());
         while readable.len() < most
             && let Some(row) = rows.next()?
         {
-            match StoreError::of_row(read(&Row(row)))? {
+            match StoreError::of_row(read(row))? {
                 Ok(row) => readable.push(row),
-                Err(error) => self.say_unreadable(sql, error),
+                Err(error) => {
+                    damaged.extend(row.get(0).ok());
+                    self.log(move || {
+                        let error = &error as &dyn Error;
+                        error!(error, statement = sql, "left out; please report this");
+                    });
+                }
             }
         }
+        drop(rows);
+        damaged.into_iter().try_for_each(end)?;
         Ok(readable)
     }
 
-    fn say_unreadable(&self, statement: &'static str, error: StoreError) {
-        self.log(move || {
-            error!(
-                error = &error as &dyn Error,
-                statement, "left out; please report this"
-            );
-        });
-    }
-
-    /// Returns what the one column of the only row holds, as of a sum or a least value.
-    fn value<T: Column>(&self, sql: &'static str, parameters: impl Bindings) -> Result<T> {
-        let mut statement = self.statement(sql, parameters)?;
-        let mut rows = statement.raw_query();
-        let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        Ok(Row(row).get(0)?)
+    /// Returns what the one column of the only row holds, as of a sum or a least value; none if that cannot be read.
+    fn value<T: FromSql + Default>(&self, sql: &'static str, parameters: impl Params) -> Result<T> {
+        let value = self.first(sql, parameters, |row| row.get(0));
+        value.map(Option::unwrap_or_default)
     }
 
     /// Returns what the one column of every row holds.
-    fn column<T: Column>(&self, sql: &'static str, parameters: impl Bindings) -> Result<Vec<T>> {
+    fn column<T: FromSql>(&self, sql: &'static str, parameters: impl Params) -> Result<Vec<T>> {
         self.all(sql, parameters, |row| row.get(0))
     }
 }
 
 fn open_error(path: &Path, cause: io::Error) -> StoreError {
-    StoreError::Open {
-        path: path.to_owned(),
-        cause,
-    }
+    StoreError::Open(path.to_owned(), cause)
 }
 
 fn newest_version() -> i64 {

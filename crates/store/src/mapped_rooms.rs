@@ -103,14 +103,6 @@ pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>> {
     )
 }
 
-/// Returns whether what is for a room waits.
-pub fn is_held(tx: &Tx<'_>, room: &str) -> Result<bool> {
-    tx.exists(
-        "SELECT 1 FROM mapped_room WHERE room = ?1 AND waits IS NOT NULL",
-        [room],
-    )
-}
-
 /// Returns the rooms that were mapped once, and those for which, or from which, something waits: how many messages for
 /// them, and packets from them. What is not known of a room is taken for the strictest.
 pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {

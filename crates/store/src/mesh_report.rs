@@ -1,7 +1,7 @@
 //! What becomes of a packet for the mesh once it is handed to the radio.
 
 use super::backlog;
-use super::mesh_state::{end_all, end_anyhow, end_waiting, ended, set_state};
+use super::mesh_state::{end_all, end_waiting, ended, set_state};
 use super::mesh_waiting::TAKE_BACK;
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, Tx, drafts, message_map, meta, turns};
@@ -56,7 +56,7 @@ pub fn let_finish(tx: &Tx<'_>, id: MeshRowId, expires: Timestamp) -> Result<()> 
 /// behind it goes on.
 pub fn give_up(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     if tx.exists("SELECT 1 FROM mesh_submitted WHERE id = ?1", [id])? {
-        end_anyhow(tx, id, MeshState::Unknown)?;
+        end_waiting(tx, id, MeshState::Unknown)?;
     }
     Ok(())
 }
@@ -205,10 +205,7 @@ pub fn recover(tx: &Tx<'_>) -> Result<usize> {
         } else {
             MeshState::Waiting
         };
-        // One that does not pass an UPDATE must not keep the relay from starting.
-        if tx.apart(|| set_state(tx, *id, next))?.is_err() {
-            end_anyhow(tx, *id, MeshState::Unknown)?;
-        }
+        set_state(tx, *id, next)?;
     }
     Ok(rows.len())
 }
@@ -372,9 +369,10 @@ mod tests {
             accepted(tx, rows[0].0, NOON)?;
             submitted(tx, rows[1].0, NOON)?;
             let ended = refused(tx, rows[1].0, rows[1].1, "too long")?;
-            let parts: Vec<u8> = ended.iter().map(|row| row.part).collect();
-            assert_eq!(parts, [1, 2]);
-            assert_eq!(ended[0].source, Some(source("$one:example.org")));
+            let parts: Vec<MeshRowId> = ended.iter().map(|row| row.id).collect();
+            assert_eq!(parts, [rows[1].0, rows[2].0]);
+            let about = ended[0].about.as_ref().unwrap();
+            assert_eq!(about.source, source("$one:example.org"));
             // Only the part that was sent can be answered.
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();

@@ -2,13 +2,13 @@
 //!
 //! Statements name states by the views of `migrations/0014_states.sql`, or bind a [`MeshState`].
 
-use std::error::Error;
-
+use rusqlite::Params;
 use tracing::error;
 
-use super::columns::{Bindings, Row, mesh_source};
-use super::{Result, StoreError, Tx, feedback, message_map};
-use relay_model::{Lane, MeshRowId, MeshSource, MeshState};
+use super::columns::Row;
+use super::mesh_facts::row_message;
+use super::{Result, Tx, feedback, message_map};
+use relay_model::{MeshRowId, MeshState, RowMessage};
 
 /// A row whose message is over, for the sign or the notice that its sender gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,14 +17,8 @@ pub struct Ended {
     pub id: MeshRowId,
     /// The row of its message's first part.
     pub message: MeshRowId,
-    /// Which part, from 0.
-    pub part: u8,
-    /// Its lane.
-    pub lane: Lane,
-    /// It corrects what was sent.
-    pub is_edit: bool,
-    /// The Matrix message behind it; `None` for an answer of our own.
-    pub source: Option<MeshSource>,
+    /// What it is a part of; `None` for an answer of our own.
+    pub about: Option<RowMessage>,
 }
 
 /// Returns what became of a row so far.
@@ -62,72 +56,43 @@ pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Resul
     }
 }
 
-/// Ends a row that waits, whatever its columns hold: where they do not pass an UPDATE it is deleted.
-pub(super) fn end_anyhow(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<()> {
-    if tx.apart(|| end_waiting(tx, id, state))?.is_err() {
-        // Its message is looked at all the same, and nobody on the mesh answers it.
-        drop(tx.apart(|| feedback::row_changed(tx, id))?);
-        drop(tx.apart(|| message_map::forget_mesh_row(tx, id, None))?);
-        tx.execute("DELETE FROM mesh_outbox WHERE id = ?1", [id])?;
-    }
-    Ok(())
-}
-
 /// Returns those whole rows of the table that can be read. Each other one ends, if it waits: it can never be sent.
 pub(super) fn readable<T>(
     tx: &Tx<'_>,
     sql: &'static str,
-    parameters: impl Bindings,
-    mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    parameters: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Vec<T>> {
-    let rows: Vec<(MeshRowId, _)> =
-        tx.all(sql, parameters, |row| Ok((row.get("id")?, read(row))))?;
-    let mut readable = Vec::with_capacity(rows.len());
-    for (id, row) in rows {
-        match StoreError::of_row(row)? {
-            Ok(row) => readable.push(row),
-            Err(error) => {
-                let waits = tx.exists("SELECT 1 FROM mesh_waiting WHERE id = ?1", [id])?;
-                if waits {
-                    end_anyhow(tx, id, MeshState::Refused)?;
-                }
-                tx.log(move || {
-                    error!(
-                        outbox = %id,
-                        error = &error as &dyn Error,
-                        given_up = waits,
-                        "a packet for the mesh cannot be read; please report this"
-                    );
-                });
-            }
+    tx.all_due(sql, parameters, usize::MAX, read, |id| {
+        if tx.exists("SELECT 1 FROM mesh_waiting WHERE id = ?1", [id])? {
+            end_waiting(tx, id, MeshState::Refused)?;
+            tx.log(move || error!(outbox = %id, "a packet for the mesh is given up"));
         }
-    }
-    Ok(readable)
+        Ok(())
+    })
 }
 
 /// Ends what waits of the rows that a statement returns whole. Returns them.
 pub(super) fn end_all(
     tx: &Tx<'_>,
     sql: &'static str,
-    parameters: impl Bindings,
+    parameters: impl Params,
     state: MeshState,
 ) -> Result<Vec<Ended>> {
     let rows = readable(tx, sql, parameters, ended)?;
     for row in &rows {
-        end_anyhow(tx, row.id, state)?;
+        end_waiting(tx, row.id, state)?;
     }
     Ok(rows)
 }
 
 /// Reads a whole row of the table.
 pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
+    let room: Option<String> = row.get("room")?;
     Ok(Ended {
         id: row.get("id")?,
         message: row.get("message")?,
-        part: row.get("part")?,
-        lane: row.get("lane")?,
-        is_edit: row.get::<_, u8>("correction")? > 0,
-        source: mesh_source(row)?,
+        about: room.map(|_| row_message(row)).transpose()?,
     })
 }
 
@@ -176,7 +141,10 @@ mod tests {
             assert_eq!(take_changed(tx)?, [event("$one:example.org")]);
             assert!(!set_state(tx, id, MeshState::Accepted)?);
             assert!(take_changed(tx)?.is_empty());
-            tx.execute("UPDATE mesh_outbox SET lane = ?1", [Lane::Reaction])?;
+            tx.execute(
+                "UPDATE mesh_outbox SET lane = ?1",
+                [relay_model::Lane::Reaction],
+            )?;
             assert!(set_state(tx, id, MeshState::Heard)?);
             assert!(take_changed(tx)?.is_empty());
             assert!(!set_state(tx, MeshRowId(99), MeshState::Heard)?);

@@ -83,7 +83,7 @@ pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>> {
         [now],
         MeshState::Expired,
     )?;
-    rows.sort_by_key(|row| (row.message, row.part));
+    rows.sort_by_key(|row| (row.message, row.id));
     Ok(rows)
 }
 
@@ -301,7 +301,8 @@ mod tests {
             let expired = expire(tx, later(10))?;
             assert_eq!(expired.len(), 1);
             assert_eq!(expired[0].id, id);
-            assert_eq!(expired[0].source, Some(source("$one:example.org")));
+            let about = expired[0].about.as_ref().unwrap();
+            assert_eq!(about.source, source("$one:example.org"));
             assert_eq!(expire(tx, later(10))?, []);
             assert_eq!(next_expiry(tx)?, Some(NOW.expires));
             Ok(())

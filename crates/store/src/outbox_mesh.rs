@@ -8,6 +8,8 @@
 //! the one before it was taken by the radio. What waits since an outage stands behind what is new, see `backlog.rs`. A reaction waits until the message of ours that it is on was taken,
 //! and ends with it.
 
+use rusqlite::params;
+
 use super::backlog;
 use super::columns::{LONGEST_WAIT, Row, SLACK, destination, mesh_source, target};
 use super::mesh_state::{end_waiting, readable};
@@ -74,7 +76,7 @@ pub fn insert(
              source_text, alert, accepted_at, active_at, channel, bound)
          VALUES (0, 0, 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
              ?16, ?17, ?18, ?18, ?19, ?20)",
-        (
+        params![
             radio,
             target_kind,
             target,
@@ -95,7 +97,7 @@ pub fn insert(
             now,
             new.channel,
             new.bound,
-        ),
+        ],
     )?);
     tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
     feedback::row_accepted(tx, id)?;
@@ -196,7 +198,7 @@ pub fn is_asked(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool> {
 macro_rules! may_go {
     ($order:literal) => {
         concat!(
-            "SELECT id, not_before <= ?4 OR not_before > ?5 OR active_at > ?6 AS due
+            "SELECT id, IFNULL(not_before <= ?4 OR not_before > ?5 OR active_at > ?6, 1) AS due
              FROM mesh_in_turn AS row
              WHERE target_kind = ?1 AND target = ?2 AND lane = ?3 AND expires > ?4
                  AND (attempts > 0 OR not_before <= ?4 OR not_before > ?5 OR active_at > ?6) AND ",
@@ -310,7 +312,9 @@ pub fn next_due(
 
 /// Returns when something was last accepted for the mesh, handed to the radio or taken by it.
 pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
-    tx.value("SELECT MAX(active_at) FROM mesh_outbox", ())
+    // What is no number is more than each.
+    let sql = "SELECT MAX(active_at) FROM mesh_outbox WHERE active_at < ?1";
+    tx.value(sql, [Timestamp::NEVER])
 }
 
 /// Returns the destinations and lanes for which something waits: each needs a worker.

@@ -7,7 +7,7 @@ use tracing::error;
 
 use super::columns::{Row, identifier, unreadable};
 use super::message_map::{self, Link};
-use super::{Result, Tx, mapped_rooms, parked, room_content};
+use super::{Result, Tx, room_content};
 use relay_model::{
     EventId, EventRef, MessagePair, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedTransactionId,
     PacketId, RoomContent, RoomId, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp,
@@ -86,11 +86,11 @@ fn relay_id_of(content: &mut RoomContent<EventRef>) -> Option<String> {
 /// to take. What can never be sent is
 /// ended on the way: a reaction whose target never got to the room, or a row that this relay cannot read.
 pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
-    if parked::is_parked(tx, room)? || mapped_rooms::is_held(tx, room.as_str())? {
-        return Ok(None);
-    }
     while let Some(stored) = tx.first_due(
-        "SELECT * FROM room_outbox WHERE room = ?1 ORDER BY id LIMIT 1",
+        "SELECT * FROM room_outbox WHERE room = ?1
+             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', ?1))
+             AND NOT EXISTS (SELECT 1 FROM mapped_room WHERE mapped_room.room = ?1 AND waits IS NOT NULL)
+         ORDER BY id",
         [room.as_str()],
         read,
         |id| refuse(tx, id).map(drop),
@@ -124,14 +124,6 @@ pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool>
         None => message_map::forget_room_row(tx, id)?,
     }
     delete(tx, id)
-}
-
-/// Notes a failed try. How long to wait for the next one is up to the caller.
-pub fn retry(tx: &Tx<'_>, id: RoomRowId, at: Timestamp, error: &str) -> Result<()> {
-    tx.run(
-        "UPDATE room_outbox SET attempts = attempts + 1, tried_at = ?2, error = ?3 WHERE id = ?1",
-        (id, at, error),
-    )
 }
 
 /// Ends a row that will never be sent, and forgets its pair. Returns false if the row was ended before.
@@ -348,16 +340,11 @@ mod tests {
         on_empty(|tx| {
             let id = accept_for_room(tx, ROOM, 1, "hello")?;
             let first = next(tx, &room(ROOM))?.unwrap();
-            let attempts = |tx: &Tx<'_>| {
-                tx.value::<u32>("SELECT attempts FROM room_outbox WHERE id = ?1", [id])
-            };
-            assert_eq!((first.id, attempts(tx)?), (id, 0));
+            assert_eq!(first.id, id);
             assert_eq!(first.room, room(ROOM));
             assert_eq!(text_of(&first), "hello");
-            retry(tx, id, NOON, "502")?;
             let second = next(tx, &room(ROOM))?.unwrap();
             assert_eq!(second.transaction, first.transaction);
-            assert_eq!(attempts(tx)?, 1);
             let other = accept_for_room(tx, OTHER, 1, "hello")?;
             assert_ne!(
                 next(tx, &room(OTHER))?.unwrap().transaction,
@@ -623,9 +610,7 @@ mod tests {
                         let Some(row) = next(tx, &room(name))? else {
                             return Ok::<_, StoreError>(false);
                         };
-                        if fails {
-                            retry(tx, row.id, NOON, "502")?;
-                        } else {
+                        if !fails {
                             got.entry(name).or_default().push(text_of(&row).to_owned());
                             sent(tx, row.id, Some(&event("$any:example.org")))?;
                         }

@@ -52,11 +52,3 @@ pub fn parked(tx: &Tx<'_>) -> Result<Vec<Parked>> {
         },
     )
 }
-
-/// Returns whether a room, or the account, is parked.
-pub(super) fn is_parked(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<bool> {
-    tx.exists(
-        "SELECT 1 FROM parked WHERE room IN ('', ?1)",
-        [room.as_str()],
-    )
-}

@@ -62,7 +62,7 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>> {
         "SELECT CAST(event AS BLOB), room, NULLIF(thread, ''), event FROM receipt
          WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
              AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', receipt.room))
-         ORDER BY due LIMIT 1",
+         ORDER BY due",
         (now, now + LONGEST_WAIT),
         |row| {
             Ok(Receipt {

@@ -31,11 +31,7 @@ pub struct DatabaseEnd {
 }
 
 impl Database {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Thread`] when the system gives none.
+    /// Starts the thread, if the system gives one.
     pub fn start(mut store: Store) -> Result<(Self, DatabaseEnd)> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         let (closing, closed) = oneshot::channel();
@@ -74,10 +70,6 @@ impl Database {
     }
 
     /// Runs `work` on the database's thread and returns its result. Jobs run in the order in which they were given.
-    ///
-    /// # Errors
-    ///
-    /// Those of `work`; [`StoreError::Closed`] when the thread has ended.
     ///
     /// # Cancel safety
     ///

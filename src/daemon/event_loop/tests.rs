@@ -125,7 +125,6 @@ impl Bench {
         let (_, air) = watch::channel(true);
         let supervisor = Supervisor::new(stop.clone());
         let queues = Queues::new(Shared {
-            ledger: Arc::clone(&ledger),
             rooms: RoomSide {
                 database: database.clone(),
                 sender,

@@ -1,6 +1,8 @@
 //! The rules of the feedback worker, against a server with prepared answers.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,6 +17,7 @@ use relay_store::outbox_room;
 use relay_store::{Database, Store};
 
 use super::super::account_limit::AccountLimit;
+use super::super::ledger::Ledger;
 use super::super::room_worker::{Report, RoomBell, RoomWorker};
 
 const NOON: Timestamp = Timestamp(1_767_225_600_000);
@@ -144,13 +147,22 @@ impl Scene {
     }
 
     fn start(&mut self) {
-        let (reports, _) = mpsc::channel(1);
+        let (reports, mut take_reports) = mpsc::channel::<Report>(1);
         let worker = FeedbackWorker {
             bell: Arc::clone(&self.bell),
-            ledger: Arc::clone(&self.ledger),
             side: self.side(reports),
         };
         self.workers.spawn(worker.run(CancellationToken::new()));
+        let (database, ledger) = (self.database.clone(), Arc::clone(&self.ledger));
+        self.workers.spawn(async move {
+            while let Some(report) = take_reports.recv().await {
+                let ledger = Arc::clone(&ledger);
+                let commit = database
+                    .run(move |store| Ledger::commit(&ledger, store, &[report.event], NOON));
+                commit.await.unwrap();
+                report.committed.send(()).unwrap();
+            }
+        });
     }
 
     async fn wants(&self, room: &str, name: &str, sign: Sign) {
@@ -336,7 +348,7 @@ async fn signs_wait_until_no_room_has_a_message_to_send() {
     let database = scene.database.clone();
     scene.workers.spawn(async move {
         while let Some(report) = take_reports.recv().await {
-            let SendReport::Room { outbox, outcome } = report.report else {
+            let Event::Report(SendReport::Room { outbox, outcome }) = report.event else {
                 panic!("it is about a room");
             };
             if let RoomOutcome::Sent { event } = outcome {

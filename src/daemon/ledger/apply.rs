@@ -10,8 +10,8 @@ use super::Outcome;
 use super::outcome::place;
 use relay_bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use relay_model::{
-    Destination, EarlyEdit, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
-    NodeNum, Origin, PacketId, RadioEvent, RoomId, SendReport, Sign, Timestamp,
+    Chore, Destination, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
+    NodeNum, Origin, PacketId, RadioEvent, SendReport, Sign, Timestamp,
 };
 use relay_store::mesh_report::Withdrawal;
 use relay_store::{
@@ -27,6 +27,8 @@ pub(super) struct Books<'a> {
     pub(super) radio: NodeNum,
     pub(super) now: Timestamp,
     pub(super) outcome: &'a mut Outcome,
+    /// What is to be looked at next.
+    pub(super) next: Vec<Chore>,
 }
 
 impl Books<'_> {
@@ -64,10 +66,8 @@ impl Books<'_> {
                 message_map::keep_place(tx, radio, &pair)?;
             }
             Action::ToBacklog(room, event, newest) => {
-                if let Some(accepted) = edits::versions(tx, &room, &event)?.pop() {
-                    let expired = backlog::add(tx, &room, accepted.row, newest, GATHERING, now)?;
-                    self.note_expired(&expired)?;
-                }
+                let expired = backlog::add(tx, &room, &event, newest, GATHERING, now)?;
+                self.note_expired(&expired)?;
             }
             Action::Expire(source) => {
                 backlog::expect_more(tx, &source.room, GATHERING, now)?;
@@ -102,8 +102,7 @@ impl Books<'_> {
                 message_map::stands_too(tx, row, &event, thread.as_deref())?;
             }
             Action::KeepEdit(edit) => {
-                let (new, kept) = (&edit.new, EarlyEdit::of(&edit, now));
-                edits::keep_early(tx, &edit.target, &new.room, &new.sender, (&new.event, &kept), now)?;
+                edits::keep_early(tx, &edit, now)?;
                 tx.log(move || debug!(event_id = %edit.target, "an edit is kept until its message comes, or is sent"));
             }
             Action::Sign(room, event, sign) => feedback::give(tx, &room, &event, sign, now)?,
@@ -138,7 +137,11 @@ impl Books<'_> {
             Action::ForgetChanged => feedback::forget_changed(tx)?,
             Action::ForgetWishes(sign) => feedback::forget_wishes(tx, sign, Sign::Waiting, now)?,
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
-            Action::ForbidSigns(room, is_told) => forbid_signs(tx, &room, is_told)?,
+            Action::ForbidSigns(room, is_told) => {
+                if feedback::forbid(tx, &room)? && is_told {
+                    tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
+                }
+            }
             Action::CameBack(transaction, event) => match outbox_room::by_transaction(tx, transaction.as_str())? {
                 Some(row) => {
                     self.room_sent(row, &event)?;
@@ -148,6 +151,7 @@ impl Books<'_> {
                 None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
             },
             Action::Recover => self.recover()?,
+            Action::LetFinish(row, expires) => mesh_report::let_finish(tx, row, expires)?,
             Action::Report(SendReport::Room { outbox, outcome }) => self.room_report(outbox, outcome)?,
             Action::Report(SendReport::Radio { outbox, packet, outcome }) => self.radio_report(outbox, packet, outcome)?,
             Action::Position(account, synced) => {
@@ -256,8 +260,7 @@ impl Books<'_> {
             Action::WakeMesh => self.outcome.mesh.extend(outbox_mesh::queues(tx)?),
             Action::WakeSigns => self.outcome.feedback = true,
             Action::LookBy(time) => self.outcome.look_by(time),
-            // The ledger looks at it itself.
-            Action::Next(_) => {}
+            Action::Next(chore) => self.next.push(chore),
         }
         Ok(())
     }
@@ -341,15 +344,6 @@ impl Books<'_> {
             OutageStep::ForgetAll => outage::forget_all(tx),
         }
     }
-}
-
-/// Shows no more signs in a room, and says so if that is new.
-pub(super) fn forbid_signs(tx: &Tx<'_>, room: &RoomId, is_told: bool) -> Result<()> {
-    if feedback::forbid(tx, room)? && is_told {
-        let room = room.to_owned();
-        tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
-    }
-    Ok(())
 }
 
 fn say_jump(jump: &Jump) {

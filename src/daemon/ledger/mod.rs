@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::error;
 
-use relay_bridge::{Action, Bridge};
+use relay_bridge::Bridge;
 use relay_config::Config;
-use relay_model::{Chore, Event, RoomId, SendReport, Timestamp};
+use relay_model::{Chore, Event, SendReport, Timestamp};
 use relay_store::outbox_mesh::{self, UNKNOWN_RADIO};
 use relay_store::{Result, Store, Tx, known_rooms, mesh_report, meta, outbox_room};
 
@@ -80,11 +80,6 @@ impl Ledger {
         let done = store.transaction(|tx| work(&mut next, tx))?;
         *kept = next;
         Ok(done)
-    }
-
-    /// Takes note that a room refused a sign.
-    pub(super) fn forbid_signs(&self, tx: &Tx<'_>, room: &RoomId) -> Result<()> {
-        apply::forbid_signs(tx, room, self.bridge.tells_of_signs(room))
     }
 
     /// Decides on an event, and on what that gives cause to look at, and stores what follows. A chore is done apart: no message is
@@ -166,15 +161,12 @@ impl Ledger {
             radio: self.bridge.radio(),
             now,
             outcome,
+            next: Vec::new(),
         };
-        let mut next = Vec::new();
         for action in actions {
-            match action {
-                Action::Next(chore) => next.push(chore),
-                action => books.apply(event, action)?,
-            }
+            books.apply(event, action)?;
         }
-        Ok(next)
+        Ok(books.next)
     }
 }
 

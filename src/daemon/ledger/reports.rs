@@ -20,7 +20,8 @@ impl Books<'_> {
                 self.room_sent(outbox, &event)?;
                 tx.log(move || debug!(%outbox, room, event_id = %event, "message sent"));
             }
-            RoomOutcome::Retry { error, .. } => outbox_room::retry(tx, outbox, self.now, &error)?,
+            // It waits as before.
+            RoomOutcome::Retry { .. } => {}
             RoomOutcome::Parked { account, error } => {
                 let only = id.as_deref().filter(|_| !account);
                 // Of a row that has ended the room is not known any more.
@@ -73,7 +74,6 @@ impl Books<'_> {
                     let counts = &mut self.outcome.counts;
                     counts.relayed(message.room, message.destination, Way::ToMesh);
                 }
-                mesh_report::let_finish(tx, outbox, relay_bridge::finish_by(at))?;
             }
             RadioOutcome::Heard => became(MeshState::Heard)?,
             RadioOutcome::Unheard => became(MeshState::Unheard)?,
@@ -108,11 +108,15 @@ impl Books<'_> {
             }
         }
         // Whatever became of it, what stands behind it may be due now.
-        if let Some((destination, lane)) = outbox_mesh::queue_of(tx, outbox)? {
-            self.outcome.mesh.insert((destination, lane));
-            if outbox_mesh::has_reactions(tx, destination)? {
-                self.outcome.mesh.insert((destination, Lane::Reaction));
+        match outbox_mesh::queue_of(tx, outbox)? {
+            Some((destination, lane)) => {
+                self.outcome.mesh.insert((destination, lane));
+                if outbox_mesh::has_reactions(tx, destination)? {
+                    self.outcome.mesh.insert((destination, Lane::Reaction));
+                }
             }
+            // It was damaged, and is gone.
+            None => self.outcome.mesh.extend(outbox_mesh::queues(tx)?),
         }
         Ok(())
     }

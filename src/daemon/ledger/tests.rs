@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::super::counts::{Place, Way};
 use super::*;
 use crate::daemon::mesh_worker::{self, MeshRules};
-use relay_bridge::{Facts, Refused};
+use relay_bridge::{Action, Facts, Refused};
 use relay_config::{ChannelRef, Connection, Direction, MappedRoom};
 use relay_model::{
     Channel, ChannelIndex, ChannelRole, ClockReading, Destination, Fingerprint, JoinedRoom, Lane,

@@ -1,5 +1,7 @@
 //! Whether another room takes a room's place.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::testing;
 use relay_config::Direction;
@@ -55,7 +57,7 @@ fn of(
         bridge.remember_room(testing::named(ALIAS), id(room));
     }
     let joined = joined.iter().map(|it| (it.room.clone(), it.clone()));
-    bridge.rooms.extend(joined);
+    Arc::make_mut(&mut bridge.rooms).extend(joined);
     bridge.succession(old)
 }
 

@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::format::ALERT;
 use crate::notice::Refused;
 use crate::policy;
-use crate::render::{Plan, plan};
+use crate::render::plan;
 use crate::route::{Aim, Spot};
 use relay_config::Edits;
 use relay_model::{
@@ -261,7 +261,7 @@ impl Bridge {
     ) -> Option<(NewVersion, Option<DropReason>)> {
         let may = || policy::may_alert(&self.config, new.sender_power, facts);
         let alert = draft.text.starts_with(ALERT) && (lane == Lane::Urgent || may());
-        let Plan { draft, is_whole } = plan(draft, &self.config.meshtastic.long_messages)?;
+        let (draft, is_whole) = plan(draft, &self.config.meshtastic.long_messages)?;
         let version = NewVersion {
             draft,
             // An alert that is corrected stays urgent.

@@ -33,8 +33,13 @@ fn accept(
 
 /// Accepts a message that comes late.
 fn late(tx: &Tx<'_>, room: &str, text: &str) -> Result<Vec<Ended>> {
-    let rows = accept(tx, room, text, NOON - LATE * 2, 1)?;
-    add(tx, &room_of(room), rows[0].0, 3, GATHERING, NOON)
+    accept(tx, room, text, NOON - LATE * 2, 1)?;
+    add_late(tx, room, text, 3)
+}
+
+fn add_late(tx: &Tx<'_>, room: &str, text: &str, newest: u32) -> Result<Vec<Ended>> {
+    let event = event(&format!("${text}:example.org"));
+    add(tx, &room_of(room), &event, newest, GATHERING, NOON)
 }
 
 /// Has the radio take the next packet; returns its text.
@@ -60,7 +65,7 @@ fn the_newest_of_a_backlog_go_oldest_first_and_spaced_once_it_is_complete() {
         }
         let events: Vec<_> = expired
             .iter()
-            .map(|row| row.source.as_ref().unwrap().event.as_str())
+            .map(|row| row.about.as_ref().unwrap().source.event.as_str())
             .collect();
         assert_eq!(events, ["$1:example.org", "$2:example.org"]);
         assert_eq!(send(tx, later(COMPLETE - 1))?, None);
@@ -94,11 +99,11 @@ fn what_is_new_goes_before_any_backlog_and_without_spacing() {
 fn an_old_message_that_comes_last_pushes_out_no_newer_one() {
     on_empty(|tx| {
         for (text, minutes) in [("1", 30), ("2", 20), ("3", 10)] {
-            let rows = accept(tx, ROOM, text, NOON - Duration::from_mins(minutes), 1)?;
-            assert_eq!(add(tx, &room_of(ROOM), rows[0].0, 3, GATHERING, NOON)?, []);
+            accept(tx, ROOM, text, NOON - Duration::from_mins(minutes), 1)?;
+            assert_eq!(add_late(tx, ROOM, text, 3)?, []);
         }
         let rows = accept(tx, ROOM, "0", NOON - Duration::from_mins(40), 2)?;
-        let expired = add(tx, &room_of(ROOM), rows[0].0, 3, GATHERING, NOON)?;
+        let expired = add_late(tx, ROOM, "0", 3)?;
         let ids: Vec<_> = expired.iter().map(|row| row.id).collect();
         assert_eq!(ids, [rows[0].0, rows[1].0]);
         Ok(())
@@ -109,9 +114,9 @@ fn an_old_message_that_comes_last_pushes_out_no_newer_one() {
 fn the_parts_of_a_message_stay_together_and_count_once() {
     on_empty(|tx| {
         for text in ["1", "2", "3"] {
-            let rows = accept(tx, ROOM, text, NOON - LATE * 2, 2)?;
+            accept(tx, ROOM, text, NOON - LATE * 2, 2)?;
             assert_eq!(
-                add(tx, &room_of(ROOM), rows[0].0, 2, GATHERING, NOON)?.len(),
+                add_late(tx, ROOM, text, 2)?.len(),
                 usize::from(text == "3") * 2
             );
         }
@@ -192,16 +197,9 @@ fn a_backlog_is_gathered_as_long_as_more_comes_but_not_for_ever() {
 fn what_has_been_gathered_goes_while_more_keeps_coming() {
     on_empty(|tx| {
         let add_one = |text: &str, second| {
-            let rows = accept(tx, ROOM, text, NOON - LATE * 2, 1)?;
-            add(
-                tx,
-                &room_of(ROOM),
-                rows[0].0,
-                1000,
-                GATHERING,
-                later(second),
-            )
-            .map(|_| ())
+            accept(tx, ROOM, text, NOON - LATE * 2, 1)?;
+            let event = event(&format!("${text}:example.org"));
+            add(tx, &room_of(ROOM), &event, 1000, GATHERING, later(second)).map(drop)
         };
         let mut sent = Vec::new();
         for second in 0..240 {

@@ -109,6 +109,40 @@ fn a_sign_of_another_type_than_its_column_holds_no_other_up() {
 }
 
 #[test]
+fn a_sign_whose_row_passes_no_update_holds_no_other_up_and_is_never_placed_a_second_time() {
+    let damages = ["given = x'00'", "due = 'soon'", "attempts = x'00'"];
+    for damage in damages {
+        let mut store = Store::in_memory().unwrap();
+        let shown = store.transaction(|tx| {
+            wish(tx, Some(Sign::Waiting))?;
+            carry_out(tx, "⏳", "$one:example.org")?;
+            wish(tx, Some(Sign::Heard))
+        });
+        shown.unwrap();
+        store.damage_types(&format!("UPDATE feedback SET {damage}"));
+        let other = event("$other:example.org");
+        let wanted = store.transaction(|tx| want(tx, &room_id(), &other, Some(Sign::Heard), NOON));
+        assert!(wanted.unwrap());
+        let mut placed = Vec::new();
+        while let Next::Due(request) = store.note(|tx| next(tx, later(60))).unwrap() {
+            if let RoomContent::Reaction { target, .. } = request.content {
+                placed.push(target);
+            }
+            let transaction = request.transaction.as_str();
+            let noted = store.note(|tx| {
+                retry(tx, transaction, NOON)?;
+                done(tx, transaction, &event("$sign:example.org"), NOON)
+            });
+            assert!(noted.unwrap());
+        }
+        assert_eq!(placed, [other], "{damage}");
+        let again = store
+            .transaction(|tx| want(tx, &room_id(), &event(MESSAGE), Some(Sign::Delivered), NOON));
+        assert!(!again.unwrap());
+    }
+}
+
+#[test]
 fn a_sign_is_placed_then_replaced_by_taking_it_away_first() {
     on_empty(|tx| {
         assert_eq!(next(tx, NOON)?, Next::Nothing);

@@ -90,14 +90,17 @@ impl Books<'_> {
         let packets = ended.len();
         tx.log(move || debug!(packets, "packets for the mesh have expired"));
         let mut last = None;
-        for row in ended.iter().filter(|row| row.lane != Lane::Reaction) {
-            let Some(source) = &row.source else { continue };
+        for row in ended {
+            let about = row.about.as_ref();
+            let Some(about) = about.filter(|it| it.lane != Lane::Reaction) else {
+                continue;
+            };
             // The parts of a message stand together.
             if last != Some(row.message) {
                 last = Some(row.message);
-                backlog::note_expired(tx, source, row.is_edit, self.now)?;
+                backlog::note_expired(tx, &about.source, about.is_edit, self.now)?;
                 if let Some((destination, _)) = outbox_mesh::queue_of(tx, row.id)? {
-                    let room = source.room.clone().into();
+                    let room = about.source.room.clone().into();
                     self.outcome.counts.expired(room, destination);
                 }
             }
@@ -171,8 +174,8 @@ impl Books<'_> {
             return Ok(());
         };
         tx.log(move || warn!(outbox = %row, reason = %refused, hint = refused.hint(), "what waited is not transmitted"));
-        if let (true, Some(source)) = (is_first, ended.source) {
-            let room = Place::Room(source.room.into());
+        if let (true, Some(about)) = (is_first, ended.about) {
+            let room = Place::Room(about.source.room.into());
             let destination = queue.map(|(destination, _)| Place::from(destination));
             for place in [Some(room), destination].into_iter().flatten() {
                 let counts = &mut self.outcome.counts;

@@ -258,6 +258,7 @@ fn what_the_radio_may_know_is_never_changed_in_silence_and_called_back_where_it_
                 radio: NodeNum(1),
                 now: NOON,
                 outcome: &mut outcome,
+                next: Vec::new(),
             };
             books.apply(&hello_of_alice(), action)?;
             Ok(outcome)

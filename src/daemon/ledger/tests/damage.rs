@@ -1,7 +1,7 @@
 //! What a row that cannot be read costs: itself.
 
 use super::*;
-use relay_model::Sign;
+use relay_model::{RoomContent, Sign};
 use relay_store::feedback;
 
 /// A relay that has joined its room, where Alice has said these words.
@@ -202,6 +202,87 @@ fn a_packet_of_another_type_than_its_column_holds_up_none_behind_it() {
     mesh_worker::hand_over(&mut store, queue, rules, NOON).unwrap();
     hand_to_radio(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
+}
+
+#[test]
+fn a_packet_that_passes_no_update_ends_in_its_turn_with_its_sign() {
+    let (mut store, ledger) = relay(&["one", "two"]);
+    let queue = store.transaction(outbox_mesh::queues).unwrap()[0];
+    let rules = MeshRules::of(&config().meshtastic);
+    store.damage_types("UPDATE mesh_outbox SET author = x'00' WHERE event = '$one:example.org'");
+    let next = mesh_worker::hand_over(&mut store, queue, rules, NOON).unwrap();
+    assert!(matches!(next, Next::Later(due) if due <= NOON), "{next:?}");
+    let next = hand_to_radio(&mut store, &config(), NOON);
+    assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
+    assert_eq!(next.message.payload.bytes(), b"Alice[M]: two");
+    Ledger::commit(&ledger, &mut store, &[], NOON).unwrap();
+    let shown = store.note(|tx| feedback::next(tx, NOON)).unwrap();
+    let Next::Due(sign) = shown else {
+        panic!("{shown:?}");
+    };
+    assert_eq!(sign.event, named("one"));
+    let key = Sign::Refused.key().to_owned();
+    let target = named("one");
+    assert_eq!(sign.content, RoomContent::Reaction { target, key });
+}
+
+#[test]
+fn a_packet_that_cannot_be_made_ends_in_its_turn() {
+    let (mut store, _) = relay(&["one", "two"]);
+    store.damage(
+        "CREATE TRIGGER stubborn BEFORE UPDATE OF draft ON mesh_outbox
+         WHEN OLD.event = '$one:example.org' BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    let queue = store.transaction(outbox_mesh::queues).unwrap()[0];
+    let rules = MeshRules::of(&config().meshtastic);
+    mesh_worker::hand_over(&mut store, queue, rules, NOON).unwrap();
+    assert_eq!(states(&mut store, "one"), [MeshState::Refused]);
+    hand_to_radio(&mut store, &config(), NOON);
+    assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
+}
+
+#[test]
+fn rows_that_pass_no_update_keep_no_relay_from_starting() {
+    let (mut store, _) = relay(&["one", "two", "three"]);
+    let room = OwnedRoomId::try_from("!room:example.org").unwrap();
+    let wanted = store.transaction(|tx| {
+        for text in ["one", "two"] {
+            feedback::want(tx, &room, &named(text), Some(Sign::Waiting), NOON)?;
+        }
+        feedback::next(tx, NOON)
+    });
+    wanted.unwrap();
+    store.damage_types(
+        "UPDATE mesh_outbox SET active_at = 'soon' WHERE event = '$one:example.org';
+         UPDATE mesh_outbox SET author = x'00' WHERE event = '$two:example.org';
+         UPDATE feedback SET given = x'00'",
+    );
+    let mut config = config();
+    config.meshtastic.delivery_feedback = relay_config::Feedback::Off;
+    let found = crate::daemon::parts::Found::in_store(&mut store, &config, NOON);
+    assert!(found.is_ok(), "{found:?}");
+}
+
+#[test]
+fn a_packet_that_passes_no_update_keeps_no_other_from_following_the_clock() {
+    let (mut store, ledger) = relay(&["one", "two"]);
+    store.damage_types("UPDATE mesh_outbox SET author = x'00' WHERE event = '$one:example.org'");
+    let jump = relay_model::Jump {
+        began: NOON,
+        expected: NOON,
+        now: NOON + Duration::from_hours(48),
+        looked_ago: 0,
+    };
+    let followed = store.transaction(|tx| relay_store::clock::follow(tx, &jump));
+    followed.unwrap();
+    Ledger::commit(
+        &ledger,
+        &mut store,
+        &[round(Duration::from_secs(20))],
+        jump.now,
+    )
+    .unwrap();
+    assert_eq!(states(&mut store, "two"), [MeshState::Waiting]);
 }
 
 #[test]

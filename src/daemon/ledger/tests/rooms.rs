@@ -354,7 +354,10 @@ fn what_was_refused_to_one_session_is_tried_by_the_next() {
     let ledger = store.transaction(|tx| open(tx, &config(), NOON));
     let ledger = Mutex::new(ledger.unwrap());
     let parked = |store: &mut Store| store.transaction(outbox_room::parked).unwrap().len();
-    for room in [None, Some(RoomId::parse("!room:example.org").unwrap())] {
+    for room in [
+        None,
+        Some(relay_model::RoomId::parse("!room:example.org").unwrap()),
+    ] {
         let room = room.as_deref().map(Into::into);
         let refused = store.transaction(|tx| outbox_room::park(tx, room, "forbidden", NOON));
         refused.unwrap();

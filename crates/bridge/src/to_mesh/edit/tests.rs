@@ -683,13 +683,14 @@ fn an_edit_of_what_never_went_is_dropped_and_one_that_comes_first_waits_for_its_
     let Action::KeepEdit(kept) = only(&actions) else {
         panic!("{actions:?}");
     };
-    let edit = EarlyEdit::of(kept, NOON);
-    assert_eq!(
-        (&kept.target, edit.body.as_str()),
-        (&event("$target"), "hello")
-    );
+    let body = kept.new.body.clone();
+    assert_eq!((&kept.target, body.as_str()), (&event("$target"), "hello"));
     let early = Facts {
-        early_edit: Some(edit.clone()),
+        early_edit: Some(EarlyEdit {
+            emote: false,
+            body,
+            sent_at: NOON,
+        }),
         ..Facts::default()
     };
     assert_eq!(

@@ -1,0 +1,76 @@
+//! Rows that hold values of other types than their columns take, as a damaged page has them: they pass no UPDATE, and one that
+//! meets such a row fails for all others.
+
+use rusqlite::ffi::SQLITE_CONSTRAINT_DATATYPE;
+use tracing::error;
+
+use super::{Result, Tx};
+use relay_model::{Lane, MeshState, PacketId, Sign};
+
+/// Returns whether a statement met a value of another type than its column takes.
+pub(super) fn is_of_type(error: &rusqlite::Error) -> bool {
+    let error = error.sqlite_error();
+    error.is_some_and(|it| it.extended_code == SQLITE_CONSTRAINT_DATATYPE)
+}
+
+/// Ends all such rows, and has the senders of packets told, as far as they can be read. Returns whether there were any.
+pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
+    // Where it stands how far was read, and what was known, nothing is taken for nothing; and no UPDATE meets more than one row.
+    // The last table has others changed, which are in order by then.
+    let mut tables = tx.connection.prepare(
+        "SELECT it.name, group_concat(
+             'typeof(\"' || c.name || '\") NOT IN (''null'', ''' || lower(c.type) || ''')', ' OR ')
+         FROM sqlite_schema AS it JOIN pragma_table_info(it.name) AS c
+         WHERE it.type = 'table' AND it.name NOT LIKE 'sqlite_%'
+             AND it.name NOT IN ('gap', 'known_room', 'meta')
+         GROUP BY it.name ORDER BY it.name = 'mesh_outbox'",
+    )?;
+    let tables = tables.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let tables: Vec<(String, String)> = tables.collect::<rusqlite::Result<_>>()?;
+    let mut any = false;
+    for (table, damaged) in tables {
+        let count = format!("SELECT COUNT(*) FROM \"{table}\" WHERE {damaged}");
+        let rows: u64 = tx.connection.query_row(&count, (), |row| row.get(0))?;
+        if rows == 0 {
+            continue;
+        }
+        any = true;
+        let end = match table.as_str() {
+            "mesh_outbox" => end_packets(&damaged),
+            // All that it takes to send one is there.
+            "room_outbox" => format!(
+                "UPDATE room_outbox SET send_as = NULL, attempts = 0, tried_at = NULL, error = NULL, accepted_at = 0
+                 WHERE ({damaged})
+                     AND typeof(room) = 'text' AND typeof(txn) = 'text' AND typeof(content) = 'text';"
+            ),
+            // A sign that was shown is not shown a second time.
+            "feedback" => format!(
+                "INSERT OR REPLACE INTO feedback (event, room, at, closed)
+                 SELECT event, room, at, 1 FROM feedback WHERE ({damaged})
+                     AND typeof(event) = 'text' AND typeof(room) = 'text' AND typeof(at) = 'integer';"
+            ),
+            _ => String::new(),
+        };
+        let delete = format!("{end} DELETE FROM \"{table}\" WHERE {damaged}");
+        tx.connection.execute_batch(&delete)?;
+        tx.log(move || error!(table, rows, "damaged rows are given up; please report this"));
+    }
+    Ok(any)
+}
+
+/// Shows the senders of packets that wait that these do not go, and has nobody on the mesh answer them.
+fn end_packets(damaged: &str) -> String {
+    let (waiting, reaction) = (MeshState::Waiting as u8, Lane::Reaction as u8);
+    let (refused, none) = (Sign::Refused.key(), PacketId::NONE);
+    format!(
+        "INSERT INTO feedback (event, room, given, at)
+         SELECT event, room, '{refused}', accepted_at FROM mesh_outbox
+         WHERE ({damaged}) AND state = {waiting} AND lane <> {reaction}
+             AND typeof(event) = 'text' AND typeof(room) = 'text' AND typeof(accepted_at) = 'integer'
+         ON CONFLICT (event) DO UPDATE SET given = excluded.given;
+         INSERT OR IGNORE INTO feedback_changed (event)
+         SELECT event FROM mesh_outbox WHERE ({damaged}) AND typeof(event) = 'text';
+         UPDATE message_pair SET packet = {none}, text = '', alert = 0
+         WHERE mesh_outbox IN (SELECT id FROM mesh_open WHERE {damaged});"
+    )
+}
