@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, trace, warn};
@@ -111,7 +112,8 @@ impl Radio {
             }
             let takes_more =
                 self.session.is_ready() && self.pacer.has_room() && stop_limit.is_none();
-            let deadline = self.deadline(stop_limit);
+            let due = self.deadline(stop_limit);
+            let due = due.map(|due| sleep_until(Instant::from_std(due)));
             let mut outputs = Vec::new();
             // Rows before frames: they are few, and a busy mesh is not to keep them waiting.
             tokio::select! {
@@ -141,7 +143,7 @@ impl Radio {
                         outputs = self.on_text(console.take(&bytes));
                     }
                 },
-                () = sleep_until(Instant::from_std(deadline)) => {}
+                Some(()) = OptionFuture::from(due) => {}
             }
             let began = Instant::now();
             self.carry_out(outputs, Some(connection), ends).await?;
@@ -175,18 +177,18 @@ impl Radio {
         sign.map_or_else(Vec::new, |sign| self.session.on_sign(sign, now))
     }
 
-    fn deadline(&self, stop_limit: Option<Instant>) -> std::time::Instant {
+    fn deadline(&self, stop_limit: Option<Instant>) -> Option<std::time::Instant> {
         let (now, session) = (Instant::now().into_std(), &self.session);
         let writes = !session.is_looking_again();
-        let others = [
+        let times = [
+            session.deadline(),
             self.pacer.deadline().filter(|_| writes),
             self.pacer.prompt_deadline().filter(|_| writes),
             self.pacer.traffic.closed_until(now),
             session.nodes.deadline(now).filter(|_| session.is_ready()),
             stop_limit.map(Instant::into_std),
         ];
-        let others = others.into_iter().flatten();
-        others.fold(session.deadline(), Ord::min)
+        times.into_iter().flatten().min()
     }
 
     /// Does what the session wants. On a link that ends, which is `None`, nothing is written any more, and whoever ended it

@@ -24,31 +24,17 @@ pub(super) struct Doubt {
     until: Option<Instant>,
     /// How often it was believed.
     believed: u32,
-    /// There was such text meanwhile.
-    pending: bool,
 }
 
 impl Doubt {
-    /// Takes such text. Returns whether it is believed; if not yet, it is remembered until [`Doubt::deadline`].
-    pub(super) fn believes(&mut self, pauses: Backoff, now: Instant) -> bool {
-        if self.until.is_some_and(|until| now < until) {
-            self.pending = true;
-            return false;
+    /// Takes such text. Returns until when it is not believed; `None` if it is.
+    pub(super) fn lasts(&mut self, pauses: Backoff, now: Instant) -> Option<Instant> {
+        let lasts = self.until.filter(|until| now < *until);
+        if lasts.is_none() {
+            self.believed = self.believed.saturating_add(1);
+            self.until = Some(now + pauses.after(self.believed, 0.0));
         }
-        self.believed = self.believed.saturating_add(1);
-        self.until = Some(now + pauses.after(self.believed, 0.0));
-        self.pending = false;
-        true
-    }
-
-    /// Returns when the text that is remembered will be believed.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.until.filter(|_| self.pending)
-    }
-
-    /// Forgets what is remembered: the radio is asked anyway, or has shown that it knows us.
-    pub(super) fn settle(&mut self) {
-        self.pending = false;
+        lasts
     }
 }
 

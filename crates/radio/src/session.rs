@@ -1,13 +1,14 @@
 //! One connection to a radio: handshake, heartbeat, liveness, and what each frame means. No I/O, no clock, no
-//! random numbers: all of that is handed in. What is due when stands in `timers.rs`, what the mesh says in `packets.rs`.
+//! random numbers: all of that is handed in. `timers.rs` holds what is due when, `due.rs` does it, what the mesh says in `packets.rs`.
 //!
 //! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
 
+mod due;
 mod packets;
 mod timers;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
@@ -28,12 +29,10 @@ use relay_wire::proto::{self, MeshPacket, Message as _, wire};
 
 pub use timers::HANDSHAKE_LIMIT;
 
-use timers::HEARTBEAT_EVERY;
+use timers::{HEARTBEAT_EVERY, REBOOT_PAUSE, Timer, Timers};
 
 /// So often a radio is asked whose answer lacked something, before it is taken as it is.
 const QUESTIONS: u32 = 3;
-/// What a radio does between telling that it rebooted and listening.
-const REBOOT_PAUSE: Duration = Duration::from_secs(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
 const FIRST_HEARTBEAT: u32 = 2;
 
@@ -74,12 +73,10 @@ pub enum Output {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It is woken then: it may have rebooted.
-    Asleep(Instant),
-    /// The wake bytes are written; asks for the configuration then.
-    Waking(Instant),
-    /// Asked. Asks again then.
-    Configuring { again: Option<Instant> },
+    /// It is woken, as it may have rebooted, and then asked for its configuration.
+    Waking,
+    /// Asked.
+    Configuring,
     /// It has told everything.
     Idle,
 }
@@ -106,22 +103,18 @@ pub struct Session {
     pub nodes: NodeDb,
     nonce: u32,
     phase: Phase,
+    timers: Timers,
     handshake: Handshake,
     /// When it has told everything last; packets may be sent since then, also while it is asked again.
     ready_since: Option<Instant>,
     /// What came when the radio's channels were not known, or not any more; oldest first.
     held: VecDeque<MeshPacket>,
     memory: Memory,
-    /// The radio was asked for its configuration then, and how often for all of it.
-    asked_at: Instant,
+    /// How often the radio was asked for all of its configuration.
     questions: u32,
-    /// When something that belongs to the answer came last, or when it was asked.
-    told_at: Instant,
-    last_frame: Instant,
     heard: bool,
     /// A frame has come after a heartbeat.
     answers: bool,
-    next_heartbeat: Instant,
     heartbeat_nonce: u32,
     /// When it was given the time last.
     time_given: Option<Moment>,
@@ -136,7 +129,8 @@ impl Session {
     /// Makes one for a link that has just opened. The nonce is random: an older session's last frame may still come.
     pub fn new(options: SessionOptions, random: u32, now: Instant) -> Self {
         Self {
-            phase: Phase::Asleep(now),
+            phase: Phase::Waking,
+            timers: Timers::begin(Timer::Wake, now),
             options,
             nodes: NodeDb::default(),
             nonce: plain_nonce(random),
@@ -144,13 +138,9 @@ impl Session {
             ready_since: None,
             held: VecDeque::new(),
             memory: Memory::default(),
-            asked_at: now,
             questions: 0,
-            told_at: now,
-            last_frame: now,
             heard: false,
             answers: false,
-            next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
             time_given: None,
             times_given: 0,
@@ -218,11 +208,13 @@ impl Session {
     }
 
     fn alive(&mut self, now: Moment) {
-        self.last_frame = now.instant;
         self.heard = true;
         if self.heartbeat_nonce != FIRST_HEARTBEAT {
             self.answers = true;
             self.memory.mute_links = 0;
+        }
+        if self.phase == Phase::Idle {
+            self.is_heard(now);
         }
     }
 
@@ -256,8 +248,9 @@ impl Session {
             }
             FromRadio::Packet(packet) => {
                 // Who has forgotten us hands over none.
-                self.settle_doubts();
+                self.timers.stop([Timer::BelieveStart, Timer::BelieveLog]);
                 self.quiet.ends(now.instant);
+                self.watch_quiet();
                 return self.on_packet(packet, now);
             }
             FromRadio::Rebooted(_) => return self.restart("the radio rebooted", now),
@@ -290,15 +283,14 @@ impl Session {
 
     /// Only what belongs to a handshake keeps it from being given up.
     fn handshake_goes_on(&mut self, now: Moment) {
-        if let Phase::Configuring { again } = &mut self.phase {
-            *again = None;
-            self.told_at = now.instant;
+        if self.phase == Phase::Configuring {
+            self.timers.stop([Timer::AskAgain]);
+            self.is_told(now);
         }
     }
 
     fn on_complete(&mut self, nonce: u32, now: Moment) -> Vec<Output> {
-        let asked = matches!(self.phase, Phase::Configuring { .. });
-        if !asked || nonce != self.nonce {
+        if self.phase != Phase::Configuring || nonce != self.nonce {
             debug!("the end of an older handshake ignored");
             return Vec::new();
         }
@@ -312,12 +304,15 @@ impl Session {
             return vec![Output::Lost("the radio did not tell its own number")];
         };
         self.phase = Phase::Idle;
-        self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
+        let heartbeat_at = now.instant + HEARTBEAT_EVERY;
+        self.timers = Timers::begin(Timer::Heartbeat, heartbeat_at);
+        self.is_heard(now);
         let looked_again = self.ready_since.replace(now.instant).is_some();
         if !looked_again {
             self.quiet = Quiet::since(now.instant);
         }
         let before = self.memory.profile.replace(profile.clone());
+        self.watch_quiet();
         let start_of = |it: &RadioProfile| (it.own.num, it.reboot_count);
         if before.as_ref().map(start_of) != Some(start_of(&profile)) {
             // What it printed meant something, if it printed: it has started since, or is another one.
@@ -344,7 +339,9 @@ impl Session {
             (NEEDS_PROVISION | LOCKED, Some(profile)) if !profile.locked => {
                 profile.locked = true;
                 profile.transmit_enabled = false;
-                vec![Output::Event(RadioEvent::Ready(Box::new(profile.clone())))]
+                let ready = RadioEvent::Ready(Box::new(profile.clone()));
+                self.watch_quiet();
+                vec![Output::Event(ready)]
             }
             (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if profile.locked => {
                 self.restart("the radio was unlocked", now)
@@ -359,20 +356,26 @@ impl Session {
         let memory = &mut self.memory;
         let profile = memory.profile.as_ref();
         let means_nothing = profile.is_some_and(|it| prints_always(&it.firmware));
-        // A radio that prints all the time must not be asked all the time.
-        match (&mut self.phase, sign) {
-            (Phase::Idle, Sign::Start) if memory.start_doubt.believes(OF_STARTS, now.instant) => {
-                debug!("looking whether the radio has started anew, as it prints");
-                self.asks_anew(now.instant + REBOOT_PAUSE);
+        match (self.phase, sign) {
+            (Phase::Idle, Sign::Start) => {
+                let doubted = memory.start_doubt.lasts(OF_STARTS, now.instant);
+                self.timers.set(Timer::BelieveStart, doubted);
+                if doubted.is_none() {
+                    debug!("looking whether the radio has started anew, as it prints");
+                    self.asks_anew(now.instant + REBOOT_PAUSE);
+                }
             }
-            (Phase::Idle, Sign::Log)
-                if !means_nothing && memory.doubt.believes(OF_LOG, now.instant) =>
-            {
-                return self.look_again("it prints its log", now);
+            (Phase::Idle, Sign::Log) if !means_nothing => {
+                let doubted = memory.doubt.lasts(OF_LOG, now.instant);
+                self.timers.set(Timer::BelieveLog, doubted);
+                if doubted.is_none() {
+                    return self.look_again("it prints its log", now);
+                }
             }
             // It had begun to answer, and has forgotten the question.
-            (Phase::Configuring { again }, _) if again.is_none() && self.options.on_cable => {
-                *again = Some(now.instant + REBOOT_PAUSE);
+            (Phase::Configuring, _) if self.options.on_cable => {
+                let again = now.instant + REBOOT_PAUSE;
+                self.timers.set_anew(Timer::AskAgain, again);
             }
             _ => {}
         }
@@ -398,14 +401,9 @@ impl Session {
         self.on_time(now)
     }
 
-    fn settle_doubts(&mut self) {
-        self.memory.doubt.settle();
-        self.memory.start_doubt.settle();
-    }
-
     fn asks_anew(&mut self, at: Instant) {
-        self.phase = Phase::Asleep(at);
-        self.settle_doubts();
+        self.phase = Phase::Waking;
+        self.timers = Timers::begin(Timer::Wake, at);
         self.nonce = plain_nonce(self.nonce.wrapping_add(1));
         self.handshake = Handshake::default();
     }

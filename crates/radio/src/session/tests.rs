@@ -3,7 +3,8 @@
 use super::super::captures::{from_radio, to_radio as from_client};
 use super::super::doubt::FIRST as FIRST_DOUBT;
 use super::super::fingerprint;
-use super::timers::{DATED_BEFORE, MUTE_AGAIN};
+use super::due::DATED_BEFORE;
+use super::timers::MUTE_AGAIN;
 use super::*;
 use relay_model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload, Timestamp};
 use relay_wire::proto::{from_radio, to_radio};
@@ -46,6 +47,20 @@ impl Bench {
             payload_variant: Some(variant),
         };
         self.frame(&frame.encode_to_vec())
+    }
+
+    /// Something comes of the radio again and again, for that long.
+    fn is_heard_for(&mut self, span: Duration) {
+        let last = Moment {
+            instant: self.now.instant + span,
+            ..self.now
+        };
+        self.session.is_heard(last);
+    }
+
+    /// Returns after what time the session does something by itself.
+    fn due_in(&self) -> Duration {
+        self.session.deadline().unwrap() - self.now.instant
     }
 
     fn wait(&mut self, span: Duration) -> Vec<Output> {
@@ -152,7 +167,7 @@ fn the_wake_bytes_come_first_and_then_the_question() {
         ..Default::default()
     });
     assert_eq!(bench.session.on_time(bench.now), [Output::Wake]);
-    assert_eq!(bench.session.deadline(), bench.now.instant + pause);
+    assert_eq!(bench.due_in(), pause);
     assert_eq!(bench.wait(pause).len(), 1);
 }
 
@@ -349,7 +364,7 @@ fn asked(
             asked.push(since);
             assert_eq!(tells_the_same(&mut bench), []);
         }
-        bench.session.last_frame = bench.now.instant;
+        bench.is_heard_for(Duration::ZERO);
         since = bench.now.instant - begin;
     }
     asked
@@ -391,7 +406,7 @@ fn a_radio_that_has_forgotten_us_in_silence_is_found_out_within_minutes_each_tim
         let mut seconds = 0;
         // It answers heartbeats.
         while !asks(&bench.wait(Duration::from_secs(1))) {
-            bench.session.last_frame = bench.now.instant;
+            bench.is_heard_for(Duration::ZERO);
             seconds += 1;
         }
         assert!((299..=301).contains(&seconds), "{seconds}");
@@ -399,7 +414,7 @@ fn a_radio_that_has_forgotten_us_in_silence_is_found_out_within_minutes_each_tim
         assert_eq!(texts(&bench.frame(&text(count))), [count], "kept for us");
     }
     bench.session.options.on_cable = false;
-    let due = bench.session.deadline() - bench.now.instant;
+    let due = bench.due_in();
     assert!(due <= HEARTBEAT_EVERY, "no other link is asked");
 }
 
@@ -425,7 +440,7 @@ fn a_radio_that_forgets_us_right_after_a_handshake_is_asked_within_seconds() {
     tells_the_same(&mut bench);
     assert_eq!(bench.wait(Duration::from_secs(1)), []);
     assert_eq!(bench.session.on_sign(Sign::Log, bench.now), [], "not yet");
-    let due = bench.session.deadline() - bench.now.instant;
+    let due = bench.due_in();
     assert!(due < FIRST_DOUBT, "{due:?}");
     assert_eq!(bench.wait(due), [Output::Wake]);
 
@@ -935,7 +950,7 @@ fn a_locked_radio_is_asked_again_after_10_minutes() {
         let outputs = bench.wait(Duration::from_secs(10));
         assert!(!outputs.iter().any(|it| matches!(it, Output::Restarted(_))));
     }
-    let due = bench.session.deadline() - bench.now.instant;
+    let due = bench.due_in();
     assert_eq!(due, Duration::from_secs(10));
     let outputs = bench.wait(due);
     assert_eq!(outputs[0], Output::Wake);
@@ -950,7 +965,8 @@ fn a_radio_that_transmits_nothing_is_asked_again_after_10_minutes() {
     ] {
         let mut bench = Bench::ready(SessionOptions::default());
         change(bench.session.memory.profile.as_mut().unwrap());
-        bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+        bench.session.watch_quiet();
+        bench.is_heard_for(MUTE_AGAIN);
         assert!(asks(&bench.wait(MUTE_AGAIN)));
     }
 }
@@ -980,13 +996,13 @@ fn a_radio_that_is_still_locked_is_told_of_once() {
     bench.session.on_time(bench.now);
     assert!(profile(&answers(&mut bench, true)).locked);
     for _ in 0..10 {
-        bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+        bench.is_heard_for(MUTE_AGAIN);
         assert!(asks(&bench.wait(MUTE_AGAIN)));
         assert!(bench.session.is_looking_again());
         assert_eq!(answers(&mut bench, true), []);
         assert!(!bench.session.is_looking_again());
     }
-    bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+    bench.is_heard_for(MUTE_AGAIN);
     bench.wait(MUTE_AGAIN);
     assert!(!profile(&answers(&mut bench, false)).locked);
 }
