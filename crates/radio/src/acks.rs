@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use relay_model::{Destination, MeshRowId, NodeNum, PacketId, RadioOutcome, SendReport};
 
 use super::answer::{Routing, Verdict};
-use super::pacer::Submission;
+use super::submission::Submission;
 
 /// So many packets are remembered: a quarter of an hour of texts at the fastest pace. The latest acknowledgement
 /// that was measured came after 98 seconds.

@@ -1,7 +1,6 @@
 //! A connection: receives and sends one frame at a time, whatever the wire.
 
 use std::io;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
@@ -9,121 +8,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::bytes::BytesMut;
 
 use relay_config::host_and_port;
-pub use relay_model::LossKind;
-use relay_model::{Chain, Event, Explained, RadioEvent};
 
 use super::ble::Ble;
+use super::error::{ConnectionError, WRITE_LIMIT};
 use super::packets::Packets;
 use super::serial::SerialPort;
 use super::tcp::{self, TcpError};
-use relay_wire::codec::{Codec, Item, TooLong, framed};
-
-/// How long the other side may take to read a frame.
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
+use relay_wire::codec::{Codec, Item, framed};
 
 /// What is read at once.
 const READ_SIZE: usize = 4096;
-
-/// Why there is no connection, or none any more.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectionError {
-    /// There is no way to the radio over its wire, or none any more.
-    #[error("{}", Chain(&**cause))]
-    NoWay {
-        /// What that means.
-        kind: LossKind,
-        /// Why, with whatever caused that.
-        cause: Box<dyn Explained + Send + Sync>,
-    },
-    /// The radio closed it.
-    #[error("the radio closed the connection")]
-    Closed,
-    /// It broke while we waited.
-    #[error("cannot read from the radio")]
-    Read(#[source] io::Error),
-    /// It broke while we wrote.
-    #[error("cannot write to the radio")]
-    Write(#[source] io::Error),
-    /// The radio does not read.
-    #[error("the radio did not take a frame within {} s", WRITE_LIMIT.as_secs())]
-    WriteLimit,
-    /// A frame is too long.
-    #[error("cannot frame a packet")]
-    Frame(#[from] TooLong),
-}
-
-/// Why there is no link, or none any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Loss {
-    pub(super) kind: LossKind,
-    /// The error and its causes, in one sentence.
-    pub(super) cause: String,
-    pub(super) hint: Option<String>,
-}
-
-impl Loss {
-    /// The link stands, but nobody speaks on it as a radio does, or should; somebody has, or not.
-    pub(super) fn of_silence(cause: &str, has_heard: bool) -> Self {
-        Self {
-            kind: if has_heard {
-                LossKind::Silent
-            } else {
-                LossKind::Nobody
-            },
-            cause: cause.to_owned(),
-            hint: None,
-        }
-    }
-
-    /// Returns whether a person who was told of the other one learns nothing new.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        // Each of those wants something else of a person.
-        let has_own_cure = matches!(self.kind, LossKind::Barred | LossKind::Refused);
-        self.kind == other.kind && (!has_own_cure || self.cause == other.cause)
-    }
-}
-
-impl From<Loss> for Event {
-    fn from(Loss { kind, cause, hint }: Loss) -> Self {
-        Self::Radio(RadioEvent::Lost { kind, cause, hint })
-    }
-}
-
-impl From<&ConnectionError> for Loss {
-    fn from(error: &ConnectionError) -> Self {
-        Self {
-            kind: error.kind(),
-            cause: Chain(error).to_string(),
-            hint: error.hint(),
-        }
-    }
-}
-
-impl Explained for ConnectionError {
-    fn hint(&self) -> Option<String> {
-        let Self::NoWay { cause, .. } = self else {
-            return None;
-        };
-        cause.hint()
-    }
-}
-
-impl ConnectionError {
-    /// A wire tells why there is no way over it.
-    pub(super) fn no_way(kind: LossKind, cause: impl Explained + Send + Sync + 'static) -> Self {
-        let cause = Box::new(cause);
-        Self::NoWay { kind, cause }
-    }
-
-    pub(super) fn kind(&self) -> LossKind {
-        match self {
-            Self::NoWay { kind, .. } => *kind,
-            Self::Closed => LossKind::Ended,
-            Self::Read(_) | Self::Write(_) | Self::Frame(_) => LossKind::Broken,
-            Self::WriteLimit => LossKind::Silent,
-        }
-    }
-}
 
 /// How to reach the radio. A further wire is one more variant, and one file like `tcp.rs`.
 #[derive(Debug)]

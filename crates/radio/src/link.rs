@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection::Loss;
+use super::error::Loss;
 use relay_model::NodeNum;
 
 /// What is being done about the link.

@@ -5,8 +5,7 @@ use std::future::Ready;
 use relay_config::Secret;
 use relay_model::told;
 
-use super::RadioError;
-use super::connection::ConnectionError;
+use super::error::{ConnectionError, RadioError};
 use super::found_device::FoundDevice;
 use super::packets::Packets;
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::bytes::Bytes;
 
-use super::connection::ConnectionError;
+use super::error::ConnectionError;
 use relay_wire::codec::{FRAME_LIMIT, TooLong};
 
 /// Packets read ahead; while so many wait, the radio keeps the others.

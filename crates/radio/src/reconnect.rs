@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::connection::LossKind;
-use relay_model::Backoff;
+use relay_model::{Backoff, LossKind};
 
 /// The delay after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(250);

@@ -20,9 +20,9 @@ use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 use tracing::{debug, warn};
 
-use relay_model::Explained;
+use relay_model::{Explained, LossKind};
 
-use super::connection::{ConnectionError, LossKind};
+use super::error::ConnectionError;
 use super::serial_ports::{self, FoundPort, holders_of};
 
 /// What every radio's console speaks, with eight bits, no parity, one stop bit and no flow control, as the library has them.

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use relay_config::{Connection, host_and_port};
-use relay_model::Explained;
+use relay_model::{Explained, LossKind};
 
-use super::connection::{ConnectionError, LossKind};
+use super::error::ConnectionError;
 
 /// How long it may take to learn a host's addresses.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
@@ -104,7 +104,8 @@ fn set_up(stream: &TcpStream) -> io::Result<()> {
 mod tests {
     use tokio::net::{TcpListener, TcpSocket};
 
-    use super::super::connection::{Connection, Loss, Wire};
+    use super::super::connection::{Connection, Wire};
+    use super::super::error::Loss;
     use super::*;
     use relay_wire::codec::Item;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use btleplug::api::{Characteristic, Peripheral as _};
+use btleplug::api::Peripheral as _;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tracing::{debug, info};
@@ -16,9 +16,8 @@ use zbus::names::InterfaceName;
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue};
 use zbus::{Connection, Error, Proxy};
 
-use super::FROM_NUM;
 use super::error::{BleError, Named, limited};
-use super::host::{CALL_LIMIT, Device, Standing};
+use super::host::{CALL_LIMIT, Device, FROM_NUM, Standing};
 
 const SERVICE: &str = "org.bluez";
 const DEVICE: &str = "org.bluez.Device1";
@@ -156,12 +155,7 @@ impl Service {
     }
 
     /// Lets the service pass a device's notifications on, until our connection ends.
-    pub(super) async fn subscribe(
-        &self,
-        device: &Device,
-        _doorbell: &Characteristic,
-        place: &str,
-    ) -> Result<(), BleError> {
+    pub(super) async fn subscribe(&self, device: &Device, place: &str) -> Result<(), BleError> {
         let subscribed = self.call_doorbell(place, "StartNotify").await;
         subscribed.map_err(|error| meaning("subscribing to the radio", &device.named, error))
     }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::super::connection::{ConnectionError, LossKind};
-use super::host::SCAN_LIMIT;
-use relay_model::Explained;
+use super::super::error::ConnectionError;
+use relay_model::{Explained, LossKind};
+
+/// How long the radio is looked for.
+pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(20);
 
 /// The radio, as people and the system's commands name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +25,8 @@ pub(super) enum BleError {
     /// Without the system's message bus there is no Bluetooth on Linux.
     #[error("the system's D-Bus does not answer")]
     NoBus,
-    /// The Bluetooth service does not run.
     #[error("the Bluetooth service does not answer")]
     NoService,
-    /// Not every user may use it.
     #[error("the system does not let this user use Bluetooth")]
     Denied,
     #[error("this computer has no Bluetooth adapter, or its driver is missing")]
@@ -42,7 +42,6 @@ pub(super) enum BleError {
     LostAtOnce(String),
     #[error("the device `{0}` is no Meshtastic radio: it lacks its Bluetooth service")]
     NotARadio(String),
-    /// It wants a bond first.
     #[error("the radio `{}` wants to be paired", .0.name)]
     NotPaired(Named),
     /// It shows or has another PIN.
@@ -53,13 +52,11 @@ pub(super) enum BleError {
         .0.name
     )]
     Used(Named),
-    /// Pairing failed otherwise.
     #[error("the radio `{device}` cannot be paired ({cause})")]
     Pairing { device: String, cause: String },
     /// A call got no answer: the service hangs, or the way to it has ended unseen.
     #[error("Bluetooth: {what} took longer than {} s", limit.as_secs())]
     TooLong { what: &'static str, limit: Duration },
-    /// Bluetooth ended under us.
     #[error("the Bluetooth service has ended")]
     ServiceEnded,
     /// What carries our calls to the Bluetooth service ended under us: D-Bus on Linux.
@@ -69,7 +66,6 @@ pub(super) enum BleError {
     Lost,
     #[error("the radio was removed from the system's list of Bluetooth devices")]
     Removed,
-    /// Whatever else the system says.
     #[error("Bluetooth: {what} failed: {cause}")]
     Other { what: &'static str, cause: String },
 }
@@ -181,15 +177,7 @@ impl Explained for BleError {
                     "end that program, or its link with `bluetoothctl disconnect {address}`"
                 ));
             }
-            Self::LostAtOnce(_)
-            | Self::NotARadio(_)
-            | Self::Pairing { .. }
-            | Self::TooLong { .. }
-            | Self::ServiceEnded
-            | Self::WayEnded
-            | Self::Lost
-            | Self::Removed
-            | Self::Other { .. } => return None,
+            _ => return None,
         };
         Some(hint.to_owned())
     }
@@ -203,19 +191,7 @@ impl From<BleError> for ConnectionError {
                 LossKind::Absent
             }
             BleError::NotPaired(_) | BleError::WrongPin(_) => LossKind::Refused,
-            BleError::NoBus
-            | BleError::NoService
-            | BleError::Denied
-            | BleError::NoAdapter
-            | BleError::AdapterOff
-            | BleError::NotARadio(_)
-            | BleError::Used(_)
-            | BleError::Pairing { .. }
-            | BleError::TooLong { .. }
-            | BleError::ServiceEnded
-            | BleError::WayEnded
-            | BleError::Removed
-            | BleError::Other { .. } => LossKind::Barred,
+            _ => LossKind::Barred,
         };
         Self::no_way(kind, error)
     }

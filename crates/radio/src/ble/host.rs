@@ -10,16 +10,21 @@ use btleplug::api::{
 };
 use btleplug::platform::{Adapter, Manager, Peripheral, PeripheralId};
 use futures_util::{Stream, StreamExt as _};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
+use uuid::Uuid;
 
-use super::SERVICE;
-use super::error::{BleError, Named, limited};
+use super::error::{BleError, Named, SCAN_LIMIT, limited};
+
+/// Meshtastic's Bluetooth service, and its characteristics (`src/BluetoothCommon.h` of the firmware).
+pub(super) const SERVICE: Uuid = Uuid::from_u128(0x6ba1_b218_15a8_461f_9fa8_5dca_e273_eafd);
+pub(super) const TO_RADIO: Uuid = Uuid::from_u128(0xf75c_76d2_129e_4dad_a1dd_7866_1244_01e7);
+pub(super) const FROM_RADIO: Uuid = Uuid::from_u128(0x2c55_e69e_4993_11ed_b878_0242_ac12_0002);
+pub(super) const FROM_NUM: Uuid = Uuid::from_u128(0xed9d_a18c_a800_4f66_a670_aa75_47e3_4453);
 
 /// How long a call to the Bluetooth service may take.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// How long the radio is looked for.
-pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(20);
 /// The system tells of new devices, but not when it learns a name: names are looked at again so often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -49,6 +54,9 @@ pub(super) struct Host {
     manager: Manager,
     pub(super) chosen: Option<Chosen>,
 }
+
+/// That way, with whoever has it: the connection, as long as there is one.
+pub(super) type Lent = OwnedMutexGuard<Option<Host>>;
 
 /// How a link to a device stands.
 #[derive(Debug, Default)]

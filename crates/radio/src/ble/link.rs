@@ -11,12 +11,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 use tokio_util::bytes::Bytes;
 use tracing::{debug, trace};
 
-use super::super::connection::ConnectionError;
+use super::super::error::ConnectionError;
 use super::super::packets::{Ends, Outgoing};
 use super::bluez::{LinkEnd, Service, ServiceEnd};
 use super::error::{BleError, limited};
-use super::host::{CALL_LIMIT, Device, Events, Notifications, link_change, within};
-use super::{FROM_NUM, Lent};
+use super::host::{
+    CALL_LIMIT, Device, Events, FROM_NUM, Lent, Notifications, link_change, within,
+};
 
 /// How long the radio may take for a read or a write: some hold a read back for 20 s.
 const RADIO_LIMIT: Duration = Duration::from_secs(25);
@@ -209,7 +210,7 @@ mod tests {
     use futures_util::stream::iter;
     use uuid::Uuid;
 
-    use super::super::SERVICE;
+    use super::super::host::SERVICE;
     use super::*;
 
     #[tokio::test]

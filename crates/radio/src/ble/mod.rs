@@ -18,29 +18,23 @@ use std::time::Duration;
 use btleplug::api::{Characteristic, Peripheral as _};
 use btleplug::platform::Peripheral;
 use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info};
 use uuid::Uuid;
 
 use relay_config::Secret;
 
-use super::RadioError;
-use super::connection::ConnectionError;
-use super::found_device::FoundDevice;
+use super::error::{ConnectionError, RadioError};
 use super::packets::Packets;
 
 pub use scan::find_bluetooth;
 
 use bluez::{LinkEnd, Service};
 use error::{BleError, limited};
-use host::{Chosen, Device, Host, Known, Wanted, link_change, within};
-
-/// Meshtastic's Bluetooth service, and its characteristics (`src/BluetoothCommon.h` of the firmware).
-const SERVICE: Uuid = Uuid::from_u128(0x6ba1_b218_15a8_461f_9fa8_5dca_e273_eafd);
-const TO_RADIO: Uuid = Uuid::from_u128(0xf75c_76d2_129e_4dad_a1dd_7866_1244_01e7);
-const FROM_RADIO: Uuid = Uuid::from_u128(0x2c55_e69e_4993_11ed_b878_0242_ac12_0002);
-const FROM_NUM: Uuid = Uuid::from_u128(0xed9d_a18c_a800_4f66_a670_aa75_47e3_4453);
+use host::{
+    Chosen, Device, FROM_RADIO, Host, Known, Lent, SERVICE, TO_RADIO, Wanted, link_change, within,
+};
 
 /// How long a link may take, its services included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -61,8 +55,6 @@ pub struct Ble {
     half_made: Option<Peripheral>,
 }
 
-/// The way to the Bluetooth service, with whoever has it: the connection, as long as there is one.
-type Lent = OwnedMutexGuard<Option<Host>>;
 /// A link, and who tells of its end.
 type Made = Result<(link::Radio, LinkEnd), BleError>;
 
@@ -156,14 +148,13 @@ impl Ble {
             found.iter().find(its).cloned().ok_or_else(no_radio)
         };
         let (written, read) = (characteristic(TO_RADIO)?, characteristic(FROM_RADIO)?);
-        let doorbell = characteristic(FROM_NUM)?;
         // Two programs that connect at the same moment get the same link: it is the one's who listens first.
         let standing = service.standing(&device).await?;
         if standing.used {
             return Err(BleError::Used(device.named));
         }
-        let place = standing.doorbell.ok_or_else(no_radio)?;
-        let subscribed = service.subscribe(&device, &doorbell, &place);
+        let doorbell = standing.doorbell.ok_or_else(no_radio)?;
+        let subscribed = service.subscribe(&device, &doorbell);
         let what = "subscribing to the radio";
         limited(what, SUBSCRIBE_LIMIT, subscribed, identity).await?;
         let radio = link::Radio {
@@ -171,7 +162,7 @@ impl Ble {
             written,
             read,
             service: service.clone(),
-            doorbell: place,
+            doorbell,
         };
         Ok((radio, link_end))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::FoundDevice;
+use super::super::found_device::FoundDevice;
 use super::bluez::Service;
 use super::error::BleError;
 use super::host::{Host, is_connected};

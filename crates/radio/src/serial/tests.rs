@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use super::super::connection::{Connection, ConnectionError, Wire};
+use super::super::connection::{Connection, Wire};
 use super::*;
 use relay_model::{Chain, told};
 use relay_wire::codec::Item;
