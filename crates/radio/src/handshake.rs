@@ -6,10 +6,7 @@ use super::names;
 use super::nodedb::NodeDb;
 use super::translate;
 use relay_wire::proto::config::{self, LoRaConfig};
-use relay_wire::proto::{from_radio::PayloadVariant as Part, wire};
-
-/// The nonces that ask for a part of the handshake only.
-const SPECIAL_NONCES: [u32; 2] = [69420, 69421];
+use relay_wire::proto::{CONFIG_ONLY, NODES_ONLY, from_radio::PayloadVariant as Part, wire};
 
 /// Every radio tells all its slots, also those that are not in use.
 const CHANNELS: usize = 8;
@@ -21,7 +18,7 @@ const LARGEST_HOP_LIMIT: u32 = 7;
 /// Returns a nonce that asks for the whole handshake.
 pub(super) fn plain_nonce(random: u32) -> u32 {
     let mut nonce = random.max(1);
-    while SPECIAL_NONCES.contains(&nonce) {
+    while [CONFIG_ONLY, NODES_ONLY].contains(&nonce) {
         nonce += 1;
     }
     nonce

@@ -25,6 +25,7 @@ use super::translate;
 use relay_wire::proto::from_radio::PayloadVariant as FromRadio;
 use relay_wire::proto::log_record::Level;
 use relay_wire::proto::to_radio::PayloadVariant as ToRadio;
+use relay_wire::proto::wire::lockdown_status::State;
 use relay_wire::proto::{self, MeshPacket, Message as _, wire};
 
 pub use timers::HANDSHAKE_LIMIT;
@@ -35,12 +36,6 @@ use timers::{HEARTBEAT_EVERY, REBOOT_PAUSE, Timer, Timers};
 const QUESTIONS: u32 = 3;
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
 const FIRST_HEARTBEAT: u32 = 2;
-
-/// `LockdownStatus.state`.
-const NEEDS_PROVISION: i32 = 1;
-const LOCKED: i32 = 2;
-const UNLOCKED: i32 = 3;
-const LOCKDOWN_OFF: i32 = 5;
 
 /// How a session behaves.
 #[derive(Debug, Clone, Default)]
@@ -231,7 +226,7 @@ impl Session {
             self.handshake.channel(channel);
         }
         match frame.lockdown_status {
-            Some(lockdown) => self.on_lockdown(lockdown.state, now),
+            Some(lockdown) => self.on_lockdown(lockdown.state(), now),
             None => Vec::new(),
         }
     }
@@ -331,19 +326,19 @@ impl Session {
         outputs
     }
 
-    fn on_lockdown(&mut self, state: i32, now: Moment) -> Vec<Output> {
+    fn on_lockdown(&mut self, state: State, now: Moment) -> Vec<Output> {
         if !self.is_ready() {
             return Vec::new();
         }
         match (state, &mut self.memory.profile) {
-            (NEEDS_PROVISION | LOCKED, Some(profile)) if !profile.locked => {
+            (State::NeedsProvision | State::Locked, Some(profile)) if !profile.locked => {
                 profile.locked = true;
                 profile.transmit_enabled = false;
                 let ready = RadioEvent::Ready(Box::new(profile.clone()));
                 self.watch_quiet();
                 vec![Output::Event(ready)]
             }
-            (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if profile.locked => {
+            (State::Unlocked | State::Disabled, Some(profile)) if profile.locked => {
                 self.restart("the radio was unlocked", now)
             }
             _ => Vec::new(),

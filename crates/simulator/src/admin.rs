@@ -8,9 +8,9 @@ use relay_wire::proto::{
     mesh_packet::{PayloadVariant, Priority},
 };
 
-use super::air::HOP_LIMIT;
 use super::fault::Fault;
 use super::machine::Machine;
+use super::mesh::HOP_LIMIT;
 use super::packets;
 use super::report::Transmitted;
 

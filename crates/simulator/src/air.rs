@@ -9,9 +9,6 @@ use rand::{RngExt, SeedableRng};
 
 use super::report::{Fate, Transmitted};
 
-/// The hop limit that the radio is set to.
-pub(super) const HOP_LIMIT: u32 = 3;
-
 /// Packets that the transmit queue holds.
 pub(super) const QUEUE: u32 = 16;
 

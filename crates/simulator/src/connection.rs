@@ -1,78 +1,27 @@
 //! The radio's side of one connection: from the client's first question over its configuration to the end, and the
 //! restart of the radio.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use relay_wire::proto::wire::lockdown_status::State;
 use relay_wire::proto::{MeshPacket, PortNum, from_radio::PayloadVariant as ToClient};
 
 use super::fault::Fault;
 use super::firmware::Firmware;
 use super::frame;
 use super::handshake;
-use super::limits::Limits;
 use super::machine::Machine;
 use super::packets;
 use super::queues::push_latest;
 use super::report::{Connection, Report};
+use super::session::Phase;
 use super::telemetry::TELEMETRY_EVERY;
-
-/// A client that sends nothing for so long is dropped.
-pub(super) const IDLE: Duration = Duration::from_mins(15);
-
-/// So long a radio takes to close the connection of a client that says goodbye.
-pub(super) const HANG_UP: Duration = Duration::from_millis(20);
 
 /// Between the frames of a configuration that does not end.
 const ENDLESS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Texts that a store-and-forward server keeps.
 const HISTORY: usize = 1000;
-
-/// `LockdownStatus.state`.
-const LOCKED: i32 = 2;
-const UNLOCKED: i32 = 3;
-
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) limits: Limits,
-    pub(super) phase: Phase,
-    pub(super) heartbeat: bool,
-    pub(super) heard_at: Instant,
-    /// How the lock stands, if that is still to be told.
-    pub(super) lockdown: Option<i32>,
-    /// Frames of the client that are read late, and when.
-    pub(super) late_frames: VecDeque<(Instant, Vec<u8>)>,
-    /// A frame that another one was put before.
-    pub(super) held: Option<Vec<u8>>,
-}
-
-impl Session {
-    pub(super) fn new(heard_at: Instant) -> Self {
-        Self {
-            limits: Limits::default(),
-            phase: Phase::Silent,
-            heartbeat: false,
-            heard_at,
-            lockdown: None,
-            late_frames: VecDeque::new(),
-            held: None,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// The client has not asked for anything yet.
-    Silent,
-    /// The configuration is on its way.
-    Configuring {
-        frames: VecDeque<Vec<u8>>,
-        next_at: Instant,
-    },
-    /// The configuration is told.
-    Live,
-}
 
 impl Machine {
     pub(super) fn begin_config(&mut self, nonce: u32, now: Instant) {
@@ -106,7 +55,11 @@ impl Machine {
     pub(super) fn tell_lock(&mut self) {
         let locked = self.state.is_on(Fault::Locked);
         if let Some(session) = &mut self.session {
-            session.lockdown = Some(if locked { LOCKED } else { UNLOCKED });
+            session.lockdown = Some(if locked {
+                State::Locked
+            } else {
+                State::Unlocked
+            });
         }
     }
 
@@ -161,7 +114,7 @@ impl Machine {
         if frames.is_empty() && frame::is_complete(&frame) {
             session.phase = Phase::Live;
             if self.state.is_on(Fault::Locked) {
-                session.lockdown = Some(LOCKED);
+                session.lockdown = Some(State::Locked);
             }
             self.report(Report::Client(Connection::Configured));
             self.queues.again = self.history.clone();

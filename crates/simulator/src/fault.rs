@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use relay_model::NodeNum;
 
-use super::input::{at_most, bytes, node};
+use super::values::{at_most, bytes, node};
 
 /// Nothing is away for longer: a week, in seconds.
 const LONGEST_AWAY: u64 = 7 * 24 * 60 * 60;

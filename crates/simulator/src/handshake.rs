@@ -6,26 +6,19 @@ use std::collections::VecDeque;
 use prost::encoding::{WireType, encode_key};
 
 use relay_wire::proto::{
-    self, Message,
+    self, CONFIG_ONLY, Message, NODES_ONLY,
     channel::Role,
     config::{PayloadVariant as Config, lo_ra_config::RegionCode},
     from_radio::PayloadVariant,
     wire,
 };
 
-use super::air::HOP_LIMIT;
 use super::condition::Condition;
 use super::fault::Fault;
 use super::firmware::Firmware;
 use super::frame;
-use super::mesh::Mesh;
+use super::mesh::{HOP_LIMIT, Mesh};
 use super::packets;
-
-/// Asks for everything but the other nodes.
-pub(super) const CONFIG_ONLY: u32 = 69420;
-
-/// Asks for the nodes only.
-pub(super) const NODES_ONLY: u32 = 69421;
 
 /// Returns all frames that answer `want_config_id` = `nonce`, the closing one included.
 pub(super) fn series(mesh: &Mesh, state: &Condition, nonce: u32) -> VecDeque<Vec<u8>> {

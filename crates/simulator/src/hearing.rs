@@ -9,12 +9,11 @@ use relay_wire::proto::{
     store_and_forward,
 };
 
-use super::air::HOP_LIMIT;
 use super::console;
 use super::firmware::Firmware;
 use super::input::Say;
 use super::machine::Machine;
-use super::mesh::{MOST_NODES, NAME_LIMIT, check_length, late_key, rename};
+use super::mesh::{HOP_LIMIT, MOST_NODES, NAME_LIMIT, check_length, late_key, rename};
 use super::packets;
 use super::report::Report;
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use relay_model::NodeNum;
 
 use super::fault::Fault;
-use super::hex;
+use super::values::{bytes, node};
 
 /// No message about a line is longer than that: it may repeat what the line says. A list of all faults has room.
 const MESSAGE_LIMIT: usize = 2000;
@@ -113,40 +113,6 @@ pub(super) fn shortened(mut message: String) -> String {
         message.push('…');
     }
     message
-}
-
-/// Reads a number that is not larger than `MOST`.
-pub(super) fn at_most<'de, D, T, const MOST: u64>(input: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: TryFrom<u64>,
-{
-    let number = serde_json::Number::deserialize(input)?;
-    let in_range = number.as_u64().filter(|number| *number <= MOST);
-    in_range
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| de::Error::custom(format!("{number} is out of range: 0 to {MOST}")))
-}
-
-/// Reads a node's id, or its number.
-pub(super) fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum>, D::Error> {
-    let read = |node| match node {
-        Value::String(text) if text == "^all" => Ok(NodeNum::BROADCAST),
-        Value::String(text) => text.parse().map_err(de::Error::custom),
-        number => Ok(NodeNum(
-            u32::deserialize(number).map_err(de::Error::custom)?,
-        )),
-    };
-    Option::deserialize(input)?.map(read).transpose()
-}
-
-/// Reads bytes that are written as hexadecimal text.
-pub(super) fn bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<u8>>, D::Error> {
-    let text = Option::<String>::deserialize(input)?;
-    let read = |text: String| {
-        hex::decode(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not hexadecimal")))
-    };
-    text.map(read).transpose()
 }
 
 fn flag<'de, D: Deserializer<'de>>(input: D) -> Result<u32, D::Error> {

@@ -29,7 +29,6 @@ mod handshake;
 #[cfg(test)]
 mod harness;
 mod hearing;
-mod hex;
 mod input;
 mod limits;
 mod machine;
@@ -47,10 +46,13 @@ mod replay;
 mod report;
 mod script;
 mod sending;
+mod session;
 mod settling;
 mod side;
 mod tcp;
 mod telemetry;
+mod trouble;
+mod values;
 mod wire;
 
 pub use driver::{Controls, Port, drive};

@@ -16,7 +16,6 @@ use relay_wire::proto::{
 
 use super::air::{Air, QUEUE};
 use super::condition::Condition;
-use super::connection::{HANG_UP, IDLE, Phase, Session};
 use super::console;
 use super::fault::{Fault, Switch};
 use super::firmware::Firmware;
@@ -25,6 +24,7 @@ use super::input::Command;
 use super::mesh::Mesh;
 use super::queues::{ClientQueues, PACKETS, UNREAD, push_latest};
 use super::report::{Connection, Report};
+use super::session::{HANG_UP, IDLE, Phase, Session};
 use super::side::Side;
 
 /// Reports that nobody takes are kept up to that number.
@@ -220,6 +220,7 @@ impl Machine {
             return Some(frame::encode(status));
         }
         if let Some(state) = self.session.as_mut()?.lockdown.take() {
+            let state = state.into();
             let status = wire::LockdownStatus { state };
             return Some(frame::encode_newer(|it| it.lockdown_status = Some(status)));
         }

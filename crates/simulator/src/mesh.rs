@@ -8,6 +8,9 @@ use relay_wire::proto::{self, HardwareModel, NodeInfo, User, channel::Role};
 
 use super::fault::ChannelChange;
 
+/// The hop limit that the radio is set to.
+pub(super) const HOP_LIMIT: u32 = 3;
+
 /// 2026-01-01 in Unix seconds: around then the neighbours were last heard.
 const LAST_HEARD: u32 = 1_767_225_600;
 

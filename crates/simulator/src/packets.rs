@@ -8,8 +8,7 @@ use relay_wire::proto::{
     routing, telemetry,
 };
 
-use super::air::HOP_LIMIT;
-use super::mesh::Mesh;
+use super::mesh::{HOP_LIMIT, Mesh};
 
 /// Returns the routing packet with which the radio itself answers a packet of its client: `error` 0 for an
 /// acknowledgement, else a `Routing.Error`.

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::frame;
 use super::input::Command;
 use super::packets::port_of;
-use super::recording::{Moment, What};
+use super::recording::{Recorded, What};
 use super::report::{Connection, Fate, Report, Transmitted};
 use super::side::Side;
 
@@ -24,12 +24,12 @@ use super::side::Side;
 #[derive(Debug)]
 pub struct Replay {
     /// The recorded connections.
-    connections: Vec<Vec<Moment>>,
+    connections: Vec<Vec<Recorded>>,
     /// Which of them is played, or was played last.
     played: usize,
     /// Where it stands.
     next: usize,
-    /// The moment to which the recording's times are bound: (its time, when it was).
+    /// To what the recording's times are bound: (one of them, when it was).
     bound: (Duration, Instant),
     connected: bool,
     started: Instant,
@@ -42,9 +42,9 @@ pub struct Replay {
 
 impl Replay {
     /// Makes one. Each client hears the next recorded connection, and after the last the first again.
-    pub fn new(moments: &[Moment], now: Instant) -> Self {
-        let connections = moments.split_inclusive(|it| matches!(it.what, What::Closed(_)));
-        let connections: Vec<_> = connections.map(<[Moment]>::to_vec).collect();
+    pub fn new(recording: &[Recorded], now: Instant) -> Self {
+        let connections = recording.split_inclusive(|it| matches!(it.what, What::Closed(_)));
+        let connections: Vec<_> = connections.map(<[Recorded]>::to_vec).collect();
         Self {
             played: connections.len().saturating_sub(1),
             connections,
@@ -60,7 +60,7 @@ impl Replay {
         }
     }
 
-    fn moment(&self) -> Option<&Moment> {
+    fn current(&self) -> Option<&Recorded> {
         self.connections.get(self.played)?.get(self.next)
     }
 
@@ -73,7 +73,7 @@ impl Replay {
 
     /// Returns the frame of the client for which the recording waits.
     fn awaited(&self) -> Option<FromClient> {
-        match &self.moment()?.what {
+        match &self.current()?.what {
             What::ToRadio(frame) => ToRadio::decode(frame.as_slice()).ok()?.payload_variant,
             What::FromRadio(_) | What::Closed(_) => None,
         }
@@ -85,19 +85,19 @@ impl Replay {
 
     /// Goes on behind the frame for which it waited.
     fn go_on(&mut self, now: Instant) {
-        if let Some(at) = self.moment().map(|moment| moment.at) {
+        if let Some(at) = self.current().map(|it| it.at) {
             self.bound = (at, now);
             self.next += 1;
         }
     }
 
-    /// Returns when the next moment that is the radio's is due.
+    /// Returns when the next that the radio does is due.
     fn due(&self) -> Option<Instant> {
-        let moment = self.moment()?;
+        let it = self.current()?;
         let (bound_to, at) = self.bound;
-        let is_the_radios = !matches!(moment.what, What::ToRadio(_));
+        let is_the_radios = !matches!(it.what, What::ToRadio(_));
         // What no clock can tell is never due.
-        let due = at.checked_add(moment.at.saturating_sub(bound_to));
+        let due = at.checked_add(it.at.saturating_sub(bound_to));
         due.filter(|_| is_the_radios)
     }
 
@@ -200,7 +200,7 @@ impl Side for Replay {
         if !self.connected || self.due()? > now {
             return None;
         }
-        let what = self.moment()?.what.clone();
+        let what = self.current()?.what.clone();
         self.next += 1;
         match what {
             What::FromRadio(frame) => {
@@ -366,8 +366,8 @@ mod tests {
         };
         let whats = [connection(1), connection(2)].concat().into_iter();
         let at = Duration::ZERO;
-        let moments: Vec<_> = whats.map(|what| Moment { at, what }).collect();
-        let mut replay = Replay::new(&moments, now);
+        let recording: Vec<_> = whats.map(|what| Recorded { at, what }).collect();
+        let mut replay = Replay::new(&recording, now);
         for marker in [1, 2, 1] {
             replay.on_connect(now);
             tell(&mut replay, FromClient::WantConfigId(9), now);

@@ -9,7 +9,6 @@ use strum::IntoStaticStr;
 use relay_model::NodeNum;
 use relay_wire::proto::{Data, MeshPacket, PortNum, routing::Error};
 
-use super::hex;
 use super::packets::error_number;
 
 /// A packet that the client handed over.

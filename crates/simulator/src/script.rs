@@ -25,7 +25,7 @@ pub struct Script {
 /// One step.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Step {
-    when: Option<Condition>,
+    when: Option<Awaited>,
     after: Duration,
     /// `None`: it only waits.
     command: Option<Command>,
@@ -34,7 +34,7 @@ struct Step {
 /// What a step can wait for; only what happens after the step before counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Condition {
+enum Awaited {
     Connected,
     Configured,
     Closed,
@@ -51,15 +51,15 @@ impl Script {
 
     /// Takes what the radio tells of its client: a step may wait for it.
     pub fn on_report(&mut self, report: &Report, now: Instant) {
-        let condition = match report {
-            Report::Client(Connection::Connected) => Condition::Connected,
-            Report::Client(Connection::Configured) => Condition::Configured,
-            Report::Client(Connection::Closed) => Condition::Closed,
-            Report::Transmitted(..) => Condition::Transmitted,
+        let happened = match report {
+            Report::Client(Connection::Connected) => Awaited::Connected,
+            Report::Client(Connection::Configured) => Awaited::Configured,
+            Report::Client(Connection::Closed) => Awaited::Closed,
+            Report::Transmitted(..) => Awaited::Transmitted,
             _ => return,
         };
         let waited_for = self.steps.front().and_then(|step| step.when);
-        if waited_for == Some(condition) {
+        if waited_for == Some(happened) {
             self.since.get_or_insert(now);
         }
     }

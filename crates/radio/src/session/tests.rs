@@ -917,7 +917,8 @@ fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
 #[test]
 fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
     let mut bench = Bench::ready(SessionOptions::default());
-    let status = |state| {
+    let status = |state: State| {
+        let state = state.into();
         let lockdown_status = Some(wire::LockdownStatus { state });
         wire::FromRadio {
             lockdown_status,
@@ -925,11 +926,11 @@ fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
         }
         .encode_to_vec()
     };
-    let outputs = bench.frame(&status(LOCKED));
+    let outputs = bench.frame(&status(State::Locked));
     assert!(profile(&outputs).locked && !profile(&outputs).transmit_enabled);
-    assert_eq!(bench.frame(&status(LOCKED)), []);
+    assert_eq!(bench.frame(&status(State::Locked)), []);
     assert!(matches!(
-        bench.frame(&status(UNLOCKED))[..],
+        bench.frame(&status(State::Unlocked))[..],
         [Output::Restarted(_)]
     ));
 }
@@ -937,7 +938,8 @@ fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
 #[test]
 fn a_locked_radio_is_asked_again_after_10_minutes() {
     let mut bench = Bench::ready(SessionOptions::default());
-    let lockdown_status = Some(wire::LockdownStatus { state: LOCKED });
+    let state = State::Locked.into();
+    let lockdown_status = Some(wire::LockdownStatus { state });
     let locked = wire::FromRadio {
         lockdown_status,
         ..Default::default()

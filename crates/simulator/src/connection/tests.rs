@@ -198,14 +198,14 @@ fn a_locked_radio_says_so_after_a_blank_configuration_and_carries_nothing() {
             mesh_packet_id: 0
         },))
     );
-    assert_eq!(lockdown(&mut harness), [LOCKED]);
+    assert_eq!(lockdown(&mut harness), [i32::from(State::Locked)]);
     assert_eq!(harness.hear(r#"{"text": "hi", "id": 9}"#), []);
     let text = harness.text(7, "hello");
     assert_eq!(harness.send(text), []);
     assert_eq!(harness.wait(MINUTE), []);
     harness.fault(r#"{"fault": "locked", "on": false}"#);
     assert_eq!(texts(&harness.frames()), [9]);
-    assert_eq!(lockdown(&mut harness), [UNLOCKED]);
+    assert_eq!(lockdown(&mut harness), [i32::from(State::Unlocked)]);
 }
 
 #[test]
