@@ -16,7 +16,6 @@ use super::serial::SerialPort;
 use super::tcp::{self, TcpError};
 use relay_wire::codec::{Codec, Item, framed};
 
-/// What is read at once.
 const READ_SIZE: usize = 4096;
 
 /// How to reach the radio. A further wire is one more variant, and one file like `tcp.rs`.
@@ -111,14 +110,6 @@ impl Connection {
             codec: Codec::default(),
             received: BytesMut::new(),
         }))
-    }
-
-    /// Returns how many bytes outside frames were received.
-    pub(super) fn skipped(&self) -> u64 {
-        match &self.0 {
-            Carrier::Bytes(bytes) => bytes.codec.skipped(),
-            Carrier::Packets(_) => 0,
-        }
     }
 
     /// Receives a frame, or what is none. Cancel safe: what was received before stays in the buffer.

@@ -35,7 +35,6 @@ pub(super) struct Console {
 pub(super) struct Line {
     /// Without what no log is to hold.
     pub(super) text: String,
-    /// What it tells of the radio, if it tells anything.
     pub(super) sign: Option<Sign>,
 }
 

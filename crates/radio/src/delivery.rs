@@ -47,7 +47,6 @@ impl Delivery {
         }
     }
 
-    /// Tells what became of rows.
     pub(super) async fn report(&mut self) -> Result<(), End> {
         for report in self.pacer.take_reports() {
             self.tell(Event::Report(report)).await?;

@@ -130,11 +130,8 @@ impl ConnectionError {
 
 /// Why a connection is no longer served.
 pub(super) enum End {
-    /// The link is lost; why.
     Lost(Loss),
-    /// The daemon stops.
     Stopped,
-    /// The daemon's event loop has ended.
     EventsClosed,
 }
 

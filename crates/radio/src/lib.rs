@@ -1,8 +1,8 @@
 //! The radio's side: one link, its session and its pace.
 //!
 //! [`Radio::run`] joins a [`Connection`] (bytes), a [`Session`] (what frames mean), a [`Pacer`] (what may be sent when)
-//! and a [`NodeDb`] (who is who). The last three are pure; whatever waits, and both clocks, stand in `driver.rs`,
-//! `conversation.rs` and `delivery.rs`.
+//! and a [`NodeDb`] (who is who). The last three are pure; whatever waits, and both clocks, stand in `driver.rs`
+//! and `delivery.rs`.
 #![cfg_attr(
     test,
     expect(
@@ -22,7 +22,6 @@ mod ble;
 mod captures;
 mod connection;
 mod console;
-mod conversation;
 mod delivery;
 mod doubt;
 mod driver;

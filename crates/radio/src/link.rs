@@ -38,7 +38,6 @@ pub struct Link {
     pub restarts: u32,
 }
 
-/// Notes how the link stands.
 #[derive(Debug)]
 pub(super) struct LinkNotes {
     link: watch::Sender<Link>,
@@ -83,7 +82,6 @@ impl LinkNotes {
         });
     }
 
-    /// Notes that a radio has spoken.
     pub(super) fn heard(&self) {
         self.link
             .send_if_modified(|link| !std::mem::replace(&mut link.heard, true));

@@ -96,8 +96,13 @@ impl NodeDb {
         if num == NodeNum(0) || num == NodeNum::BROADCAST {
             return;
         }
-        if !self.nodes.contains_key(&num) {
-            self.make_room();
+        if !self.nodes.contains_key(&num) && self.nodes.len() >= REMEMBERED {
+            let nodes = self.nodes.values().map(|known| &known.node);
+            let oldest = nodes.min_by_key(|node| (node.last_heard, node.num));
+            if let Some(num) = oldest.map(|node| node.num) {
+                self.nodes.remove(&num);
+                self.changed.remove(&num);
+            }
         }
         let known = self.nodes.entry(num);
         let node = &mut known.or_insert_with(|| Node::unknown(num).into()).node;
@@ -133,18 +138,6 @@ impl NodeDb {
         let mut known: Vec<KnownNode> = self.nodes.values().cloned().collect();
         known.sort_by_key(|it| it.node.num);
         known
-    }
-
-    fn make_room(&mut self) {
-        if self.nodes.len() < REMEMBERED {
-            return;
-        }
-        let nodes = self.nodes.values().map(|known| &known.node);
-        let oldest = nodes.min_by_key(|node| (node.last_heard, node.num));
-        if let Some(num) = oldest.map(|node| node.num) {
-            self.nodes.remove(&num);
-            self.changed.remove(&num);
-        }
     }
 
     /// Returns when [`NodeDb::take_batch`] has something, if nothing is learned before.

@@ -15,7 +15,6 @@ use relay_wire::codec::{FRAME_LIMIT, TooLong};
 /// Packets read ahead; while so many wait, the radio keeps the others.
 const AHEAD: usize = 32;
 
-/// A packet on its way to the radio.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) packet: Vec<u8>,
@@ -26,16 +25,13 @@ pub(super) struct Outgoing {
 /// The wire's ends of the queues.
 #[derive(Debug)]
 pub(super) struct Ends {
-    /// Where packets from the radio go.
     pub(super) incoming: mpsc::Sender<Bytes>,
-    /// Where packets for the radio come from.
     pub(super) outgoing: mpsc::Receiver<Outgoing>,
 }
 
 type Work = Pin<Box<dyn Future<Output = ConnectionError> + Send>>;
 type Farewell = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A wire of whole packets.
 pub(super) struct Packets {
     incoming: mpsc::Receiver<Bytes>,
     outgoing: mpsc::Sender<Outgoing>,

@@ -23,9 +23,7 @@ pub struct Radio {
     withdraw: mpsc::Sender<MeshRowId>,
     withdrawals: mpsc::Receiver<MeshRowId>,
     link: LinkNotes,
-    /// More than urgent texts may be submitted.
     air: watch::Sender<bool>,
-    /// The nodes, for whoever looks.
     known: watch::Sender<Vec<KnownNode>>,
 }
 

@@ -103,7 +103,6 @@ pub struct SerialPort {
     told: Vec<String>,
 }
 
-/// An open port.
 #[derive(Debug)]
 struct Opened {
     link: SerialLink,

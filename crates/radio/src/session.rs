@@ -125,7 +125,7 @@ impl Session {
     pub fn new(options: SessionOptions, random: u32, now: Instant) -> Self {
         Self {
             phase: Phase::Waking,
-            timers: Timers::begin(Timer::Wake, now),
+            timers: Timers::from([(Timer::Wake, now)]),
             options,
             nodes: NodeDb::default(),
             nonce: plain_nonce(random),
@@ -243,7 +243,8 @@ impl Session {
             }
             FromRadio::Packet(packet) => {
                 // Who has forgotten us hands over none.
-                self.timers.stop([Timer::BelieveStart, Timer::BelieveLog]);
+                self.timers.remove(&Timer::BelieveStart);
+                self.timers.remove(&Timer::BelieveLog);
                 self.quiet.ends(now.instant);
                 self.watch_quiet();
                 return self.on_packet(packet, now);
@@ -279,7 +280,7 @@ impl Session {
     /// Only what belongs to a handshake keeps it from being given up.
     fn handshake_goes_on(&mut self, now: Moment) {
         if self.phase == Phase::Configuring {
-            self.timers.stop([Timer::AskAgain]);
+            self.timers.remove(&Timer::AskAgain);
             self.is_told(now);
         }
     }
@@ -300,7 +301,7 @@ impl Session {
         };
         self.phase = Phase::Idle;
         let heartbeat_at = now.instant + HEARTBEAT_EVERY;
-        self.timers = Timers::begin(Timer::Heartbeat, heartbeat_at);
+        self.timers = Timers::from([(Timer::Heartbeat, heartbeat_at)]);
         self.is_heard(now);
         let looked_again = self.ready_since.replace(now.instant).is_some();
         if !looked_again {
@@ -314,7 +315,11 @@ impl Session {
             (self.memory.doubt, self.memory.start_doubt) = (Doubt::default(), Doubt::default());
         }
         let mut outputs = Vec::new();
-        if looked_again && before.is_some_and(|before| is_as_before(before, &profile)) {
+        let is_as_before = |mut before: RadioProfile| {
+            before.own.last_heard = profile.own.last_heard;
+            before == profile
+        };
+        if looked_again && before.is_some_and(is_as_before) {
             debug!("the radio is as it was");
         } else {
             let ready = RadioEvent::Ready(Box::new(profile));
@@ -353,24 +358,24 @@ impl Session {
         let means_nothing = profile.is_some_and(|it| prints_always(&it.firmware));
         match (self.phase, sign) {
             (Phase::Idle, Sign::Start) => {
-                let doubted = memory.start_doubt.lasts(OF_STARTS, now.instant);
-                self.timers.set(Timer::BelieveStart, doubted);
-                if doubted.is_none() {
+                if let Some(until) = memory.start_doubt.lasts(OF_STARTS, now.instant) {
+                    self.timers.insert(Timer::BelieveStart, until);
+                } else {
                     debug!("looking whether the radio has started anew, as it prints");
                     self.asks_anew(now.instant + REBOOT_PAUSE);
                 }
             }
             (Phase::Idle, Sign::Log) if !means_nothing => {
-                let doubted = memory.doubt.lasts(OF_LOG, now.instant);
-                self.timers.set(Timer::BelieveLog, doubted);
-                if doubted.is_none() {
+                if let Some(until) = memory.doubt.lasts(OF_LOG, now.instant) {
+                    self.timers.insert(Timer::BelieveLog, until);
+                } else {
                     return self.look_again("it prints its log", now);
                 }
             }
             // It had begun to answer, and has forgotten the question.
             (Phase::Configuring, _) if self.options.on_cable => {
                 let again = now.instant + REBOOT_PAUSE;
-                self.timers.set_anew(Timer::AskAgain, again);
+                self.timers.entry(Timer::AskAgain).or_insert(again);
             }
             _ => {}
         }
@@ -398,7 +403,7 @@ impl Session {
 
     fn asks_anew(&mut self, at: Instant) {
         self.phase = Phase::Waking;
-        self.timers = Timers::begin(Timer::Wake, at);
+        self.timers = Timers::from([(Timer::Wake, at)]);
         self.nonce = plain_nonce(self.nonce.wrapping_add(1));
         self.handshake = Handshake::default();
     }
@@ -416,18 +421,8 @@ pub fn disconnect() -> Vec<u8> {
     encoded(ToRadio::Disconnect(true))
 }
 
-/// Returns whether nobody needs to know what the radio has told.
-fn is_as_before(mut before: RadioProfile, now: &RadioProfile) -> bool {
-    before.own.last_heard = now.own.last_heard;
-    before == *now
-}
-
 fn ignored(reason: &'static str) -> Output {
     Output::Event(RadioEvent::Ignored { reason })
-}
-
-fn frame(variant: ToRadio) -> Output {
-    Output::Frame(encoded(variant))
 }
 
 fn encoded(variant: ToRadio) -> Vec<u8> {

@@ -13,7 +13,6 @@ pub(super) const SLOW_DELAY: Duration = Duration::from_secs(10);
 /// A radio tells each minute how busy its channel is; what it told longer ago counts no more.
 const TELEMETRY_LIFE: Duration = Duration::from_mins(3);
 
-/// What the air bears now.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     /// Texts slow down, or stop but for urgent ones, on a channel that is busier.
@@ -27,7 +26,6 @@ pub(super) struct Traffic {
     channel: Option<(Allowed, Instant)>,
 }
 
-/// What a busy channel allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Allowed {
     All,

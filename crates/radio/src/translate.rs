@@ -35,7 +35,6 @@ pub(super) struct Context<'a> {
     pub(super) own: NodeNum,
     pub(super) channels: &'a [Channel],
     pub(super) nodes: &'a NodeDb,
-    /// Further ports that carry text.
     pub(super) chat_ports: &'a [u32],
     /// The radio may still be handing over what it kept while we were away.
     pub(super) catching_up: bool,

@@ -32,20 +32,16 @@ pub(super) struct Flight {
     pub fates: Vec<Fate>,
 }
 
-/// Something that happened on the air.
 #[derive(Debug, PartialEq)]
 pub(super) enum AirEvent {
-    /// The transmission of a packet begins.
     Begun {
         packet: Option<Box<Transmitted>>,
         /// The queue, which was full, has room again.
         room_again: bool,
     },
-    /// Something became of a packet of the client.
     Became(Box<Transmitted>, Fate),
 }
 
-/// The transmit queue and the air.
 #[derive(Debug)]
 pub(super) struct Air {
     waiting: VecDeque<Flight>,

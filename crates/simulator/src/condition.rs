@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::fault::{BroadcastAnswer, DirectAnswer, Fault, Refusals, Switch};
 use super::firmware::Firmware;
 
-/// How the radio is set up and what is wrong with it now.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
     /// How often the radio has started.

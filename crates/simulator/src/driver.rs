@@ -25,7 +25,6 @@ use super::wire::Wire;
 /// While so many bytes wait to be written nothing more is taken from the radio's queues.
 const UNWRITTEN: usize = 1 << 20;
 
-/// Bytes that are read at once.
 const READ: usize = 4096;
 
 /// Reports that nobody takes; then the oldest go.
@@ -273,7 +272,6 @@ impl<P: Port, S: Side> Driver<P, S> {
         }
     }
 
-    /// Takes what was read.
     fn take(&mut self, alive: bool, now: Instant) {
         if self.half_open {
             self.wire.input.clear();

@@ -86,7 +86,6 @@ pub enum Fault {
         #[serde(default = "number::<_, 35>")]
         error: u32,
     },
-    /// The next packets are refused.
     Refuse(Refusals),
     /// The next packets get no answer.
     Silent {
@@ -96,9 +95,7 @@ pub enum Fault {
         #[serde(default)]
         lost: bool,
     },
-    /// The radio has no region.
     RegionUnset(Switch),
-    /// Transmission is switched off.
     TransmitOff(Switch),
     /// The hour's share of air time is used up.
     DutyCycle(Switch),
@@ -131,7 +128,6 @@ pub enum Fault {
     OtherTransport(Switch),
     /// Before each frame comes one of the radio's log, or a notification.
     Chatter(Switch),
-    /// A frame of the radio's log.
     LogRecord { text: String },
     /// The radio's own radio is simulated, as in the firmware's simulator: a second queue status and a packet on port 69
     /// for each transmission.
@@ -144,7 +140,6 @@ pub enum Fault {
     EmptyAcks(Switch),
     /// Packets for the radio itself get the queue status 35.
     ShouldRelease(Switch),
-    /// How broadcasts are acknowledged.
     BroadcastAnswer { answer: BroadcastAnswer },
     /// An acknowledgement, or a refusal, of any packet.
     Answer {
@@ -181,7 +176,6 @@ pub enum Fault {
     Channel(ChannelChange),
     /// The radio belongs to a licensed amateur; seen at the next handshake.
     Licensed(Switch),
-    /// A notification for the client.
     Notification {
         text: String,
         /// The packet that it is about.
@@ -244,7 +238,6 @@ pub enum BroadcastAnswer {
     /// By the first repeat.
     #[default]
     Usual,
-    /// Twice.
     Twice,
     /// Given up, and acknowledged after all.
     Late,
@@ -263,13 +256,11 @@ pub enum DirectAnswer {
     ImplicitOnly,
     /// Answered first, and repeated after that.
     Swapped,
-    /// Answered twice.
     Twice,
     /// Given up, and answered after all.
     Late,
     /// Given up.
     Never,
-    /// Answered with an error.
     Error,
 }
 
@@ -277,7 +268,6 @@ fn yes() -> bool {
     true
 }
 
-/// The default of a number.
 fn number<T: From<u8>, const NUMBER: u8>() -> T {
     T::from(NUMBER)
 }

@@ -16,7 +16,6 @@ pub enum Firmware {
 }
 
 impl Firmware {
-    /// Returns the version as the radio tells it.
     pub(super) fn version(self) -> &'static str {
         match self {
             Self::V2_7 => "2.7.26.54e0d8d",

@@ -2,7 +2,6 @@
 
 use relay_wire::proto::{FromRadio, Message, from_radio::PayloadVariant, wire::NewerFromRadio};
 
-/// Returns the bytes of a frame.
 pub(super) fn encode(variant: PayloadVariant) -> Vec<u8> {
     FromRadio {
         id: 0,

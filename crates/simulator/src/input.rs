@@ -90,7 +90,6 @@ impl FromStr for Command {
 }
 
 impl Command {
-    /// Reads what a line's object says.
     pub(super) fn from_object(object: Map<String, Value>) -> Result<Self, String> {
         let command = if object.contains_key("fault") {
             Fault::deserialize(Value::Object(object)).map(Self::Fault)
@@ -101,12 +100,10 @@ impl Command {
     }
 }
 
-/// Reads a line as an object.
 pub(super) fn object(line: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))
 }
 
-/// Cuts a message short.
 pub(super) fn shortened(mut message: String) -> String {
     if message.len() > MESSAGE_LIMIT {
         message.truncate(message.floor_char_boundary(MESSAGE_LIMIT));

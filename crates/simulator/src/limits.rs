@@ -7,7 +7,6 @@ use relay_wire::proto::PortNum;
 
 use super::queues::push_latest;
 
-/// So many packet ids of a connection are remembered.
 const REMEMBERED_IDS: usize = 20;
 
 /// The memory of one connection.

@@ -92,7 +92,6 @@ impl Mesh {
         self
     }
 
-    /// Returns the number of the radio's own node.
     pub(super) fn own_num(&self) -> NodeNum {
         NodeNum(self.own.num)
     }

@@ -2,7 +2,7 @@
 
 use relay_model::NodeNum;
 use relay_wire::proto::{
-    Data, DeviceMetrics, EnvironmentMetrics, LocalStats, MeshPacket, Message, PortNum, Position,
+    Data, DeviceMetrics, EnvironmentMetrics, MeshPacket, Message, PortNum, Position,
     Routing, StatusMessage, Telemetry,
     mesh_packet::{PayloadVariant, Priority, TransportMechanism},
     routing, telemetry,
@@ -129,19 +129,7 @@ pub(super) fn metrics(uptime: u32, channel_use: u8) -> DeviceMetrics {
     }
 }
 
-/// Returns the radio's statistics of itself.
-pub(super) fn statistics(uptime: u32, channel_use: u8, nodes: u32) -> LocalStats {
-    LocalStats {
-        uptime_seconds: uptime,
-        channel_utilization: f32::from(channel_use),
-        air_util_tx: 0.4,
-        num_online_nodes: nodes,
-        num_total_nodes: nodes,
-        ..LocalStats::default()
-    }
-}
-
-/// Returns the payload of a packet that tells it.
+/// Returns the payload of a packet that tells what was measured.
 pub(super) fn telemetry(time: u32, variant: telemetry::Variant) -> Vec<u8> {
     let variant = Some(variant);
     Telemetry { time, variant }.encode_to_vec()

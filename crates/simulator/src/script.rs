@@ -22,7 +22,6 @@ pub struct Script {
     since: Option<Instant>,
 }
 
-/// One step.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Step {
     when: Option<Awaited>,

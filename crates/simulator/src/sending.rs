@@ -31,7 +31,6 @@ const STATUS_DISABLED: u32 = 34;
 #[derive(Debug)]
 struct Refusal {
     fate: Fate,
-    /// The queue status.
     status: u32,
     /// A routing packet with that `Routing.Error`, on that channel.
     nak: Option<(u32, u32)>,

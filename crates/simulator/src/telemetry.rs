@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use relay_wire::proto::{PortNum, telemetry::Variant};
+use relay_wire::proto::{LocalStats, PortNum, telemetry::Variant};
 
 use super::fault::Fault;
 use super::machine::Machine;
@@ -27,9 +27,16 @@ impl Machine {
     pub(super) fn tell_telemetry(&mut self, now: Instant) {
         if now >= self.statistics_at {
             self.statistics_at = now + STATISTICS_EVERY;
-            let uptime = seconds(self.uptime(now));
-            let stats = packets::statistics(uptime, self.state.channel_use, self.mesh.node_count());
-            self.tell_own(Variant::LocalStats(stats), now);
+            let nodes = self.mesh.node_count();
+            let statistics = LocalStats {
+                uptime_seconds: seconds(self.uptime(now)),
+                channel_utilization: f32::from(self.state.channel_use),
+                air_util_tx: 0.4,
+                num_online_nodes: nodes,
+                num_total_nodes: nodes,
+                ..LocalStats::default()
+            };
+            self.tell_own(Variant::LocalStats(statistics), now);
         }
         if now >= self.telemetry_at {
             self.telemetry_at = now + TELEMETRY_EVERY;

@@ -80,7 +80,6 @@ impl Wire {
         self.raw(&[0x94, 0xC3, 0, 100, 0x12, 0x55], now);
     }
 
-    /// Writes bytes as they are.
     pub(super) fn raw(&mut self, bytes: &[u8], now: Instant) {
         if bytes.is_empty() {
             return;

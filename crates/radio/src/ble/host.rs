@@ -64,13 +64,11 @@ pub(super) struct Standing {
     pub(super) connected: bool,
     /// The device's services are known.
     pub(super) resolved: bool,
-    /// Where its doorbell is.
     pub(super) doorbell: Option<String>,
     /// A program that lives listens to its doorbell.
     pub(super) used: bool,
 }
 
-/// The adapter that is used.
 pub(super) struct Chosen {
     name: String,
     adapter: Adapter,

@@ -41,7 +41,6 @@ pub(super) struct Radio {
     pub(super) read: Characteristic,
     /// Who passes the doorbell on.
     pub(super) service: Service,
-    /// Where the doorbell is.
     pub(super) doorbell: String,
 }
 

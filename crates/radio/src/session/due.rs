@@ -11,7 +11,7 @@ use super::timers::{
     ASK_EVERY, HANDSHAKE_LIMIT, HANDSHAKE_LONGEST, HEARTBEAT_EVERY, MUTE_AGAIN, SILENCE, Timer,
     WAKE_PAUSE,
 };
-use super::{FIRST_HEARTBEAT, Output, Phase, Session, encoded, frame};
+use super::{FIRST_HEARTBEAT, Output, Phase, Session, encoded};
 use relay_model::{PacketId, Timestamp};
 use relay_wire::proto::{self, to_radio::PayloadVariant as ToRadio};
 
@@ -25,26 +25,29 @@ const PLAUSIBLE_TIME: Timestamp = Timestamp(1_704_067_200_000);
 impl Session {
     /// Returns when [`Session::on_time`] wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.values().min().copied()
     }
 
     /// Does what is due.
     pub fn on_time(&mut self, now: Moment) -> Vec<Output> {
-        let Some(timer) = self.timers.pop(now.instant) else {
+        let mut timers = self.timers.iter();
+        let due = timers.find(|(_, at)| now.instant >= **at);
+        let Some(timer) = due.map(|(timer, _)| *timer) else {
             return Vec::new();
         };
+        self.timers.remove(&timer);
         match timer {
             Timer::Wake => {
                 let pause = self.options.on_cable.then_some(WAKE_PAUSE);
                 let asks_at = now.instant + pause.unwrap_or_default();
-                self.timers.set(Timer::Ask, asks_at);
+                self.timers.insert(Timer::Ask, asks_at);
                 once(Output::Wake).chain(self.on_time(now)).collect()
             }
             Timer::Ask => {
                 self.questions = 1;
                 self.phase = Phase::Configuring;
                 let limit = now.instant + HANDSHAKE_LONGEST;
-                self.timers.set(Timer::Handshake, limit);
+                self.timers.insert(Timer::Handshake, limit);
                 self.is_told(now);
                 self.asks_again(now);
                 vec![self.question()]
@@ -88,13 +91,14 @@ impl Session {
 
     /// Something that belongs to the answer has come, or the radio is asked for it.
     pub(super) fn is_told(&mut self, now: Moment) {
-        self.timers.set(Timer::Untold, now.instant + HANDSHAKE_LIMIT);
+        let limit = now.instant + HANDSHAKE_LIMIT;
+        self.timers.insert(Timer::Untold, limit);
     }
 
     /// A radio whose configuration is known has spoken.
     pub(super) fn is_heard(&mut self, now: Moment) {
         let silence = SILENCE.after(self.memory.mute_links.saturating_add(1), 0.0);
-        self.timers.set(Timer::Silence, now.instant + silence);
+        self.timers.insert(Timer::Silence, now.instant + silence);
     }
 
     /// Sees to it that a radio is asked again that only says that it is there.
@@ -106,22 +110,23 @@ impl Session {
             _ => self.options.on_cable.then(|| self.quiet.deadline()),
         };
         let at = at.filter(|_| self.phase == Phase::Idle);
-        self.timers.set(Timer::Quiet, at);
+        self.timers.extend(at.map(|at| (Timer::Quiet, at)));
     }
 
     fn asks_again(&mut self, now: Moment) {
-        let again = now.instant + ASK_EVERY;
-        let again = self.options.on_cable.then_some(again);
-        self.timers.set(Timer::AskAgain, again);
+        if self.options.on_cable {
+            let again = now.instant + ASK_EVERY;
+            self.timers.insert(Timer::AskAgain, again);
+        }
     }
 
     pub(super) fn question(&self) -> Output {
-        frame(ToRadio::WantConfigId(self.nonce))
+        Output::Frame(encoded(ToRadio::WantConfigId(self.nonce)))
     }
 
     /// Returns a heartbeat to be written now; the next one is due as long after it as after any other.
     pub fn heartbeat(&mut self, now: Instant) -> Vec<u8> {
-        self.timers.set(Timer::Heartbeat, now + HEARTBEAT_EVERY);
+        self.timers.insert(Timer::Heartbeat, now + HEARTBEAT_EVERY);
         let nonce = self.heartbeat_nonce;
         self.heartbeat_nonce = nonce.checked_add(1).unwrap_or(FIRST_HEARTBEAT);
         encoded(ToRadio::Heartbeat(proto::Heartbeat { nonce }))
@@ -144,6 +149,6 @@ impl Session {
         self.times_given = self.times_given.wrapping_add(1);
         let id = PacketId(self.nonce.wrapping_add(self.times_given).max(1));
         let packet = translate::set_time(own, id, now.wall)?;
-        Some(frame(ToRadio::Packet(packet)))
+        Some(Output::Frame(encoded(ToRadio::Packet(packet))))
     }
 }

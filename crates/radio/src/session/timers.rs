@@ -1,9 +1,9 @@
-//! When a session does what: at most one moment for each thing that it does by itself. No I/O, no clock.
+//! When a session does what: one moment for each thing that it does by itself. No I/O, no clock.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use relay_model::Backoff;
-use strum::VariantArray;
 
 /// On a cable the link needs so long to come to its senses after the wake bytes.
 pub(super) const WAKE_PAUSE: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ pub(super) const HEARTBEAT_EVERY: Duration = Duration::from_secs(30);
 pub(super) const SILENCE: Backoff = Backoff::new(Duration::from_secs(75), Duration::from_mins(10));
 
 /// What a session does when its time has come; where several are due, the first is done.
-#[derive(Debug, Clone, Copy, VariantArray)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     Wake,
     Ask,
@@ -45,43 +45,5 @@ pub(super) enum Timer {
     Heartbeat,
 }
 
-/// When each of them is due; none that is not set is.
-#[derive(Debug, Default)]
-pub(super) struct Timers([Option<Instant>; Timer::VARIANTS.len()]);
-
-impl Timers {
-    /// Begins with that one alone.
-    pub(super) fn begin(timer: Timer, at: Instant) -> Self {
-        let mut timers = Self::default();
-        timers.set(timer, at);
-        timers
-    }
-
-    pub(super) fn set(&mut self, timer: Timer, at: impl Into<Option<Instant>>) {
-        self.0[timer as usize] = at.into();
-    }
-
-    /// Sets one, unless it is set.
-    pub(super) fn set_anew(&mut self, timer: Timer, at: Instant) {
-        self.0[timer as usize].get_or_insert(at);
-    }
-
-    pub(super) fn stop(&mut self, timers: impl IntoIterator<Item = Timer>) {
-        for timer in timers {
-            self.0[timer as usize] = None;
-        }
-    }
-
-    /// Returns when the next one is due.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.0.iter().flatten().min().copied()
-    }
-
-    /// Stops the first that is due, and returns it.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Timer> {
-        let is_due = |timer: &&Timer| self.0[**timer as usize].is_some_and(|at| now >= at);
-        let due = Timer::VARIANTS.iter().find(is_due).copied();
-        self.stop(due);
-        due
-    }
-}
+/// When each of them is due; what is not in it is not.
+pub(super) type Timers = BTreeMap<Timer, Instant>;
