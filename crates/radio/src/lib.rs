@@ -3,6 +3,35 @@
 //! [`Radio::run`] joins a [`Connection`] (bytes), a [`Session`] (what frames mean), a [`Pacer`] (what may be sent when)
 //! and a [`NodeDb`] (who is who). The last three are pure; whatever waits, and both clocks, stand in `driver.rs`
 //! and `delivery.rs`.
+//!
+//! ```
+//! use relay_model::{Event, RadioEvent};
+//! use relay_radio::{Radio, RadioOptions, Wire};
+//! use relay_simulator::{Machine, Mesh, Script, pipe};
+//! use tokio::sync::mpsc;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In the place of a device: a simulated one, on a pipe in memory.
+//! let machine = Machine::new(Mesh::new(1, 3), 1, std::time::Instant::now());
+//! let (device, device_runs) = pipe::radio(machine, 1, Script::default());
+//! let (pipes, wire) = mpsc::channel(1);
+//! pipes.send(device.connect().await?).await?;
+//!
+//! let radio = Radio::new(RadioOptions::over(Wire::Pipes(wire)));
+//! let (_submit, submissions) = mpsc::channel(1);
+//! let (events, mut told) = mpsc::channel(16);
+//! let first_event = async {
+//!     let event = told.recv().await;
+//!     device.stop.cancel();
+//!     event
+//! };
+//! let runs = radio.run(submissions, events, device.stop.clone());
+//! let (event, ran, _) = tokio::join!(first_event, runs, device_runs);
+//! assert!(matches!(event, Some(Event::Radio(RadioEvent::Ready(_)))));
+//! # Ok(ran?)
+//! # }
+//! ```
 #![cfg_attr(
     test,
     expect(

@@ -4,6 +4,22 @@
 //! serves either of them on TCP ([`TcpPort`]), on a serial port ([`PtyPort`]) or, in tests, on in-memory pipes (`pipe`). People use it to try
 //! their Matrix side without a radio, tests use it for everything that a radio can do wrong. The lines in and out are described in
 //! `docs/reference/simulator.md`.
+//!
+//! ```
+//! use relay_simulator::{Machine, Mesh, Side as _};
+//! use relay_wire::proto::{FromRadio, Message as _, ToRadio};
+//! use relay_wire::proto::{from_radio::PayloadVariant::MyInfo, to_radio::PayloadVariant::WantConfigId};
+//!
+//! let now = std::time::Instant::now();
+//! let mut radio = Machine::new(Mesh::new(1, 3), 1, now);
+//! radio.on_connect(now);
+//! let asked = ToRadio { payload_variant: Some(WantConfigId(7)) };
+//! radio.on_to_radio(&asked.encode_to_vec(), now);
+//! let first = radio.next_frame(now).ok_or("no answer")?;
+//! let told = FromRadio::decode(first.as_slice())?;
+//! assert!(matches!(told.payload_variant, Some(MyInfo(_))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![cfg_attr(
     test,
     expect(
