@@ -111,13 +111,8 @@ struct Opened {
     others: Vec<String>,
 }
 
-/// What tells a device from one that comes later under the same name, or with other rights.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Sight {
-    port: PathBuf,
-    device: (u64, u64, u64),
-    changed: (i64, i64),
-}
+/// A port with what tells its device from one that comes later under the same name, or with other rights.
+type Sight = (PathBuf, [u64; 3], [i64; 2]);
 
 impl SerialPort {
     /// Makes one; `None` means the one that looks like a radio.
@@ -212,11 +207,8 @@ fn sights(configured: Option<PathBuf>) -> Vec<Sight> {
 
 fn sight(port: PathBuf) -> Option<Sight> {
     let it = fs::metadata(&port).ok()?;
-    Some(Sight {
-        port,
-        device: (it.dev(), it.ino(), it.rdev()),
-        changed: (it.ctime(), it.ctime_nsec()),
-    })
+    let (device, changed) = ([it.dev(), it.ino(), it.rdev()], [it.ctime(), it.ctime_nsec()]);
+    Some((port, device, changed))
 }
 
 /// Returns the one port that may be the radio.

@@ -130,7 +130,8 @@ async fn pump(
             place = place_for_packet(&ends.incoming, read_at) => {
                 // Without one nobody is there to read for any more.
                 let place = place.ok_or(BleError::Lost)?;
-                let packet = read(radio).await?;
+                let read = radio.device.peripheral.read(&radio.read);
+                let packet = answer("reading from the radio", radio, read).await?;
                 if packet.is_empty() {
                     let pause = read_again.next().copied().unwrap_or(ASK_EVERY);
                     read_at = Instant::now() + pause;
@@ -166,11 +167,6 @@ async fn place_for_packet(
 ) -> Option<mpsc::Permit<'_, Bytes>> {
     sleep_until(due).await;
     incoming.reserve().await.ok()
-}
-
-async fn read(radio: &Radio) -> Result<Vec<u8>, BleError> {
-    let read = radio.device.peripheral.read(&radio.read);
-    answer("reading from the radio", radio, read).await
 }
 
 async fn write(radio: &Radio, outgoing: Outgoing) -> Result<(), BleError> {

@@ -156,11 +156,7 @@ async fn a_device_that_has_not_changed_is_no_reason_to_hurry() {
 
 #[test]
 fn only_a_port_that_was_not_there_has_appeared() {
-    let port = |name: &str, changed| Sight {
-        port: Path::new("/dev").join(name),
-        device: (5, 1, 188),
-        changed: (changed, 0),
-    };
+    let port = |name: &str, changed| (Path::new("/dev").join(name), [5, 1, 188], [changed, 0]);
     let (stick, radio) = (port("ttyUSB0", 1), port("ttyUSB1", 2));
     let both = [stick.clone(), radio.clone()];
     assert!(!has_appeared(&[], &both));
