@@ -207,7 +207,10 @@ fn sights(configured: Option<PathBuf>) -> Vec<Sight> {
 
 fn sight(port: PathBuf) -> Option<Sight> {
     let it = fs::metadata(&port).ok()?;
-    let (device, changed) = ([it.dev(), it.ino(), it.rdev()], [it.ctime(), it.ctime_nsec()]);
+    let (device, changed) = (
+        [it.dev(), it.ino(), it.rdev()],
+        [it.ctime(), it.ctime_nsec()],
+    );
     Some((port, device, changed))
 }
 

@@ -417,7 +417,7 @@ impl Session {
 }
 
 /// Returns the frame that ends a session: only then does the radio keep for us what comes meanwhile.
-pub fn disconnect() -> Vec<u8> {
+pub(super) fn disconnect() -> Vec<u8> {
     encoded(ToRadio::Disconnect(true))
 }
 

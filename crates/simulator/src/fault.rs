@@ -60,7 +60,9 @@ pub enum Fault {
         hex: Option<Vec<u8>>,
     },
     /// A line of debug text outside any frame, as on a serial link.
-    Log { text: String },
+    Log {
+        text: String,
+    },
     /// A frame with exactly these bytes.
     Frame {
         /// The bytes; none is a legal frame.
@@ -128,7 +130,9 @@ pub enum Fault {
     OtherTransport(Switch),
     /// Before each frame comes one of the radio's log, or a notification.
     Chatter(Switch),
-    LogRecord { text: String },
+    LogRecord {
+        text: String,
+    },
     /// The radio's own radio is simulated, as in the firmware's simulator: a second queue status and a packet on port 69
     /// for each transmission.
     SimulatedRadio(Switch),
@@ -140,7 +144,9 @@ pub enum Fault {
     EmptyAcks(Switch),
     /// Packets for the radio itself get the queue status 35.
     ShouldRelease(Switch),
-    BroadcastAnswer { answer: BroadcastAnswer },
+    BroadcastAnswer {
+        answer: BroadcastAnswer,
+    },
     /// An acknowledgement, or a refusal, of any packet.
     Answer {
         request_id: u32,
@@ -157,7 +163,10 @@ pub enum Fault {
         number: Option<i32>,
     },
     /// Two channels change places; seen at the next handshake.
-    SwapChannels { first: u32, second: u32 },
+    SwapChannels {
+        first: u32,
+        second: u32,
+    },
     /// After each handshake the radio tells what it has kept of other nodes, as firmware 2.8 does: positions, telemetry
     /// and status, as ordinary packets with their old ids and times.
     Cached(Switch),

@@ -2,8 +2,8 @@
 
 use relay_model::NodeNum;
 use relay_wire::proto::{
-    Data, DeviceMetrics, EnvironmentMetrics, MeshPacket, Message, PortNum, Position,
-    Routing, StatusMessage, Telemetry,
+    Data, DeviceMetrics, EnvironmentMetrics, MeshPacket, Message, PortNum, Position, Routing,
+    StatusMessage, Telemetry,
     mesh_packet::{PayloadVariant, Priority, TransportMechanism},
     routing, telemetry,
 };

@@ -15,9 +15,7 @@ use super::super::error::ConnectionError;
 use super::super::packets::{Ends, Outgoing};
 use super::bluez::{LinkEnd, Service, ServiceEnd};
 use super::error::{BleError, limited};
-use super::host::{
-    CALL_LIMIT, Device, Events, FROM_NUM, Lent, Notifications, link_change, within,
-};
+use super::host::{CALL_LIMIT, Device, Events, FROM_NUM, Lent, Notifications, link_change, within};
 
 /// How long the radio may take for a read or a write: some hold a read back for 20 s.
 const RADIO_LIMIT: Duration = Duration::from_secs(25);

@@ -1,5 +1,7 @@
 //! What a session makes of a radio's frames, of text and of time.
 
+use std::time::Duration;
+
 use super::super::captures::{from_radio, to_radio as from_client};
 use super::super::doubt::FIRST as FIRST_DOUBT;
 use super::super::fingerprint;
@@ -606,7 +608,7 @@ fn a_radio_that_tells_no_channel_at_all_is_locked() {
     }
     assert!(profile(&outputs).locked);
     let lockdown_status = Some(wire::LockdownStatus {
-        state: LOCKDOWN_OFF,
+        state: State::Disabled.into(),
     });
     let off = wire::FromRadio {
         lockdown_status,
