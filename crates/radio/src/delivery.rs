@@ -9,7 +9,7 @@ use relay_model::{Event, MeshRowId, RadioEvent, RadioOutcome, SendReport};
 
 use super::error::End;
 use super::pacer::Pacer;
-use super::submission::Submission;
+use super::pacer::submission::Submission;
 
 #[derive(Debug)]
 pub(super) struct Delivery {

@@ -14,17 +14,17 @@ use tracing::{debug, info, trace, warn};
 use relay_model::{Clock, Event, RadioEvent, RadioProfile};
 use relay_wire::codec::{Item, WAKE};
 
-use super::connection::{Connection, Wire};
-use super::console::{self, Console, Line};
 use super::delivery::Delivery;
 use super::error::{End, Loss, RadioError};
 use super::link::{LinkNotes, LinkState};
+use super::mesh::nodedb::{KnownNode, NodeDb};
 use super::moment::Moment;
-use super::nodedb::{KnownNode, NodeDb};
 use super::options::RadioOptions;
 use super::reconnect::Reconnect;
+use super::session::console::{self, Console, Line};
 use super::session::{Output, Session, SessionOptions, disconnect};
-use super::stranger::{self, Greeting};
+use super::wires::stranger::{self, Greeting};
+use super::wires::{Connection, Wire};
 
 /// How long a packet on its way may keep a stop waiting; the whole stop has 5 s, with the two below.
 const STOP_LIMIT: Duration = Duration::from_secs(3);

@@ -40,61 +40,30 @@
     )
 )]
 
-mod acks;
-mod answer;
-#[cfg(feature = "ble")]
-mod ble;
-#[cfg(not(feature = "ble"))]
-#[path = "no_ble.rs"]
-mod ble;
 #[cfg(test)]
 mod captures;
-mod connection;
-mod console;
 mod delivery;
-mod doubt;
 mod driver;
 mod error;
-mod fingerprint;
-mod found_device;
-mod handshake;
 mod link;
+mod mesh;
 mod moment;
-mod names;
-mod nodedb;
 mod options;
 mod pacer;
-#[cfg_attr(
-    not(any(feature = "ble", test)),
-    expect(dead_code, reason = "only Bluetooth carries whole packets so far")
-)]
-mod packets;
 mod radio;
 mod reconnect;
-mod said;
-mod serial;
-mod serial_ports;
 mod session;
-mod stranger;
-mod submission;
-mod tcp;
-mod traffic;
-mod translate;
+mod wires;
 
-pub use answer::Answer;
-pub use ble::{Ble, find_bluetooth};
-pub use connection::{Connection, Wire};
 pub use error::{ConnectionError, RadioError};
 pub use link::{Link, LinkState};
+pub use mesh::{Details, KnownNode, NodeDb};
 pub use moment::Moment;
-pub use nodedb::{Details, KnownNode, NodeDb};
 pub use options::RadioOptions;
-pub use pacer::Pacer;
+pub use pacer::{Answer, Pacer, Submission};
 pub use radio::Radio;
-pub use serial::SerialPort;
-pub use serial_ports::{FoundPort, find as find_serial_ports};
 pub use session::{HANDSHAKE_LIMIT, Output, Session, SessionOptions};
-pub use submission::Submission;
+pub use wires::{Ble, Connection, FoundPort, SerialPort, Wire, find_bluetooth, find_serial_ports};
 
 #[cfg(test)]
 mod tests;

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use relay_model::{Clock, Node, Timestamp};
 
-use super::ble::Ble;
-use super::connection::Wire;
 use super::error::RadioError;
 use super::moment::Moment;
 use super::pacer::Pacer;
-use super::serial::SerialPort;
+use super::wires::{Ble, SerialPort, Wire};
 
 /// What the radio's side has to know.
 #[derive(Debug)]

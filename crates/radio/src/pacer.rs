@@ -6,6 +6,11 @@
 //! candidate for each destination and lane, and none that the air does not bear for a while: in the table it can be
 //! changed, and tells its age when its turn comes.
 
+mod acks;
+pub(crate) mod answer;
+pub(crate) mod submission;
+pub(crate) mod traffic;
+
 use std::time::{Duration, Instant};
 
 use relay_model::{
@@ -13,11 +18,13 @@ use relay_model::{
     SendReport, Timestamp,
 };
 
-use super::acks::Acks;
-use super::answer::{AFTER_FULL_QUEUE, Answer, Routing, Verdict};
+pub use answer::Answer;
+pub use submission::Submission;
+
 use super::moment::Moment;
-use super::submission::Submission;
-use super::traffic::{self, Traffic};
+use acks::Acks;
+use answer::{AFTER_FULL_QUEUE, Routing, Verdict};
+use traffic::Traffic;
 
 /// How long to wait for a `QueueStatus`.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);

@@ -9,9 +9,9 @@ use super::delivery::Delivery;
 use super::driver::Driver;
 use super::error::RadioError;
 use super::link::{Link, LinkNotes};
-use super::nodedb::KnownNode;
+use super::mesh::nodedb::KnownNode;
 use super::options::RadioOptions;
-use super::submission::Submission;
+use super::pacer::submission::Submission;
 
 /// Withdrawals that wait to be noticed.
 const WITHDRAWALS: usize = 64;

@@ -3,8 +3,12 @@
 //!
 //! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
 
+pub(crate) mod console;
+mod doubt;
 mod due;
+mod handshake;
 mod packets;
+mod said;
 mod timers;
 
 use std::collections::VecDeque;
@@ -14,19 +18,19 @@ use tracing::{debug, info, warn};
 
 use relay_model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile};
 
-use super::answer::Answer;
-use super::console::{Sign, prints_always, without_text};
-use super::doubt::{Doubt, OF_LOG, OF_STARTS, Quiet};
-use super::handshake::{Handshake, plain_nonce};
+use super::mesh::nodedb::NodeDb;
+use super::mesh::translate;
 use super::moment::Moment;
-use super::nodedb::NodeDb;
-use super::said::Said;
-use super::translate;
+use super::pacer::answer::Answer;
+use console::{Sign, prints_always, without_text};
+use doubt::{Doubt, OF_LOG, OF_STARTS, Quiet};
+use handshake::{Handshake, plain_nonce};
 use relay_wire::proto::from_radio::PayloadVariant as FromRadio;
 use relay_wire::proto::log_record::Level;
 use relay_wire::proto::to_radio::PayloadVariant as ToRadio;
 use relay_wire::proto::wire::lockdown_status::State;
 use relay_wire::proto::{self, MeshPacket, Message as _, wire};
+use said::Said;
 
 pub use timers::HANDSHAKE_LIMIT;
 

@@ -28,58 +28,30 @@
     )
 )]
 
-mod admin;
-mod air;
 #[cfg(test)]
 mod any_line;
 #[cfg(test)]
 mod captures;
-mod condition;
-mod connection;
-mod console;
 mod driver;
-mod fault;
-mod firmware;
-mod frame;
-mod handshake;
 #[cfg(test)]
 mod harness;
-mod hearing;
-mod input;
-mod limits;
+mod lines;
 mod machine;
 mod mesh;
-mod packets;
 #[cfg(any(test, feature = "testing"))]
 pub mod pipe;
 #[cfg(test)]
 #[path = "pipe/tests.rs"]
 mod pipe_tests;
-mod pty;
-mod queues;
 pub mod recording;
-mod replay;
-mod report;
-mod script;
-mod sending;
-mod session;
-mod settling;
 mod side;
-mod tcp;
-mod telemetry;
-mod trouble;
-mod values;
-mod wire;
 
+pub use driver::pty::PtyPort;
+pub use driver::tcp::TcpPort;
 pub use driver::{Controls, Port, drive};
-pub use fault::Fault;
-pub use firmware::Firmware;
-pub use input::Command;
+pub use lines::{Command, Connection, Fate, Fault, Report, Script, Transmitted};
 pub use machine::Machine;
+pub use machine::firmware::Firmware;
 pub use mesh::{MOST_NODES, Mesh};
-pub use pty::PtyPort;
-pub use replay::Replay;
-pub use report::{Connection, Fate, Report, Transmitted};
-pub use script::Script;
+pub use recording::replay::Replay;
 pub use side::Side;
-pub use tcp::TcpPort;

@@ -1,12 +1,15 @@
 //! The simulated mesh: the radio's own node, its channels and its neighbours. No behaviour.
 
+pub(crate) mod air;
+pub(crate) mod packets;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use relay_model::NodeNum;
 use relay_wire::proto::{self, HardwareModel, NodeInfo, User, channel::Role};
 
-use super::fault::ChannelChange;
+use super::lines::fault::ChannelChange;
 
 /// The hop limit that the radio is set to.
 pub(super) const HOP_LIMIT: u32 = 3;

@@ -1,6 +1,8 @@
 //! Recordings of a link between a radio and its client: our own format (`crates/wire/proto/recording.proto`), written and read, and
 //! JSON lines (`{"ms": 12, "dir": "rx", "hex": "…"}`), read only.
 
+pub(crate) mod replay;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

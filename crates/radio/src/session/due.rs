@@ -4,14 +4,14 @@
 use std::iter::once;
 use std::time::{Duration, Instant};
 
-use super::super::console::Sign;
-use super::super::moment::Moment;
-use super::super::translate;
+use super::console::Sign;
 use super::timers::{
     ASK_EVERY, HANDSHAKE_LIMIT, HANDSHAKE_LONGEST, HEARTBEAT_EVERY, MUTE_AGAIN, SILENCE, Timer,
     WAKE_PAUSE,
 };
 use super::{FIRST_HEARTBEAT, Output, Phase, Session, encoded};
+use crate::mesh::translate;
+use crate::moment::Moment;
 use relay_model::{PacketId, Timestamp};
 use relay_wire::proto::{self, to_radio::PayloadVariant as ToRadio};
 

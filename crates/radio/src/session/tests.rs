@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::captures::{from_radio, to_radio as from_client};
-use super::super::doubt::FIRST as FIRST_DOUBT;
-use super::super::fingerprint;
+use super::doubt::FIRST as FIRST_DOUBT;
 use super::due::DATED_BEFORE;
 use super::timers::MUTE_AGAIN;
 use super::*;
+use crate::captures::{from_radio, to_radio as from_client};
+use crate::mesh::fingerprint;
 use relay_model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload, Timestamp};
 use relay_wire::proto::{from_radio, to_radio};
 
