@@ -187,6 +187,7 @@ fn ready_on_a_cable() -> Bench {
     bench.session.options = on_a_cable();
     let profile = bench.session.memory.profile.as_mut().unwrap();
     profile.firmware = "2.8.0".to_owned();
+    bench.session.watch_quiet();
     bench
 }
 
