@@ -158,18 +158,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("link.recording");
         let start = Instant::now();
-        let recorded = [
+        let happened = [
             (0, What::ToRadio(vec![0x18, 1])),
             (5, What::FromRadio(vec![0x38, 1])),
             (900, What::Closed(true)),
         ];
         let mut recorder = Recorder::create(&path, start).unwrap();
-        for (ms, what) in &recorded {
+        for (ms, what) in &happened {
             recorder
                 .write(what.clone(), start + Duration::from_millis(*ms))
                 .unwrap();
         }
-        let expected: Vec<Recorded> = recorded
+        let expected: Vec<Recorded> = happened
             .into_iter()
             .map(|(ms, what)| Recorded {
                 at: Duration::from_millis(ms),

@@ -15,7 +15,7 @@ pub mod recording {
 }
 
 /// What the crate's types lack, `proto/wire.proto`.
-#[expect(missing_docs, reason = "generated code")]
+#[expect(missing_docs, clippy::doc_markdown, reason = "generated code")]
 pub mod wire {
     include!(concat!(env!("OUT_DIR"), "/relay.wire.rs"));
 
