@@ -48,7 +48,7 @@ const MAY_NAME: [(&str, &[&str]); 7] = [
 const CRATE: &str = "relay_";
 
 /// What is pure: the beginnings of the files' names.
-const MACHINES: [&str; 31] = [
+const MACHINES: [&str; 21] = [
     "crates/bridge/src/",
     "src/daemon/counts.rs",
     "src/daemon/health",
@@ -61,22 +61,12 @@ const MACHINES: [&str; 31] = [
     "crates/matrix/src/links.rs",
     "crates/matrix/src/words.rs",
     "crates/model/src/",
-    "crates/radio/src/acks.rs",
-    "crates/radio/src/answer.rs",
-    "crates/wire/src/codec.rs",
-    "crates/radio/src/console.rs",
-    "crates/radio/src/doubt.rs",
-    "crates/radio/src/fingerprint.rs",
-    "crates/radio/src/found_device.rs",
-    "crates/radio/src/handshake.rs",
-    "crates/radio/src/names.rs",
-    "crates/radio/src/nodedb.rs",
     "crates/radio/src/pacer",
-    "crates/radio/src/reconnect.rs",
-    "crates/radio/src/said.rs",
+    "crates/wire/src/codec.rs",
     "crates/radio/src/session",
-    "crates/radio/src/traffic.rs",
-    "crates/radio/src/translate",
+    "crates/radio/src/mesh/",
+    "crates/radio/src/wires/found_device.rs",
+    "crates/radio/src/reconnect.rs",
     "crates/simulator/src/",
     "src/telemetry/rate.rs",
     "src/telemetry/words.rs",
@@ -87,9 +77,9 @@ const EDGES: [&str; 6] = [
     "crates/model/src/time.rs",
     "crates/simulator/src/driver.rs",
     "crates/simulator/src/pipe",
-    "crates/simulator/src/pty.rs",
+    "crates/simulator/src/driver/pty.rs",
     "crates/simulator/src/recording.rs",
-    "crates/simulator/src/tcp.rs",
+    "crates/simulator/src/driver/tcp.rs",
 ];
 
 /// What a pure machine never says: it waits for nothing.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection::Loss;
+use super::error::Loss;
 use relay_model::NodeNum;
 
 /// What is being done about the link.
@@ -38,7 +38,6 @@ pub struct Link {
     pub restarts: u32,
 }
 
-/// Notes how the link stands.
 #[derive(Debug)]
 pub(super) struct LinkNotes {
     link: watch::Sender<Link>,
@@ -83,7 +82,6 @@ impl LinkNotes {
         });
     }
 
-    /// Notes that a radio has spoken.
     pub(super) fn heard(&self) {
         self.link
             .send_if_modified(|link| !std::mem::replace(&mut link.heard, true));

@@ -2,29 +2,12 @@
 
 use std::time::Duration;
 
-use relay_model::{Clock, Explained, Node, Timestamp};
+use relay_model::{Clock, Node, Timestamp};
 
-use super::ble::Ble;
-use super::connection::Wire;
-use super::serial::SerialPort;
-
-/// Why the radio's side cannot work.
-#[derive(Debug, thiserror::Error)]
-pub enum RadioError {
-    /// Bluetooth is not built in.
-    #[error("this relay was built without Bluetooth")]
-    NoBluetooth,
-    /// The daemon's event loop has ended.
-    #[error("nobody takes the radio's events")]
-    EventsClosed,
-}
-
-impl Explained for RadioError {
-    fn hint(&self) -> Option<String> {
-        let cure = "build it with the feature `ble`, or use another `connection_type`";
-        matches!(self, Self::NoBluetooth).then(|| cure.to_owned())
-    }
-}
+use super::error::RadioError;
+use super::moment::Moment;
+use super::pacer::Pacer;
+use super::wires::{Ble, SerialPort, Wire};
 
 /// What the radio's side has to know.
 #[derive(Debug)]
@@ -73,6 +56,13 @@ impl RadioOptions {
             chat_ports: chat_ports.map(|port| port.0).collect(),
             ..Self::over(wire)
         })
+    }
+
+    pub(super) fn pacer(&self) -> Pacer {
+        let now = Moment::now(&self.clock);
+        let mut pacer = Pacer::new(self.message_delay, self.last_accepted, now);
+        pacer.traffic.limits = self.channel_use;
+        pacer
     }
 
     /// Takes the defaults for a wire.

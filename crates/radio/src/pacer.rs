@@ -6,17 +6,25 @@
 //! candidate for each destination and lane, and none that the air does not bear for a while: in the table it can be
 //! changed, and tells its age when its turn comes.
 
+mod acks;
+pub(crate) mod answer;
+pub(crate) mod submission;
+pub(crate) mod traffic;
+
 use std::time::{Duration, Instant};
 
 use relay_model::{
-    Channel, Destination, Fingerprint, Lane, MeshRowId, NodeNum, PacketId, RadioMessage,
-    RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport, Timestamp,
+    Destination, Lane, MeshRowId, NodeNum, RadioOutcome, RadioPayload, RadioProfile, Refusal,
+    SendReport, Timestamp,
 };
 
-use super::acks::Acks;
-use super::answer::{AFTER_FULL_QUEUE, Answer, Routing, Verdict};
+pub use answer::Answer;
+pub use submission::Submission;
+
 use super::moment::Moment;
-use super::traffic::{self, Traffic};
+use acks::Acks;
+use answer::{AFTER_FULL_QUEUE, Routing, Verdict};
+use traffic::Traffic;
 
 /// How long to wait for a `QueueStatus`.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -40,30 +48,6 @@ const PLACE_AGAIN: Duration = Duration::from_secs(30);
 const CHANNEL_AGAIN: Duration = Duration::from_secs(5);
 
 const RECALLED: &str = "called back";
-
-/// A row of the outbox that may be sent now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Submission {
-    /// The row.
-    pub outbox: MeshRowId,
-    /// The id under which it is to be sent.
-    pub packet: PacketId,
-    /// What its channel is, where that is known; `None` for a direct message.
-    pub channel: Option<Fingerprint>,
-    /// What it says.
-    pub message: RadioMessage,
-}
-
-impl Submission {
-    /// Returns whether its slot is, among these channels, what it is meant for, as far as that is known.
-    pub fn is_for(&self, channels: &[Channel]) -> bool {
-        let Destination::Channel(slot) = self.message.destination else {
-            return true;
-        };
-        let there = channels.iter().find(|it| it.index == slot);
-        self.channel.is_none() || self.channel == there.and_then(|it| it.fingerprint)
-    }
-}
 
 /// The one packet that the radio has not answered yet.
 #[derive(Debug)]

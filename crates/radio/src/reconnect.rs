@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::connection::LossKind;
-use relay_model::Backoff;
+use relay_model::{Backoff, LossKind};
 
 /// The delay after the first failure; each further one doubles it.
 const FIRST: Duration = Duration::from_millis(250);
@@ -29,8 +28,9 @@ pub(super) struct Reconnect {
     short_lives: u32,
     /// So many of the last short lives brought no text across.
     vain_lives: u32,
-    /// A text has crossed since the link was ready.
-    crossed: bool,
+    /// A text has crossed, either way. Such a link did its work, however short its life: while each of them does, to stand
+    /// back would only cost more of what is said meanwhile.
+    pub(super) crossed: bool,
     /// How long the attempt took that has just failed.
     tried_for: Duration,
 }
@@ -47,12 +47,6 @@ impl Reconnect {
     /// The link is ready, or is so again.
     pub(super) fn on_ready(&mut self, now: Instant) {
         self.ready_since.get_or_insert(now);
-    }
-
-    /// A text has crossed, either way. Such a link did its work, however short its life: while each of them does, to stand
-    /// back would only cost more of what is said meanwhile.
-    pub(super) fn on_text(&mut self) {
-        self.crossed = true;
     }
 
     /// It is the radio that was away: nobody took the connection, or nobody spoke on it, or the radio has restarted. A client
@@ -213,7 +207,7 @@ mod tests {
         for attempt in 1..20 {
             reconnect.on_ready(now);
             now += Duration::from_secs(1);
-            reconnect.on_text();
+            reconnect.crossed = true;
             let next = reconnect.on_lost(now, Ended, 0.0);
             assert_eq!(next.another_client, attempt >= SHORT_LIVES, "{attempt}");
             assert_eq!(next.delay, FIRST, "{attempt}");

@@ -1,47 +1,45 @@
 //! One connection to a radio: handshake, heartbeat, liveness, and what each frame means. No I/O, no clock, no
-//! random numbers: all of that is handed in. What is due when stands in `timers.rs`, what the mesh says in `packets.rs`.
+//! random numbers: all of that is handed in. `timers.rs` holds what is due when, `due.rs` does it, what the mesh says in `packets.rs`.
 //!
 //! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
 
+pub(crate) mod console;
+mod doubt;
+mod due;
+mod handshake;
 mod packets;
+mod said;
 mod timers;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
 use relay_model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile};
 
-use super::answer::Answer;
-use super::console::{Sign, prints_always, without_text};
-use super::doubt::{Doubt, OF_LOG, OF_STARTS, Quiet};
-use super::handshake::{Handshake, plain_nonce};
+use super::mesh::nodedb::NodeDb;
+use super::mesh::translate;
 use super::moment::Moment;
-use super::nodedb::NodeDb;
-use super::said::Said;
-use super::translate;
+use super::pacer::answer::Answer;
+use console::{Sign, prints_always, without_text};
+use doubt::{Doubt, OF_LOG, OF_STARTS, Quiet};
+use handshake::{Handshake, plain_nonce};
 use relay_wire::proto::from_radio::PayloadVariant as FromRadio;
 use relay_wire::proto::log_record::Level;
 use relay_wire::proto::to_radio::PayloadVariant as ToRadio;
+use relay_wire::proto::wire::lockdown_status::State;
 use relay_wire::proto::{self, MeshPacket, Message as _, wire};
+use said::Said;
 
 pub use timers::HANDSHAKE_LIMIT;
 
-use timers::HEARTBEAT_EVERY;
+use timers::{HEARTBEAT_EVERY, REBOOT_PAUSE, Timer, Timers};
 
 /// So often a radio is asked whose answer lacked something, before it is taken as it is.
 const QUESTIONS: u32 = 3;
-/// What a radio does between telling that it rebooted and listening.
-const REBOOT_PAUSE: Duration = Duration::from_secs(1);
 /// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
 const FIRST_HEARTBEAT: u32 = 2;
-
-/// `LockdownStatus.state`.
-const NEEDS_PROVISION: i32 = 1;
-const LOCKED: i32 = 2;
-const UNLOCKED: i32 = 3;
-const LOCKDOWN_OFF: i32 = 5;
 
 /// How a session behaves.
 #[derive(Debug, Clone, Default)]
@@ -74,12 +72,10 @@ pub enum Output {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It is woken then: it may have rebooted.
-    Asleep(Instant),
-    /// The wake bytes are written; asks for the configuration then.
-    Waking(Instant),
-    /// Asked. Asks again then.
-    Configuring { again: Option<Instant> },
+    /// It is woken, as it may have rebooted, and then asked for its configuration.
+    Waking,
+    /// Asked.
+    Configuring,
     /// It has told everything.
     Idle,
 }
@@ -106,22 +102,18 @@ pub struct Session {
     pub nodes: NodeDb,
     nonce: u32,
     phase: Phase,
+    timers: Timers,
     handshake: Handshake,
     /// When it has told everything last; packets may be sent since then, also while it is asked again.
     ready_since: Option<Instant>,
     /// What came when the radio's channels were not known, or not any more; oldest first.
     held: VecDeque<MeshPacket>,
     memory: Memory,
-    /// The radio was asked for its configuration then, and how often for all of it.
-    asked_at: Instant,
+    /// How often the radio was asked for all of its configuration.
     questions: u32,
-    /// When something that belongs to the answer came last, or when it was asked.
-    told_at: Instant,
-    last_frame: Instant,
     heard: bool,
     /// A frame has come after a heartbeat.
     answers: bool,
-    next_heartbeat: Instant,
     heartbeat_nonce: u32,
     /// When it was given the time last.
     time_given: Option<Moment>,
@@ -136,7 +128,8 @@ impl Session {
     /// Makes one for a link that has just opened. The nonce is random: an older session's last frame may still come.
     pub fn new(options: SessionOptions, random: u32, now: Instant) -> Self {
         Self {
-            phase: Phase::Asleep(now),
+            phase: Phase::Waking,
+            timers: Timers::from([(Timer::Wake, now)]),
             options,
             nodes: NodeDb::default(),
             nonce: plain_nonce(random),
@@ -144,13 +137,9 @@ impl Session {
             ready_since: None,
             held: VecDeque::new(),
             memory: Memory::default(),
-            asked_at: now,
             questions: 0,
-            told_at: now,
-            last_frame: now,
             heard: false,
             answers: false,
-            next_heartbeat: now + HEARTBEAT_EVERY,
             heartbeat_nonce: FIRST_HEARTBEAT,
             time_given: None,
             times_given: 0,
@@ -218,11 +207,13 @@ impl Session {
     }
 
     fn alive(&mut self, now: Moment) {
-        self.last_frame = now.instant;
         self.heard = true;
         if self.heartbeat_nonce != FIRST_HEARTBEAT {
             self.answers = true;
             self.memory.mute_links = 0;
+        }
+        if self.phase == Phase::Idle {
+            self.is_heard(now);
         }
     }
 
@@ -239,7 +230,7 @@ impl Session {
             self.handshake.channel(channel);
         }
         match frame.lockdown_status {
-            Some(lockdown) => self.on_lockdown(lockdown.state, now),
+            Some(lockdown) => self.on_lockdown(lockdown.state(), now),
             None => Vec::new(),
         }
     }
@@ -256,8 +247,10 @@ impl Session {
             }
             FromRadio::Packet(packet) => {
                 // Who has forgotten us hands over none.
-                self.settle_doubts();
+                self.timers.remove(&Timer::BelieveStart);
+                self.timers.remove(&Timer::BelieveLog);
                 self.quiet.ends(now.instant);
+                self.watch_quiet();
                 return self.on_packet(packet, now);
             }
             FromRadio::Rebooted(_) => return self.restart("the radio rebooted", now),
@@ -290,15 +283,14 @@ impl Session {
 
     /// Only what belongs to a handshake keeps it from being given up.
     fn handshake_goes_on(&mut self, now: Moment) {
-        if let Phase::Configuring { again } = &mut self.phase {
-            *again = None;
-            self.told_at = now.instant;
+        if self.phase == Phase::Configuring {
+            self.timers.remove(&Timer::AskAgain);
+            self.is_told(now);
         }
     }
 
     fn on_complete(&mut self, nonce: u32, now: Moment) -> Vec<Output> {
-        let asked = matches!(self.phase, Phase::Configuring { .. });
-        if !asked || nonce != self.nonce {
+        if self.phase != Phase::Configuring || nonce != self.nonce {
             debug!("the end of an older handshake ignored");
             return Vec::new();
         }
@@ -312,19 +304,26 @@ impl Session {
             return vec![Output::Lost("the radio did not tell its own number")];
         };
         self.phase = Phase::Idle;
-        self.next_heartbeat = now.instant + HEARTBEAT_EVERY;
+        let heartbeat_at = now.instant + HEARTBEAT_EVERY;
+        self.timers = Timers::from([(Timer::Heartbeat, heartbeat_at)]);
+        self.is_heard(now);
         let looked_again = self.ready_since.replace(now.instant).is_some();
         if !looked_again {
             self.quiet = Quiet::since(now.instant);
         }
         let before = self.memory.profile.replace(profile.clone());
+        self.watch_quiet();
         let start_of = |it: &RadioProfile| (it.own.num, it.reboot_count);
         if before.as_ref().map(start_of) != Some(start_of(&profile)) {
             // What it printed meant something, if it printed: it has started since, or is another one.
             (self.memory.doubt, self.memory.start_doubt) = (Doubt::default(), Doubt::default());
         }
         let mut outputs = Vec::new();
-        if looked_again && before.is_some_and(|before| is_as_before(before, &profile)) {
+        let is_as_before = |mut before: RadioProfile| {
+            before.own.last_heard = profile.own.last_heard;
+            before == profile
+        };
+        if looked_again && before.is_some_and(is_as_before) {
             debug!("the radio is as it was");
         } else {
             let ready = RadioEvent::Ready(Box::new(profile));
@@ -336,17 +335,19 @@ impl Session {
         outputs
     }
 
-    fn on_lockdown(&mut self, state: i32, now: Moment) -> Vec<Output> {
+    fn on_lockdown(&mut self, state: State, now: Moment) -> Vec<Output> {
         if !self.is_ready() {
             return Vec::new();
         }
         match (state, &mut self.memory.profile) {
-            (NEEDS_PROVISION | LOCKED, Some(profile)) if !profile.locked => {
+            (State::NeedsProvision | State::Locked, Some(profile)) if !profile.locked => {
                 profile.locked = true;
                 profile.transmit_enabled = false;
-                vec![Output::Event(RadioEvent::Ready(Box::new(profile.clone())))]
+                let ready = RadioEvent::Ready(Box::new(profile.clone()));
+                self.watch_quiet();
+                vec![Output::Event(ready)]
             }
-            (UNLOCKED | LOCKDOWN_OFF, Some(profile)) if profile.locked => {
+            (State::Unlocked | State::Disabled, Some(profile)) if profile.locked => {
                 self.restart("the radio was unlocked", now)
             }
             _ => Vec::new(),
@@ -359,20 +360,26 @@ impl Session {
         let memory = &mut self.memory;
         let profile = memory.profile.as_ref();
         let means_nothing = profile.is_some_and(|it| prints_always(&it.firmware));
-        // A radio that prints all the time must not be asked all the time.
-        match (&mut self.phase, sign) {
-            (Phase::Idle, Sign::Start) if memory.start_doubt.believes(OF_STARTS, now.instant) => {
-                debug!("looking whether the radio has started anew, as it prints");
-                self.asks_anew(now.instant + REBOOT_PAUSE);
+        match (self.phase, sign) {
+            (Phase::Idle, Sign::Start) => {
+                if let Some(until) = memory.start_doubt.lasts(OF_STARTS, now.instant) {
+                    self.timers.insert(Timer::BelieveStart, until);
+                } else {
+                    debug!("looking whether the radio has started anew, as it prints");
+                    self.asks_anew(now.instant + REBOOT_PAUSE);
+                }
             }
-            (Phase::Idle, Sign::Log)
-                if !means_nothing && memory.doubt.believes(OF_LOG, now.instant) =>
-            {
-                return self.look_again("it prints its log", now);
+            (Phase::Idle, Sign::Log) if !means_nothing => {
+                if let Some(until) = memory.doubt.lasts(OF_LOG, now.instant) {
+                    self.timers.insert(Timer::BelieveLog, until);
+                } else {
+                    return self.look_again("it prints its log", now);
+                }
             }
             // It had begun to answer, and has forgotten the question.
-            (Phase::Configuring { again }, _) if again.is_none() && self.options.on_cable => {
-                *again = Some(now.instant + REBOOT_PAUSE);
+            (Phase::Configuring, _) if self.options.on_cable => {
+                let again = now.instant + REBOOT_PAUSE;
+                self.timers.entry(Timer::AskAgain).or_insert(again);
             }
             _ => {}
         }
@@ -398,14 +405,9 @@ impl Session {
         self.on_time(now)
     }
 
-    fn settle_doubts(&mut self) {
-        self.memory.doubt.settle();
-        self.memory.start_doubt.settle();
-    }
-
     fn asks_anew(&mut self, at: Instant) {
-        self.phase = Phase::Asleep(at);
-        self.settle_doubts();
+        self.phase = Phase::Waking;
+        self.timers = Timers::from([(Timer::Wake, at)]);
         self.nonce = plain_nonce(self.nonce.wrapping_add(1));
         self.handshake = Handshake::default();
     }
@@ -419,22 +421,12 @@ impl Session {
 }
 
 /// Returns the frame that ends a session: only then does the radio keep for us what comes meanwhile.
-pub fn disconnect() -> Vec<u8> {
+pub(super) fn disconnect() -> Vec<u8> {
     encoded(ToRadio::Disconnect(true))
-}
-
-/// Returns whether nobody needs to know what the radio has told.
-fn is_as_before(mut before: RadioProfile, now: &RadioProfile) -> bool {
-    before.own.last_heard = now.own.last_heard;
-    before == *now
 }
 
 fn ignored(reason: &'static str) -> Output {
     Output::Event(RadioEvent::Ignored { reason })
-}
-
-fn frame(variant: ToRadio) -> Output {
-    Output::Frame(encoded(variant))
 }
 
 fn encoded(variant: ToRadio) -> Vec<u8> {

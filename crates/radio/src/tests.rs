@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::captures::from_radio;
 use super::*;
 use relay_model::{
-    ChannelIndex, Destination, Fingerprint, Lane, PacketId, RadioEvent, RadioMessage, RadioOutcome,
-    RadioPayload, SendReport,
+    ChannelIndex, Destination, Event, Fingerprint, Lane, MeshRowId, PacketId, RadioEvent,
+    RadioMessage, RadioOutcome, RadioPayload, SendReport,
 };
 use relay_wire::codec::Item;
 use relay_wire::proto::{self, Message as _, from_radio as from, mesh_packet, to_radio, wire};

@@ -8,7 +8,7 @@ use proptest::sample::{select, subsequence};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use super::fault::tests::{documented, documented_keys};
+use super::lines::fault::tests::{documented, documented_keys};
 use super::pipe::{self, PipeRadio};
 use super::{Machine, Mesh, Report, Script};
 

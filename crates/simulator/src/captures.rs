@@ -12,7 +12,7 @@ use relay_wire::proto::{
 
 use super::harness::{Harness, answers};
 use super::mesh::Mesh;
-use super::recording::{self, Moment, What};
+use super::recording::{self, Recorded, What};
 use super::side::Side;
 
 /// The recordings in `tests/fixtures/captures`; its README says what happens in them.
@@ -29,28 +29,28 @@ const NAMES: [&str; 10] = [
     "refused.b",
 ];
 
-fn read(name: &str) -> Vec<Moment> {
+fn read(name: &str) -> Vec<Recorded> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/captures");
     recording::read(&folder.join(format!("{name}.jsonl"))).unwrap()
 }
 
-fn recorded(moments: &[Moment]) -> Vec<ToClient> {
-    moments
+fn answered(recording: &[Recorded]) -> Vec<ToClient> {
+    recording
         .iter()
-        .filter_map(|moment| match &moment.what {
+        .filter_map(|it| match &it.what {
             What::FromRadio(frame) => FromRadio::decode(frame.as_slice()).unwrap().payload_variant,
             What::ToRadio(_) | What::Closed(_) => None,
         })
         .collect()
 }
 
-fn requests(moments: &[Moment]) -> Vec<(Duration, FromClient)> {
-    moments
+fn requests(recording: &[Recorded]) -> Vec<(Duration, FromClient)> {
+    recording
         .iter()
-        .filter_map(|moment| match &moment.what {
+        .filter_map(|it| match &it.what {
             What::ToRadio(frame) => {
                 let message = ToRadio::decode(frame.as_slice()).unwrap();
-                Some((moment.at, message.payload_variant?))
+                Some((it.at, message.payload_variant?))
             }
             What::FromRadio(_) | What::Closed(_) => None,
         })
@@ -132,8 +132,8 @@ fn own_statuses(frames: &[ToClient]) -> usize {
 #[test]
 fn a_recorded_client_gets_the_same_kinds_of_answers_in_the_same_order() {
     for name in NAMES {
-        let moments = read(name);
-        let expected = recorded(&moments);
+        let recording = read(name);
+        let expected = answered(&recording);
         let mut harness = Harness::of(mesh_of(&expected));
         harness.fault(r#"{"fault": "slow_reads"}"#);
         let complete = expected.iter().position(is_complete).unwrap();
@@ -146,7 +146,7 @@ fn a_recorded_client_gets_the_same_kinds_of_answers_in_the_same_order() {
         let mut frames = Vec::new();
         harness.machine.on_connect(harness.now);
         let start = harness.now;
-        for (at, request) in requests(&moments) {
+        for (at, request) in requests(&recording) {
             frames.extend(harness.wait((start + at).saturating_duration_since(harness.now)));
             if matches!(request, FromClient::Disconnect(_)) {
                 frames.extend(harness.wait(Duration::from_mins(1)));
@@ -157,7 +157,7 @@ fn a_recorded_client_gets_the_same_kinds_of_answers_in_the_same_order() {
 
         assert_eq!(handshake(&frames), handshake(&expected), "{name}");
         assert_eq!(own_statuses(&frames), own_statuses(&expected), "{name}");
-        for (_, request) in requests(&moments) {
+        for (_, request) in requests(&recording) {
             if let FromClient::Packet(packet) = request {
                 let (ours, theirs) = (answers(&frames, packet.id), answers(&expected, packet.id));
                 assert_eq!(ours, theirs, "{name}: {packet:?}");

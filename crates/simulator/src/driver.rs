@@ -1,6 +1,10 @@
 //! Drives the radio's side over a link: reads, writes, waits. All decisions are the side's; of the faults only those of
 //! the wire and the connection are carried out here.
 
+pub(crate) mod pty;
+pub(crate) mod tcp;
+mod wire;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -12,20 +16,16 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::console;
-use super::fault::{Fault, Switch};
-use super::input::Command;
-use super::queues::push_latest;
+use super::lines::{Command, Fault, Report, Script, Switch};
+use super::machine::console;
+use super::machine::queues::push_latest;
 use super::recording::{Recorder, What};
-use super::report::Report;
-use super::script::Script;
 use super::side::Side;
-use super::wire::Wire;
+use wire::Wire;
 
 /// While so many bytes wait to be written nothing more is taken from the radio's queues.
 const UNWRITTEN: usize = 1 << 20;
 
-/// Bytes that are read at once.
 const READ: usize = 4096;
 
 /// Reports that nobody takes; then the oldest go.
@@ -273,7 +273,6 @@ impl<P: Port, S: Side> Driver<P, S> {
         }
     }
 
-    /// Takes what was read.
     fn take(&mut self, alive: bool, now: Instant) {
         if self.half_open {
             self.wire.input.clear();

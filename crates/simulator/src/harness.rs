@@ -8,10 +8,10 @@ use relay_wire::proto::{
     to_radio::PayloadVariant as FromClient, wire,
 };
 
-use super::frame;
+use super::lines::{Fate, Report};
 use super::machine::Machine;
+use super::machine::frame;
 use super::mesh::Mesh;
-use super::report::{Fate, Report};
 use super::side::Side;
 
 /// A machine, and the time that its client lives in.

@@ -4,6 +4,22 @@
 //! serves either of them on TCP ([`TcpPort`]), on a serial port ([`PtyPort`]) or, in tests, on in-memory pipes (`pipe`). People use it to try
 //! their Matrix side without a radio, tests use it for everything that a radio can do wrong. The lines in and out are described in
 //! `docs/reference/simulator.md`.
+//!
+//! ```
+//! use relay_simulator::{Machine, Mesh, Side as _};
+//! use relay_wire::proto::{FromRadio, Message as _, ToRadio};
+//! use relay_wire::proto::{from_radio::PayloadVariant::MyInfo, to_radio::PayloadVariant::WantConfigId};
+//!
+//! let now = std::time::Instant::now();
+//! let mut radio = Machine::new(Mesh::new(1, 3), 1, now);
+//! radio.on_connect(now);
+//! let asked = ToRadio { payload_variant: Some(WantConfigId(7)) };
+//! radio.on_to_radio(&asked.encode_to_vec(), now);
+//! let first = radio.next_frame(now).ok_or("no answer")?;
+//! let told = FromRadio::decode(first.as_slice())?;
+//! assert!(matches!(told.payload_variant, Some(MyInfo(_))));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![cfg_attr(
     test,
     expect(
@@ -12,56 +28,30 @@
     )
 )]
 
-mod admin;
-mod air;
 #[cfg(test)]
 mod any_line;
 #[cfg(test)]
 mod captures;
-mod condition;
-mod connection;
-mod console;
 mod driver;
-mod fault;
-mod firmware;
-mod frame;
-mod handshake;
 #[cfg(test)]
 mod harness;
-mod hearing;
-mod hex;
-mod input;
-mod limits;
+mod lines;
 mod machine;
 mod mesh;
-mod packets;
 #[cfg(any(test, feature = "testing"))]
 pub mod pipe;
 #[cfg(test)]
 #[path = "pipe/tests.rs"]
 mod pipe_tests;
-mod pty;
-mod queues;
 pub mod recording;
-mod replay;
-mod report;
-mod script;
-mod sending;
-mod settling;
 mod side;
-mod tcp;
-mod telemetry;
-mod wire;
 
+pub use driver::pty::PtyPort;
+pub use driver::tcp::TcpPort;
 pub use driver::{Controls, Port, drive};
-pub use fault::Fault;
-pub use firmware::Firmware;
-pub use input::Command;
+pub use lines::{Command, Connection, Fate, Fault, Report, Script, Transmitted};
 pub use machine::Machine;
+pub use machine::firmware::Firmware;
 pub use mesh::{MOST_NODES, Mesh};
-pub use pty::PtyPort;
-pub use replay::Replay;
-pub use report::{Connection, Fate, Report, Transmitted};
-pub use script::Script;
+pub use recording::replay::Replay;
 pub use side::Side;
-pub use tcp::TcpPort;

@@ -2,6 +2,22 @@
 //! `connection.rs` is its conversation with a client, `sending.rs` and `settling.rs` what it does with the client's
 //! packets, `hearing.rs` what it does with those of the mesh, `telemetry.rs` what it tells unasked.
 
+mod admin;
+mod condition;
+mod connection;
+pub(crate) mod console;
+pub(crate) mod firmware;
+pub(crate) mod frame;
+mod handshake;
+mod hearing;
+mod limits;
+pub(crate) mod queues;
+mod sending;
+mod session;
+mod settling;
+mod telemetry;
+mod trouble;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -14,18 +30,14 @@ use relay_wire::proto::{
     to_radio::PayloadVariant as FromClient, wire,
 };
 
-use super::air::{Air, QUEUE};
-use super::condition::Condition;
-use super::connection::{HANG_UP, IDLE, Phase, Session};
-use super::console;
-use super::fault::{Fault, Switch};
-use super::firmware::Firmware;
-use super::frame;
-use super::input::Command;
+use super::lines::{Command, Connection, Fault, Report, Switch};
 use super::mesh::Mesh;
-use super::queues::{ClientQueues, PACKETS, UNREAD, push_latest};
-use super::report::{Connection, Report};
+use super::mesh::air::{Air, QUEUE};
 use super::side::Side;
+use condition::Condition;
+use firmware::Firmware;
+use queues::{ClientQueues, PACKETS, UNREAD, push_latest};
+use session::{HANG_UP, IDLE, Phase, Session};
 
 /// Reports that nobody takes are kept up to that number.
 const REPORTS: usize = 65_536;
@@ -36,25 +48,25 @@ const MOST_LINES: usize = 1024;
 #[derive(Debug)]
 pub struct Machine {
     pub(super) mesh: Mesh,
-    pub(super) state: Condition,
-    pub(super) air: Air,
-    pub(super) queues: ClientQueues,
-    pub(super) session: Option<Session>,
-    pub(super) random: StdRng,
+    state: Condition,
+    air: Air,
+    queues: ClientQueues,
+    session: Option<Session>,
+    random: StdRng,
     /// The texts that a store-and-forward server keeps.
-    pub(super) history: VecDeque<MeshPacket>,
+    history: VecDeque<MeshPacket>,
     chatted: u32,
     others_turn: bool,
-    pub(super) clock: Option<(u32, Instant)>,
+    clock: Option<(u32, Instant)>,
     /// The client closed, and the radio has not noticed.
-    pub(super) writes_are_lost: bool,
+    writes_are_lost: bool,
     reports: VecDeque<Report>,
     lines: VecDeque<String>,
     /// The radio closes the connection then.
-    pub(super) closes_at: Option<Instant>,
-    pub(super) started: Instant,
-    pub(super) telemetry_at: Instant,
-    pub(super) statistics_at: Instant,
+    closes_at: Option<Instant>,
+    started: Instant,
+    telemetry_at: Instant,
+    statistics_at: Instant,
 }
 
 impl Machine {
@@ -103,13 +115,13 @@ impl Machine {
         })
     }
 
-    pub(super) fn push_status(&mut self, res: u32, packet: u32) {
+    fn push_status(&mut self, res: u32, packet: u32) {
         let status = self.status(res, packet);
         push_latest(&mut self.queues.statuses, status, UNREAD);
     }
 
     /// Puts a packet for the client in its queue; gives it an id and the radio's time where it has none.
-    pub(super) fn push_packet(&mut self, mut packet: MeshPacket, now: Instant) {
+    fn push_packet(&mut self, mut packet: MeshPacket, now: Instant) {
         if packet.id == 0 {
             packet.id = self.fresh_id();
         }
@@ -117,7 +129,7 @@ impl Machine {
     }
 
     /// Likewise, but an id of 0 stays.
-    pub(super) fn push_packet_as_it_is(&mut self, mut packet: MeshPacket, now: Instant) {
+    fn push_packet_as_it_is(&mut self, mut packet: MeshPacket, now: Instant) {
         if packet.rx_time == 0 {
             packet.rx_time = self.radio_time(now);
         }
@@ -135,7 +147,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn push_notification(&mut self, text: &str, reply_id: Option<u32>, now: Instant) {
+    fn push_notification(&mut self, text: &str, reply_id: Option<u32>, now: Instant) {
         let notification = ToClient::ClientNotification(ClientNotification {
             reply_id,
             ..self.notification(Level::Warning, text, now)
@@ -143,7 +155,7 @@ impl Machine {
         push_latest(&mut self.queues.notifications, notification, UNREAD);
     }
 
-    pub(super) fn log_record(&self, text: &str, now: Instant) -> ToClient {
+    fn log_record(&self, text: &str, now: Instant) -> ToClient {
         ToClient::LogRecord(LogRecord {
             message: text.to_owned(),
             time: self.radio_time(now),
@@ -153,21 +165,21 @@ impl Machine {
     }
 
     /// Prints a line of the log, as firmware before 2.8 does also to its client.
-    pub(super) fn print(&mut self, message: &str, now: Instant) {
+    fn print(&mut self, message: &str, now: Instant) {
         let line = console::line(self.uptime(now), message);
         push_latest(&mut self.lines, line, MOST_LINES);
     }
 
-    pub(super) fn report(&mut self, report: Report) {
+    fn report(&mut self, report: Report) {
         push_latest(&mut self.reports, report, REPORTS);
     }
 
-    pub(super) fn fresh_id(&mut self) -> u32 {
+    fn fresh_id(&mut self) -> u32 {
         self.random.random_range(1..=u32::MAX)
     }
 
     /// Tells that a frame of the client, or the packet in it, means nothing to the radio.
-    pub(super) fn ignore(&mut self, reason: &'static str, bytes: usize) {
+    fn ignore(&mut self, reason: &'static str, bytes: usize) {
         self.report(Report::Ignored { reason, bytes });
     }
 
@@ -220,6 +232,7 @@ impl Machine {
             return Some(frame::encode(status));
         }
         if let Some(state) = self.session.as_mut()?.lockdown.take() {
+            let state = state.into();
             let status = wire::LockdownStatus { state };
             return Some(frame::encode_newer(|it| it.lockdown_status = Some(status)));
         }

@@ -1,12 +1,18 @@
 //! The simulated mesh: the radio's own node, its channels and its neighbours. No behaviour.
 
+pub(crate) mod air;
+pub(crate) mod packets;
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use relay_model::NodeNum;
 use relay_wire::proto::{self, HardwareModel, NodeInfo, User, channel::Role};
 
-use super::fault::ChannelChange;
+use super::lines::fault::ChannelChange;
+
+/// The hop limit that the radio is set to.
+pub(super) const HOP_LIMIT: u32 = 3;
 
 /// 2026-01-01 in Unix seconds: around then the neighbours were last heard.
 const LAST_HEARD: u32 = 1_767_225_600;
@@ -89,7 +95,6 @@ impl Mesh {
         self
     }
 
-    /// Returns the number of the radio's own node.
     pub(super) fn own_num(&self) -> NodeNum {
         NodeNum(self.own.num)
     }

@@ -1,6 +1,8 @@
 //! Recordings of a link between a radio and its client: our own format (`crates/wire/proto/recording.proto`), written and read, and
 //! JSON lines (`{"ms": 12, "dir": "rx", "hex": "…"}`), read only.
 
+pub(crate) mod replay;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,14 +16,12 @@ use relay_wire::proto::recording::Entry;
 /// What happened on a recorded link.
 pub use relay_wire::proto::recording::entry::What;
 
-use super::hex;
-
 /// The longest recording.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Something that happened on a recorded link.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Moment {
+pub struct Recorded {
     /// When, since the connection opened.
     pub at: Duration,
     /// What.
@@ -76,7 +76,7 @@ impl Recorder {
 }
 
 /// Reads a recording of either format.
-pub fn read(path: &Path) -> Result<Vec<Moment>, RecordingError> {
+pub fn read(path: &Path) -> Result<Vec<Recorded>, RecordingError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes))
@@ -85,7 +85,7 @@ pub fn read(path: &Path) -> Result<Vec<Moment>, RecordingError> {
 }
 
 /// Reads the bytes of a recording of either format, or says what is wrong with them.
-fn parse(bytes: &[u8]) -> Result<Vec<Moment>, String> {
+fn parse(bytes: &[u8]) -> Result<Vec<Recorded>, String> {
     if u64::try_from(bytes.len()).is_ok_and(|size| size > LIMIT) {
         return Err(format!("it is longer than {LIMIT} bytes"));
     }
@@ -116,37 +116,37 @@ enum Direction {
     Eof,
 }
 
-fn parse_lines(bytes: &[u8]) -> Result<Vec<Moment>, String> {
+fn parse_lines(bytes: &[u8]) -> Result<Vec<Recorded>, String> {
     let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
     let lines = lines.filter(|(_, line)| !line.is_empty());
-    let moments = lines.map(|(number, line): (u32, _)| {
+    let recorded = lines.map(|(number, line): (u32, _)| {
         let problem = |reason: String| format!("line {number}: {reason}");
         let line: Line = serde_json::from_slice(line).map_err(|it| problem(it.to_string()))?;
         let frame = hex::decode(&line.hex);
-        let frame = frame.ok_or_else(|| problem("`hex` is not hexadecimal".to_owned()))?;
+        let frame = frame.map_err(|_| problem("`hex` is not hexadecimal".to_owned()))?;
         let what = match line.dir {
             Direction::Rx => What::FromRadio(frame),
             Direction::Tx => What::ToRadio(frame),
             Direction::Eof => What::Closed(true),
         };
         let at = Duration::from_millis(line.ms);
-        Ok(Moment { at, what })
+        Ok(Recorded { at, what })
     });
-    moments.collect()
+    recorded.collect()
 }
 
-fn parse_entries(mut bytes: &[u8]) -> Result<Vec<Moment>, String> {
-    let mut moments = Vec::new();
+fn parse_entries(mut bytes: &[u8]) -> Result<Vec<Recorded>, String> {
+    let mut recorded = Vec::new();
     while !bytes.is_empty() {
-        let problem = |reason: String| format!("entry {}: {reason}", moments.len() + 1);
+        let problem = |reason: String| format!("entry {}: {reason}", recorded.len() + 1);
         let entry = Entry::decode_length_delimited(&mut bytes)
             .map_err(|error| problem(error.to_string()))?;
         let at = Duration::from_millis(entry.at_ms);
         let what = entry.what;
         let what = what.ok_or_else(|| problem("nothing in it".to_owned()))?;
-        moments.push(Moment { at, what });
+        recorded.push(Recorded { at, what });
     }
-    Ok(moments)
+    Ok(recorded)
 }
 
 #[cfg(test)]
@@ -158,20 +158,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("link.recording");
         let start = Instant::now();
-        let moments = [
+        let happened = [
             (0, What::ToRadio(vec![0x18, 1])),
             (5, What::FromRadio(vec![0x38, 1])),
             (900, What::Closed(true)),
         ];
         let mut recorder = Recorder::create(&path, start).unwrap();
-        for (ms, what) in &moments {
+        for (ms, what) in &happened {
             recorder
                 .write(what.clone(), start + Duration::from_millis(*ms))
                 .unwrap();
         }
-        let expected: Vec<Moment> = moments
+        let expected: Vec<Recorded> = happened
             .into_iter()
-            .map(|(ms, what)| Moment {
+            .map(|(ms, what)| Recorded {
                 at: Duration::from_millis(ms),
                 what,
             })
@@ -182,9 +182,9 @@ mod tests {
     #[test]
     fn json_lines_are_read() {
         let text = b"{\"ms\": 1, \"dir\": \"tx\", \"hex\": \"1801\"}\n{\"ms\": 9, \"dir\": \"eof\", \"hex\": \"\"}\n";
-        let moments = parse(text).unwrap();
-        assert_eq!(moments[0].what, What::ToRadio(vec![0x18, 1]));
-        assert_eq!(moments[1].what, What::Closed(true));
+        let recorded = parse(text).unwrap();
+        assert_eq!(recorded[0].what, What::ToRadio(vec![0x18, 1]));
+        assert_eq!(recorded[1].what, What::Closed(true));
     }
 
     #[test]

@@ -3,8 +3,7 @@
 
 use std::time::Instant;
 
-use super::input::Command;
-use super::report::Report;
+use super::lines::{Command, Report};
 
 /// The radio's side of a link.
 pub trait Side {

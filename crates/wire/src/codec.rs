@@ -2,8 +2,8 @@
 //!
 //! A frame is `94 C3`, its length as two bytes (big endian, at most 512), and that many bytes of protobuf.
 //! There is no checksum, and `94 C3` is common inside a frame (it occurs in UTF-8), so it is looked for only
-//! outside plausible frames. What is not a frame is noise or a radio's debug text: it is counted and handed
-//! over as [`Item::Log`], never an error. What the frames hold is none of this file's business.
+//! outside plausible frames. What is not a frame is noise or a radio's debug text: it is handed over as
+//! [`Item::Log`], never an error. What the frames hold is none of this file's business.
 
 use std::time::{Duration, Instant};
 
@@ -55,23 +55,16 @@ pub fn framed(frame: &[u8]) -> Result<Vec<u8>, TooLong> {
 /// The buffer of undecoded bytes is the caller's; it never needs to hold more than one frame and what was read with it.
 #[derive(Debug, Default)]
 pub struct Codec {
-    skipped: u64,
     incomplete_since: Option<Instant>,
 }
 
 impl Codec {
-    /// Returns how many bytes were outside frames so far.
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
     /// Takes what stands at the front; `None` if that is the beginning of a frame, or nothing. A header that cannot be one
     /// is noise for its first byte only: the byte that failed may begin the next frame (`94 94 C3 …`).
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Option<Item> {
         let mut rests = (0..buffer.len()).filter_map(|at| buffer.get(at..));
         let noise = rests.position(may_be_header).unwrap_or(buffer.len());
         if noise > 0 {
-            self.skipped += noise as u64;
             self.incomplete_since = None;
             return Some(Item::Log(buffer.split_to(noise).freeze()));
         }
@@ -106,7 +99,6 @@ impl Codec {
         }
         self.incomplete_since = None;
         buffer.advance(1);
-        self.skipped += 1;
         true
     }
 }
@@ -131,8 +123,8 @@ mod tests {
     }
 
     /// Feeds the pieces one after the other; returns the frames, and everything outside them. What is left of an incomplete
-    /// frame at the end is noise, and was not skipped yet.
-    fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Vec<u8>, u64) {
+    /// frame at the end is noise.
+    fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Vec<u8>) {
         let (mut codec, mut buffer) = (Codec::default(), BytesMut::new());
         let (mut frames, mut noise) = (Vec::new(), Vec::new());
         for piece in pieces {
@@ -145,7 +137,7 @@ mod tests {
             }
         }
         noise.extend_from_slice(&buffer);
-        (frames, noise, codec.skipped() + buffer.len() as u64)
+        (frames, noise)
     }
 
     #[test]
@@ -170,7 +162,7 @@ mod tests {
     fn the_magic_inside_a_frame_means_nothing() {
         for text in ["oui \u{2014}\u{e0} demain", "\u{414}\u{e9}", "\u{1f469}"] {
             let bytes = [framed(text.as_bytes()), framed(b"next")].concat();
-            let (frames, noise, _) = decode([bytes.as_slice()]);
+            let (frames, noise) = decode([bytes.as_slice()]);
             assert_eq!(frames, [text.as_bytes(), b"next"]);
             assert!(noise.is_empty());
         }
@@ -188,10 +180,9 @@ mod tests {
             b"\x94\xC3\x03",
         ] {
             let bytes = [before, &framed(b"found")].concat();
-            let (frames, noise, skipped) = decode([bytes.as_slice()]);
+            let (frames, noise) = decode([bytes.as_slice()]);
             assert_eq!(frames, [b"found"], "after {before:02x?}");
             assert_eq!(noise, before);
-            assert_eq!(skipped, before.len() as u64);
         }
     }
 
@@ -199,14 +190,14 @@ mod tests {
     fn wake_bytes_and_log_lines_are_handed_over_as_such() {
         let line = b"\x1b[32mINFO  | boot\x1b[0m\r\n";
         let bytes = [&WAKE[..], line, &framed(b"a"), line, &framed(b"b")].concat();
-        let (frames, noise, _) = decode([bytes.as_slice()]);
+        let (frames, noise) = decode([bytes.as_slice()]);
         assert_eq!(frames, [b"a", b"b"]);
         assert_eq!(noise, [&WAKE[..], line, line].concat());
     }
 
     #[test]
     fn an_incomplete_frame_at_the_end_is_noise() {
-        let (frames, noise, _) = decode([b"\x94\xC3\x00\x05abc".as_slice()]);
+        let (frames, noise) = decode([b"\x94\xC3\x00\x05abc".as_slice()]);
         assert!(frames.is_empty());
         assert_eq!(noise, b"\x94\xC3\x00\x05abc");
     }
@@ -285,7 +276,7 @@ mod tests {
                 pieces.push(piece);
                 rest = after;
             }
-            let (frames, noise, _) = decode(pieces);
+            let (frames, noise) = decode(pieces);
             let expected: Vec<_> = parts.iter().map(|(_, payload)| payload.clone()).collect();
             let outside: Vec<u8> = parts.iter().flat_map(|(noise, _)| noise.clone()).collect();
             prop_assert_eq!(&frames, &expected);
@@ -295,10 +286,9 @@ mod tests {
 
         #[test]
         fn every_byte_of_anything_is_accounted_for(stream in bytes(0..1200), size in 1usize..50) {
-            let (frames, noise, skipped) = decode(stream.chunks(size));
+            let (frames, noise) = decode(stream.chunks(size));
             let framed: usize = frames.iter().map(|frame| frame.len() + HEADER).sum();
             prop_assert_eq!(framed + noise.len(), stream.len());
-            prop_assert_eq!(skipped, noise.len() as u64);
             prop_assert!(frames.iter().all(|frame| frame.len() <= FRAME_LIMIT));
         }
 

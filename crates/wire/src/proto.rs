@@ -3,6 +3,11 @@
 pub use meshtastic::protobufs::*;
 pub use prost::Message;
 
+/// The number with which a client asks for everything but the other nodes,
+pub const CONFIG_ONLY: u32 = 69420;
+/// and that with which it asks for the nodes only.
+pub const NODES_ONLY: u32 = 69421;
+
 /// The recording format of the simulated radio, `proto/recording.proto`.
 #[expect(missing_docs, clippy::pedantic, reason = "generated code")]
 pub mod recording {
@@ -10,7 +15,7 @@ pub mod recording {
 }
 
 /// What the crate's types lack, `proto/wire.proto`.
-#[expect(missing_docs, reason = "generated code")]
+#[expect(missing_docs, clippy::doc_markdown, reason = "generated code")]
 pub mod wire {
     include!(concat!(env!("OUT_DIR"), "/relay.wire.rs"));
 

@@ -5,7 +5,9 @@ use strum::VariantArray as _;
 
 use super::*;
 use relay_config::ChannelUse;
-use relay_model::{ChannelIndex, ChannelRole, Lane, Node, RadioSetup};
+use relay_model::{
+    Channel, ChannelIndex, ChannelRole, Fingerprint, Lane, Node, PacketId, RadioMessage, RadioSetup,
+};
 
 const OWN: NodeNum = NodeNum(0xA11C_E001);
 const BOB: NodeNum = NodeNum(0xB0B0_B002);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::super::moment::Moment;
-use super::super::nodedb::News;
-use super::super::translate::{self, Context, Translated};
 use super::{Output, Session, ignored};
+use crate::mesh::nodedb::News;
+use crate::mesh::translate::{self, Context, Translated};
+use crate::moment::Moment;
 use relay_model::{NodeNum, RadioEvent, RadioProfile};
 use relay_wire::proto::MeshPacket;
 

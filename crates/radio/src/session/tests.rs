@@ -1,10 +1,13 @@
 //! What a session makes of a radio's frames, of text and of time.
 
-use super::super::captures::{from_radio, to_radio as from_client};
-use super::super::doubt::FIRST as FIRST_DOUBT;
-use super::super::fingerprint;
-use super::timers::{DATED_BEFORE, MUTE_AGAIN};
+use std::time::Duration;
+
+use super::doubt::FIRST as FIRST_DOUBT;
+use super::due::DATED_BEFORE;
+use super::timers::MUTE_AGAIN;
 use super::*;
+use crate::captures::{from_radio, to_radio as from_client};
+use crate::mesh::fingerprint;
 use relay_model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload, Timestamp};
 use relay_wire::proto::{from_radio, to_radio};
 
@@ -46,6 +49,20 @@ impl Bench {
             payload_variant: Some(variant),
         };
         self.frame(&frame.encode_to_vec())
+    }
+
+    /// Something comes of the radio again and again, for that long.
+    fn is_heard_for(&mut self, span: Duration) {
+        let last = Moment {
+            instant: self.now.instant + span,
+            ..self.now
+        };
+        self.session.is_heard(last);
+    }
+
+    /// Returns after what time the session does something by itself.
+    fn due_in(&self) -> Duration {
+        self.session.deadline().unwrap() - self.now.instant
     }
 
     fn wait(&mut self, span: Duration) -> Vec<Output> {
@@ -152,7 +169,7 @@ fn the_wake_bytes_come_first_and_then_the_question() {
         ..Default::default()
     });
     assert_eq!(bench.session.on_time(bench.now), [Output::Wake]);
-    assert_eq!(bench.session.deadline(), bench.now.instant + pause);
+    assert_eq!(bench.due_in(), pause);
     assert_eq!(bench.wait(pause).len(), 1);
 }
 
@@ -170,6 +187,7 @@ fn ready_on_a_cable() -> Bench {
     bench.session.options = on_a_cable();
     let profile = bench.session.memory.profile.as_mut().unwrap();
     profile.firmware = "2.8.0".to_owned();
+    bench.session.watch_quiet();
     bench
 }
 
@@ -349,7 +367,7 @@ fn asked(
             asked.push(since);
             assert_eq!(tells_the_same(&mut bench), []);
         }
-        bench.session.last_frame = bench.now.instant;
+        bench.is_heard_for(Duration::ZERO);
         since = bench.now.instant - begin;
     }
     asked
@@ -391,7 +409,7 @@ fn a_radio_that_has_forgotten_us_in_silence_is_found_out_within_minutes_each_tim
         let mut seconds = 0;
         // It answers heartbeats.
         while !asks(&bench.wait(Duration::from_secs(1))) {
-            bench.session.last_frame = bench.now.instant;
+            bench.is_heard_for(Duration::ZERO);
             seconds += 1;
         }
         assert!((299..=301).contains(&seconds), "{seconds}");
@@ -399,7 +417,7 @@ fn a_radio_that_has_forgotten_us_in_silence_is_found_out_within_minutes_each_tim
         assert_eq!(texts(&bench.frame(&text(count))), [count], "kept for us");
     }
     bench.session.options.on_cable = false;
-    let due = bench.session.deadline() - bench.now.instant;
+    let due = bench.due_in();
     assert!(due <= HEARTBEAT_EVERY, "no other link is asked");
 }
 
@@ -425,7 +443,7 @@ fn a_radio_that_forgets_us_right_after_a_handshake_is_asked_within_seconds() {
     tells_the_same(&mut bench);
     assert_eq!(bench.wait(Duration::from_secs(1)), []);
     assert_eq!(bench.session.on_sign(Sign::Log, bench.now), [], "not yet");
-    let due = bench.session.deadline() - bench.now.instant;
+    let due = bench.due_in();
     assert!(due < FIRST_DOUBT, "{due:?}");
     assert_eq!(bench.wait(due), [Output::Wake]);
 
@@ -591,7 +609,7 @@ fn a_radio_that_tells_no_channel_at_all_is_locked() {
     }
     assert!(profile(&outputs).locked);
     let lockdown_status = Some(wire::LockdownStatus {
-        state: LOCKDOWN_OFF,
+        state: State::Disabled.into(),
     });
     let off = wire::FromRadio {
         lockdown_status,
@@ -902,7 +920,8 @@ fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
 #[test]
 fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
     let mut bench = Bench::ready(SessionOptions::default());
-    let status = |state| {
+    let status = |state: State| {
+        let state = state.into();
         let lockdown_status = Some(wire::LockdownStatus { state });
         wire::FromRadio {
             lockdown_status,
@@ -910,11 +929,11 @@ fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
         }
         .encode_to_vec()
     };
-    let outputs = bench.frame(&status(LOCKED));
+    let outputs = bench.frame(&status(State::Locked));
     assert!(profile(&outputs).locked && !profile(&outputs).transmit_enabled);
-    assert_eq!(bench.frame(&status(LOCKED)), []);
+    assert_eq!(bench.frame(&status(State::Locked)), []);
     assert!(matches!(
-        bench.frame(&status(UNLOCKED))[..],
+        bench.frame(&status(State::Unlocked))[..],
         [Output::Restarted(_)]
     ));
 }
@@ -922,7 +941,8 @@ fn a_locked_radio_may_not_transmit_until_it_is_unlocked() {
 #[test]
 fn a_locked_radio_is_asked_again_after_10_minutes() {
     let mut bench = Bench::ready(SessionOptions::default());
-    let lockdown_status = Some(wire::LockdownStatus { state: LOCKED });
+    let state = State::Locked.into();
+    let lockdown_status = Some(wire::LockdownStatus { state });
     let locked = wire::FromRadio {
         lockdown_status,
         ..Default::default()
@@ -935,7 +955,7 @@ fn a_locked_radio_is_asked_again_after_10_minutes() {
         let outputs = bench.wait(Duration::from_secs(10));
         assert!(!outputs.iter().any(|it| matches!(it, Output::Restarted(_))));
     }
-    let due = bench.session.deadline() - bench.now.instant;
+    let due = bench.due_in();
     assert_eq!(due, Duration::from_secs(10));
     let outputs = bench.wait(due);
     assert_eq!(outputs[0], Output::Wake);
@@ -950,7 +970,8 @@ fn a_radio_that_transmits_nothing_is_asked_again_after_10_minutes() {
     ] {
         let mut bench = Bench::ready(SessionOptions::default());
         change(bench.session.memory.profile.as_mut().unwrap());
-        bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+        bench.session.watch_quiet();
+        bench.is_heard_for(MUTE_AGAIN);
         assert!(asks(&bench.wait(MUTE_AGAIN)));
     }
 }
@@ -980,13 +1001,13 @@ fn a_radio_that_is_still_locked_is_told_of_once() {
     bench.session.on_time(bench.now);
     assert!(profile(&answers(&mut bench, true)).locked);
     for _ in 0..10 {
-        bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+        bench.is_heard_for(MUTE_AGAIN);
         assert!(asks(&bench.wait(MUTE_AGAIN)));
         assert!(bench.session.is_looking_again());
         assert_eq!(answers(&mut bench, true), []);
         assert!(!bench.session.is_looking_again());
     }
-    bench.session.last_frame = bench.now.instant + MUTE_AGAIN;
+    bench.is_heard_for(MUTE_AGAIN);
     bench.wait(MUTE_AGAIN);
     assert!(!profile(&answers(&mut bench, false)).locked);
 }

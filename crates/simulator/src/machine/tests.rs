@@ -1,7 +1,7 @@
 //! What a client sees of the machine: connection, handshake, heartbeat, clock, restarts.
 
-use super::super::harness::{Answer, Harness, answers, packets};
 use super::*;
+use crate::harness::{Answer, Harness, answers, packets};
 use relay_wire::proto::Heartbeat;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -212,7 +212,7 @@ fn a_radio_that_reads_late_limits_texts_by_when_it_read_them() {
         harness.wait(Duration::from_millis(2100));
         let lost = harness
             .fates(id)
-            .contains(&super::super::report::Fate::RateLimited);
+            .contains(&crate::lines::report::Fate::RateLimited);
         limited += u32::from(lost);
     }
     assert!((1..25).contains(&limited), "{limited}");

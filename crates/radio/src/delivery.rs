@@ -1,0 +1,73 @@
+//! What was handed over to be sent, until it is reported; and whatever else is told to whoever has handed it over.
+
+use std::mem::replace;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use relay_model::{Event, MeshRowId, RadioEvent, RadioOutcome, SendReport};
+
+use super::error::End;
+use super::pacer::Pacer;
+use super::pacer::submission::Submission;
+
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) pacer: Pacer,
+    pub(super) submissions: mpsc::Receiver<Submission>,
+    pub(super) withdrawals: mpsc::Receiver<MeshRowId>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) air: watch::Sender<bool>,
+    /// A text has crossed, either way.
+    pub(super) crossed: bool,
+}
+
+impl Delivery {
+    pub(super) async fn tell(&mut self, event: Event) -> Result<(), End> {
+        self.crossed |= matches!(
+            event,
+            Event::Radio(RadioEvent::Text(_))
+                | Event::Report(SendReport::Radio {
+                    outcome: RadioOutcome::Accepted { .. },
+                    ..
+                })
+        );
+        self.events.send(event).await.map_err(|_| End::EventsClosed)
+    }
+
+    /// Takes the next row that is handed over, or called back. Cancel safe.
+    pub(super) async fn take_next(&mut self, takes_more: bool) {
+        tokio::select! {
+            biased;
+            Some(outbox) = self.withdrawals.recv() => self.pacer.withdraw(outbox),
+            Some(submission) = self.submissions.recv(), if takes_more => {
+                self.pacer.submit(submission);
+            }
+            else => std::future::pending().await,
+        }
+    }
+
+    pub(super) async fn report(&mut self) -> Result<(), End> {
+        for report in self.pacer.take_reports() {
+            self.tell(Event::Report(report)).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what is not sent, the rows on their way to the pacer too: in the table they can be withdrawn, or expire.
+    pub(super) async fn give_back(&mut self) -> Result<(), End> {
+        while let Ok(submission) = self.submissions.try_recv() {
+            self.pacer.submit(submission);
+        }
+        self.pacer.on_lost();
+        self.report().await
+    }
+
+    /// Tells who submits, before they get back what the air does not bear.
+    pub(super) fn look_at_air(&self) {
+        let now = Instant::now().into_std();
+        let is_open = self.pacer.traffic.closed_until(now).is_none();
+        self.air
+            .send_if_modified(|was_open| replace(was_open, is_open) != is_open);
+    }
+}

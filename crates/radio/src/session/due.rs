@@ -1,0 +1,154 @@
+//! What a session does when its time has come: it wakes the radio, asks it, asks again, looks after it, and gives it up.
+//! And the time that it gives the radio.
+
+use std::iter::once;
+use std::time::{Duration, Instant};
+
+use super::console::Sign;
+use super::timers::{
+    ASK_EVERY, HANDSHAKE_LIMIT, HANDSHAKE_LONGEST, HEARTBEAT_EVERY, MUTE_AGAIN, SILENCE, Timer,
+    WAKE_PAUSE,
+};
+use super::{FIRST_HEARTBEAT, Output, Phase, Session, encoded};
+use crate::mesh::translate;
+use crate::moment::Moment;
+use relay_model::{PacketId, Timestamp};
+use relay_wire::proto::{self, to_radio::PayloadVariant as ToRadio};
+
+/// The radio is given the time again when our clock is off by more from what it was given.
+const CLOCK_SLACK: Duration = Duration::from_secs(5);
+/// What the radio has dated by the time that it was given before our clock was set may be on its way to us for so long.
+pub(super) const DATED_BEFORE: Duration = Duration::from_secs(10);
+/// Before this year 2024 our own clock is not set either.
+const PLAUSIBLE_TIME: Timestamp = Timestamp(1_704_067_200_000);
+
+impl Session {
+    /// Returns when [`Session::on_time`] wants to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.values().min().copied()
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self, now: Moment) -> Vec<Output> {
+        let mut timers = self.timers.iter();
+        let due = timers.find(|(_, at)| now.instant >= **at);
+        let Some(timer) = due.map(|(timer, _)| *timer) else {
+            return Vec::new();
+        };
+        self.timers.remove(&timer);
+        match timer {
+            Timer::Wake => {
+                let pause = self.options.on_cable.then_some(WAKE_PAUSE);
+                let asks_at = now.instant + pause.unwrap_or_default();
+                self.timers.insert(Timer::Ask, asks_at);
+                once(Output::Wake).chain(self.on_time(now)).collect()
+            }
+            Timer::Ask => {
+                self.questions = 1;
+                self.phase = Phase::Configuring;
+                let limit = now.instant + HANDSHAKE_LONGEST;
+                self.timers.insert(Timer::Handshake, limit);
+                self.is_told(now);
+                self.asks_again(now);
+                vec![self.question()]
+            }
+            Timer::Untold => vec![Output::Lost(if self.heard {
+                "the radio did not tell its configuration"
+            } else {
+                "nothing that speaks as a radio does answers there"
+            })],
+            Timer::Handshake => {
+                let cause =
+                    "the radio did not come to the end of its configuration within 5 minutes";
+                vec![Output::Lost(cause)]
+            }
+            Timer::AskAgain => {
+                self.asks_again(now);
+                vec![Output::Wake, self.question()]
+            }
+            Timer::Silence => {
+                let cause = match self.memory.mute_links {
+                    0 => "the radio has been silent for 75 seconds",
+                    _ => "the radio is silent again, and answers no heartbeat",
+                };
+                if !self.answers {
+                    self.memory.mute_links = self.memory.mute_links.saturating_add(1);
+                }
+                vec![Output::Lost(cause)]
+            }
+            Timer::BelieveStart => self.on_sign(Sign::Start, now),
+            Timer::BelieveLog => self.on_sign(Sign::Log, now),
+            Timer::Quiet => {
+                self.quiet.asks(now.instant);
+                self.look_again("it hands over no packet", now)
+            }
+            Timer::Heartbeat => {
+                let heartbeat = Output::Frame(self.heartbeat(now.instant));
+                once(heartbeat).chain(self.give_time(now)).collect()
+            }
+        }
+    }
+
+    /// Something that belongs to the answer has come, or the radio is asked for it.
+    pub(super) fn is_told(&mut self, now: Moment) {
+        let limit = now.instant + HANDSHAKE_LIMIT;
+        self.timers.insert(Timer::Untold, limit);
+    }
+
+    /// A radio whose configuration is known has spoken.
+    pub(super) fn is_heard(&mut self, now: Moment) {
+        let silence = SILENCE.after(self.memory.mute_links.saturating_add(1), 0.0);
+        self.timers.insert(Timer::Silence, now.instant + silence);
+    }
+
+    /// Sees to it that a radio is asked again that only says that it is there.
+    pub(super) fn watch_quiet(&mut self) {
+        let is_mute = self.profile().is_some_and(|it| !it.transmits());
+        let at = match self.ready_since {
+            Some(since) if is_mute => Some(since + MUTE_AGAIN),
+            // On other links a radio cannot start anew behind our back.
+            _ => self.options.on_cable.then(|| self.quiet.deadline()),
+        };
+        let at = at.filter(|_| self.phase == Phase::Idle);
+        self.timers.extend(at.map(|at| (Timer::Quiet, at)));
+    }
+
+    fn asks_again(&mut self, now: Moment) {
+        if self.options.on_cable {
+            let again = now.instant + ASK_EVERY;
+            self.timers.insert(Timer::AskAgain, again);
+        }
+    }
+
+    pub(super) fn question(&self) -> Output {
+        Output::Frame(encoded(ToRadio::WantConfigId(self.nonce)))
+    }
+
+    /// Returns a heartbeat to be written now; the next one is due as long after it as after any other.
+    pub fn heartbeat(&mut self, now: Instant) -> Vec<u8> {
+        self.timers.insert(Timer::Heartbeat, now + HEARTBEAT_EVERY);
+        let nonce = self.heartbeat_nonce;
+        self.heartbeat_nonce = nonce.checked_add(1).unwrap_or(FIRST_HEARTBEAT);
+        encoded(ToRadio::Heartbeat(proto::Heartbeat { nonce }))
+    }
+
+    /// Gives the radio the time, once, and again when our clock was set: what it hears is dated by it.
+    pub(super) fn give_time(&mut self, now: Moment) -> Option<Output> {
+        let is_told = self.time_given.is_some_and(|given| {
+            let shown = given.wall + now.instant.saturating_duration_since(given.instant);
+            now.wall.since(shown).max(shown.since(now.wall)) <= CLOCK_SLACK
+        });
+        if !self.options.set_time || now.wall < PLAUSIBLE_TIME || is_told {
+            return None;
+        }
+        let own = self.last_profile()?.own.num;
+        if self.time_given.replace(now).is_some() {
+            self.dated_before = Some(now.instant + DATED_BEFORE);
+        }
+        // Not one of its last ids, which it would ignore.
+        self.times_given = self.times_given.wrapping_add(1);
+        let id = PacketId(self.nonce.wrapping_add(self.times_given).max(1));
+        let packet = translate::set_time(own, id, now.wall)?;
+        Some(Output::Frame(encoded(ToRadio::Packet(packet))))
+    }
+}

@@ -1,0 +1,305 @@
+//! This computer's side of Bluetooth: its adapter, and the radio among the devices that the adapter hears.
+
+use std::pin::Pin;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use btleplug::api::{
+    BDAddr, Central as _, CentralEvent, CentralState, Manager as _, Peripheral as _,
+    PeripheralProperties, ScanFilter, ValueNotification,
+};
+use btleplug::platform::{Adapter, Manager, Peripheral, PeripheralId};
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::error::{BleError, Named, SCAN_LIMIT, limited};
+
+/// Meshtastic's Bluetooth service, and its characteristics (`src/BluetoothCommon.h` of the firmware).
+pub(super) const SERVICE: Uuid = Uuid::from_u128(0x6ba1_b218_15a8_461f_9fa8_5dca_e273_eafd);
+pub(super) const TO_RADIO: Uuid = Uuid::from_u128(0xf75c_76d2_129e_4dad_a1dd_7866_1244_01e7);
+pub(super) const FROM_RADIO: Uuid = Uuid::from_u128(0x2c55_e69e_4993_11ed_b878_0242_ac12_0002);
+pub(super) const FROM_NUM: Uuid = Uuid::from_u128(0xed9d_a18c_a800_4f66_a670_aa75_47e3_4453);
+
+/// How long a call to the Bluetooth service may take.
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// The system tells of new devices, but not when it learns a name: names are looked at again so often.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+pub(super) type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
+/// The radio as a device of this computer.
+#[derive(Debug, Clone)]
+pub(super) struct Device {
+    pub(super) named: Named,
+    pub(super) peripheral: Peripheral,
+}
+
+/// A device, and what it tells of itself.
+pub(super) type Heard = (Peripheral, PeripheralProperties);
+pub(super) type Notifications = Pin<Box<dyn Stream<Item = ValueNotification> + Send>>;
+
+/// The radio that is looked for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// As the configuration names it.
+    pub(super) name: String,
+    address: Option<BDAddr>,
+}
+
+/// The way to the Bluetooth service, kept as long as the message bus lives, over ends of the service: a further one would
+/// leave the first one's connection open for ever, and a stream that is dropped may make the library's own task panic.
+pub(super) struct Host {
+    manager: Manager,
+    pub(super) chosen: Option<Chosen>,
+}
+
+/// That way, with whoever has it: the connection, as long as there is one.
+pub(super) type Lent = OwnedMutexGuard<Option<Host>>;
+
+/// How a link to a device stands.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    pub(super) connected: bool,
+    /// The device's services are known.
+    pub(super) resolved: bool,
+    pub(super) doorbell: Option<String>,
+    /// A program that lives listens to its doorbell.
+    pub(super) used: bool,
+}
+
+pub(super) struct Chosen {
+    name: String,
+    adapter: Adapter,
+    pub(super) events: Events,
+    /// The radio of the last connection, and its notifications.
+    pub(super) known: Option<Known>,
+}
+
+/// A radio that was found once.
+pub(super) struct Known {
+    pub(super) radio: Peripheral,
+    /// Its notifications; they go on over a lost link.
+    pub(super) doorbell: Notifications,
+}
+
+impl Wanted {
+    /// Takes an address, or anything else as a name.
+    pub(super) fn new(name: &str) -> Self {
+        let name = name.trim();
+        let address = BDAddr::from_str(&name.replace('-', ":")).ok();
+        Self {
+            name: name.to_owned(),
+            address: address.filter(|_| name.len() == 17),
+        }
+    }
+
+    fn is(&self, id: &str, address: BDAddr, names: [Option<&str>; 2]) -> bool {
+        if let Some(wanted) = self.address {
+            return address == wanted;
+        }
+        // Systems that hide addresses have an identifier of their own.
+        let mut names = names.into_iter().flatten();
+        id == self.name || names.any(|name| name.eq_ignore_ascii_case(&self.name))
+    }
+}
+
+impl Host {
+    pub(super) async fn open() -> Result<Self, BleError> {
+        Ok(Self {
+            manager: within("opening Bluetooth", Manager::new()).await?,
+            chosen: None,
+        })
+    }
+
+    /// Takes the adapter that is switched on; the first one where there are several. None is switched on.
+    pub(super) async fn choose_adapter(&mut self) -> Result<&mut Chosen, BleError> {
+        let mut found = Vec::new();
+        for adapter in within("listing the Bluetooth adapters", self.manager.adapters()).await? {
+            let name = within("asking a Bluetooth adapter", adapter.adapter_info()).await?;
+            found.push((name, adapter));
+        }
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if found.is_empty() {
+            return Err(BleError::NoAdapter);
+        }
+        for (name, adapter) in found {
+            if is_off(&adapter).await? {
+                continue;
+            }
+            if self.chosen.as_ref().is_none_or(|it| it.name != name) {
+                debug!(adapter = name, "Bluetooth adapter chosen");
+                let events = within("listening to the adapter", adapter.events()).await?;
+                self.chosen = Some(Chosen {
+                    name,
+                    adapter,
+                    events,
+                    known: None,
+                });
+            }
+            return self.chosen.as_mut().ok_or(BleError::NoAdapter);
+        }
+        Err(BleError::AdapterOff)
+    }
+}
+
+impl Chosen {
+    /// Looks for the radio: first among the devices that are connected or heard, since a connected one is silent.
+    pub(super) async fn find(&mut self, wanted: &Wanted) -> Result<Device, BleError> {
+        let mut found = look(&self.adapter, Some(wanted)).await?;
+        if found.is_empty() {
+            found = self.search(Some(wanted), SCAN_LIMIT).await?;
+        }
+        let name = wanted.name.clone();
+        let Some((peripheral, _)) = found.pop() else {
+            return Err(BleError::NotFound { device: name });
+        };
+        // Some systems hide it.
+        let address = match peripheral.address() {
+            address if address == BDAddr::default() => peripheral.id().to_string(),
+            address => address.to_string(),
+        };
+        let named = Named { name, address };
+        Ok(Device { named, peripheral })
+    }
+
+    /// Searches until the radio that is wanted is heard, or for so long; without one for all radios.
+    pub(super) async fn search(
+        &mut self,
+        wanted: Option<&Wanted>,
+        limit: Duration,
+    ) -> Result<Vec<Heard>, BleError> {
+        let (adapter, events) = (&self.adapter, &mut self.events);
+        let services = vec![SERVICE];
+        let what = wanted.map_or("looking for radios", |_| "looking for the radio");
+        match within(what, adapter.start_scan(ScanFilter { services })).await {
+            Ok(()) => {}
+            // An earlier search of ours was given up and goes on, or another program looks too.
+            Err(BleError::Other { cause, .. }) if cause.contains("already in progress") => {}
+            Err(error) => return Err(error),
+        }
+        let deadline = Instant::now() + limit;
+        let search = async {
+            loop {
+                let found = look(adapter, wanted).await?;
+                let is_found = wanted.is_some() && !found.is_empty();
+                if is_found || Instant::now() >= deadline {
+                    return Ok(found);
+                }
+                wait_for_news(adapter, events).await?;
+            }
+        };
+        let found = search.await;
+        // A radio cannot be connected while it is looked for.
+        if let Err(error) = within("ending the search", adapter.stop_scan()).await {
+            debug!(%error, "the search for radios could not be ended");
+        }
+        found
+    }
+}
+
+/// Waits for something new, or for the time to look again; fails if the adapter is off now. What its events say may have
+/// waited here while nobody listened.
+async fn wait_for_news(adapter: &Adapter, events: &mut Events) -> Result<(), BleError> {
+    let until = Instant::now() + LOOK_EVERY;
+    loop {
+        match timeout_at(until, events.next()).await {
+            Ok(Some(CentralEvent::StateUpdate(CentralState::PoweredOff))) => {
+                let is_on = !is_off(adapter).await?;
+                return is_on.then_some(()).ok_or(BleError::AdapterOff);
+            }
+            Ok(Some(CentralEvent::StateUpdate(_) | CentralEvent::DeviceDiscovered(_))) | Err(_) => {
+                return Ok(());
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                sleep(LOOK_EVERY).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn is_off(adapter: &Adapter) -> Result<bool, BleError> {
+    let state = within("asking a Bluetooth adapter", adapter.adapter_state()).await?;
+    Ok(state == CentralState::PoweredOff)
+}
+
+/// Returns the radio that is wanted, or all of them, among the devices that are connected, or heard at this moment.
+async fn look(adapter: &Adapter, wanted: Option<&Wanted>) -> Result<Vec<Heard>, BleError> {
+    let mut found = Vec::new();
+    for device in within("listing the Bluetooth devices", adapter.peripherals()).await? {
+        // One that vanishes meanwhile is none.
+        let Ok(Some(properties)) = within("asking a device", device.properties()).await else {
+            continue;
+        };
+        let names = [
+            properties.advertisement_name.as_deref(),
+            properties.local_name.as_deref(),
+        ];
+        let is_it = wanted.map_or_else(
+            || properties.services.contains(&SERVICE),
+            |it| it.is(&device.id().to_string(), properties.address, names),
+        );
+        if is_it && (properties.rssi.is_some() || is_connected(&device).await?) {
+            found.push((device, properties));
+            if wanted.is_some() {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn is_connected(device: &Peripheral) -> Result<bool, BleError> {
+    within("asking a device", device.is_connected()).await
+}
+
+/// Returns whether an event says that this device is connected, or not any more.
+pub(super) fn link_change(event: &CentralEvent, id: &PeripheralId) -> Option<bool> {
+    match event {
+        CentralEvent::DeviceConnected(device) if device == id => Some(true),
+        CentralEvent::DeviceDisconnected(device) if device == id => Some(false),
+        _ => None,
+    }
+}
+
+/// Calls the Bluetooth service, and waits only so long.
+pub(super) async fn within<T>(
+    what: &'static str,
+    call: impl Future<Output = btleplug::Result<T>>,
+) -> Result<T, BleError> {
+    let meaning = |error| BleError::of(what, None, &error);
+    limited(what, CALL_LIMIT, call, meaning).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_radio_is_known_by_its_address_or_by_either_of_its_names() {
+        let address: BDAddr = "C0:FF:EE:00:12:34".parse().unwrap();
+        let other: BDAddr = "C0:FF:EE:00:12:35".parse().unwrap();
+        let names = [Some("BASE_1234"), Some("the one on the roof")];
+        for (wanted, expected) in [
+            ("C0:FF:EE:00:12:34", true),
+            ("c0-ff-ee-00-12-34", true),
+            (" C0:FF:EE:00:12:34 ", true),
+            ("C0:FF:EE:00:12:35", false),
+            ("BASE_1234", true),
+            ("base_1234", true),
+            ("the one on the roof", true),
+            ("BASE", false),
+            ("c0ffee001234", false),
+            ("hci0/dev_C0_FF_EE_00_12_34", true),
+        ] {
+            let wanted = Wanted::new(wanted);
+            let is_it = wanted.is("hci0/dev_C0_FF_EE_00_12_34", address, names);
+            assert_eq!(is_it, expected, "{}", wanted.name);
+        }
+        let nameless = Wanted::new("BASE_1234");
+        assert!(!nameless.is("x", other, [None, None]));
+    }
+}

@@ -1,0 +1,41 @@
+//! Which radios are heard on Bluetooth. Never connects to one.
+
+use std::time::Duration;
+
+use super::bluez::Service;
+use super::error::BleError;
+use super::host::{Host, is_connected};
+use crate::wires::found_device::FoundDevice;
+use relay_model::told;
+
+/// How long is listened: a radio that saves power calls every few seconds.
+const LISTEN_FOR: Duration = Duration::from_secs(8);
+
+/// Returns the radios that are heard; where nobody can listen, why, with the cure.
+pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
+    let found = async {
+        let (_service, mut end) = Service::open().await?;
+        tokio::select! {
+            biased;
+            found = listen() => found,
+            end = end.wait() => Err(end),
+        }
+    };
+    found.await.map_err(|error| told(&error))
+}
+
+async fn listen() -> Result<Vec<FoundDevice>, BleError> {
+    let mut host = Host::open().await?;
+    let chosen = host.choose_adapter().await?;
+    let mut found = Vec::new();
+    for (device, properties) in chosen.search(None, LISTEN_FOR).await? {
+        found.push(FoundDevice {
+            address: properties.address.to_string(),
+            name: properties.local_name.or(properties.advertisement_name),
+            rssi: properties.rssi,
+            connected: is_connected(&device).await.unwrap_or(false),
+        });
+    }
+    found.sort_by(|a, b| b.rssi.cmp(&a.rssi).then(a.address.cmp(&b.address)));
+    Ok(found)
+}

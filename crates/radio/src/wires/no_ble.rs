@@ -1,0 +1,34 @@
+//! What stands for Bluetooth in a relay that was built without it.
+
+use std::future::Ready;
+
+use relay_config::Secret;
+use relay_model::told;
+
+use super::found_device::FoundDevice;
+use super::packets::Packets;
+use crate::error::{ConnectionError, RadioError};
+
+/// Bluetooth, which is not built in: there is none of it.
+#[derive(Debug)]
+pub enum Ble {}
+
+impl Ble {
+    /// Always refuses.
+    pub fn new(_device: &str, _pin: Option<Secret<u32>>) -> Result<Self, RadioError> {
+        Err(RadioError::NoBluetooth)
+    }
+
+    pub(super) fn connect(&mut self) -> Ready<Result<Packets, ConnectionError>> {
+        match *self {}
+    }
+
+    pub(super) fn give_up(&mut self) -> Ready<()> {
+        match *self {}
+    }
+}
+
+/// Returns why no radio is found: this relay was built without Bluetooth.
+pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
+    Err(told(&RadioError::NoBluetooth))
+}

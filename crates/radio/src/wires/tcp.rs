@@ -1,0 +1,197 @@
+//! The wire over the network.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use tracing::debug;
+
+use relay_config::{Connection, host_and_port};
+use relay_model::{Explained, LossKind};
+
+use crate::error::ConnectionError;
+
+/// How long it may take to learn a host's addresses.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a connection to one address may take. Where nothing refuses it, as behind a router while the radio is off, the
+/// system asks after one second, and then after three: too late for a radio that is back.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// The kernel asks a silent radio every 5 s whether it still knows the connection. One that restarted without closing it,
+/// as boards on a wireless network do, says at once that it does not; our next heartbeat may be half a minute away. One
+/// that vanished is given up after a minute.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+const KEEPALIVE_TRIES: u32 = 11;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TcpError {
+    #[error("cannot connect to the radio at `{address}`")]
+    Connect { address: String, source: io::Error },
+    #[error("the radio at `{address}` did not answer within {} s", CONNECT_LIMIT.as_secs())]
+    NoAnswer { address: String },
+    #[error("what answers at `{address}` is {who}, not a radio")]
+    Stranger { address: String, who: &'static str },
+}
+
+impl Explained for TcpError {
+    fn hint(&self) -> Option<String> {
+        let is_stranger = matches!(self, Self::Stranger { .. });
+        let port = Connection::TCP_PORT;
+        is_stranger.then(|| format!("check the host and the port (a radio has port {port})"))
+    }
+}
+
+impl From<TcpError> for ConnectionError {
+    fn from(error: TcpError) -> Self {
+        let kind = match error {
+            TcpError::Connect { .. } | TcpError::NoAnswer { .. } => LossKind::Absent,
+            TcpError::Stranger { .. } => LossKind::Barred,
+        };
+        Self::no_way(kind, error)
+    }
+}
+
+/// Connects to a radio, at the first of its addresses that answers.
+pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpError> {
+    let stream = match timeout(LOOKUP_LIMIT, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => connect_to_one(addresses).await,
+        Ok(Err(source)) => Err(Some(source)),
+        Err(_) => {
+            let cause = "the name service does not answer";
+            Err(Some(io::Error::new(io::ErrorKind::TimedOut, cause)))
+        }
+    };
+    let set_up = stream.and_then(|stream| set_up(&stream).map(|()| stream).map_err(Some));
+    set_up.map_err(|source| {
+        let address = host_and_port(host, port);
+        match source {
+            Some(source) => TcpError::Connect { address, source },
+            None => TcpError::NoAnswer { address },
+        }
+    })
+}
+
+/// Tries one address after the other. Fails with what the system said last; without a cause if it said nothing.
+async fn connect_to_one(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+) -> Result<TcpStream, Option<io::Error>> {
+    let mut said = None;
+    for address in addresses {
+        match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(cause)) => said = Some(cause),
+            Err(_) => debug!(%address, "no answer"),
+        }
+    }
+    Err(said)
+}
+
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_TRIES)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::super::connection::{Connection, Wire};
+    use super::*;
+    use crate::error::Loss;
+    use relay_wire::codec::Item;
+
+    #[tokio::test]
+    async fn frames_go_both_ways_over_a_socket_set_up_for_radios() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut wire = Wire::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port,
+        };
+        let mut ours = wire.connect().await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let mut theirs = Connection::over(accepted);
+        ours.send(b"question").await.unwrap();
+        theirs.send(b"answer").await.unwrap();
+        assert_eq!(
+            theirs.receive().await.unwrap(),
+            Item::Frame(b"question".as_slice().into())
+        );
+        assert_eq!(
+            ours.receive().await.unwrap(),
+            Item::Frame(b"answer".as_slice().into())
+        );
+        drop(theirs);
+        assert!(matches!(ours.receive().await, Err(ConnectionError::Closed)));
+
+        let stream = connect("localhost", port).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let five_seconds = Duration::from_secs(5);
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), five_seconds);
+        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), five_seconds);
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), 11);
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nobody_listens_is_named() {
+        for (host, named) in [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")] {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            let error = connect(host, port).await.unwrap_err();
+            let expected = format!("cannot connect to the radio at `{named}:{port}`");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn who_is_no_radio_is_named_and_what_helps_is_its_hint() {
+        let (address, who) = ("radio.lan:80".to_owned(), "a web server");
+        let error = ConnectionError::from(TcpError::Stranger { address, who });
+        assert_eq!(
+            error.to_string(),
+            "what answers at `radio.lan:80` is a web server, not a radio"
+        );
+        let hint = "check the host and the port (a radio has port 4403)";
+        assert_eq!(error.hint().as_deref(), Some(hint));
+        let loss = Loss::from(&error);
+        assert_eq!(
+            (loss.kind, loss.cause),
+            (LossKind::Barred, error.to_string())
+        );
+        assert_eq!(loss.hint.as_deref(), Some(hint));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_swallows_everything_keeps_the_next_one_from_nothing() {
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let silent = silent.local_addr().map(|it| (it, silent)).unwrap();
+        // Nobody takes them: once a few wait, the system drops whatever comes.
+        let mut waiting = Vec::new();
+        while let Ok(stream) = connect_to_one([silent.0]).await {
+            waiting.push(stream);
+        }
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let began = tokio::time::Instant::now();
+        let stream = connect_to_one([silent.0, good]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert_eq!(began.elapsed().as_secs(), CONNECT_LIMIT.as_secs());
+        assert!(matches!(connect_to_one([silent.0]).await, Err(None)));
+        drop(listener);
+        let refused = connect_to_one([good, silent.0]).await.unwrap_err();
+        assert_eq!(refused.unwrap().kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,0 +1,410 @@
+//! What can go wrong, by name. Nothing happens here: the machine and the wire act on it.
+
+use serde::Deserialize;
+
+use relay_model::NodeNum;
+
+use super::values::{at_most, bytes, node};
+
+/// Nothing is away for longer: a week, in seconds.
+const LONGEST_AWAY: u64 = 7 * 24 * 60 * 60;
+/// Nothing is held up for longer: an hour, in milliseconds.
+const LONGEST_PAUSE: u64 = 60 * 60 * 1000;
+/// No more noise at once, in bytes.
+const MOST_NOISE: u64 = 1 << 20;
+/// No more packets are kept for an absent client.
+const MOST_PACKETS: u64 = 10_000;
+const WHOLE: u64 = 100;
+
+/// Something that goes wrong, or right again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "a line says them by name")]
+pub enum Fault {
+    /// The link is dead without an end: nothing is read or written any more, and what is sent is lost.
+    HalfOpen {},
+    /// Nothing is read from the client any more, until it is switched off.
+    Stall(Switch),
+    /// The radio closes the connection.
+    Close {
+        #[serde(default)]
+        mid_frame: bool,
+        /// By a reset instead of an end.
+        #[serde(default)]
+        reset: bool,
+    },
+    /// The radio closes the connection in the middle of the next configuration.
+    HangUp {
+        /// After so many frames of it.
+        after: usize,
+    },
+    /// The radio closes the connection and takes no other for that long.
+    Away {
+        #[serde(default = "number::<_, 5>")]
+        #[serde(deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
+        seconds: u64,
+    },
+    /// The radio restarts: queues empty, clock unset, one more start counted, away for that long.
+    Reboot {
+        #[serde(default = "number::<_, 5>")]
+        #[serde(deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
+        seconds: u64,
+    },
+    /// Bytes outside any frame.
+    Garbage {
+        /// How many random ones; among them false headers.
+        #[serde(default, deserialize_with = "at_most::<_, _, MOST_NOISE>")]
+        bytes: usize,
+        /// Or exactly these.
+        #[serde(default, deserialize_with = "bytes")]
+        hex: Option<Vec<u8>>,
+    },
+    /// A line of debug text outside any frame, as on a serial link.
+    Log {
+        text: String,
+    },
+    /// A frame with exactly these bytes.
+    Frame {
+        /// The bytes; none is a legal frame.
+        #[serde(default, deserialize_with = "bytes")]
+        hex: Option<Vec<u8>>,
+    },
+    /// Every byte is written by itself.
+    Split(Switch),
+    /// Frames are held back for a while and written in one piece.
+    Join {
+        #[serde(default = "yes")]
+        on: bool,
+        #[serde(default = "number::<_, 200>")]
+        #[serde(deserialize_with = "at_most::<_, _, LONGEST_PAUSE>")]
+        ms: u64,
+    },
+    /// Nobody repeats what the radio says, and nobody answers it.
+    NobodyRepeats(Switch),
+    /// How nodes answer direct messages.
+    DirectAnswer {
+        answer: DirectAnswer,
+        /// The `Routing.Error` of `error`; by default the addressee does not have our key (`PKI_UNKNOWN_PUBKEY`).
+        #[serde(default = "number::<_, 35>")]
+        error: u32,
+    },
+    Refuse(Refusals),
+    /// The next packets get no answer.
+    Silent {
+        #[serde(default = "number::<_, 1>")]
+        count: u32,
+        /// They are not transmitted either, as if they had never come.
+        #[serde(default)]
+        lost: bool,
+    },
+    RegionUnset(Switch),
+    TransmitOff(Switch),
+    /// The hour's share of air time is used up.
+    DutyCycle(Switch),
+    /// A pause before each frame of the configuration.
+    SlowConfig {
+        #[serde(deserialize_with = "at_most::<_, _, LONGEST_PAUSE>")]
+        ms: u64,
+    },
+    /// The configuration's closing frame does not come.
+    NeverComplete(Switch),
+    /// The nodes of the configuration never end.
+    EndlessConfig(Switch),
+    /// The next configuration begins with the closing frame of an older one.
+    StaleComplete {
+        /// The older one's number.
+        nonce: u32,
+    },
+    /// So many frames of the next configuration are lost, from that place on.
+    LostFrames {
+        /// The place, from 0.
+        from: usize,
+        #[serde(default = "number::<_, 1>")]
+        count: usize,
+    },
+    /// The radio is locked, as hardened firmware 2.8 can be: a blank configuration, and no packets.
+    Locked(Switch),
+    /// A store-and-forward server: after each handshake the radio tells all texts since its start again.
+    StoreForwardServer(Switch),
+    /// A client on another link of the radio takes every second packet.
+    OtherTransport(Switch),
+    /// Before each frame comes one of the radio's log, or a notification.
+    Chatter(Switch),
+    LogRecord {
+        text: String,
+    },
+    /// The radio's own radio is simulated, as in the firmware's simulator: a second queue status and a packet on port 69
+    /// for each transmission.
+    SimulatedRadio(Switch),
+    /// Clients that say nothing are kept, as by firmware before 2.7.22.
+    Patient(Switch),
+    /// What is repeated of a broadcast comes by MQTT.
+    MqttEcho(Switch),
+    /// Acknowledgements are empty instead of spelling out that there is no error.
+    EmptyAcks(Switch),
+    /// Packets for the radio itself get the queue status 35.
+    ShouldRelease(Switch),
+    BroadcastAnswer {
+        answer: BroadcastAnswer,
+    },
+    /// An acknowledgement, or a refusal, of any packet.
+    Answer {
+        request_id: u32,
+        /// Who answers; absent: the radio itself.
+        #[serde(default, deserialize_with = "node")]
+        from: Option<NodeNum>,
+        /// The `Routing.Error`; 0: none.
+        #[serde(default)]
+        error: u32,
+    },
+    /// The modem preset, as in the radio's configuration; seen at the next handshake.
+    Preset {
+        /// Its number; absent: none is used.
+        number: Option<i32>,
+    },
+    /// Two channels change places; seen at the next handshake.
+    SwapChannels {
+        first: u32,
+        second: u32,
+    },
+    /// After each handshake the radio tells what it has kept of other nodes, as firmware 2.8 does: positions, telemetry
+    /// and status, as ordinary packets with their old ids and times.
+    Cached(Switch),
+    /// The radio says that it has restarted, on the same connection.
+    Rebooted {},
+    /// The radio does not notice when its client closes, and goes on writing.
+    UnnoticedClose(Switch),
+    /// The radio reads what comes after a silence up to 250 ms late: it does so from the start.
+    SlowReads(Switch),
+    /// How many packets wait for an absent client.
+    Queue {
+        #[serde(deserialize_with = "at_most::<_, _, MOST_PACKETS>")]
+        capacity: usize,
+    },
+    /// A channel is changed; seen at the next handshake.
+    Channel(ChannelChange),
+    /// The radio belongs to a licensed amateur; seen at the next handshake.
+    Licensed(Switch),
+    Notification {
+        text: String,
+        /// The packet that it is about.
+        reply_id: Option<u32>,
+    },
+    /// The radio tells its own telemetry each minute.
+    Telemetry(Switch),
+    /// How busy the air is, in that telemetry; told at once, too.
+    ChannelUse {
+        #[serde(deserialize_with = "at_most::<_, _, WHOLE>")]
+        percent: u8,
+    },
+}
+
+/// Whether a fault is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// True where it is not given.
+    #[serde(default = "yes")]
+    pub on: bool,
+}
+
+impl Switch {
+    pub(crate) const ON: Self = Self { on: true };
+}
+
+/// Which of the next packets are refused, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusals {
+    /// With that `Routing.Error`.
+    pub error: u32,
+    /// So many.
+    #[serde(default = "number::<_, 1>")]
+    pub count: u32,
+    /// With a routing packet; without one there is only the queue status.
+    #[serde(default = "yes")]
+    pub nak: bool,
+    /// So many pass before.
+    #[serde(default)]
+    pub skip: u32,
+}
+
+/// What is new of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelChange {
+    pub index: u32,
+    pub name: Option<String>,
+    pub key: Option<Vec<u8>>,
+    /// Switches it on (as a secondary channel) or off.
+    pub enabled: Option<bool>,
+}
+
+/// How a broadcast is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BroadcastAnswer {
+    /// By the first repeat.
+    #[default]
+    Usual,
+    Twice,
+    /// Given up, and acknowledged after all.
+    Late,
+    /// Given up.
+    Never,
+}
+
+/// How a node answers a direct message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DirectAnswer {
+    /// As the way to it makes it: a neighbour at once, others after a repeat.
+    #[default]
+    Usual,
+    /// Repeated, but never answered.
+    ImplicitOnly,
+    /// Answered first, and repeated after that.
+    Swapped,
+    Twice,
+    /// Given up, and answered after all.
+    Late,
+    /// Given up.
+    Never,
+    Error,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn number<T: From<u8>, const NUMBER: u8>() -> T {
+    T::from(NUMBER)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::input::Command;
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../../docs/reference/simulator.md");
+
+    /// Returns the first two cells of each row of a section's first table, the words in backticks of each.
+    fn table(heading: &str) -> Vec<[Vec<&'static str>; 2]> {
+        let (_, section) = DOCUMENT.split_once(heading).expect("the section is there");
+        let section = section.split("\n#").next().expect("a section");
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let words = |cell: &'static str| cell.split('`').skip(1).step_by(2).collect();
+        rows.map(|row| {
+            let mut cells = row.split(" | ").flat_map(|cell| cell.split("| |"));
+            [0, 1].map(|_| cells.next().map(words).unwrap_or_default())
+        })
+        .collect()
+    }
+
+    /// Returns the faults that the document knows, each with its keys.
+    pub(crate) fn documented() -> Vec<(&'static str, Vec<&'static str>)> {
+        let rows = table("\n### Faults\n").into_iter();
+        rows.flat_map(|[names, keys]| names.into_iter().map(move |name| (name, keys.clone())))
+            .collect()
+    }
+
+    /// Returns the keys that the document knows of what a node says.
+    pub(crate) fn documented_keys() -> Vec<&'static str> {
+        let rows = table("\n### What a node says\n").into_iter();
+        rows.flat_map(|[keys, _]| keys).collect()
+    }
+
+    /// Returns what is expected where that line says something unknown.
+    fn expected(line: &str) -> BTreeSet<String> {
+        let error = serde_json::from_str::<serde_json::Value>(line).map(|object| {
+            if object.get("fault").is_some() {
+                serde_json::from_value::<Fault>(object).unwrap_err()
+            } else {
+                serde_json::from_value::<super::super::input::Say>(object).unwrap_err()
+            }
+        });
+        let error = error.unwrap().to_string();
+        assert!(error.starts_with("unknown"), "{line}: {error}");
+        error
+            .split('`')
+            .skip(3)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn owned<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_document_names_every_fault_and_every_key_and_no_other() {
+        let documented = documented();
+        let names = owned(documented.iter().map(|(name, _)| *name));
+        assert_eq!(expected(r#"{"fault": "?"}"#), names);
+        // Whoever mistypes one is shown them all.
+        let told = r#"{"fault": "?"}"#.parse::<Command>().unwrap_err();
+        assert!(names.iter().all(|name| told.contains(name)), "{told}");
+        for (name, keys) in documented {
+            let known = expected(&format!(r#"{{"fault": "{name}", "?": 1}}"#));
+            assert_eq!(known, owned(keys), "{name}");
+        }
+        assert_eq!(expected(r#"{"?": 1}"#), owned(documented_keys()));
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_is_refused_with_its_bound() {
+        for (line, bound) in [
+            (
+                r#"{"fault": "away", "seconds": 18446744073709551615}"#,
+                "0 to 604800",
+            ),
+            (r#"{"fault": "reboot", "seconds": 604801}"#, "0 to 604800"),
+            (
+                r#"{"fault": "reboot", "seconds": -1}"#,
+                "-1 is out of range: 0 to 604800",
+            ),
+            (r#"{"fault": "join", "ms": 1e30}"#, "0 to 3600000"),
+            (r#"{"fault": "slow_config", "ms": 3600001}"#, "0 to 3600000"),
+            (
+                r#"{"fault": "garbage", "bytes": 1000000000000}"#,
+                "0 to 1048576",
+            ),
+            (
+                r#"{"fault": "queue", "capacity": 18446744073709551615}"#,
+                "0 to 10000",
+            ),
+            (r#"{"fault": "channel_use", "percent": 300}"#, "0 to 100"),
+        ] {
+            let error = line.parse::<Command>().unwrap_err();
+            assert!(error.contains(bound), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_known_by_its_name_and_is_on_unless_it_says_otherwise() {
+        let fault = |line: &str| serde_json::from_str::<Fault>(line).unwrap();
+        assert_eq!(fault(r#"{"fault": "half_open"}"#), Fault::HalfOpen {});
+        assert_eq!(
+            fault(r#"{"fault": "nobody_repeats"}"#),
+            Fault::NobodyRepeats(Switch { on: true })
+        );
+        assert_eq!(
+            fault(r#"{"fault": "split", "on": false}"#),
+            Fault::Split(Switch { on: false })
+        );
+        let refuse = Fault::Refuse(Refusals {
+            error: 7,
+            count: 1,
+            nak: true,
+            skip: 0,
+        });
+        assert_eq!(fault(r#"{"fault": "refuse", "error": 7}"#), refuse);
+        let frame = Fault::Frame {
+            hex: Some(vec![0xFF]),
+        };
+        assert_eq!(fault(r#"{"fault": "frame", "hex": "ff"}"#), frame);
+    }
+}
