@@ -13,7 +13,7 @@ use super::queues::DATABASE_DELAY;
 use relay_config::{LongMessages, Meshtastic};
 use relay_model::{
     Clock, Destination, Explained as _, Lane, MeshContent, MeshOrder, RadioMessage, RadioPayload,
-    Timestamp,
+    Timestamp, span,
 };
 use relay_radio::Submission;
 use relay_store::{Database, Next, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
@@ -167,7 +167,7 @@ fn take(
             MeshContent::Packet(payload) => payload,
             MeshContent::Text(draft) => {
                 let written = row.source.map(|source| source.sent_at);
-                let age = written.and_then(|written| relay_bridge::told_age(written, now));
+                let age = written.and_then(|written| span::lateness(written, now));
                 let packets = relay_bridge::render(&draft, age, &rules.long_messages);
                 drafts::make_packets(tx, outbox, (&packets.first, &packets.further), now)?;
                 RadioPayload::Text {

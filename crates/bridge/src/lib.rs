@@ -40,7 +40,7 @@ pub use dropped::DropReason;
 pub use facts::{Facts, Questions, SeenKey, Table, Target};
 pub use notice::Refused;
 pub use radio::{RadioProblems, Readiness};
-pub use render::{render, told_age};
+pub use render::render;
 pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::{PACKET_BYTES, Packets};
 pub use succession::Waiting;

@@ -5,22 +5,13 @@ use std::time::Duration;
 
 use super::split::{Fitted, PACKET_BYTES, Packets, fit, packet_bytes};
 use relay_config::{LongMessages, Overflow};
-use relay_model::{Draft, Heading, Timestamp, span, spoken};
-
-/// A text that goes on the air later than that says how old it is.
-const LATE: Duration = Duration::from_mins(5);
+use relay_model::{Draft, Heading, span, spoken};
 
 /// Counts the packets of a text, and tells whether they hold all of it; `None`: it is too long.
 pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<(Draft, bool)> {
     let fitted = fitted(&draft, "", rules).permitted(rules)?;
     let packets = fitted.said.count();
     Some((Draft { packets, ..draft }, fitted.is_whole))
-}
-
-/// Returns how old a text is that was written then, if it has to say so.
-pub fn told_age(written: Timestamp, now: Timestamp) -> Option<Duration> {
-    let age = now.since(written);
-    (age > LATE).then_some(age)
 }
 
 /// Returns what each packet of a text carries. Its age stands after the prefix, and may need a packet more; where there is
@@ -74,7 +65,7 @@ fn age_mark(age: Duration) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{NOON, config};
+    use super::super::testing::config;
     use super::*;
     use crate::split::REPLY_BYTES;
     use relay_model::PacketId;
@@ -106,14 +97,6 @@ mod tests {
     fn aged(text: &str, is_reply: bool, minutes: u64) -> Vec<String> {
         let age = Duration::from_mins(minutes);
         render(&draft(text, is_reply), Some(age), &rules())
-    }
-
-    #[test]
-    fn a_text_tells_its_age_after_five_minutes() {
-        let minutes = |count| NOON + Duration::from_mins(count);
-        assert_eq!(told_age(NOON, minutes(5)), None);
-        assert_eq!(told_age(NOON, minutes(6)), Some(Duration::from_mins(6)));
-        assert_eq!(told_age(minutes(9), NOON), None, "the clock was turned");
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod login;
 mod logout;
 mod status;
 
+use std::process::ExitCode;
+
 use matrix_sdk::ruma::OwnedDeviceId;
 use url::Url;
 
@@ -103,6 +105,13 @@ impl Explained for AuthError {
             Self::Files(error) => error.hint(),
             Self::Store(error) => error.hint(),
             _ => None,
+        }
+    }
+
+    fn exit(&self) -> ExitCode {
+        match self {
+            Self::Server(error) => error.exit(),
+            _ => ExitCode::FAILURE,
         }
     }
 }

@@ -1,15 +1,11 @@
 //! What the relay says in a room, as the JSON of an event. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use matrix_sdk::ruma::events::Mentions;
 use serde_json::{Value, json};
 
 use relay_model::{EventId, RelayFields, RoomContent, Timestamp, span};
-
-/// From here on a message says that it is late.
-const LATE: Duration = Duration::from_mins(5);
 
 pub(super) enum Outgoing<'a> {
     Event { kind: &'static str, content: Value },
@@ -32,8 +28,7 @@ impl<'a> Outgoing<'a> {
                 fields,
                 suppress,
             } => {
-                let age = heard_at.map(|heard_at| now.since(heard_at));
-                let late = age.filter(|age| *age > LATE);
+                let late = heard_at.and_then(|heard_at| span::lateness(heard_at, now));
                 let late = late.map(|age| format!("(delayed {}) ", span::short(age)));
                 let body = format!("{prefix}{}{text}", late.unwrap_or_default());
                 let mut mentioned = Mentions::with_user_ids(mentions.iter().cloned());
@@ -111,6 +106,8 @@ fn named(fields: &RelayFields) -> BTreeMap<&'static str, Value> {
 #[cfg(test)]
 mod tests {
     use matrix_sdk::ruma::{owned_event_id, owned_user_id};
+
+    use std::time::Duration;
 
     use super::*;
     use relay_model::PacketId;

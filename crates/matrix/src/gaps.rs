@@ -129,7 +129,7 @@ impl Gaps {
                     self.fetching = Some((gap, named("missed events", work).boxed()));
                 }
                 // An alias may not be resolved yet.
-                None => open.due = Instant::now() + LONGEST_PAUSE,
+                None => open.due += LONGEST_PAUSE,
             }
         }
     }

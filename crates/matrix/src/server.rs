@@ -1,6 +1,7 @@
 //! The few requests that go past the SDK, because they must not open its store: finding the homeserver, logging in
 //! and out, asking how a device stands. Each has a limit in time and in size.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use matrix_sdk::reqwest::header::RETRY_AFTER;
@@ -109,6 +110,11 @@ impl Explained for ServerError {
             Self::TooLarge(_) | Self::Refused { .. } => return None,
         };
         Some(hint.to_owned())
+    }
+
+    fn exit(&self) -> ExitCode {
+        let is_wrong = matches!(self, Self::BadAddress(_) | Self::PlainHttp(_));
+        ExitCode::from(if is_wrong { 2 } else { 1 })
     }
 }
 

@@ -2,6 +2,16 @@
 
 use std::time::Duration;
 
+use super::Timestamp;
+
+/// A message that goes on later than that says how late it is.
+const LATE: Duration = Duration::from_mins(5);
+
+/// Returns how late a message of then is, if it has to say so; never where the clock was set back.
+pub fn lateness(then: Timestamp, now: Timestamp) -> Option<Duration> {
+    Some(now.since(then)).filter(|age| *age > LATE)
+}
+
 /// Returns how many whole units a span has, and the unit: its sign, and its name in sentences.
 fn cut(span: Duration) -> (u64, &'static str, &'static str) {
     let seconds = span.as_secs();
@@ -39,6 +49,15 @@ pub fn long(span: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_says_how_late_it_is_after_five_minutes() {
+        let noon = Timestamp(1_760_000_000_000);
+        let minutes = |count| noon + Duration::from_mins(count);
+        assert_eq!(lateness(noon, minutes(5)), None);
+        assert_eq!(lateness(noon, minutes(6)), Some(Duration::from_mins(6)));
+        assert_eq!(lateness(minutes(9), noon), None, "the clock was set back");
+    }
 
     #[test]
     fn a_span_is_told_in_the_largest_unit_that_there_are_two_of() {

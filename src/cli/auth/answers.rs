@@ -32,13 +32,14 @@ pub(super) fn missing_password() -> Failure {
 
 /// Returns what environment and configuration say of the account. The configuration is read if there is a good one, and
 /// the environment goes before it; a first login comes before any configuration.
-pub(super) fn configured(globals: &Globals, home: &Home) -> anyhow::Result<Matrix> {
+pub(super) fn configured(globals: &Globals, home: &Home) -> Result<Matrix, Failure> {
     let loaded = globals.load_config(home).ok();
     let matrix = loaded.map(|it| it.config.matrix).unwrap_or_default();
     let environment = Environment::of_process();
-    let said = |key| environment.text(key).map_err(anyhow::Error::msg);
+    let wrong = |error| Failure::wrong(format!("error: {error}"));
+    let said = |key| environment.text(key).map_err(wrong);
     let allows_http = environment.truth("matrix.allow_http");
-    let allows_http = allows_http.map_err(anyhow::Error::msg)?;
+    let allows_http = allows_http.map_err(wrong)?;
     Ok(Matrix {
         homeserver: said("matrix.homeserver")?.or(matrix.homeserver),
         bot_user_id: said("matrix.bot_user_id")?.or(matrix.bot_user_id),
