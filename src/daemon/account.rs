@@ -13,8 +13,8 @@ use tracing::{debug, error, info, warn};
 
 use super::first_login::FirstLogin;
 use super::ledger::Ledger;
-use super::live::{Login, NoSession};
-use super::parts::Parts;
+use super::pipeline::Pipeline;
+use super::runtime_state::{Login, NoSession};
 use super::verdict::{self, Again, Wait};
 use crate::home::Lock;
 use relay_config::Secret;
@@ -65,7 +65,7 @@ pub(super) struct Account {
     pub(super) login: Option<FirstLogin>,
     /// Says in `relay.lock` whether we hold the SDK's store.
     pub(super) lock: Arc<Lock>,
-    pub(super) parts: Parts<relay_matrix::Sender>,
+    pub(super) pipeline: Pipeline<relay_matrix::Sender>,
     pub(super) tries: Tries,
 }
 
@@ -229,7 +229,7 @@ impl Account {
             device: session.device_id.to_string(),
             trust: trust.next().await.unwrap_or_default(),
         };
-        self.parts.live.session(Ok(login.clone()));
+        self.pipeline.runtime_state.session(Ok(login.clone()));
         let verification = match login.trust {
             DeviceTrust::Verified => "verified by its owner",
             DeviceTrust::Unverified => "not verified: run `relay auth status`",
@@ -249,9 +249,9 @@ impl Account {
         };
         // What was refused to an earlier session is tried by this one. Where nobody takes it, the relay ends.
         let try_again = Event::Chore(Chore::Login);
-        drop(self.parts.events.send(try_again).await);
-        self.parts.sender.send_replace(Some(matrix.sender()));
-        let running = matrix.run(start, self.parts.batches.clone(), stop.clone());
+        drop(self.pipeline.events.send(try_again).await);
+        self.pipeline.sender.send_replace(Some(matrix.sender()));
+        let running = matrix.run(start, self.pipeline.batches.clone(), stop.clone());
         let beside =
             async { tokio::join!(self.part_with_others(), self.keep_showing(login, trust)) };
         let result = tokio::select! {
@@ -259,7 +259,7 @@ impl Account {
             ((), ()) = beside => Ok(()),
         };
         if !stop.is_cancelled() {
-            self.parts.sender.send_replace(None);
+            self.pipeline.sender.send_replace(None);
         }
         result
     }
@@ -267,8 +267,8 @@ impl Account {
     /// Reads where the account's sync goes on, however long that takes.
     async fn start(&self, account: OwnedUserId) -> relay_matrix::Start {
         loop {
-            let (account, ledger) = (account.clone(), Arc::clone(&self.parts.ledger));
-            let start = self.parts.database.run(move |store| {
+            let (account, ledger) = (account.clone(), Arc::clone(&self.pipeline.ledger));
+            let start = self.pipeline.database.run(move |store| {
                 Ledger::transaction(&ledger, store, |ledger, tx| {
                     let former = mapped_rooms::all(tx)?.into_iter();
                     let start = relay_matrix::Start {
@@ -325,13 +325,15 @@ impl Account {
     async fn keep_showing(&self, mut login: Login, mut trust: BoxStream<'static, DeviceTrust>) {
         while let Some(now) = trust.next().await {
             login.trust = now;
-            self.parts.live.session(Ok(login.clone()));
+            self.pipeline.runtime_state.session(Ok(login.clone()));
         }
     }
 
     fn no_session(&self, error: &(dyn Error + 'static), hint: Option<String>) {
         let cause = Chain(error).to_string();
-        self.parts.live.session(Err(NoSession { cause, hint }));
+        self.pipeline
+            .runtime_state
+            .session(Err(NoSession { cause, hint }));
     }
 
     fn release(&self) {

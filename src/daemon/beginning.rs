@@ -81,7 +81,7 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
 
 /// Returns whether both sides stand as they will.
 fn is_known(control: &Control) -> bool {
-    let (facts, heard) = (control.live.facts(), control.pulse.heard());
+    let (facts, heard) = (control.runtime_state.facts(), control.pulse.heard());
     let is_radio_known = match control.link.borrow().state {
         LinkState::Ready => facts.radio.is_some(),
         LinkState::Lost => true,
@@ -116,7 +116,7 @@ fn matrix(matrix: &MatrixStatus) -> String {
 
 /// Returns the channels of a room with their directions.
 fn directions(control: &Control, room: &RoomStatus) -> String {
-    let facts = control.live.facts();
+    let facts = control.runtime_state.facts();
     let mapped = control.config.matrix_rooms.iter();
     let mapped = mapped.filter(|it| facts.known(&it.id).as_str() == room.room);
     let told = mapped.map(|it| format!("{} {}", it.meshtastic_channel, direction(it.direction)));

@@ -21,8 +21,8 @@ use tracing::{debug, warn};
 
 use super::account_limit::AccountLimit;
 use super::health::Examined;
-use super::live::Live;
 use super::overview::Overview;
+use super::runtime_state::RuntimeState;
 use super::status::{DatabaseStatus, Health, Status};
 use crate::home::Home;
 use relay_config::Config;
@@ -57,14 +57,14 @@ pub(crate) enum Request {
 /// A line to a client.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Answer {
+pub(crate) enum ControlAnswer {
     Status(Box<Status>),
     Doctor(Health),
     Error(String),
 }
 
 pub(super) struct Control {
-    pub(super) live: Arc<Live>,
+    pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) database: Database,
     pub(super) config: Config,
     pub(super) link: watch::Receiver<Link>,
@@ -137,7 +137,9 @@ impl Control {
         while let Ok(Some(line)) = timeout(CLIENT_LIMIT, lines.next()).await {
             let answer = match line {
                 Ok(line) => self.answer(&line).await,
-                Err(_) => Answer::Error("a request is one line of at most 1024 bytes".to_owned()),
+                Err(_) => {
+                    ControlAnswer::Error("a request is one line of at most 1024 bytes".to_owned())
+                }
             };
             let mut text = serde_json::to_vec(&answer)?;
             text.push(b'\n');
@@ -146,11 +148,11 @@ impl Control {
         Ok(())
     }
 
-    async fn answer(&self, line: &str) -> Answer {
+    async fn answer(&self, line: &str) -> ControlAnswer {
         match serde_json::from_str(line) {
-            Ok(Request::Status) => Answer::Status(Box::new(self.status().await)),
-            Ok(Request::Doctor) => Answer::Doctor(self.health().await),
-            Err(error) => Answer::Error(format!("not a request: {error}")),
+            Ok(Request::Status) => ControlAnswer::Status(Box::new(self.status().await)),
+            Ok(Request::Doctor) => ControlAnswer::Doctor(self.health().await),
+            Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         }
     }
 
@@ -160,7 +162,7 @@ impl Control {
             config: &self.config,
             started: self.started,
             at: Instant::now(),
-            facts: self.live.facts(),
+            facts: self.runtime_state.facts(),
             link: self.link.borrow().clone(),
             heard: self.pulse.heard(),
             complaints: self.limit.complaints(),
@@ -175,7 +177,7 @@ impl Control {
         let examined = Examined {
             written: written.await,
             status: &self.status().await,
-            beat: self.live.facts().beat.elapsed(),
+            beat: self.runtime_state.facts().beat.elapsed(),
             radio_away: self.config.health.radio_away,
         };
         examined.health()
@@ -246,7 +248,7 @@ mod tests {
                 port: 4403,
             };
             let control = Control {
-                live: Arc::new(Live::new(std::collections::BTreeMap::new())),
+                runtime_state: Arc::new(RuntimeState::new(std::collections::BTreeMap::new())),
                 database: database.clone(),
                 config: Config::new(wire, Vec::new()),
                 link,
@@ -273,13 +275,13 @@ mod tests {
         }
     }
 
-    async fn ask(client: &mut BufReader<UnixStream>, line: &str) -> Option<Answer> {
+    async fn ask(client: &mut BufReader<UnixStream>, line: &str) -> Option<ControlAnswer> {
         client.get_mut().write_all(line.as_bytes()).await.unwrap();
         answer(client).await
     }
 
     /// Returns the next answer; `None` if the daemon has closed the connection.
-    async fn answer(client: &mut BufReader<UnixStream>) -> Option<Answer> {
+    async fn answer(client: &mut BufReader<UnixStream>) -> Option<ControlAnswer> {
         let mut line = String::new();
         match client.read_line(&mut line).await {
             Ok(0) | Err(_) => None,
@@ -293,10 +295,10 @@ mod tests {
         let mut client = bench.connect().await;
         for _ in 0..3 {
             let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
-            assert!(matches!(status, Some(Answer::Status(status)) if status.database.ok));
+            assert!(matches!(status, Some(ControlAnswer::Status(status)) if status.database.ok));
             let health = ask(&mut client, "{\"request\":\"doctor\"}\n").await;
             // There is no session.
-            assert!(matches!(health, Some(Answer::Doctor(health)) if !health.healthy));
+            assert!(matches!(health, Some(ControlAnswer::Doctor(health)) if !health.healthy));
         }
     }
 
@@ -312,10 +314,10 @@ mod tests {
             "\u{FFFD}\n",
         ] {
             let told = ask(&mut client, wrong).await;
-            assert!(matches!(told, Some(Answer::Error(_))), "{wrong:?}");
+            assert!(matches!(told, Some(ControlAnswer::Error(_))), "{wrong:?}");
         }
         let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
-        assert!(matches!(status, Some(Answer::Status(_))));
+        assert!(matches!(status, Some(ControlAnswer::Status(_))));
     }
 
     #[tokio::test]
@@ -323,7 +325,7 @@ mod tests {
         let bench = Bench::new();
         let mut client = bench.connect().await;
         let told = ask(&mut client, &"x".repeat(LONGEST_REQUEST)).await;
-        assert!(matches!(told, Some(Answer::Error(_))));
+        assert!(matches!(told, Some(ControlAnswer::Error(_))));
         assert!(answer(&mut client).await.is_none());
     }
 
@@ -336,7 +338,7 @@ mod tests {
         }
         let mut client = bench.connect().await;
         let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
-        assert!(matches!(status, Some(Answer::Status(_))));
+        assert!(matches!(status, Some(ControlAnswer::Status(_))));
     }
 
     #[tokio::test(start_paused = true)]
@@ -350,7 +352,8 @@ mod tests {
         }));
         assert!(futures_util::poll!(&mut stuck).is_pending());
         let mut client = bench.connect().await;
-        let Some(Answer::Status(status)) = ask(&mut client, "{\"request\":\"status\"}\n").await
+        let Some(ControlAnswer::Status(status)) =
+            ask(&mut client, "{\"request\":\"status\"}\n").await
         else {
             panic!("no status")
         };

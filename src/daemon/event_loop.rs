@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::ledger::{Ledger, Outcome};
-use super::live::Live;
 use super::queues::Queues;
-use super::room_worker::Report;
+use super::room_worker::RoomReport;
+use super::runtime_state::RuntimeState;
 use relay_matrix::Batch;
 use relay_model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom};
 use relay_store::{Database, StoreError};
@@ -33,12 +33,12 @@ pub(super) struct EventLoop<S> {
     pub(super) database: Database,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) radio: mpsc::Receiver<Event>,
-    pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) reports: mpsc::Receiver<RoomReport>,
     pub(super) batches: mpsc::Receiver<Batch>,
     pub(super) queues: Queues<S>,
     pub(super) radio_ready: watch::Sender<bool>,
     pub(super) chores_at: Instant,
-    pub(super) live: Arc<Live>,
+    pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) clock: Clock,
 }
 
@@ -50,7 +50,7 @@ impl<S: SendToRoom> EventLoop<S> {
         loop {
             // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut work = Work::default();
-            self.live.beat();
+            self.runtime_state.beat();
             tokio::select! {
                 Some(event) = self.radio.recv() => work.event(event),
                 Some(report) = self.reports.recv() => work.report(report),
@@ -135,7 +135,7 @@ impl<S: SendToRoom> EventLoop<S> {
         backoff: &mut Backoff,
         finish: &CancellationToken,
     ) -> bool {
-        self.live.not_stored(error);
+        self.runtime_state.not_stored(error);
         let delay = backoff.grow(rand::random());
         error!(
             error = error as &dyn Error,
@@ -148,11 +148,11 @@ impl<S: SendToRoom> EventLoop<S> {
 
     /// Does what follows from a batch that is committed.
     fn go_on(&mut self, events: &[Event], mut outcome: Outcome) {
-        if let Some(may_transmit) = self.live.committed(events, &mut outcome) {
+        if let Some(may_transmit) = self.runtime_state.committed(events, &mut outcome) {
             // What waits for a radio that must not transmit stays in the table until it is worthless.
             self.radio_ready.send_replace(may_transmit);
         }
-        if let Some(away) = self.live.stored() {
+        if let Some(away) = self.runtime_state.stored() {
             info!(
                 seconds = away.as_secs(),
                 "what was received can be stored again"
@@ -219,7 +219,7 @@ impl Work {
         self.0.push((synced, Some(batch.committed)));
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: RoomReport) {
         self.0.push((report.event, Some(report.committed)));
     }
 }

@@ -95,7 +95,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
             _ => None,
         };
         let now = self.side.clock.now();
-        let noted = move |store: &mut Store| store.note(|tx| note(tx, &wish, &outcome, now));
+        let noted = move |store: &mut Store| store.note(|tx| record(tx, &wish, &outcome, now));
         self.side.database.run(noted).await?;
         if let Some(room) = forbidding
             && !self
@@ -147,7 +147,7 @@ fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
 }
 
 /// Notes what became of it.
-fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Result<()> {
+fn record(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Result<()> {
     use RoomOutcome::{Parked, Refused, Retry, Sent};
     match (wish, outcome) {
         (Wish::Sign(it), Sent { event }) => {

@@ -1,4 +1,4 @@
-//! Builds the parts, runs them, stops them. The only place that knows all of them.
+//! Builds the pipeline and the two sides of it, runs them, stops them. The only module that knows all of them.
 
 mod account;
 mod account_limit;
@@ -11,13 +11,13 @@ mod feedback_worker;
 mod first_login;
 mod health;
 mod ledger;
-mod live;
 mod mesh_worker;
 mod overview;
-mod parts;
+mod pipeline;
 mod queues;
 mod room_trouble;
 mod room_worker;
+mod runtime_state;
 pub(crate) mod status;
 mod supervisor;
 #[cfg(test)]
@@ -45,13 +45,13 @@ use relay_model::{Backoff, Clock, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
 use relay_store::{Database, DatabaseEnd, Store, StoreError};
 
-pub(crate) use control::{Answer, Request};
+pub(crate) use control::{ControlAnswer, Request};
 pub(crate) use health::{clock_off, limit_met, times};
 
 use account::{Account, Tries};
 use control::Control;
 use first_login::FirstLogin;
-use parts::{Found, Parts};
+use pipeline::{Pipeline, StoredState};
 use supervisor::{End, Supervisor};
 
 /// No pause between two tries is longer where nothing else is said.
@@ -100,7 +100,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
-    let (database, database_end, found) = tokio::select! {
+    let (database, database_end, stored) = tokio::select! {
         opened = open_database(&config, &home, &lock, start) => opened?,
         // What is written just then ends with the process: each migration, and what a start notes, is one transaction, which the
         // next start finds whole or not at all.
@@ -113,15 +113,15 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     info!(link = %config.meshtastic.connection, "radio");
     say_rooms(&config);
     let radio = RadioOptions::new(&config.meshtastic)?;
-    let parts = Parts::start(&supervisor, found, database, radio, clock.clone());
+    let pipeline = Pipeline::start(&supervisor, stored, database, radio, clock.clone());
     let pulse = relay_matrix::Pulse::default();
     let control = Arc::new(Control {
-        live: Arc::clone(&parts.live),
-        database: parts.database.clone(),
+        runtime_state: Arc::clone(&pipeline.runtime_state),
+        database: pipeline.database.clone(),
         config: config.clone(),
-        link: parts.link.clone(),
+        link: pipeline.link.clone(),
         pulse: pulse.clone(),
-        limit: parts.limit.clone(),
+        limit: pipeline.limit.clone(),
         clock: clock.clone(),
         started,
         last: Mutex::default(),
@@ -134,7 +134,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         options: matrix_options(&config, pulse, clock),
         login: FirstLogin::of(&config.matrix),
         lock: Arc::clone(&lock),
-        parts,
+        pipeline,
         tries: Tries::new(),
     };
     let stopped = stop.clone();
@@ -179,7 +179,7 @@ async fn close(database_end: DatabaseEnd) {
 }
 
 /// What the start needs of the database.
-type Opened = (Database, DatabaseEnd, Found);
+type Opened = (Database, DatabaseEnd, StoredState);
 
 /// Opens the database. What passes by itself (a full disk, another program that holds the file) is waited for.
 async fn open_database(
@@ -231,9 +231,9 @@ async fn open_database(
 
 fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened, StoreError> {
     let mut store = Store::open(path)?;
-    let found = Found::in_store(&mut store, config, start)?;
+    let stored = StoredState::in_store(&mut store, config, start)?;
     let (database, database_end) = Database::start(store)?;
-    Ok((database, database_end, found))
+    Ok((database, database_end, stored))
 }
 
 /// Asks the daemon to stop at the first signal. Returns at the second: then nothing is waited for any more.

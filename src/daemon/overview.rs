@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 use super::counts::{Place, Way, add_all};
-use super::live::{Facts, Login};
 use super::room_trouble::trouble_of;
+use super::runtime_state::{Login, RuntimeFacts};
 use super::status::{
     ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
     ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
@@ -31,7 +31,7 @@ pub(super) struct Overview<'a> {
     pub(super) started: Instant,
     /// The moment of which it tells, by the clock that cannot be set.
     pub(super) at: Instant,
-    pub(super) facts: Facts,
+    pub(super) facts: RuntimeFacts,
     pub(super) link: Link,
     pub(super) heard: Heard,
     /// How often the homeserver has wanted fewer events, and when last.

@@ -30,7 +30,7 @@ pub(super) struct RoomBell {
 
 /// What became of a message, or of a sign, for the event loop.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct RoomReport {
     pub(super) event: Event,
     /// Told when it is committed.
     pub(super) committed: oneshot::Sender<()>,
@@ -42,7 +42,7 @@ pub(super) struct RoomSide<S> {
     pub(super) database: Database,
     /// Who sends; `None` while no session is open.
     pub(super) sender: watch::Receiver<Option<S>>,
-    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) reports: mpsc::Sender<RoomReport>,
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
 }
@@ -51,7 +51,7 @@ impl<S> RoomSide<S> {
     /// Waits until a report is committed. Returns false if the event loop ended without that, or gave it up.
     pub(super) async fn report(&self, event: Event) -> bool {
         let (committed, is_committed) = oneshot::channel();
-        let report = Report { event, committed };
+        let report = RoomReport { event, committed };
         self.reports.send(report).await.is_ok() && is_committed.await.is_ok()
     }
 }

@@ -69,7 +69,7 @@ struct Bench {
     database: Database,
     radio: mpsc::Sender<Event>,
     batches: mpsc::Sender<Batch>,
-    live: Arc<Live>,
+    runtime_state: Arc<RuntimeState>,
     server: Server,
     clock: Arc<AtomicI64>,
     stop: CancellationToken,
@@ -143,7 +143,7 @@ impl Bench {
             workers: supervisor.workers.clone(),
             withdrawals,
         });
-        let live = Arc::new(Live::new(std::collections::BTreeMap::new()));
+        let runtime_state = Arc::new(RuntimeState::new(std::collections::BTreeMap::new()));
         let event_loop = EventLoop {
             database: database.clone(),
             ledger,
@@ -153,7 +153,7 @@ impl Bench {
             queues,
             radio_ready,
             chores_at: Instant::now(),
-            live: Arc::clone(&live),
+            runtime_state: Arc::clone(&runtime_state),
             clock,
         };
         let mut tasks = tokio::task::JoinSet::new();
@@ -164,7 +164,7 @@ impl Bench {
             database,
             radio,
             batches,
-            live,
+            runtime_state,
             server,
             clock: turned,
             stop,
@@ -245,7 +245,7 @@ impl Bench {
     }
 
     async fn fails(&self, with: &str) {
-        let trouble = || self.live.facts().trouble;
+        let trouble = || self.runtime_state.facts().trouble;
         let is = || {
             let status = trouble().map(|(status, _)| status);
             status.is_some_and(|it| it.hint.is_some() && it.error.unwrap().contains(with))
@@ -320,7 +320,7 @@ async fn on_a_full_disk_nothing_is_accepted_and_all_of_it_once_there_is_room() {
     room.await.unwrap();
     bench.posts(&[&long, "while it is full"]).await;
     committed.await.unwrap();
-    wait_for(|| bench.live.facts().trouble.is_none(), || ()).await;
+    wait_for(|| bench.runtime_state.facts().trouble.is_none(), || ()).await;
 }
 
 #[tokio::test]
@@ -352,7 +352,7 @@ async fn what_a_login_is_to_try_again_is_tried_once_the_database_can_be_written(
     bench.radio.send(login).await.unwrap();
     bench.fails("locked").await;
     other.execute_batch("ROLLBACK").unwrap();
-    wait_for(|| bench.live.facts().trouble.is_none(), || ()).await;
+    wait_for(|| bench.runtime_state.facts().trouble.is_none(), || ()).await;
     let left = bench.database.run(|store| store.read(outbox_room::parked));
     assert_eq!(left.await.unwrap().len(), 0);
 }
@@ -407,7 +407,7 @@ async fn a_fault_in_what_is_old_does_not_hold_up_messages() {
     chores.await.unwrap();
     bench.hears("one").await;
     bench.posts(&["one"]).await;
-    assert!(bench.live.facts().trouble.is_none());
+    assert!(bench.runtime_state.facts().trouble.is_none());
 }
 
 #[tokio::test(start_paused = true)]

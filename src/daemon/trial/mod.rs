@@ -25,7 +25,7 @@ use relay_model::{ChannelIndex, Clock, OwnedRoomId, OwnedUserId, PacketId, Times
 use relay_radio::{RadioOptions, Wire};
 use relay_store::{Database, Store, StoreError, Tx, meta, seen, summary};
 
-use super::parts::{Found, Parts};
+use super::pipeline::{Pipeline, StoredState};
 use super::supervisor::{End, Supervisor};
 
 use homeserver::{Homeserver, Mood};
@@ -109,7 +109,7 @@ impl Trial {
         let account: OwnedUserId = "@relay:example.org".try_into().unwrap();
         let (position, found) = {
             let mut store = self.store.lock().unwrap();
-            let found = Found::in_store(&mut store, &self.config, self.clock.now());
+            let found = StoredState::in_store(&mut store, &self.config, self.clock.now());
             (
                 store.read(|tx| meta::sync_position(tx, &account)).unwrap(),
                 found.unwrap(),
@@ -119,7 +119,7 @@ impl Trial {
         let supervisor = Supervisor::mortal(stop.clone(), life.clone());
         let (pipes, take_pipes) = mpsc::channel(1);
         self.world.spawn(self.mesh.pipes(pipes));
-        let parts = Parts::start(
+        let pipeline = Pipeline::start(
             &supervisor,
             found,
             Database::here(Arc::clone(&self.store)),
@@ -130,19 +130,19 @@ impl Trial {
             },
             self.clock.clone(),
         );
-        parts
+        pipeline
             .ledger
             .lock()
             .unwrap()
             .bridge
             .remember_own_user(account);
-        parts.sender.send_replace(Some(self.homeserver.clone()));
+        pipeline.sender.send_replace(Some(self.homeserver.clone()));
         let (homeserver, stopped) = (self.homeserver.clone(), stop.clone());
         supervisor.workers.start("matrix", async move {
             // Ends only when the relay does; until then somebody can send.
-            let Parts {
+            let Pipeline {
                 batches, sender, ..
-            } = parts;
+            } = pipeline;
             homeserver.sync(position, batches, stopped.clone()).await;
             stopped.cancelled().await;
             drop(sender);

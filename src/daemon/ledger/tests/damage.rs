@@ -137,7 +137,7 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
              VALUES (0, 1, CAST(x'ff' AS TEXT), 0, 0, 0);
          UPDATE meta SET value = CAST(x'ff' AS TEXT)",
     );
-    let found = crate::daemon::parts::Found::in_store(&mut store, &config(), NOON);
+    let found = crate::daemon::pipeline::StoredState::in_store(&mut store, &config(), NOON);
     assert!(found.is_ok(), "{found:?}");
     let start = store.transaction(|tx| {
         let rooms = relay_store::mapped_rooms::all(tx)?.len();
@@ -259,7 +259,7 @@ fn rows_that_pass_no_update_keep_no_relay_from_starting() {
     );
     let mut config = config();
     config.meshtastic.delivery_feedback = relay_config::Feedback::Off;
-    let found = crate::daemon::parts::Found::in_store(&mut store, &config, NOON);
+    let found = crate::daemon::pipeline::StoredState::in_store(&mut store, &config, NOON);
     assert!(found.is_ok(), "{found:?}");
 }
 

@@ -11,10 +11,10 @@ use tracing::error;
 use super::account_limit::AccountLimit;
 use super::event_loop::EventLoop;
 use super::ledger::{Ledger, Outcome};
-use super::live::Live;
 use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
 use super::room_worker::RoomSide;
+use super::runtime_state::RuntimeState;
 use super::supervisor::Supervisor;
 use relay_config::Config;
 use relay_matrix::Batch;
@@ -30,7 +30,7 @@ const SUBMISSIONS: usize = 8;
 
 /// What the tables say at a start.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct StoredState {
     ledger: Ledger,
     waiting: Outcome,
     nodes: Vec<Node>,
@@ -38,7 +38,7 @@ pub(super) struct Found {
     rules: MeshRules,
 }
 
-impl Found {
+impl StoredState {
     /// Reads it; what was under way when the relay stopped goes back into its queue.
     pub(super) fn in_store(store: &mut Store, config: &Config, now: Timestamp) -> Result<Self> {
         store.transaction(|tx| {
@@ -56,7 +56,7 @@ impl Found {
 
 /// What the Matrix side holds of the parts that run.
 #[derive(Debug)]
-pub(super) struct Parts<S> {
+pub(super) struct Pipeline<S> {
     pub(super) database: Database,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     /// Where what happens elsewhere goes.
@@ -65,23 +65,23 @@ pub(super) struct Parts<S> {
     pub(super) batches: mpsc::Sender<Batch>,
     /// Who sends to rooms, while there is somebody.
     pub(super) sender: watch::Sender<Option<S>>,
-    pub(super) live: Arc<Live>,
+    pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) limit: AccountLimit,
 }
 
-impl<S: SendToRoom> Parts<S> {
+impl<S: SendToRoom> Pipeline<S> {
     /// Starts them as tasks of `supervisor`. `radio` says how to reach the radio; what the tables know of it, and the clock,
     /// are put in here.
     pub(super) fn start(
         supervisor: &Supervisor,
-        mut found: Found,
+        mut stored: StoredState,
         database: Database,
         radio: RadioOptions,
         clock: Clock,
     ) -> Self {
-        let names = found.ledger.bridge.names().clone();
-        let ledger = Arc::new(Mutex::new(found.ledger));
+        let names = stored.ledger.bridge.names().clone();
+        let ledger = Arc::new(Mutex::new(stored.ledger));
         let (events, take_events) = mpsc::channel(EVENTS);
         let radio_events = events.clone();
         let (reports, take_reports) = mpsc::channel(EVENTS);
@@ -91,12 +91,12 @@ impl<S: SendToRoom> Parts<S> {
         let (radio_ready, is_radio_ready) = watch::channel(false);
 
         let radio = Radio::new(RadioOptions {
-            nodes: found.nodes,
-            last_accepted: found.last_accepted,
+            nodes: stored.nodes,
+            last_accepted: stored.last_accepted,
             clock: clock.clone(),
             ..radio
         });
-        let (live, link) = (Arc::new(Live::new(names)), radio.link());
+        let (runtime_state, link) = (Arc::new(RuntimeState::new(names)), radio.link());
         let limit = AccountLimit::default();
         let mut queues = Queues::new(Shared {
             rooms: RoomSide {
@@ -111,14 +111,14 @@ impl<S: SendToRoom> Parts<S> {
                 submissions,
                 ready: is_radio_ready,
                 air: radio.air(),
-                rules: found.rules,
+                rules: stored.rules,
                 clock: clock.clone(),
             },
             workers: supervisor.workers.clone(),
             withdrawals: radio.withdrawals(),
         });
-        live.committed(&[], &mut found.waiting);
-        queues.wake(&found.waiting);
+        runtime_state.committed(&[], &mut stored.waiting);
+        queues.wake(&stored.waiting);
 
         let Supervisor { workers, last } = supervisor;
         let stop = workers.stop.clone();
@@ -136,7 +136,7 @@ impl<S: SendToRoom> Parts<S> {
             queues,
             radio_ready,
             chores_at: Instant::now(),
-            live: Arc::clone(&live),
+            runtime_state: Arc::clone(&runtime_state),
             clock,
         };
         let work = event_loop.run(workers.stop.clone(), last.stop.clone());
@@ -147,7 +147,7 @@ impl<S: SendToRoom> Parts<S> {
             events,
             batches,
             sender,
-            live,
+            runtime_state,
             link,
             limit,
         }

@@ -21,10 +21,10 @@ use relay_store::StoreError;
 const MOST_ROOMS: usize = 10_000;
 
 #[derive(Debug)]
-pub(super) struct Live(Mutex<Facts>);
+pub(super) struct RuntimeState(Mutex<RuntimeFacts>);
 
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
+pub(super) struct RuntimeFacts {
     /// When the event loop was last seen at work.
     pub(super) beat: Instant,
     /// Why what is received cannot be stored, and since when.
@@ -67,10 +67,10 @@ pub(super) struct Login {
     pub(super) trust: DeviceTrust,
 }
 
-impl Live {
+impl RuntimeState {
     /// Makes one for a daemon that has just started, and knows these rooms by the names of the configuration.
     pub(super) fn new(names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>) -> Self {
-        Self(Mutex::new(Facts {
+        Self(Mutex::new(RuntimeFacts {
             beat: Instant::now(),
             trouble: None,
             radio: None,
@@ -85,7 +85,7 @@ impl Live {
         }))
     }
 
-    pub(super) fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> RuntimeFacts {
         self.lock().clone()
     }
 
@@ -148,12 +148,12 @@ impl Live {
         may_transmit
     }
 
-    fn lock(&self) -> MutexGuard<'_, Facts> {
+    fn lock(&self) -> MutexGuard<'_, RuntimeFacts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Facts {
+impl RuntimeFacts {
     /// Returns the id of the room that an alias stands for, as far as it is known.
     pub(super) fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
         let known = self.names.get(name);
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_room_is_joined_until_the_bot_is_not_in_it_any_more() {
-        let live = Live::new(BTreeMap::new());
+        let runtime_state = RuntimeState::new(BTreeMap::new());
         let room = OwnedRoomId::try_from("!room:example.org").unwrap();
         let joined = Event::Matrix(MatrixEvent::Joined(JoinedRoom {
             room: room.clone(),
@@ -216,14 +216,14 @@ mod tests {
             (&left, false),
             (&joined, true),
         ] {
-            live.committed(std::slice::from_ref(event), &mut Outcome::default());
-            assert_eq!(live.facts().rooms.contains_key(&room), is_in);
+            runtime_state.committed(std::slice::from_ref(event), &mut Outcome::default());
+            assert_eq!(runtime_state.facts().rooms.contains_key(&room), is_in);
         }
     }
 
     #[test]
     fn a_radio_that_is_ready_twice_in_a_batch_keeps_its_problems() {
-        let live = Live::new(BTreeMap::new());
+        let runtime_state = RuntimeState::new(BTreeMap::new());
         let problem = RouteProblem {
             entry: 0,
             room: OwnedRoomOrAliasId::try_from("!room:example.org").unwrap(),
@@ -246,21 +246,24 @@ mod tests {
             locked: false,
             setup: RadioSetup::default(),
         })));
-        live.committed(&[ready.clone(), ready], &mut outcome);
-        assert_eq!(live.facts().radio.unwrap().route_problems, [problem]);
+        runtime_state.committed(&[ready.clone(), ready], &mut outcome);
+        assert_eq!(
+            runtime_state.facts().radio.unwrap().route_problems,
+            [problem]
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fault_of_the_database_counts_from_its_first_failure() {
-        let live = Live::new(BTreeMap::new());
-        assert_eq!(live.stored(), None);
+        let runtime_state = RuntimeState::new(BTreeMap::new());
+        assert_eq!(runtime_state.stored(), None);
         for _ in 0..3 {
-            live.not_stored(&StoreError::Closed);
+            runtime_state.not_stored(&StoreError::Closed);
             tokio::time::advance(Duration::from_secs(4)).await;
         }
-        let (trouble, _) = live.facts().trouble.unwrap();
+        let (trouble, _) = runtime_state.facts().trouble.unwrap();
         assert_eq!(trouble.error.unwrap(), "the database is closed");
-        assert_eq!(live.stored(), Some(Duration::from_secs(12)));
-        assert!(live.facts().trouble.is_none());
+        assert_eq!(runtime_state.stored(), Some(Duration::from_secs(12)));
+        assert!(runtime_state.facts().trouble.is_none());
     }
 }
