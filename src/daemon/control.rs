@@ -1,7 +1,7 @@
-//! The control socket: answers `relay status` and `relay doctor --quick`, one JSON object a line.
+//! The control socket: answers `relay status` and `relay doctor --quick`, one JSON object per line.
 //!
-//! A client is a person's command, and may be slow, gone or wrong: its requests are short, its waits have limits, and
-//! there are never more than a few at a time. The event loop knows nothing of them.
+//! Clients may be slow, vanish or send garbage: the size of a request, the time per client and the number of clients are
+//! limited. The event loop is not involved.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,17 +33,17 @@ use relay_radio::Link;
 use relay_store::summary::{Summary, summary};
 use relay_store::{Database, StoreError};
 
-/// Clients at a time; further ones wait in the system's queue.
+/// Maximum number of clients at a time; others wait in the backlog of the socket.
 const CLIENTS: usize = 8;
-/// The longest request, in bytes.
+/// Maximum length of a request in bytes.
 const LONGEST_REQUEST: usize = 1024;
-/// How long a client may take to ask, and to take its answer.
+/// Timeout for reading a request, and for writing an answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-/// How long the database may take: it is busy with messages first.
+/// Timeout for an answer of the database, which does messages first.
 const DATABASE_LIMIT: Duration = Duration::from_secs(3);
-/// What the tables told is told again for so long: a client that asks without end does not keep the database busy.
+/// How long a summary of the tables is cached, so that frequent requests do not load the database.
 const FRESH: Duration = Duration::from_millis(500);
-/// How long a place stays empty when no client can be accepted (too many open files).
+/// Pause after a client could not be accepted (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A line from a client.
@@ -72,11 +72,11 @@ pub(super) struct Control {
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
     pub(super) started: Instant,
-    /// What the tables told last.
+    /// The cached summary, and its time.
     pub(super) last: Mutex<Option<(Instant, Summary)>>,
 }
 
-/// Opens the control socket. Without one the daemon works all the same: one warning says so.
+/// Opens the control socket. On failure the daemon runs without one, after a warning.
 pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
     let listening = Socket::listen(home.socket());
     let opened = listening.and_then(|(it, socket)| Ok((UnixListener::from_std(it)?, socket)));
@@ -91,7 +91,7 @@ pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
 }
 
 impl Control {
-    /// Answers clients until `stop`; then they are let go, and the socket is gone.
+    /// Serves clients until `stop`, then removes the socket.
     pub(super) async fn run(
         self: Arc<Self>,
         opened: Option<(UnixListener, Socket)>,
@@ -102,7 +102,7 @@ impl Control {
         };
         let mut clients = FuturesUnordered::new();
         loop {
-            // Each branch may be dropped: who is being served stays in `clients`.
+            // Each branch is cancel safe: the clients being served are in `clients`.
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = clients.next() => {}
@@ -113,8 +113,7 @@ impl Control {
         }
     }
 
-    /// Serves a client to its end. One that cannot be accepted holds its place for a while, so that this is not tried
-    /// without a pause.
+    /// Serves a client until it ends. After a failed `accept` its place stays taken for [`ACCEPT_PAUSE`], against a busy loop.
     async fn attend(&self, accepted: io::Result<(UnixStream, SocketAddr)>) {
         match accepted {
             Ok((client, _)) => {
@@ -130,10 +129,10 @@ impl Control {
     }
 
     async fn serve(&self, mut client: UnixStream) -> io::Result<()> {
-        let (asked, mut told) = client.split();
+        let (reader, mut writer) = client.split();
         let codec = LinesCodec::new_with_max_length(LONGEST_REQUEST - 1);
-        let mut lines = FramedRead::new(asked, codec);
-        // None comes any more when it is gone, after one that was no line, or if it says nothing for too long.
+        let mut lines = FramedRead::new(reader, codec);
+        // Ends when the client closes the connection, after an invalid line, or at the timeout.
         while let Ok(Some(line)) = timeout(CLIENT_LIMIT, lines.next()).await {
             let answer = match line {
                 Ok(line) => self.answer(&line).await,
@@ -143,7 +142,7 @@ impl Control {
             };
             let mut text = serde_json::to_vec(&answer)?;
             text.push(b'\n');
-            timeout(CLIENT_LIMIT, told.write_all(&text)).await??;
+            timeout(CLIENT_LIMIT, writer.write_all(&text)).await??;
         }
         Ok(())
     }
@@ -185,28 +184,27 @@ impl Control {
 
     async fn summary(&self) -> Result<Summary, DatabaseStatus> {
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, told)) = &*last()
+        if let Some((at, summary)) = &*last()
             && at.elapsed() < FRESH
         {
-            return Ok(told.clone());
+            return Ok(summary.clone());
         }
-        let told = self.database.run(|store| store.read(summary));
-        let told = self.asked(told).await?;
-        *last() = Some((Instant::now(), told.clone()));
-        Ok(told)
+        let read = self.database.run(|store| store.read(summary));
+        let summary = self.asked(read).await?;
+        *last() = Some((Instant::now(), summary.clone()));
+        Ok(summary)
     }
 
-    /// Waits for the database, but not for long.
     async fn asked<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, DatabaseStatus> {
-        let Ok(told) = timeout(DATABASE_LIMIT, work).await else {
+        let Ok(answer) = timeout(DATABASE_LIMIT, work).await else {
             let error = format!("it did not answer in {} s", DATABASE_LIMIT.as_secs());
             let hint = "look whether the disk is slow, or another program has the database open";
             return Err(DatabaseStatus::failing(error, Some(hint.to_owned())));
         };
-        told.map_err(|error| (&error).into())
+        answer.map_err(|error| (&error).into())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Joins the parts between the two networks: tables, event loop, workers, radio. What lies outside is handed in: the
-//! wire to the radio, and who speaks with the homeserver.
+//! Joins everything between the two networks: database, event loop, workers, radio. The wire to the radio and the client of
+//! the homeserver are handed in.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -22,13 +22,13 @@ use relay_model::{Clock, Event, Node, SendToRoom, Timestamp};
 use relay_radio::{Link, Radio, RadioOptions};
 use relay_store::{Database, Result, Store, meta, nodes};
 
-/// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
-/// slow disk slows the adapters down instead of filling the memory.
+/// Capacity of the event loop's queues: one transaction's worth, so that a slow disk causes back-pressure instead of filling
+/// the memory.
 const EVENTS: usize = 256;
-/// Packets between the workers and the pacer: it holds one for each destination and lane itself.
+/// Capacity of the queue to the pacer, which itself holds one packet per destination and lane.
 const SUBMISSIONS: usize = 8;
 
-/// What the tables say at a start.
+/// The state read from the database at a start.
 #[derive(Debug)]
 pub(super) struct StoredState {
     ledger: Ledger,
@@ -39,7 +39,7 @@ pub(super) struct StoredState {
 }
 
 impl StoredState {
-    /// Reads it; what was under way when the relay stopped goes back into its queue.
+    /// Reads the state, and returns rows that were in flight when the relay stopped to their queues.
     pub(super) fn in_store(store: &mut Store, config: &Config, now: Timestamp) -> Result<Self> {
         store.transaction(|tx| {
             let (ledger, waiting) = Ledger::open(tx, config, now)?;
@@ -54,16 +54,14 @@ impl StoredState {
     }
 }
 
-/// What the Matrix side holds of the parts that run.
+/// Handles of the running pipeline, for the Matrix side.
 #[derive(Debug)]
 pub(super) struct Pipeline<S> {
     pub(super) database: Database,
     pub(super) ledger: Arc<Mutex<Ledger>>,
-    /// Where what happens elsewhere goes.
     pub(super) events: mpsc::Sender<Event>,
-    /// Where what happens in the rooms goes.
     pub(super) batches: mpsc::Sender<Batch>,
-    /// Who sends to rooms, while there is somebody.
+    /// `None` while no Matrix session is open.
     pub(super) sender: watch::Sender<Option<S>>,
     pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) link: watch::Receiver<Link>,
@@ -71,8 +69,7 @@ pub(super) struct Pipeline<S> {
 }
 
 impl<S: SendToRoom> Pipeline<S> {
-    /// Starts them as tasks of `supervisor`. `radio` says how to reach the radio; what the tables know of it, and the clock,
-    /// are put in here.
+    /// Starts the tasks. The nodes, the last acceptance and the clock of `radio` are filled in here.
     pub(super) fn start(
         supervisor: &Supervisor,
         mut stored: StoredState,

@@ -1,4 +1,4 @@
-//! What the daemon knows of itself just now, for `relay status`. Nothing is decided by it, and a restart forgets it.
+//! The daemon's state in memory, for `relay status`. No decision depends on it, and a restart resets it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use relay_model::{
 };
 use relay_store::StoreError;
 
-/// Joined rooms that are remembered: only mapped ones are told, and nobody maps more.
+/// Maximum number of joined rooms that are kept.
 const MOST_ROOMS: usize = 10_000;
 
 #[derive(Debug)]
@@ -25,28 +25,27 @@ pub(super) struct RuntimeState(Mutex<RuntimeFacts>);
 
 #[derive(Debug, Clone)]
 pub(super) struct RuntimeFacts {
-    /// When the event loop was last seen at work.
+    /// Time of the event loop's last iteration.
     pub(super) beat: Instant,
-    /// Why what is received cannot be stored, and since when.
+    /// Why the database cannot be written, and since when.
     pub(super) trouble: Option<(DatabaseStatus, Instant)>,
     pub(super) radio: Option<RadioFacts>,
-    /// How busy its channel is, in percent, and when it said so.
+    /// Channel utilization in percent, and when the radio reported it.
     pub(super) channel_use: Option<(f32, Instant)>,
-    /// The session that is open; or why none is.
     pub(super) session: Result<Login, NoSession>,
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
-    /// The rooms that the names of the configuration stand for, as far as it is known.
+    /// The ids of the rooms that the configuration names, as far as they are known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     pub(super) counts: Counts,
 }
 
-/// The radio, as it told of itself when it was ready last.
+/// The radio as of its last handshake.
 #[derive(Debug, Clone)]
 pub(super) struct RadioFacts {
     pub(super) profile: Box<RadioProfile>,
     /// Why nothing is transmitted.
     pub(super) silence: Option<Refused>,
-    /// The mapped channels that it does not have, or that are never relayed.
+    /// Mapped channels that the radio does not have, or that are never relayed.
     pub(super) route_problems: Vec<RouteProblem>,
 }
 
@@ -54,21 +53,17 @@ pub(super) struct RadioFacts {
 #[derive(Debug, Clone)]
 pub(super) struct NoSession {
     pub(super) cause: String,
-    /// The cure.
     pub(super) hint: Option<String>,
 }
 
-/// Who the relay is in Matrix.
 #[derive(Debug, Clone)]
 pub(super) struct Login {
     pub(super) account: String,
     pub(super) device: String,
-    /// Whether its owner has signed the device.
     pub(super) trust: DeviceTrust,
 }
 
 impl RuntimeState {
-    /// Makes one for a daemon that has just started, and knows these rooms by the names of the configuration.
     pub(super) fn new(names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>) -> Self {
         Self(Mutex::new(RuntimeFacts {
             beat: Instant::now(),
@@ -89,12 +84,12 @@ impl RuntimeState {
         self.lock().clone()
     }
 
-    /// Notes that the event loop is at work.
+    /// Records an iteration of the event loop.
     pub(super) fn beat(&self) {
         self.lock().beat = Instant::now();
     }
 
-    /// Notes that what was received is stored. Returns how long it could not be.
+    /// Records that a batch was stored. Returns how long storing had failed before.
     pub(super) fn stored(&self) -> Option<std::time::Duration> {
         let trouble = self.lock().trouble.take();
         trouble.map(|(_, since)| since.elapsed())
@@ -110,7 +105,7 @@ impl RuntimeState {
         self.lock().session = session;
     }
 
-    /// Notes what a committed batch tells. Returns whether the radio may be given something now, if that has changed.
+    /// Records a committed batch. Returns whether the radio may transmit now, if that has changed.
     pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) -> Option<bool> {
         let (mut now, mut may_transmit) = (self.lock(), None);
         for (place, way) in now.counts.add(std::mem::take(&mut outcome.counts)) {
@@ -154,20 +149,18 @@ impl RuntimeState {
 }
 
 impl RuntimeFacts {
-    /// Returns the id of the room that an alias stands for, as far as it is known.
+    /// Returns the id of the room with this alias, if known; otherwise `name` itself.
     pub(super) fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
         let known = self.names.get(name);
         known.map_or_else(|| name.to_owned(), |room| room.clone().into())
     }
 
-    /// Returns a room that the bot is in, by its id.
     pub(super) fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
         let mut rooms = self.rooms.values();
         rooms.find(|joined| joined.room.as_str() == room.as_str())
     }
 }
 
-/// The first message each way per channel is worth a line: it has crossed.
 fn say_first(place: &Place, way: Way) {
     let destination = match place {
         Place::Channel(number) => format!("channel {number}"),

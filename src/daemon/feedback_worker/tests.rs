@@ -1,4 +1,4 @@
-//! The rules of the feedback worker, against a server with prepared answers.
+//! The rules of the feedback worker, against a server with scripted replies.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,7 @@ const NOON: Timestamp = Timestamp(1_767_225_600_000);
 const ROOM: &str = "!room:example.org";
 const OTHER: &str = "!other:example.org";
 
-/// A request that came to the server: its room, its transaction (empty for a receipt), and what it says.
+/// A request to the server: room, transaction id (empty for a receipt), and content.
 #[derive(Debug, Clone, PartialEq)]
 struct Asked {
     room: String,
@@ -32,7 +32,7 @@ struct Asked {
     what: String,
 }
 
-/// A server with answers prepared; it does whatever it is asked when there are none left.
+/// A server with scripted replies; it accepts everything when none is left.
 #[derive(Clone)]
 struct Server {
     answers: Arc<Mutex<VecDeque<Reply>>>,
@@ -41,7 +41,7 @@ struct Server {
 
 enum Reply {
     Outcome(RoomOutcome),
-    /// Not before the other end says so.
+    /// Delayed until the sender completes it.
     Held(oneshot::Receiver<()>, RoomOutcome),
     Never,
 }
@@ -99,7 +99,6 @@ impl SendToRoom for Server {
     }
 }
 
-/// A worker's surroundings.
 struct Scene {
     database: Database,
     ledger: Arc<Mutex<Ledger>>,
@@ -177,7 +176,7 @@ impl Scene {
 
     /// Returns the next request that comes to the server.
     async fn asks(&mut self) -> Asked {
-        // The paused clock runs ahead while the database's thread works: only the real one can say that it takes too long.
+        // A real timeout: paused time advances while the database's thread works.
         let start = std::time::Instant::now();
         loop {
             if let Ok(asked) = self.asked.try_recv() {
