@@ -115,7 +115,7 @@ impl AccountLimit {
 }
 
 impl State {
-    /// Ends a limit that is [`CALM_AFTER`] old. Returns whether it ended just now.
+    /// Ends a limit whose pause was over [`CALM_AFTER`] ago. Returns whether it ended just now.
     fn is_over(&mut self, now: Instant) -> bool {
         let ended = self.limited.take_if(|limited| *limited + CALM_AFTER <= now);
         if ended.is_some() {

@@ -81,7 +81,7 @@ impl<S: SendToRoom> EventLoop<S> {
         }
     }
 
-    /// Commits a batch, retrying without limit, and completes those who wait for it. While the database cannot be written no
+    /// Commits a batch, retrying without limit, and signals the senders that wait for it. While the database cannot be written no
     /// further event is accepted: back-pressure stops the adapters.
     /// Returns false if `finish` was cancelled meanwhile, or the database's thread has ended and the relay has to stop.
     async fn settle(&mut self, work: Work, finish: &CancellationToken) -> bool {
@@ -201,7 +201,7 @@ fn give_up(event: &Event, error: &StoreError) {
     }
 }
 
-/// The events of one transaction, each with a sender to complete at its commit; dropped if the event is given up.
+/// The events of one transaction, each with its signal of the commit, dropped if the event is given up.
 #[derive(Default)]
 struct Work(Vec<(Event, Option<oneshot::Sender<()>>)>);
 

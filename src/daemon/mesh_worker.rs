@@ -43,7 +43,7 @@ pub(super) struct MeshSide {
     pub(super) submissions: mpsc::Sender<Submission>,
     /// Whether the link is ready. Until then rows stay in the table, where they can be withdrawn.
     pub(super) ready: watch::Receiver<bool>,
-    /// Whether the channel is free enough for more than urgent texts. Until then other rows stay in the table.
+    /// Whether the channel's load and the duty cycle permit more than urgent texts. Until then other rows stay in the table.
     pub(super) air: watch::Receiver<bool>,
     pub(super) rules: MeshRules,
     pub(super) clock: Clock,

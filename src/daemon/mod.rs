@@ -1,4 +1,4 @@
-//! Builds the pipeline and the two sides of it, runs them, stops them. The only module that knows all of them.
+//! Builds the pipeline and the Matrix side, runs them, stops them. The only module that knows everything.
 
 mod account;
 mod account_limit;

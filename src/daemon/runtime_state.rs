@@ -17,7 +17,7 @@ use relay_model::{
 };
 use relay_store::StoreError;
 
-/// Maximum number of joined rooms that are kept.
+/// Maximum number of joined rooms that are kept; nobody maps more.
 const MOST_ROOMS: usize = 10_000;
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! A fake of Linux's Bluetooth service `bluetoothd`, as its clients see it, with one radio in reach.
 //!
-//! The radio is the simulated one. Like BlueZ, the fake keeps the link when a client dies, reports the loss of
+//! The radio is the simulated one. Like the original it keeps the link when a client dies, reports the loss of
 //! the services before that of the link, and forgets a client's search, subscription and agent with the client. A
 //! subscription survives links: the service sets it up again on the next one; `Notifying` is true from the
 //! first subscription until the last client with an active one is gone (`src/gatt-client.c`: `register_notify_cb`,
