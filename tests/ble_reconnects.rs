@@ -1,11 +1,11 @@
-//! A hundred links that are lost in a row over Bluetooth, and a hundred attempts that fail, leave nothing behind: no task, no
+//! A hundred lost links over Bluetooth in a row, and a hundred failed attempts, leave nothing behind: no task, no
 //! file descriptor and no memory in the process, no client and no match rule on the message bus, no search and no
 //! subscription in the Bluetooth service.
 //!
-//! The library reads the address of the bus once in a process's life, and what is counted is counted for a whole process.
-//! So each test starts itself again, with the address of a bus of its own: links are made and lost there, while the radio,
-//! the Bluetooth service and the bus are here. The wire alone: what stands above it is the same over every wire, and is
-//! counted in `reconnects.rs`. Without the pauses between attempts a hundred links take seconds.
+//! The library reads the address of the bus once per process, and the resources are counted per process.
+//! So each test starts itself again as a child with the address of its own bus. The links are made in the child; the radio,
+//! the Bluetooth service and the bus run in the parent. Only the wire is tested: the layers above are the same for all wires, and
+//! are tested in `reconnects.rs`. Without the back-off between attempts a hundred links take seconds.
 #![cfg(all(feature = "ble", target_os = "linux"))]
 #![expect(
     clippy::disallowed_methods,
@@ -54,7 +54,7 @@ use support::held::{Held, memory};
 use support::lines::Lines;
 use support::{LIMIT, within};
 
-/// Set in the process that is counted.
+/// Environment variable set in the child.
 const COUNTED: &str = "RELAY_TEST_COUNTED";
 
 const PIN: u32 = 123_456;
@@ -62,27 +62,27 @@ const PIN: u32 = 123_456;
 /// Asks the radio for its configuration: field 3 of `ToRadio`.
 const WANT_CONFIG: [u8; 2] = [0x18, 0x01];
 
-/// From the end of a link, or of an attempt, to the next.
+/// Pause between two links or attempts.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Before the counting begins: buffers and pools have their size then.
+/// Number of links before the first count, for buffers and pools to reach their size.
 const WARM_UP: usize = 6;
 
-/// In each of them every kind of loss.
+/// Number of rounds, each with every kind of loss.
 const ROUNDS: usize = 20;
 
 const ATTEMPTS: usize = 100;
 
-/// How often the bus ends. Each time takes a second: nobody answers the farewell.
+/// How often the bus ends. Each time takes a second, the timeout of the unanswered disconnect.
 const BUSES: usize = 4;
 
-/// What may come and go by itself, in KiB. What a connection to the bus keeps for itself, times 100, does not fit.
+/// Tolerated growth of memory in KiB; less than 100 connections to the bus take.
 const SLACK: u64 = 400;
 
-/// So many counts in a row that are the same are no moment of coming and going.
+/// Number of equal counts in a row after which the counts are stable.
 const STEADY: usize = 10;
 
-/// What the counted process tells of itself.
+/// The child's answer.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Count {
     /// How often the radio was heard on a new link.
@@ -94,7 +94,7 @@ struct Count {
     memory: u64,
 }
 
-/// Makes links and lets them be lost, again and again.
+/// Connects again whenever the link is lost.
 async fn make_links(heard: Arc<AtomicUsize>, lost: Arc<AtomicUsize>) {
     let pin = Some(Secret::new(PIN));
     let mut wire = Wire::Ble(Ble::new(ADDRESS, pin).expect("Bluetooth is built in"));
@@ -115,7 +115,7 @@ async fn make_links(heard: Arc<AtomicUsize>, lost: Arc<AtomicUsize>) {
     }
 }
 
-/// Makes links, and counts whenever a line asks for it.
+/// The child: connects, and counts for each line on its input.
 async fn be_counted() {
     let heard = Arc::new(AtomicUsize::new(0));
     let lost = Arc::new(AtomicUsize::new(0));
@@ -130,7 +130,7 @@ async fn be_counted() {
             memory: memory(),
         };
         let answer = serde_json::to_string(&count).expect("a count is JSON");
-        // What runs the tests writes there too, and need not end its lines.
+        // The test harness writes there, too, and may not end its lines.
         writeln!(std::io::stdout(), "\n{answer}").expect("somebody listens");
     }
 }
@@ -138,15 +138,15 @@ async fn be_counted() {
 /// How a link is lost.
 #[derive(Debug, Clone, Copy)]
 enum Loss {
-    /// Nothing is on its way.
+    /// While idle.
     Idle,
-    /// The next one too, before its services are known.
+    /// Also the next one, before its services are resolved.
     Resolving,
-    /// The next one too, while a read waits for its answer.
+    /// Also the next one, during a read.
     Reading,
     /// A person removes the device.
     Removed,
-    /// The Bluetooth service ends; it comes back when some attempts have failed.
+    /// The Bluetooth service ends, and restarts after some failed attempts.
     Service,
 }
 
@@ -158,7 +158,7 @@ const LOSSES: [Loss; 5] = [
     Loss::Service,
 ];
 
-/// What there is in the counted process, on the bus, and in the Bluetooth service.
+/// The resources in the child, on the bus, and in the Bluetooth service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Everything {
     held: Held,
@@ -168,19 +168,19 @@ struct Everything {
     subscriptions: usize,
 }
 
-/// The process that is counted, and all that is around it.
+/// The child and its surroundings.
 struct Bench {
     bluetooth: Bluetooth,
     bus: zbus::Connection,
     questions: ChildStdin,
     answers: Lines,
-    /// What it says beside its answers.
+    /// The child's output other than answers.
     remarks: Lines,
     _process: Child,
 }
 
 impl Bench {
-    /// Starts that test again, and waits until its radio is heard.
+    /// Starts the child for this test, and waits for its first link.
     async fn linked(test: &str, bluetooth: Bluetooth) -> Self {
         let mut bench = Self::start(test, bluetooth).await;
         bench
@@ -189,7 +189,7 @@ impl Bench {
         bench
     }
 
-    /// Starts that test again, as the process that is counted.
+    /// Starts the child for this test.
     async fn start(test: &str, bluetooth: Bluetooth) -> Self {
         let (name, address) = bluetooth.environment();
         let program = env::current_exe().expect("the test is a program");
@@ -246,7 +246,7 @@ impl Bench {
             .await;
     }
 
-    /// Waits until the counted process has said that so often.
+    /// Waits until the child has printed this line this many times.
     async fn says(&self, words: &str, times: usize) {
         let mut said = 0;
         let words = |line: &str| {
@@ -300,7 +300,7 @@ impl Bench {
         }
     }
 
-    /// Counts everything, once nothing comes and goes any more.
+    /// Counts until the counts are stable.
     async fn steady(&mut self) -> Everything {
         let counting = async {
             let mut last = self.everything().await;
@@ -315,7 +315,7 @@ impl Bench {
         within("a steady count", counting).await
     }
 
-    /// Counts everything until it is as before.
+    /// Counts until the counts are as before, or the timeout.
     async fn is_as_before(&mut self, before: Everything) {
         let mut now = self.everything().await;
         let counting = async {
@@ -324,7 +324,7 @@ impl Bench {
                 now = self.everything().await;
             }
         };
-        // Then the last count says what is too much.
+        // At the timeout the last count shows the leak.
         drop(timeout(LIMIT, counting).await);
         assert_eq!(now, before);
     }
@@ -350,7 +350,7 @@ async fn on_the_bus(bluetooth: &Bluetooth) -> zbus::Connection {
     bus.expect("the bus takes a test in")
 }
 
-/// Returns what each client of the bus listens to; nothing where the bus was built without statistics.
+/// Returns the match rules of each client of the bus; empty where the bus was built without statistics.
 async fn match_rules(bus: &zbus::Connection) -> HashMap<String, Vec<String>> {
     let (name, path) = ("org.freedesktop.DBus", "/org/freedesktop/DBus");
     let interface = Some("org.freedesktop.DBus.Debug.Stats");
@@ -365,10 +365,10 @@ async fn match_rules(bus: &zbus::Connection) -> HashMap<String, Vec<String>> {
     told.body().deserialize().expect("they are lists of rules")
 }
 
-/// Runs a test, or in the process that is counted what it counts.
+/// Runs the test in the parent, and the counted part in the child.
 fn run(test: impl Future<Output = ()>) {
     if env::var_os(COUNTED).is_some() {
-        // As many threads as it takes for tasks to get into each other's way, as in the relay.
+        // Several threads, so that tasks can race as in the relay.
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -410,7 +410,7 @@ enum Obstacle {
     WrongPin,
 }
 
-/// Lets attempts fail from the beginning, and then one succeed; returns what there is then.
+/// Lets attempts fail from the beginning, and then one succeed; returns the counts.
 async fn count_after(obstacle: Obstacle) -> Option<Everything> {
     let bluetooth = Bluetooth::start_without_service().await?;
     bluetooth.air.radio(|radio| radio.set_pin(Some(PIN)));
@@ -489,7 +489,7 @@ fn attempts_on_a_radio_with_another_pin_by_now_leave_nothing_behind() {
         bluez.lose_link().await;
         bench.fails(ATTEMPTS).await;
         let used = bench.count().await.memory;
-        // What the radio tells in each of them must not wait for a link that comes about.
+        // The radio's advertisements in each attempt must not wait for a successful link.
         bench.fails(ATTEMPTS).await;
         bench.fails(ATTEMPTS).await;
         bench.uses_no_more_than(used).await;
@@ -512,7 +512,7 @@ fn attempts_on_a_service_that_hangs_leave_nothing_behind() {
         bench.lose(Loss::Idle).await;
         let (before, count) = (bench.steady().await, bench.count().await);
         bench.bluetooth.end_service().await;
-        // It has the name, and answers nobody.
+        // Owns the service's name, and answers no call.
         let hanging = on_the_bus(&bench.bluetooth).await;
         let named = hanging.request_name("org.bluez").await;
         named.expect("the name is free");
@@ -524,7 +524,7 @@ fn attempts_on_a_service_that_hangs_leave_nothing_behind() {
     });
 }
 
-/// Of the library's tasks some wait ten seconds for an answer of the bus that has ended.
+/// Some of the library's tasks wait ten seconds for an answer of the ended bus.
 #[test]
 fn message_buses_that_end_leave_nothing_behind() {
     run(async {

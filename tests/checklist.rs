@@ -1,5 +1,5 @@
-//! The checklist of what radios do, in `docs/reference/simulator.md`: every item is there, and every test that it names;
-//! and every fault that the document knows is ordered by a test.
+//! The checklist in `docs/reference/simulator.md` is complete: every item is there, the tests that it names exist,
+//! and every fault that it names is used by a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 /// Items of the checklist.
 const ITEMS: usize = 56;
 
-/// Where a test stands, and its name.
+/// A test's file and name.
 type TestName = (String, String);
 
 /// Returns the items with the tests that they name.
@@ -85,7 +85,7 @@ fn every_test_that_the_checklist_names_exists() -> Result<()> {
     Ok(())
 }
 
-/// Returns the faults that the document knows.
+/// Returns the faults named in the document.
 fn faults() -> Result<Vec<String>> {
     let document = read("docs/reference/simulator.md")?;
     let (_, table) = document
@@ -100,7 +100,7 @@ fn faults() -> Result<Vec<String>> {
         .collect())
 }
 
-/// Adds what the tests in a directory say, all in one.
+/// Appends the sources of all tests in a directory.
 fn add_tests(directory: &Path, text: &mut String) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

@@ -16,16 +16,16 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// Generous: the client takes about a second.
+/// Timeout of the client, which takes about a second.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A running `relay simulate`, ended when it is dropped.
 struct Radio {
     program: Child,
     lines: Receiver<String>,
-    /// How the client is told where it is.
+    /// The client's arguments for the connection.
     place: [String; 2],
-    /// Where its port is; removed with it.
+    /// The directory of the serial port; removed on drop.
     _directory: Option<tempfile::TempDir>,
 }
 

@@ -90,13 +90,13 @@ impl Bench {
         }
     }
 
-    /// Gives the adapter a connection to the radio, and waits until it is ready.
+    /// Connects the adapter to the radio, and waits until it is ready.
     async fn connect(&mut self) -> Box<RadioProfile> {
         self.plug().await;
         self.ready().await
     }
 
-    /// Has the radio close the connection, and gives the adapter another one.
+    /// Closes the connection at the radio, and gives the adapter another one.
     async fn reconnect(&mut self) -> Box<RadioProfile> {
         self.command(r#"{"fault": "close"}"#).await;
         self.lost().await;
@@ -433,7 +433,7 @@ async fn a_stop_takes_leave_of_the_radio() {
     assert_eq!(reports.last(), Some(&Report::Client(Connection::Closed)));
 }
 
-/// A radio reads up to 250 ms late what comes after a silence of 2 s, and takes one text in 2 s.
+/// After a silence of 2 s a radio reads up to 250 ms late, and it accepts one text per 2 s.
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_goes_at_the_firmwares_own_best_rate() {
     let (mut bench, _) = Bench::new(3).await;
@@ -628,7 +628,7 @@ async fn a_link_that_ends_during_the_configuration_is_made_again() {
     bench.command(r#"{"fault": "close"}"#).await;
     bench.lost().await;
     bench.plug().await;
-    // The same cause twice in a row is told once; the radio knows.
+    // The same cause twice in a row is reported once.
     let mut ends = 0;
     while ends < 2 {
         let report = bench.simulated.reports.recv().await;

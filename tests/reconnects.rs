@@ -1,5 +1,5 @@
-//! A hundred lost links in a row leave nothing behind: no task, no file descriptor, no memory. In a process of its own,
-//! because all three are counted for the whole process.
+//! A hundred lost links in a row leave nothing behind: no task, no file descriptor, no memory. In a separate test binary,
+//! because all three are counted per process.
 
 #![expect(
     clippy::disallowed_methods,
@@ -25,12 +25,12 @@ use held::{Held, memory};
 
 const SEED: u64 = 7;
 
-/// Before the counting begins: buffers and pools have their size then.
+/// Number of links before the first count, for buffers and pools to reach their size.
 const WARM_UP: usize = 20;
 
 const ROUNDS: usize = 100;
 
-/// What may come and go by itself, in KiB. A connection's buffers alone have 4 KiB, and 100 of them do not fit.
+/// Tolerated growth of memory in KiB; the buffers of 100 connections, 4 KiB each, exceed it.
 const SLACK: u64 = 300;
 
 /// One test at a time.
@@ -90,7 +90,7 @@ impl Bench {
             .expect("the radio is ready");
     }
 
-    /// Loses the link again and again, after it has lived that long.
+    /// Loses each link after this time.
     async fn endure(mut self, loss: &str, life: Duration) {
         let mut before = None;
         for round in 0..=WARM_UP + ROUNDS {
@@ -130,7 +130,7 @@ fn a_hundred_reconnects_over_the_network_leave_nothing_behind() {
             host: "127.0.0.1".to_owned(),
             port: port.address.port(),
         };
-        // What lives longer than that was not taken away by another client.
+        // A link that lives longer than this was not taken by another client.
         let life = Duration::from_secs(16);
         Bench::start(port, wire)
             .endure(r#"{"fault": "close"}"#, life)

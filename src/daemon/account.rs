@@ -1,5 +1,5 @@
-//! Keeps the Matrix side going: opens the session, runs the adapter, and when the session is missing or dead waits for
-//! a new one, with the store closed, so that `relay auth login` can work beside the daemon.
+//! Opens the Matrix session, runs the adapter, and retries. While the session is missing or dead the SDK's store is closed, so
+//! that `relay auth login` works beside the daemon.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use tracing::{debug, error, info, warn};
 
 use super::first_login::FirstLogin;
 use super::ledger::Ledger;
-use super::live::{Login, NoSession};
-use super::parts::Parts;
+use super::pipeline::Pipeline;
+use super::runtime_state::{Login, NoSession};
 use super::verdict::{self, Again, Wait};
 use crate::home::Lock;
 use relay_config::Secret;
@@ -23,27 +23,27 @@ use relay_matrix::{DeviceTrust, Files, Matrix, MatrixError};
 use relay_model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
 use relay_store::{gaps, known_rooms, late, mapped_rooms, meta};
 
-/// How often the session's file is looked at while there is no usable session.
+/// How often the session file is polled while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Between two tries to open the session again.
+/// Back-off between two tries to open the session.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(5));
-/// After so long with an open session, pauses begin afresh.
+/// Time with an open session after which the back-off is reset.
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
 pub(super) type Opened = Result<Box<Matrix>, Wait>;
 
-/// What is remembered from one try to the next.
+/// State kept between two tries to open the session.
 pub(super) struct Tries {
     backoff: Backoff,
-    /// What was said last, so that it is said once.
-    said: String,
+    /// The last error logged: it is logged once.
+    logged: String,
 }
 
 impl Tries {
     pub(super) fn new() -> Self {
         Self {
             backoff: PAUSES,
-            said: String::new(),
+            logged: String::new(),
         }
     }
 
@@ -52,8 +52,8 @@ impl Tries {
     }
 
     fn is_news(&mut self, what: String) -> bool {
-        let is_news = self.said != what;
-        self.said = what;
+        let is_news = self.logged != what;
+        self.logged = what;
         is_news
     }
 }
@@ -63,16 +63,16 @@ pub(super) struct Account {
     pub(super) options: relay_matrix::Options,
     /// For a first login without a terminal.
     pub(super) login: Option<FirstLogin>,
-    /// Says in `relay.lock` whether we hold the SDK's store.
+    /// Records in `relay.lock` whether the SDK's store is open.
     pub(super) lock: Arc<Lock>,
-    pub(super) parts: Parts<relay_matrix::Sender>,
+    pub(super) pipeline: Pipeline<relay_matrix::Sender>,
     pub(super) tries: Tries,
 }
 
 impl Account {
-    /// Opens the session; why it cannot be used is logged.
+    /// Opens the session; logs why it cannot be used.
     pub(super) async fn open(&mut self) -> Opened {
-        // Before the store is opened: a login that comes in between sees it, and one under way is left in peace.
+        // Locked before the store is opened, so that a login at the same time is detected.
         if let Err(error) = self.lock.hold_store() {
             let hint = error.hint();
             self.no_session(&error, hint.clone());
@@ -89,10 +89,10 @@ impl Account {
         restored.map(Box::new).map_err(|error| self.end(&error))
     }
 
-    /// Says why there is no session, once, and lets go of the store. Returns what to wait for.
+    /// Logs once why there is no session, and releases the store. Returns what to wait for.
     fn end(&mut self, error: &MatrixError) -> Wait {
         self.say(error);
-        // Nobody else can have written another token as long as we hold the store.
+        // Read while the store is locked: nobody else can have written another token.
         let wait = verdict::wait_after(error, self.token());
         self.release();
         wait
@@ -112,7 +112,7 @@ impl Account {
         }
     }
 
-    /// Runs until `stop`, beginning with what [`Account::open`] returned.
+    /// Runs until `stop`, starting with the result of [`Account::open`].
     pub(super) async fn run(mut self, mut opened: Opened, stop: CancellationToken) {
         loop {
             let wait = match opened {
@@ -149,7 +149,7 @@ impl Account {
         }
     }
 
-    /// Waits until the homeserver accepts that token again, or there is another.
+    /// Waits until the homeserver accepts this token again, or the session file holds another.
     async fn accepted_again(&mut self, token: Option<&Secret<String>>) {
         let mut wish = Duration::ZERO;
         loop {
@@ -159,7 +159,7 @@ impl Account {
             }
             let Err(error) = relay_matrix::ask(&self.files).await else {
                 info!("the homeserver accepts the login again");
-                self.tries.said.clear();
+                self.tries.logged.clear();
                 return;
             };
             wish = verdict::wish(&error);
@@ -174,8 +174,8 @@ impl Account {
         }
     }
 
-    /// Logs in with what the configuration holds, or waits until somebody has logged in by hand. Returns after a failure
-    /// when it is time to try again.
+    /// Logs in with the configured credentials, or waits for a login by hand. Returns after a login, or when it is time to
+    /// try again.
     async fn log_in_or_wait(&mut self) {
         let mut pause = None;
         if let Some(login) = &self.login {
@@ -206,8 +206,7 @@ impl Account {
         self.other_login(None, pause).await;
     }
 
-    /// Waits for a session with another access token, for so long at most. Returns whether there is one: then everything
-    /// begins afresh.
+    /// Waits, up to `limit`, for a session with another access token. Returns whether there is one; this resets the tries.
     async fn other_login(
         &mut self,
         seen: Option<&Secret<String>>,
@@ -229,7 +228,7 @@ impl Account {
             device: session.device_id.to_string(),
             trust: trust.next().await.unwrap_or_default(),
         };
-        self.parts.live.session(Ok(login.clone()));
+        self.pipeline.runtime_state.session(Ok(login.clone()));
         let verification = match login.trust {
             DeviceTrust::Verified => "verified by its owner",
             DeviceTrust::Unverified => "not verified: run `relay auth status`",
@@ -247,11 +246,11 @@ impl Account {
         let Some(start) = stop.run_until_cancelled(self.start(account)).await else {
             return Ok(());
         };
-        // What was refused to an earlier session is tried by this one. Where nobody takes it, the relay ends.
+        // Sends that were refused to an earlier session are retried. Nobody receives the event only when the relay ends.
         let try_again = Event::Chore(Chore::Login);
-        drop(self.parts.events.send(try_again).await);
-        self.parts.sender.send_replace(Some(matrix.sender()));
-        let running = matrix.run(start, self.parts.batches.clone(), stop.clone());
+        drop(self.pipeline.events.send(try_again).await);
+        self.pipeline.sender.send_replace(Some(matrix.sender()));
+        let running = matrix.run(start, self.pipeline.batches.clone(), stop.clone());
         let beside =
             async { tokio::join!(self.part_with_others(), self.keep_showing(login, trust)) };
         let result = tokio::select! {
@@ -259,16 +258,16 @@ impl Account {
             ((), ()) = beside => Ok(()),
         };
         if !stop.is_cancelled() {
-            self.parts.sender.send_replace(None);
+            self.pipeline.sender.send_replace(None);
         }
         result
     }
 
-    /// Reads where the account's sync goes on, however long that takes.
+    /// Reads the account's sync position; retries until the database can be read.
     async fn start(&self, account: OwnedUserId) -> relay_matrix::Start {
         loop {
-            let (account, ledger) = (account.clone(), Arc::clone(&self.parts.ledger));
-            let start = self.parts.database.run(move |store| {
+            let (account, ledger) = (account.clone(), Arc::clone(&self.pipeline.ledger));
+            let start = self.pipeline.database.run(move |store| {
                 Ledger::transaction(&ledger, store, |ledger, tx| {
                     let former = mapped_rooms::all(tx)?.into_iter();
                     let start = relay_matrix::Start {
@@ -297,7 +296,7 @@ impl Account {
         }
     }
 
-    /// Signs out the devices of logins that came to no end. The store is ours meanwhile.
+    /// Signs out the devices of incomplete logins.
     async fn part_with_others(&self) {
         let parted = auth::part_with_others(&self.files, None).await;
         let parted = parted.inspect_err(|error| {
@@ -320,18 +319,20 @@ impl Account {
         }
     }
 
-    /// Shows the session whenever its trust changes: after a login it takes a while until others have signed the device.
-    /// Never ends.
+    /// Updates the session whenever the device's trust changes: after a login it takes a while until the device is signed.
+    /// Never returns.
     async fn keep_showing(&self, mut login: Login, mut trust: BoxStream<'static, DeviceTrust>) {
         while let Some(now) = trust.next().await {
             login.trust = now;
-            self.parts.live.session(Ok(login.clone()));
+            self.pipeline.runtime_state.session(Ok(login.clone()));
         }
     }
 
     fn no_session(&self, error: &(dyn Error + 'static), hint: Option<String>) {
         let cause = Chain(error).to_string();
-        self.parts.live.session(Err(NoSession { cause, hint }));
+        self.pipeline
+            .runtime_state
+            .session(Err(NoSession { cause, hint }));
     }
 
     fn release(&self) {
@@ -341,8 +342,8 @@ impl Account {
         }
     }
 
-    /// Waits until there is a session with another access token than that. Only that is another session: the file alone
-    /// may have been touched, or restored.
+    /// Waits until the session file holds another access token than `seen`. The file's time does not tell: the file may have
+    /// been touched, or restored.
     async fn other_token(&self, seen: Option<&Secret<String>>) {
         loop {
             let now = self.token();

@@ -1,5 +1,5 @@
-//! The one limit of the account: when the server says that it is too much, everything that the account sends waits, then
-//! goes one by one, messages first and rooms in turn, until the server has been content for a while.
+//! The account's rate limit. When the homeserver answers 429, all sends of the account pause, then go one by one, messages
+//! first and rooms in turn, until no 429 has come for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use tracing::{debug, info, warn};
 
 use relay_model::{Backoff, RoomOutcome};
 
-/// Without a further complaint for so long, requests go side by side again, and what is less than a message goes too.
+/// Time without another 429 after which requests are concurrent again, and signs and receipts are sent again.
 const CALM_AFTER: Duration = Duration::from_secs(30);
-/// Where the server does not say how long to wait.
+/// Back-off where the server does not say how long to wait.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(2));
-/// However long a server wants to be left alone, one request asks after that time whether it still does.
+/// Maximum pause, whatever the server asks for.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Shared by everybody who sends; cheap to clone.
+/// Shared by all senders; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AccountLimit {
     state: watch::Sender<State>,
-    /// Held by the one request that is made while the account is limited. Whoever waited longest gets it first.
+    /// Held by the only request in flight while the account is limited. First come, first served.
     turn: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Nothing before then; [`CALM_AFTER`] that the limit is over, if nothing more comes.
+    /// No request before this time; the limit ends [`CALM_AFTER`] later.
     limited: Option<Instant>,
-    /// Complaints since a request was taken last.
+    /// Number of 429 answers since the last successful request.
     in_a_row: u32,
-    /// Rooms that have messages to send.
+    /// Number of rooms with messages to send.
     busy: usize,
-    /// How often the server has complained so far, and when last.
+    /// Number of 429 answers since the start, and the time of the last.
     complaints: Option<(u64, Instant)>,
 }
 
@@ -41,22 +41,22 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Turn {
     state: watch::Sender<State>,
-    /// Kept from the others while the account is limited.
+    /// Present while the account is limited.
     alone: Option<OwnedMutexGuard<()>>,
 }
 
-/// Says, as long as it lives, that a room has messages to send.
+/// Marks a room as having messages to send, until dropped.
 #[derive(Debug)]
 pub(super) struct Busy(watch::Sender<State>);
 
 impl AccountLimit {
-    /// Says that a room has messages to send: signs and receipts wait.
+    /// Makes signs and receipts wait while a room has messages to send.
     pub(super) fn busy(&self) -> Busy {
         self.state.send_modify(|state| state.busy += 1);
         Busy(self.state.clone())
     }
 
-    /// Waits until a message may be sent: at once, normally. May be dropped: the place in the line is lost.
+    /// Waits until a message may be sent: normally at once. Cancelling loses the place in the queue.
     pub(super) async fn message_turn(&self) -> Turn {
         let mut alone = None;
         loop {
@@ -72,12 +72,10 @@ impl AccountLimit {
         }
     }
 
-    /// Waits until what is less than a message may be sent: no room has any, and the server has not complained for a while.
-    /// May be dropped.
+    /// Waits until a sign or receipt may be sent: no room has messages, and no 429 has come for a while. Cancel safe.
     pub(super) async fn quiet_turn(&self) -> Turn {
         let mut changes = self.state.subscribe();
         loop {
-            // No change after this look is missed.
             let is_busy = changes.borrow_and_update().busy > 0;
             let now = Instant::now();
             let limited = self.limited(now);
@@ -92,7 +90,7 @@ impl AccountLimit {
         }
     }
 
-    /// Returns how often the server has complained so far, and when last; `None`: never.
+    /// Returns the number of 429 answers since the start and the time of the last; `None`: none.
     pub(super) fn complaints(&self) -> Option<(u64, Instant)> {
         self.state.borrow().complaints
     }
@@ -104,7 +102,7 @@ impl AccountLimit {
         }
     }
 
-    /// Returns the limit that holds, if one does.
+    /// Returns the limit in force, after ending one that is over.
     fn limited(&self, now: Instant) -> Option<Instant> {
         let mut limited = None;
         self.state.send_if_modified(|state| {
@@ -117,7 +115,7 @@ impl AccountLimit {
 }
 
 impl State {
-    /// Ends a limit that has held for long enough. Returns whether one has ended.
+    /// Ends a limit whose pause was over [`CALM_AFTER`] ago. Returns whether it ended just now.
     fn is_over(&mut self, now: Instant) -> bool {
         let ended = self.limited.take_if(|limited| *limited + CALM_AFTER <= now);
         if ended.is_some() {
@@ -127,8 +125,7 @@ impl State {
         ended.is_some()
     }
 
-    /// Notes that the server wants fewer events, and that it wants to be left alone for so long, if it has said so. `random`
-    /// is 0 to 1.
+    /// Records a 429 answer with its `retry_after`, if any. `random` is 0 to 1.
     fn complained(&mut self, after: Option<Duration>, now: Instant, random: f64) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         let before = self.complaints.map_or(0, |(times, _)| times);
@@ -151,7 +148,7 @@ impl State {
 }
 
 impl Turn {
-    /// Gives the turn back, with what became of the request.
+    /// Returns the turn, with the outcome of the request.
     pub(super) fn over(self, outcome: &RoomOutcome) {
         self.state.send_modify(|state| match outcome {
             RoomOutcome::Retry {

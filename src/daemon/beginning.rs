@@ -1,4 +1,4 @@
-//! Tells how the relay stands at the end of its start: once, as soon as both sides are known or some seconds have passed.
+//! Logs the state at the end of the start: once, when both sides are known or after a timeout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::status::{CheckResult, MatrixState, MatrixStatus, RadioStatus, RoomSta
 use relay_config::Direction;
 use relay_radio::LinkState;
 
-/// By then a start has ended, whatever is still missing.
+/// Timeout of the start.
 const LIMIT: Duration = Duration::from_secs(15);
-/// How often the sides are looked at.
+/// How often the state of both sides is polled.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Says that everything of our own is there, and what is not there yet.
+/// Logs that the daemon runs, and whether it is connected yet.
 pub(super) fn say_ready(control: &Control, has_session: bool) {
     let radio = match control.link.borrow().state {
         LinkState::Ready => "connected",
@@ -31,7 +31,7 @@ pub(super) fn say_ready(control: &Control, has_session: bool) {
     info!(radio, matrix, "relay is ready");
 }
 
-/// Waits until it can be told, and tells it.
+/// Waits for the end of the start, and logs the routes and everything that is not as it should be.
 pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
     let end = Instant::now() + LIMIT;
     while !is_known(&control) && Instant::now() < end {
@@ -79,9 +79,9 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
     }
 }
 
-/// Returns whether both sides stand as they will.
+/// Returns whether the state of both sides is final.
 fn is_known(control: &Control) -> bool {
-    let (facts, heard) = (control.live.facts(), control.pulse.heard());
+    let (facts, heard) = (control.runtime_state.facts(), control.pulse.heard());
     let is_radio_known = match control.link.borrow().state {
         LinkState::Ready => facts.radio.is_some(),
         LinkState::Lost => true,
@@ -116,11 +116,11 @@ fn matrix(matrix: &MatrixStatus) -> String {
 
 /// Returns the channels of a room with their directions.
 fn directions(control: &Control, room: &RoomStatus) -> String {
-    let facts = control.live.facts();
+    let facts = control.runtime_state.facts();
     let mapped = control.config.matrix_rooms.iter();
     let mapped = mapped.filter(|it| facts.known(&it.id).as_str() == room.room);
-    let told = mapped.map(|it| format!("{} {}", it.meshtastic_channel, direction(it.direction)));
-    told.collect::<Vec<_>>().join(", ")
+    let routes = mapped.map(|it| format!("{} {}", it.meshtastic_channel, direction(it.direction)));
+    routes.collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn direction(direction: Direction) -> &'static str {

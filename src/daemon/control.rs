@@ -1,7 +1,7 @@
-//! The control socket: answers `relay status` and `relay doctor --quick`, one JSON object a line.
+//! The control socket: answers `relay status` and `relay doctor --quick`, one JSON object per line.
 //!
-//! A client is a person's command, and may be slow, gone or wrong: its requests are short, its waits have limits, and
-//! there are never more than a few at a time. The event loop knows nothing of them.
+//! Clients may be slow, vanish or send garbage: the size of a request, the time per client and the number of clients are
+//! limited. The event loop is not involved.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +21,8 @@ use tracing::{debug, warn};
 
 use super::account_limit::AccountLimit;
 use super::health::Examined;
-use super::live::Live;
 use super::overview::Overview;
+use super::runtime_state::RuntimeState;
 use super::status::{DatabaseStatus, Health, Status};
 use crate::home::Home;
 use relay_config::Config;
@@ -33,17 +33,17 @@ use relay_radio::Link;
 use relay_store::summary::{Summary, summary};
 use relay_store::{Database, StoreError};
 
-/// Clients at a time; further ones wait in the system's queue.
+/// Maximum number of clients at a time; others wait in the backlog of the socket.
 const CLIENTS: usize = 8;
-/// The longest request, in bytes.
+/// Maximum length of a request in bytes.
 const LONGEST_REQUEST: usize = 1024;
-/// How long a client may take to ask, and to take its answer.
+/// Timeout for reading a request, and for writing an answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-/// How long the database may take: it is busy with messages first.
+/// Timeout for an answer of the database, which does messages first.
 const DATABASE_LIMIT: Duration = Duration::from_secs(3);
-/// What the tables told is told again for so long: a client that asks without end does not keep the database busy.
+/// How long a summary of the tables is cached, so that frequent requests do not load the database.
 const FRESH: Duration = Duration::from_millis(500);
-/// How long a place stays empty when no client can be accepted (too many open files).
+/// Pause after a client could not be accepted (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A line from a client.
@@ -57,14 +57,14 @@ pub(crate) enum Request {
 /// A line to a client.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Answer {
+pub(crate) enum ControlAnswer {
     Status(Box<Status>),
     Doctor(Health),
     Error(String),
 }
 
 pub(super) struct Control {
-    pub(super) live: Arc<Live>,
+    pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) database: Database,
     pub(super) config: Config,
     pub(super) link: watch::Receiver<Link>,
@@ -72,11 +72,11 @@ pub(super) struct Control {
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
     pub(super) started: Instant,
-    /// What the tables told last.
+    /// The cached summary, and its time.
     pub(super) last: Mutex<Option<(Instant, Summary)>>,
 }
 
-/// Opens the control socket. Without one the daemon works all the same: one warning says so.
+/// Opens the control socket. On failure the daemon runs without one, after a warning.
 pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
     let listening = Socket::listen(home.socket());
     let opened = listening.and_then(|(it, socket)| Ok((UnixListener::from_std(it)?, socket)));
@@ -91,7 +91,7 @@ pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
 }
 
 impl Control {
-    /// Answers clients until `stop`; then they are let go, and the socket is gone.
+    /// Serves clients until `stop`, then removes the socket.
     pub(super) async fn run(
         self: Arc<Self>,
         opened: Option<(UnixListener, Socket)>,
@@ -102,7 +102,7 @@ impl Control {
         };
         let mut clients = FuturesUnordered::new();
         loop {
-            // Each branch may be dropped: who is being served stays in `clients`.
+            // Each branch is cancel safe: the clients being served are in `clients`.
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = clients.next() => {}
@@ -113,8 +113,7 @@ impl Control {
         }
     }
 
-    /// Serves a client to its end. One that cannot be accepted holds its place for a while, so that this is not tried
-    /// without a pause.
+    /// Serves a client until it ends. After a failed `accept` its place stays taken for [`ACCEPT_PAUSE`], against a busy loop.
     async fn attend(&self, accepted: io::Result<(UnixStream, SocketAddr)>) {
         match accepted {
             Ok((client, _)) => {
@@ -130,27 +129,29 @@ impl Control {
     }
 
     async fn serve(&self, mut client: UnixStream) -> io::Result<()> {
-        let (asked, mut told) = client.split();
+        let (reader, mut writer) = client.split();
         let codec = LinesCodec::new_with_max_length(LONGEST_REQUEST - 1);
-        let mut lines = FramedRead::new(asked, codec);
-        // None comes any more when it is gone, after one that was no line, or if it says nothing for too long.
+        let mut lines = FramedRead::new(reader, codec);
+        // Ends when the client closes the connection, after an invalid line, or at the timeout.
         while let Ok(Some(line)) = timeout(CLIENT_LIMIT, lines.next()).await {
             let answer = match line {
                 Ok(line) => self.answer(&line).await,
-                Err(_) => Answer::Error("a request is one line of at most 1024 bytes".to_owned()),
+                Err(_) => {
+                    ControlAnswer::Error("a request is one line of at most 1024 bytes".to_owned())
+                }
             };
             let mut text = serde_json::to_vec(&answer)?;
             text.push(b'\n');
-            timeout(CLIENT_LIMIT, told.write_all(&text)).await??;
+            timeout(CLIENT_LIMIT, writer.write_all(&text)).await??;
         }
         Ok(())
     }
 
-    async fn answer(&self, line: &str) -> Answer {
+    async fn answer(&self, line: &str) -> ControlAnswer {
         match serde_json::from_str(line) {
-            Ok(Request::Status) => Answer::Status(Box::new(self.status().await)),
-            Ok(Request::Doctor) => Answer::Doctor(self.health().await),
-            Err(error) => Answer::Error(format!("not a request: {error}")),
+            Ok(Request::Status) => ControlAnswer::Status(Box::new(self.status().await)),
+            Ok(Request::Doctor) => ControlAnswer::Doctor(self.health().await),
+            Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         }
     }
 
@@ -160,7 +161,7 @@ impl Control {
             config: &self.config,
             started: self.started,
             at: Instant::now(),
-            facts: self.live.facts(),
+            facts: self.runtime_state.facts(),
             link: self.link.borrow().clone(),
             heard: self.pulse.heard(),
             complaints: self.limit.complaints(),
@@ -175,7 +176,7 @@ impl Control {
         let examined = Examined {
             written: written.await,
             status: &self.status().await,
-            beat: self.live.facts().beat.elapsed(),
+            beat: self.runtime_state.facts().beat.elapsed(),
             radio_away: self.config.health.radio_away,
         };
         examined.health()
@@ -183,28 +184,27 @@ impl Control {
 
     async fn summary(&self) -> Result<Summary, DatabaseStatus> {
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, told)) = &*last()
+        if let Some((at, summary)) = &*last()
             && at.elapsed() < FRESH
         {
-            return Ok(told.clone());
+            return Ok(summary.clone());
         }
-        let told = self.database.run(|store| store.read(summary));
-        let told = self.asked(told).await?;
-        *last() = Some((Instant::now(), told.clone()));
-        Ok(told)
+        let read = self.database.run(|store| store.read(summary));
+        let summary = self.asked(read).await?;
+        *last() = Some((Instant::now(), summary.clone()));
+        Ok(summary)
     }
 
-    /// Waits for the database, but not for long.
     async fn asked<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, DatabaseStatus> {
-        let Ok(told) = timeout(DATABASE_LIMIT, work).await else {
+        let Ok(answer) = timeout(DATABASE_LIMIT, work).await else {
             let error = format!("it did not answer in {} s", DATABASE_LIMIT.as_secs());
             let hint = "look whether the disk is slow, or another program has the database open";
             return Err(DatabaseStatus::failing(error, Some(hint.to_owned())));
         };
-        told.map_err(|error| (&error).into())
+        answer.map_err(|error| (&error).into())
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
                 port: 4403,
             };
             let control = Control {
-                live: Arc::new(Live::new(std::collections::BTreeMap::new())),
+                runtime_state: Arc::new(RuntimeState::new(std::collections::BTreeMap::new())),
                 database: database.clone(),
                 config: Config::new(wire, Vec::new()),
                 link,
@@ -273,13 +273,13 @@ mod tests {
         }
     }
 
-    async fn ask(client: &mut BufReader<UnixStream>, line: &str) -> Option<Answer> {
+    async fn ask(client: &mut BufReader<UnixStream>, line: &str) -> Option<ControlAnswer> {
         client.get_mut().write_all(line.as_bytes()).await.unwrap();
         answer(client).await
     }
 
     /// Returns the next answer; `None` if the daemon has closed the connection.
-    async fn answer(client: &mut BufReader<UnixStream>) -> Option<Answer> {
+    async fn answer(client: &mut BufReader<UnixStream>) -> Option<ControlAnswer> {
         let mut line = String::new();
         match client.read_line(&mut line).await {
             Ok(0) | Err(_) => None,
@@ -293,10 +293,10 @@ mod tests {
         let mut client = bench.connect().await;
         for _ in 0..3 {
             let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
-            assert!(matches!(status, Some(Answer::Status(status)) if status.database.ok));
+            assert!(matches!(status, Some(ControlAnswer::Status(status)) if status.database.ok));
             let health = ask(&mut client, "{\"request\":\"doctor\"}\n").await;
             // There is no session.
-            assert!(matches!(health, Some(Answer::Doctor(health)) if !health.healthy));
+            assert!(matches!(health, Some(ControlAnswer::Doctor(health)) if !health.healthy));
         }
     }
 
@@ -312,10 +312,10 @@ mod tests {
             "\u{FFFD}\n",
         ] {
             let told = ask(&mut client, wrong).await;
-            assert!(matches!(told, Some(Answer::Error(_))), "{wrong:?}");
+            assert!(matches!(told, Some(ControlAnswer::Error(_))), "{wrong:?}");
         }
         let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
-        assert!(matches!(status, Some(Answer::Status(_))));
+        assert!(matches!(status, Some(ControlAnswer::Status(_))));
     }
 
     #[tokio::test]
@@ -323,7 +323,7 @@ mod tests {
         let bench = Bench::new();
         let mut client = bench.connect().await;
         let told = ask(&mut client, &"x".repeat(LONGEST_REQUEST)).await;
-        assert!(matches!(told, Some(Answer::Error(_))));
+        assert!(matches!(told, Some(ControlAnswer::Error(_))));
         assert!(answer(&mut client).await.is_none());
     }
 
@@ -336,7 +336,7 @@ mod tests {
         }
         let mut client = bench.connect().await;
         let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
-        assert!(matches!(status, Some(Answer::Status(_))));
+        assert!(matches!(status, Some(ControlAnswer::Status(_))));
     }
 
     #[tokio::test(start_paused = true)]
@@ -350,7 +350,8 @@ mod tests {
         }));
         assert!(futures_util::poll!(&mut stuck).is_pending());
         let mut client = bench.connect().await;
-        let Some(Answer::Status(status)) = ask(&mut client, "{\"request\":\"status\"}\n").await
+        let Some(ControlAnswer::Status(status)) =
+            ask(&mut client, "{\"request\":\"status\"}\n").await
         else {
             panic!("no status")
         };

@@ -1,4 +1,4 @@
-//! What became of messages since the start, by room and by channel. In memory: a restart begins at zero.
+//! Counters of messages by room and by channel. In memory: a restart resets them.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,11 @@ use super::status::{EchoStatus, Traffic};
 use relay_bridge::DropReason;
 use relay_model::{Destination, Node, NodeNum, OwnedRoomOrAliasId};
 
-/// Places that are counted apart: a hostile server can invite us to any number of rooms.
+/// Maximum number of counters: a hostile server can invite us to any number of rooms.
 const MOST_PLACES: usize = 500;
-/// Nodes that are counted apart: a mesh can invent any number.
+/// Maximum number of nodes with a counter: a hostile mesh can invent any number.
 const MOST_NODES: usize = 100;
 
-/// Where a message came from, or went.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     Room(OwnedRoomOrAliasId),
@@ -27,7 +26,7 @@ pub(super) enum Way {
     ToMesh,
 }
 
-/// All of it; also what one transaction adds.
+/// The sums since the start, or the increments of one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     traffic: BTreeMap<(Place, Way), Traffic>,
@@ -63,7 +62,7 @@ impl Counts {
         *refused.entry(reason.to_owned()).or_default() += 1;
     }
 
-    /// Counts what the bridge did not relay.
+    /// Counts an event that the bridge did not relay.
     pub(super) fn dropped(&mut self, place: Place, way: Way, reason: DropReason) {
         match reason {
             DropReason::Refused(refused) => self.refused(place, way, refused.name()),
@@ -76,7 +75,7 @@ impl Counts {
         *dropped.entry(reason.to_owned()).or_default() += 1;
     }
 
-    /// Counts a text of a node that was held for another relay's echo.
+    /// Counts a node's text that was taken for another relay's echo.
     pub(super) fn echo(&mut self, node: &Node) {
         let one = EchoStatus {
             node: node.num.to_string(),
@@ -86,7 +85,7 @@ impl Counts {
         self.add_echoes(node.num, one);
     }
 
-    /// Adds them under the node's name as it is now.
+    /// Adds to the node's count, under its newest name.
     fn add_echoes(&mut self, node: NodeNum, mut more: EchoStatus) {
         let before = self.echoes.get(&node).map(|it| it.count);
         if before.is_some() || self.echoes.len() < MOST_NODES {
@@ -95,12 +94,11 @@ impl Counts {
         }
     }
 
-    /// Returns the nodes whose texts were held for another relay's echo.
     pub(super) fn echoes(&self) -> &BTreeMap<NodeNum, EchoStatus> {
         &self.echoes
     }
 
-    /// Adds what a transaction counted; returns between which places messages have crossed for the first time.
+    /// Adds the increments of a transaction. Returns the places where messages have crossed for the first time.
     pub(super) fn add(&mut self, other: Self) -> Vec<(Place, Way)> {
         let mut first = Vec::new();
         for (node, more) in other.echoes {
@@ -119,7 +117,7 @@ impl Counts {
         first
     }
 
-    /// Returns what became of the messages of a place; what waits is not counted here.
+    /// Returns the counts of a place, without the outbox.
     pub(super) fn of(&self, place: &Place, way: Way) -> Traffic {
         let found = self.traffic.get(&(place.clone(), way));
         found.cloned().unwrap_or_default()
@@ -138,7 +136,6 @@ impl Counts {
     }
 }
 
-/// Adds to a sum by reasons.
 pub(super) fn add_all(sum: &mut BTreeMap<String, u64>, more: BTreeMap<String, u64>) {
     for (reason, count) in more {
         *sum.entry(reason).or_default() += count;

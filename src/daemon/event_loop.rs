@@ -1,5 +1,5 @@
-//! One loop, one batch at a time: takes what waits, has it decided and stored in one transaction on the SQLite
-//! thread, and wakes the workers when it is committed.
+//! Collects the waiting events into a batch, has the ledger decide on it and store it in one transaction on the SQLite
+//! thread, and wakes the workers after the commit. One batch at a time.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -11,46 +11,45 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::ledger::{Ledger, Outcome};
-use super::live::Live;
 use super::queues::Queues;
-use super::room_worker::Report;
+use super::room_worker::RoomReport;
+use super::runtime_state::RuntimeState;
 use relay_matrix::Batch;
 use relay_model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom};
 use relay_store::{Database, StoreError};
 
-/// How many events are decided on in one transaction at most: bounds what one commit holds up.
+/// Maximum number of events per transaction: bounds the time of one commit.
 const LARGEST_BATCH: usize = 256;
-/// How often what has expired, or is too old to keep, is looked for.
+/// How often expired rows, and rows that are too old to keep, are looked for.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
-/// It is not done more often, however much expires.
+/// Minimum time between two rounds of housekeeping.
 const CHORES_APART: Duration = Duration::from_secs(1);
-/// How long messages go first when there is more to forget than one transaction should.
+/// Pause before the next transaction of deletions, for messages to go first.
 const FORGET_EVERY: Duration = Duration::from_millis(250);
-/// How long to wait at most before the database is tried again: it goes on soon after a fault has ended.
+/// Back-off for the database; short, so that storing resumes soon after a fault.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 
 pub(super) struct EventLoop<S> {
     pub(super) database: Database,
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) radio: mpsc::Receiver<Event>,
-    pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) reports: mpsc::Receiver<RoomReport>,
     pub(super) batches: mpsc::Receiver<Batch>,
     pub(super) queues: Queues<S>,
     pub(super) radio_ready: watch::Sender<bool>,
     pub(super) chores_at: Instant,
-    pub(super) live: Arc<Live>,
+    pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) clock: Clock,
 }
 
 impl<S: SendToRoom> EventLoop<S> {
-    /// Works until `finish`, which is cancelled after everybody who reports has ended, and nothing is left that was handed
-    /// over. Once `stop` is cancelled, what comes from Matrix waits until then.
+    /// Runs until `finish` is cancelled, which happens after all reporting tasks have ended, and the queues are empty. Between
+    /// `stop` and `finish`, batches from Matrix wait.
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
         let started = self.clock.since_boot();
         loop {
-            // Each branch is safe to drop: a message is taken from its queue only when its branch wins.
             let mut work = Work::default();
-            self.live.beat();
+            self.runtime_state.beat();
             tokio::select! {
                 Some(event) = self.radio.recv() => work.event(event),
                 Some(report) = self.reports.recv() => work.report(report),
@@ -60,7 +59,7 @@ impl<S: SendToRoom> EventLoop<S> {
                     let up = self.clock.since_boot().saturating_sub(started);
                     work.event(Event::Chore(Chore::Round(up)));
                 }
-                // What is left is taken below; once nothing is, this ends.
+                // The rest of the queues is drained below.
                 () = finish.cancelled() => {}
             }
             while work.0.len() < LARGEST_BATCH {
@@ -82,9 +81,9 @@ impl<S: SendToRoom> EventLoop<S> {
         }
     }
 
-    /// Commits a batch, however long it takes, does what follows from it, and tells who waits for it. While the database cannot
-    /// be written nothing more is accepted: the queues fill and the adapters wait.
-    /// Returns false if there was no more time, or nothing can be stored any more and the relay has to stop.
+    /// Commits a batch, retrying without limit, and signals the senders that wait for it. While the database cannot be written no
+    /// further event is accepted: back-pressure stops the adapters.
+    /// Returns false if `finish` was cancelled meanwhile, or the database's thread has ended and the relay has to stop.
     async fn settle(&mut self, work: Work, finish: &CancellationToken) -> bool {
         let (events, waiting): (Vec<Event>, Vec<_>) = work.0.into_iter().unzip();
         let events: Arc<[Event]> = events.into();
@@ -97,7 +96,7 @@ impl<S: SendToRoom> EventLoop<S> {
                 (Ok(outcome), events) => {
                     self.go_on(events, outcome);
                     for waiting in waiting.into_iter().flatten() {
-                        // Who waited may have been stopped.
+                        // The receiver may have been stopped.
                         let _ = waiting.send(());
                     }
                     return true;
@@ -111,7 +110,7 @@ impl<S: SendToRoom> EventLoop<S> {
                     return true;
                 }
                 (Err(error), several @ [_, _, ..]) if error.is_of_content() => {
-                    // One of them keeps the others from being stored.
+                    // One of the events cannot be stored: commit each alone.
                     for one in several.iter().cloned().zip(waiting) {
                         if !Box::pin(self.settle(Work(vec![one]), finish)).await {
                             return false;
@@ -128,14 +127,14 @@ impl<S: SendToRoom> EventLoop<S> {
         }
     }
 
-    /// Waits until the database may be tried again. Returns false if there is no more time.
+    /// Waits for the back-off. Returns false if `finish` is cancelled.
     async fn may_try_again(
         &self,
         error: &StoreError,
         backoff: &mut Backoff,
         finish: &CancellationToken,
     ) -> bool {
-        self.live.not_stored(error);
+        self.runtime_state.not_stored(error);
         let delay = backoff.grow(rand::random());
         error!(
             error = error as &dyn Error,
@@ -146,13 +145,13 @@ impl<S: SendToRoom> EventLoop<S> {
         finish.run_until_cancelled(sleep(delay)).await.is_some()
     }
 
-    /// Does what follows from a batch that is committed.
+    /// Updates the state, wakes the workers and schedules the next chores after a commit.
     fn go_on(&mut self, events: &[Event], mut outcome: Outcome) {
-        if let Some(may_transmit) = self.live.committed(events, &mut outcome) {
-            // What waits for a radio that must not transmit stays in the table until it is worthless.
+        if let Some(may_transmit) = self.runtime_state.committed(events, &mut outcome) {
+            // Rows for a radio that must not transmit stay in the table until they expire.
             self.radio_ready.send_replace(may_transmit);
         }
-        if let Some(away) = self.live.stored() {
+        if let Some(away) = self.runtime_state.stored() {
             info!(
                 seconds = away.as_secs(),
                 "what was received can be stored again"
@@ -166,20 +165,19 @@ impl<S: SendToRoom> EventLoop<S> {
             self.chores_at = self.chores_at.min(now + wait);
         }
         if outcome.more_to_forget {
-            // Messages first, then the next batch.
             self.chores_at = self.chores_at.min(now + FORGET_EVERY);
         }
     }
 }
 
-/// Returns whether the relay goes on without an event that cannot be stored alone.
+/// Returns whether an event that cannot be stored, even alone, is dropped instead of retried.
 fn may_be_given_up(event: &Event, error: &StoreError) -> bool {
     match event {
-        // It is not said again, and what a login is to try waits for it.
+        // Sent once per login, and refused sends wait for it.
         Event::Chore(Chore::Login) => error.is_of_content(),
-        // No message waits for it.
+        // No message depends on the other chores.
         Event::Chore(_) => true,
-        // Up to where the account's events are accepted is stored before more are.
+        // The sync position must be stored before further events of the account are accepted.
         Event::Matrix(MatrixEvent::Synced(_)) => false,
         Event::Radio(_) | Event::Matrix(_) | Event::Report(_) => error.is_of_content(),
     }
@@ -194,7 +192,7 @@ fn give_up(event: &Event, error: &StoreError) {
             "cannot look after the database, trying again"
         );
     } else {
-        // Better one event lost, and said, than none handled ever again.
+        // Losing one event, with an error, is better than retrying it for ever.
         error!(
             error = cause,
             event = event.name(),
@@ -203,7 +201,7 @@ fn give_up(event: &Event, error: &StoreError) {
     }
 }
 
-/// What one transaction is about, and who waits for each of it to be committed. What is given up nobody is told of.
+/// The events of one transaction, each with its signal of the commit, dropped if the event is given up.
 #[derive(Default)]
 struct Work(Vec<(Event, Option<oneshot::Sender<()>>)>);
 
@@ -219,7 +217,7 @@ impl Work {
         self.0.push((synced, Some(batch.committed)));
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: RoomReport) {
         self.0.push((report.event, Some(report.committed)));
     }
 }

@@ -1,4 +1,4 @@
-//! Looks up what the bridge asks about an event.
+//! Looks up the answers to the bridge's questions about an event.
 
 use relay_bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
 use relay_model::{NodeNum, Timestamp};
@@ -7,7 +7,7 @@ use relay_store::{
     outage, outbox_mesh, outbox_room, relayed, seen, told,
 };
 
-/// Answers the bridge's questions about an event. `radio` is our own node's number.
+/// Answers the questions. `radio` is our own node's number.
 pub(super) fn look_up(
     tx: &Tx<'_>,
     radio: NodeNum,
@@ -18,7 +18,7 @@ pub(super) fn look_up(
     match &questions.seen {
         Some(SeenKey::Packet { sender, packet }) => {
             facts.already_seen = seen::has_packet(tx, *sender, *packet)?;
-            // One that comes instead of another radio may have kept what that one sent.
+            // A radio that replaces another may hear packets that the other one sent.
             facts.sent_by_us = message_map::is_own_packet(tx, *sender, *packet)?;
         }
         Some(SeenKey::Event(event) | SeenKey::Edit { event, .. }) => {
@@ -27,7 +27,7 @@ pub(super) fn look_up(
         None => {}
     }
     if facts.already_seen {
-        // Nothing else matters then, and most look-ups are spared.
+        // The other answers do not matter then.
         return Ok(facts);
     }
     match &questions.target {

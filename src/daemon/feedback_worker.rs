@@ -1,8 +1,9 @@
-//! The one worker that shows signs and moves read receipts, one request at a time and after everything else.
+//! The one worker that sends signs (reactions that show a message's state) and read receipts: one request at a time, with
+//! lower priority than messages.
 //!
-//! It carries out what the tables of wanted states ask for, and notes there itself what became of it, in commits that do not
-//! wait for the disk: no message depends on it, and what is lost is only tried again. The event loop is told alone of a room
-//! that takes no signs.
+//! It reads the wanted states from their tables and stores the outcomes there itself, in commits without an fsync: no
+//! message depends on them, and a lost outcome only repeats a request. Only a room that forbids signs is reported to the
+//! event loop.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -12,9 +13,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use super::queues::DATABASE_DELAY;
 use super::room_worker::{RoomSide, current};
-use super::{LONGEST_PAUSE, PAUSES};
+use super::{DATABASE_DELAY, LONGEST_PAUSE, PAUSES};
 use relay_model::{
     Backoff, Event, Explained as _, MatrixEvent, RoomOutcome, SendToRoom, Timestamp,
 };
@@ -22,18 +22,17 @@ use relay_store::feedback::{self, Request};
 use relay_store::receipts::{self, Receipt};
 use relay_store::{Next, Result, Store, Tx};
 
-/// It looks into the tables at least so often.
+/// Maximum time between two look-ups in the tables.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 pub(super) struct FeedbackWorker<S> {
-    /// Rung when there may be something new in the tables.
+    /// Notified when the tables may have a new request.
     pub(super) bell: Arc<Notify>,
     pub(super) side: RoomSide<S>,
 }
 
 impl<S: SendToRoom> FeedbackWorker<S> {
-    /// Works until `stop`. A request under way is dropped then: it is made again at the next start, under the same
-    /// transaction.
+    /// Runs until `stop`, which cancels a request in flight: the next start sends it again under the same transaction id.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = PAUSES;
         loop {
@@ -65,7 +64,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         let Some(sender) = current(&mut self.side.sender).await else {
             return Ok(Step::Nothing(LOOK_EVERY));
         };
-        // Only then the latest wish is chosen.
+        // Wait first, then choose: the state wanted may change meanwhile.
         let turn = self.side.limit.quiet_turn().await;
         let now = self.side.clock.now();
         let next = move |store: &mut Store| store.note(|tx| next_wish(tx, now));
@@ -95,7 +94,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
             _ => None,
         };
         let now = self.side.clock.now();
-        let noted = move |store: &mut Store| store.note(|tx| note(tx, &wish, &outcome, now));
+        let noted = move |store: &mut Store| store.note(|tx| record(tx, &wish, &outcome, now));
         self.side.database.run(noted).await?;
         if let Some(room) = forbidding
             && !self
@@ -109,13 +108,12 @@ impl<S: SendToRoom> FeedbackWorker<S> {
     }
 }
 
-/// What is to be shown in a room.
 enum Wish {
     Sign(Request),
     Receipt(Receipt),
 }
 
-/// Returns what is to be shown next: signs before receipts.
+/// Returns the next request: signs before receipts.
 fn next_wish(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Wish>> {
     let sign = match feedback::next(tx, now)? {
         Next::Due(sign) => return Ok(Next::Due(Wish::Sign(sign))),
@@ -130,14 +128,13 @@ fn next_wish(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Wish>> {
     })
 }
 
-/// Returns how to go on after this.
 fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
     match outcome {
         RoomOutcome::Sent { .. } => {
             backoff.reset();
             Step::Made
         }
-        // The limit holds the next one back.
+        // The account's rate limit delays the next request.
         RoomOutcome::Retry { limited: true, .. }
         | RoomOutcome::Refused { .. }
         | RoomOutcome::Parked { account: false, .. } => Step::Made,
@@ -146,8 +143,7 @@ fn judge(outcome: &RoomOutcome, backoff: &mut Backoff) -> Step {
     }
 }
 
-/// Notes what became of it.
-fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Result<()> {
+fn record(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Result<()> {
     use RoomOutcome::{Parked, Refused, Retry, Sent};
     match (wish, outcome) {
         (Wish::Sign(it), Sent { event }) => {
@@ -160,7 +156,7 @@ fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Resu
         (Wish::Sign(it), Retry { .. } | Parked { .. }) => {
             feedback::retry(tx, it.transaction.as_str(), now)
         }
-        // Whatever the server has against a receipt: it is not worth a second try.
+        // A refused receipt is not retried.
         (Wish::Receipt(it), Sent { .. } | Refused { .. } | Parked { account: false, .. }) => {
             receipts::sent(tx, it, now)
         }
@@ -170,11 +166,11 @@ fn note(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Resu
 }
 
 enum Step {
-    /// A request was made; there may be another.
+    /// A request was sent; there may be another.
     Made,
-    /// There is nothing to do before this time has passed, or the bell rings.
+    /// Nothing is due for this time, or until the bell is notified.
     Nothing(Duration),
-    /// Not before this time has passed.
+    /// Back-off, whatever the bell.
     Failed(Duration),
 }
 

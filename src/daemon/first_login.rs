@@ -1,4 +1,4 @@
-//! The first login without a terminal: with what the configuration holds, as long as there is no session.
+//! The first login without a terminal: with the credentials in the configuration, while there is no session.
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -7,17 +7,17 @@ use relay_config::Secret;
 use relay_matrix::Files;
 use relay_matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, Problem, Unlock};
 
-/// What lets the relay log in by itself, with the rest of the configuration.
+/// The credentials, with the rest of the configuration.
 pub(super) enum FirstLogin {
-    /// The account's password: a new device.
+    /// Logs in as a new device.
     Password(relay_config::Matrix, Secret<String>),
-    /// The access token of a device that somebody has made for us.
+    /// Takes over an existing device.
     AccessToken(relay_config::Matrix, Secret<String>),
 }
 
 impl FirstLogin {
-    /// Takes what the configuration holds; `None` if that is not enough. A password goes before a token: it makes a
-    /// device of our own, and can sign it.
+    /// Returns the configured credentials; `None` if they are incomplete. A password is preferred to a token: with it the
+    /// relay has a device of its own, and can sign it.
     pub(super) fn of(config: &relay_config::Matrix) -> Option<Self> {
         let config = config.clone();
         match (config.password.clone(), config.access_token.clone()) {
@@ -29,7 +29,7 @@ impl FirstLogin {
         }
     }
 
-    /// Logs in as `relay auth login` does, with what the configuration holds for a first start without a terminal.
+    /// Logs in as `relay auth login` does.
     pub(super) async fn log_in(&self, files: &Files) -> Result<(), AuthError> {
         let made = match self {
             Self::Password(config, password) => {
@@ -46,7 +46,7 @@ impl FirstLogin {
                     unlock: Unlock::Nothing,
                     recovery_key: KeyPlace::File(files.recovery_key()),
                 };
-                // When the relay stops meanwhile, the next login or start takes the device away again.
+                // Never cancelled: if the relay stops during the login, the next login or start removes the device.
                 let stop = CancellationToken::new();
                 Box::pin(auth::login(files, &server, &options, &stop)).await?
             }

@@ -1,7 +1,7 @@
-//! Whether the daemon does its work: what `relay doctor --quick`, and so the health check of a container, goes by.
+//! The health checks of `relay doctor --quick`, which a container's health check runs.
 //!
-//! Unhealthy is what a person, or a restart, has to cure. A homeserver that is away is a warning: nothing is lost, and
-//! the relay can do no more than try again.
+//! A check fails if a person or a restart must cure the fault. A homeserver that is away is a warning: nothing is lost, and
+//! the relay retries.
 
 mod rooms;
 mod words;
@@ -14,23 +14,23 @@ use relay_config::Connection;
 use relay_model::span;
 use relay_radio::LinkState;
 
-use words::{clock_apart, failed, found, ok, warning};
+use words::{check, clock_apart, failed, ok, warning};
 
 pub(crate) use words::{clock_off, limit_met, times};
 
-/// The event loop looks at its chores every 20 s: without a sign for longer than this it hangs.
+/// Time without an iteration after which the event loop counts as hung; it does chores every 20 s.
 const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
 
-/// How long a complaint of the homeserver is worth a word.
+/// How long a 429 answer is reported.
 const LIMIT_CONCERNS: Duration = Duration::from_hours(1);
 
 pub(super) struct Examined<'a> {
     pub(super) status: &'a Status,
-    /// When the event loop was last seen at work.
+    /// Time since the event loop's last iteration.
     pub(super) beat: Duration,
-    /// What came of writing to the database.
+    /// The result of a test write to the database.
     pub(super) written: Result<(), DatabaseStatus>,
-    /// After so long without the radio we are unhealthy.
+    /// Time without the radio after which its check fails.
     pub(super) radio_away: Duration,
 }
 
@@ -80,7 +80,7 @@ impl Examined<'_> {
         let since = trouble.for_seconds.map(span::of_seconds);
         let since = since.map(|since| format!(", for {since}"));
         let text = format!("{error}{}", since.unwrap_or_default());
-        found(CheckResult::Failed, text, trouble.hint.clone())
+        check(CheckResult::Failed, text, trouble.hint.clone())
     }
 
     fn radio(&self) -> Check {
@@ -90,7 +90,7 @@ impl Examined<'_> {
             return match &radio.silence {
                 Some(silence) => {
                     let text = format!("nothing is transmitted: {silence}");
-                    found(CheckResult::Warning, text, radio.silence_hint.clone())
+                    check(CheckResult::Warning, text, radio.silence_hint.clone())
                 }
                 None => ok(format!("ready for {time}")),
             };
@@ -115,7 +115,7 @@ impl Examined<'_> {
         } else {
             CheckResult::Warning
         };
-        found(result, text, Some(hint))
+        check(result, text, Some(hint))
     }
 
     fn matrix(&self) -> Check {
@@ -132,7 +132,7 @@ impl Examined<'_> {
                 let why = &parked.reason;
                 let text =
                     format!("the homeserver lets the account send nothing, for {since}: {why}");
-                found(CheckResult::Failed, text, parked.hint.clone())
+                check(CheckResult::Failed, text, parked.hint.clone())
             }
             (MatrixState::Away, None, Some(hint)) => {
                 let text =

@@ -1,5 +1,5 @@
-//! One worker for each (mesh destination, lane): hands its oldest due row to the radio's pacer, and takes the next once the
-//! table knows the verdict. The pacer decides when which of the candidates goes on the air.
+//! One worker per (mesh destination, lane): submits its oldest due row to the radio's pacer, and the next one once the
+//! radio's answer is stored. The pacer decides which of the submitted packets goes on the air, and when.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::queues::DATABASE_DELAY;
+use super::DATABASE_DELAY;
 use relay_config::{LongMessages, Meshtastic};
 use relay_model::{
     Clock, Destination, Explained as _, Lane, MeshContent, MeshOrder, RadioMessage, RadioPayload,
@@ -18,7 +18,7 @@ use relay_model::{
 use relay_radio::Submission;
 use relay_store::{Database, Next, Result, Store, Tx, drafts, mesh_report, outbox_mesh};
 
-/// A row that is due but cannot go yet is not looked at more often.
+/// Minimum time between two look-ups of a row that is due but cannot be sent yet.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy)]
@@ -36,14 +36,14 @@ impl MeshRules {
     }
 }
 
-/// What the workers of all lanes share.
+/// Shared by the workers of all lanes.
 #[derive(Clone)]
 pub(super) struct MeshSide {
     pub(super) database: Database,
     pub(super) submissions: mpsc::Sender<Submission>,
-    /// Whether the link is ready: rows stay in the table until it is, where they can still be withdrawn.
+    /// Whether the link is ready. Until then rows stay in the table, where they can be withdrawn.
     pub(super) ready: watch::Receiver<bool>,
-    /// Whether the air bears more than urgent texts: the others stay in the table until it does, too.
+    /// Whether the channel's load and the duty cycle permit more than urgent texts. Until then other rows stay in the table.
     pub(super) air: watch::Receiver<bool>,
     pub(super) rules: MeshRules,
     pub(super) clock: Clock,
@@ -52,15 +52,14 @@ pub(super) struct MeshSide {
 pub(super) struct MeshWorker {
     pub(super) destination: Destination,
     pub(super) lane: Lane,
-    /// Rung when there may be something new in the table.
+    /// Notified when the table may have a new row.
     pub(super) wake: Arc<Notify>,
     pub(super) side: MeshSide,
-    /// It ends when it has had nothing to do for so long; `None`: never.
+    /// Idle time after which the worker ends; `None`: never.
     pub(super) idle: Option<Duration>,
 }
 
 impl MeshWorker {
-    /// Works until `stop`, or until it is idle.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             let Some(handed_over) = stop.run_until_cancelled(self.step()).await else {
@@ -89,7 +88,7 @@ impl MeshWorker {
         }
     }
 
-    /// Waits until a row of this lane may be handed to the pacer; the error says that the radio's task has ended.
+    /// Waits until a row of this lane may be submitted. Fails when the radio's task has ended.
     async fn may_submit(&mut self) -> Result<(), watch::error::RecvError> {
         loop {
             self.side.ready.wait_for(|ready| *ready).await?;
@@ -100,8 +99,8 @@ impl MeshWorker {
         }
     }
 
-    /// Cancel safe: a row handed to the pacer and not settled stays in the table as submitted, and goes on at the
-    /// next start under the same packet id.
+    /// Cancel safe: a row without an answer stays in the table as submitted, and is sent again at the next start under
+    /// the same packet id.
     async fn step(&mut self) -> Result<Step> {
         if self.may_submit().await.is_err() {
             return Ok(Step::RadioGone);
@@ -116,19 +115,19 @@ impl MeshWorker {
             Next::Nothing => return Ok(Step::Nothing),
         };
         Ok(match self.side.submissions.send(submission).await {
-            // The event loop rings when the verdict is stored.
+            // The event loop notifies `wake` when the answer is stored.
             Ok(()) => Step::Nothing,
             Err(_) => Step::RadioGone,
         })
     }
 }
 
-/// Returns what is to be handed to the radio next for a destination and lane, and notes that it is; nothing as long as the
-/// radio has not answered for the last.
+/// Returns the next packet of a destination and lane, and marks its row as submitted; nothing while the radio has not
+/// answered for the previous one.
 ///
-/// As long as a text was never handed over it can be changed, or come to tell its age; and of two texts under one id a radio
-/// drops the second. So the first time waits for the disk. What only goes again, under the same id as it is, does not: a
-/// power cut can take that note back, and it goes once more, as after any other end.
+/// A text can change until its first submission (an edit, its age), and a radio drops the second of two texts under one id.
+/// So the first submission is committed with an fsync. A repetition is not: if a power cut loses its commit, the same
+/// packet is sent once more.
 pub(super) fn hand_over(
     store: &mut Store,
     queue: (Destination, Lane),
@@ -142,8 +141,8 @@ pub(super) fn hand_over(
     Ok(taken.unwrap_or(Next::Nothing))
 }
 
-/// Looks up what is next, makes packets of it if it is a text, and stores them; `None`, and nothing is stored, if that has to
-/// be safe on the disk and will not be.
+/// Looks up the next row, renders its packets if it is a text, and stores them. Returns `None`, and stores nothing, if the
+/// commit needs an fsync and has none (`is_safe`).
 fn take(
     tx: &Tx<'_>,
     (destination, lane): (Destination, Lane),
@@ -180,7 +179,7 @@ fn take(
     })?;
     let payload = match handed_over {
         Ok(Some(payload)) => payload,
-        // It was damaged, and has ended in its turn, which is another's now.
+        // The row was damaged, and has ended: the next row is due.
         Ok(None) => return Ok(Some(Next::Later(now))),
         Err(error) => {
             mesh_report::refuse_waiting(tx, outbox)?;
@@ -205,7 +204,6 @@ fn take(
 
 enum Step {
     Nothing,
-    /// Not before this time has passed.
     Wait(Duration),
     RadioGone,
 }
@@ -222,7 +220,6 @@ mod tests {
 
     const NOON: Timestamp = Timestamp(1_767_225_600_000);
 
-    /// A worker of a lane, and what the test holds of it.
     struct Bench {
         worker: MeshWorker,
         submitted: mpsc::Receiver<Submission>,
@@ -375,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_text_that_was_never_written_to_the_radio_becomes_packets_anew() {
-        // With its age it needs one packet more.
+        // The prefix with the age makes the text one packet longer.
         let said = "x".repeat(222);
         let (mut store, id, packet) = accepted(&said);
         let handed = next(&mut store, later(6)).unwrap();
@@ -427,12 +424,12 @@ mod tests {
                 Ok(drafts::change(tx, id, &Draft::default()).is_ok())
             });
             assert!(!changed.unwrap());
-            // Now it is late, and does not say so.
+            // The text is late now, but its packet must not change.
             assert_eq!(next(&mut store, later(minutes + 10)), Some(handed));
             store = store.after_power_cut();
-            // Nothing depends on this note: it has not waited for the disk.
+            // A repetition is committed without an fsync.
             assert_eq!(state(&mut store), Some(MeshState::Waiting));
-            // Nor has the radio been given anything under the next id.
+            // The radio has not been given a packet under the next id either.
             let again = store.transaction(|tx| {
                 mesh_report::submitted(tx, id, NOON)?;
                 mesh_report::retry(tx, id, packet, NOON, true, "too fast")
@@ -523,7 +520,7 @@ mod tests {
             let run = bench.worker.run(stop.clone());
             let look = async {
                 if lane != Lane::Urgent {
-                    // The worker has had its turn when the database has had one.
+                    // Enough turns of the database for the worker to have read the table.
                     for _ in 0..20 {
                         tokio::task::yield_now().await;
                         let waits = database.run(|store| store.transaction(outbox_mesh::queues));

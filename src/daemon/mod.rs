@@ -1,4 +1,4 @@
-//! Builds the parts, runs them, stops them. The only place that knows all of them.
+//! Builds the pipeline and the Matrix side, runs them, stops them. The only module that knows everything.
 
 mod account;
 mod account_limit;
@@ -11,13 +11,13 @@ mod feedback_worker;
 mod first_login;
 mod health;
 mod ledger;
-mod live;
 mod mesh_worker;
 mod overview;
-mod parts;
+mod pipeline;
 mod queues;
 mod room_trouble;
 mod room_worker;
+mod runtime_state;
 pub(crate) mod status;
 mod supervisor;
 #[cfg(test)]
@@ -45,35 +45,35 @@ use relay_model::{Backoff, Clock, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
 use relay_store::{Database, DatabaseEnd, Store, StoreError};
 
-pub(crate) use control::{Answer, Request};
+pub(crate) use control::{ControlAnswer, Request};
 pub(crate) use health::{clock_off, limit_met, times};
 
 use account::{Account, Tries};
 use control::Control;
 use first_login::FirstLogin;
-use parts::{Found, Parts};
+use pipeline::{Pipeline, StoredState};
 use supervisor::{End, Supervisor};
 
-/// No pause between two tries is longer where nothing else is said.
+/// Maximum back-off between two tries of a worker, or of opening the database.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE);
-/// How long the database may take to close after everything else has ended.
+/// How long a worker waits before it reads the database again after an error.
+const DATABASE_DELAY: Duration = Duration::from_secs(5);
+/// Maximum time for the database to close after all tasks have ended.
 const DATABASE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-/// What keeps the daemon from starting.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// Another one runs in this home.
+    /// Another daemon runs in this home.
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
-    /// The place of the database cannot be used.
     #[error(transparent)]
     Place(#[from] HomeError),
     #[error("the relay cannot start")]
     Database(#[source] StoreError),
-    /// This program cannot use such a link to a radio.
+    /// This build does not support the configured kind of connection.
     #[error(transparent)]
     Radio(#[from] RadioError),
 }
@@ -100,10 +100,9 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
-    let (database, database_end, found) = tokio::select! {
+    let (database, database_end, stored) = tokio::select! {
         opened = open_database(&config, &home, &lock, start) => opened?,
-        // What is written just then ends with the process: each migration, and what a start notes, is one transaction, which the
-        // next start finds whole or not at all.
+        // The process may end in the middle of a write: each migration, and the start itself, is one transaction.
         signal = signals.asked_to_end() => {
             info!(signal, "asked to stop before the database was open");
             return Ok(ExitCode::SUCCESS);
@@ -113,15 +112,15 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     info!(link = %config.meshtastic.connection, "radio");
     say_rooms(&config);
     let radio = RadioOptions::new(&config.meshtastic)?;
-    let parts = Parts::start(&supervisor, found, database, radio, clock.clone());
+    let pipeline = Pipeline::start(&supervisor, stored, database, radio, clock.clone());
     let pulse = relay_matrix::Pulse::default();
     let control = Arc::new(Control {
-        live: Arc::clone(&parts.live),
-        database: parts.database.clone(),
+        runtime_state: Arc::clone(&pipeline.runtime_state),
+        database: pipeline.database.clone(),
         config: config.clone(),
-        link: parts.link.clone(),
+        link: pipeline.link.clone(),
         pulse: pulse.clone(),
-        limit: parts.limit.clone(),
+        limit: pipeline.limit.clone(),
         clock: clock.clone(),
         started,
         last: Mutex::default(),
@@ -134,12 +133,12 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         options: matrix_options(&config, pulse, clock),
         login: FirstLogin::of(&config.matrix),
         lock: Arc::clone(&lock),
-        parts,
+        pipeline,
         tries: Tries::new(),
     };
     let stopped = stop.clone();
     let working = async move {
-        // The SDK's stores migrate in transactions, too, and nothing was asked of the server yet: opening may be dropped.
+        // Opening may be cancelled: the SDK's stores also migrate in transactions, and no request was sent yet.
         let opening = Box::pin(account.open());
         if let Some(opened) = stopped.run_until_cancelled(opening).await {
             let has_session = opened.is_ok();
@@ -154,13 +153,12 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let end = tokio::select! {
         end = Box::pin(working) => end,
         () = obey(signals, stop) => {
-            // What still runs ends with the process, and so does the hold on the home: what is accepted is stored.
+            // The tasks that still run, and the lock, end with the process. All accepted messages are stored.
             std::mem::forget(lock);
             return Ok(ExitCode::FAILURE);
         }
     };
     close(database_end).await;
-    // Nothing of ours works any more on what is in the home.
     drop(lock);
     info!("relay ends");
     Ok(match end {
@@ -169,19 +167,17 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     })
 }
 
-/// Waits until the database is closed, but not for long.
 async fn close(database_end: DatabaseEnd) {
     let closed = timeout(DATABASE_ENDS_WITHIN, database_end.wait()).await;
     if closed.is_err() {
-        // What does not let go of it writes nothing any more.
+        // The remaining holders of the database do not write any more.
         warn!("the database is still in use: what was accepted is stored");
     }
 }
 
-/// What the start needs of the database.
-type Opened = (Database, DatabaseEnd, Found);
+type Opened = (Database, DatabaseEnd, StoredState);
 
-/// Opens the database. What passes by itself (a full disk, another program that holds the file) is waited for.
+/// Opens the database; retries after errors that pass (a full disk, another program that locks the file).
 async fn open_database(
     config: &Config,
     home: &Home,
@@ -199,7 +195,7 @@ async fn open_database(
     let mut backoff = PAUSES;
     loop {
         let (config, path, lock) = (config.clone(), place.path.clone(), Arc::clone(lock));
-        // Migrations of a large file on a slow card can take minutes. Nobody can end them: the home is held as long.
+        // Migrating a large file on a slow card can take minutes and cannot be cancelled: the home stays locked until the end.
         #[expect(
             clippy::disallowed_methods,
             reason = "it ends by itself, and holds the home until then"
@@ -231,12 +227,12 @@ async fn open_database(
 
 fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened, StoreError> {
     let mut store = Store::open(path)?;
-    let found = Found::in_store(&mut store, config, start)?;
+    let stored = StoredState::in_store(&mut store, config, start)?;
     let (database, database_end) = Database::start(store)?;
-    Ok((database, database_end, found))
+    Ok((database, database_end, stored))
 }
 
-/// Asks the daemon to stop at the first signal. Returns at the second: then nothing is waited for any more.
+/// Stops the daemon gracefully at the first signal. Returns at the second, when the process must end at once.
 async fn obey(mut signals: Signals, stop: CancellationToken) {
     let signal = signals.asked_to_end().await;
     info!(
@@ -255,7 +251,6 @@ fn tell_service_manager(state: NotifyState<'_>) {
     }
 }
 
-/// One line for each mapped room.
 fn say_rooms(config: &Config) {
     for mapped in &config.matrix_rooms {
         let direction = beginning::direction(mapped.direction);
@@ -299,7 +294,7 @@ mod tests {
         let lock = Arc::new(Lock::acquire(&home, std::time::UNIX_EPOCH).unwrap());
         let wire = relay_config::Connection::Serial { serial_port: None };
         let config = Config::new(wire, Vec::new());
-        // Somebody has the file, for which opening it waits.
+        // Another connection locks the file: opening the database retries.
         let other = rusqlite::Connection::open(home.default_database()).unwrap();
         other.execute_batch("BEGIN EXCLUSIVE").unwrap();
         let opening = open_database(&config, &home, &lock, Timestamp::now());

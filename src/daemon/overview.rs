@@ -1,12 +1,12 @@
-//! Puts together what `relay status` tells, from what is known in memory and what the tables hold.
+//! Composes `relay status` from the state in memory and a summary of the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
 use super::counts::{Place, Way, add_all};
-use super::live::{Facts, Login};
 use super::room_trouble::trouble_of;
+use super::runtime_state::{Login, RuntimeFacts};
 use super::status::{
     ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
     ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
@@ -20,23 +20,23 @@ use relay_radio::Link;
 use relay_store::mapped_rooms::FOLLOWED;
 use relay_store::summary::{Queued, Summary};
 
-/// The cures of a mapped channel that the radio does not have, of a room that takes nothing,
+/// The cure of a mapped channel that the radio does not have.
 const CORRECT: &str = "correct matrix_rooms, or the radio's channels; other rooms are not affected";
+/// The cure of a parked room.
 const OWN_WORDS: &str = "the homeserver's own words say what to change; the relay tries again";
-/// and of an encrypted one as long as the bot's device is not verified.
+/// The cure of a parked encrypted room while the bot's device is not verified.
 const VERIFY: &str = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
 
 pub(super) struct Overview<'a> {
     pub(super) config: &'a Config,
     pub(super) started: Instant,
-    /// The moment of which it tells, by the clock that cannot be set.
+    /// `now` by the monotonic clock.
     pub(super) at: Instant,
-    pub(super) facts: Facts,
+    pub(super) facts: RuntimeFacts,
     pub(super) link: Link,
     pub(super) heard: Heard,
-    /// How often the homeserver has wanted fewer events, and when last.
+    /// Number of 429 answers, and the time of the last.
     pub(super) complaints: Option<(u64, Instant)>,
-    /// What the tables hold; why not, if they cannot be read.
     pub(super) summary: Result<Summary, DatabaseStatus>,
     pub(super) now: Timestamp,
 }
@@ -146,7 +146,7 @@ impl Overview<'_> {
         })
     }
 
-    /// Returns the mapped rooms in the configuration's order, then the others that something was counted for.
+    /// Returns the mapped rooms in the configuration's order, then others with rows that wait, then others with a count.
     fn rooms(&self) -> Vec<RoomStatus> {
         let mut names: Vec<OwnedRoomOrAliasId> = Vec::new();
         let mapped = self.config.matrix_rooms.iter();
@@ -155,7 +155,6 @@ impl Overview<'_> {
             Place::Room(room) => Some(self.facts.known(room)),
             Place::Channel(_) | Place::Direct | Place::Elsewhere => None,
         });
-        // What waits is told, wherever it is for.
         let waiting = self.tables().into_iter().flat_map(|tables| {
             let held = tables.held.iter().filter(|it| it.why != FOLLOWED);
             let held = held.map(|it| it.room.clone().into());
@@ -207,13 +206,15 @@ impl Overview<'_> {
 
     fn channels(&self) -> Vec<ChannelStatus> {
         let radio = self.facts.radio.iter();
-        let told = radio.flat_map(|radio| &radio.profile.channels);
-        let told: Vec<_> = told.filter(|it| it.role != ChannelRole::Disabled).collect();
+        let reported = radio.flat_map(|radio| &radio.profile.channels);
+        let reported: Vec<_> = reported
+            .filter(|it| it.role != ChannelRole::Disabled)
+            .collect();
         let mapped = self.config.matrix_rooms.iter();
         let mapped = mapped.filter_map(|it| match &it.meshtastic_channel {
             ChannelRef::Index(index) => Some(index.number()),
             ChannelRef::Name(name) => {
-                let channel = told.iter().find(|channel| channel.name == *name)?;
+                let channel = reported.iter().find(|channel| channel.name == *name)?;
                 Some(channel.index.number())
             }
         });
@@ -224,13 +225,13 @@ impl Overview<'_> {
         let numbers: BTreeSet<u8> = mapped.chain(counted).collect();
         let channels = numbers.into_iter().map(|number| {
             let place = Place::Channel(number);
-            let channel = told.iter().find(|it| it.index.number() == number);
+            let channel = reported.iter().find(|it| it.index.number() == number);
             let goes_there =
                 |waiting: &Queued| waiting.destination.map(Place::from).as_ref() == Some(&place);
             ChannelStatus {
                 channel: number,
                 name: channel.map(|channel| channel.name.clone()),
-                // Without what waits: a row for a room does not say which channel its message came from.
+                // Without the outbox: a row for a room does not say from which channel its message came.
                 to_matrix: self.facts.counts.of(&place, Way::ToMatrix),
                 to_mesh: self.traffic(&place, Way::ToMesh, goes_there),
             }
@@ -292,7 +293,6 @@ impl Overview<'_> {
     }
 }
 
-/// Returns whole seconds: nobody reads a clock more exactly.
 fn seconds(milliseconds: i64) -> i64 {
     milliseconds.saturating_add(milliseconds.signum() * 500) / 1000
 }

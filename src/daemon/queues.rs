@@ -1,5 +1,5 @@
-//! The workers: one for each room and one for each (mesh destination, lane), started when first needed; and the one that
-//! shows what became of messages.
+//! Starts and wakes the workers: one per room and one per (mesh destination, lane), each started when first needed, and
+//! the feedback worker.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +14,9 @@ use super::room_worker::{RoomBell, RoomSide, RoomWorker};
 use super::supervisor::Workers;
 use relay_model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom};
 
-/// How long a worker waits when the database cannot be read.
-pub(super) const DATABASE_DELAY: Duration = Duration::from_secs(5);
-/// How long the worker for a single node stays when it has nothing to do.
+/// Idle time after which the worker of a single node ends.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// Starts and wakes the workers.
 pub(super) struct Queues<S> {
     shared: Shared<S>,
     rooms: HashMap<OwnedRoomOrAliasId, Arc<RoomBell>>,
@@ -31,12 +28,12 @@ pub(super) struct Shared<S> {
     pub(super) rooms: RoomSide<S>,
     pub(super) mesh: MeshSide,
     pub(super) workers: Workers,
-    /// Takes rows back from the pacer.
+    /// Rows that the pacer must not transmit any more.
     pub(super) withdrawals: mpsc::Sender<MeshRowId>,
 }
 
 impl<S: SendToRoom> Queues<S> {
-    /// Makes them; only the one for feedback runs yet.
+    /// Starts the feedback worker.
     pub(super) fn new(shared: Shared<S>) -> Self {
         let feedback = Arc::new(Notify::new());
         let worker = FeedbackWorker {
@@ -53,10 +50,9 @@ impl<S: SendToRoom> Queues<S> {
         }
     }
 
-    /// Wakes the workers of everything that a batch touched.
     pub(super) fn wake(&mut self, outcome: &Outcome) {
         for row in &outcome.withdrawn {
-            // Not taken: then it is transmitted, as if the withdrawal had come a moment later.
+            // If the queue is full, the packet is transmitted, as if the withdrawal had come too late.
             let _ = self.shared.withdrawals.try_send(*row);
         }
         for room in &outcome.rooms {
@@ -69,7 +65,7 @@ impl<S: SendToRoom> Queues<S> {
             self.feedback.notify_one();
         }
         for queue in &outcome.mesh {
-            // A worker that has ended has let go of its bell.
+            // A worker that has ended no longer holds its `wake`.
             self.mesh.retain(|_, wake| Arc::strong_count(wake) > 1);
             let (workers, mesh) = (&self.shared.workers, &self.shared.mesh);
             let wake = self.mesh.entry(*queue).or_insert_with(|| {
@@ -87,7 +83,7 @@ impl<S: SendToRoom> Queues<S> {
                 };
                 match destination {
                     Destination::Channel(_) => workers.start("mesh worker", worker(None)),
-                    // There can be any number of nodes.
+                    // The number of nodes is unbounded: their workers end when idle.
                     Destination::Direct(_) => workers.errand("mesh worker", worker(Some(IDLE))),
                 }
                 wake

@@ -1,5 +1,5 @@
-//! What keeps a room from doing its part, for `relay status` and `relay doctor`: of all that is known, what has to be cured
-//! first.
+//! Why messages do not cross between a room and the mesh, for `relay status` and `relay doctor`: of several reasons, the one
+//! to be cured first.
 
 use super::status::RoomTroubleStatus;
 use relay_bridge::Waiting;
@@ -7,8 +7,8 @@ use relay_matrix::RoomTrouble;
 use relay_model::{Explained as _, JoinedRoom, Tombstone};
 use relay_store::mapped_rooms::{FOLLOWED, Held};
 
-/// Returns what is wrong with a room: nothing goes there, as another is to take its place, or has (`held`); the Matrix
-/// side found something under any of its names (`heard`); or the room that the bot has joined takes nothing.
+/// Returns what is wrong with a room: its messages are held for its successor (`held`), the adapter reports a problem under
+/// any of its names (`heard`), or the bot has joined the room but cannot send there.
 pub(super) fn trouble_of(
     held: Option<&Held>,
     heard: Option<&RoomTrouble>,
@@ -21,7 +21,7 @@ pub(super) fn trouble_of(
             return Some(RoomTroubleStatus {
                 successor: why.successor().map(ToString::to_string),
                 may_pass: why.may_pass(),
-                ..told(why.name(), why.text(), why.hint(&held.room))
+                ..status(why.name(), why.text(), why.hint(&held.room))
             });
         }
         _ if !is_mapped => return None,
@@ -32,7 +32,7 @@ pub(super) fn trouble_of(
             return Some(RoomTroubleStatus {
                 successor: Some(to.to_string()),
                 may_pass: true,
-                ..told(FOLLOWED, text, hint)
+                ..status(FOLLOWED, text, hint)
             });
         }
         Some(Held { heir: None, .. }) | None => {}
@@ -41,20 +41,20 @@ pub(super) fn trouble_of(
         let hint = trouble.hint().unwrap_or_default();
         return Some(RoomTroubleStatus {
             may_pass: trouble.may_pass(),
-            ..told(trouble.name(), trouble.to_string(), hint)
+            ..status(trouble.name(), trouble.to_string(), hint)
         });
     }
     let joined = joined?;
     match &joined.tombstone {
-        // What becomes of it is being settled.
+        // The succession is not decided yet.
         Some(Tombstone { successor: Some(_) }) => None,
-        Some(Tombstone { successor: None }) => Some(told(
+        Some(Tombstone { successor: None }) => Some(status(
             "closed",
             "this room was closed by its admins, who name no other",
             "map the room that people have gone to",
         )),
         None if joined.may_write => None,
-        None => Some(told(
+        None => Some(status(
             "may_not_write",
             "the bot may not write there",
             "let the bot write there (its power level is too low); the relay notices",
@@ -62,7 +62,7 @@ pub(super) fn trouble_of(
     }
 }
 
-fn told(reason: &str, text: impl Into<String>, hint: impl Into<String>) -> RoomTroubleStatus {
+fn status(reason: &str, text: impl Into<String>, hint: impl Into<String>) -> RoomTroubleStatus {
     RoomTroubleStatus {
         reason: reason.to_owned(),
         text: text.into(),

@@ -1,7 +1,7 @@
-//! One worker for each room: takes the oldest row, sends it, reports where that ends or parks it, and takes the next.
+//! One worker per room: sends the oldest row of the outbox, reports an outcome that ends or parks it, takes the next.
 //!
-//! The outbox table is the truth: the worker remembers nothing that matters, so that stopping it at any
-//! instruction loses nothing and repeats at most the last send, under the same transaction id.
+//! All state is in the outbox table: stopping a worker at any point loses nothing, and repeats at most the last send, under
+//! the same transaction id.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -12,46 +12,44 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::account_limit::{AccountLimit, Busy};
-use super::queues::DATABASE_DELAY;
-use super::{LONGEST_PAUSE, PAUSES};
+use super::{DATABASE_DELAY, LONGEST_PAUSE, PAUSES};
 use relay_model::{
     Backoff, Clock, Event, Explained as _, OwnedRoomOrAliasId, RoomOutcome, SendReport, SendToRoom,
 };
 use relay_store::{Database, Result};
 
-/// Wakes a room's worker.
 #[derive(Debug, Default)]
 pub(super) struct RoomBell {
-    /// There may be something new in the table.
+    /// The outbox may have a new row.
     pub(super) news: Notify,
-    /// Something about the room has changed: what failed before may work now.
+    /// The room has changed: retry now.
     pub(super) changed: Notify,
 }
 
-/// What became of a message, or of a sign, for the event loop.
+/// The outcome of a send, for the event loop.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct RoomReport {
     pub(super) event: Event,
-    /// Told when it is committed.
+    /// Completed when the event is committed.
     pub(super) committed: oneshot::Sender<()>,
 }
 
-/// What those share who send to rooms.
+/// Shared by all workers that send to rooms.
 #[derive(Clone)]
 pub(super) struct RoomSide<S> {
     pub(super) database: Database,
-    /// Who sends; `None` while no session is open.
+    /// `None` while no session is open.
     pub(super) sender: watch::Receiver<Option<S>>,
-    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) reports: mpsc::Sender<RoomReport>,
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
 }
 
 impl<S> RoomSide<S> {
-    /// Waits until a report is committed. Returns false if the event loop ended without that, or gave it up.
+    /// Waits until a report is committed. Returns false if the event loop ended first, or gave the report up.
     pub(super) async fn report(&self, event: Event) -> bool {
         let (committed, is_committed) = oneshot::channel();
-        let report = Report { event, committed };
+        let report = RoomReport { event, committed };
         self.reports.send(report).await.is_ok() && is_committed.await.is_ok()
     }
 }
@@ -63,7 +61,7 @@ pub(super) struct RoomWorker<S> {
 }
 
 impl<S: SendToRoom> RoomWorker<S> {
-    /// Works until `stop`; a send under way is waited for.
+    /// Runs until `stop`; waits for a send in flight.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = PAUSES;
         let mut busy = None;
@@ -82,14 +80,14 @@ impl<S: SendToRoom> RoomWorker<S> {
                     Some(DATABASE_DELAY)
                 }
             };
-            // Signs go on while this room cannot.
+            // While this room waits, signs may be sent.
             busy = None;
-            // News do not shorten the wait after a failure.
+            // A new row does not shorten the back-off.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.bell.changed.notified() => backoff.reset(),
-                // Another session, or the same one again, may be let do what was refused.
+                // A new session may be permitted to send.
                 Ok(()) = self.side.sender.changed() => backoff.reset(),
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
                 () = self.bell.news.notified(), if pause.is_none() => {}
@@ -128,7 +126,7 @@ impl<S: SendToRoom> RoomWorker<S> {
                 backoff.reset();
                 Step::Again
             }
-            // The account's limit holds the next try back, as it does those of the other rooms.
+            // The account's rate limit delays the next try.
             RoomOutcome::Retry { limited: true, .. } => return Ok(Step::Again),
             RoomOutcome::Retry {
                 after,
@@ -151,7 +149,7 @@ impl<S: SendToRoom> RoomWorker<S> {
             outcome,
         }));
         if !report.await {
-            // The row goes on as if it had not been tried, under the same identifier, at the next start or after a while.
+            // The row stays as it was, and is sent again under the same transaction id.
             return Ok(Step::Wait(LONGEST_PAUSE));
         }
         Ok(next)
@@ -161,11 +159,10 @@ impl<S: SendToRoom> RoomWorker<S> {
 enum Step {
     Again,
     Nothing,
-    /// Not before this time has passed.
     Wait(Duration),
 }
 
-/// Waits until there is a sender; `None` when there will never be one again.
+/// Waits until there is a sender; `None` when the daemon ends.
 pub(super) async fn current<S: Clone>(sender: &mut watch::Receiver<Option<S>>) -> Option<S> {
     let sender = sender.wait_for(Option::is_some).await.ok()?;
     sender.clone()

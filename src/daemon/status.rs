@@ -1,5 +1,5 @@
-//! What `relay status` and `relay doctor --quick` tell: the objects that go through the control socket. Their keys are
-//! described in `docs/reference/status.md` and stay as they are. No message text and no secret is ever in them.
+//! The JSON objects of `relay status` and `relay doctor --quick`. Their keys are documented in `docs/reference/status.md` and
+//! stay stable. They never hold a message text or a secret.
 
 use std::collections::BTreeMap;
 
@@ -11,61 +11,55 @@ use relay_model::{Chain, Explained as _};
 use relay_radio::LinkState;
 use relay_store::StoreError;
 
-/// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) version: String,
     pub(crate) pid: u32,
-    /// When it started, in UTC.
+    /// In UTC.
     pub(crate) started_at: String,
-    /// How long ago that was.
     pub(crate) uptime_seconds: u64,
     pub(crate) radio: RadioStatus,
     pub(crate) matrix: MatrixStatus,
     pub(crate) database: DatabaseStatus,
-    /// What waits; `None` while the database does not answer.
+    /// `None` while the database does not answer.
     pub(crate) outbox: Option<OutboxStatus>,
-    /// The mapped rooms, and others that something was counted for.
+    /// The mapped rooms, and others with a count.
     pub(crate) rooms: Vec<RoomStatus>,
-    /// The mapped channels, and others that something was counted for.
+    /// The mapped channels, and others with a count.
     pub(crate) channels: Vec<ChannelStatus>,
-    /// What was counted beside rooms and channels: packets between single nodes, packets still encrypted, and such.
+    /// Counts that belong to no room or channel, by reason: packets between single nodes, packets still encrypted, and others.
     pub(crate) elsewhere: BTreeMap<String, u64>,
-    /// Nodes that say again what is relayed, as another relay does: their texts are not posted.
+    /// Nodes that repeat relayed messages, as another relay does: their texts are not posted.
     #[serde(default)]
     pub(crate) echoes: Vec<EchoStatus>,
-    /// Events that wait for their keys; `None` while the database does not answer.
+    /// Number of events that wait for their keys; `None` while the database does not answer.
     pub(crate) undecryptable: Option<u64>,
-    /// Direct messages to our node that are kept; `None` while the database does not answer.
+    /// Number of direct messages to our node that are kept; `None` while the database does not answer.
     pub(crate) direct_messages: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RadioStatus {
     pub(crate) connection: Connection,
-    /// What is being done about the link.
     pub(crate) state: LinkState,
-    /// For how long it has been ready, or has been away.
+    /// Time in this state: ready, or away.
     pub(crate) for_seconds: u64,
-    /// Why it was lost last; `None` while it is ready.
+    /// Why the link was lost; `None` while ready.
     pub(crate) cause: Option<String>,
-    /// What helps against just that, if we know.
     #[serde(default)]
     pub(crate) hint: Option<String>,
-    /// How often the radio has restarted since it was ready first, by its own count.
+    /// Number of the radio's restarts since it was first ready, by its own counter.
     #[serde(default)]
     pub(crate) restarts: u32,
-    /// Its own node; of the radio that was there last.
+    /// The radio's own node; that of the last radio while away.
     pub(crate) node: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) firmware: Option<String>,
-    /// How busy its channel is, in percent.
     pub(crate) channel_use_percent: Option<f32>,
-    /// How old that figure is.
+    /// Age of this measurement.
     pub(crate) channel_use_age_seconds: Option<u64>,
-    /// Why nothing is transmitted; `None` if it may.
+    /// Why nothing is transmitted; `None` if the radio may transmit.
     pub(crate) silence: Option<String>,
-    /// What helps against that.
     #[serde(default)]
     pub(crate) silence_hint: Option<String>,
 }
@@ -75,53 +69,51 @@ pub(crate) struct MatrixStatus {
     pub(crate) state: MatrixState,
     /// Why no session is open, or why the homeserver cannot be read.
     pub(crate) cause: Option<String>,
-    /// The cure, where no session is open, or what the homeserver says cannot be stored on this computer's disk.
+    /// The cure if no session is open, or if this computer's disk keeps the sync from being stored.
     pub(crate) hint: Option<String>,
-    /// For how long the homeserver could not be read.
+    /// Time since the sync began to fail.
     pub(crate) away_seconds: Option<u64>,
-    /// How old the last answer to the sync loop is; with nothing to tell, a server answers every 30 s.
+    /// Age of the last answer to the sync loop; an idle server answers every 30 s.
     pub(crate) sync_age_seconds: Option<u64>,
-    /// By how many seconds this computer's clock is ahead of the homeserver's; 0: they agree; `None`: it has not told.
+    /// Seconds by which this computer's clock is ahead of the homeserver's; 0: they agree; `None`: not known yet.
     #[serde(default)]
     pub(crate) clock_ahead_seconds: Option<i64>,
-    /// By how many seconds what dates the homeserver's answers, a proxy, is ahead of the homeserver's clock; 0: they agree.
+    /// Seconds by which the clock of the proxy that dates the homeserver's answers is ahead of the homeserver's; 0: they agree.
     #[serde(default)]
     pub(crate) dates_ahead_seconds: i64,
     pub(crate) account: Option<String>,
     pub(crate) device: Option<String>,
-    /// Whether the account's owner has signed the device.
     pub(crate) device_trust: Option<DeviceTrust>,
-    /// The homeserver has wanted fewer events; `None`: never since the start.
+    /// `None`: no 429 since the start.
     #[serde(default)]
     pub(crate) limited: Option<LimitedStatus>,
-    /// The account may send nothing, for this reason.
+    /// Set while the account may not send at all.
     pub(crate) parked: Option<ParkedStatus>,
 }
 
-/// That the homeserver has wanted fewer events (HTTP 429).
+/// The homeserver's rate limit (HTTP 429).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LimitedStatus {
-    /// How often since the daemon's start.
+    /// Number of 429 answers since the daemon's start.
     pub(crate) times: u64,
-    /// How long ago the last time was.
+    /// Time since the last.
     pub(crate) last_seconds: u64,
 }
 
-/// How the session with the homeserver stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MatrixState {
-    /// It is open, and the homeserver answers.
+    /// The session is open, and the homeserver answers.
     Connected,
-    /// It is open; the homeserver has not answered yet.
+    /// The session is open; the homeserver has not answered yet.
     Connecting,
-    /// It is open; the homeserver cannot be read.
+    /// The session is open; the sync fails.
     Away,
-    /// None is open: nobody has logged in, or the login cannot be used now.
+    /// Nobody has logged in, or the login cannot be used now.
     NoSession,
 }
 
-/// Something that takes nothing until something changes.
+/// Why sends to a room, or of the account, wait until something changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ParkedStatus {
     pub(crate) reason: String,
@@ -132,17 +124,16 @@ pub(crate) struct ParkedStatus {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DatabaseStatus {
-    /// What is received can be stored.
+    /// The database can be written.
     pub(crate) ok: bool,
     /// Why not, with all causes.
     pub(crate) error: Option<String>,
     pub(crate) hint: Option<String>,
-    /// For how long it has not worked.
+    /// Time since the first failure.
     pub(crate) for_seconds: Option<u64>,
 }
 
 impl DatabaseStatus {
-    /// It does not work, for this reason.
     pub(super) fn failing(error: String, hint: Option<String>) -> Self {
         Self {
             error: Some(error),
@@ -158,7 +149,7 @@ impl From<&StoreError> for DatabaseStatus {
     }
 }
 
-/// What waits in all.
+/// The sums over all rooms and channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OutboxStatus {
     pub(crate) to_matrix: Waits,
@@ -168,47 +159,47 @@ pub(crate) struct OutboxStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waits {
     pub(crate) waiting: u64,
-    /// How old the oldest is.
+    /// Age of the oldest row.
     pub(crate) oldest_seconds: Option<u64>,
 }
 
-/// What became of messages since the start, one way.
+/// Messages in one direction since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Traffic {
-    /// The other side has them.
+    /// Accepted by the other side.
     pub(crate) relayed: u64,
-    /// How much waits; `None` while the database does not answer.
+    /// `None` while the database does not answer.
     pub(crate) outbox: Option<Waits>,
-    /// They were too old when their turn came.
+    /// Too old when their turn came.
     pub(crate) expired: u64,
-    /// They will never be sent; by reason.
+    /// Never to be sent, by reason.
     pub(crate) refused: BTreeMap<String, u64>,
-    /// They were not to be relayed; by reason.
+    /// Not relayed, by reason.
     pub(crate) dropped: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RoomStatus {
-    /// Its id, or the alias under which it is configured as long as no server has told the id.
+    /// The room's id, or its configured alias until the id is known.
     pub(crate) room: String,
     pub(crate) name: Option<String>,
-    /// It is in `matrix_rooms`.
+    /// Whether the room is in `matrix_rooms`.
     pub(crate) mapped: bool,
     pub(crate) joined: bool,
-    /// It is encrypted; `None` if it is not joined.
+    /// `None` if not joined.
     pub(crate) encrypted: Option<bool>,
-    /// The channels that it is tied to, as they are configured.
+    /// The mapped channels, as configured.
     pub(crate) channels: Vec<String>,
-    /// What is wrong with these channels on the radio, each with its entry of `matrix_rooms`.
+    /// Problems of these channels on the radio, each with its entry of `matrix_rooms`.
     pub(crate) problems: Vec<String>,
-    /// What helps against the first of them.
+    /// The cure of the first problem.
     #[serde(default)]
     pub(crate) hint: Option<String>,
     #[serde(default)]
     pub(crate) trouble: Option<RoomTroubleStatus>,
-    /// It takes nothing, for this reason.
+    /// Set while the homeserver refuses sends to this room.
     pub(crate) parked: Option<ParkedStatus>,
-    /// So many stretches of what was said in it could not be fetched yet; `None` while the database does not answer.
+    /// Number of gaps in the room's history not fetched yet; `None` while the database does not answer.
     pub(crate) missing: Option<u64>,
     pub(crate) to_matrix: Traffic,
     pub(crate) to_mesh: Traffic,
@@ -216,59 +207,55 @@ pub(crate) struct RoomStatus {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoomTroubleStatus {
-    /// What, in one word of `docs/reference/status.md`.
+    /// A key of `docs/reference/status.md`.
     pub(crate) reason: String,
-    /// What, for people.
+    /// The reason for people.
     pub(crate) text: String,
     pub(crate) hint: String,
     pub(crate) successor: Option<String>,
-    /// It may pass without anybody doing something.
+    /// Whether the trouble may pass by itself.
     pub(crate) may_pass: bool,
 }
 
-/// A node that says again what is relayed.
+/// A node that repeats relayed messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EchoStatus {
     pub(crate) node: String,
     pub(crate) name: String,
-    /// How many of its texts were not posted.
+    /// Number of its texts that were not posted.
     pub(crate) count: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChannelStatus {
-    /// Its slot.
+    /// The slot.
     pub(crate) channel: u8,
-    /// Its name, as the radio told it.
     pub(crate) name: Option<String>,
     pub(crate) to_matrix: Traffic,
     pub(crate) to_mesh: Traffic,
 }
 
-/// Whether the daemon does its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
     pub(crate) healthy: bool,
-    /// The checks, in the order of a message's way.
+    /// In the order in which a message passes them.
     pub(crate) checks: Vec<Check>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Check {
-    /// What was looked at: `daemon`, `event_loop`, `database`, `radio`, `matrix`, `rooms`, `outbox`.
+    /// A key of `docs/reference/status.md`, such as `event_loop`.
     pub(crate) name: String,
     pub(crate) result: CheckResult,
     pub(crate) text: String,
     pub(crate) hint: Option<String>,
 }
 
-/// How what was looked at is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CheckResult {
-    /// As it should be.
     Ok,
-    /// Worth a look; the relay does what it can.
+    /// The relay copes with the fault.
     Warning,
     /// A person must act.
     Failed,

@@ -1,4 +1,4 @@
-//! Names, watches and stops the daemon's tasks. It does not know what they do.
+//! Names, watches and stops the daemon's tasks, whatever they do.
 #![expect(
     clippy::disallowed_methods,
     reason = "tasks are started here, and nowhere else"
@@ -15,19 +15,18 @@ use tracing::{debug, error, warn};
 #[cfg(test)]
 use super::trial::Life;
 
-/// How long what is in flight may take to end after the first signal.
+/// Maximum time for the workers to end after the first signal.
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// How long what keeps the books may take after that.
+/// Maximum time for the event loop to end after the workers.
 const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
-/// Owns the daemon's tasks: each has a name, an owner and an end.
+/// Owns the daemon's tasks.
 ///
-/// The end of a task before it is asked to, for whatever reason, stops the relay. Adapters that can fail and come back
-/// do so inside their own task.
+/// A task that ends before it is asked to stops the relay. Adapters that can fail retry inside their own task.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     pub(super) workers: Workers,
-    /// Those that outlive the others, which report to them.
+    /// Tasks that outlive the workers, which report to them.
     pub(super) last: Workers,
 }
 
@@ -35,7 +34,7 @@ pub(super) struct Supervisor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Asked,
-    /// A task ended that must not.
+    /// A task ended before it was asked to, or panicked.
     Failed,
 }
 
@@ -43,18 +42,17 @@ pub(super) enum End {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
     tracker: TaskTracker,
-    /// Asks them to end.
     pub(super) stop: CancellationToken,
-    /// One of them, or of the supervisor's others, has ended as it must not.
+    /// A task of this supervisor has failed.
     failed: CancellationToken,
-    /// Nothing is waited for any more.
+    /// Aborts the tasks that have not ended in time.
     over: CancellationToken,
     #[cfg(test)]
     life: Life,
 }
 
 impl Supervisor {
-    /// Makes one whose tasks, but for the last ones, end when `stop` is cancelled.
+    /// `stop` ends all tasks but the last ones, which end after the others.
     pub(super) fn new(stop: CancellationToken) -> Self {
         let workers = Workers {
             stop,
@@ -68,7 +66,7 @@ impl Supervisor {
         Self { workers, last }
     }
 
-    /// Makes one whose tasks all vanish with `life`, as a process does that is killed.
+    /// The tasks all end with `life`, as those of a killed process do.
     #[cfg(test)]
     pub(super) fn mortal(stop: CancellationToken, life: Life) -> Self {
         let mut supervisor = Self::new(stop);
@@ -77,7 +75,7 @@ impl Supervisor {
         supervisor
     }
 
-    /// Waits until a task fails or `stop` is cancelled, then gives the others [`STOP_WITHIN`] to end.
+    /// Waits until a task fails or `stop` is cancelled, then gives the other tasks [`STOP_WITHIN`] to end.
     pub(super) async fn run(self) -> End {
         let end = tokio::select! {
             () = self.workers.stop.cancelled() => End::Asked,
@@ -98,18 +96,17 @@ impl Supervisor {
     }
 }
 
-/// What a task does.
 pub(super) trait Work: Future<Output = ()> + Send + 'static {}
 
 impl<W: Future<Output = ()> + Send + 'static> Work for W {}
 
 impl Workers {
-    /// Starts a task that works until it is asked to end: if it ends before, the relay stops.
+    /// Starts a task that runs until it is asked to end: if it ends before, the relay stops.
     pub(super) fn start(&self, name: &'static str, work: impl Work) {
         self.watch(name, false, work);
     }
 
-    /// Starts a task that ends when it is done: only if it panics the relay stops.
+    /// Starts a task that may end at any time: the relay stops only if it panics.
     pub(super) fn errand(&self, name: &'static str, work: impl Work) {
         self.watch(name, true, work);
     }
@@ -134,7 +131,7 @@ impl Workers {
         });
     }
 
-    /// Asks all to end. Returns whether they have in time.
+    /// Asks all tasks to end. Returns whether they did in time.
     async fn end_within(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tracker.close();
@@ -195,7 +192,7 @@ mod tests {
         assert_eq!(supervisor.run().await, End::Failed);
     }
 
-    /// Hears the fields of what is logged.
+    /// Collects the fields of all log events.
     #[derive(Clone, Default)]
     struct Fields(Arc<Mutex<Vec<String>>>);
 
@@ -212,9 +209,9 @@ mod tests {
         }
     }
 
-    /// Returns what is logged while such tasks run, and how that ends.
+    /// Returns the log of a supervisor with the tasks that `start` starts, and its end.
     async fn logged(stop: CancellationToken, start: impl FnOnce(&Supervisor)) -> (String, End) {
-        // While there is only one, a line that another thread meets first is given up for all.
+        // With a single dispatcher, `tracing` caches a call site that another thread reaches first as disabled.
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let fields = Fields::default();
         let log = tracing_subscriber::registry().with(fields.clone());

@@ -1,5 +1,5 @@
-//! What follows from an error about the login: what is waited for, and what helps. Decides only: no clock, no chance, no
-//! I/O. `docs/reference/verdicts.md` lists it.
+//! Decides what follows from a login error: what to wait for, and the hint. Pure: no clock, no randomness, no I/O.
+//! `docs/reference/verdicts.md` lists the decisions.
 
 use std::time::Duration;
 
@@ -8,24 +8,23 @@ use relay_matrix::auth::{AuthError, Given};
 use relay_matrix::{MatrixError, ServerError};
 use relay_model::Chain;
 
-/// A password that was refused is tried again that seldom: a server may close an account to which too many wrong ones
-/// are given.
+/// Time between two tries with a refused password: a server may lock an account after too many wrong ones.
 const PASSWORD_EVERY: Duration = Duration::from_hours(1);
 
 /// What to wait for before the session is opened again.
 #[derive(Debug, PartialEq)]
 pub(super) enum Wait {
-    /// A little, or until there is another login.
+    /// The back-off, or another login.
     Shortly,
-    /// That a command lets go of the store.
+    /// The release of the store by a command.
     Store,
-    /// A login: by hand, or with what the configuration holds.
+    /// A login: by hand, or with the configured credentials.
     Login,
-    /// That the homeserver accepts this access token again, or that there is another.
+    /// The homeserver's acceptance of this access token, or another token.
     Accepted(Option<Secret<String>>),
 }
 
-/// Returns what to wait for after a session with that access token ended, or could not be opened, by that error.
+/// Returns what to wait for after a session with access token `token` ended, or could not be opened.
 pub(super) fn wait_after(error: &MatrixError, token: Option<Secret<String>>) -> Wait {
     match error {
         MatrixError::NoSession => Wait::Login,
@@ -37,21 +36,21 @@ pub(super) fn wait_after(error: &MatrixError, token: Option<Secret<String>>) -> 
     }
 }
 
-/// Returns what an error says in other words than the last one, if it says anything new.
+/// Returns a text that is the same for errors that say the same: only a new one is logged.
 pub(super) fn gist(error: &MatrixError) -> String {
     match error {
-        // A server may say it in other words each time.
+        // The server's message may vary.
         MatrixError::SessionDead(refused) => refused.refusal.errcode.clone(),
         other => Chain(other).to_string(),
     }
 }
 
-/// Returns whether it says how the login stands. After any other error what was known of it is still what matters.
+/// Returns whether an error tells the state of the login. After any other error the state known before still holds.
 pub(super) fn is_about_login(error: &MatrixError) -> bool {
     matches!(error, MatrixError::SessionDead(_) | MatrixError::NoSession)
 }
 
-/// Returns how long the homeserver wants to be left alone.
+/// Returns the homeserver's `retry_after`, if any.
 pub(super) fn wish(error: &MatrixError) -> Duration {
     match error {
         MatrixError::Server(ServerError::RateLimited(after)) => *after,
@@ -62,15 +61,14 @@ pub(super) fn wish(error: &MatrixError) -> Duration {
 /// When a first login without a terminal is tried again.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// With another configuration, which is read at the start.
+    /// Only another configuration helps, which is read at a start.
     Never,
     After(Duration),
-    /// In pauses that grow.
+    /// After the back-off.
     Soon,
 }
 
-/// Returns when a first login that failed is tried again, and what a person can do about it where that is another thing
-/// than with a command.
+/// Returns when a failed first login is retried, and the hint where it differs from that of `relay auth login`.
 pub(super) fn login_after(error: &AuthError) -> (Again, Option<&'static str>) {
     const CORRECT: &str =
         "correct the configuration and start the relay again, or run `relay auth login`";

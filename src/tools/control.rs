@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::daemon::status::{Health, Status};
-use crate::daemon::{Answer, Request};
+use crate::daemon::{ControlAnswer, Request};
 use crate::home::{Holder, Home, Lock};
 use relay_disk::socket_name;
 use relay_model::Explained;
@@ -56,20 +56,24 @@ const ANOTHER: &str = "it answers another question";
 /// Asks the daemon of a home how it stands.
 pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
     match ask(home, Request::Status).await? {
-        Answer::Status(status) => Ok(*status),
-        Answer::Doctor(_) | Answer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
+        ControlAnswer::Status(status) => Ok(*status),
+        ControlAnswer::Doctor(_) | ControlAnswer::Error(_) => {
+            Err(ControlError::Other(ANOTHER.to_owned()))
+        }
     }
 }
 
 /// Asks the daemon of a home whether it does its work.
 pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
     match ask(home, Request::Doctor).await? {
-        Answer::Doctor(health) => Ok(health),
-        Answer::Status(_) | Answer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
+        ControlAnswer::Doctor(health) => Ok(health),
+        ControlAnswer::Status(_) | ControlAnswer::Error(_) => {
+            Err(ControlError::Other(ANOTHER.to_owned()))
+        }
     }
 }
 
-async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
+async fn ask(home: &Home, request: Request) -> Result<ControlAnswer, ControlError> {
     let line = match timeout(LIMIT, exchange(home, request)).await {
         Ok(Ok(line)) if !line.is_empty() => line,
         Ok(Err(cause)) => {
@@ -84,7 +88,7 @@ async fn ask(home: &Home, request: Request) -> Result<Answer, ControlError> {
         }
     };
     match serde_json::from_slice(&line) {
-        Ok(Answer::Error(error)) => Err(ControlError::Other(error)),
+        Ok(ControlAnswer::Error(error)) => Err(ControlError::Other(error)),
         Ok(answer) => Ok(answer),
         Err(error) => Err(ControlError::Other(error.to_string())),
     }

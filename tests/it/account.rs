@@ -1,4 +1,4 @@
-//! What a homeserver says of the login, or of its load, is never taken for good: it is asked again, in pauses with bounds.
+//! A homeserver's refusal of the login, or a 429, is never final: the relay retries with a bounded back-off.
 
 use std::fs;
 use std::process::Output;
@@ -14,7 +14,7 @@ use crate::support::synapse::PASSWORD;
 use crate::support::user::{Kind, Seen};
 use crate::support::within;
 
-/// Every request that carries the relay's token is answered with this.
+/// The answer to every request with the relay's token.
 fn refusing(scene: &Scene, status: u16, body: &Value) -> Canned {
     let session = session(scene);
     let token = session["access_token"].as_str().expect("it has a token");
@@ -54,8 +54,8 @@ async fn status(scene: &Scene) -> Value {
     serde_json::from_slice(&output.stdout).expect("it is JSON")
 }
 
-/// Checks the pauses between the questions whether the login is accepted: they double from half a second on, and chance
-/// shortens each by up to a quarter. A busy machine only adds to them.
+/// Checks the back-off between the requests whether the login is accepted: it doubles from half a second, and jitter
+/// shortens each pause by up to a quarter. A busy machine only lengthens them.
 fn asks_less_and_less(scene: &Scene) {
     let asks = scene.proxy().asked("/account/whoami");
     let pauses: Vec<Duration> = asks.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -67,7 +67,7 @@ fn asks_less_and_less(scene: &Scene) {
     assert!(pauses.len() >= 3, "{pauses:?}");
 }
 
-/// Checks that status, `doctor` and `auth status` say which login is refused and how, each what is true there.
+/// Checks what status, `doctor` and `auth status` say about the refused login.
 async fn is_told_as_refused(scene: &Scene, said: &str) {
     let status = status(scene).await;
     assert_eq!(status["matrix"]["state"], "no_session");
@@ -137,7 +137,7 @@ async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lo
             .matches("does not accept the login")
             .count();
         scene.proxy().answers([refusing(&scene, *code, body)]);
-        // Several requests are refused at once.
+        // Several requests are refused concurrently.
         scene.radio.says(BASE, 0, &format!("mesh {round}")).await;
         scene
             .alice
@@ -258,7 +258,7 @@ async fn a_login_that_only_a_send_finds_refused_for_a_moment_holds_nothing_up() 
     let mut scene = plan.start().await;
     let body = json!({"errcode": "M_UNKNOWN_TOKEN", "error": "Invalid access token passed."});
     let refusals = ["/send/", "/account/whoami"].map(|to| Canned::to(to, 401, &body));
-    // Once that is meant, once it is a slip.
+    // Once on purpose, once by mistake.
     for (refused, text) in [(2, "meant"), (1, "a slip")] {
         let asked = scene.proxy().asked("/account/whoami").len();
         scene.proxy().answers(refusals[..refused].to_vec());
@@ -310,7 +310,7 @@ async fn one_wrong_answer_about_the_servers_versions_is_not_believed_for_long() 
     scene.alice.send(&scene.room, "before").await;
     scene.radio.transmits("Alice[M]: before").await;
     assert!(scene.relay.stop().await.success());
-    // A login that would take another one's place is undone when its first sync fails.
+    // A login that would replace another is rolled back when its first sync fails.
     let logout = ["auth", "logout", "-y", "--no-password-check"];
     assert!(scene.home.run(logout).await.status.success());
     let versions = Canned::to("/_matrix/client/versions", 200, &json!({"versions": []}));
@@ -350,7 +350,7 @@ fn most_memory(scene: &Scene) -> u64 {
 async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a_loop() {
     let plan = Plan::one_room(Kind::Plain).through_proxy();
     let mut stage = plan.set_up().await;
-    // Proxies, but none for this homeserver.
+    // Proxy variables, but none that applies to this homeserver.
     let proxy = "http://127.0.0.1:1";
     for (name, value) in [("ALL_PROXY", proxy), ("NO_PROXY", "127.0.0.1")] {
         stage.home.set_environment((name, value.to_owned()));
@@ -390,7 +390,7 @@ async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a
     scene.proxy().answers([]);
     scene.radio.transmits("Alice[M]: ends the long poll").await;
 
-    // One that its connection ends looks whole where it was cut off.
+    // An answer without a length looks complete where it was cut off.
     let too_large = "its answer is larger than 64 MB";
     let told = scene.relay.log().matches(too_large).count();
     let large = Canned::to(sync, 200, &json!({"next_batch": "never"}));

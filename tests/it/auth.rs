@@ -1,4 +1,4 @@
-//! Logins by hand, at a terminal: in which order is asked, what is seen of secrets, and what an interrupted one leaves.
+//! Interactive logins at a terminal: the order of the questions, hidden secrets, and interrupted logins.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +51,7 @@ fn device(home: &Home) -> String {
         .to_owned()
 }
 
-/// A home that is logged in, without a word about it.
+/// A home that is logged in.
 async fn logged_in(synapse: &Synapse) -> (Home, String) {
     let home = Home::new();
     let bot = home.log_in(synapse).await;
@@ -59,7 +59,7 @@ async fn logged_in(synapse: &Synapse) -> (Home, String) {
     (home, bot.localpart().to_owned())
 }
 
-/// Begins to log in once more, and goes as far as the question for the recovery key.
+/// Begins another login, up to the question for the recovery key.
 async fn as_far_as_the_key(home: &Home, synapse: &Synapse, username: &str) -> Person {
     let mut person = home.at_terminal([
         "auth",
@@ -81,7 +81,7 @@ async fn as_far_as_the_key(home: &Home, synapse: &Synapse, username: &str) -> Pe
     person
 }
 
-/// Asserts that the login is that one, and that it works.
+/// Asserts that the login is this one, and works.
 async fn works(home: &Home, expected: &str) {
     assert_eq!(device(home), expected);
     let status = home.run(["auth", "status"]).await;
@@ -223,12 +223,12 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
         let mut person = home.at_terminal(login);
         person.sees("Password of bot: ").await;
         assert!(!person.is_shown_what_is_typed());
-        // These end nothing.
+        // These keys end nothing.
         for nothing in [Signal::USR1, Signal::USR2, Signal::ALARM] {
             person.signal(nothing);
         }
         match signal {
-            // As a person does it.
+            // As a person ends it.
             None => person.presses("\u{3}"),
             Some(signal) => person.signal(signal),
         }
@@ -252,7 +252,7 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
         person.sees("Password of bot: ").await;
         assert!(!person.is_shown_what_is_typed());
         person.presses("\u{1a}");
-        // By way of a script the shell may say so first.
+        // With a script in between the shell may print this first.
         person.sees("suspended").await;
         person.has_stopped("relay").await;
         assert!(person.is_shown_what_is_typed(), "{through:?}");
@@ -265,7 +265,7 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
         assert!(person.is_shown_what_is_typed());
     }
 
-    // In the background it ends when it is told to.
+    // In the background the command ends at a signal.
     let mut person = home.at_shell(&[], login);
     person.sees("Password of bot: ").await;
     person.presses("\u{1a}");
@@ -275,7 +275,7 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
     person.sees("it ends with 1").await;
     person.ends().await;
 
-    // Where no shell would let it go on, it does not stand still.
+    // Without a shell that could resume the command, it is not suspended.
     let mut person = home.at_terminal(login);
     person.sees("Password of bot: ").await;
     person.presses("\u{1a}");
@@ -293,7 +293,7 @@ async fn a_login_that_is_interrupted_leaves_the_old_one_and_no_device() {
     let old = device(&home);
     let ends: [End; 4] = [
         |person| person.presses("\u{3}"),
-        // The end of the input is no answer.
+        // The end of the input does not count as an answer.
         |person| person.presses("\u{4}"),
         |person| person.signal(Signal::TERM),
         |person| person.signal(Signal::HUP),
@@ -377,7 +377,7 @@ async fn a_homeserver_that_goes_away_in_the_middle_leaves_the_old_login() {
     works(&home, &old).await;
     assert_eq!(devices(&home).await.len(), 2);
 
-    // The next login that is interrupted tidies up for both.
+    // The next interrupted login removes the devices of both.
     let mut person = as_far_as_the_key(&home, synapse, &username).await;
     person.presses("\u{3}");
     person.ends().await;
@@ -452,7 +452,7 @@ async fn a_long_wait_is_shown_with_its_seconds() {
     let home = Home::new();
     let login = ["auth", "login", "--homeserver", synapse.url()];
     synapse.does(Trouble::Hang);
-    // Whoever gives it up finds the error in a line of its own.
+    // After an interruption the error is on a line of its own.
     let mut person = home.at_terminal(login.into_iter().chain(["--username", &username]));
     person.sees(" … 1 s").await;
     person.presses("\u{3}");
@@ -468,14 +468,14 @@ async fn a_long_wait_is_shown_with_its_seconds() {
     synapse.does(Trouble::Hang);
     person.types(PASSWORD);
     person.sees("logging in … 2 s").await;
-    // Whoever has enough of it is not kept until the server answers.
+    // An interruption does not wait for the server's answer.
     person.presses("\u{3}");
     person.sees("ending the login").await;
     person.presses("\u{3}");
     assert_eq!(person.ends().await.code(), Some(1));
     synapse.does(Trouble::Resume);
 
-    // What the server made of it in the end is taken away by the next login.
+    // A device that the server made after all is removed by the next login.
     let again = home.log_in_as(synapse.url(), &username, PASSWORD).await;
     assert!(again.status.success(), "{}", text_of(&again));
     fs::remove_file(home.path("password")).expect("it was written");
@@ -557,7 +557,7 @@ async fn key_backup_is_on_only_for_the_device_that_uses_it() {
     );
     assert_eq!(known, false);
 
-    // A reset takes the first one's backup away.
+    // The reset deletes the first identity's backup.
     let reset = second
         .log_in_forced(synapse.url(), &username, &["--reset-cross-signing"])
         .await;
@@ -725,7 +725,7 @@ async fn a_full_disk_costs_no_login() {
     works(&home, &old).await;
     assert_eq!(devices(&home).await, BTreeSet::from([old.clone()]));
 
-    // Nor does one that is full just when the server has let it in.
+    // Nor does a disk that is full just after the server has accepted the login.
     let full = fs::metadata(&ballast).expect("it is there").len();
     for pages in 1..6 {
         let file = fs::File::options().write(true).open(&ballast);
@@ -744,7 +744,7 @@ async fn a_full_disk_costs_no_login() {
         );
     }
 
-    // And one that begins on a full disk makes no device at all.
+    // A login that begins on a full disk makes no device at all.
     let mut file = fs::File::create(&ballast).expect("it is there");
     std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it fills up");
     let again = home

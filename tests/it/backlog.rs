@@ -1,4 +1,4 @@
-//! What waits, and what becomes too old: after an outage, and on a busy channel.
+//! The backlog and its expiry: after an outage, and on a busy channel.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::support::scene::Plan;
 use crate::support::synapse::{Past, Synapse};
 use crate::support::user::{Kind, Seen};
 
-/// Returns the texts that the radio took from its client so far, each with the second when it did.
+/// Returns the texts that the radio has accepted so far, each with its time in seconds.
 fn transmitted(scene: &crate::support::scene::Scene) -> Vec<(String, f64)> {
     let time = |packet: &Value| packet["at_ms"].as_f64().expect("a packet has a time") / 1000.0;
     let text = |packet: &Value| Some((packet["text"].as_str()?.to_owned(), time(packet)));
@@ -43,7 +43,7 @@ async fn of_what_was_said_while_the_relay_was_away_the_newest_cross_and_the_rest
             .await;
     }
     scene.relay = scene.home.start().await;
-    // What is new goes before all of it.
+    // New messages go before the backlog.
     scene.relay.logs("packets for the mesh have expired").await;
     scene.alice.send(&scene.room, "news").await;
 
@@ -91,7 +91,7 @@ async fn of_what_was_said_while_the_relay_was_away_the_newest_cross_and_the_rest
     assert!(sign.await.is_reaction(&newest.id, "⌛"));
     assert_eq!(notice.content("/mmrelay_suppress"), true);
 
-    // Nothing is told or transmitted a second time.
+    // There is no second notice, and no second transmission.
     scene.relay.kill().await;
     scene.relay = scene.home.start().await;
     scene.alice.send(&scene.room, "the end").await;
@@ -130,7 +130,7 @@ async fn on_a_very_busy_channel_only_what_is_urgent_is_transmitted() {
     scene.radio.transmits("Alice[M]: not urgent").await;
 }
 
-/// The firmware takes one text in 2 s, and reads late what comes after a silence.
+/// The firmware accepts one text per 2 s, and reads late after a silence.
 #[tokio::test]
 async fn a_full_queue_is_taken_at_the_first_try_and_at_the_firmwares_rate() {
     let plan = Plan::one_room(Kind::Plain).matrix("sender_limit: {per_minute: 100, per_hour: 100}");

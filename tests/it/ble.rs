@@ -1,6 +1,6 @@
 //! A radio on Bluetooth: text crosses, and the link comes back after everything that can happen to it.
 //!
-//! The relay is the built one; the Bluetooth service is a stand-in on a message bus of the test's own.
+//! With the built relay, and a fake Bluetooth service on the test's own message bus.
 
 use std::fs;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn scene(bluetooth: &mut Bluetooth, kind: Kind) -> Scene {
     plan.start().await
 }
 
-/// A relay without a homeserver: enough for what only the link is about.
+/// A relay without a homeserver: enough for tests of the link.
 struct Lone {
     bluetooth: Bluetooth,
     radio: Radio,
@@ -236,7 +236,7 @@ async fn another_program_that_uses_the_radio_keeps_it_and_is_named() {
         (bluez.count("Disconnect"), bluez.count("WriteValue")),
         (0, 0)
     );
-    // It dies, and its link stays.
+    // The relay is killed; the Bluetooth service keeps the link.
     drop(program);
     lone.relay.logs("taking it over").await;
     lone.relay.logs(READY).await;
@@ -343,7 +343,7 @@ async fn a_wrong_pin_and_a_missing_one_are_told_with_the_cure() {
         bluetooth.air.radio(|radio| radio.set_pin(Some(PIN)));
         let mut lone = lone(bluetooth, NAME, keys);
         let told = lone.relay.logs(told).await;
-        // Another try would be another request on the radio's screen.
+        // Another attempt would be another request on the radio's screen.
         assert!(told.contains("delay_ms=60000"), "{told}");
         let log = lone.relay.log();
         let news = log.lines().filter(|line| line.contains(" INFO "));
@@ -388,7 +388,7 @@ async fn an_adapter_that_was_off_is_on_when_the_radio_is_looked_for() {
     let mut lone = lone(bluetooth, ADDRESS, &[]);
     lone.relay.logs(READY).await;
     let searches = bluez.count("StartDiscovery");
-    // The loss of the link is told first; what is told of the adapter waits.
+    // The loss of the link is signalled first; the signal about the adapter is delayed.
     bluez.set_powered(false).await;
     lone.relay.logs("the Bluetooth adapter is off").await;
     lone.radio

@@ -1,4 +1,4 @@
-//! What was said while the relay was away is heard in order; what was said before a room was its business is not.
+//! Messages sent while the relay was away are relayed in order; those from before it joined are not.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::limit::within;
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::Kind;
 
-/// More than an answer of sync holds and one page of history.
+/// More than one sync answer and one page of history hold.
 const MANY: usize = 480;
 
 /// Maps one more room, by its id or alias.
@@ -87,7 +87,7 @@ async fn a_room_whose_history_cannot_be_fetched_holds_nobody_up_and_is_read_when
         scene.radio.transmits(&format!("Alice[M]: {text}")).await;
     }
     assert!(scene.relay.stop().await.success());
-    // More than an answer of sync holds.
+    // More than one sync answer holds.
     for number in 0..230 {
         let text = format!("away {number}");
         scene.alice.send(&scene.room, &text).await;
@@ -98,7 +98,7 @@ async fn a_room_whose_history_cannot_be_fetched_holds_nobody_up_and_is_read_when
     scene.relay.logs("cannot be fetched yet").await;
     scene.radio.transmits("Alice[M]: 🚨 elsewhere").await;
 
-    // What is missing is known over a kill, too, as soon as the answer that left it out is handed over.
+    // A gap survives a kill, as soon as the limited sync answer is committed.
     let database =
         Connection::open(scene.home.path("database/relay.sqlite")).expect("the database is there");
     let missing = async {
@@ -153,7 +153,7 @@ async fn a_room_that_was_joined_before_it_was_mapped_begins_when_it_is_mapped() 
         ["Alice[M]: here", "Alice[M]: now it is"]
     );
 
-    // From now on it is like any other.
+    // From now on the room is like any other.
     assert!(scene.relay.stop().await.success());
     scene.alice.send(&room, "while you were away").await;
     starts_again(&mut scene).await;

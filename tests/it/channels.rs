@@ -1,4 +1,4 @@
-//! What becomes of rooms whose channel is moved, renamed or removed on the radio while the relay runs.
+//! Rooms whose channel is moved, renamed or removed on the radio while the relay runs.
 
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId};
 use serde_json::{Value, json};
@@ -11,11 +11,11 @@ use crate::support::relay::text_of;
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::{Kind, Seen};
 
-/// What a sender is told whose room has no channel.
+/// The notice to a sender whose room has no channel.
 const NO_CHANNEL: &str = "Not sent to the mesh: the radio has no such channel, or it is switched off. The operator of \
                           this bridge can correct matrix_rooms or the radio's channels.";
 
-/// Changes a channel; the relay is told after the next connect.
+/// Changes a channel; the relay learns it at the next handshake.
 async fn change(scene: &mut Scene, index: u8, change: Value) {
     let mut fault = json!({"fault": "channel", "index": index});
     for (key, value) in change.as_object().into_iter().flatten() {
@@ -31,7 +31,7 @@ async fn restart(scene: &mut Scene, times_ready: usize) {
     scene.relay.logs_times("radio ready", times_ready).await;
 }
 
-/// Waits until the sender of a text is told that there is no channel for it.
+/// Waits for the notice that there is no channel for a text.
 async fn is_refused(scene: &Scene, room: &OwnedRoomId, text: &OwnedEventId) {
     scene.sees_sign(room, text, "❌").await;
     let is_reason =
@@ -39,7 +39,7 @@ async fn is_refused(scene: &Scene, room: &OwnedRoomId, text: &OwnedEventId) {
     scene.alice.sees(room, "why not", is_reason).await;
 }
 
-/// Asks the relay how it stands until it tells what is expected.
+/// Polls `relay status` until it is as expected.
 async fn tells(scene: &Scene, what: &str, is: impl Fn(&str) -> bool) {
     let mut told = String::new();
     let asking = async {
@@ -51,13 +51,13 @@ async fn tells(scene: &Scene, what: &str, is: impl Fn(&str) -> bool) {
     asked.unwrap_or_else(|_| panic!("the relay never told {what}: {told}"));
 }
 
-/// Asks it until it tells of no problem of a channel.
+/// Polls until no channel has a problem.
 async fn tells_of_no_problem(scene: &Scene) {
     let is_well = |told: &str| told.contains(", ready for") && !told.contains("PROBLEM");
     tells(scene, "that all is well", is_well).await;
 }
 
-/// Cuts the way to the radio, and waits until the radio has noticed.
+/// Cuts the connection to the radio, and waits until the radio has noticed.
 async fn cut(way: &Forwarder, scene: &Scene) {
     let from = scene.radio.output.count();
     way.cut();
@@ -213,7 +213,7 @@ async fn what_waits_for_channels_that_are_removed_is_refused_and_they_work_again
     })
     .await;
 
-    // The reason was told within the hour.
+    // The notice was sent within the last hour: no other.
     let late = scene.alice.send(&by_name, "by name, too late").await;
     scene.sees_sign(&by_name, &late, "❌").await;
     let late = scene.alice.send(&by_number, "by number, too late").await;
@@ -289,7 +289,7 @@ async fn one_room_on_two_channels() -> Scene {
     plan.route(0, 1, "both").route(0, 2, "both").start().await
 }
 
-/// A text of the mesh on each of the two channels; returns the packets and the events that stand for them.
+/// Sends a text on each of the two channels; returns the packets and their events.
 async fn both_say_something(scene: &mut Scene) -> [(u32, OwnedEventId); 2] {
     let mut said = Vec::new();
     for (channel, text) in [(1, "on the bridge"), (2, "in the club")] {
@@ -306,7 +306,7 @@ async fn swap(scene: &mut Scene) {
     scene.radio.fault(swap).await;
 }
 
-/// Waits until Alice is told that the channel of what she concerned herself with is gone.
+/// Waits for the notice to Alice that the channel of the message she refers to is gone.
 async fn is_told_of_its_channel(scene: &Scene, target: &OwnedEventId) {
     let is_reason = |seen: &Seen| {
         seen.body().contains("does not go to another one")
@@ -353,7 +353,7 @@ async fn what_concerns_an_older_message_goes_to_its_channel_wherever_that_stands
         );
     }
 
-    // The other way: on its own channel it is an answer, on the one that stands in its old slot it is none.
+    // The other direction: a reply on the message's own channel, no reply on the channel that is now in its old slot.
     for (channel, text, answers) in [(2, "right", Some(on_bridge.as_str())), (1, "wrong", None)] {
         scene.radio.replies(SUMMIT, channel, bridge, text).await;
         let shown = format!("[Summit Hut/LongFast]: {text}");
@@ -393,7 +393,7 @@ async fn what_concerns_a_message_of_a_channel_with_a_new_key_is_told_and_transmi
         (&sent["channel"], &sent["reply_id"]),
         (&json!(1), &json!(bridge))
     );
-    // The room goes on with the channel.
+    // The room stays with the channel.
     scene
         .radio
         .replies(SUMMIT, 2, club, "in the new club")
@@ -426,7 +426,7 @@ async fn with_another_radio_what_concerns_an_older_message_goes_to_its_channel_i
     assert!(scene.relay.stop().await.success());
     let address = format!("127.0.0.1:{}", scene.radio.port());
     scene.radio.end().await;
-    // It has the club's key, as it is the default one, and another for the bridge.
+    // This radio has the club's key, which is the default one, and another key for the bridge.
     scene.radio = Radio::start_with(&["--listen", &address, "--seed", "8"]).await;
     swap(&mut scene).await;
     scene.relay = scene.home.start().await;
@@ -462,7 +462,7 @@ async fn what_answers_an_answer_that_was_not_transmitted_goes_to_its_channel_as_
     };
     let notice = alice.sees(room, "why not", is_reason).await.id;
     let aside = alice.reply(room, &in_club, "// between us").await;
-    // Nobody knows to which channel this belongs, nor what answers it.
+    // The channel of this message, and of replies to it, is unknown.
     let unknown = OwnedEventId::try_from("$unknown:localhost").expect("it is an id");
     let lost = alice.reply(room, &unknown, "to nobody").await;
     let is_reason = |seen: &Seen| {

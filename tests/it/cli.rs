@@ -1,4 +1,4 @@
-//! The command line: exit codes, what stands on which output, and one clear sentence with the cure for what goes wrong.
+//! The command line: exit codes, stdout and stderr, and errors in one sentence with a hint.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,7 @@ meshtastic:
   host: radio.example.org
 ";
 
-/// Asserts that a command failed with that exit code, and that what it says contains those words.
+/// Asserts that a command failed with this exit code and these words.
 #[track_caller]
 fn assert_fails(output: &Output, code: i32, words: &[&str]) {
     let text = text_of(output);

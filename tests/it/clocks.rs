@@ -1,4 +1,4 @@
-//! The computer's clock and the homeserver's need not agree: what was just written is new, what is old is old.
+//! The computer's clock and the homeserver's may differ: the age of messages is right all the same.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::support::user::Kind;
 
 const HOUR: i64 = 3600;
 
-/// Starts without signs: events of our own tell the homeserver's time, too.
+/// Starts without signs: the bot's own events tell the homeserver's time, too.
 async fn with_clock_ahead(seconds: i64) -> Scene {
     let plan = Plan::one_room(Kind::Plain).meshtastic("delivery_feedback: off");
     let stage = plan.through_proxy().set_up().await;

@@ -6,7 +6,7 @@ use crate::support::radio::{BASE, SUMMIT, id_of};
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::Kind;
 
-/// Returns the radio's own number, which it tells with the first packet that it takes.
+/// Returns the radio's own number, from the first packet that it accepts.
 async fn own_number(scene: &Scene) -> Value {
     scene.alice.send(&scene.room, "a first message").await;
     scene.radio.transmits("Alice[M]: a first message").await["from"].clone()

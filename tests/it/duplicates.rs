@@ -1,4 +1,4 @@
-//! What comes twice crosses once: across reconnects, reboots of the radio, restarts, and what is told again later.
+//! Duplicates are relayed once: across reconnects, reboots of the radio, restarts, and late repetitions.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::support::synapse::{Synapse, Trouble};
 use crate::support::user::Kind;
 use crate::support::within;
 
-/// Makes the link fail, and waits until the relay is back on it.
+/// Makes the link fail, and waits for the next handshake.
 async fn reconnects(radio: &mut Radio, fault: Value) {
     let from = radio.output.count();
     radio.fault(fault).await;
     configured(radio, from).await;
 }
 
-/// Waits for a handshake that is told at or after line `from`.
+/// Waits for a handshake at or after line `from` of the log.
 async fn configured(radio: &Radio, from: usize) {
     let pick = |line: &str| line.contains("\"configured\"").then_some(());
     radio.output.first(from, "a handshake", pick).await;
@@ -37,12 +37,12 @@ async fn restarts(scene: &mut Scene, by_kill: bool) {
     configured(&scene.radio, from).await;
 }
 
-/// A text of a node, which can be said again with the same id.
+/// A text of a node, which can be repeated with the same id.
 async fn says_again(radio: &mut Radio, node: Node, id: u32, text: &str) {
     radio.sends(node, json!({"id": id, "text": text})).await;
 }
 
-/// Says a last word, and returns the texts of the mesh that are in the room then, in order.
+/// Sends a last text, and returns the texts of the mesh in the room then, in order.
 async fn heard_in_room(scene: &mut Scene) -> Vec<String> {
     scene.radio.says(BASE, 0, "the last word").await;
     let last = "[Base Camp/LongFast]: the last word";
@@ -84,7 +84,7 @@ async fn is_heard_once(kind: Kind) {
     let mut stored = echo.clone();
     stored["stored"] = json!(true);
     scene.radio.write(&stored).await;
-    // Another node may use the same id.
+    // Another node may use the same packet id.
     says_again(&mut scene.radio, SUMMIT, id, "another one").await;
 
     let texts = heard_in_room(&mut scene).await;
@@ -95,7 +95,7 @@ async fn is_heard_once(kind: Kind) {
     ];
     assert_eq!(texts, wanted);
 
-    // The Matrix side of it: what was transmitted once stays so.
+    // The Matrix side: a message is not transmitted again.
     scene.alice.reply(&scene.room, &said, "and now").await;
     scene.radio.transmits("Alice[M]: and now").await;
     let is_mine = |packet: &Value| packet["text"] == "Alice[M]: mine";
@@ -128,7 +128,7 @@ async fn accepts(home: &Home, packets: &[u32]) {
     }
 }
 
-/// The homeserver may have taken what it never answered to: the same transaction goes to it again.
+/// The homeserver may have accepted a request without answering: the relay repeats the same transaction.
 #[tokio::test]
 async fn what_is_on_its_way_when_both_sides_end_is_in_the_room_once() {
     let (synapse, _trouble) = Synapse::unreliable().await;
@@ -140,7 +140,7 @@ async fn what_is_on_its_way_when_both_sides_end_is_in_the_room_once() {
             0 => (Trouble::Hang, Trouble::Resume),
             _ => (Trouble::Stop, Trouble::Start),
         };
-        // Before anything is sent, or while it is.
+        // Before the send, or during it.
         let early = round < 2;
         if early {
             synapse.does(bad);

@@ -1,5 +1,5 @@
-//! What people say on the mesh is posted, also where it sounds like what somebody else has said; what another relay repeats
-//! there is not, and the operator is told which node that is.
+//! Messages on the mesh are posted, also where they resemble another message; those that another relay repeats are not,
+//! and the operator learns which node that is.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::Synapse;
 use crate::support::user::{BOTH_KINDS, Kind, Seen, User};
 
-/// Has the summit say the last word, and returns what the mesh has said in the room until then.
+/// Sends a last text from the summit, and returns the texts of the mesh in the room then.
 async fn posted(scene: &mut Scene) -> Vec<String> {
     scene.radio.says(SUMMIT, 0, "the last word").await;
     let last = "[Summit Hut/LongFast]: the last word";
@@ -72,7 +72,7 @@ async fn what_another_relay_repeats_is_held_back_and_its_node_is_named_also_afte
     assert!(log.contains(SUMMIT.id), "{log}");
     assert!(scene.relay.stop().await.success());
     scene.relay = scene.home.start().await;
-    // The last of them is somebody's answer.
+    // The last one is a reply.
     let (of_matrix, of_mesh) = (
         format!("[Gerdalena/Hilltop]: {written}"),
         format!("[Base Camp/Long]: {heard}"),

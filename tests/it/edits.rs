@@ -1,4 +1,4 @@
-//! An edit changes what still waits, and corrects what was sent; a ban takes back what waits.
+//! An edit changes a waiting message and corrects a sent one; a ban withdraws waiting messages.
 
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId};
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn edit(user: &User, room: &OwnedRoomId, event: &OwnedEventId, text: &str)
     user.send_message(room, content).await
 }
 
-/// Takes the radio away, and waits until the relay has noticed.
+/// Disconnects the radio, and waits until the relay has noticed.
 async fn radio_away(scene: &mut Scene) -> u16 {
     let port = scene.radio.port();
     scene.radio.end().await;
@@ -53,7 +53,7 @@ async fn what_waits_is_changed_in_its_place_whatever_its_length() {
         edit(alice, room, &long, "never mind").await;
         let longer = format!("meet at one, {}", "and bring everything ".repeat(12));
         edit(alice, room, &short, longer.trim()).await;
-        // Each is decided on before the radio is back.
+        // Each is handled before the radio is back.
         for packets in [2, 1] {
             let changed = format!("changed before it was transmitted packets={packets}");
             scene.relay.logs(&changed).await;
@@ -81,7 +81,7 @@ async fn what_was_sent_is_corrected_once_for_several_edits_and_twice_at_most() {
     let correction = scene.radio.transmits("Alice[M]: * hello").await;
     assert_eq!(correction["reply_id"], original);
 
-    // An answer to the correction is an answer to the message, and an answer to the message one to the first packet.
+    // A reply to the correction is a reply to the message, and a reply to the message one to its first packet.
     scene
         .radio
         .replies(SUMMIT, 0, id_of(&correction), "hello yourself")
@@ -187,7 +187,7 @@ async fn what_is_said_of_an_edit_is_said_of_the_message_that_was_edited() {
         let changed = edit(alice, room, &message, "meet at one").await;
         let correction = scene.radio.transmits("Alice[M]: * meet at one").await;
         assert_eq!(correction["reply_id"], sent["id"]);
-        // Says the same: nothing goes on the air for it, and yet it can be answered.
+        // The same text: nothing is transmitted for it, but it can be replied to.
         let same = edit(alice, room, &message, "meet at one").await;
         for target in [&changed, &same] {
             let text = format!("why, {target}?");

@@ -1,5 +1,5 @@
-//! Faults from outside, one after the other and on real parts: homeservers that hang or end, links that are cut or go
-//! silent, radios that reboot, rooms that are forbidden, more than anybody can carry at once.
+//! External faults, one after the other, with the built relay: homeservers that hang or end, links that are cut or go
+//! silent, radios that reboot, rooms that are forbidden, overload.
 
 use std::fs;
 use std::time::Duration;
@@ -110,7 +110,7 @@ async fn a_stop_beside_a_homeserver_that_hangs_loses_nothing() {
     scene.alice.send(&scene.room, "near").await;
     synapse.does(Trouble::Hang);
     mesh_says(&mut scene, &texts[2..]).await;
-    // Each message that was accepted is in the log; the last of the radio's queue has come.
+    // All accepted messages are in the log; the last one of the radio's queue has arrived.
     scene.relay.logs_times("accepted for a room", 6).await;
     assert!(scene.relay.stop().await.success(), "{}", scene.relay.log());
     synapse.does(Trouble::Resume);
@@ -147,7 +147,7 @@ async fn goes_silent_and_costs_nothing(mut scene: Scene) {
     for text in &near[1..] {
         scene.alice.send(&scene.room, text).await;
     }
-    // The relay gives a silent link 75 seconds.
+    // The relay's timeout for a silent link is 75 seconds.
     let silent = scene
         .relay
         .logs_within("silent for 75 seconds", Duration::from_mins(3));
@@ -238,7 +238,7 @@ async fn two_thousand_packets_at_once_cross_in_order_and_memory_stays_small() {
         .fault(json!({"fault": "queue", "capacity": 2500}))
         .await;
     let texts = numbered("burst", 2000);
-    // The radio hands them over as fast as the link takes them.
+    // The radio sends them as fast as the link permits.
     for (text, id) in texts.iter().zip(0x0200_0000..) {
         let said = json!({"from": BASE.id, "channel": 0, "text": text, "id": id});
         scene.radio.write(&said).await;
@@ -253,7 +253,7 @@ async fn two_thousand_packets_at_once_cross_in_order_and_memory_stays_small() {
     );
 }
 
-/// Returns how much memory the relay has had at most, in KiB.
+/// Returns the relay's peak memory, in KiB.
 fn peak_memory(scene: &Scene) -> u64 {
     let status = format!("/proc/{}/status", scene.relay.pid().as_raw_nonzero());
     let status = fs::read_to_string(status).expect("the relay runs");

@@ -1,4 +1,4 @@
-//! The sender sees what became of a message: by one reaction of the bot, and by how far the room is read.
+//! The sender sees the state of a message: by one reaction of the bot, and by its read receipt.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ async fn who_may_not_transmit_is_told_once_a_day_and_not_read() {
     let first = bob.send(&scene.room, "may I").await;
     let second = bob.send(&scene.room, "may I now").await;
     scene.sees_sign(&scene.room, &first, DENIED).await;
-    // What comes after all that: nothing was missed before it.
+    // A last message: nothing is missing before it.
     let last = scene.alice.send(&scene.room, "from Alice again").await;
     scene.sees_sign(&scene.room, &last, HEARD).await;
     assert_eq!(scene.signs_on(&scene.room, &first).await, [DENIED]);
@@ -146,7 +146,7 @@ async fn a_sign_that_was_due_when_the_relay_died_is_shown_once() {
     for kind in BOTH_KINDS {
         let mut scene = Plan::one_room(kind).start().await;
         let message = scene.alice.send(&scene.room, "just before the end").await;
-        // Until it is in the books: what is only told of in the log is lost with the process.
+        // Until the outcome is committed: the log line may come first.
         let wanted = || Books::of_running(&scene.home).wanted_sign(&message);
         while wanted().as_deref() != Some(HEARD) {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,4 @@
-//! What a newcomer meets in the first hour: each slip is told in plain words, with its cure.
+//! Mistakes of a newcomer: each is reported in plain words, with its cure.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,7 +15,7 @@ use crate::support::relay::{Home, Relay, text_of};
 use crate::support::scene::Plan;
 use crate::support::user::Kind;
 
-/// Starts a server on loopback that greets its clients with these words, and returns its port.
+/// Starts a server on loopback that greets clients with these bytes, and returns its port.
 async fn server(greets: &'static [u8], first_asked: bool) -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("loopback has a free port");
@@ -71,7 +71,7 @@ async fn a_port_that_is_no_radio_is_called_what_it_is() {
     }
 }
 
-/// Starts a server that answers nobody before it has a whole line, and then the end of what it is asked.
+/// Starts a server that waits for a line, then for the end of the request, before it answers.
 async fn patient_server(answers: &'static [u8]) -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("loopback has a free port");

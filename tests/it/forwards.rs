@@ -1,4 +1,4 @@
-//! A person who forwards what the mesh said is no relay: clients copy all the fields of an event along.
+//! A person who forwards a message of the mesh is no relay: clients copy all fields of the event.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What a simulated radio does on Bluetooth: frames wait until they are read, and the doorbell rings for them.
+//! The simulated radio on Bluetooth: frames wait until they are read, and notifications announce them.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::support::gatt::{AttError, Gatt, WRITES};
 
 const PIN: u32 = 123_456;
 
-/// A radio's Bluetooth side, its client, and their time.
+/// A radio's GATT service, its client, and their clock.
 struct Bench {
     gatt: Gatt<Machine>,
     now: Instant,
@@ -226,7 +226,7 @@ impl Bench {
 }
 
 impl Gatt<Machine> {
-    /// Returns the next report of a write that meant nothing.
+    /// Returns the next report of an ignored write.
     fn next_report_of_ignored(&mut self) -> Option<Report> {
         std::iter::from_fn(|| self.next_report())
             .find(|report| matches!(report, Report::Ignored { .. }))

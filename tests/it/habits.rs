@@ -1,4 +1,4 @@
-//! What radios do to their set-up while the relay runs: a radio is locked.
+//! Changes of a radio's setup while the relay runs: a radio is locked.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The home directory: who may read what is in it, what is written through no link, and whose it is.
+//! The home directory: permissions, symbolic links, and the owner.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -76,7 +76,7 @@ async fn nothing_in_the_home_is_written_through_a_link_and_the_home_may_be_one()
     ] {
         let link = home.path(name);
         fs::create_dir_all(link.parent().expect("it is in the home")).expect("it can be made");
-        // What an earlier start has made there.
+        // Files of an earlier start.
         fs::remove_dir_all(&link)
             .or_else(|_| fs::remove_file(&link))
             .ok();

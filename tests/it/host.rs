@@ -1,4 +1,4 @@
-//! Faults of the machine that the relay runs on: said with their cure, and over when they are over. Nothing is lost by them.
+//! Faults of the machine: reported with their cure, and recovered from without loss.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ use crate::support::relay::{Home, text_of};
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::{Kind, Seen};
 
-/// A disk of its own, where this process may mount one.
+/// A file system of its own, where this process may mount one.
 struct Disk {
     path: PathBuf,
     _directory: Option<tempfile::TempDir>,
 }
 
 impl Disk {
-    /// Mounts a disk in memory; `None`, said aloud, where that is not permitted.
+    /// Mounts a tmpfs; where that is not permitted, prints this and returns `None`.
     fn new(size: &str) -> Option<Self> {
         let directory = temporary_directory("disk");
         let path = directory.path().to_owned();
         Self::at(path, Some(directory), size)
     }
 
-    /// Likewise, in place of a directory, with what is in it.
+    /// Likewise, over a directory, with a copy of its content.
     fn in_place_of(directory: &Path, size: &str) -> Option<Self> {
         let before = directory.with_extension("before");
         fs::rename(directory, &before).expect("it can be moved");
@@ -36,7 +36,7 @@ impl Disk {
         let disk = Self::at(directory.to_owned(), None, size);
         for file in fs::read_dir(&before).expect("it can be read") {
             let file = file.expect("it can be read");
-            // A socket of the relay that ran before is none.
+            // Sockets of an earlier run are skipped.
             if file.file_type().is_ok_and(|kind| kind.is_file()) {
                 fs::copy(file.path(), directory.join(file.file_name())).expect("there is room");
             }
@@ -74,7 +74,7 @@ impl Disk {
         assert!(self.mount(&["-o", &options]), "cannot remount {mode}");
     }
 
-    /// Takes all the room that is left, until the file is removed.
+    /// Fills the disk, until the file is removed.
     fn fill(&self) {
         let mut file = fs::File::create(self.path().join("ballast")).expect("there is room");
         let full = std::io::copy(&mut std::io::repeat(0), &mut file).expect_err("it fills up");
@@ -102,12 +102,12 @@ async fn health(home: &Home) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text_of(&output)))
 }
 
-/// Waits until the check of the database is so.
+/// Waits for this result of the database's check.
 async fn database_is(home: &Home, result: &str, words: &str) {
     check_is(home, "database", result, words).await;
 }
 
-/// Waits until a check is so.
+/// Waits for this result of a check.
 async fn check_is(home: &Home, name: &str, result: &str, words: &str) {
     let mut last = Value::Null;
     let asking = async {
@@ -159,7 +159,7 @@ async fn outlives(scene: &mut Scene, words: &str, heal: impl AsyncFnOnce()) {
     assert!(!scene.relay.log().contains("panicked"));
 }
 
-/// A scene whose database lies there; something has been carried already.
+/// A scene whose database is on this disk, with one message relayed already.
 async fn scene_with_database(directory: &Path) -> Scene {
     let stage = Plan::one_room(Kind::Plain).set_up().await;
     let config = fs::read_to_string(stage.home.path("config.yaml")).expect("it was written");
@@ -352,7 +352,7 @@ async fn in_a_read_only_home_the_relay_does_not_start_and_says_why() {
     let config = fs::read_to_string(stage.home.path("config.yaml")).expect("it was written");
     fs::write(disk.path().join("config.yaml"), config).expect("there is room");
     disk.remount("ro");
-    // The last of two flags would be an error: a command of its own.
+    // A separate command: the flags exclude each other.
     let output = Command::new(crate::support::process::relay_program())
         .arg("--home")
         .arg(disk.path())

@@ -17,7 +17,7 @@ fn hex(bytes: &[u8]) -> String {
     digits.concat()
 }
 
-/// Every text of the mesh is plain: no HTML, no mention, no character that hides or turns others around.
+/// Every text from the mesh is plain: no HTML, no mention, no invisible or bidirectional control characters.
 fn is_harmless(seen: &Seen) {
     assert_eq!(seen.content("/msgtype"), "m.text", "{}", seen.event);
     assert_eq!(seen.content("/format"), &json!(null), "{}", seen.event);
@@ -129,7 +129,7 @@ async fn hostile_packets_are_passed_over_and_the_link_lives_on() {
 #[tokio::test]
 async fn hostile_events_from_matrix_become_harmless_packets() {
     let scene = Plan::one_room(Kind::Encrypted).start().await;
-    // In an encrypted room the homeserver cannot refuse what is malformed.
+    // In an encrypted room the homeserver cannot refuse malformed content.
     let room = &scene.room;
     let html = json!({"msgtype": "m.text", "body": "plain", "format": "org.matrix.custom.html",
         "formatted_body": "<h1>what people see</h1><script>alert(1)</script>"});

@@ -1,4 +1,4 @@
-//! A relay that is killed at any moment loses nothing that it had accepted, and doubles nothing.
+//! A relay that is killed at any time neither loses nor duplicates accepted messages.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,24 +13,24 @@ use crate::support::scene::{Plan, Scene};
 use crate::support::user::Kind;
 
 const ROUNDS: u32 = 50;
-/// So many of the kills come while messages are under way.
+/// Minimum number of kills with messages in flight.
 const UNDER_WAY: u32 = 30;
 
-/// A long text goes to the mesh as these packets.
+/// The packets of a long text.
 const PARTS: [&str; 3] = ["1/3", "2/3", "3/3"];
-/// So many bytes are that long.
+/// Length of a long text in bytes.
 const LONG: usize = 480;
 
-/// A packet for the mesh: the number of its text, and which part of that it is (of [`PARTS`]; empty: all of it).
+/// A packet for the mesh: the number of its text, and the part (of [`PARTS`]; empty: the whole text).
 type Packet = (u32, String);
 
-/// What was said, numbered; in each list in its order.
+/// The numbered messages, each list in order.
 #[derive(Debug, Default)]
 struct Said {
     last: u32,
     /// On the mesh, by channel: packets and numbers.
     on_mesh: [Vec<(u32, u32)>; 2],
-    /// In Matrix, by room: the packets that the mesh is to get of it.
+    /// In Matrix, by room: the packets expected on the mesh.
     in_matrix: [Vec<Packet>; 2],
 }
 
@@ -48,7 +48,7 @@ impl Said {
         self.last += 1;
         let place = usize::from(place);
         let word = format!(" {}", self.last);
-        // Wherever a long one is cut, each part ends in its number.
+        // Made so that each part of a long text ends in its number.
         let (words, parts) = if is_long {
             (LONG / word.len(), &PARTS[..])
         } else {
@@ -61,14 +61,14 @@ impl Said {
     }
 }
 
-/// Returns which packet that was: nothing else goes to the mesh.
+/// Returns the number and part of a packet.
 fn packet(text: &str) -> Option<Packet> {
     let (_, number) = text.rsplit_once(' ')?;
     let part = text.split([' ', ':']).find(|word| PARTS.contains(word));
     Some((number.parse().ok()?, part.unwrap_or_default().to_owned()))
 }
 
-/// Returns the number at the end of a text that was said by these tests.
+/// Returns the number at the end of a text of these tests.
 fn number(text: &str, word: &str) -> Option<u32> {
     let (_, number) = text.split_once(word)?;
     number.trim().parse().ok()
@@ -79,7 +79,7 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
     let plan = Plan::default().room(Kind::Plain).room(Kind::Encrypted);
     let plan = plan.route(0, 0, "both").route(1, 1, "both");
     let plan = plan.matrix("sender_limit: {per_minute: 10000, per_hour: 100000}");
-    // On a slow machine it takes as long as an outage.
+    // On a slow machine this takes as long as an outage.
     let plan = plan.meshtastic("backlog: {newest: 1000, spacing: 2s}");
     let stage = plan.set_up().await;
     stage.map_by_alias(0, "kills").await;
@@ -94,7 +94,7 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
         for _ in 0..random.random_range(1..4) {
             said.on_mesh(&mut scene, random.random_range(0..2)).await;
         }
-        // Some die before they are ready, most soon after it.
+        // Some are killed before they are ready, most soon after.
         if round % 5 != 4 {
             scene.relay.logs("relay is ready").await;
         }
@@ -118,7 +118,7 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
         "only {under_way} kills came while messages were under way"
     );
 
-    // What was said before the last words has crossed when they have.
+    // All earlier messages have arrived before the last ones.
     for place in 0..2 {
         said.in_matrix(&scene, place, true).await;
         said.on_mesh(&mut scene, place).await;
@@ -145,7 +145,7 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
                 number(seen.body(), "far ") == last
             })
             .await;
-        // Once and in order, all of it; under one id each.
+        // All of them once, in order, under one id each.
         let channel = Value::from(place);
         let packets = scene.radio.packets().into_iter();
         let crossed = packets
@@ -157,7 +157,7 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
             "to channel {place}"
         );
 
-        // What the radio had handed over when its client died is lost unless it was on the disk.
+        // A packet that the radio delivered to a killed relay is lost unless it was committed.
         let wanted = said.on_mesh[place]
             .iter()
             .filter(|(packet, _)| accepted.contains(packet));

@@ -1,4 +1,4 @@
-//! A message whose key comes late is carried late, and once; one whose key does not come is told of.
+//! A message whose key comes late is relayed late, and once; one whose key does not come gets a notice.
 
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::{Kind, Seen};
@@ -60,7 +60,7 @@ async fn a_restart_between_a_message_and_its_key_loses_nothing() {
         wanted.map(|text| format!("Alice[M]: {text}"))
     );
 
-    // Nothing is left of it that a further start would carry.
+    // Another start does not relay it again.
     assert!(scene.relay.stop().await.success());
     scene.relay = scene.home.start().await;
     scene.alice.send(&scene.room, "much later").await;
@@ -104,7 +104,7 @@ async fn a_room_is_told_once_of_keys_that_do_not_come_in_time() {
     );
     assert_eq!(told.content("/mmrelay_suppress"), true);
 
-    // What comes too late is not carried, and not told of again.
+    // A key that comes too late changes nothing, and there is no second notice.
     scene.proxy().give_keys().await;
     scene.alice.send(&scene.room, "three").await;
     scene.radio.transmits("Alice[M]: three").await;

@@ -1,4 +1,4 @@
-//! The log says what the relay says: strangers write no lines of it, do not fill it, and find no texts in it.
+//! The log: strangers cannot forge lines or flood it, and it holds no message texts.
 
 use std::fs;
 
@@ -11,16 +11,16 @@ use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::Synapse;
 use crate::support::user::{Kind, User};
 
-/// So many to-device messages of each kind with each word: some three hundred.
+/// Number of to-device messages of each kind with each word: some three hundred in all.
 const OFTEN: usize = 8;
-/// More than a place in our own code may say at once.
+/// More than the log's rate limit permits one place in the code.
 const MANY: usize = 160;
-/// A line that a stranger would like to have in the log.
+/// A line that a stranger tries to forge in the log.
 const FALSE_LINE: &str = "2026-01-31T12:00:00.000000Z ERROR relay::daemon: the radio is broken";
-/// Stands in what members say, and in no log.
+/// Part of messages, and never in the log.
 const TEXT: &str = "the-cat-is-in-the-bag";
 
-/// What a stranger puts where the SDK wants a word.
+/// Values that a stranger puts where the SDK expects a string.
 fn hostile() -> Vec<String> {
     vec![
         format!("word\n{FALSE_LINE}\n"),
@@ -29,7 +29,7 @@ fn hostile() -> Vec<String> {
     ]
 }
 
-/// Everything that the SDK looks into before it knows whose it is.
+/// All events that the SDK parses before it knows their sender.
 fn to_device(word: &str) -> Vec<(&'static str, Value)> {
     let olm = json!({"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": word,
         "ciphertext": {word: {"type": 0, "body": word}}});
@@ -78,7 +78,7 @@ async fn sends_to_device(stranger: &User, bot: &str, word: &str, times: usize) {
     }
 }
 
-/// Says things that the SDK cannot read as it expects, in a way that a homeserver takes.
+/// Sends events that the homeserver accepts and the SDK cannot parse.
 async fn says_oddly(scene: &Scene) {
     let message =
         |relation: Value| json!({"msgtype": "m.text", "body": TEXT, "m.relates_to": relation});
@@ -150,7 +150,7 @@ async fn says_oddly(scene: &Scene) {
             } else {
                 vec!["rooms", room.as_str(), "send", kind, &transaction]
             };
-            // What the homeserver refuses cannot come to the relay either.
+            // Events that the homeserver refuses do not reach the relay.
             scene.alice.request(Method::PUT, &path, content).await;
             if !is_state {
                 let sent = scene.alice.client().get_room(room).expect("it is her room");
@@ -160,9 +160,9 @@ async fn says_oddly(scene: &Scene) {
     }
 }
 
-/// The relay has read everything up to here.
+/// Waits until the relay has read everything up to here.
 async fn is_up_to_date(scene: &Scene, stranger: &User, word: &str) {
-    // A to-device message comes before what is said after it.
+    // A to-device message comes before later events.
     sends_to_device(stranger, scene.bot.as_str(), "the last one", 1).await;
     scene.alice.send(&scene.room, word).await;
     scene.radio.transmits(&format!("Alice[M]: {word}")).await;
@@ -273,13 +273,13 @@ async fn lines_of_our_own_that_others_cause_are_bounded_too_and_the_last_is_told
         "a message cannot be decrypted",
     ] {
         let lines: Vec<_> = log.lines().filter(|line| line.contains(words)).collect();
-        // A burst, what comes back meanwhile, and the last of those left out.
+        // The burst, the lines permitted meanwhile, and the last suppressed one.
         assert!(
             (100..MANY - 20).contains(&lines.len()),
             "{words}: {}",
             lines.len()
         );
-        // What was left out is told.
+        // The number of suppressed lines is logged.
         let left_out = lines
             .iter()
             .filter_map(|line| line.split_once(" left_out="));

@@ -1,4 +1,4 @@
-//! The first login without a terminal: with what the configuration holds.
+//! The first login without a terminal, with the credentials in the configuration.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::relay::{Home, text_of};
 use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::{Kind, User};
 
-/// Logs in as a client without encryption does, and returns the token.
+/// Logs in like a client without encryption, and returns the token.
 async fn token(synapse: &Synapse, username: &str) -> String {
     let request = json!({
         "type": "m.login.password", "password": PASSWORD,

@@ -1,4 +1,4 @@
-//! Tests on real parts: a real homeserver, a Matrix user, the built relay, and its simulated radio. One file a promise.
+//! End-to-end tests: a real homeserver, a Matrix user, the built relay, and its simulated radio. One file per promise.
 #![recursion_limit = "256"]
 #![cfg_attr(
     test,

@@ -1,4 +1,4 @@
-//! A text that is too long for one packet crosses in parts, and is one message all the same.
+//! A text that is too long for one packet is sent in parts, and is still one message.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::radio::{BASE, SUMMIT, id_of, transmitted};
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::{BOTH_KINDS, Kind};
 
-/// Makes a text of so many bytes out of characters of one to 25 bytes.
+/// Makes a text of this many bytes out of characters of one to 25 bytes.
 fn text_of(bytes: usize) -> String {
     let characters = ["👩‍👩‍👧‍👦", "漢", "字", "é", "ß", "🇩🇪", "a"];
     let mut text = String::new();
@@ -63,7 +63,7 @@ async fn crosses_in_three_parts_that_are_one_message(kind: Kind) {
         assert!(size <= 200, "a part of {size} bytes");
     }
 
-    // Whichever part a node answers, it answers the message.
+    // A reply to any part is a reply to the message.
     for (packet, emoji) in packets.iter().zip(["👍", "🎉", "👋"]) {
         let answer = format!("an answer with {emoji}");
         scene.radio.replies(BASE, 0, id_of(packet), &answer).await;
@@ -83,7 +83,7 @@ async fn crosses_in_three_parts_that_are_one_message(kind: Kind) {
         });
         reaction.await;
     }
-    // What Alice puts on the message goes to its first part.
+    // Alice's reaction to the message goes to its first part.
     scene
         .alice
         .reply(&scene.room, &event, "my own answer")
@@ -130,7 +130,7 @@ async fn one_refused_part_is_sent_again_alone(error: u32, nak: bool) {
         "that part was refused once"
     );
 
-    // An answer to the part that had to be sent twice finds the message too.
+    // A reply to the part that was sent twice finds the message, too.
     scene
         .radio
         .replies(BASE, 0, id_of(&packets[1]), "to the second")
@@ -154,7 +154,7 @@ async fn a_part_that_finds_the_queue_full_is_sent_again_alone_and_in_order() {
 #[tokio::test]
 async fn a_redaction_withdraws_the_parts_that_wait() {
     let mut scene = Plan::one_room(Kind::Encrypted).start().await;
-    // The second part finds the queue full, and waits long enough to be taken back.
+    // The second part meets a full queue, and waits long enough to be withdrawn.
     let refuse = json!({"fault": "refuse", "error": 32, "nak": false, "skip": 1});
     scene.radio.fault(refuse).await;
     let event = scene.alice.send(&scene.room, &text_of(500)).await;

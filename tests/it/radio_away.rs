@@ -1,4 +1,4 @@
-//! Rooms are told that the radio is away, and that it is back: once each, whatever the relay goes through meanwhile.
+//! Notices to rooms that the radio is away, and that it is back: once each, even over restarts of the relay.
 
 use matrix_sdk::ruma::OwnedRoomId;
 
@@ -16,7 +16,7 @@ fn notices(scene: &Scene, room: &OwnedRoomId) -> Vec<String> {
     notices.map(|seen| seen.body().to_owned()).collect()
 }
 
-/// Waits for a notice in each room that says that.
+/// Waits for this notice in each room.
 async fn tells(scene: &Scene, words: &str) {
     for room in &scene.rooms {
         let told = scene.alice.sees(room, words, |seen| {
@@ -41,7 +41,7 @@ async fn rooms_are_told_of_an_outage_and_of_its_end_once_also_over_restarts() {
     scene.radio.end().await;
     tells(&scene, "The radio of this bridge has been away for").await;
 
-    // The same outage is no news, whoever ends the relay how.
+    // The same outage gets no second notice, however the relay ends.
     scene.relay.kill().await;
     scene.relay = scene.home.start().await;
     scene.relay.logs("no link to the radio").await;

@@ -1,4 +1,4 @@
-//! `relay radio`: what a person learns of a radio and sends with it, without the daemon and without Matrix.
+//! `relay radio`: shows a radio and sends with it, without the daemon and without Matrix.
 
 use std::process::Output;
 
@@ -66,7 +66,7 @@ async fn a_radio_tells_what_it_is_which_channels_it_has_and_whom_it_knows() {
     ] {
         assert!(told.contains(word), "`{word}` is missing in: {told}");
     }
-    // A radio hands over once what it kept: whoever takes it is shown it.
+    // A radio delivers its stored messages once: the command that receives them shows them.
     let text = text_of(&output);
     assert!(
         text.contains("Base Camp (!0a0b0c01): before anybody came"),
@@ -440,7 +440,7 @@ async fn the_daemons_radio_is_refused_and_another_one_is_not() {
     let other = Radio::start_with(&["--seed", "8"]).await;
     let told = json_of(&with(&scene.home, &other, &["info", "--json"]).await);
     assert!(told["node"].is_string());
-    // The same radio, as far as its number tells, on another way.
+    // The same radio, by its number, on another connection.
     let twin = Radio::start().await;
     let output = with(&scene.home, &twin, &["info"]).await;
     assert_fails(
@@ -467,7 +467,7 @@ async fn a_serial_port_is_named_as_well() {
     assert_eq!(told[0]["name"], "LongFast");
 }
 
-/// Both on a machine without a network: nobody else's is asked.
+/// On a machine without a network, so that no other computer's services are found.
 #[cfg(all(feature = "ble", target_os = "linux"))]
 mod without_network {
     use super::*;

@@ -1,4 +1,4 @@
-//! A reaction crosses, on the right target; and the homeserver learns nothing from it but the emoji.
+//! A reaction is relayed to the right target, and tells the homeserver only the emoji.
 
 use serde_json::json;
 

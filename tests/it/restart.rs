@@ -1,4 +1,4 @@
-//! Nothing that matters lives only in memory.
+//! All state that matters survives a restart.
 
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ async fn a_reply_finds_a_message_from_before_a_kill() {
     replies_find_their_targets(Kind::Encrypted, true).await;
 }
 
-/// Also before the homeserver has told for which room the alias stands.
+/// Also before the alias is resolved.
 #[tokio::test]
 async fn what_the_mesh_answers_while_the_relay_is_away_finds_its_target_in_a_room_mapped_by_alias()
 {

@@ -1,4 +1,4 @@
-//! Each state of a room has its own words and its own cure, and what waits for a room that is replaced goes to its successor.
+//! Each trouble of a room has its own text and cure, and messages for a replaced room go to its successor.
 
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::OwnedRoomId;
@@ -11,7 +11,7 @@ use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::PASSWORD;
 use crate::support::user::{Kind, Seen, User};
 
-/// Asks until the first room that fits is told with that trouble, and returns it.
+/// Polls until a matching room is shown with this trouble, and returns the room.
 async fn trouble(home: &Home, room: &str, reason: &str) -> Value {
     let of = |told: &Value| {
         let rooms = told["rooms"].as_array().expect("rooms are told").clone();
@@ -22,7 +22,7 @@ async fn trouble(home: &Home, room: &str, reason: &str) -> Value {
     of(&told).expect("it was told")
 }
 
-/// Asks until `doctor --quick` is unhealthy because of the rooms, and returns what it says of them.
+/// Polls until the rooms' check of `doctor --quick` fails, and returns the check.
 async fn diagnosis(home: &Home) -> String {
     let doctor = ["doctor", "--quick"];
     let is_sick = |told: &Value| check(told, "rooms")["result"] == "failed";
@@ -36,7 +36,7 @@ async fn is_well(home: &Home) {
     tells(home, &["doctor", "--quick"], "that all is well", is_well).await;
 }
 
-/// Has Alice upgrade a room, as a client does.
+/// Alice upgrades a room, as a client does.
 async fn upgrade(alice: &User, room: &OwnedRoomId) -> OwnedRoomId {
     let path = ["rooms", room.as_str(), "upgrade"];
     let answer = alice
@@ -46,7 +46,7 @@ async fn upgrade(alice: &User, room: &OwnedRoomId) -> OwnedRoomId {
         .unwrap_or_else(|_| panic!("no room was made: {answer}"))
 }
 
-/// Has Alice say that another room replaces one, as somebody does who made the other by hand.
+/// Alice sends a tombstone for a successor that was made by hand.
 async fn entomb(alice: &User, room: &OwnedRoomId, content: Value) {
     let path = ["rooms", room.as_str(), "state", "m.room.tombstone", ""];
     let answer = alice.request(Method::PUT, &path, &content).await;
@@ -101,7 +101,7 @@ async fn what_waits_for_a_replaced_room_goes_to_its_successor_once_the_configura
     assert!(line.contains(next.as_str()), "{line}");
     assert!(!line.contains("let the bot write"), "{line}");
 
-    // What people wrote before goes to the mesh, whenever the radio is there.
+    // Earlier messages go to the mesh when the radio is back.
     scene.radio.end().await;
     scene.relay.logs("no link to the radio").await;
     scene.alice.send(&old, "from before").await;
@@ -166,7 +166,7 @@ async fn a_replaced_room_that_stays_in_the_configuration_beside_its_successor_is
 async fn an_upgrade_while_the_relay_was_down_is_followed_like_any_other() {
     let mut scene = Plan::one_room(Kind::Plain).start().await;
     let old = scene.room.clone();
-    // The room takes nothing, so that something waits.
+    // The homeserver refuses sends to the room, so that messages wait.
     scene
         .alice
         .set_levels(&old, json!({"events_default": 50}))
@@ -285,7 +285,7 @@ async fn a_room_that_was_replaced_twice_and_the_bot_was_put_out_of_leads_to_the_
         .await
         .expect("Alice may kick");
     scene.relay.logs("no longer in this room").await;
-    // Nothing is forgotten by that.
+    // Nothing is lost by this.
     trouble(&scene.home, first.as_str(), "replaced").await;
     let third = upgrade(&scene.alice, &second).await;
     assert!(scene.relay.stop().await.success());
@@ -437,7 +437,7 @@ async fn an_alias_that_moves_takes_its_name_along() {
         scene.radio.says(BASE, 0, &text).await;
         scene.alice.sees_text(room, &mesh(&text)).await;
     }
-    // While it runs as well: a room that it is put out of has it look again.
+    // Also while the relay runs: being removed from a room makes it resolve the alias again.
     scene.alice.set_alias(&alias, &first).await;
     let room = scene
         .alice

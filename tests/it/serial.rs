@@ -1,4 +1,4 @@
-//! The radio on a serial port: a pseudo-terminal behind a link that keeps its name, as `/dev/serial/by-id` has them.
+//! The radio on a serial port: a pseudo-terminal behind a symbolic link with a stable name, as in `/dev/serial/by-id`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ async fn a_radio_that_restarts_in_the_middle_of_a_frame_is_asked_again() {
     assert!(!scene.relay.log().contains(lost), "the port stayed open");
 }
 
-/// Then it answers heartbeats, and would hand over nothing for ever.
+/// Such a radio answers heartbeats, but would never send anything else.
 #[tokio::test]
 async fn a_radio_that_has_forgotten_its_client_is_noticed_by_its_log() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
@@ -144,7 +144,7 @@ async fn a_radio_that_has_forgotten_its_client_is_noticed_by_its_log() {
     scene.relay.logs("the radio is as it was").await;
 }
 
-/// Behind a bridge between USB and UART the port stays open for months, whatever the radio does.
+/// Behind a USB-to-UART bridge the port stays open, whatever the radio does.
 #[tokio::test]
 async fn a_restart_behind_an_open_port_is_noticed_however_many_there_were() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
@@ -228,7 +228,7 @@ async fn a_port_in_use_is_told_with_its_user_and_taken_once_it_is_free() {
     carries(&mut scene, "free at last").await;
 }
 
-/// Root is kept from no port, and not every program locks the one it uses.
+/// Root can open every port, and not every program locks its port.
 #[tokio::test]
 async fn a_port_that_another_program_has_open_too_is_warned_of() {
     let stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;

@@ -1,4 +1,4 @@
-//! What is said at the end of a start is true.
+//! The summary at the end of a start is true.
 
 use crate::support::radio::{BASE, Radio};
 use crate::support::scene::Plan;
@@ -8,7 +8,7 @@ use crate::support::user::Kind;
 async fn a_start_ends_with_one_summary_of_radio_matrix_and_each_room() {
     let plan = Plan::one_room(Kind::Plain).room(Kind::Encrypted);
     let mut scene = plan.route(1, 1, "to_matrix").start().await;
-    // Without what is told of the first start, in which rooms are joined.
+    // Without the log of the first start, in which the rooms are joined.
     assert!(scene.relay.stop().await.success());
     scene.relay = scene.home.spawn_with(&[]);
     let line = scene.relay.logs("the start is complete").await;

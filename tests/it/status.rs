@@ -1,4 +1,4 @@
-//! `relay status` and `relay doctor --quick`: what the running daemon says of itself is true, and comes with exit codes.
+//! `relay status` and `relay doctor --quick`: the running daemon's answers are true, and set exit codes.
 
 use std::process::Output;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text_of(output)))
 }
 
-/// Asks until what the daemon tells is as expected.
+/// Polls until the daemon's answer is as expected.
 pub(crate) async fn tells(
     home: &Home,
     command: &[&str],
@@ -39,12 +39,12 @@ pub(crate) async fn tells(
     told.unwrap_or_else(|_| panic!("{command:?} never told {what}: {last:#}"))
 }
 
-/// Asks `relay status` until it tells that.
+/// Polls `relay status` until it is as expected.
 pub(crate) async fn status_tells(home: &Home, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     tells(home, &["status"], what, is).await
 }
 
-/// Returns a check of what `doctor --quick` told.
+/// Returns a check of `doctor --quick`.
 pub(crate) fn check<'a>(health: &'a Value, name: &str) -> &'a Value {
     let checks = health["checks"].as_array().expect("there are checks");
     let found = checks.iter().find(|check| check["name"] == name);
@@ -216,7 +216,7 @@ async fn a_daemon_that_was_killed_leaves_a_socket_that_the_next_one_replaces() {
     scene.relay = scene.home.start().await;
     assert_eq!(scene.home.run(["status"]).await.status.code(), Some(0));
 
-    // A second daemon is turned away, and leaves the first one's socket alone.
+    // A second daemon is refused, and does not touch the first one's socket.
     let output = scene.home.run(["run"]).await;
     assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
     assert_eq!(scene.home.run(["status"]).await.status.code(), Some(0));

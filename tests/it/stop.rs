@@ -1,4 +1,4 @@
-//! The relay stops when it is asked to, and loses nothing by it.
+//! The relay stops when asked, without loss.
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::{Synapse, Trouble};
 use crate::support::user::Kind;
 
-/// A scene whose radio writes down what crosses the link; one message has come from it.
+/// A scene whose radio records the traffic of the link; one message has been relayed from it.
 async fn recorded() -> Scene {
     let mut stage = Plan::one_room(Kind::Plain).set_up().await;
     let (port, recording) = (stage.radio.port(), stage.home.path("recording"));
@@ -31,7 +31,7 @@ async fn hears(scene: &mut Scene, text: &str) {
     scene.alice.sees_text(&scene.room, &told).await;
 }
 
-/// The relay ends well at that signal, and the radio was told so: on so many links so far.
+/// Asserts that the relay ends with success at this signal, and that `links` links were closed with `disconnect` so far.
 async fn takes_its_leave(mut scene: Scene, signal: Signal, links: usize) {
     scene.relay.signal(signal);
     let status = scene.relay.ended().await;
@@ -78,7 +78,7 @@ async fn a_terminal_that_is_closed_ends_the_relay_and_the_radio_is_told() {
 async fn signals_that_mean_nothing_to_the_relay_do_not_end_it() {
     let mut scene = recorded().await;
     for (signal, name) in [
-        // Nobody's terminal is gone: somebody thinks that files are read again.
+        // SIGHUP without a lost terminal: sent by somebody who expects a reload.
         (Signal::HUP, "SIGHUP"),
         (Signal::USR1, "SIGUSR1"),
         (Signal::USR2, "SIGUSR2"),
@@ -120,7 +120,7 @@ async fn a_relay_whose_files_are_still_being_opened_ends_at_once() {
             "Matrix cannot be used now",
         ),
     ] {
-        // It waits five seconds for whoever holds a file.
+        // The relay waits five seconds for the holder of a file.
         let other = rusqlite::Connection::open(scene.home.path(file)).expect("it opens");
         let hold = "PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE; PRAGMA user_version";
         other.execute_batch(hold).expect("it is held");
@@ -171,7 +171,7 @@ async fn a_second_signal_ends_the_relay_at_once_with_exit_code_1_and_what_was_ac
     let texts = numbered("far", 4);
     mesh_says(&mut scene, &texts[..1]).await;
     all_in_room(&scene, &scene.room, &texts[..1]).await;
-    // A request that has no answer is in flight: the first signal has something to wait for.
+    // An unanswered request is in flight, for which the first signal waits.
     synapse.does(Trouble::Hang);
     mesh_says(&mut scene, &texts[1..]).await;
     scene
@@ -190,7 +190,7 @@ async fn a_second_signal_ends_the_relay_at_once_with_exit_code_1_and_what_was_ac
         !lock.is_empty(),
         "the home was held while something was in flight"
     );
-    // Nothing was waited for to its end.
+    // The second signal has ended the wait.
     for late in ["not everything ended in time", "relay ends"] {
         assert!(!log.contains(late), "{late}: {log}");
     }

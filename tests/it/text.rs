@@ -1,4 +1,4 @@
-//! Text crosses, both ways, in order, to the rooms and channels that the configuration ties together.
+//! Texts are relayed in both directions, in order, between the mapped rooms and channels.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn crosses_both_ways(kind: Kind) {
     carries_text_both_ways(Plan::one_room(kind).start().await, kind).await;
 }
 
-/// What every link has to do, whatever kind it is.
+/// The requirements of every kind of link.
 pub(crate) async fn carries_text_both_ways(mut scene: Scene, kind: Kind) {
     let packet = scene.radio.says(BASE, 0, "hello from the mesh").await;
     let text = "[Base Camp/LongFast]: hello from the mesh";
@@ -182,7 +182,7 @@ async fn a_one_way_room_carries_one_way() {
         .alice
         .sees_text(&scene.rooms[0], "[Base Camp/LongFast]: to the first only")
         .await;
-    // Rooms are independent: that it is not in the second is only sure once a later message of its own has passed.
+    // Rooms are independent: only a later message in the second room proves that this one is not there.
     scene.alice.send(&scene.rooms[1], "the last word").await;
     scene.radio.transmits("Alice[M]: the last word").await;
     assert_eq!(bodies(&scene, 1), ["goes to the mesh", "the last word"]);
@@ -328,7 +328,7 @@ async fn goes_on_the_air_as_words(kind: Kind) {
     alice.send_message(room, list).await;
     scene.radio.transmits("Alice[M]: 1. rope\n2. water").await;
     if kind == Kind::Encrypted {
-        // Elsewhere the homeserver wants a body.
+        // Elsewhere the homeserver requires a body.
         let odd = json!({"msgtype": "org.example.odd", "formatted_body": "<i>odd</i>"});
         alice.send_message(room, odd).await;
         scene.radio.transmits("Alice[M]: odd").await;
@@ -340,7 +340,7 @@ async fn goes_on_the_air_as_words(kind: Kind) {
         .transmits("Alice[M]: [location] at the hut")
         .await;
 
-    // Element Android: an answer and its edit quote in both texts.
+    // Element Android: a reply and its edit quote in both bodies.
     let question = scene.radio.says(BASE, 0, "who can hear me?").await;
     let said = "[Base Camp/LongFast]: who can hear me?";
     let (alice, room) = (&scene.alice, &scene.room);
@@ -361,7 +361,7 @@ async fn goes_on_the_air_as_words(kind: Kind) {
     assert_eq!(sent["reply_id"], question);
     let relation = json!({"rel_type": "m.replace", "event_id": reply});
     let edit = |new: serde_json::Value| json!({"msgtype": "m.text", "body": "* …", "m.new_content": new, "m.relates_to": relation});
-    // Says the same: there is nothing to correct.
+    // The same text: no correction.
     alice
         .send_message(room, edit(quoting("I **can**", "I <b>can</b>")))
         .await;

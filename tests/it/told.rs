@@ -1,4 +1,4 @@
-//! What is not transmitted, and would surprise its author, is told by a sign and its reason; and not again and again.
+//! Messages that are unexpectedly not transmitted get a sign and a notice with the reason, which is not repeated.
 
 use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::OwnedEventId;
@@ -14,7 +14,7 @@ const REFUSED: &str = "❌";
 const DENIED: &str = "🚫";
 const NONE: [&str; 0] = [];
 
-/// Waits until the relay has answered an event with a notice, and returns its words.
+/// Waits for the relay's notice in reply to an event, and returns its text.
 async fn answer(scene: &Scene, event: &OwnedEventId) -> String {
     let is_answer = |seen: &Seen| {
         seen.event["sender"] == scene.bot.as_str()
@@ -32,7 +32,7 @@ async fn bob_joins(scene: &Scene) -> User {
     bob
 }
 
-/// Waits until everything before it was decided on: this is transmitted.
+/// Sends a message, and waits until it is transmitted: all earlier ones are handled.
 async fn says_last(scene: &Scene, text: &str) {
     let last = scene.alice.send(&scene.room, text).await;
     scene.sees_sign(&scene.room, &last, HEARD).await;
@@ -135,7 +135,7 @@ async fn what_the_configuration_keeps_off_the_air_is_told() {
     let captioned = scene.alice.send_message(&scene.room, image).await;
     scene.sees_sign(&scene.room, &captioned, REFUSED).await;
     answer(&scene, &captioned).await;
-    // Some people's client writes nothing else.
+    // Some clients send only such events.
     let notice = |body: &str| json!({"msgtype": "m.notice", "body": body});
     let (first, second) = (notice("from my client"), notice("from it again"));
     let first = scene.alice.send_message(&scene.room, first).await;
@@ -161,7 +161,7 @@ async fn who_is_ignored_and_what_is_no_message_get_no_answer() {
     says_last(&scene, "the last word").await;
     assert_eq!(scene.radio.texts(), ["Alice[M]: the last word"]);
     let said = scene.alice.seen_of(&scene.room, &scene.bot);
-    // The sign on the last word, and nothing else.
+    // The sign on the last message, and nothing else.
     assert_eq!(
         said.iter()
             .filter(|seen| seen.event["type"] == "m.reaction")

@@ -1,4 +1,4 @@
-//! Nobody's many texts hold the others up on the way to the mesh, and nobody's sirens either.
+//! One person's many texts or alerts do not delay those of others on the way to the mesh.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ async fn joined_by(scene: &Scene, name: &str) -> User {
     user
 }
 
-/// What is not urgent waits in the relay until [`set_free`].
+/// Messages that are not urgent wait in the relay until [`set_free`].
 async fn hold_back(scene: &mut Scene) {
     let busy = json!({"fault": "channel_use", "percent": 50});
     scene.radio.fault(busy).await;
@@ -51,7 +51,7 @@ async fn senders_take_turns_where_one_has_more_than_three_texts_waiting() {
         "Carol[M]: me too",
         "Alice[M]: 2",
         "Bob[M]: 2",
-        // Nobody has more than three any more: the oldest first.
+        // Each sender has at most three left: the oldest first.
         "Alice[M]: 3",
         "Alice[M]: 4",
         "Alice[M]: 5",
@@ -105,14 +105,14 @@ async fn three_sirens_an_hour_go_before_others_and_answers_to_an_alert_always_do
     scene.relay = scene.home.start().await;
     hold_back(&mut scene).await;
     scene.alice.send(&scene.room, "🚨 4").await;
-    // Who answers an alert of their own goes on with it.
+    // A reply to one's own alert continues it.
     scene.alice.reply(&scene.room, &own[0], "and more").await;
     scene.relay.logs_times("accepted for the mesh", 2).await;
     for text in ["on my way", "🚨 I see it"] {
         scene.alice.reply(&scene.room, &alert.id, text).await;
         scene.radio.transmits(&format!("Alice[M]: {text}")).await;
     }
-    // Another person has their own.
+    // Another person has their own count.
     let bob = joined_by(&scene, "Bob").await;
     bob.send(&scene.room, "🚨 me too").await;
     scene.radio.transmits("Bob[M]: 🚨 me too").await;

@@ -1,4 +1,4 @@
-//! Faults of the host: what cannot be stored is not accepted, and everything goes on when the fault is over.
+//! Faults of the host: events that cannot be stored are not accepted, and storing resumes after the fault.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,7 +26,7 @@ const NOON: Timestamp = Timestamp(1_767_225_600_000);
 const ROOM: &str = "!room:example.org";
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// A homeserver that takes everything, and remembers the texts.
+/// A homeserver that accepts everything, and records the texts.
 #[derive(Debug, Clone, Default)]
 struct Server(Arc<Mutex<Vec<String>>>);
 
@@ -62,19 +62,19 @@ impl Server {
     }
 }
 
-/// An event loop on a database in a file, with a clock to turn.
+/// An event loop on a database file, with a settable clock.
 struct Bench {
     _directory: TempDir,
     path: PathBuf,
     database: Database,
     radio: mpsc::Sender<Event>,
     batches: mpsc::Sender<Batch>,
-    live: Arc<Live>,
+    runtime_state: Arc<RuntimeState>,
     server: Server,
     clock: Arc<AtomicI64>,
     stop: CancellationToken,
     finish: CancellationToken,
-    /// Ends with this.
+    /// Aborted on drop.
     tasks: tokio::task::JoinSet<()>,
     packets: u32,
 }
@@ -88,7 +88,7 @@ impl Bench {
         Self::on(|store| Database::start(store).unwrap().0, prepare).await
     }
 
-    /// On a database without a thread, for a test whose clock is paused.
+    /// With a database without a thread, for tests with paused time.
     async fn paused() -> Self {
         Self::on(|store| Database::here(Arc::new(Mutex::new(store))), |_| {}).await
     }
@@ -143,7 +143,7 @@ impl Bench {
             workers: supervisor.workers.clone(),
             withdrawals,
         });
-        let live = Arc::new(Live::new(std::collections::BTreeMap::new()));
+        let runtime_state = Arc::new(RuntimeState::new(std::collections::BTreeMap::new()));
         let event_loop = EventLoop {
             database: database.clone(),
             ledger,
@@ -153,7 +153,7 @@ impl Bench {
             queues,
             radio_ready,
             chores_at: Instant::now(),
-            live: Arc::clone(&live),
+            runtime_state: Arc::clone(&runtime_state),
             clock,
         };
         let mut tasks = tokio::task::JoinSet::new();
@@ -164,7 +164,7 @@ impl Bench {
             database,
             radio,
             batches,
-            live,
+            runtime_state,
             server,
             clock: turned,
             stop,
@@ -176,7 +176,7 @@ impl Bench {
         bench
     }
 
-    /// Hands over a batch of the Matrix side; an error: it was not committed.
+    /// Sends a batch of the Matrix side. The future fails if it was not committed.
     async fn matrix(
         &mut self,
         events: Vec<MatrixEvent>,
@@ -185,7 +185,7 @@ impl Bench {
         self.hand_batch_over(events, position).await.await
     }
 
-    /// What the homeserver's clock shows: the same as ours.
+    /// A reading of the homeserver's clock that agrees with ours.
     fn reading(&self) -> ClockReading {
         let now = Timestamp(self.clock.load(Ordering::SeqCst));
         ClockReading {
@@ -245,7 +245,7 @@ impl Bench {
     }
 
     async fn fails(&self, with: &str) {
-        let trouble = || self.live.facts().trouble;
+        let trouble = || self.runtime_state.facts().trouble;
         let is = || {
             let status = trouble().map(|(status, _)| status);
             status.is_some_and(|it| it.hint.is_some() && it.error.unwrap().contains(with))
@@ -260,7 +260,7 @@ impl Drop for Bench {
     }
 }
 
-/// Looks until it is so.
+/// Polls until the condition holds.
 async fn wait_for<T: std::fmt::Debug>(is: impl Fn() -> bool, now: impl Fn() -> T) {
     let looking = async {
         while !is() {
@@ -306,7 +306,7 @@ async fn on_a_full_disk_nothing_is_accepted_and_all_of_it_once_there_is_room() {
     let mut bench = Bench::new().await;
     let full = bench.database.run(|store| store.limit_pages(1));
     full.await.unwrap();
-    // More than there is free in the pages that the file has.
+    // More than fits into the free pages of the file.
     let long = "x".repeat(20_000);
     bench.hears(&long).await;
     bench.fails("full").await;
@@ -320,7 +320,7 @@ async fn on_a_full_disk_nothing_is_accepted_and_all_of_it_once_there_is_room() {
     room.await.unwrap();
     bench.posts(&[&long, "while it is full"]).await;
     committed.await.unwrap();
-    wait_for(|| bench.live.facts().trouble.is_none(), || ()).await;
+    wait_for(|| bench.runtime_state.facts().trouble.is_none(), || ()).await;
 }
 
 #[tokio::test]
@@ -352,7 +352,7 @@ async fn what_a_login_is_to_try_again_is_tried_once_the_database_can_be_written(
     bench.radio.send(login).await.unwrap();
     bench.fails("locked").await;
     other.execute_batch("ROLLBACK").unwrap();
-    wait_for(|| bench.live.facts().trouble.is_none(), || ()).await;
+    wait_for(|| bench.runtime_state.facts().trouble.is_none(), || ()).await;
     let left = bench.database.run(|store| store.read(outbox_room::parked));
     assert_eq!(left.await.unwrap().len(), 0);
 }
@@ -397,7 +397,7 @@ async fn a_clock_that_jumps_by_hours_holds_nothing_up() {
 async fn a_fault_in_what_is_old_does_not_hold_up_messages() {
     let mut bench = Bench::new().await;
     let other = Connection::open(&bench.path).unwrap();
-    // Only the chores use it here.
+    // Only chores use this table here.
     other.execute_batch("DROP TABLE direct_message").unwrap();
     let chores = bench.database.run(|store| {
         let pruned = store.transaction(|tx| retention::prune(tx, NOON, 30, 500));
@@ -407,7 +407,7 @@ async fn a_fault_in_what_is_old_does_not_hold_up_messages() {
     chores.await.unwrap();
     bench.hears("one").await;
     bench.posts(&["one"]).await;
-    assert!(bench.live.facts().trouble.is_none());
+    assert!(bench.runtime_state.facts().trouble.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -443,7 +443,7 @@ async fn much_that_is_old_is_forgotten_soon_and_in_small_steps() {
     .await;
     bench.hears("meanwhile").await;
     bench.posts(&["meanwhile"]).await;
-    // As many as the map keeps whatever their age, less the one just heard.
+    // As many as the map keeps at any age, minus the one just heard.
     let kept = 500 - 1;
     let newest_forgotten = PacketId(OLD - kept);
     let looking = async {
@@ -518,7 +518,7 @@ async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
 async fn at_the_end_nothing_that_was_handed_over_stays_behind() {
     let mut bench = Bench::new().await;
     bench.stop.cancel();
-    // Until all of it is handed over nothing of it can be stored.
+    // Nothing can be stored until the whole batch is handed over.
     let other = Connection::open(&bench.path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let texts = 3 * LARGEST_BATCH;

@@ -1,4 +1,4 @@
-//! The rules of the feedback worker, against a server with prepared answers.
+//! The rules of the feedback worker, against a server with scripted replies.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -18,13 +18,13 @@ use relay_store::{Database, Store};
 
 use super::super::account_limit::AccountLimit;
 use super::super::ledger::Ledger;
-use super::super::room_worker::{Report, RoomBell, RoomWorker};
+use super::super::room_worker::{RoomBell, RoomReport, RoomWorker};
 
 const NOON: Timestamp = Timestamp(1_767_225_600_000);
 const ROOM: &str = "!room:example.org";
 const OTHER: &str = "!other:example.org";
 
-/// A request that came to the server: its room, its transaction (empty for a receipt), and what it says.
+/// A request to the server: room, transaction id (empty for a receipt), and content.
 #[derive(Debug, Clone, PartialEq)]
 struct Asked {
     room: String,
@@ -32,16 +32,16 @@ struct Asked {
     what: String,
 }
 
-/// A server with answers prepared; it does whatever it is asked when there are none left.
+/// A server with scripted replies; it accepts everything when none is left.
 #[derive(Clone)]
 struct Server {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
+    answers: Arc<Mutex<VecDeque<Reply>>>,
     asked: mpsc::Sender<Asked>,
 }
 
-enum Answer {
+enum Reply {
     Outcome(RoomOutcome),
-    /// Not before the other end says so.
+    /// Delayed until the sender completes it.
     Held(oneshot::Receiver<()>, RoomOutcome),
     Never,
 }
@@ -60,12 +60,12 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner)
             .pop_front();
         match answer {
-            Some(Answer::Outcome(outcome)) => outcome,
-            Some(Answer::Held(release, outcome)) => {
+            Some(Reply::Outcome(outcome)) => outcome,
+            Some(Reply::Held(release, outcome)) => {
                 release.await.unwrap();
                 outcome
             }
-            Some(Answer::Never) => std::future::pending().await,
+            Some(Reply::Never) => std::future::pending().await,
             None => RoomOutcome::Sent {
                 event: event(&format!("$sent{}:example.org", rand::random::<u64>())),
             },
@@ -99,7 +99,6 @@ impl SendToRoom for Server {
     }
 }
 
-/// A worker's surroundings.
 struct Scene {
     database: Database,
     ledger: Arc<Mutex<Ledger>>,
@@ -112,7 +111,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+    fn new(answers: impl IntoIterator<Item = Reply>) -> Self {
         let mut store = Store::in_memory().unwrap();
         let config = Config::new(connection(), Vec::new());
         let ledger = store.transaction(|tx| Ledger::open(tx, &config, NOON));
@@ -136,7 +135,7 @@ impl Scene {
         }
     }
 
-    fn side(&self, reports: mpsc::Sender<Report>) -> RoomSide<Server> {
+    fn side(&self, reports: mpsc::Sender<RoomReport>) -> RoomSide<Server> {
         RoomSide {
             database: self.database.clone(),
             sender: self.session.subscribe(),
@@ -147,7 +146,7 @@ impl Scene {
     }
 
     fn start(&mut self) {
-        let (reports, mut take_reports) = mpsc::channel::<Report>(1);
+        let (reports, mut take_reports) = mpsc::channel::<RoomReport>(1);
         let worker = FeedbackWorker {
             bell: Arc::clone(&self.bell),
             side: self.side(reports),
@@ -177,7 +176,7 @@ impl Scene {
 
     /// Returns the next request that comes to the server.
     async fn asks(&mut self) -> Asked {
-        // The paused clock runs ahead while the database's thread works: only the real one can say that it takes too long.
+        // A real timeout: paused time advances while the database's thread works.
         let start = std::time::Instant::now();
         loop {
             if let Ok(asked) = self.asked.try_recv() {
@@ -211,8 +210,8 @@ fn error() -> String {
     "for the test".to_owned()
 }
 
-fn retry(limited: bool) -> Answer {
-    Answer::Outcome(RoomOutcome::Retry {
+fn retry(limited: bool) -> Reply {
+    Reply::Outcome(RoomOutcome::Retry {
         after: None,
         limited,
         error: error(),
@@ -225,7 +224,7 @@ async fn a_room_that_forbids_signs_is_asked_once_and_the_others_go_on() {
         account: false,
         error: error(),
     };
-    let mut scene = Scene::new([Answer::Outcome(forbidden)]);
+    let mut scene = Scene::new([Reply::Outcome(forbidden)]);
     scene.wants(ROOM, "$one:x", Sign::Heard).await;
     scene.wants(ROOM, "$two:x", Sign::Unheard).await;
     scene.start();
@@ -240,7 +239,7 @@ async fn a_room_that_forbids_signs_is_asked_once_and_the_others_go_on() {
 #[tokio::test(start_paused = true)]
 async fn what_the_server_refuses_is_not_asked_again() {
     let refused = RoomOutcome::Refused { error: error() };
-    let mut scene = Scene::new([Answer::Outcome(refused)]);
+    let mut scene = Scene::new([Reply::Outcome(refused)]);
     scene.wants(ROOM, "$one:x", Sign::Heard).await;
     scene.wants(ROOM, "$two:x", Sign::Unheard).await;
     scene.start();
@@ -252,7 +251,7 @@ async fn what_the_server_refuses_is_not_asked_again() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_the_same_request_is_made_again() {
-    let mut scene = Scene::new([Answer::Never]);
+    let mut scene = Scene::new([Reply::Never]);
     scene.wants(ROOM, "$one:x", Sign::Heard).await;
     scene.start();
     let first = scene.asks_for(ROOM, "📡").await;
@@ -276,10 +275,10 @@ async fn a_server_that_is_away_is_asked_again_under_the_same_transaction() {
 #[tokio::test(start_paused = true)]
 async fn under_the_limit_only_the_latest_wish_is_left() {
     let (release, held) = oneshot::channel();
-    let Answer::Outcome(limited) = retry(true) else {
+    let Reply::Outcome(limited) = retry(true) else {
         panic!("a retry is an outcome");
     };
-    let mut scene = Scene::new([Answer::Held(held, limited)]);
+    let mut scene = Scene::new([Reply::Held(held, limited)]);
     scene.wants(ROOM, "$one:x", Sign::Waiting).await;
     scene.start();
     let first = scene.asks_for(ROOM, "⏳").await;
@@ -296,7 +295,7 @@ async fn receipts_come_after_signs_and_what_the_server_has_against_one_is_no_mat
     let sent = RoomOutcome::Sent {
         event: event("$sign:x"),
     };
-    let mut scene = Scene::new([Answer::Outcome(sent), Answer::Outcome(refused)]);
+    let mut scene = Scene::new([Reply::Outcome(sent), Reply::Outcome(refused)]);
     for room in [ROOM, OTHER] {
         let room = OwnedRoomId::try_from(room).unwrap();
         let arrived = scene.database.run(move |store| {
@@ -344,7 +343,7 @@ async fn signs_wait_until_no_room_has_a_message_to_send() {
         });
         inserted.await.unwrap();
     }
-    let (reports, mut take_reports) = mpsc::channel::<Report>(1);
+    let (reports, mut take_reports) = mpsc::channel::<RoomReport>(1);
     let database = scene.database.clone();
     scene.workers.spawn(async move {
         while let Some(report) = take_reports.recv().await {

@@ -1,8 +1,8 @@
-//! The check of the rooms: whether the bot is in each of them, and what keeps messages out.
+//! The check of the rooms: whether the bot has joined each of them and can send there.
 
 use super::super::status::{Check, CheckResult, MatrixState, RoomStatus};
 use super::Examined;
-use super::words::{failed, found, ok, warning};
+use super::words::{check, failed, ok, warning};
 use relay_model::span;
 
 impl Examined<'_> {
@@ -14,7 +14,6 @@ impl Examined<'_> {
         let absent: Vec<&str> = absent.map(|room| room.room.as_str()).collect();
         match self.status.matrix.state {
             _ if absent.is_empty() => {}
-            // Nobody tells us of our rooms.
             MatrixState::NoSession if troubles.is_empty() => {
                 let text = format!("{count} mapped; not known whether the bot is in them");
                 return warning(text, "see the check of Matrix");
@@ -32,10 +31,10 @@ impl Examined<'_> {
             }
         }
         for room in mapped() {
-            let problem = |it| found(CheckResult::Warning, it, room.hint.clone());
+            let problem = |it| check(CheckResult::Warning, it, room.hint.clone());
             troubles.extend(room.problems.iter().map(problem));
         }
-        // What a person has to cure comes first.
+        // Failed checks first.
         troubles.sort_by_key(|it| it.result != CheckResult::Failed);
         let Some(worst) = troubles.first().map(|it| it.result) else {
             return ok(format!("{count} mapped"));
@@ -51,11 +50,11 @@ impl Examined<'_> {
             }
         }
         let texts: Vec<&str> = troubles.iter().map(|it| it.text.as_str()).collect();
-        found(worst, texts.join("; "), Some(hints.join("; ")))
+        check(worst, texts.join("; "), Some(hints.join("; ")))
     }
 }
 
-/// Returns what is wrong with a room, under the room's name: its cure does not say it.
+/// Returns the trouble of a room as a check named after the room: the hint does not name it.
 fn room_check(room: &RoomStatus) -> Option<Check> {
     let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
     let waiting = match waiting {
@@ -74,7 +73,7 @@ fn room_check(room: &RoomStatus) -> Option<Check> {
         let parked = room.parked.as_ref().filter(|_| room.mapped)?;
         let (since, why) = (span::of_seconds(parked.for_seconds), &parked.reason);
         let text = format!("{name} takes nothing, for {since}: {why}{waiting}");
-        found(CheckResult::Failed, text, parked.hint.clone())
+        check(CheckResult::Failed, text, parked.hint.clone())
     };
     Some(Check {
         name: name.clone(),

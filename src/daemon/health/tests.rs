@@ -90,7 +90,7 @@ fn examined(status: &Status, beat: u64) -> Health {
     examined.health()
 }
 
-/// Returns the worst result, and which check had it.
+/// Returns the worst result and the name of its check.
 fn worst(status: &Status, beat: u64) -> (String, CheckResult) {
     let health = examined(status, beat);
     let rank = |check: &&Check| match check.result {
@@ -196,7 +196,7 @@ fn each_fault_has_its_check() {
         ),
         (
             |it| {
-                // The server has not told the rooms yet.
+                // The rooms are not known yet.
                 it.rooms[0].joined = false;
                 it.matrix.state = MatrixState::Connecting;
             },
@@ -247,7 +247,7 @@ fn each_room_in_trouble_is_told_with_its_own_cure_and_what_waits_for_it() {
         worst(&status, 1),
         ("rooms".to_owned(), CheckResult::Warning)
     );
-    // A room that is not mapped any more is somebody's business as long as something waits for it.
+    // A room that is no longer mapped is reported while rows wait for it.
     let mut old = status.rooms[0].clone();
     old.room = "!old:example.org".to_owned();
     old.mapped = false;

@@ -1,4 +1,4 @@
-//! What checks say, and the words that `relay status` has for the same.
+//! The texts of the checks that `relay status` shows too.
 
 use super::super::status::{Check, CheckResult, LimitedStatus};
 use relay_model::span;
@@ -20,7 +20,7 @@ pub(crate) fn times(count: u64) -> String {
     }
 }
 
-/// Returns how this machine's clock goes, by how many seconds it is ahead of the homeserver's.
+/// `ahead`: seconds by which this machine's clock is ahead of the homeserver's.
 pub(crate) fn clock_off(ahead: i64) -> Check {
     let hint = "set it, for example with `timedatectl set-ntp true`, unless the homeserver's is the wrong one; messages of rooms are dated by the homeserver's meanwhile";
     warning(clock_apart("the clock of this machine", ahead), hint)
@@ -28,7 +28,7 @@ pub(crate) fn clock_off(ahead: i64) -> Check {
 
 pub(super) fn clock_apart(clock: &str, ahead: i64) -> String {
     let way = if ahead < 0 { "behind" } else { "ahead of" };
-    // Whole minutes, so that two hours but for a second are two hours.
+    // Rounded to minutes, so that 1 h 59 min 59 s is shown as 2 h.
     let off = match ahead.unsigned_abs() {
         seconds @ 0..120 => seconds,
         seconds => seconds.saturating_add(30) / 60 * 60,
@@ -39,8 +39,8 @@ pub(super) fn clock_apart(clock: &str, ahead: i64) -> String {
     )
 }
 
-/// A check whose name is given later, as of the others.
-pub(super) fn found(result: CheckResult, text: impl Into<String>, hint: Option<String>) -> Check {
+/// Makes a check without its name, which the caller sets.
+pub(super) fn check(result: CheckResult, text: impl Into<String>, hint: Option<String>) -> Check {
     Check {
         name: String::new(),
         result,
@@ -50,15 +50,15 @@ pub(super) fn found(result: CheckResult, text: impl Into<String>, hint: Option<S
 }
 
 pub(super) fn ok(text: impl Into<String>) -> Check {
-    found(CheckResult::Ok, text, None)
+    check(CheckResult::Ok, text, None)
 }
 
 pub(super) fn warning(text: impl Into<String>, hint: &str) -> Check {
-    found(CheckResult::Warning, text, Some(hint.to_owned()))
+    check(CheckResult::Warning, text, Some(hint.to_owned()))
 }
 
 pub(super) fn failed(text: impl Into<String>, hint: &str) -> Check {
-    found(CheckResult::Failed, text, Some(hint.to_owned()))
+    check(CheckResult::Failed, text, Some(hint.to_owned()))
 }
 
 #[cfg(test)]

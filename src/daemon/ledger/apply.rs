@@ -1,4 +1,4 @@
-//! Has the store keep what the bridge decided, one action after the other.
+//! Applies the bridge's actions to the store, one after the other.
 
 mod mesh;
 mod rooms;
@@ -20,14 +20,13 @@ use relay_store::{
     receipts, relayed, retention, seen, told,
 };
 
-/// What an action is carried out with.
 pub(super) struct Books<'a> {
     pub(super) tx: &'a Tx<'a>,
     /// Our own node.
     pub(super) radio: NodeNum,
     pub(super) now: Timestamp,
     pub(super) outcome: &'a mut Outcome,
-    /// What is to be looked at next.
+    /// Chores to run after this event.
     pub(super) next: Vec<Chore>,
 }
 
@@ -147,7 +146,7 @@ impl Books<'_> {
                     self.room_sent(row, &event)?;
                     tx.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
                 }
-                // A sign, or the removal of one.
+                // The event is a sign, or the removal of one.
                 None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
             },
             Action::Recover => self.recover()?,
@@ -206,7 +205,7 @@ impl Books<'_> {
             Action::GiveUpKeys(room, events) => {
                 for event in &events {
                     late::give_up(tx, event)?;
-                    // Its sender is told now. A key that comes later changes nothing any more.
+                    // The notice is final: a key that comes later is ignored.
                     seen::mark_event(tx, event, now)?;
                 }
                 let messages = events.len();
@@ -278,7 +277,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Counts and logs what is not relayed.
+    /// Counts and logs an event that is not relayed.
     fn dropped(&mut self, event: &Event, reason: DropReason, tell: bool) {
         if let Some((place, way)) = place(event) {
             self.outcome.counts.dropped(place, way, reason);

@@ -1,5 +1,5 @@
-//! Writes down what an event means: asks the store for the facts, the bridge for the decision, and the store to
-//! keep what follows. Runs on the SQLite thread, inside the batch's transaction.
+//! Handles an event: looks up the facts, lets the bridge decide, and stores the resulting actions. Runs on the SQLite
+//! thread, inside the batch's transaction.
 
 mod apply;
 mod outcome;
@@ -23,15 +23,13 @@ use super::facts;
 
 pub(super) use outcome::Outcome;
 
-/// Keeps the books by the bridge's decisions.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
     pub(super) bridge: Bridge,
 }
 
 impl Ledger {
-    /// Makes one, tells its bridge what the tables remember, and that the relay starts. Returns with it everything for which a
-    /// worker is due.
+    /// Restores the bridge's state from the tables, and handles the start. The outcome names everything that needs a worker.
     pub(super) fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(Self, Outcome)> {
         let mut outcome = Outcome::default();
         let mut bridge = Bridge::new(config.clone(), None);
@@ -42,7 +40,7 @@ impl Ledger {
         known_rooms::keep_only(tx, &configured)?;
         for (name, room) in known_rooms::all(tx)? {
             if !name.is_room_id() {
-                // An earlier version kept what came before the alias was asked for under the alias.
+                // An earlier version stored rows under the alias until it was resolved.
                 outbox_room::rename_room(tx, &name, (&*room).into())?;
             }
             bridge.remember_room(name, room);
@@ -52,7 +50,7 @@ impl Ledger {
         Ok((ledger, outcome))
     }
 
-    /// Decides on a batch of events: what is rolled back has left nothing behind, and can be run again.
+    /// Handles a batch of events in one transaction. After a rollback nothing has changed, and the batch can be retried.
     pub(super) fn commit(
         kept: &Mutex<Self>,
         store: &mut Store,
@@ -69,7 +67,7 @@ impl Ledger {
         })
     }
 
-    /// Works in one transaction on a copy of the ledger that takes its place once that is committed.
+    /// Runs a transaction on a copy of the ledger, which replaces the ledger after the commit.
     pub(super) fn transaction<T>(
         kept: &Mutex<Self>,
         store: &mut Store,
@@ -82,8 +80,8 @@ impl Ledger {
         Ok(done)
     }
 
-    /// Decides on an event, and on what that gives cause to look at, and stores what follows. A chore is done apart: no message is
-    /// given up for what it cannot read.
+    /// Handles an event and the chores that follow from it. A chore runs in a savepoint: if it fails on a damaged row, the
+    /// event is stored all the same.
     pub(super) fn event(
         &mut self,
         tx: &Tx<'_>,
@@ -111,7 +109,7 @@ impl Ledger {
                     }
                 }
             }
-            // Without all of its start the relay does not run.
+            // Nothing of the start may fail: not in a savepoint.
             event => self.settle(tx, event, now, outcome)?.into(),
         };
         while let Some(chore) = chores.pop_front() {
@@ -129,7 +127,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Decides on an event apart; see [`Tx::apart`].
+    /// Handles an event in a savepoint; see [`Tx::apart`].
     fn settle_apart(
         &mut self,
         tx: &Tx<'_>,
@@ -145,7 +143,7 @@ impl Ledger {
         Ok(done)
     }
 
-    /// Decides on an event alone, and stores what follows. Returns what is to be looked at next.
+    /// Handles an event. Returns the chores that follow from it.
     fn settle(
         &mut self,
         tx: &Tx<'_>,

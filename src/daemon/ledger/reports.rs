@@ -1,4 +1,4 @@
-//! Writes down what became of messages: what the server said, what the radio said.
+//! Stores the outcomes of sends, as the homeserver or the radio reported them.
 
 use tracing::{debug, error, info, warn};
 
@@ -20,11 +20,10 @@ impl Books<'_> {
                 self.room_sent(outbox, &event)?;
                 tx.log(move || debug!(%outbox, room, event_id = %event, "message sent"));
             }
-            // It waits as before.
             RoomOutcome::Retry { .. } => {}
             RoomOutcome::Parked { account, error } => {
                 let only = id.as_deref().filter(|_| !account);
-                // Of a row that has ended the room is not known any more.
+                // The row has ended: its room is unknown.
                 if !account && only.is_none() {
                     return Ok(());
                 }
@@ -43,7 +42,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Ends a row that the homeserver has.
+    /// Ends a row whose event the homeserver has accepted.
     pub(super) fn room_sent(&mut self, outbox: RoomRowId, event: &EventId) -> Result<()> {
         let tx = self.tx;
         let message = summary::room_message(tx, outbox)?;
@@ -62,8 +61,8 @@ impl Books<'_> {
         report: RadioOutcome,
     ) -> Result<()> {
         let tx = self.tx;
-        let told = report.to_string();
-        tx.log(move || debug!(%outbox, %packet, report = %told, "report of the radio"));
+        let text = report.to_string();
+        tx.log(move || debug!(%outbox, %packet, report = %text, "report of the radio"));
         let became = |state| mesh_report::outcome(tx, outbox, state).map(drop);
         match report {
             RadioOutcome::Accepted { at } => {
@@ -107,7 +106,7 @@ impl Books<'_> {
                 );
             }
         }
-        // Whatever became of it, what stands behind it may be due now.
+        // Whatever the outcome, the next row of the queue may be due.
         match outbox_mesh::queue_of(tx, outbox)? {
             Some((destination, lane)) => {
                 self.outcome.mesh.insert((destination, lane));
@@ -115,7 +114,7 @@ impl Books<'_> {
                     self.outcome.mesh.insert((destination, Lane::Reaction));
                 }
             }
-            // It was damaged, and is gone.
+            // The row was damaged, and is deleted.
             None => self.outcome.mesh.extend(outbox_mesh::queues(tx)?),
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What is committed for events, batch by batch.
+//! What the ledger commits for batches of events.
 
 mod backlog;
 mod changes;
@@ -28,7 +28,7 @@ use relay_model::{
 use relay_radio::Submission;
 use relay_store::{Next, edits, mesh_report, message_map, outbox_mesh, summary};
 
-/// Which signs follow from what has changed.
+/// The chore that decides on signs after changes.
 const SIGNS: Event = Event::Chore(Chore::Signs);
 
 pub(super) const NOON: Timestamp = Timestamp(1_767_225_600_000);
@@ -47,7 +47,7 @@ pub(super) fn config() -> Config {
     Config::new(connection, vec![room])
 }
 
-/// What a channel of that name is in these tests, with the only key that there is.
+/// The fingerprint of a channel of that name; all channels have the same key here.
 pub(super) fn print_of(name: &str) -> Fingerprint {
     let mut print = [0; 32];
     for (place, byte) in print.iter_mut().zip(name.bytes()) {
@@ -98,7 +98,7 @@ pub(super) fn hello_of_alice() -> Event {
     text_of_alice("hello", NOON)
 }
 
-/// The text is also the event's id.
+/// A message whose event id is its text.
 pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
     let event = format!("${}:example.org", text.replace(' ', "-"));
     Event::Matrix(MatrixEvent::Text(Box::new(RoomText {
@@ -117,17 +117,17 @@ pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
     })))
 }
 
-/// Opens a ledger, whatever is due then.
+/// Opens a ledger, and ignores its outcome.
 fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Ledger> {
     Ok(Ledger::open(tx, config, now)?.0)
 }
 
-/// The chores of a relay that has run so long.
+/// A round of housekeeping `up` after the start.
 fn round(up: Duration) -> Event {
     Event::Chore(Chore::Round(up))
 }
 
-/// Opens a ledger on the store, and has it decide on the events.
+/// Opens a ledger on the store, and commits the events.
 pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
     decide_at(store, config, events, NOON)
 }
@@ -150,7 +150,7 @@ pub(super) fn decide_at(
     decided.unwrap()
 }
 
-/// Hands what is next to the radio.
+/// Submits the next packet to the radio.
 pub(super) fn hand_to_radio(store: &mut Store, config: &Config, now: Timestamp) -> Submission {
     let queue = store.transaction(outbox_mesh::queues).unwrap()[0];
     let mut rules = MeshRules::of(&config.meshtastic);
@@ -259,7 +259,7 @@ fn a_spare_radio_doubles_nothing_that_the_one_before_it_relayed_or_sent() {
             if was_accepted {
                 mesh_report::accepted(tx, sent.outbox, NOON)?;
             }
-            // Else the link was lost before the radio's answer: the spare one sends it again.
+            // Otherwise the link was lost before the radio's answer, and the other radio sends it again.
             mesh_report::recover(tx)?;
             Ok(sent.packet)
         });

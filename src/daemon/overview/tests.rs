@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::daemon::live::{Live, RadioFacts};
+use crate::daemon::runtime_state::{RadioFacts, RuntimeState};
 use relay_bridge::Refused;
 use relay_config::{Connection, Direction, MappedRoom};
 use relay_model::{
@@ -37,8 +37,8 @@ fn config() -> Config {
     Config::new(wire, vec![mapped])
 }
 
-fn facts(joined: bool) -> Facts {
-    let mut facts = Live::new(BTreeMap::new()).facts();
+fn facts(joined: bool) -> RuntimeFacts {
+    let mut facts = RuntimeState::new(BTreeMap::new()).facts();
     facts.radio = Some(RadioFacts {
         profile: Box::new(RadioProfile {
             own: Node {
@@ -82,11 +82,15 @@ fn facts(joined: bool) -> Facts {
     facts
 }
 
-fn status(facts: Facts, summary: Result<Summary, DatabaseStatus>) -> Status {
+fn status(facts: RuntimeFacts, summary: Result<Summary, DatabaseStatus>) -> Status {
     status_of(&config(), facts, summary)
 }
 
-fn status_of(config: &Config, facts: Facts, summary: Result<Summary, DatabaseStatus>) -> Status {
+fn status_of(
+    config: &Config,
+    facts: RuntimeFacts,
+    summary: Result<Summary, DatabaseStatus>,
+) -> Status {
     let overview = Overview {
         config,
         started: Instant::now(),

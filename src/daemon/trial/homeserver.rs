@@ -1,5 +1,5 @@
-//! The Matrix side by script: a timeline that people write and the relay reads from its stored position on, and rooms
-//! that take what the relay sends, or do not. It outlives the relay.
+//! A scripted homeserver: a timeline that the relay syncs from its stored position, and rooms with settable faults. It
+//! outlives the relay.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,49 +15,44 @@ use relay_model::{
     RoomRedaction, RoomText, RoomTextKind, SendToRoom, Synced, Timestamp, TransactionId,
 };
 
-/// So many events come in one answer at most.
+/// Maximum number of events per sync answer.
 const PAGE: usize = 4;
-/// So many events from before its position a relay is told again at its start.
+/// Number of events before its sync position that a relay gets again at its start.
 const TOLD_AGAIN: usize = 3;
-/// The adapter gives up waiting for an answer after that.
+/// The adapter's request timeout.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 
-/// What a room does with what is sent to it.
+/// How a room answers sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mood {
-    /// Takes it.
+    /// Accepts them.
     Takes,
-    /// Takes it, but its answers are lost on their way.
+    /// Accepts them, but the answers are lost.
     LosesAnswers,
-    /// Cannot be reached.
+    /// Refuses the connection.
     Away,
     /// Never answers.
     Hangs,
-    /// Says 429, and to come back after that.
+    /// Answers 429 with this `retry_after`.
     Limits(Duration),
-    /// Says 403.
+    /// Answers 403.
     Forbids,
-    /// Says that it will never take it.
+    /// Refuses them for ever.
     Refuses,
 }
 
-/// An event that a room took.
+/// An event that a room accepted.
 #[derive(Debug, Clone)]
 pub(super) struct Posted {
-    /// Its id.
     pub(super) event: OwnedEventId,
-    /// The transaction under which it came.
     pub(super) transaction: OwnedTransactionId,
-    /// What it holds.
     pub(super) content: RoomContent,
 }
 
-/// A try to send.
+/// An attempt to send.
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
-    /// To which room.
     pub(super) room: OwnedRoomId,
-    /// When.
     pub(super) at: Timestamp,
 }
 
@@ -85,7 +80,7 @@ pub(super) struct Homeserver {
 }
 
 impl Homeserver {
-    /// Makes one with these rooms, in which the relay and Alice are.
+    /// `rooms`: joined by the relay and Alice.
     pub(super) fn new(rooms: Vec<OwnedRoomId>, clock: Clock) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
@@ -106,16 +101,16 @@ impl Homeserver {
         }
     }
 
-    /// Changes what the whole server does. Away, hanging or losing answers, it tells those who read nothing either.
+    /// Sets the fault of the whole server. Away, hanging and lost answers affect sync, too.
     pub(super) fn set_mood(&self, mood: Mood) {
         self.mood.send_replace(mood);
     }
 
-    /// Changes what one room does, where the whole server is well.
+    /// Sets the fault of one room, in force while the server has none.
     pub(super) fn set_mood_of(&self, room: usize, mood: Mood) {
         let room = self.rooms[room].clone();
         self.state().moods.insert(room, mood);
-        // Who hangs looks again.
+        // Requests that hang look at the new fault.
         self.mood.send_modify(|_| {});
     }
 
@@ -162,20 +157,20 @@ impl Homeserver {
         })));
     }
 
-    /// The relay is told of its rooms again, as when their power levels change.
+    /// Sends the joined rooms to the relay again, as after a change of power levels.
     pub(super) fn changes_rooms(&self) {
         for room in self.rooms.iter() {
             self.happens(joined(room));
         }
     }
 
-    /// Returns what a room took, in order.
+    /// Returns the events that a room accepted, in order.
     pub(super) fn posted(&self, room: usize) -> Vec<Posted> {
         let room = &self.rooms[room];
         self.state().posted.get(room).cloned().unwrap_or_default()
     }
 
-    /// Returns the texts of the mesh that a room took, in order; what the relay says about itself is left out.
+    /// Returns the texts of the mesh that a room accepted, in order, without the relay's notices.
     pub(super) fn texts(&self, room: usize) -> Vec<String> {
         let texts = self.posted(room).into_iter().filter_map(|posted| {
             let RoomContent::Text { text, suppress, .. } = posted.content else {
@@ -186,7 +181,7 @@ impl Homeserver {
         texts.collect()
     }
 
-    /// Returns the relay's reactions on an event that are not taken away again.
+    /// Returns the relay's reactions to an event that are not redacted.
     pub(super) fn signs(&self, room: usize, event: &OwnedEventId) -> Vec<String> {
         let posted = self.posted(room);
         let mut signs = Vec::new();
@@ -204,7 +199,7 @@ impl Homeserver {
         signs
     }
 
-    /// Returns the notices that a room took, in order: what the relay says about itself.
+    /// Returns the relay's notices that a room accepted, in order.
     pub(super) fn notices(&self, room: usize) -> Vec<String> {
         let notices = self.posted(room).into_iter().filter_map(|posted| {
             let RoomContent::Text { text, suppress, .. } = posted.content else {
@@ -220,22 +215,22 @@ impl Homeserver {
         self.state().read.get(&self.rooms[room]).cloned()
     }
 
-    /// Returns every try to send, in order.
+    /// Returns all attempts to send, in order.
     pub(super) fn attempts(&self) -> Vec<Attempt> {
         self.state().attempts.clone()
     }
 
-    /// Returns how many sends came again under a transaction that was known.
+    /// Returns how many sends repeated a known transaction id.
     pub(super) fn repeats(&self) -> usize {
         self.state().repeats
     }
 
-    /// Returns how many sends were under way at once at most.
+    /// Returns the maximum number of concurrent sends.
     pub(super) fn most_under_way(&self) -> usize {
         self.state().most_under_way
     }
 
-    /// Reads the timeline from `position` on, as the adapter does, until `stop`, or until nobody takes it.
+    /// Syncs from `position`, as the adapter does, until `stop` or until the receiver is gone.
     pub(super) async fn sync(
         self,
         position: Option<String>,
@@ -337,7 +332,7 @@ impl Homeserver {
         }
     }
 
-    /// Takes an event, once for each transaction.
+    /// Accepts an event, once per transaction id.
     fn take(
         &self,
         room: &OwnedRoomId,
@@ -385,7 +380,7 @@ impl Homeserver {
             match self.mood_of(room) {
                 Mood::Takes => {
                     let event = self.take(room, transaction, content);
-                    // The answer is on its way: the relay can end here.
+                    // The answer is in flight: the relay may be killed here.
                     tokio::task::yield_now().await;
                     return RoomOutcome::Sent { event };
                 }
@@ -441,7 +436,7 @@ impl SendToRoom for Homeserver {
             state.most_under_way = state.most_under_way.max(state.under_way);
         }
         let _under_way = UnderWay(self);
-        // The request is on its way: the relay can end here.
+        // The request is in flight: the relay may be killed here.
         tokio::task::yield_now().await;
         self.answer(&room, transaction, content).await
     }
@@ -470,7 +465,7 @@ impl SendToRoom for Homeserver {
     }
 }
 
-/// A send whose end is noticed, however it ends.
+/// Counts a send in flight until dropped.
 struct UnderWay<'a>(&'a Homeserver);
 
 impl Drop for UnderWay<'_> {

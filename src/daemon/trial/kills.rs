@@ -1,5 +1,5 @@
-//! Kills at any step, with answers of the homeserver lost between them: what was accepted is on the other side afterwards, in
-//! order and once, with its last words, and its sender sees what became of it.
+//! Kills at random steps, with lost answers of the homeserver: afterwards every accepted message has arrived, in order and
+//! once, in its last version, and its sender sees its state.
 
 use std::collections::HashMap;
 
@@ -10,25 +10,25 @@ use super::mesh::Tapback;
 use super::*;
 use relay_model::{OwnedEventId, RoomContent};
 
-/// So many lives a relay has in one trial.
+/// Number of times the relay runs in one trial.
 const LIVES: u32 = 100;
-/// A life ends before so many steps of its tasks: a start takes some 150, a message each way some 60.
+/// Maximum number of task steps in one run: a start takes some 150, a message in each direction some 60.
 const LONGEST_LIFE: u64 = 700;
 
-/// A long text goes to the mesh as these packets.
+/// The packets of a long text.
 const PARTS: [&str; 3] = ["1/3", "2/3", "3/3"];
-/// So many bytes are that long.
+/// Length of a long text in bytes.
 const LONG: usize = 480;
 
-/// A message is edited so often at most: it is corrected no more often.
+/// Maximum number of edits per message; the relay sends no more corrections.
 const MOST_EDITS: usize = 2;
-/// Only one of the newest of a room is edited: an edit comes soon, or does not count.
+/// Only the newest messages of a room are edited: a late edit is not relayed.
 const NEWEST: usize = 10;
-/// A reaction goes behind all messages, and not at all after some minutes: one is made while not more packets wait.
+/// Maximum number of waiting packets at which Alice reacts: a reaction is sent after all messages, and expires soon.
 const FEW: u64 = 5;
 const LIKE: &str = "👍";
 
-/// What Alice said: its event, its number, and the numbers of what she made of it.
+/// A message of Alice: its event, its number, and the numbers of its edits.
 struct Message {
     event: OwnedEventId,
     number: u32,
@@ -42,20 +42,20 @@ impl Message {
     }
 }
 
-/// What was said so far.
+/// The messages so far.
 #[derive(Default)]
 struct Said {
     /// On the mesh, by channel: packets with their numbers as ids.
     on_mesh: [Vec<u32>; ROOMS],
     /// In Matrix, by room.
     in_matrix: [Vec<Message>; ROOMS],
-    /// To what Alice reacted.
+    /// The events to which Alice reacted.
     likes: Vec<Tapback>,
     last: u32,
 }
 
 impl Said {
-    /// Somebody says something somewhere.
+    /// Sends a random message.
     async fn more(&mut self, trial: &Trial, random: &mut StdRng) {
         self.last += 1;
         let (number, place) = (self.last, random.random_range(0..ROOMS));
@@ -71,7 +71,7 @@ impl Said {
             6 => self.like(trial, place, random),
             _ => {
                 let word = format!(" {number}");
-                // Wherever a long one is cut, each part ends in its number.
+                // Made so that each part of a long text ends in its number.
                 let (words, parts) = if random.random_bool(0.25) {
                     (LONG / word.len(), &PARTS[..])
                 } else {
@@ -88,7 +88,7 @@ impl Said {
         }
     }
 
-    /// Alice changes something short that she said a moment ago.
+    /// Alice edits a recent short message.
     fn edit(&mut self, trial: &Trial, place: usize, random: &mut StdRng) {
         let number = self.last;
         let newest = self.in_matrix[place].iter_mut().rev().take(NEWEST);
@@ -103,7 +103,7 @@ impl Said {
         }
     }
 
-    /// Alice likes something that a node said.
+    /// Alice reacts to a message of a node.
     fn like(&mut self, trial: &Trial, place: usize, random: &mut StdRng) {
         let posted = trial.homeserver.posted(place);
         let mut heard: Vec<_> = posted
@@ -132,7 +132,7 @@ impl Said {
         }
     }
 
-    /// Returns what the mesh is to get of a room, edits apart: of each message its number, and which part of it.
+    /// Returns the packets expected on the mesh from a room, without edits: number and part of each.
     fn packets(&self, place: usize) -> Vec<(u32, String)> {
         let messages = self.in_matrix[place].iter();
         let packets =
@@ -140,15 +140,15 @@ impl Said {
         packets.collect()
     }
 
-    /// Takes what the radio took for a channel apart: the messages, in order and each as it was first said, and the number
-    /// of the last version of each.
+    /// Splits the texts sent on a channel into the messages, in order and by their original number, and the number of the last
+    /// version of each.
     fn versions(&self, trial: &Trial, channel: usize) -> (Vec<(u32, String)>, HashMap<u32, u32>) {
         let (mut first, mut last) = (Vec::new(), HashMap::new());
         for (number, part) in taken(trial, channel) {
             let mut said = self.in_matrix[channel].iter();
             let message = said.find(|it| it.number == number || it.edits.contains(&number));
             let original = message.expect("Alice said it").number;
-            // Changed while it waited it stands in its place; what comes later corrects it.
+            // An edit of a waiting message replaces it; a later edit becomes a correction.
             if last
                 .insert(original, number)
                 .is_none_or(|before| before == number)
@@ -160,8 +160,8 @@ impl Said {
     }
 }
 
-/// Returns the packets that the radio took for a channel, in order: the number of the text, and which part of that it is (of
-/// [`PARTS`]; empty: all of it).
+/// Returns the packets that the radio accepted for a channel, in order: the number of the text, and the part (of [`PARTS`];
+/// empty: the whole text).
 fn taken(trial: &Trial, channel: usize) -> Vec<(u32, String)> {
     let part = |text: &str| {
         let mut words = text.split([' ', ':']);
@@ -175,7 +175,7 @@ fn taken(trial: &Trial, channel: usize) -> Vec<(u32, String)> {
     here.map(|it| (number(&it.text), part(&it.text))).collect()
 }
 
-/// Lives and kills; returns how many of the kills came while something was under way.
+/// Runs and kills the relay; returns how many kills interrupted work in flight.
 async fn live_and_die(seed: u64) -> u32 {
     let mut random = StdRng::seed_from_u64(seed);
     let mut trial = Trial::new(seed);
@@ -210,7 +210,7 @@ async fn live_and_die(seed: u64) -> u32 {
         in_flight += u32::from(trial.waiting() != (0, 0));
     }
     trial.start();
-    // A last word on each side: what was said before it is there when it is.
+    // A last message in each direction: all earlier ones have arrived before it.
     for place in 0..ROOMS {
         trial.homeserver.set_mood_of(place, Mood::Takes);
         for word in 0..2 {
@@ -241,7 +241,7 @@ async fn live_and_die(seed: u64) -> u32 {
         for message in &said.in_matrix[place] {
             assert_eq!(last[&message.number], message.last_number());
         }
-        // What the radio had handed over when its client vanished is lost, unless the relay had accepted it.
+        // A packet that the radio delivered to a killed relay is lost, unless the relay had accepted it.
         let mut accepted = trial.accepted(&said.on_mesh[place]);
         accepted.extend([100_000, 100_001]);
         assert_eq!(trial.in_room(place), accepted, "to room {place}");
@@ -265,7 +265,7 @@ async fn live_and_die(seed: u64) -> u32 {
             let mut packets = on_air
                 .iter()
                 .filter(|it| number(&it.text) == message.last_number());
-            // An answer of the radio that came after the end of the relay that asked is lost: then there may be no sign.
+            // The radio's answer to a packet of a killed relay is lost: its message may have no sign.
             let is_told = packets.all(|it| told.contains(&it.id));
             assert!(
                 signs == ["📡"] || !is_told && signs.is_empty(),

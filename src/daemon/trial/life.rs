@@ -1,4 +1,4 @@
-//! The life of a relay on trial: all its tasks can be made to vanish at one instant, as `kill -9` does to a process.
+//! Ends all tasks of a relay at one instant, as `kill -9` does to a process.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -9,7 +9,7 @@ use std::task::Poll;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the tasks of one relay have in common. No task takes a step after its end.
+/// Shared by the tasks of one relay. No task is polled after its end.
 #[derive(Debug, Clone, Default)]
 pub(in crate::daemon) struct Life {
     end: CancellationToken,
@@ -19,7 +19,7 @@ pub(in crate::daemon) struct Life {
 }
 
 impl Life {
-    /// Makes one that ends by itself before step number `last_step`, counting the steps of all tasks.
+    /// Ends by itself before poll number `last_step`, counted over all tasks.
     pub(super) fn of_steps(last_step: u64) -> Self {
         Self {
             last_step: Some(last_step),
@@ -27,7 +27,7 @@ impl Life {
         }
     }
 
-    /// Makes a task part of this life.
+    /// Wraps a task so that it ends with this life.
     pub(in crate::daemon) fn of(
         &self,
         work: impl Future<Output = ()> + Send + 'static,
@@ -51,19 +51,19 @@ impl Life {
         })
     }
 
-    /// Ends it now, and waits until nothing is left of its tasks.
+    /// Ends all tasks now, and waits until they are dropped.
     pub(super) async fn kill(&self) {
         self.end.cancel();
         self.over().await;
     }
 
-    /// Waits until nothing is left of its tasks.
+    /// Waits until all tasks are dropped.
     pub(super) async fn over(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Waits until it is ended by its last step.
+    /// Waits for the last step.
     pub(super) async fn ended(&self) {
         self.end.cancelled().await;
     }

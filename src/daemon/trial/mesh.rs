@@ -1,4 +1,4 @@
-//! The mesh's side: the simulated radio on its in-memory pipe, and what it tells of its client. It outlives the relay.
+//! The mesh: the simulated radio on an in-memory pipe, and its reports. It outlives the relay.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,32 +12,32 @@ use tokio::time::Instant;
 use relay_simulator::pipe::{self, PipeRadio};
 use relay_simulator::{Connection, Fate, Machine, Mesh, Report, Script, Transmitted};
 
-/// Text messages; other packets of the relay are its own business.
+/// The port of text messages; other packets of the relay do not matter here.
 const TEXT_PORT: i32 = 1;
 
-/// A client that stays for that long after an answer of the radio has taken it.
+/// Time after an answer within which the client has read it, if still connected.
 const TAKES_AN_ANSWER: Duration = Duration::from_secs(2);
 
 /// A simulated radio.
 #[derive(Debug)]
 pub(super) struct SimulatedMesh {
     radio: PipeRadio,
-    /// What it told, and when.
+    /// The radio's reports, with their times.
     reports: Arc<Mutex<Vec<(Instant, Report)>>>,
 }
 
-/// A tapback that the radio took from the relay for the air.
+/// A tapback that the radio accepted from the relay.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tapback {
     /// The channel.
     pub(super) channel: usize,
-    /// The packet that it is on.
+    /// The packet reacted to.
     pub(super) target: u32,
     /// The emoji.
     pub(super) emoji: String,
 }
 
-/// A text that the radio took from the relay for the air.
+/// A text that the radio accepted from the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OnAir {
     /// The packet's id.
@@ -46,7 +46,7 @@ pub(super) struct OnAir {
     pub(super) channel: u32,
     /// The text.
     pub(super) text: String,
-    /// When, since the radio was switched on.
+    /// Time since the radio was switched on.
     pub(super) at: Duration,
 }
 
@@ -69,8 +69,8 @@ impl SimulatedMesh {
         Self { radio, reports }
     }
 
-    /// Returns what keeps a pipe ready for an adapter in `pipes`, a queue for one; whoever takes it is from then on the
-    /// radio's client. It ends when the adapter does, or the radio is stopped.
+    /// Returns a task that keeps one pipe ready in `pipes`; the adapter that takes it is the radio's client. The task ends with
+    /// the adapter or the radio.
     pub(super) fn pipes(
         &self,
         pipes: mpsc::Sender<DuplexStream>,
@@ -78,7 +78,7 @@ impl SimulatedMesh {
         let clients = self.radio.clients.clone();
         async move {
             let mut offered = None;
-            // There is room for a pipe as soon as the one before it is taken.
+            // The queue has room again once the previous pipe is taken.
             while let Ok(place) = pipes.reserve().await {
                 if let Some(taken) = offered.take()
                     && clients.send(taken).await.is_err()
@@ -98,17 +98,17 @@ impl SimulatedMesh {
         self.does(&say.to_string()).await;
     }
 
-    /// Makes something go wrong, or right again.
+    /// Sets or clears a fault.
     pub(super) async fn fault(&self, line: &str) {
         self.does(line).await;
     }
 
-    /// Returns how many answers the radio has given to texts so far, whichever.
+    /// Returns the number of the radio's answers to texts so far, of any kind.
     pub(super) fn answers(&self) -> usize {
         self.transmitted(true).len()
     }
 
-    /// Returns the texts that the radio took, in order; one that came again under its id stands here once.
+    /// Returns the texts that the radio accepted, in order; repetitions under one id once.
     pub(super) fn on_air(&self) -> Vec<OnAir> {
         let on_air = self.taken(true).into_iter().map(|packet| OnAir {
             id: packet.header.id,
@@ -119,7 +119,7 @@ impl SimulatedMesh {
         on_air.collect()
     }
 
-    /// Returns the tapbacks that the radio took, likewise.
+    /// Returns the tapbacks that the radio accepted, likewise.
     pub(super) fn tapbacks(&self) -> Vec<Tapback> {
         let tapbacks = self.taken(false).into_iter().map(|packet| Tapback {
             channel: packet.header.channel.try_into().expect("a channel"),
@@ -129,7 +129,7 @@ impl SimulatedMesh {
         tapbacks.collect()
     }
 
-    /// Returns the ids of the packets of which the client that sent them has learnt that they were heard.
+    /// Returns the ids of the packets whose sender was still connected to learn that they were heard.
     pub(super) fn told_as_heard(&self) -> HashSet<u32> {
         let (mut sent, mut heard, mut told) = (HashSet::new(), Vec::new(), HashSet::new());
         for (at, report) in &*self.reports() {
@@ -152,7 +152,7 @@ impl SimulatedMesh {
         told
     }
 
-    /// Returns how often a client was told the whole configuration.
+    /// Returns how many handshakes were completed.
     pub(super) fn handshakes(&self) -> usize {
         let reports = self.reports();
         let configured = Report::Client(Connection::Configured);
@@ -171,7 +171,7 @@ impl SimulatedMesh {
         taken.map(|(packet, _)| packet).collect()
     }
 
-    /// Returns what became of texts, or of tapbacks, in order.
+    /// Returns the fates of texts, or of tapbacks, in order.
     fn transmitted(&self, texts: bool) -> Vec<(Transmitted, Fate)> {
         let reports = self.reports();
         let transmitted = reports.iter().filter_map(|(_, report)| match report {

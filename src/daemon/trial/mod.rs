@@ -1,7 +1,6 @@
-//! The relay on trial, in one process and under paused time: event loop, tables, workers, session and pacer are the
-//! daemon's own, joined as the daemon joins them. The radio is the simulated one on its in-memory pipe, the Matrix side
-//! goes by script, both clocks are the test's. So minutes and hours pass in no time, and a relay can be killed at any
-//! step of any of its tasks, hundreds of times.
+//! Trials: the daemon's own pipeline in one process under paused time, with the simulated radio on an in-memory pipe, a
+//! scripted homeserver, and both clocks set by the test. Hours pass in no time, and a relay can be killed at any step of
+//! any task, hundreds of times.
 
 mod homeserver;
 mod kills;
@@ -25,26 +24,26 @@ use relay_model::{ChannelIndex, Clock, OwnedRoomId, OwnedUserId, PacketId, Times
 use relay_radio::{RadioOptions, Wire};
 use relay_store::{Database, Store, StoreError, Tx, meta, seen, summary};
 
-use super::parts::{Found, Parts};
+use super::pipeline::{Pipeline, StoredState};
 use super::supervisor::{End, Supervisor};
 
 use homeserver::{Homeserver, Mood};
 pub(super) use life::Life;
 use mesh::SimulatedMesh;
 
-/// When every trial begins: 2026-01-01.
+/// The start of every trial: 2026-01-01.
 const BEGIN: Timestamp = Timestamp(1_767_225_600_000);
 /// Rooms, on the radio's first channels.
 const ROOMS: usize = 3;
-/// How often a trial looks whether what it waits for has come.
+/// How often a trial polls the condition that it waits for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A relay, and the world that outlives it.
 struct Trial {
-    /// What is on the relay's disk: whatever is committed.
+    /// The directory of the relay's database.
     store: Arc<Mutex<Store>>,
     config: Config,
-    /// Milliseconds by which somebody has turned the wall clock.
+    /// Milliseconds by which the test has set the wall clock forward or back.
     turned: Arc<AtomicI64>,
     clock: Clock,
     homeserver: Homeserver,
@@ -109,7 +108,7 @@ impl Trial {
         let account: OwnedUserId = "@relay:example.org".try_into().unwrap();
         let (position, found) = {
             let mut store = self.store.lock().unwrap();
-            let found = Found::in_store(&mut store, &self.config, self.clock.now());
+            let found = StoredState::in_store(&mut store, &self.config, self.clock.now());
             (
                 store.read(|tx| meta::sync_position(tx, &account)).unwrap(),
                 found.unwrap(),
@@ -119,7 +118,7 @@ impl Trial {
         let supervisor = Supervisor::mortal(stop.clone(), life.clone());
         let (pipes, take_pipes) = mpsc::channel(1);
         self.world.spawn(self.mesh.pipes(pipes));
-        let parts = Parts::start(
+        let pipeline = Pipeline::start(
             &supervisor,
             found,
             Database::here(Arc::clone(&self.store)),
@@ -130,19 +129,19 @@ impl Trial {
             },
             self.clock.clone(),
         );
-        parts
+        pipeline
             .ledger
             .lock()
             .unwrap()
             .bridge
             .remember_own_user(account);
-        parts.sender.send_replace(Some(self.homeserver.clone()));
+        pipeline.sender.send_replace(Some(self.homeserver.clone()));
         let (homeserver, stopped) = (self.homeserver.clone(), stop.clone());
         supervisor.workers.start("matrix", async move {
-            // Ends only when the relay does; until then somebody can send.
-            let Parts {
+            // Holds the sender until the relay ends.
+            let Pipeline {
                 batches, sender, ..
-            } = parts;
+            } = pipeline;
             homeserver.sync(position, batches, stopped.clone()).await;
             stopped.cancelled().await;
             drop(sender);
@@ -154,7 +153,7 @@ impl Trial {
         self.relay = Some(Relay { life, stop, end });
     }
 
-    /// Ends the relay without a word.
+    /// Kills the relay.
     async fn kill(&mut self) {
         let relay = self.relay.take().expect("a relay runs");
         relay.life.kill().await;
@@ -167,7 +166,7 @@ impl Trial {
         relay.stop.cancel();
         assert_eq!(relay.end.await, Ok(End::Asked));
         let took = asked.elapsed();
-        // What is not done by then ends with the process.
+        // Tasks that have not ended by then end with the process.
         relay.life.kill().await;
         took
     }
@@ -177,7 +176,7 @@ impl Trial {
         tokio::time::sleep(span).await;
     }
 
-    /// Waits until something has happened; an hour, and then says what has not.
+    /// Waits for a condition, one hour at most; panics with its name.
     async fn until(&self, what: &str, mut happened: impl FnMut(&Self) -> bool) {
         let limit = Instant::now() + Duration::from_hours(1);
         while !happened(self) {
@@ -190,18 +189,18 @@ impl Trial {
         }
     }
 
-    /// Turns the wall clock.
+    /// Sets the wall clock forward or back.
     fn turn_clock(&self, milliseconds: i64) {
         self.turned.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
-    /// Returns the numbers of the texts that a room took, in order; see [`number`].
+    /// Returns the numbers of the texts that a room accepted, in order; see [`number`].
     fn in_room(&self, room: usize) -> Vec<u32> {
         let texts = self.homeserver.texts(room);
         texts.iter().map(|text| number(text)).collect()
     }
 
-    /// Returns the numbers of the texts that the radio took for a channel, in order, each once.
+    /// Returns the numbers of the texts that the radio accepted for a channel, in order, each once.
     fn on_mesh(&self, channel: usize) -> Vec<u32> {
         let mut numbers = Vec::new();
         for text in self.mesh.on_air() {
@@ -238,12 +237,12 @@ impl Trial {
         })
     }
 
-    /// Looks into the database, also while the relay runs.
+    /// Reads the database, also while the relay runs.
     fn look<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> T {
         self.store.lock().unwrap().transaction(work).unwrap()
     }
 
-    /// The radio never took a text under two ids, unless it had refused the first or may have lost it.
+    /// Asserts that the radio never accepted a text under two ids, unless it had refused or may have lost the first.
     fn no_text_went_under_two_ids(&self) {
         let on_air = self.mesh.on_air();
         for text in &on_air {
@@ -254,7 +253,7 @@ impl Trial {
         }
     }
 
-    /// Whatever was lost or killed between them, no text went on the air within 2 s of the one before.
+    /// Asserts that two texts were always at least 2 s apart on the air.
     fn texts_kept_their_distance(&self) {
         let on_air = self.mesh.on_air();
         for pair in on_air.windows(2) {
@@ -263,7 +262,7 @@ impl Trial {
         }
     }
 
-    /// No two sends to a room were the same message.
+    /// Asserts that no message was sent twice to a room.
     fn no_transaction_was_posted_twice(&self) {
         for room in 0..ROOMS {
             let posted = self.homeserver.posted(room);
@@ -274,7 +273,7 @@ impl Trial {
         }
     }
 
-    /// Returns what has come where, for the report of a failure.
+    /// Describes what has arrived where, for a failed assertion.
     fn told(&self) -> String {
         let mut told = format!("waiting: {:?}\n", self.waiting());
         for place in 0..ROOMS {
@@ -286,7 +285,7 @@ impl Trial {
     }
 }
 
-/// Returns the number at the end of a text: trials number what is said.
+/// Returns the number at the end of a text: trials number their messages.
 fn number(text: &str) -> u32 {
     let word = text.rsplit(' ').next().and_then(|word| word.parse().ok());
     word.unwrap_or_else(|| panic!("{text:?} does not end in a number"))
@@ -304,7 +303,7 @@ fn config(rooms: &[OwnedRoomId]) -> Config {
         meshtastic_channel: ChannelRef::Index(ChannelIndex::try_from(channel).unwrap()),
         direction: Direction::Both,
     });
-    // Never used: the wire is a pipe.
+    // Unused: the wire is a pipe.
     let connection = Connection::Tcp {
         host: "127.0.0.1".to_owned(),
         port: 4403,

@@ -1,8 +1,8 @@
-//! Radios and homeservers that are away, hang, reboot, refuse; clocks that jump; stops in the middle.
+//! Radios and homeservers that are away, hang, reboot or refuse; clock jumps; stops with messages in flight.
 
 use super::*;
 
-/// Everything that was said has come to both sides, in order and once.
+/// Asserts that all messages have arrived on both sides, in order and once.
 async fn all_crosses(trial: &Trial, from_mesh: &[u32], from_matrix: &[u32]) {
     trial
         .until("everything crosses", |trial| {
@@ -50,7 +50,7 @@ async fn a_link_that_is_cut_costs_no_message() {
             trial.mesh.says(0, number, &format!("far {number}")).await;
             trial.homeserver.says(0, &format!("near {number}"));
             if number % 4 == 0 {
-                // The radio had time to hand over what it heard: what is cut in the pipe is lost by it.
+                // Time for the radio to deliver its packets: those in the pipe are lost when the pipe is cut.
                 trial.wait(Duration::from_millis(300)).await;
                 trial.mesh.fault(&away).await;
             }
@@ -86,7 +86,7 @@ async fn a_radio_that_reboots_in_the_middle_of_a_send_costs_no_message() {
         for number in 1..=4 {
             trial.homeserver.says(0, &format!("said {number}"));
         }
-        // The first is written and not answered.
+        // The first packet is written, and not answered.
         trial
             .until("the first packet is written", |trial| {
                 trial.mesh.answers() > 0
@@ -115,7 +115,7 @@ async fn two_thousand_packets_in_ten_seconds_all_reach_the_room_in_order() {
     trial
         .until("everything is accepted", |trial| trial.waiting().0 == 2000)
         .await;
-    // Not in memory: one send for the room, the rest in the table.
+    // One send is in flight for the room; the other rows are in the table only.
     assert_eq!(trial.homeserver.most_under_way(), 1);
     trial.homeserver.set_mood(Mood::Takes);
     all_crosses(&trial, &up_to(2000), &[]).await;
@@ -192,7 +192,7 @@ async fn a_stop_in_the_middle_loses_nothing_and_ends_in_time() {
 #[tokio::test(start_paused = true)]
 async fn texts_that_the_radio_refuses_for_now_keep_their_order() {
     let trial = Trial::started(10).await;
-    // The rate limit, the duty cycle, the full queue, of which only the queue status tells.
+    // Rate limit, duty cycle, and a full queue, which only the queue status reports.
     for (error, nak) in [(38, true), (9, true), (32, false)] {
         let refuse =
             format!(r#"{{"fault": "refuse", "error": {error}, "count": 2, "nak": {nak}}}"#);
@@ -258,7 +258,7 @@ async fn rooms_are_told_of_a_long_outage_in_order_with_what_else_they_get() {
         })
         .await;
     assert!(trial.homeserver.notices(0)[0].contains("away for 10 min"));
-    // Neither side is there: then the radio comes back first.
+    // Both sides are away; the radio is back first.
     trial.homeserver.set_mood(Mood::Hangs);
     trial.mesh.says(0, 1, "kept 1").await;
     trial.stop().await;

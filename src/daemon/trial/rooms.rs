@@ -1,4 +1,4 @@
-//! Rooms that do not take what is sent to them, and the others, which are not delayed.
+//! Rooms that refuse sends, and other rooms, which are not delayed.
 
 use super::*;
 
@@ -26,7 +26,7 @@ async fn a_room_that_is_forbidden_delays_no_other() {
     assert!(trial.in_room(0).is_empty());
     trial.wait(Duration::from_mins(30)).await;
     assert_eq!(trial.waiting().0, 5, "they wait");
-    // A room that is parked is not asked all the time.
+    // A parked room is retried rarely.
     let attempts = trial.homeserver.attempts();
     let attempts = attempts
         .iter()
@@ -89,7 +89,7 @@ async fn a_server_that_says_429_gets_everything_in_order_and_is_not_pressed() {
         trial.wait(Duration::from_secs(1)).await;
     }
     trial.wait(Duration::from_mins(2)).await;
-    // The rooms' first tries were under way together when the server said it first.
+    // The first sends of all rooms were in flight at the first 429.
     let tries: Vec<_> = trial.homeserver.attempts().iter().map(|it| it.at).collect();
     for pair in tries[1..].windows(2) {
         let distance = pair[1].since(pair[0]);
@@ -129,7 +129,7 @@ async fn a_message_that_the_server_will_never_take_holds_none_up() {
 #[tokio::test(start_paused = true)]
 async fn answers_that_are_lost_make_no_duplicates() {
     let trial = Trial::started(25).await;
-    // First it is asked again, then the event in sync says that it was taken.
+    // It is sent again first; then the event in sync shows that it was accepted.
     trial.homeserver.set_mood(Mood::LosesAnswers);
     for number in 1..=20 {
         trial.mesh.says(0, number, &format!("once {number}")).await;

@@ -1,4 +1,4 @@
-//! What senders see of their messages while time passes, and what becomes of messages that they change.
+//! The signs on messages over time, and edited messages.
 
 use super::*;
 
@@ -40,7 +40,7 @@ async fn the_hourglass_goes_also_where_no_other_sign_follows() {
     trial
         .until("it is on the air", |trial| trial.on_mesh(0) == [1])
         .await;
-    // The radio never tells what became of it.
+    // The radio never reports the outcome.
     trial.mesh.fault(r#"{"fault": "half_open"}"#).await;
     trial
         .until("the hourglass is gone", |trial| {

@@ -1,4 +1,4 @@
-//! A radio on Bluetooth: the simulated one behind a stand-in for the Bluetooth service, on a message bus of its own.
+//! A radio on Bluetooth: the simulated radio behind a fake Bluetooth service, on a message bus of its own.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ pub(crate) struct Bluetooth {
 }
 
 impl Bluetooth {
-    /// Starts all of it; `None` where there is no message bus, and the test is to be skipped.
+    /// Starts everything; `None` where there is no message bus: the test is skipped.
     pub(crate) async fn start() -> Option<Self> {
         let bluetooth = Self::start_without_service().await?;
         bluetooth.start_service().await;
@@ -52,18 +52,18 @@ impl Bluetooth {
         })
     }
 
-    /// Takes the radio, as a test speaks with it.
+    /// Returns the handle by which a test drives the radio.
     pub(crate) fn take_radio(&mut self) -> Radio {
         self.radio.take().expect("it is taken once")
     }
 
-    /// Returns where the relay finds the bus.
+    /// Returns the address of the bus.
     pub(crate) fn environment(&self) -> (&'static str, String) {
         let bus = self.bus.as_ref().expect("there is a bus");
         ("DBUS_SYSTEM_BUS_ADDRESS", bus.address())
     }
 
-    /// Another program of this computer connects the radio and listens to its doorbell; it ends when it is dropped.
+    /// Connects another program of this computer to the radio, subscribed to its doorbell; disconnects on drop.
     pub(crate) async fn another_program(&self) -> zbus::Connection {
         let bus = self.bus.as_ref().expect("there is a bus");
         let program = zbus::connection::Builder::address(&*bus.address());
@@ -110,7 +110,7 @@ impl Bluetooth {
     }
 }
 
-/// The radio's own life: time passes, lines come in, reports go out.
+/// Runs the radio: time, commands, reports.
 async fn run(
     air: Arc<Air>,
     service: Arc<Mutex<Option<BlueZ>>>,
@@ -121,7 +121,7 @@ async fn run(
     loop {
         let deadline = air.live();
         for report in air.take_reports() {
-            // A test that has let go of its radio hears no more of it.
+            // The test may have dropped its radio.
             drop(reports.write_all(format!("{report}\n").as_bytes()).await);
         }
         let bluez = service.lock().expect("no test panicked in it").clone();

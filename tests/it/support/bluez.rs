@@ -1,9 +1,9 @@
-//! A stand-in for Linux's Bluetooth service: what a client sees of `bluetoothd`, with one radio in reach.
+//! A fake of Linux's Bluetooth service `bluetoothd`, as its clients see it, with one radio in reach.
 //!
-//! The radio behind it is the simulated one. Like the original it keeps the link when a client dies, tells the loss of
+//! The radio is the simulated one. Like the original it keeps the link when a client dies, reports the loss of
 //! the services before that of the link, and forgets a client's search, subscription and agent with the client. A
-//! subscription is kept over links, and set up again on the next one by the service itself; `Notifying` is true from the
-//! first one on until the last client with one that is set up has gone (`src/gatt-client.c`: `register_notify_cb`,
+//! subscription survives links: the service sets it up again on the next one; `Notifying` is true from the
+//! first subscription until the last client with an active one is gone (`src/gatt-client.c`: `register_notify_cb`,
 //! `update_notifying`, `btd_gatt_client_connected`).
 #![expect(
     clippy::unused_self,
@@ -32,7 +32,7 @@ const SERVICE: &str = "6ba1b218-15a8-461f-9fa8-5dcae273eafd";
 const TO_RADIO: &str = "f75c76d2-129e-4dad-a1dd-7866124401e7";
 const FROM_RADIO: &str = "2c55e69e-4993-11ed-b878-0242ac120002";
 const FROM_NUM: &str = "ed9da18c-a800-4f66-a670-aa7547e34453";
-/// Their places under the device's own.
+/// Object paths below the device's.
 const CHARACTERISTICS: [(&str, &str, &[&str]); 3] = [
     ("service000a/char000b", TO_RADIO, &["write"]),
     ("service000a/char000d", FROM_RADIO, &["read"]),
@@ -41,16 +41,16 @@ const CHARACTERISTICS: [(&str, &str, &[&str]); 3] = [
 
 /// The radio's address.
 pub(crate) const ADDRESS: &str = "C0:FF:EE:00:12:34";
-/// The name that it tells, in an answer of its own.
+/// The name in the radio's scan response.
 pub(crate) const NAME: &str = "BASE_1234";
-/// The name that a person gave it on this computer.
+/// The alias that a person gave the device on this computer.
 pub(crate) const ALIAS: &str = "the one on the roof";
 
 /// The radio, in the air.
 #[derive(Debug)]
 pub(crate) struct Air {
     gatt: Mutex<Gatt<Machine>>,
-    /// Told when the radio's side has to be looked at.
+    /// Notified when the state of the radio has changed.
     pub(crate) news: Notify,
 }
 
@@ -80,7 +80,7 @@ struct Inner {
     connection: Connection,
     air: Arc<Air>,
     memory: Mutex<Memory>,
-    /// While it is true reads wait.
+    /// While true, reads get no answer.
     holds_reads: watch::Sender<bool>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -166,7 +166,7 @@ impl BlueZ {
                 }
             }
         });
-        // Whoever sees the name sees the objects.
+        // The name is requested last: a client that sees it sees the objects.
         connection.request_name("org.bluez").await
     }
 
@@ -174,7 +174,7 @@ impl BlueZ {
     pub(crate) async fn end(self) {
         self.0.air.radio(|radio| radio.disconnect(now()));
         self.tasks().abort_all();
-        // It fails where the bus ended first.
+        // Fails if the bus has ended first.
         drop(self.0.connection.clone().close().await);
     }
 
@@ -209,7 +209,7 @@ impl BlueZ {
         self.settle().await;
     }
 
-    /// The link ends and is made again by somebody else, so soon that it stands when a client asks.
+    /// Ends the link, and connects again for another program before a client can notice.
     pub(crate) async fn change_hands(&self) {
         let made = self.0.air.radio(|radio| {
             radio.disconnect(now());
@@ -256,7 +256,7 @@ impl BlueZ {
         self.memory().calls.clone()
     }
 
-    /// Returns how often that was called so far.
+    /// Returns the number of these calls so far.
     pub(crate) fn count(&self, call: &str) -> usize {
         let calls = self.calls();
         calls.iter().filter(|it| it.starts_with(call)).count()
@@ -272,7 +272,7 @@ impl BlueZ {
         self.memory().subscribers.len()
     }
 
-    /// Waits until something was called so often.
+    /// Waits for this number of calls.
     pub(crate) async fn is_called(&self, call: &str, times: usize) {
         let called = async {
             while self.count(call) < times {
@@ -282,7 +282,7 @@ impl BlueZ {
         super::within(&format!("{times} calls of {call}"), called).await;
     }
 
-    /// Tells clients what has changed in the air since the last time.
+    /// Signals the changes of the radio since the last time to clients.
     pub(crate) async fn settle(&self) {
         let linked = self.0.air.gatt().is_linked();
         let (connected, resolved) = {
@@ -312,7 +312,7 @@ impl BlueZ {
         self.hear().await;
     }
 
-    /// While a client searches, a radio that is heard is told.
+    /// Reports the radio to clients that scan.
     async fn hear(&self) {
         if self.memory().scanners.is_empty() || !self.0.air.gatt().is_heard(now()) {
             return;
@@ -327,7 +327,7 @@ impl BlueZ {
         exported.expect("the bus takes objects");
         let bluez = self.clone();
         self.spawn(async move {
-            // The name comes in an answer of its own.
+            // The name comes in a separate scan response.
             tokio::time::sleep(Duration::from_millis(100)).await;
             bluez.memory().has_name = true;
             bluez.tell_device("Name", NAME.into()).await;
@@ -349,7 +349,7 @@ impl BlueZ {
         if self.memory().holds_services {
             return Ok(());
         }
-        // Objects of the device's earlier links are there still.
+        // The objects of earlier links still exist.
         let server = self.0.connection.object_server();
         server
             .at(at_device("service000a"), GattService(self.clone()))
@@ -394,7 +394,7 @@ impl BlueZ {
         answer.ok()?.body().deserialize().ok()
     }
 
-    /// A client is gone, or wants no notifications any more; returns whether it had them.
+    /// Removes a client's subscription; returns whether it had one.
     async fn unsubscribe(&self, client: &str) -> bool {
         let had = self.memory().subscribers.remove(client);
         self.tell_notifying().await;
@@ -410,7 +410,7 @@ impl BlueZ {
         self.unsubscribe(client).await;
     }
 
-    /// Tells whether there are notifications, if that has changed. The end of a link changes nothing.
+    /// Signals `Notifying` if it has changed. The end of a link does not change it.
     async fn tell_notifying(&self) {
         let changed = {
             let mut memory = self.memory();
@@ -434,7 +434,7 @@ impl BlueZ {
         let body = (interface, changed, Vec::<&str>::new());
         let properties = "org.freedesktop.DBus.Properties";
         let connection = &self.0.connection;
-        // Nobody hears it once the bus has ended.
+        // Fails once the bus has ended.
         drop(
             connection
                 .emit_signal(None::<&str>, path, properties, "PropertiesChanged", &body)
@@ -460,7 +460,7 @@ impl BlueZ {
 }
 
 impl Air {
-    /// Lets the radio's time pass, and returns when it wants that again.
+    /// Runs the radio's timers, and returns the next deadline.
     pub(crate) fn live(&self) -> Option<std::time::Instant> {
         let mut radio = self.gatt();
         radio.on_time(now());
@@ -471,13 +471,13 @@ impl Air {
         self.gatt().next_doorbell()
     }
 
-    /// Does what a line says.
+    /// Executes a command line.
     pub(crate) fn obey(&self, command: &Command) {
         let obeyed = self.gatt().obey(command, now());
         obeyed.expect("the radio can do that");
     }
 
-    /// Takes what the radio tells of its client, as lines.
+    /// Returns the radio's reports about its client, as lines.
     pub(crate) fn take_reports(&self) -> Vec<String> {
         let mut radio = self.gatt();
         std::iter::from_fn(|| radio.next_report())
@@ -648,7 +648,7 @@ impl Device {
         self.0.memory().resolved
     }
 
-    /// Only of what is heard at this moment.
+    /// Present only while the radio is heard.
     #[zbus(property, name = "RSSI")]
     fn rssi(&self) -> fdo::Result<i16> {
         let heard = self.0.0.air.gatt().is_heard(now());
@@ -737,7 +737,7 @@ impl GattCharacteristic {
         Err(Refusal::Failed("No notify session started".to_owned()))
     }
 
-    /// Only of what notifies.
+    /// Only of characteristics that notify.
     #[zbus(property)]
     fn notifying(&self) -> fdo::Result<bool> {
         let notifies = self.flags.contains(&"notify");
@@ -745,7 +745,7 @@ impl GattCharacteristic {
         notifies.then_some(notifying).ok_or_else(absent)
     }
 
-    /// Likewise; no client here acquires them.
+    /// Likewise; always false: no client here acquires notifications.
     #[zbus(property)]
     fn notify_acquired(&self) -> fdo::Result<bool> {
         let notifies = self.flags.contains(&"notify");
@@ -793,7 +793,7 @@ impl AgentManager {
     }
 }
 
-/// Does what any program does that uses the radio.
+/// Connects and subscribes like any program that uses the radio.
 pub(crate) async fn use_radio(program: &Connection) {
     let doorbell = at_device(CHARACTERISTICS[2].0);
     for (path, interface, method) in [
@@ -835,7 +835,7 @@ fn at_device(place: &str) -> String {
     format!("{}/{place}", device_path())
 }
 
-/// Returns the time that the radio lives in.
+/// Returns the radio's time.
 pub(crate) fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

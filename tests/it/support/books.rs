@@ -1,4 +1,4 @@
-//! What a relay that is not running has on its disk.
+//! The database of a relay, as a test reads it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::process::temporary_directory;
 use super::relay::Home;
 
-/// A copy of a relay's database: looking into it changes nothing of what the next start finds.
+/// A copy of a relay's database: reading it does not change the original.
 #[derive(Debug)]
 pub(crate) struct Books {
     copy: Connection,
@@ -18,7 +18,7 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    /// Copies the database of a home whose relay has ended, however it ended.
+    /// Copies the database of a relay that has ended, in whatever way.
     pub(crate) fn of(home: &Home) -> Self {
         let directory = temporary_directory("books");
         for name in ["relay.sqlite", "relay.sqlite-wal"] {
@@ -34,7 +34,7 @@ impl Books {
         }
     }
 
-    /// Reads the database of a home while its relay runs: what is in there is committed.
+    /// Reads the committed state of a running relay.
     pub(crate) fn of_running(home: &Home) -> Self {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let path = home.path("database").join("relay.sqlite");
@@ -56,7 +56,7 @@ impl Books {
         packets.map(|packet| packet.expect("a number")).collect()
     }
 
-    /// Returns the sign that a message is to have.
+    /// Returns the wanted sign of a message.
     pub(crate) fn wanted_sign(&self, message: &EventId) -> Option<String> {
         let sign = self.copy.query_row(
             "SELECT wanted FROM feedback WHERE event = ?1",
@@ -66,7 +66,7 @@ impl Books {
         sign.optional().expect("the table can be read").flatten()
     }
 
-    /// Returns how many messages are under way: for rooms, and handed to the radio without its answer.
+    /// Returns the number of messages in flight: rows for rooms, and packets that the radio has not answered.
     pub(crate) fn in_flight(&self) -> u32 {
         let count = self.copy.query_row(
             "SELECT (SELECT COUNT(*) FROM room_outbox)

@@ -1,4 +1,4 @@
-//! A message bus of a test's own, as the system's one: `dbus-daemon` on a socket in a temporary directory.
+//! A message bus per test: `dbus-daemon` on a socket in a temporary directory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::process::temporary_directory;
 
 const PROGRAM: &str = "dbus-daemon";
 
-/// A running bus; ended when this is dropped.
+/// A running bus; killed on drop.
 #[derive(Debug)]
 pub(crate) struct Bus {
     directory: TempDir,
@@ -20,7 +20,7 @@ pub(crate) struct Bus {
 }
 
 impl Bus {
-    /// Starts one. Where the program is missing the test says so and is skipped; a machine that checks changes has it.
+    /// Starts a bus. Where `dbus-daemon` is missing, prints this, and the test is skipped; CI has it.
     pub(crate) async fn start() -> Option<Self> {
         let directory = temporary_directory("bus");
         let configuration = format!(

@@ -1,4 +1,4 @@
-//! What the proxy answers itself instead of asking the homeserver, and a book of all that the relay asked for.
+//! Canned answers of the proxy in place of the homeserver's, and a record of all requests.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -15,9 +15,9 @@ pub(crate) struct Canned {
     /// Header lines.
     headers: String,
     body: String,
-    /// So many bytes more, put into the body before its last character.
+    /// Number of padding bytes, inserted before the last character of the body.
     padding: u64,
-    /// Its connection ends it.
+    /// The end of the connection marks the end of the body.
     until_closed: bool,
 }
 
@@ -41,19 +41,19 @@ impl Canned {
         self
     }
 
-    /// Makes the body larger by so many bytes, which are part of it as JSON: a field with nothing but letters.
+    /// Pads the body by `bytes`, with a JSON field of letters.
     pub(crate) fn padded(mut self, bytes: u64) -> Self {
         self.padding = bytes;
         self
     }
 
-    /// Lets nothing but the end of its connection end it.
+    /// Marks the end of the body only by the end of the connection.
     pub(crate) fn until_closed(mut self) -> Self {
         self.until_closed = true;
         self
     }
 
-    /// Writes it, piece by piece, so that the test itself needs no memory for it.
+    /// Writes the answer in pieces, so that the padding takes no memory of the test.
     pub(super) async fn write(&self, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
         let (before, after) = if self.padding == 0 {
             (self.body.clone(), "")
@@ -89,7 +89,7 @@ impl Canned {
     }
 }
 
-/// The answers, and the book.
+/// The answers, and the record.
 #[derive(Debug, Default)]
 pub(super) struct Counter {
     answers: Mutex<Vec<Canned>>,
@@ -102,20 +102,20 @@ impl Counter {
         *self.answers() = answers;
     }
 
-    /// Writes a request down, and returns the answer to it, if there is one.
+    /// Records a request, and returns its canned answer, if any.
     pub(super) fn asked_for(&self, line: &str) -> Option<Canned> {
         self.asked
             .send_modify(|asked| asked.push((Instant::now(), line.to_owned())));
         self.answer_to(line)
     }
 
-    /// Returns the answer to a request, if there is one.
+    /// Returns the canned answer to a request, if any.
     pub(super) fn answer_to(&self, line: &str) -> Option<Canned> {
         let answers = self.answers();
         answers.iter().find(|it| line.contains(&it.to)).cloned()
     }
 
-    /// Returns the book, as it grows.
+    /// Returns the record, which grows.
     pub(super) fn book(&self) -> watch::Receiver<Vec<(Instant, String)>> {
         self.asked.subscribe()
     }

@@ -1,4 +1,4 @@
-//! A way to the homeserver that is slower than loopback: what goes through it comes out that much later, in order.
+//! A TCP forwarder to the homeserver with a fixed latency; keeps the order.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -11,20 +11,20 @@ use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// What is under way on a connection in one direction at most, in pieces of up to 16 KiB.
+/// Maximum number of pieces (of up to 16 KiB) in flight per connection and direction.
 const UNDER_WAY: usize = 64;
 
-/// Returns how much later the homeserver's answers are to come: `RELAY_TEST_DELAY_MS` milliseconds.
+/// Returns the latency: `RELAY_TEST_DELAY_MS` milliseconds.
 pub(crate) fn wanted() -> Option<Duration> {
     let delay = std::env::var("RELAY_TEST_DELAY_MS").ok()?;
     let delay = delay.parse().expect("RELAY_TEST_DELAY_MS is a number");
     Some(Duration::from_millis(delay))
 }
 
-/// Carries connections from a port of its own to another on loopback, as long as this process lives. Returns that port.
+/// Forwards connections from a new port to `port` on loopback, until the process ends. Returns the new port.
 pub(crate) fn before(port: u16, delay: Duration) -> u16 {
     let (tell, told) = mpsc::channel();
-    // A thread of its own: the runtime of the test that asks first ends with that test.
+    // In a thread: the runtime of the first test ends with that test.
     thread::spawn(move || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         runtime
@@ -56,7 +56,7 @@ async fn carry(port: u16, delay: Duration, tell: mpsc::Sender<u16>) {
     }
 }
 
-/// Hands on what comes, each piece that much later than it came, until either side ends.
+/// Forwards each piece after the latency, until either side ends.
 async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, delay: Duration) {
     let (ahead, mut behind) = tokio::sync::mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
     let take = async move {

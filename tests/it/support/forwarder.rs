@@ -1,4 +1,4 @@
-//! A way to a server that can be cut, and mended.
+//! A TCP forwarder that can be cut and opened again.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Carries connections from a port of its own to another, on loopback, while it is open.
+/// Forwards connections from a new port to another on loopback while open.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     port: u16,
     open: Arc<watch::Sender<bool>>,
-    /// Ends with this.
+    /// Aborted on drop.
     _carrying: JoinSet<()>,
 }
 
 impl Forwarder {
-    /// Opens a way to that port.
+    /// Opens a forwarder to this port.
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
@@ -57,12 +57,12 @@ impl Forwarder {
         self.port
     }
 
-    /// Cuts every connection, and every new one.
+    /// Cuts all connections, present and new.
     pub(crate) fn cut(&self) {
         self.open.send_replace(false);
     }
 
-    /// Carries connections again.
+    /// Forwards connections again.
     pub(crate) fn mend(&self) {
         self.open.send_replace(true);
     }

@@ -1,9 +1,9 @@
-//! The radio's side of Bluetooth Low Energy: what a client can read and write, and when the doorbell rings. Pure: whoever
-//! stands for the computer's Bluetooth service calls it, and hands the time in.
+//! The GATT service of a radio: reads, writes, and the doorbell (notifications of `FromNum`). Pure: whoever
+//! fakes the computer's Bluetooth service calls it, and hands the time in.
 //!
-//! Other than on a stream a frame leaves the radio only when it is read. Like the firmware it drops a write that begins the
-//! one before it, keeps few writes, does not ring for the configuration, and loses what it had made ready when the link
-//! ends. Unlike it, it ends the link of a client that says goodbye.
+//! Unlike on a stream, a frame leaves the radio only when it is read. Like the firmware it drops a write that begins as the
+//! one before it, queues few writes, does not ring for the configuration, and loses the prepared frame when the link
+//! ends. Unlike the firmware, it ends the link of a client that sends `disconnect`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,30 +12,30 @@ use relay_simulator::{Command, Fault, Report, Side};
 use relay_wire::codec::FRAME_LIMIT;
 use relay_wire::proto::{FromRadio, Message as _, from_radio::PayloadVariant};
 
-/// ESP32 keeps so many writes until its main loop takes them.
+/// Maximum number of writes that an ESP32 queues for its main loop.
 pub(crate) const WRITES: usize = 3;
 
-/// After so long the main loop takes a write.
+/// Time until the main loop takes a write.
 const TAKEN_AFTER: Duration = Duration::from_millis(5);
 
-/// Doorbells that nobody takes.
+/// Maximum number of pending doorbells.
 const DOORBELLS: usize = 256;
 
 /// Why a read or a write fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AttError {
-    /// There is no link, or it ended at this moment.
+    /// There is no link, or it has just ended.
     #[error("not connected")]
     NotConnected,
-    /// The radio wants a bond.
+    /// The radio requires a bond.
     #[error("insufficient authentication")]
     InsufficientAuthentication,
-    /// No value is that long.
+    /// The value is too long.
     #[error("invalid attribute value length")]
     InvalidLength,
 }
 
-/// A radio's Bluetooth side.
+/// A radio's GATT service.
 #[derive(Debug)]
 pub(crate) struct Gatt<S> {
     side: S,
@@ -47,7 +47,7 @@ pub(crate) struct Gatt<S> {
     writes: VecDeque<(Instant, Vec<u8>)>,
     /// What the next read returns.
     ready: Option<Vec<u8>>,
-    /// The configuration was read to its end on this link.
+    /// The configuration was read completely on this link.
     configured: bool,
     number: u32,
     doorbells: VecDeque<u32>,
@@ -56,7 +56,7 @@ pub(crate) struct Gatt<S> {
 }
 
 impl<S: Side> Gatt<S> {
-    /// Makes one for a radio without a PIN.
+    /// For a radio without a PIN.
     pub(crate) fn new(side: S) -> Self {
         Self {
             side,
@@ -75,24 +75,24 @@ impl<S: Side> Gatt<S> {
         }
     }
 
-    /// Sets the PIN that a client must know before it may read or write; bonds are forgotten.
+    /// Sets the PIN that reads and writes require; deletes all bonds.
     pub(crate) fn set_pin(&mut self, pin: Option<u32>) {
         self.pin = pin;
         self.bonded = false;
     }
 
-    /// Returns whether the client has no need to pair, or has paired.
+    /// Returns whether the client has paired, or need not.
     pub(crate) fn is_bonded(&self) -> bool {
         self.bonded
     }
 
-    /// A client pairs; returns whether it knows the PIN.
+    /// A client pairs; returns whether its PIN is right.
     pub(crate) fn pair(&mut self, pin: Option<u32>) -> bool {
         self.bonded = self.linked && (self.pin.is_none() || self.pin == pin);
         self.bonded
     }
 
-    /// Returns whether the radio can be heard: one that is connected is silent.
+    /// Returns whether the radio advertises: not while connected.
     pub(crate) fn is_heard(&self, now: Instant) -> bool {
         !self.linked && self.away_until.is_none_or(|until| until <= now)
     }
@@ -127,7 +127,7 @@ impl<S: Side> Gatt<S> {
         self.doorbells.clear();
     }
 
-    /// The client writes to `ToRadio`; what the radio drops in silence is no error.
+    /// The client writes to `ToRadio`; a write that the radio drops silently is no error.
     pub(crate) fn write(&mut self, value: &[u8], now: Instant) -> Result<(), AttError> {
         self.admit()?;
         if value.len() > FRAME_LIMIT {
@@ -143,7 +143,7 @@ impl<S: Side> Gatt<S> {
         Ok(())
     }
 
-    /// The client reads `FromRadio`; nothing more is an empty value.
+    /// The client reads `FromRadio`; empty: nothing more.
     pub(crate) fn read(&mut self, now: Instant) -> Result<Vec<u8>, AttError> {
         self.admit()?;
         self.make_ready(now);
@@ -174,12 +174,12 @@ impl<S: Side> Gatt<S> {
         Ok(())
     }
 
-    /// Takes the value that a ring of the doorbell tells.
+    /// Takes the value of the next notification.
     pub(crate) fn next_doorbell(&mut self) -> Option<u32> {
         self.doorbells.pop_front()
     }
 
-    /// The next rings are not heard.
+    /// Loses the next notifications.
     pub(crate) fn miss_doorbells(&mut self, count: u32) {
         self.unheard = count;
     }
@@ -189,7 +189,7 @@ impl<S: Side> Gatt<S> {
         self.doorbells.push_back(0);
     }
 
-    /// The link ends when the client next reads something: what was for it is lost.
+    /// Ends the link at the client's next read, and loses the value.
     pub(crate) fn hang_up_at_read(&mut self) {
         self.hangs_up_at_read = true;
     }
@@ -201,7 +201,7 @@ impl<S: Side> Gatt<S> {
         times.into_iter().flatten().min()
     }
 
-    /// Time has passed.
+    /// Runs the timers.
     pub(crate) fn on_time(&mut self, now: Instant) {
         while let Some((_, write)) = self.writes.pop_front_if(|(at, _)| *at <= now) {
             self.side.on_to_radio(&write, now);
@@ -219,12 +219,12 @@ impl<S: Side> Gatt<S> {
         }
     }
 
-    /// Takes the next thing to tell about the client.
+    /// Takes the next report about the client.
     pub(crate) fn next_report(&mut self) -> Option<Report> {
         self.side.next_report()
     }
 
-    /// Makes something happen on the mesh, or go wrong. Of the faults of a link only those that end it mean anything here.
+    /// Executes a command. Of the link's faults only those that end the link have an effect here.
     pub(crate) fn obey(&mut self, command: &Command, now: Instant) -> Result<(), String> {
         if let Command::Fault(Fault::Away { seconds } | Fault::Reboot { seconds }) = command {
             self.away_until = Some(now + Duration::from_secs(*seconds));

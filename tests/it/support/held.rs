@@ -1,14 +1,14 @@
-//! What this process holds at a moment.
+//! The resources that this process holds.
 
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
-    /// Tasks of the runtime that counts.
+    /// Tasks of the current runtime.
     pub(crate) tasks: usize,
     /// Open files, sockets and pipes.
     pub(crate) descriptors: usize,

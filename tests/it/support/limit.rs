@@ -1,4 +1,4 @@
-//! How long a test waits.
+//! Timeouts of tests.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,34 +6,34 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long a test waits for what it expects, or for any progress towards it. Generous: machines that run tests are slow
+/// Timeout for an expected event, or for any progress towards it. Generous: machines that run tests are slow
 /// and busy.
 pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
-/// How long a test waits at most while there is progress: ends one that writes lines for ever, but never the expected one.
+/// Maximum time to wait while there is progress: for a program that keeps writing lines, but never the expected one.
 const LONGEST: Duration = Duration::from_mins(15);
 
-/// How many lines a failure shows of what was seen.
+/// Number of lines that a failure shows.
 const SHOWN: usize = 10;
 
-/// Waits for something that has to happen, and says what did not if it does not.
+/// Waits for a future; at the timeout panics with `what`.
 pub(crate) async fn within<T>(what: &str, happens: impl Future<Output = T>) -> T {
     let happened = timeout(LIMIT, happens).await;
     happened.unwrap_or_else(|_| panic!("in {} s did not happen: {what}", LIMIT.as_secs()))
 }
 
-/// Why a wait for progress ended without what was waited for.
+/// Why a wait for progress failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// Nothing new came for the limit.
+    /// No progress for the timeout.
     NothingNew,
-    /// New things came and came.
+    /// Progress without end.
     TooLong,
-    /// Nothing more can come.
+    /// The source has ended.
     Ended,
 }
 
-/// Waits until `done` says so of a growing value. What counts is progress: it gives up when nothing new came for `limit`.
+/// Waits until `done` returns a result for a growing value. Fails when the value has not grown for `limit`.
 pub(crate) async fn while_new<T>(
     value: &mut watch::Receiver<T>,
     limit: Duration,
@@ -54,7 +54,7 @@ pub(crate) async fn while_new<T>(
     }
 }
 
-/// Returns the last lines, and how many stand before them.
+/// Returns the last lines, and the number of those before.
 pub(crate) fn last_lines(lines: &[String]) -> String {
     let hidden = lines.len().saturating_sub(SHOWN);
     let mut shown = lines[hidden..].join("\n");

@@ -1,4 +1,4 @@
-//! The lines that a program writes, kept and waited for.
+//! Records the lines that a program writes, and waits for lines.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::limit::{LIMIT, last_lines, while_new};
 pub(crate) struct Lines {
     whose: String,
     so_far: watch::Receiver<Vec<String>>,
-    /// Reads until the program ends, or this is dropped.
+    /// The reader task; aborted on drop.
     _reading: JoinSet<()>,
 }
 
@@ -38,7 +38,7 @@ impl Lines {
         }
     }
 
-    /// Returns what `pick` makes of the first line, at or after number `from`, that it takes.
+    /// Waits for the first line from number `from` on for which `pick` returns a result.
     pub(crate) async fn first<T>(
         &self,
         from: usize,
@@ -48,7 +48,7 @@ impl Lines {
         self.first_within(LIMIT, from, what, pick).await
     }
 
-    /// Likewise, giving up when no new line came for that long.
+    /// Likewise, with a timeout since the last new line.
     pub(crate) async fn first_within<T>(
         &self,
         limit: Duration,
@@ -82,7 +82,7 @@ impl Lines {
         self.so_far.borrow().len()
     }
 
-    /// Waits until nothing more can come: the program has ended, and all that it wrote is read.
+    /// Waits until the program has ended and all its output is read.
     pub(crate) async fn whole(&self) {
         let mut so_far = self.so_far.clone();
         while so_far.changed().await.is_ok() {}

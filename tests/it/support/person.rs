@@ -15,13 +15,13 @@ use tokio::sync::watch;
 
 use super::{LIMIT, within};
 
-/// Who reads what a command writes, and types.
+/// A person who reads the terminal and types.
 #[derive(Debug)]
 pub(crate) struct Person {
     program: Child,
     terminal: File,
     screen: watch::Receiver<String>,
-    /// What was seen already ends there.
+    /// End of the output that was seen already.
     seen: usize,
 }
 
@@ -39,14 +39,14 @@ impl Person {
             options.expect("it can be opened").into()
         };
         let terminal = File::from(master);
-        // A key that sends a signal throws away what is on its way to the screen: also the answer of a program that is
-        // faster than the key's way through the kernel.
+        // A key that sends a signal flushes pending output, also the answer of a program that is
+        // faster than the key's way through the kernel: not here.
         let mut settings = tcgetattr(&terminal).expect("a terminal has settings");
         settings.local_modes.insert(LocalModes::NOFLSH);
         tcsetattr(&terminal, OptionalActions::Now, &settings).expect("they can be changed");
         let command = command.as_std();
-        // The terminal becomes the one that the command belongs to: Ctrl-C and `/dev/tty` are its own. And a person may
-        // have set that everybody can read new files.
+        // With this as its controlling terminal: for Ctrl-C and `/dev/tty`. The umask is 0, as a person may have set it, so that
+        // new files are readable for all unless the relay restricts them.
         let mut program = Command::new("setsid");
         program
             .args(["--ctty", "sh", "-c", "umask 0; exec \"$0\" \"$@\""])
@@ -76,7 +76,7 @@ impl Person {
         }
     }
 
-    /// Waits until that text stands on the screen, after what was seen before.
+    /// Waits for a text on the screen, after the output seen before.
     pub(crate) async fn sees(&mut self, text: &str) {
         let seen = self.seen;
         let mut found = None;
@@ -109,13 +109,13 @@ impl Person {
             .expect("the terminal takes keys");
     }
 
-    /// Returns whether the terminal shows what is typed.
+    /// Returns whether the terminal echoes.
     pub(crate) fn is_shown_what_is_typed(&self) -> bool {
         let settings = tcgetattr(&self.terminal).expect("a terminal has settings");
         settings.local_modes.contains(LocalModes::ECHO)
     }
 
-    /// Waits until a program of that name, at this terminal, is stopped.
+    /// Waits until a program of this name, at this terminal, is suspended.
     pub(crate) async fn has_stopped(&self, name: &str) {
         let ours = self.program.id().expect("the command runs").to_string();
         let is_stopped = |stat: String| {
@@ -126,7 +126,7 @@ impl Person {
         let stats = || {
             let processes = std::fs::read_dir("/proc").expect("there are processes");
             let processes = processes.map(|it| it.expect("it can be read").path());
-            // It may have ended meanwhile.
+            // The program may have ended meanwhile.
             processes.filter_map(|it| std::fs::read_to_string(it.join("stat")).ok())
         };
         let stopped = async {
@@ -155,14 +155,14 @@ impl Person {
 
 fn read(mut terminal: File, screen: &watch::Sender<String>) {
     let mut buffer = [0; 1024];
-    // It fails when nobody has the other side open any more.
+    // Fails when the other side is closed.
     while let Ok(count @ 1..) = terminal.read(&mut buffer) {
         let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
         screen.send_modify(|screen| screen.push_str(&text));
     }
 }
 
-/// Returns everything below a directory that others than its owner may read.
+/// Returns the paths below a directory that others than the owner may read.
 pub(crate) fn readable_by_others(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for name in names(directory) {
@@ -178,7 +178,7 @@ pub(crate) fn readable_by_others(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Returns the names of what is in a directory, in order.
+/// Returns the names in a directory, sorted.
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("it is a directory");
     let names = entries.map(|entry| entry.expect("it can be read").file_name());

@@ -1,4 +1,4 @@
-//! Where the programs under test are, and where they may write.
+//! Paths of the programs under test, and temporary directories.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub(crate) fn relay_program() -> PathBuf {
     }
 }
 
-/// Makes a directory that goes when it is dropped. Its path is short: a socket's name must fit in 107 bytes.
+/// Makes a temporary directory, removed on drop. Its path is short: a socket's name must fit in 107 bytes.
 pub(crate) fn temporary_directory(name: &str) -> TempDir {
     let mut builder = tempfile::Builder::new();
     builder.prefix(name);

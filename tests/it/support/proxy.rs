@@ -1,5 +1,5 @@
-//! A proxy between the relay and the homeserver that can hold back what is sent to devices (the keys of messages), make
-//! the homeserver's clock seem to be another, and give answers of its own.
+//! A proxy between the relay and the homeserver that can hold back to-device messages (the keys of messages), shift the
+//! homeserver's clock, and give canned answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
@@ -21,7 +21,7 @@ use super::canned::{Canned, Counter};
 /// Longer than a long poll of the relay.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// A proxy on loopback; ends when it is dropped.
+/// A proxy on loopback; ends on drop.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     url: String,
@@ -36,20 +36,20 @@ struct Shared {
     client: reqwest::Client,
     keys: Mutex<Keys>,
     held: watch::Sender<usize>,
-    /// Pages of history that are handed out before one fails; negative: none fails.
+    /// Number of history pages served before one fails; negative: none fails.
     pages: AtomicI32,
-    /// By how many seconds the homeserver's clock seems to be ahead of ours.
+    /// Seconds by which the homeserver's clock is shown ahead of ours.
     ahead: AtomicI64,
-    /// And that of the proxy, which dates answers, ahead of the homeserver's.
+    /// Seconds by which the clock of the proxy, which dates answers, is ahead of the homeserver's.
     dates_ahead: AtomicI64,
-    /// Answers do not say when they were sent.
+    /// Answers have no `Date` header.
     without_date: AtomicBool,
-    /// The room whose history is not handed out, by what its id begins with.
+    /// Prefix of the id of the room whose history is refused.
     silent: Mutex<Option<String>>,
     counter: Counter,
 }
 
-/// What is sent to the relay's device.
+/// To-device messages for the relay.
 #[derive(Debug, Default)]
 struct Keys {
     hold: bool,
@@ -57,7 +57,7 @@ struct Keys {
 }
 
 impl Proxy {
-    /// Starts one before that homeserver.
+    /// Starts a proxy in front of this homeserver.
     pub(crate) async fn before(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
@@ -94,12 +94,12 @@ impl Proxy {
         &self.url
     }
 
-    /// From now on nothing that is sent to the relay's device reaches it.
+    /// Holds back all to-device messages for the relay from now on.
     pub(crate) async fn hold_keys(&self) {
         self.shared.keys.lock().await.hold = true;
     }
 
-    /// Waits until it holds something back.
+    /// Waits until a message is held back.
     pub(crate) async fn holds_some(&self) {
         let mut held = self.held.clone();
         let some = held.wait_for(|held| *held > 0);
@@ -110,32 +110,32 @@ impl Proxy {
         );
     }
 
-    /// Makes the homeserver's clock seem to be so many seconds ahead of ours.
+    /// Shows the homeserver's clock this many seconds ahead of ours.
     pub(crate) fn set_clock_ahead(&self, seconds: i64) {
         self.shared.ahead.store(seconds, Ordering::SeqCst);
     }
 
-    /// Dates answers by a clock that is so many seconds ahead of the homeserver's.
+    /// Dates answers by a clock this many seconds ahead of the homeserver's.
     pub(crate) fn set_dates_ahead(&self, seconds: i64) {
         self.shared.dates_ahead.store(seconds, Ordering::SeqCst);
     }
 
-    /// From now on no answer says when it was sent, or each does again.
+    /// Removes or keeps the `Date` header of answers from now on.
     pub(crate) fn strip_dates(&self, strip: bool) {
         self.shared.without_date.store(strip, Ordering::SeqCst);
     }
 
-    /// Lets one page of history fail, after so many others.
+    /// Makes one page of history fail, after this many others.
     pub(crate) fn fail_a_page_after(&self, pages: i32) {
         self.shared.pages.store(pages, Ordering::SeqCst);
     }
 
-    /// Returns whether the page that was to fail has failed.
+    /// Returns whether that page has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.shared.pages.load(Ordering::SeqCst) < 0
     }
 
-    /// From now on no page of this room's history is handed out; `None`: all are again.
+    /// Refuses this room's history from now on; `None`: serves all rooms again.
     pub(crate) async fn fail_pages_of(&self, room: Option<&OwnedRoomId>) {
         let opaque = room.map(|room| {
             let id = room.as_str().trim_start_matches('!');
@@ -144,12 +144,12 @@ impl Proxy {
         *self.shared.silent.lock().await = opaque;
     }
 
-    /// From now on it gives these answers itself.
+    /// Gives these canned answers from now on.
     pub(crate) fn answers(&self, answers: impl IntoIterator<Item = Canned>) {
         self.shared.counter.set(answers.into_iter().collect());
     }
 
-    /// Returns when each request came so far whose line contains that.
+    /// Returns the times of the requests so far whose line contains `what`.
     pub(crate) fn asked(&self, what: &str) -> Vec<Instant> {
         let book = self.shared.counter.book();
         let asked = book.borrow();
@@ -157,7 +157,7 @@ impl Proxy {
         asked.map(|(at, _)| *at).collect()
     }
 
-    /// Waits until so many requests have come whose lines contain that.
+    /// Waits for this number of requests whose lines contain `what`.
     pub(crate) async fn is_asked(&self, what: &str, times: usize) {
         let mut book = self.shared.counter.book();
         let asked = book.wait_for(|asked| {
@@ -171,7 +171,7 @@ impl Proxy {
         );
     }
 
-    /// Hands over what was held back, with the next answer that says something new.
+    /// Delivers the held messages with the next answer that has news.
     pub(crate) async fn give_keys(&self) {
         self.shared.keys.lock().await.hold = false;
     }
@@ -184,7 +184,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Serves one connection, request by request, until its client has enough of it.
+/// Serves a connection, request by request, until its client closes it.
 async fn serve(connection: TcpStream, shared: Arc<Shared>) {
     let mut connection = BufReader::new(connection);
     while let Some(request) = Request::read(&mut connection).await {
@@ -207,7 +207,7 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
         let Ok(answer) = request.forward(&shared).await else {
             return;
         };
-        // A long poll may have begun before.
+        // A long poll may have begun before the hold.
         if let Some(answer) = shared.counter.answer_to(&line) {
             if answer.write(&mut connection).await.is_err() {
                 return;
@@ -314,7 +314,7 @@ async fn line(connection: &mut BufReader<TcpStream>) -> Option<String> {
     }
 }
 
-/// Moves the times of all events in an answer.
+/// Shifts the times of all events in an answer.
 fn date_events(answer: &mut Value, by: i64) {
     match answer {
         Value::Array(values) => values.iter_mut().for_each(|it| date_events(it, by)),
@@ -340,7 +340,7 @@ impl Shared {
                 && self.pages.fetch_sub(1, Ordering::SeqCst) == 0
     }
 
-    /// Returns the line that says when an answer was sent, by the clock that dates answers.
+    /// Returns the `Date` header by the proxy's clock.
     fn sent(&self, headers: &HeaderMap) -> Option<String> {
         let date = http_date_to_system_time(headers.get(DATE)?).expect("Synapse sends a date");
         let ahead = self.ahead.load(Ordering::SeqCst) + self.dates_ahead.load(Ordering::SeqCst);
@@ -356,7 +356,7 @@ impl Shared {
         (!strip).then(|| format!("date: {date}\r\n"))
     }
 
-    /// Has events bear the time of the homeserver's clock.
+    /// Shifts the times of events to the shown clock of the homeserver.
     fn date(&self, answer: Vec<u8>) -> Vec<u8> {
         let ahead = self.ahead.load(Ordering::SeqCst);
         match serde_json::from_slice(&answer) {
@@ -368,11 +368,11 @@ impl Shared {
         }
     }
 
-    /// Takes what is for the device out of an answer of sync, or puts what was held back into it.
+    /// Removes the to-device messages from a sync answer, or adds the held ones.
     async fn sift(&self, answer: &[u8], since: Option<&str>) -> Vec<u8> {
         let mut answer: Value = serde_json::from_slice(answer).expect("an answer is JSON");
         let mut keys = self.keys.lock().await;
-        // The SDK does not look at an answer that seems to be the same as the last.
+        // The SDK skips an answer with the same token as the last.
         let is_news = answer["next_batch"].as_str() != since;
         let mut events = match answer["to_device"]["events"].take() {
             Value::Array(events) => events,

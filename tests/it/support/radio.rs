@@ -1,4 +1,4 @@
-//! A radio without a radio: `relay simulate`, driven by JSON lines.
+//! A simulated radio: `relay simulate`, driven by JSON lines.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -128,13 +128,13 @@ impl Radio {
         &self.place
     }
 
-    /// A node says something on a channel; returns the packet's id.
+    /// A node sends a text on a channel; returns the packet's id.
     pub(crate) async fn says(&mut self, node: Node, channel: u8, text: &str) -> u32 {
         self.sends(node, json!({"channel": channel, "text": text}))
             .await
     }
 
-    /// A node answers a packet.
+    /// A node replies to a packet.
     pub(crate) async fn replies(&mut self, node: Node, channel: u8, to: u32, text: &str) -> u32 {
         self.sends(
             node,
@@ -143,7 +143,7 @@ impl Radio {
         .await
     }
 
-    /// A node puts an emoji on a packet.
+    /// A node reacts to a packet.
     pub(crate) async fn taps(&mut self, node: Node, channel: u8, on: u32, emoji: &str) -> u32 {
         self.sends(
             node,
@@ -180,18 +180,18 @@ impl Radio {
             .expect("a packet's id is a number")
     }
 
-    /// Makes something go wrong.
+    /// Sets a fault.
     pub(crate) async fn fault(&mut self, fault: Value) {
         self.write(&fault).await;
     }
 
-    /// Waits until a packet with that text is taken, and returns the packet.
+    /// Waits until the radio accepts a packet with this text, and returns the packet.
     pub(crate) async fn transmits(&self, text: &str) -> Value {
         self.transmits_where(&format!("{text:?}"), |packet| packet["text"] == text)
             .await
     }
 
-    /// Waits until a packet that is wanted is taken, and returns it.
+    /// Waits until the radio accepts a matching packet, and returns it.
     pub(crate) async fn transmits_where(
         &self,
         what: &str,
@@ -205,13 +205,13 @@ impl Radio {
         packet.await
     }
 
-    /// Returns the texts that were taken so far, in order; a packet that was sent twice stands here once.
+    /// Returns the texts accepted so far, in order; a packet that was sent twice counts once.
     pub(crate) fn texts(&self) -> Vec<String> {
         let text = |packet: Value| Some(packet["text"].as_str()?.to_owned());
         self.packets().into_iter().filter_map(text).collect()
     }
 
-    /// Returns the packets that were taken so far, in order; one that was sent twice stands here once.
+    /// Returns the packets accepted so far, in order; one that was sent twice counts once.
     pub(crate) fn packets(&self) -> Vec<Value> {
         let mut packets: Vec<Value> = Vec::new();
         for packet in self
@@ -234,7 +234,7 @@ impl Radio {
             .await;
     }
 
-    /// Waits until so many links to it have been closed.
+    /// Waits until this number of links have been closed.
     pub(crate) async fn is_left(&self, times: usize) {
         let mut closed = 0;
         let what = format!("the end of link number {times}");
@@ -245,7 +245,7 @@ impl Radio {
         self.output.first(0, &what, pick).await;
     }
 
-    /// Ends it, as when its power goes.
+    /// Ends the radio, as a power cut does.
     pub(crate) async fn end(&mut self) {
         let program = self.program.as_mut().expect("the radio is a program");
         program.kill().await.expect("the radio can be ended");
@@ -256,7 +256,7 @@ impl Radio {
         self.output.text()
     }
 
-    /// Hands it a line, and does not wait until it has read it.
+    /// Sends a line, without waiting until it is read.
     pub(crate) async fn write(&mut self, line: &Value) {
         let line = format!("{line}\n");
         let written = match &mut self.input {
@@ -267,16 +267,16 @@ impl Radio {
     }
 }
 
-/// Returns how many clients took their leave, by what the radio has recorded.
+/// Returns how many clients have sent `disconnect`, by the radio's recording.
 pub(crate) fn leaves(recording: &Path) -> usize {
-    // In the recording's `to_radio` (field 3) stands a `ToRadio` with `disconnect` (field 4) and nothing else.
+    // `to_radio` of the recording (field 3), holding a `ToRadio` with only `disconnect` (field 4).
     let disconnect = [0x1A, 2, 0x20, 1];
     let recording = std::fs::read(recording).expect("the radio records");
     let leaves = recording.windows(4).filter(|bytes| *bytes == disconnect);
     leaves.count()
 }
 
-/// Returns the packet of a line that says that the radio took one from its client.
+/// Returns the packet of a line that reports an accepted packet.
 pub(crate) fn transmitted(line: &str) -> Option<Value> {
     let mut line: Value = serde_json::from_str(line).ok()?;
     let refused =

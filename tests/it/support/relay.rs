@@ -24,7 +24,7 @@ use super::synapse::{PASSWORD, Synapse};
 pub(crate) struct Home {
     directory: TempDir,
     environment: Vec<(&'static str, String)>,
-    /// Its relay runs without the powers of root, if the tests have them.
+    /// Whether the relay runs without the capabilities of root, if the tests have them.
     ordinary: bool,
 }
 
@@ -38,7 +38,7 @@ impl Home {
         }
     }
 
-    /// Has its relay run as an ordinary user, to whom the system refuses what it does not refuse root.
+    /// Runs the relay without root's capabilities, so that permissions apply.
     pub(crate) fn use_ordinary_rights(&mut self) {
         self.ordinary = true;
     }
@@ -58,14 +58,14 @@ impl Home {
         fs::write(self.path("config.yaml"), yaml).expect("the configuration can be written");
     }
 
-    /// Has something else stand in the place of something in its `config.yaml`.
+    /// Replaces a text in `config.yaml`.
     pub(crate) fn reconfigure(&self, before: &str, after: &str) {
         let config = fs::read_to_string(self.path("config.yaml")).expect("it was written");
         assert!(config.contains(before), "{before} is not in {config}");
         self.configure(&config.replace(before, after));
     }
 
-    /// Makes an account, and logs the relay in to it as a person without a terminal does.
+    /// Makes an account, and logs the relay in without a terminal.
     pub(crate) async fn log_in(&self, synapse: &Synapse) -> OwnedUserId {
         self.log_in_at(synapse, synapse.url()).await
     }
@@ -137,7 +137,7 @@ impl Home {
             .expect("the relay runs")
     }
 
-    /// Runs a command of the relay to its end, on a machine without any network. Where that cannot be made the test
+    /// Runs a command of the relay to its end in a namespace without network. Where there can be none, the test
     /// says so and is skipped.
     #[cfg(target_os = "linux")]
     pub(crate) async fn run_without_network(&self, arguments: &[&str]) -> Option<Output> {
@@ -172,7 +172,7 @@ impl Home {
         Person::at(&command)
     }
 
-    /// Starts a command of the relay as a job of a shell at a terminal, perhaps by way of another program: when the job is
+    /// Starts a command of the relay as a job of a shell at a terminal, perhaps through another program: when the job is
     /// suspended, the shell says so, and does what is typed then.
     pub(crate) fn at_shell<A: AsRef<OsStr>>(
         &self,
@@ -198,7 +198,7 @@ impl Home {
         Person::at(&command)
     }
 
-    /// Starts a command of the relay that goes on until it is ended, without a terminal.
+    /// Starts a long-running command of the relay, without a terminal.
     pub(crate) fn begin(&self, arguments: &[&str]) -> Running {
         self.begin_onto(arguments, Stdio::piped())
     }
@@ -259,10 +259,10 @@ impl Home {
         Relay { program, log }
     }
 
-    /// Returns the relay's program with this home and an environment that says nothing else about relays.
+    /// Returns the relay's program with this home, and no other variables of the relay in its environment.
     fn command(&self) -> Command {
         let mut command = if self.ordinary && geteuid().is_root() {
-            // Who is root without its powers still owns the home and may run the program wherever it lies.
+            // Still user id 0, which owns the home and may run the program from any directory.
             let mut command = Command::new("setpriv");
             command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]);
             command.arg(relay_program());
@@ -297,7 +297,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Reads its standard output no more, and waits for its end.
+    /// Stops reading standard output, and waits for the end.
     pub(crate) async fn ends_unread(mut self) -> (ExitStatus, Lines) {
         self.output = Lines::of("nobody", tokio::io::empty());
         (self.ends().await, self.errors)
@@ -332,7 +332,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Waits for a line in its log that contains that text, also among those that it has written.
+    /// Waits for a line in the log that contains this text, also among earlier lines.
     pub(crate) async fn logs(&self, text: &str) -> String {
         let pick = |line: &str| line.contains(text).then(|| line.to_owned());
         self.log
@@ -340,14 +340,14 @@ impl Relay {
             .await
     }
 
-    /// Likewise, for that long.
+    /// Likewise, with a timeout.
     pub(crate) async fn logs_within(&self, text: &str, limit: Duration) -> String {
         let pick = |line: &str| line.contains(text).then(|| line.to_owned());
         let what = format!("a line with {text:?}");
         self.log.first_within(limit, 0, &what, pick).await
     }
 
-    /// Waits until its log has so many lines that contain that text.
+    /// Waits until the log has this number of lines that contain this text.
     pub(crate) async fn logs_times(&self, text: &str, times: usize) {
         let mut found = 0;
         let what = format!("{times} lines with {text:?}");
@@ -363,7 +363,7 @@ impl Relay {
         self.log.text()
     }
 
-    /// Reads its log no more.
+    /// Stops reading the log.
     pub(crate) fn stop_reading(&mut self) {
         self.log = Lines::of("nobody", tokio::io::empty());
     }
@@ -374,7 +374,7 @@ impl Relay {
         self.ended().await
     }
 
-    /// Ends it without warning, as a power cut does.
+    /// Kills the daemon, as a power cut does.
     pub(crate) async fn kill(&mut self) {
         self.program.kill().await.expect("the relay can be killed");
     }

@@ -1,4 +1,4 @@
-//! What most tests begin with: Alice, a relay, a radio, and rooms tied to the radio's channels.
+//! The set-up of most tests: Alice, a relay, a radio, and rooms mapped to the radio's channels.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use super::relay::{Home, Relay};
 use super::synapse::Synapse;
 use super::user::{Kind, Seen, User};
 
-/// What a scene is made of.
+/// The plan of a scene.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     rooms: Vec<Kind>,
@@ -42,7 +42,7 @@ impl Plan {
         self
     }
 
-    /// Ties a room, by its place in the plan, to a channel, by number or name.
+    /// Maps a room, by its place in the plan, to a channel, by number or name.
     pub(crate) fn route(
         mut self,
         room: usize,
@@ -71,7 +71,7 @@ impl Plan {
         self
     }
 
-    /// Takes that radio instead of one on TCP, with these keys for its connection.
+    /// Uses this radio instead of one on TCP, with these keys for its connection.
     pub(crate) fn radio(
         mut self,
         radio: Radio,
@@ -87,19 +87,19 @@ impl Plan {
         self
     }
 
-    /// Has the radio on a serial port, behind the link `radio` in the relay's home.
+    /// Puts the radio on a serial port, with the symbolic link `radio` in the relay's home.
     pub(crate) fn over_serial(mut self) -> Self {
         self.over_serial = true;
         self
     }
 
-    /// Makes all of it, and starts the relay.
+    /// Builds the scene, and starts the relay.
     pub(crate) async fn start(self) -> Scene {
         let stage = self.set_up().await;
         stage.raise_the_curtain().await
     }
 
-    /// Makes all of it, but does not start the relay yet.
+    /// Builds the scene without starting the relay.
     pub(crate) async fn set_up(self) -> Stage {
         self.set_up_on(Synapse::shared().await).await
     }
@@ -208,7 +208,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Has the configuration name a room, by its place in the plan, by an alias instead of its id; returns the alias.
+    /// Maps a room, by its place in the plan, by an alias instead of its id; returns the alias.
     pub(crate) async fn map_by_alias(&self, room: usize, name: &str) -> String {
         let room = &self.rooms[room];
         let unique: String = room.as_str().chars().skip(1).take(12).collect();
@@ -231,7 +231,7 @@ impl Stage {
         let relay = home.start().await;
         for room in &rooms {
             alice.sees_join(room, &bot).await;
-            // Only then it knows what kind of room this is.
+            // From then on the relay knows whether the room is encrypted.
             relay.logs(&format!("room joined room={room} name=")).await;
         }
         Scene {
@@ -247,7 +247,7 @@ impl Stage {
     }
 }
 
-/// Everything, running. Whatever ends the test ends all of it.
+/// A running scene. The end of the test ends all of it.
 #[derive(Debug)]
 pub(crate) struct Scene {
     /// The relay.
@@ -276,7 +276,7 @@ impl Scene {
 }
 
 impl Scene {
-    /// Waits until the relay has shown a sign on an event, and returns the sign's own event.
+    /// Waits for a sign of the relay on an event, and returns the sign's event id.
     pub(crate) async fn sees_sign(
         &self,
         room: &OwnedRoomId,
@@ -291,7 +291,7 @@ impl Scene {
             .await
     }
 
-    /// Returns the signs that stand on an event now.
+    /// Returns the current signs on an event.
     pub(crate) async fn signs_on(&self, room: &OwnedRoomId, event: &OwnedEventId) -> Vec<String> {
         let reactions = self.alice.reactions(room, event).await;
         let ours = reactions
@@ -304,7 +304,7 @@ impl Scene {
         .collect()
     }
 
-    /// Waits until the relay's read receipt stands on an event.
+    /// Waits for the relay's read receipt on an event.
     pub(crate) async fn is_read_up_to(
         &self,
         room: &OwnedRoomId,
@@ -316,7 +316,7 @@ impl Scene {
             .await;
     }
 
-    /// Returns how many notices the relay has given in the first room so far.
+    /// Returns the number of the relay's notices in the first room so far.
     pub(crate) fn notices(&self) -> usize {
         let said = self.alice.seen_of(&self.room, &self.bot);
         said.iter()

@@ -24,23 +24,23 @@ pub(crate) const PASSWORD: &str = "a password for tests only";
 static SYNAPSE: OnceCell<Synapse> = OnceCell::const_new();
 static LIMITED: OnceCell<Synapse> = OnceCell::const_new();
 static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
-/// Who makes trouble with the unreliable homeserver now.
+/// Held by the test that sets faults of the unreliable homeserver.
 static TROUBLE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
 
-/// A homeserver on loopback. It is stopped when this process ends, however it ends.
+/// A homeserver on loopback. It stops when this process ends, in whatever way.
 #[derive(Debug)]
 pub(crate) struct Synapse {
     url: String,
-    /// Its standard input is what keeps the homeserver alive.
+    /// The homeserver runs until its standard input is closed.
     _keeper: Child,
     commands: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
-/// What can be done to a homeserver.
+/// The faults of a homeserver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// It keeps its connections and answers nothing.
+    /// Suspended: keeps its connections, answers nothing.
     Hang,
     /// It answers again.
     Resume,
@@ -51,21 +51,21 @@ pub(crate) enum Trouble {
 }
 
 impl Synapse {
-    /// Returns the homeserver of this run; the first who asks starts it.
+    /// Returns the homeserver of this run, started at first use.
     pub(crate) async fn shared() -> &'static Self {
         SYNAPSE.get_or_init(|| Self::start(Limits::None)).await
     }
 
-    /// Returns a homeserver that takes no more events from a person than Synapse does by default.
+    /// Returns a homeserver with Synapse's default rate limits.
     pub(crate) async fn limited() -> &'static Self {
         LIMITED.get_or_init(|| Self::start(Limits::Default)).await
     }
 
-    /// Returns a homeserver that one test at a time may make trouble with, as long as it holds the guard.
+    /// Returns a homeserver whose faults one test at a time may set, while it holds the guard.
     pub(crate) async fn unreliable() -> (&'static Self, MutexGuard<'static, ()>) {
         let guard = TROUBLE.lock().await;
         let synapse = UNRELIABLE.get_or_init(|| Self::start(Limits::None)).await;
-        // The test before may have ended in the middle.
+        // The previous test may have left a fault.
         synapse.does(Trouble::Resume);
         (synapse, guard)
     }
@@ -81,7 +81,7 @@ impl Synapse {
         within("an answer of the homeserver", answers).await;
     }
 
-    /// Makes trouble, or ends it; a homeserver that starts needs a while until it [answers](Self::answers).
+    /// Sets or ends a fault; a homeserver that starts takes a while until it [answers](Self::answers).
     pub(crate) fn does(&self, trouble: Trouble) {
         let command = match trouble {
             Trouble::Hang => "hang",
@@ -125,7 +125,7 @@ impl Synapse {
         username
     }
 
-    /// Returns an event as the server keeps it, and so as everybody but its readers sees it.
+    /// Returns an event as the server stores it: not decrypted.
     pub(crate) async fn stored(&self, token: &str, room: &str, event: &str) -> Value {
         let mut url = url::Url::parse(&self.url).expect("the homeserver has a URL");
         url.path_segments_mut()
@@ -144,7 +144,7 @@ impl Synapse {
         serde_json::from_str(&text).expect("an event is JSON")
     }
 
-    /// Returns who can say something in the past.
+    /// Returns the application service that can send events with earlier times.
     pub(crate) fn past(&self) -> Past<'_> {
         Past { url: &self.url }
     }
@@ -162,7 +162,7 @@ impl Synapse {
             command
         };
         let mut keeper = command(&["-c", include_str!("synapse_keeper.py")]);
-        // A signal to the group of whoever runs this (Ctrl-C, a time limit) must not end the one who cleans up.
+        // In its own process group: a signal to the group of the tests must not end the process that cleans up.
         std::os::unix::process::CommandExt::process_group(&mut keeper, 0);
         keeper.arg(&directory).arg(&python);
         keeper.args(["-c", include_str!("synapse_program.py")]);
@@ -202,7 +202,7 @@ impl Synapse {
     }
 }
 
-/// An application service, whose events carry the time stamps that it chooses; see `past.yaml`.
+/// An application service, which sets the timestamps of its events; see `past.yaml`.
 #[derive(Debug)]
 pub(crate) struct Past<'a> {
     url: &'a str,
@@ -218,7 +218,7 @@ impl Past<'_> {
             .await;
     }
 
-    /// Writes a text, so many seconds ago.
+    /// Sends a text with a time this many seconds ago.
     pub(crate) async fn says(&self, room: &str, seconds_ago: u64, text: &str) {
         let at = Timestamp::now() - Duration::from_secs(seconds_ago);
         let transaction = format!("{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
@@ -245,12 +245,12 @@ impl Past<'_> {
     }
 }
 
-/// How many events a person may send.
+/// Rate limit for events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Limits {
-    /// Any number.
+    /// None.
     None,
-    /// As Synapse has it where nothing is said: a burst of 10, then one in 5 seconds.
+    /// Synapse's default: a burst of 10, then one per 5 seconds.
     Default,
 }
 
@@ -279,7 +279,7 @@ fn write_configuration(directory: &Path, port: u16, limits: Limits) {
     }
 }
 
-/// Returns a port that nobody listens on. (Somebody could take it before we do: then the run fails, and says so.)
+/// Returns a free port. (Another program could take it meanwhile: then the run fails with that error.)
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener

@@ -1,4 +1,4 @@
-//! A person in Matrix, on the SDK: writes, and waits for what others write.
+//! A Matrix user on the SDK: sends events, and waits for those of others.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
     Encrypted,
 }
 
-/// Both kinds of rooms, for tests of what holds in each.
+/// Both kinds of rooms, for tests that hold in each.
 pub(crate) const BOTH_KINDS: [Kind; 2] = [Kind::Plain, Kind::Encrypted];
 
 /// An event as its reader sees it: decrypted.
@@ -45,7 +45,7 @@ pub(crate) struct Seen {
     pub(crate) encrypted: bool,
 }
 
-/// Returns what a node said, of what the relay has made of it: without its name, and however late it is.
+/// Returns the text of a node from the relay's message: without prefix and age.
 pub(crate) fn said_in(body: &str) -> Option<&str> {
     let (_, text) = body.split_once("]: ")?;
     let late = text.strip_prefix("(delayed ");
@@ -59,7 +59,7 @@ impl Seen {
         self.content("/body").as_str().unwrap_or_default()
     }
 
-    /// Returns what a node said, where this is what the relay has made of it.
+    /// Returns the text of a node, if this is a message of the relay.
     pub(crate) fn said_on_mesh(&self) -> Option<&str> {
         said_in(self.body())
     }
@@ -71,13 +71,13 @@ impl Seen {
             .unwrap_or(&Value::Null)
     }
 
-    /// Returns the event that it answers, if it answers one.
+    /// Returns the event that this one replies to, if any.
     pub(crate) fn answers(&self) -> Option<&str> {
         self.content("/m.relates_to/m.in_reply_to/event_id")
             .as_str()
     }
 
-    /// Returns whether it is a reaction with that key on that event.
+    /// Returns whether this is a reaction with this key on this event.
     pub(crate) fn is_reaction(&self, target: &OwnedEventId, key: &str) -> bool {
         self.event["type"] == "m.reaction"
             && self.content("/m.relates_to/event_id") == target.as_str()
@@ -94,7 +94,7 @@ impl Seen {
     }
 }
 
-/// Somebody with an account, a verified device, and a running sync.
+/// A user with an account, a verified device, and a running sync.
 #[derive(Debug)]
 pub(crate) struct User {
     synapse: &'static Synapse,
@@ -192,7 +192,7 @@ impl User {
             .await;
     }
 
-    /// Has an alias stand for a room.
+    /// Sets an alias of a room.
     pub(crate) async fn set_alias(&self, alias: &str, room: &OwnedRoomId) {
         let path = ["directory", "room", alias];
         self.request(Method::DELETE, &path, &json!({})).await;
@@ -218,7 +218,7 @@ impl User {
             .await
     }
 
-    /// Answers an event.
+    /// Replies to an event.
     pub(crate) async fn reply(
         &self,
         room: &OwnedRoomId,
@@ -245,7 +245,7 @@ impl User {
             .await
     }
 
-    /// Takes an event away.
+    /// Redacts an event.
     pub(crate) async fn redact(&self, room: &OwnedRoomId, event: &OwnedEventId) {
         self.room(room)
             .redact(event, None, None)
@@ -280,7 +280,7 @@ impl User {
         .await
     }
 
-    /// Waits for the first event in a room that is wanted, also among those that it has seen.
+    /// Waits for the first matching event in a room, also among those seen already.
     pub(crate) async fn sees(
         &self,
         room: &OwnedRoomId,
@@ -290,7 +290,7 @@ impl User {
         self.sees_within(LIMIT, room, what, wanted).await
     }
 
-    /// Likewise, giving up when it saw nothing new for so long: what the relay itself waits for can take longer than usual.
+    /// Likewise, with a timeout since the last new event: for timeouts of the relay that are longer than usual.
     pub(crate) async fn sees_within(
         &self,
         limit: Duration,
@@ -357,7 +357,7 @@ impl User {
         history
     }
 
-    /// Returns an event as the server keeps it.
+    /// Returns an event as the server stores it.
     pub(crate) async fn stored(&self, room: &OwnedRoomId, event: &OwnedEventId) -> Value {
         let token = self.client.access_token().expect("the user is logged in");
         self.synapse
@@ -385,7 +385,7 @@ impl User {
         assert!(answer["event_id"].is_string(), "not changed: {answer}");
     }
 
-    /// Returns the reactions that stand on an event now, as the server counts them.
+    /// Returns the current reactions to an event, as the server counts them.
     pub(crate) async fn reactions(&self, room: &OwnedRoomId, event: &OwnedEventId) -> Vec<Value> {
         let path = ["rooms", room.as_str(), "relations", event.as_str()];
         let kind = ["m.annotation", "m.reaction"];
@@ -397,7 +397,7 @@ impl User {
             .clone()
     }
 
-    /// Waits until somebody's public read receipt, in that thread or in none, stands on an event.
+    /// Waits for a user's public read receipt on an event, in this thread or in none.
     pub(crate) async fn sees_receipt(
         &self,
         room: &OwnedRoomId,
@@ -427,7 +427,7 @@ impl User {
         );
     }
 
-    /// Asks the homeserver for something that the SDK has no function for.
+    /// Sends a request for which the SDK has no function.
     pub(crate) async fn request(&self, method: Method, path: &[&str], body: &Value) -> Value {
         self.ask(method, "v3", path, body).await
     }
@@ -485,7 +485,7 @@ async fn sync(client: Client, seen: watch::Sender<Vec<Seen>>) {
         };
         let mut fresh = readable(&client, &response, &mut unreadable);
         fresh.extend(read_late(&client, &mut unreadable).await);
-        // Only what is new is progress to those who wait.
+        // Only new events count as progress.
         seen.send_if_modified(|events| {
             let before = events.len();
             events.extend(fresh);
@@ -495,7 +495,7 @@ async fn sync(client: Client, seen: watch::Sender<Vec<Seen>>) {
     }
 }
 
-/// Returns what can be read at once; what cannot is noted in `unreadable`.
+/// Returns the events that can be decrypted; adds the others to `unreadable`.
 fn readable(
     client: &Client,
     response: &SyncResponse,
@@ -517,7 +517,7 @@ fn readable(
     fresh
 }
 
-/// Tries again what could not be read: its key may have come.
+/// Retries events that could not be decrypted: their keys may have come.
 async fn read_late(
     client: &Client,
     unreadable: &mut HashSet<(OwnedRoomId, OwnedEventId)>,

@@ -1,4 +1,4 @@
-//! What the bridge decided on what waits for the mesh, or was sent there.
+//! Actions on rows for the mesh: withdrawal, change, expiry, refusal.
 
 use tracing::{debug, info, warn};
 
@@ -13,7 +13,7 @@ use relay_store::mesh_report::{Ended, Withdrawal};
 use relay_store::{Result, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen};
 
 impl Books<'_> {
-    /// Takes back what waits, and what the radio's pacer may still hold. Returns how many packets waited.
+    /// Withdraws waiting rows, also those that the pacer may hold. Returns how many packets waited.
     pub(super) fn take_back(&mut self, what: Withdrawal<'_>) -> Result<usize> {
         let withdrawn = mesh_report::withdraw(self.tx, what)?;
         self.outcome.withdrawn.extend(withdrawn.submitted);
@@ -30,7 +30,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Takes back what waits of a person who was banned from a room, and forgets what nobody could read yet.
+    /// Withdraws the waiting messages of a person who was banned from a room, and deletes their undecryptable ones.
     pub(super) fn withdraw_sender(
         &mut self,
         room: OwnedRoomId,
@@ -49,7 +49,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Takes back what waits of an event that was taken away, or was made of it.
+    /// Withdraws everything that waits on account of a redacted event: its message, its correction, its key.
     pub(super) fn take_away(
         &mut self,
         room: &RoomId,
@@ -81,7 +81,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Takes note of rows that have expired, for the notice that their rooms get. A failed tapback is only counted.
+    /// Records expired messages for the notice to their rooms. Expired reactions get no notice.
     pub(super) fn note_expired(&mut self, ended: &[Ended]) -> Result<()> {
         let tx = self.tx;
         if ended.is_empty() {
@@ -95,7 +95,7 @@ impl Books<'_> {
             let Some(about) = about.filter(|it| it.lane != Lane::Reaction) else {
                 continue;
             };
-            // The parts of a message stand together.
+            // The parts of a message are adjacent, and count once.
             if last != Some(row.message) {
                 last = Some(row.message);
                 backlog::note_expired(tx, &about.source, about.is_edit, self.now)?;
@@ -108,7 +108,7 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Ends what is worthless now. What the radio's pacer holds is called back first.
+    /// Ends expired rows; those that the pacer may hold are withdrawn first.
     pub(super) fn end_overdue(&mut self, unanswered: Timestamp) -> Result<()> {
         let tx = self.tx;
         let withdrawn = &mut self.outcome.withdrawn;
@@ -135,7 +135,7 @@ impl Books<'_> {
                     "the radio may or may not have taken these, trying again under the same ids"
                 );
             });
-            // It may have taken them this very moment: the next text keeps its distance.
+            // The radio may have taken them just now: the next text keeps its distance from this time.
             meta::set_last_acceptance(tx, self.now)?;
         }
         feedback::recover(tx)
@@ -186,7 +186,7 @@ impl Books<'_> {
     }
 }
 
-/// Says that an event is kept, by which so many were pushed out.
+/// Logs that an event is kept, and that `dropped` older ones were given up for it.
 pub(super) fn say_kept(event: &UndecryptableEvent, dropped: usize) {
     let room = &event.room;
     warn!(

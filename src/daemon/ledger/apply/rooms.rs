@@ -1,4 +1,4 @@
-//! What the bridge decided on rooms, and on what waits for them.
+//! Actions on rooms and the rows that wait for them.
 
 use tracing::{info, warn};
 

@@ -1,12 +1,12 @@
-//! What an outage leaves behind, and what expires.
+//! The backlog after an outage, and expiry.
 
 use super::*;
 use relay_model::{RoomContent, Sign};
 use relay_store::feedback;
 
-/// A room is told of what expired when nothing more has for so long,
+/// A room gets the notice of expired messages when no more have expired for this time,
 const QUIET: Duration = Duration::from_secs(10);
-/// or, while messages of it wait still, so long after the first of them.
+/// or, while messages of the room still wait, this long after the first.
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
 
 fn config() -> Config {
@@ -29,7 +29,7 @@ fn lost() -> Event {
     })
 }
 
-/// Messages written a minute apart, the last one then.
+/// Messages one minute apart, the last one at `last`.
 fn messages(count: u32, last: Timestamp) -> Vec<Event> {
     (0..count)
         .map(|number| {
@@ -44,7 +44,7 @@ fn waiting(store: &mut Store) -> u64 {
     waiting.iter().map(|it| it.count).sum()
 }
 
-/// Does housekeeping in a ledger that has just been opened, as after a crash; returns the rooms' notices so far.
+/// Runs housekeeping in a new ledger, as after a crash; returns the rooms' notices so far.
 fn notices(store: &mut Store, config: &Config, now: Timestamp) -> Vec<String> {
     store
         .transaction(|tx| {
@@ -87,7 +87,7 @@ fn of_what_comes_after_an_outage_the_newest_wait_and_the_rest_is_told_once() {
         notices(&mut store, &config, NOON + LONGEST_SILENCE),
         [""; 0]
     );
-    // The rest gets too old within the hour, and is told after it.
+    // The rest expires within the hour, and its notice follows.
     assert_eq!(
         notices(&mut store, &config, NOON + Duration::from_hours(1)),
         [""; 0]

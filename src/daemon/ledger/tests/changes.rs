@@ -1,4 +1,4 @@
-//! What becomes of changed messages.
+//! Edits.
 
 use super::*;
 use relay_model::{Draft, NewVersion, RoomEdit, RoomRedaction, Sign, Version, spoken};
@@ -74,7 +74,7 @@ fn several_edits_of_what_was_sent_make_one_correction() {
         carried(&mut store),
         ["Alice[M]: hello", "Alice[M]: * hullo"]
     );
-    // Changed back to what was sent: nothing more is said.
+    // Edited back to the version sent: no correction.
     decide(
         &mut store,
         &config(),
@@ -126,7 +126,7 @@ fn an_edit_that_comes_behind_a_newer_one_changes_nothing() {
     };
     let older = || written(edit("$one:example.org", "hallo"), 2);
     let newer = |body| written(edit("$two:example.org", body), 1);
-    // It waits: the newer edit comes before the message, or behind it.
+    // The message waits: the newer edit comes before or after it.
     for events in [
         [joined(), hello_of_alice(), newer("hullo"), older()],
         [joined(), newer("hullo"), hello_of_alice(), older()],
@@ -136,7 +136,7 @@ fn an_edit_that_comes_behind_a_newer_one_changes_nothing() {
         decide(&mut store, &config(), &events);
         assert_eq!(carried(&mut store), ["Alice[M]: hullo"]);
     }
-    // It was sent; the second edit says again what was sent.
+    // The message was sent; the second edit restores the version sent.
     let hello = "Alice[M]: hello";
     for (body, expected) in [
         ("hullo", &[hello, "Alice[M]: * hullo"][..]),
@@ -202,7 +202,7 @@ fn nobody_takes_another_persons_correction_away_with_an_edit_of_their_own() {
         it.new.sender.clone_from(&bob);
     }
     let mut store = Store::in_memory().unwrap();
-    // Before the message, when nobody knows who wrote that.
+    // An edit that comes before its message, whose author is unknown.
     decide(
         &mut store,
         &config(),
@@ -223,7 +223,7 @@ fn nobody_takes_another_persons_correction_away_with_an_edit_of_their_own() {
 
 #[test]
 fn the_correction_of_an_edit_that_is_taken_away_is_not_sent() {
-    // An older edit of several is what the newer one has changed: the correction stays.
+    // An older edit of several is redacted: the correction stays.
     for (edit_event, expected) in [
         ("$two:example.org", &["Alice[M]: hello"][..]),
         (

@@ -1,4 +1,4 @@
-//! What waits for a channel, when channels move or go.
+//! Rows that wait for a channel when channels move or vanish.
 
 use super::*;
 use relay_model::{RadioOutcome, RoomContent, RoomRowId};
@@ -7,7 +7,7 @@ fn slot(index: u32) -> ChannelIndex {
     ChannelIndex::try_from(index).unwrap()
 }
 
-/// A radio with these channels, from slot 0 on.
+/// A radio with these channels, in slots from 0.
 fn radio(names: &[&str]) -> Event {
     ready(|profile| {
         profile.channels = (0..)
@@ -46,12 +46,12 @@ fn hello() -> OwnedEventId {
     "$hello:example.org".try_into().unwrap()
 }
 
-/// Where something waits, by the outbox and by the message map.
+/// The channel of a row, by the outbox and by the message map.
 fn waits_for(store: &mut Store) -> Vec<Destination> {
     let found = store.transaction(|tx| {
         let queues: Vec<_> = outbox_mesh::queues(tx)?;
         let pairs = message_map::by_event(tx, &hello())?;
-        // Of an answer that is never sent it is known to which channel it belongs.
+        // The message map knows the channel even of a reply that is never sent.
         for pair in pairs.iter().filter(|it| it.packet != PacketId::NONE) {
             assert_eq!([(pair.destination, Lane::Message)], *queues);
         }
@@ -140,7 +140,7 @@ fn what_waits_goes_where_a_corrected_configuration_says() {
 fn an_answer_stays_on_the_other_channel_of_its_room_as_long_as_that_is_mapped() {
     let both = [ChannelRef::Index(slot(0)), name("Rescue")];
     let mut store = Store::in_memory().unwrap();
-    // As if it answered a message there.
+    // As if the message were a reply to one there.
     decide(
         &mut store,
         &mapped_to(&both[1..]),
@@ -170,14 +170,14 @@ fn what_has_no_channel_any_more_is_refused_and_its_sender_told() {
     assert!(told[0].contains("no such channel"), "{told:?}");
 }
 
-/// A relay that runs on from one event to the next.
+/// A relay that keeps running between events.
 struct Running {
     store: Store,
     ledger: Ledger,
 }
 
 impl Running {
-    /// It has `events` decided, and asked the radio to take the first packet. Returns that packet's id too.
+    /// Starts with `events`, and submits the first packet. Returns its id, too.
     fn with_first_submitted(config: &Config, events: &[Event]) -> (Self, PacketId) {
         let mut store = Store::in_memory().unwrap();
         let ledger = store.transaction(|tx| open(tx, config, NOON));
@@ -244,7 +244,7 @@ fn the_sender_is_told_once_of_a_message_of_which_a_part_is_on_the_air() {
 #[test]
 fn what_the_radio_holds_is_called_back_and_refused_once_it_is_back() {
     let whole = mapped_to(&[name("Rescue")]);
-    // A room that speaks on the slot's new channel too sends nothing there that was meant for the old one.
+    // The room is mapped to the slot's new channel, too: messages for the old channel do not go there.
     let both = mapped_to(&[name("Rescue"), name("Public")]);
     for config in [whole, both] {
         let events = [radio(BEFORE), joined(), hello_of_alice()];
@@ -289,7 +289,7 @@ fn what_the_radio_holds_as_the_relay_stops_is_refused_after_the_start() {
     assert_eq!(relay.states(), [MeshState::Refused]);
 }
 
-/// The pacer gives a packet back that it did not send.
+/// The pacer returns a packet without having sent it.
 fn given_back(outbox: MeshRowId, packet: PacketId) -> Event {
     Event::Report(SendReport::Radio {
         outbox,
@@ -327,7 +327,7 @@ fn a_room_that_is_known_by_its_alias_is_followed_before_a_server_has_told_which_
     decide(&mut store, &config, &[radio(AFTER)]);
     assert_eq!(waits_for(&mut store), [Destination::Channel(slot(2))]);
 
-    // Under a new alias it stays on its channel until the server has told.
+    // Under a new alias the row keeps its channel until the alias is resolved.
     config.matrix_rooms[0].id = "#new:example.org".try_into().unwrap();
     config.matrix_rooms[0].meshtastic_channel = ChannelRef::Index(slot(0));
     decide(&mut store, &config, &[radio(BEFORE)]);
@@ -341,7 +341,7 @@ fn a_room_that_is_known_by_its_alias_is_followed_before_a_server_has_told_which_
         }
         other => panic!("{other:?}"),
     };
-    // As long as no radio has told its channels in this run, nothing goes elsewhere.
+    // Rows do not move before a radio has reported its channels in this run.
     decide(&mut store, &config, std::slice::from_ref(&renamed));
     assert_eq!(waits_for(&mut store), [Destination::Channel(slot(1))]);
     decide(&mut store, &config, &[radio(BEFORE), renamed]);
@@ -394,7 +394,7 @@ fn an_answer_that_waits_goes_to_its_channel_or_nowhere() {
         &[radio(&["Rescue", "LongFast"]), joined()],
     );
     assert_eq!(waits_for(&mut store), [Destination::Channel(slot(0))]);
-    // The configuration has the slot no more, where a text that is no answer would go on with the room.
+    // The slot is no longer mapped: a text that is no reply would follow the room.
     let other = mapped_to(&[ChannelRef::Index(slot(1))]);
     let outcome = decide(
         &mut store,
@@ -429,7 +429,7 @@ fn what_waits_for_a_channel_that_has_another_key_is_refused_and_its_sender_told(
             notices(&mut store),
             [Refused::ChannelGone.explanation(&config)]
         );
-        // Said again, it goes on.
+        // Sent again, it is accepted.
         let again = text_of_alice("again", NOON);
         decide(&mut store, &config, &[rekeyed, joined(), again]);
         assert!(waits_for_mesh(&mut store));

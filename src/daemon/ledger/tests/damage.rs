@@ -1,10 +1,10 @@
-//! What a row that cannot be read costs: itself.
+//! A row that cannot be read costs only itself.
 
 use super::*;
 use relay_model::{RoomContent, Sign};
 use relay_store::feedback;
 
-/// A relay that has joined its room, where Alice has said these words.
+/// A relay that has joined its room, with messages of Alice.
 fn relay(said: &[&str]) -> (Store, Mutex<Ledger>) {
     let mut store = Store::in_memory().unwrap();
     let ledger = store.transaction(|tx| open(tx, &config(), NOON)).unwrap();
@@ -48,7 +48,7 @@ fn a_chore_that_cannot_be_done_takes_no_message_with_it() {
     let batch = [text_of_alice("one", NOON), round(Duration::from_secs(20))];
     Ledger::commit(&ledger, &mut store, &batch, NOON).unwrap();
     assert_eq!(states(&mut store, "one"), [MeshState::Waiting]);
-    // What is not asked of that table is looked at all the same.
+    // Questions about other tables are still answered.
     let up = Duration::from_hours(24);
     Ledger::commit(&ledger, &mut store, &[round(up)], NOON + up).unwrap();
     assert_eq!(states(&mut store, "one"), [MeshState::Expired]);
@@ -137,7 +137,7 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
              VALUES (0, 1, CAST(x'ff' AS TEXT), 0, 0, 0);
          UPDATE meta SET value = CAST(x'ff' AS TEXT)",
     );
-    let found = crate::daemon::parts::Found::in_store(&mut store, &config(), NOON);
+    let found = crate::daemon::pipeline::StoredState::in_store(&mut store, &config(), NOON);
     assert!(found.is_ok(), "{found:?}");
     let start = store.transaction(|tx| {
         let rooms = relay_store::mapped_rooms::all(tx)?.len();
@@ -145,7 +145,7 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
         Ok((rooms, gaps, relay_store::late::waiting(tx)?.len()))
     });
     assert_eq!(start.unwrap(), (0, 0, 0));
-    // None of it is taken for a first start, or for all that there was.
+    // A damaged table is not taken for a first start, or for complete.
     let known = store.transaction(|tx| {
         let has_run = relay_store::meta::has_synced(tx, account)?;
         Ok((has_run, relay_store::known_rooms::are_readable(tx)?))
@@ -259,7 +259,7 @@ fn rows_that_pass_no_update_keep_no_relay_from_starting() {
     );
     let mut config = config();
     config.meshtastic.delivery_feedback = relay_config::Feedback::Off;
-    let found = crate::daemon::parts::Found::in_store(&mut store, &config, NOON);
+    let found = crate::daemon::pipeline::StoredState::in_store(&mut store, &config, NOON);
     assert!(found.is_ok(), "{found:?}");
 }
 

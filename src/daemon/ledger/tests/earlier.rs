@@ -1,4 +1,4 @@
-//! What an earlier relay has left crosses to the mesh once, with the text and the id that it had.
+//! Rows of earlier versions are sent to the mesh once, with their text and id.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use super::*;
 use relay_model::RadioPayload;
 use relay_store::testing::{Left, SCHEMA_12, THEN, left, left_aside};
 
-/// Starts a relay on what was left.
+/// Starts a relay on an old database.
 fn start(left: &Left, config: &Config) -> Store {
     let mut store = left.open();
     store.transaction(|tx| open(tx, config, THEN)).unwrap();
     store
 }
 
-/// Has the radio take all that waits, the lanes in their order.
+/// Makes the radio accept all waiting packets, lane by lane.
 fn take_all(store: &mut Store, config: &Config) -> Vec<Submission> {
     let rules = MeshRules::of(&config.meshtastic);
     let mut taken = Vec::new();
@@ -44,7 +44,7 @@ fn said(submission: &Submission) -> (&str, Option<PacketId>) {
     }
 }
 
-/// All that waited has crossed, each once.
+/// Asserts that all waiting rows were sent, each once.
 fn assert_crossed(taken: &[Submission], left: &Left) {
     let crossed: BTreeMap<u32, String> = taken
         .iter()
@@ -64,7 +64,7 @@ fn what_waits_for_the_mesh_crosses_once_with_the_text_and_the_id_it_had() {
         ..config.matrix_rooms[0].clone()
     });
     let mut store = start(&left, &config);
-    // Its channel is gone: it was to be refused as soon as it was back.
+    // Its channel is gone: the row was marked to be refused when the pacer returns it.
     let refused = store.transaction(|tx| {
         let rows = mesh_report::on_channels(tx, None)?;
         let refused: Vec<_> = rows.into_iter().filter(|row| row.refused).collect();

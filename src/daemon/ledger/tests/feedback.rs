@@ -1,4 +1,4 @@
-//! Which signs and receipts follow from what happens, over the ledger's tables.
+//! The signs and receipts that follow from events, by the ledger's tables.
 
 use super::*;
 use relay_config::Feedback;
@@ -66,7 +66,7 @@ impl Books {
         self.happens(&Event::Matrix(MatrixEvent::Text(text)));
     }
 
-    /// Hands the next packet to the radio.
+    /// Submits the next packet to the radio.
     fn submit(&mut self) -> (MeshRowId, PacketId) {
         let submission = hand_to_radio(&mut self.store, &config(), self.now);
         assert_eq!(submission.message.lane, Lane::Message);
@@ -81,7 +81,7 @@ impl Books {
         }));
     }
 
-    /// The radio takes the next packet.
+    /// The radio accepts the next packet.
     fn transmits(&mut self) -> (MeshRowId, PacketId) {
         let row = self.submit();
         let at = self.now;
@@ -94,7 +94,7 @@ impl Books {
         self.store.note(|tx| feedback::next(tx, now)).unwrap()
     }
 
-    /// Carries out all wishes; returns what was asked for: keys that are placed, and `-` for each that is taken away.
+    /// Carries out all requests; returns the key of each sign set, and `-` for each removed.
     fn shows(&mut self) -> String {
         let mut shown = String::new();
         while let Next::Due(request) = self.next_sign() {
@@ -113,7 +113,7 @@ impl Books {
         shown
     }
 
-    /// Returns up to where the room is to be read.
+    /// Returns the event of the next read receipt.
     fn read_up_to(&mut self) -> Option<String> {
         let later = self.now + Duration::from_mins(1);
         match self.store.note(|tx| receipts::next(tx, later)).unwrap() {
@@ -277,7 +277,7 @@ fn a_room_is_read_up_to_the_newest_message_that_was_dealt_with() {
         text.body = "!help".to_owned();
     });
     assert_eq!(books.read_up_to().as_deref(), Some("$command:example.org"));
-    // An older one that is dealt with later does not move it back.
+    // An older message handled later does not move the receipt back.
     books.transmits();
     assert_eq!(books.read_up_to().as_deref(), Some("$command:example.org"));
     books.says("$long:example.org", |text| text.body = "x".repeat(900));

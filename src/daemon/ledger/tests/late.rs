@@ -1,4 +1,4 @@
-//! What becomes of events whose key has not come.
+//! Undecryptable events.
 
 use super::*;
 use relay_model::{RoomContent, RoomRedaction, UndecryptableEvent};
@@ -17,7 +17,7 @@ fn waiting(store: &mut Store) -> usize {
     store.transaction(late::waiting).unwrap().len()
 }
 
-/// Does the chores at that time, and returns the notices that wait for the room.
+/// Runs the chores at `now`, and returns the notices that wait for the room.
 fn notices_at(store: &mut Store, config: &Config, now: Timestamp) -> Vec<String> {
     let done = store.transaction(|tx| {
         let mut ledger = open(tx, config, NOON)?;
@@ -57,7 +57,7 @@ fn a_message_whose_key_comes_late_crosses_once() {
     let rows = store.transaction(relay_store::summary::to_mesh);
     assert_eq!(rows.unwrap().iter().map(|it| it.count).sum::<u64>(), 1);
 
-    // The server shows it again, and again without its key: it was decided on.
+    // The server sends it again, still without its key: it was handled already.
     decide(&mut store, &config(), &[joined(), unreadable_hello()]);
     assert_eq!(waiting(&mut store), 0);
 }
@@ -169,7 +169,7 @@ fn a_ban_takes_back_what_waits_for_the_mesh() {
     );
     assert!(waits_for_mesh(&mut store));
     let submitted = hand_to_radio(&mut store, &config(), NOON).outbox;
-    // The radio was asked to take it: it is called back.
+    // The packet was submitted to the radio: it is withdrawn.
     let outcome = store.transaction(|tx| {
         let mut outcome = Outcome::default();
         let mut ledger = open(tx, &config(), NOON)?;
@@ -192,8 +192,8 @@ fn a_ban_that_is_told_again_takes_back_what_was_written_before_it_and_nothing_si
             stands: true,
         });
         let mut store = Store::in_memory().unwrap();
-        // It was lifted before she wrote; or what she wrote before it was missing until now. After a restart, or where a
-        // stretch is read later or twice, it comes once more.
+        // The ban was lifted before she wrote, or her earlier message was in a gap until now. After a restart, or where a gap
+        // is read later or twice, the event comes again.
         let events = [
             joined(),
             ban.clone(),

@@ -1,14 +1,14 @@
-//! What rooms learn of an outage of the radio.
+//! Notices about an outage of the radio.
 
 use super::*;
 use relay_model::{RoomContent, RoomOrAliasId};
 
-/// A relay's tables, and the run that is under way.
+/// A relay's tables, and its current run.
 struct Run {
     store: Store,
     config: Config,
     ledger: Ledger,
-    /// How long the world has existed, and when the run began.
+    /// Time since the start of the test, and of the current run in it.
     now: Duration,
     began: Duration,
 }
@@ -60,8 +60,7 @@ impl Run {
         self.happens(&ready(|_| {}));
     }
 
-    /// Lets time pass, with housekeeping as the daemon does it; returns what the room is told meanwhile. The
-    /// homeserver takes it.
+    /// Lets time pass, with the daemon's housekeeping; returns the notices to the room, which the homeserver accepts.
     fn pass(&mut self, time: Duration) -> Vec<String> {
         let end = self.now + time;
         let mut told = Vec::new();
@@ -157,7 +156,7 @@ fn an_outage_goes_on_over_restarts_and_is_told_once() {
     run.lost();
     run.pass(5 * MINUTE);
     run.restart();
-    // The relay does not know yet whether the radio is there.
+    // The state of the radio is not known yet.
     assert_eq!(run.pass(MINUTE), [""; 0]);
     run.lost();
     let told = run.pass(5 * MINUTE);
@@ -181,7 +180,7 @@ fn a_radio_that_came_back_while_the_relay_was_away_is_not_missed() {
     run.restart();
     run.chores();
     run.lost();
-    // It has started beside the relay, and needs longer.
+    // The radio has started together with the relay, and takes longer.
     assert_eq!(run.pass(MINUTE / 3), [""; 0]);
     run.ready();
     assert_eq!(run.pass(20 * MINUTE), [""; 0]);
@@ -192,7 +191,7 @@ fn a_radio_that_flaps_makes_one_pair_of_notices_an_hour() {
     let mut run = Run::new();
     run.ready();
     let mut told = Vec::new();
-    // There for half a minute each time: that is away.
+    // Connected for only half a minute each time: this counts as away.
     for _ in 0..60 {
         run.lost();
         told.extend(run.pass(2 * MINUTE));
@@ -201,7 +200,7 @@ fn a_radio_that_flaps_makes_one_pair_of_notices_an_hour() {
     }
     told.extend(run.pass(2 * MINUTE));
     assert_eq!(told.len(), 2, "{told:?}");
-    // There for five minutes each time, away for eleven.
+    // Connected for five minutes each time, away for eleven.
     let mut told = Vec::new();
     for _ in 0..15 {
         run.lost();

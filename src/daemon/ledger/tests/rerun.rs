@@ -1,5 +1,5 @@
-//! What is rolled back has left nothing behind, and does the same when it is run again: a statement, or the commit, fails at
-//! each point of each transaction.
+//! A rollback leaves nothing behind, and the batch does the same when it is retried: each statement and each commit of each
+//! transaction fails once.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,42 +18,42 @@ const HILL: &str = "!hill:example.org";
 /// Stands for [`HILL`], on the second channel.
 const ALIAS: &str = "#hill:example.org";
 
-/// What happens in one transaction.
+/// The work of one transaction.
 enum Step {
-    /// The relay starts anew.
+    /// The relay restarts.
     Open,
     /// These events.
     Batch(Vec<Event>),
-    /// The radio is asked to take what is next in a lane of the first channel.
+    /// The next packet in a lane of the first channel is submitted.
     HandOver(Lane),
-    /// The radio answers of what it was asked to take last.
+    /// The radio's answer to the last packet submitted.
     Answer(RadioOutcome),
-    /// What is next for the room comes back in sync, with that name.
+    /// The next event for the room comes back in sync, under this id.
     CameBack(&'static str),
 }
 
-/// What came of it.
+/// The result of a step.
 #[derive(Debug, PartialEq)]
 enum Came {
     /// A batch was committed, or the relay has started.
     Out(Box<Outcome>),
-    /// The radio is asked to take this, under an id that is chosen at random.
+    /// This was submitted, under a random id.
     Handed(String),
     /// Nothing is due.
     NothingDue,
 }
 
-/// One of two relays to which the same happens.
+/// One of two relays that run the same steps.
 struct Relay {
     config: Config,
     store: Store,
     ledger: Mutex<Ledger>,
-    /// What the radio was asked to take last.
+    /// The last packet submitted.
     asked: Option<(MeshRowId, PacketId)>,
     log: Log,
 }
 
-/// What is logged, without what is chosen at random.
+/// The log, without random values.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -88,7 +88,7 @@ impl Relay {
         }
     }
 
-    /// Does the step; a statement fails after so many.
+    /// Runs the step; the statement after `fails_after` others fails.
     fn run(&mut self, step: &Step, up: Duration, fails_after: Option<u32>) -> Result<Came> {
         let events = self.events(step);
         let subscriber = tracing_subscriber::registry().with(self.log.clone());
@@ -155,7 +155,7 @@ impl Relay {
         }))
     }
 
-    /// Returns what was logged since this was asked last.
+    /// Returns the log since the last call.
     fn lines(&self) -> String {
         std::mem::take(&mut *self.log.0.lock().unwrap())
     }
@@ -165,7 +165,7 @@ impl Relay {
     }
 }
 
-/// The account of a ledger is known.
+/// The ledger's account.
 fn known(mut ledger: Ledger) -> Mutex<Ledger> {
     let account = "@relay:example.org".try_into().unwrap();
     ledger.bridge.remember_own_user(account);
@@ -286,7 +286,7 @@ fn radio(name: &str) -> Event {
     })
 }
 
-/// What happens, and how many minutes after the start.
+/// The steps, each with its minutes after the start.
 fn steps() -> Vec<(u64, Step)> {
     let mut steps = first_minute();
     steps.extend(handed_over());
@@ -362,7 +362,7 @@ fn first_minute() -> Vec<(u64, Step)> {
     ]
 }
 
-/// The radio takes packets, or does not; and the bot loses a room.
+/// The radio accepts and refuses packets; the bot leaves a room.
 fn handed_over() -> Vec<(u64, Step)> {
     use Step::{Answer, Batch, HandOver, Open};
     let taken = || {
@@ -382,14 +382,14 @@ fn handed_over() -> Vec<(u64, Step)> {
         (1, HandOver(Lane::Reaction)),
         (1, HandOver(Lane::Message)),
         (1, taken()),
-        // Its first part is taken, the next one goes under another id, and is refused with what is behind it.
+        // The first part is accepted; the next one is sent under another id, and refused with those after it.
         (1, HandOver(Lane::Message)),
         (1, taken()),
         (1, HandOver(Lane::Message)),
         (1, again(true, true)),
         (1, HandOver(Lane::Message)),
         (1, Answer(RadioOutcome::Refused(Refusal::TooLong))),
-        // Never written, changed, in parts again; and the relay ends before the radio answers.
+        // Never written, edited, split again; then the relay ends before the radio answers.
         (1, HandOver(Lane::Message)),
         (1, again(false, false)),
         (
@@ -471,7 +471,7 @@ fn after_an_outage() -> Vec<(u64, Step)> {
 
 #[test]
 fn what_is_rolled_back_at_any_point_does_the_same_when_it_is_run_again() {
-    // While only one listens, a line that another thread meets first is given up for all.
+    // With a single dispatcher, `tracing` caches a call site that another thread reaches first as disabled.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let mut config = config();
     config.matrix.sender_limit.per_minute = 1000;

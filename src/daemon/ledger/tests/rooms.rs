@@ -1,4 +1,4 @@
-//! What becomes of rooms and of what waits for them.
+//! Rooms, and the rows that wait for them.
 
 use super::*;
 use relay_model::{EventRef, Notice, RoomContent, RoomMessage, RoomOutcome, RoomRowId};
@@ -18,7 +18,7 @@ fn config_of(room: &str) -> Config {
     config
 }
 
-/// The room, joined under this name of the configuration, and changed.
+/// The room, joined under this configured name, with changes.
 fn room(id: &str, name: &str, change: impl Fn(&mut JoinedRoom)) -> Event {
     let Event::Matrix(MatrixEvent::Joined(mut room)) = joined() else {
         unreachable!()
@@ -39,7 +39,7 @@ fn follows(room: &mut JoinedRoom) {
     room.predecessor = Some(OLD.try_into().unwrap());
 }
 
-/// Runs a relay with that configuration: the events, then the chores of its first minute.
+/// Runs a relay with this configuration: the events, then the chores of its first minute.
 fn run(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
     let done = store.transaction(|tx| {
         let (mut ledger, mut outcome) = Ledger::open(tx, config, NOON)?;
@@ -55,7 +55,7 @@ fn run(store: &mut Store, config: &Config, events: &[Event]) -> Outcome {
     done.unwrap()
 }
 
-/// Returns how many wait for a room, and how many of them may go there.
+/// Returns how many rows wait for a room, and how many of them may be sent.
 fn waiting(store: &mut Store, name: &str) -> (u64, usize) {
     let counted = store.transaction(|tx| {
         let waiting = summary::to_matrix(tx)?;
@@ -75,7 +75,7 @@ fn what_waits_for_a_replaced_room_survives_the_cure() {
     run(&mut store, &config(), &[room(OLD, OLD, replaced)]);
     assert_eq!(waiting(&mut store, OLD), (1, 0));
 
-    // The cure, before the bot is in the new room.
+    // The cure, before the bot has joined the new room.
     run(&mut store, &config_of(NEW), &[]);
     assert_eq!(waiting(&mut store, OLD), (1, 0));
     assert!(waits_for_mesh(&mut store));
@@ -256,7 +256,7 @@ fn what_is_under_way_to_a_room_ends_before_the_rest_goes_elsewhere() {
         let mut ledger = open(tx, &config_of(alias), NOON)?;
         let mut outcome = Outcome::default();
         let mut waits = Vec::new();
-        // The alias moves, with no time to say so before, to a room that we are in.
+        // The alias moves without notice to a room that the bot has joined.
         for event in [
             room(OLD, alias, |_| {}),
             hello_of_node(),
@@ -292,7 +292,7 @@ fn a_room_is_known_by_its_alias_only_as_long_as_that_stands_for_it() {
     assert_eq!(waiting(&mut store, NEW), (1, 1));
     let known = store.transaction(known_rooms::all).unwrap();
     assert_eq!(known, []);
-    // The next run, before the server has told which room it is.
+    // The next run, before the alias is resolved.
     run(&mut store, &config_of(alias), &[hello_of_node()]);
     assert_eq!(waiting(&mut store, OLD), (0, 0));
 }
@@ -333,7 +333,7 @@ fn after_a_restart_everything_for_a_room_that_is_mapped_by_alias_stands_in_one_q
     let alias = "#hill:example.org";
     let mut store = Store::in_memory().unwrap();
     run(&mut store, &config_of(alias), &[room(OLD, alias, |_| {})]);
-    // An earlier version has kept it so.
+    // As an earlier version stored it.
     let notice = Notice {
         text: "first".to_owned(),
         ..Notice::default()

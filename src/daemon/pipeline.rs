@@ -1,5 +1,5 @@
-//! Joins the parts between the two networks: tables, event loop, workers, radio. What lies outside is handed in: the
-//! wire to the radio, and who speaks with the homeserver.
+//! Joins everything between the two networks: database, event loop, workers, radio. The wire to the radio and the client of
+//! the homeserver are handed in.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -11,10 +11,10 @@ use tracing::error;
 use super::account_limit::AccountLimit;
 use super::event_loop::EventLoop;
 use super::ledger::{Ledger, Outcome};
-use super::live::Live;
 use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
 use super::room_worker::RoomSide;
+use super::runtime_state::RuntimeState;
 use super::supervisor::Supervisor;
 use relay_config::Config;
 use relay_matrix::Batch;
@@ -22,15 +22,15 @@ use relay_model::{Clock, Event, Node, SendToRoom, Timestamp};
 use relay_radio::{Link, Radio, RadioOptions};
 use relay_store::{Database, Result, Store, meta, nodes};
 
-/// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
-/// slow disk slows the adapters down instead of filling the memory.
+/// Capacity of the event loop's queues: one transaction's worth, so that a slow disk causes back-pressure instead of filling
+/// the memory.
 const EVENTS: usize = 256;
-/// Packets between the workers and the pacer: it holds one for each destination and lane itself.
+/// Capacity of the queue to the pacer, which itself holds one packet per destination and lane.
 const SUBMISSIONS: usize = 8;
 
-/// What the tables say at a start.
+/// The state read from the database at a start.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct StoredState {
     ledger: Ledger,
     waiting: Outcome,
     nodes: Vec<Node>,
@@ -38,8 +38,8 @@ pub(super) struct Found {
     rules: MeshRules,
 }
 
-impl Found {
-    /// Reads it; what was under way when the relay stopped goes back into its queue.
+impl StoredState {
+    /// Reads the state, and returns rows that were in flight when the relay stopped to their queues.
     pub(super) fn in_store(store: &mut Store, config: &Config, now: Timestamp) -> Result<Self> {
         store.transaction(|tx| {
             let (ledger, waiting) = Ledger::open(tx, config, now)?;
@@ -54,34 +54,31 @@ impl Found {
     }
 }
 
-/// What the Matrix side holds of the parts that run.
+/// Handles of the running pipeline, for the Matrix side.
 #[derive(Debug)]
-pub(super) struct Parts<S> {
+pub(super) struct Pipeline<S> {
     pub(super) database: Database,
     pub(super) ledger: Arc<Mutex<Ledger>>,
-    /// Where what happens elsewhere goes.
     pub(super) events: mpsc::Sender<Event>,
-    /// Where what happens in the rooms goes.
     pub(super) batches: mpsc::Sender<Batch>,
-    /// Who sends to rooms, while there is somebody.
+    /// `None` while no Matrix session is open.
     pub(super) sender: watch::Sender<Option<S>>,
-    pub(super) live: Arc<Live>,
+    pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) limit: AccountLimit,
 }
 
-impl<S: SendToRoom> Parts<S> {
-    /// Starts them as tasks of `supervisor`. `radio` says how to reach the radio; what the tables know of it, and the clock,
-    /// are put in here.
+impl<S: SendToRoom> Pipeline<S> {
+    /// Starts the tasks. The nodes, the last acceptance and the clock of `radio` are filled in here.
     pub(super) fn start(
         supervisor: &Supervisor,
-        mut found: Found,
+        mut stored: StoredState,
         database: Database,
         radio: RadioOptions,
         clock: Clock,
     ) -> Self {
-        let names = found.ledger.bridge.names().clone();
-        let ledger = Arc::new(Mutex::new(found.ledger));
+        let names = stored.ledger.bridge.names().clone();
+        let ledger = Arc::new(Mutex::new(stored.ledger));
         let (events, take_events) = mpsc::channel(EVENTS);
         let radio_events = events.clone();
         let (reports, take_reports) = mpsc::channel(EVENTS);
@@ -91,12 +88,12 @@ impl<S: SendToRoom> Parts<S> {
         let (radio_ready, is_radio_ready) = watch::channel(false);
 
         let radio = Radio::new(RadioOptions {
-            nodes: found.nodes,
-            last_accepted: found.last_accepted,
+            nodes: stored.nodes,
+            last_accepted: stored.last_accepted,
             clock: clock.clone(),
             ..radio
         });
-        let (live, link) = (Arc::new(Live::new(names)), radio.link());
+        let (runtime_state, link) = (Arc::new(RuntimeState::new(names)), radio.link());
         let limit = AccountLimit::default();
         let mut queues = Queues::new(Shared {
             rooms: RoomSide {
@@ -111,14 +108,14 @@ impl<S: SendToRoom> Parts<S> {
                 submissions,
                 ready: is_radio_ready,
                 air: radio.air(),
-                rules: found.rules,
+                rules: stored.rules,
                 clock: clock.clone(),
             },
             workers: supervisor.workers.clone(),
             withdrawals: radio.withdrawals(),
         });
-        live.committed(&[], &mut found.waiting);
-        queues.wake(&found.waiting);
+        runtime_state.committed(&[], &mut stored.waiting);
+        queues.wake(&stored.waiting);
 
         let Supervisor { workers, last } = supervisor;
         let stop = workers.stop.clone();
@@ -136,7 +133,7 @@ impl<S: SendToRoom> Parts<S> {
             queues,
             radio_ready,
             chores_at: Instant::now(),
-            live: Arc::clone(&live),
+            runtime_state: Arc::clone(&runtime_state),
             clock,
         };
         let work = event_loop.run(workers.stop.clone(), last.stop.clone());
@@ -147,7 +144,7 @@ impl<S: SendToRoom> Parts<S> {
             events,
             batches,
             sender,
-            live,
+            runtime_state,
             link,
             limit,
         }

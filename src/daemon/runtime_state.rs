@@ -1,4 +1,4 @@
-//! What the daemon knows of itself just now, for `relay status`. Nothing is decided by it, and a restart forgets it.
+//! The daemon's state in memory, for `relay status`. No decision depends on it, and a restart resets it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,36 +17,35 @@ use relay_model::{
 };
 use relay_store::StoreError;
 
-/// Joined rooms that are remembered: only mapped ones are told, and nobody maps more.
+/// Maximum number of joined rooms that are kept; nobody maps more.
 const MOST_ROOMS: usize = 10_000;
 
 #[derive(Debug)]
-pub(super) struct Live(Mutex<Facts>);
+pub(super) struct RuntimeState(Mutex<RuntimeFacts>);
 
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
-    /// When the event loop was last seen at work.
+pub(super) struct RuntimeFacts {
+    /// Time of the event loop's last iteration.
     pub(super) beat: Instant,
-    /// Why what is received cannot be stored, and since when.
+    /// Why the database cannot be written, and since when.
     pub(super) trouble: Option<(DatabaseStatus, Instant)>,
     pub(super) radio: Option<RadioFacts>,
-    /// How busy its channel is, in percent, and when it said so.
+    /// Channel utilization in percent, and when the radio reported it.
     pub(super) channel_use: Option<(f32, Instant)>,
-    /// The session that is open; or why none is.
     pub(super) session: Result<Login, NoSession>,
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
-    /// The rooms that the names of the configuration stand for, as far as it is known.
+    /// The ids of the rooms that the configuration names, as far as they are known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     pub(super) counts: Counts,
 }
 
-/// The radio, as it told of itself when it was ready last.
+/// The radio as of its last handshake.
 #[derive(Debug, Clone)]
 pub(super) struct RadioFacts {
     pub(super) profile: Box<RadioProfile>,
     /// Why nothing is transmitted.
     pub(super) silence: Option<Refused>,
-    /// The mapped channels that it does not have, or that are never relayed.
+    /// Mapped channels that the radio does not have, or that are never relayed.
     pub(super) route_problems: Vec<RouteProblem>,
 }
 
@@ -54,23 +53,19 @@ pub(super) struct RadioFacts {
 #[derive(Debug, Clone)]
 pub(super) struct NoSession {
     pub(super) cause: String,
-    /// The cure.
     pub(super) hint: Option<String>,
 }
 
-/// Who the relay is in Matrix.
 #[derive(Debug, Clone)]
 pub(super) struct Login {
     pub(super) account: String,
     pub(super) device: String,
-    /// Whether its owner has signed the device.
     pub(super) trust: DeviceTrust,
 }
 
-impl Live {
-    /// Makes one for a daemon that has just started, and knows these rooms by the names of the configuration.
+impl RuntimeState {
     pub(super) fn new(names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>) -> Self {
-        Self(Mutex::new(Facts {
+        Self(Mutex::new(RuntimeFacts {
             beat: Instant::now(),
             trouble: None,
             radio: None,
@@ -85,16 +80,16 @@ impl Live {
         }))
     }
 
-    pub(super) fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> RuntimeFacts {
         self.lock().clone()
     }
 
-    /// Notes that the event loop is at work.
+    /// Records an iteration of the event loop.
     pub(super) fn beat(&self) {
         self.lock().beat = Instant::now();
     }
 
-    /// Notes that what was received is stored. Returns how long it could not be.
+    /// Records that a batch was stored. Returns how long storing had failed before.
     pub(super) fn stored(&self) -> Option<std::time::Duration> {
         let trouble = self.lock().trouble.take();
         trouble.map(|(_, since)| since.elapsed())
@@ -110,7 +105,7 @@ impl Live {
         self.lock().session = session;
     }
 
-    /// Notes what a committed batch tells. Returns whether the radio may be given something now, if that has changed.
+    /// Records a committed batch. Returns whether the radio may transmit now, if that has changed.
     pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) -> Option<bool> {
         let (mut now, mut may_transmit) = (self.lock(), None);
         for (place, way) in now.counts.add(std::mem::take(&mut outcome.counts)) {
@@ -148,26 +143,24 @@ impl Live {
         may_transmit
     }
 
-    fn lock(&self) -> MutexGuard<'_, Facts> {
+    fn lock(&self) -> MutexGuard<'_, RuntimeFacts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Facts {
-    /// Returns the id of the room that an alias stands for, as far as it is known.
+impl RuntimeFacts {
+    /// Returns the id of the room with this alias, if known; otherwise `name` itself.
     pub(super) fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
         let known = self.names.get(name);
         known.map_or_else(|| name.to_owned(), |room| room.clone().into())
     }
 
-    /// Returns a room that the bot is in, by its id.
     pub(super) fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
         let mut rooms = self.rooms.values();
         rooms.find(|joined| joined.room.as_str() == room.as_str())
     }
 }
 
-/// The first message each way per channel is worth a line: it has crossed.
 fn say_first(place: &Place, way: Way) {
     let destination = match place {
         Place::Channel(number) => format!("channel {number}"),
@@ -191,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_room_is_joined_until_the_bot_is_not_in_it_any_more() {
-        let live = Live::new(BTreeMap::new());
+        let runtime_state = RuntimeState::new(BTreeMap::new());
         let room = OwnedRoomId::try_from("!room:example.org").unwrap();
         let joined = Event::Matrix(MatrixEvent::Joined(JoinedRoom {
             room: room.clone(),
@@ -216,14 +209,14 @@ mod tests {
             (&left, false),
             (&joined, true),
         ] {
-            live.committed(std::slice::from_ref(event), &mut Outcome::default());
-            assert_eq!(live.facts().rooms.contains_key(&room), is_in);
+            runtime_state.committed(std::slice::from_ref(event), &mut Outcome::default());
+            assert_eq!(runtime_state.facts().rooms.contains_key(&room), is_in);
         }
     }
 
     #[test]
     fn a_radio_that_is_ready_twice_in_a_batch_keeps_its_problems() {
-        let live = Live::new(BTreeMap::new());
+        let runtime_state = RuntimeState::new(BTreeMap::new());
         let problem = RouteProblem {
             entry: 0,
             room: OwnedRoomOrAliasId::try_from("!room:example.org").unwrap(),
@@ -246,21 +239,24 @@ mod tests {
             locked: false,
             setup: RadioSetup::default(),
         })));
-        live.committed(&[ready.clone(), ready], &mut outcome);
-        assert_eq!(live.facts().radio.unwrap().route_problems, [problem]);
+        runtime_state.committed(&[ready.clone(), ready], &mut outcome);
+        assert_eq!(
+            runtime_state.facts().radio.unwrap().route_problems,
+            [problem]
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fault_of_the_database_counts_from_its_first_failure() {
-        let live = Live::new(BTreeMap::new());
-        assert_eq!(live.stored(), None);
+        let runtime_state = RuntimeState::new(BTreeMap::new());
+        assert_eq!(runtime_state.stored(), None);
         for _ in 0..3 {
-            live.not_stored(&StoreError::Closed);
+            runtime_state.not_stored(&StoreError::Closed);
             tokio::time::advance(Duration::from_secs(4)).await;
         }
-        let (trouble, _) = live.facts().trouble.unwrap();
+        let (trouble, _) = runtime_state.facts().trouble.unwrap();
         assert_eq!(trouble.error.unwrap(), "the database is closed");
-        assert_eq!(live.stored(), Some(Duration::from_secs(12)));
-        assert!(live.facts().trouble.is_none());
+        assert_eq!(runtime_state.stored(), Some(Duration::from_secs(12)));
+        assert!(runtime_state.facts().trouble.is_none());
     }
 }
