@@ -20,7 +20,7 @@ use relay_config::Config;
 use relay_matrix::Batch;
 use relay_model::{Clock, Event, Node, SendToRoom, Timestamp};
 use relay_radio::{Link, Radio, RadioOptions};
-use relay_store::{Database, Result, Store, meta, nodes};
+use relay_store::{Database, Result, Store, nodes, single_values};
 
 /// Events of the radio, and reports of the workers, that wait for the event loop: one transaction's worth, so that a
 /// slow disk slows the adapters down instead of filling the memory.
@@ -46,7 +46,7 @@ impl Found {
             Ok(Self {
                 nodes: nodes::all(tx, ledger.bridge.radio())?,
                 waiting,
-                last_accepted: meta::last_acceptance(tx)?,
+                last_accepted: single_values::last_acceptance(tx)?,
                 rules: MeshRules::of(&config.meshtastic),
                 ledger,
             })

@@ -10,7 +10,9 @@ use relay_model::{
     RoomId, Timestamp, UndecryptableEvent,
 };
 use relay_store::mesh_report::{Ended, Withdrawal};
-use relay_store::{Result, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen};
+use relay_store::{
+    Result, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen, single_values,
+};
 
 impl Books<'_> {
     /// Takes back what waits, and what the radio's pacer may still hold. Returns how many packets waited.
@@ -136,7 +138,7 @@ impl Books<'_> {
                 );
             });
             // It may have taken them this very moment: the next text keeps its distance.
-            meta::set_last_acceptance(tx, self.now)?;
+            single_values::set_last_acceptance(tx, self.now)?;
         }
         feedback::recover(tx)
     }
