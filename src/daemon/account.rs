@@ -21,7 +21,7 @@ use relay_config::Secret;
 use relay_matrix::auth::{self, AuthError};
 use relay_matrix::{DeviceTrust, Files, Matrix, MatrixError};
 use relay_model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
-use relay_store::{gaps, known_rooms, late, mapped_rooms, meta};
+use relay_store::{gaps, known_rooms, late, mapped_rooms, single_values};
 
 /// How often the session file is polled while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -271,14 +271,14 @@ impl Account {
                 Ledger::transaction(&ledger, store, |ledger, tx| {
                     let former = mapped_rooms::all(tx)?.into_iter();
                     let start = relay_matrix::Start {
-                        position: meta::sync_position(tx, &account)?,
-                        has_run: meta::has_synced(tx, &account)?,
+                        position: single_values::sync_position(tx, &account)?,
+                        has_run: single_values::has_synced(tx, &account)?,
                         known: known_rooms::all(tx)?,
                         knows_all: known_rooms::are_readable(tx)?,
                         former: former.map(|it| it.room).collect(),
                         gaps: gaps::all(tx, &account)?,
                         kept: late::waiting(tx)?,
-                        clock: meta::server_clock(tx)?,
+                        clock: single_values::server_clock(tx)?,
                     };
                     ledger.bridge.remember_own_user(account);
                     Ok(start)

@@ -3,8 +3,8 @@
 use relay_bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
 use relay_model::{NodeNum, Timestamp};
 use relay_store::{
-    Result, Tx, backlog, edits, feedback, late, mapped_rooms, mesh_report, message_map, meta,
-    outage, outbox_mesh, outbox_room, relayed, seen, told,
+    Result, Tx, backlog, cooldown, edits, feedback, late, mapped_rooms, mesh_report, message_map,
+    outage, outbox_mesh, outbox_room, relayed, seen, single_values,
 };
 
 /// Answers the questions. `radio` is our own node's number.
@@ -77,7 +77,7 @@ pub(super) fn look_up(
         facts.urgent_sent = outbox_mesh::urgent_by(tx, sender, *at, but)?;
     }
     for name in &questions.told {
-        if told::is_told(tx, name, now)? {
+        if cooldown::is_told(tx, name, now)? {
             facts.told.push(name.clone());
         }
     }
@@ -98,9 +98,9 @@ pub(super) fn look_up(
 
 fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> Result<()> {
     match table {
-        Table::Told(start) => facts.told.extend(told::beginning_with(tx, start, now)?),
+        Table::Told(start) => facts.told.extend(cooldown::beginning_with(tx, start, now)?),
         Table::Packets(only) => facts.packets = mesh_report::on_channels(tx, *only)?,
-        Table::RadioAway => facts.radio_away = meta::radio_away_since(tx)?,
+        Table::RadioAway => facts.radio_away = single_values::radio_away_since(tx)?,
         Table::LastActive => facts.last_active = outbox_mesh::last_active(tx)?,
         Table::Rooms => facts.rooms = mapped_rooms::standing(tx)?,
         Table::Senders => facts.senders = outbox_mesh::waiting_senders(tx)?,

@@ -67,7 +67,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
         // Wait first, then choose: the state wanted may change meanwhile.
         let turn = self.side.limit.quiet_turn().await;
         let now = self.side.clock.now();
-        let next = move |store: &mut Store| store.note(|tx| next_wish(tx, now));
+        let next = move |store: &mut Store| store.commit_relaxed(|tx| next_wish(tx, now));
         let wish = match self.side.database.run(next).await? {
             Next::Due(wish) => wish,
             Next::Later(due) => return Ok(Step::Nothing(due.since(now).min(LOOK_EVERY))),
@@ -94,7 +94,8 @@ impl<S: SendToRoom> FeedbackWorker<S> {
             _ => None,
         };
         let now = self.side.clock.now();
-        let noted = move |store: &mut Store| store.note(|tx| record(tx, &wish, &outcome, now));
+        let noted =
+            move |store: &mut Store| store.commit_relaxed(|tx| record(tx, &wish, &outcome, now));
         self.side.database.run(noted).await?;
         if let Some(room) = forbidding
             && !self

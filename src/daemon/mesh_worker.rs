@@ -134,7 +134,7 @@ pub(super) fn hand_over(
     rules: MeshRules,
     now: Timestamp,
 ) -> Result<Next<Submission>> {
-    if let Some(next) = store.note(|tx| take(tx, queue, rules, now, false))? {
+    if let Some(next) = store.commit_relaxed(|tx| take(tx, queue, rules, now, false))? {
         return Ok(next);
     }
     let taken = store.transaction(|tx| take(tx, queue, rules, now, true))?;

@@ -20,7 +20,7 @@ use relay_config::Config;
 use relay_matrix::Batch;
 use relay_model::{Clock, Event, Node, SendToRoom, Timestamp};
 use relay_radio::{Link, Radio, RadioOptions};
-use relay_store::{Database, Result, Store, meta, nodes};
+use relay_store::{Database, Result, Store, nodes, single_values};
 
 /// Capacity of the event loop's queues: one transaction's worth, so that a slow disk causes back-pressure instead of filling
 /// the memory.
@@ -46,7 +46,7 @@ impl StoredState {
             Ok(Self {
                 nodes: nodes::all(tx, ledger.bridge.radio())?,
                 waiting,
-                last_accepted: meta::last_acceptance(tx)?,
+                last_accepted: single_values::last_acceptance(tx)?,
                 rules: MeshRules::of(&config.meshtastic),
                 ledger,
             })

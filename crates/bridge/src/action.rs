@@ -1,11 +1,11 @@
-//! What the bridge wants done.
+//! The actions that a decision results in.
 
 use std::time::Duration;
 
 use super::dropped::DropReason;
 use super::facts::SeenKey;
 use super::notice::Refused;
-use super::radio::Readiness;
+use super::readiness::Readiness;
 use super::route::Spot;
 use super::succession::Waiting;
 use relay_model::{
@@ -15,183 +15,182 @@ use relay_model::{
     UndecryptableEvent,
 };
 
-/// Something to do; applied in order, in the transaction that also marks the event as seen.
+/// An action; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Send an event to a room.
     ToRoom {
-        /// What.
+        /// The event.
         message: RoomMessage,
-        /// The packet that it stands for, if it stands for one.
+        /// The packet that it stands for, if any.
         pair: Option<Box<MessagePair>>,
     },
     /// Send a message to the mesh.
     ToMesh(MeshMessage),
-    /// Remember to which of its room's channels a message of this person belongs that is not transmitted: what is said of it
-    /// goes there too.
+    /// Record the channel of a person's message that is not transmitted: notices about it belong there too.
     KeepPlace(OwnedRoomId, OwnedEventId, OwnedUserId, Spot),
-    /// Put the message of an event that was just accepted into its room's backlog, of which so many of the newest are kept.
+    /// Add the message of a just accepted event to its room's backlog, of which this many of the newest are kept.
     ToBacklog(OwnedRoomId, OwnedEventId, u32),
-    /// Count a message of Matrix that came too late to be transmitted: its room is told of all such ones together.
+    /// Count a Matrix message that came too late to be transmitted, for the room's combined notice.
     Expire(Box<MeshSource>),
     /// Keep a direct message to our node.
     KeepDirect(Box<RadioText>),
-    /// Take back what waits for the mesh of an event (message, parts, tapback) of this room: an event of another room stays.
+    /// Withdraw what waits for the mesh (message, parts, tapback) of this event of this room.
     Withdraw(OwnedRoomId, OwnedEventId),
-    /// The same for an event that was taken away: nothing more is shown of it, an edit that came before it is
-    /// forgotten, and its key brings nothing if it waits for that.
+    /// The same for a redacted event: nothing more is shown on it, its early edit is forgotten, and it is not processed if its
+    /// key comes.
     TakeAway {
         /// Its room.
         room: OwnedRoomId,
         /// The event.
         event: OwnedEventId,
-        /// It is an edit, and a correction made of it waits.
+        /// The waiting correction, if the event is an edit of which one was made.
         correction: Option<MeshRowId>,
     },
-    /// Take back a correction that waits; what else waits of its message stays.
+    /// Withdraw a waiting correction; other rows of its message stay.
     WithdrawCorrection(MeshRowId),
-    /// Take back what waits for the mesh of a person in a room, written up to then: banned there.
+    /// Withdraw what a banned person has waiting for the mesh in a room, written up to that time.
     WithdrawSender(OwnedRoomId, OwnedUserId, Timestamp),
-    /// Keep an event that cannot be decrypted, sent then by the server's clock, until its key comes.
+    /// Keep an undecryptable event, sent at that time by the server's clock, until its key comes.
     KeepUndecryptable(Box<UndecryptableEvent>, Timestamp),
-    /// Change a message that waits for the mesh, for all its parts. It keeps its place.
+    /// Change all parts of a waiting message. It keeps its place.
     Rewrite(MeshRowId, NewVersion),
-    /// Have a note that waits for the mesh tell of one more picture, and stand for its event, in that thread: who answers that
-    /// answers the note.
+    /// Add one more picture to a waiting note, which then stands for this event too, in that thread: replies to the picture
+    /// reply to the note.
     OneMore(MeshRowId, Draft, OwnedEventId, Option<OwnedEventId>),
-    /// Keep an edit until the message comes that it changes, or until it is taken away itself.
+    /// Keep an edit until its message comes, or until it is redacted.
     KeepEdit(Box<RoomEdit>),
-    /// Show the sender of a message what became of it, where that does not follow from rows for the mesh.
+    /// Show a sign on a message that does not follow from its mesh rows.
     Sign(OwnedRoomId, OwnedEventId, Sign),
-    /// Remember that something was said, so that it is not said again: [`super::Facts::told`].
+    /// Start a cooldown, so that a notice is not repeated: [`super::Facts::told`].
     Remember {
         /// Its name: `dm_reply !a1b2c3d4`, `alert !a1b2c3d4`, `refused too_long !room:example.org`.
         what: String,
-        /// Forgotten then.
+        /// End of the cooldown.
         until: Timestamp,
     },
-    /// Nothing is relayed. Counted by reason, and logged at debug.
+    /// Relay nothing. Counted by reason, and logged at debug.
     Drop(DropReason),
-    /// The same, and the operator is told: a person has to act.
+    /// The same, with a warning to the operator, who has to act.
     DropAndTell(DropReason),
-    /// Remember that an event was decided on, and wait no more for its key.
+    /// Mark an event as decided on, and stop waiting for its key.
     Seen(SeenKey),
-    /// Forget the edit that came before this message.
+    /// Forget the early edit of this message.
     ForgetEarlyEdit(OwnedEventId),
-    /// Remember how the author of an event is called on the mesh.
+    /// Store the names of an event's author on the mesh.
     NoteAuthor(OwnedEventId, Vec<String>),
-    /// Remember that the newest edit of a message was written then, by this person.
+    /// Record when this person last edited a message.
     NoteEdited(OwnedRoomId, OwnedEventId, OwnedUserId, Timestamp),
-    /// A message came in, in that thread: it is to be read.
+    /// Record an incoming message, in that thread, for the read receipt.
     Arrived(OwnedRoomId, OwnedEventId, Option<OwnedEventId>),
-    /// A message is dealt with, and those that its packet stands for too.
+    /// Mark a message as read, with those that its packet stands for.
     Read(OwnedEventId),
-    /// The wanted sign of a message is this.
+    /// Set the wanted sign of a message.
     Show(OwnedRoomId, OwnedEventId, Option<Sign>),
-    /// What has changed was looked at.
+    /// Clear the list of changed messages.
     ForgetChanged,
-    /// Give up every wish for this sign: people are not shown it.
+    /// Drop every wish for this sign.
     ForgetWishes(Sign),
-    /// Signs may be shown in a room.
+    /// Permit signs in a room.
     PermitSigns(OwnedRoomId),
-    /// They may not; the operator is told if that is new, and they are wanted.
+    /// Forbid signs in a room; if set, the operator is told in case that is new.
     ForbidSigns(OwnedRoomId, bool),
-    /// What went under this transaction is at the homeserver, as this event, which was shown perhaps before the answer came.
+    /// Record the event sent under this transaction, whose sync may come before the response.
     CameBack(OwnedTransactionId, OwnedEventId),
-    /// What was under way when the relay stopped may have got through or not: have it go again, under the same ids.
+    /// Requeue what was in flight when the relay stopped, under the same ids.
     Recover,
-    /// Write down what became of a row.
+    /// Record the outcome of a row.
     Report(SendReport),
-    /// Have the rest of a packet's message expire no sooner.
+    /// Extend the expiry of the rest of a packet's message.
     LetFinish(MeshRowId, Timestamp),
-    /// Write down up to where the account's events are accepted.
+    /// Store the account's sync position.
     Position(OwnedUserId, Box<Synced>),
-    /// Count a packet that is nobody's message.
+    /// Count a packet that is no message.
     Ignore(&'static str),
-    /// Keep what is known of nodes.
+    /// Store the data of these nodes.
     KeepNodes(Vec<Node>),
-    /// This radio is attached: what waits is its own now, and so are these channels, if it tells them.
+    /// Use this radio: waiting rows are assigned to it, and its channels are stored if it reports them.
     UseRadio(NodeNum, Option<Vec<Channel>>),
     /// The radio is ready.
     Ready(Box<Readiness>),
-    /// Have packets that wait go to other slots, so many of them, or know what their channels are.
+    /// Move waiting packets to other slots (the number of those), or record their channels.
     Move(Vec<(MeshRowId, Spot)>, usize),
-    /// Ask the radio to give a packet back, which is refused then, if that is set.
+    /// Call a packet back from the radio; if set, it is refused then.
     CallBack(MeshRowId, bool),
-    /// Refuse a packet that waits, for this reason; it is counted if it is the first of its message.
+    /// Refuse a waiting packet for this reason; counted if it is the first of its message.
     RefuseWaiting(MeshRowId, Refused, bool),
-    /// Nothing reaches the radio since then; `None`: it can be reached.
+    /// Set since when the radio cannot be reached; `None`: it can.
     RadioAway(Option<Timestamp>),
-    /// After an outage: what waits for longer than `late` is a backlog, of which so many of the newest are kept.
+    /// After an outage: messages that have waited longer than `late` form a backlog, of which the newest are kept.
     AfterOutage {
-        /// How long it lasted.
+        /// Duration of the outage.
         lasted: Duration,
-        /// For longer than that.
+        /// Minimum wait of a backlog message.
         late: Duration,
-        /// So many.
+        /// Number of messages kept per room.
         newest: u32,
     },
-    /// Write down how the radio's outage stands.
+    /// Record a step of the radio's outage.
     Outage(OutageStep),
-    /// The room has been told of so many that expired: they are forgotten.
+    /// Forget this many expired messages, of which the room has been told.
     ForgetExpired(OwnedRoomId, u32),
-    /// The keys of these events are not waited for any more, and the room has been told.
+    /// Stop waiting for the keys of these events, of which the room has been told.
     GiveUpKeys(OwnedRoomId, Vec<OwnedEventId>),
-    /// Forget events without keys, and edits without messages, that are older.
+    /// Forget events without keys, and edits without messages, stored before these times.
     PruneKeys {
         /// Events.
         events: Timestamp,
         /// Edits.
         edits: Timestamp,
     },
-    /// End what waits and is worthless now, and wait no more for an answer to what was taken before then.
+    /// Expire overdue rows, and stop waiting for reports on packets taken before that time.
     EndOverdue(Timestamp),
-    /// Keep what is known of a room that is joined, or has changed.
+    /// Store a room that was joined or has changed.
     Join {
         /// The room.
         room: Box<JoinedRoom>,
-        /// That was not known.
+        /// Whether it was unknown.
         is_news: bool,
-        /// Anyone may put messages on the air from there.
+        /// Whether anyone may transmit from there.
         is_open: bool,
     },
-    /// An alias stands for this room; `None`: for one that we are not in.
+    /// Set the room of an alias; `None`: a room that the bot is not in.
     Alias(OwnedRoomOrAliasId, Option<OwnedRoomId>),
-    /// A room that the bot is not in any more is replaced or closed.
+    /// Record that a room that the bot has left is replaced or closed.
     NoteTombstone(OwnedRoomId, Tombstone),
-    /// What failed before for a room, or is parked, may work now; `None`: for all rooms, and for the account.
+    /// Retry what failed or is parked for a room; `None`: for all rooms and the account.
     TryAgain(Option<OwnedRoomOrAliasId>),
-    /// Have what a room has waiting for the mesh wait for longer, whatever its turn, or end that.
+    /// Set aside a room's messages for the mesh, or end that.
     SetAside(OwnedRoomId, bool),
-    /// What is for a room goes there, or waits.
+    /// Set whether sending to a room is held.
     Hold(OwnedRoomId, Held),
-    /// What waits for a room goes to this other one, which takes its place.
+    /// Move what waits for the first room to the second, its successor.
     HandOver(OwnedRoomId, OwnedRoomId),
     /// Give up what waits.
     GiveUp(Box<GivenUp>),
-    /// Bring what waits along with the system's clock.
+    /// Shift stored times after the system's clock was set.
     FollowClock(Jump),
-    /// Forget what is older than so many days, and pairs beyond so many.
+    /// Delete rows older than this many days, and pairs beyond this many.
     Prune {
         /// Days.
         days: u32,
         /// Pairs.
         pairs: u64,
     },
-    /// Tell the operator that so many rows wait for rooms.
+    /// Warn the operator that this many rows wait for rooms.
     SayBacklog(u64),
-    /// Wake the workers for the mesh: one may have ended just when something came.
+    /// Wake the mesh workers: one may have ended just when a row was added.
     WakeMesh,
-    /// Wake the worker that shows signs.
+    /// Wake the feedback worker.
     WakeSigns,
-    /// Let the next round be no later than then.
+    /// Run the next round no later than that time.
     LookBy(Timestamp),
-    /// Look at this next, in the same transaction.
+    /// Decide on this chore next, in the same transaction.
     Next(Chore),
 }
 
 impl Action {
-    /// Sends to a room what stands for no packet.
+    /// Sends to a room a message without a packet.
     pub(super) fn say(message: RoomMessage) -> Self {
         Self::ToRoom {
             message,
@@ -200,58 +199,58 @@ impl Action {
     }
 }
 
-/// What is to be written down of an outage of the radio.
+/// A step of a radio outage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutageStep {
-    /// The link is lost.
+    /// The link was lost.
     Lost,
-    /// The link stands.
+    /// The link is up.
     Back,
-    /// It is over since then: who knows of it is to be told.
+    /// The outage ended at that time: rooms that know of it are to be told.
     Over(Timestamp),
-    /// It goes on, for those who were to be told of its end.
+    /// The outage continues, after its end had been recorded.
     GoesOn,
-    /// A room is told of it: the radio is away since then.
+    /// The room was told that the radio has been away since then.
     ToldAway(OwnedRoomId, Timestamp),
-    /// A room is told that it is over.
+    /// The room was told that the outage is over.
     ToldBack(OwnedRoomId),
-    /// Nobody in a room wants to know any more that it is over.
+    /// The end of the outage is too old to be worth a notice in the room.
     OldNews(OwnedRoomId),
-    /// Rooms are told nothing.
+    /// Notices are off: forget the outage.
     ForgetAll,
 }
 
-/// For what it waits what is for a room.
+/// Why sending to a room is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
-    /// For nothing.
+    /// It is not held.
     No,
-    /// For what is under way there; the rest goes to the room that takes its place.
+    /// For requests in flight; the rest goes to the room's successor.
     Followed(OwnedRoomId),
-    /// For that. So many messages and packets wait, if the operator is to know of it.
+    /// For this condition, with the number of waiting messages and packets if the operator is to be told.
     Waits(Waiting, Option<(u64, u64)>),
 }
 
-/// What is given up of a room, and why.
+/// Rows of a room that are given up, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenUp {
     /// The room.
     pub room: OwnedRoomOrAliasId,
-    /// Messages for this room; what became of messages from there is told there all the same, if that is set.
+    /// Messages for this room; if set, notices about the fate of its messages are still sent.
     pub messages: Option<(OwnedRoomOrAliasId, bool)>,
-    /// Packets of these senders from there.
+    /// Packets of these senders from these rooms.
     pub packets: Vec<(OwnedRoomId, OwnedUserId)>,
     /// Why.
     pub why: WhyGivenUp,
 }
 
-/// Why what waits for a room, or from it, is given up.
+/// Why a room's rows are given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhyGivenUp {
-    /// The room that takes its place has another direction.
+    /// The successor has another direction.
     Direction(OwnedRoomId),
-    /// It is not in the configuration any more, nor this one, which replaces it: it is forgotten.
+    /// It is no longer configured, nor is this replacement, so it is forgotten.
     Unmapped(Option<OwnedRoomId>),
-    /// The configuration does not permit it any more.
+    /// The configuration no longer permits it.
     Forbidden,
 }

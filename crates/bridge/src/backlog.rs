@@ -1,4 +1,4 @@
-//! What comes late: which messages of Matrix are a backlog, and how a room is told of what expired.
+//! Late messages: which Matrix messages form a backlog, and the notice of expired ones.
 
 use std::time::Duration;
 
@@ -12,31 +12,28 @@ use relay_model::{
     Chore, Expired, Gathering, MeshOrder, MeshSource, Notice, RoomMessage, Sign, Timestamp, span,
 };
 
-/// An outage that was shorter leaves no backlog.
+/// Minimum duration of an outage that leaves a backlog; also the age from which a message belongs to one.
 const OUTAGE: Duration = Duration::from_mins(2);
-/// So long may a radio that is there again take to be found, and to tell its configuration: its absence was no longer for
-/// that.
+/// Maximum time from a radio's return until it is detected and has sent its configuration; not counted as outage.
 const RETURN: Duration = Duration::from_secs(10);
-/// When a room's backlog is complete.
+/// When a room's backlog counts as complete.
 pub const GATHERING: Gathering = Gathering {
     quiet: Duration::from_secs(10),
     longest: Duration::from_mins(2),
 };
-/// So many messages of one sender keep their places among those of others.
+/// Maximum number of waiting messages of one sender before senders take turns.
 const IN_A_ROW: u32 = 3;
-/// Half a message is worth less than a late one: so long a message of which a part went is worth transmitting.
-pub(super) const FINISHES_WITHIN: Duration = Duration::from_mins(10);
-/// A room is told of what expired when nothing more has for so long,
+/// How long nothing more must have expired before a room is told,
 const QUIET: Duration = Duration::from_secs(10);
-/// or, while messages of it wait still, so long after the first of them.
+/// and the maximum time after the first, while messages of the room still wait.
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
-/// Of so many messages that expired together each has its sign, of more only the newest.
+/// Maximum number of messages expired together that each get a sign; of more only the newest does.
 pub(super) const FEW: u32 = 5;
-/// The names under which it is remembered that rooms were told begin with this.
+/// Prefix of the cooldown names of expiry notices.
 pub(super) const TOLD: &str = "expired ";
 
 impl Bridge {
-    /// After an outage what waits for the radio is a backlog.
+    /// After an outage, waiting messages form a backlog.
     pub(super) fn radio_is_back(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let Some(since) = facts.radio_away else {
             return Vec::new();
@@ -54,7 +51,7 @@ impl Bridge {
         actions
     }
 
-    /// Returns what follows for the backlog of its room from a message that was accepted for the mesh.
+    /// Returns the backlog actions for a message that was accepted for the mesh.
     pub(super) fn gather(&self, source: &MeshSource, facts: &Facts, now: Timestamp) -> Vec<Action> {
         if !is_backlog(source.sent_at, facts.gathering, now) {
             return Vec::new();
@@ -65,7 +62,7 @@ impl Bridge {
         vec![to_backlog, Action::Next(Chore::Expired)]
     }
 
-    /// Tells rooms what expired in them: once all of an outage has.
+    /// Tells rooms of their expired messages, once all of an outage have expired.
     pub(super) fn tell_expired(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
         for expired in &facts.expired {
@@ -74,12 +71,12 @@ impl Bridge {
             } else {
                 expired.last + QUIET
             };
-            // What a clock wrote that was ahead is told now.
+            // A future timestamp, from a clock that was ahead, counts as due.
             if now < complete && expired.last <= now {
                 actions.push(Action::LookBy(complete));
                 continue;
             }
-            // The notice comes once an hour, the sign each time.
+            // The notice at most once an hour, the sign each time.
             let here = facts.without_sign.iter();
             for (room, event) in here.filter(|(room, _)| *room == expired.room) {
                 actions.push(Action::Sign(room.clone(), event.clone(), Sign::Expired));
@@ -97,7 +94,7 @@ impl Bridge {
     }
 }
 
-/// Returns in which order what waits for the mesh goes there.
+/// Returns the order in which messages are sent to the mesh.
 pub fn mesh_order(config: &Meshtastic) -> MeshOrder {
     MeshOrder {
         in_a_row: IN_A_ROW,
@@ -106,13 +103,13 @@ pub fn mesh_order(config: &Meshtastic) -> MeshOrder {
     }
 }
 
-/// Returns whether a message that comes to us now belongs to a backlog: it was written long ago, or before the end of
-/// the outage whose messages are `gathering` in its room since then.
+/// Returns whether an incoming message belongs to a backlog: it is old, or was written before the outage ended for which the
+/// room's backlog is being `gathering`.
 pub(super) fn is_backlog(written: Timestamp, gathering: Option<Timestamp>, now: Timestamp) -> bool {
     now.since(written) > OUTAGE || gathering.is_some_and(|since| written <= since)
 }
 
-/// Returns the notice that tells a room of what expired in it, as an answer to the newest of them.
+/// Returns the notice of a room's expired messages, as a reply to the newest.
 fn expired_notice(config: &Config, expired: &Expired, now: Timestamp) -> RoomMessage {
     let when = written(now.since(expired.newest), now.since(expired.oldest));
     let counted = |count, one: &str, several| match count {

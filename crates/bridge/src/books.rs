@@ -1,5 +1,4 @@
-//! What is remembered of an event beside what is decided on it: that it was decided on, who wrote it, how far its room is
-//! read.
+//! Bookkeeping for each event beside the decision: seen ids, authors, read receipts.
 
 use super::Bridge;
 use super::action::Action;
@@ -9,7 +8,7 @@ use super::facts::{Facts, SeenKey};
 use relay_model::{Chore, Event, Lane, MatrixEvent, RoomEdit, RoomText, Timestamp};
 
 impl Bridge {
-    /// Returns what is to be remembered of an event on which this was decided.
+    /// Returns the bookkeeping for an event on which these actions were decided.
     pub(super) fn books(
         &self,
         event: &Event,
@@ -27,7 +26,7 @@ impl Bridge {
             }
             Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
         }
-        // What came too late is told with what expires.
+        // Late messages are part of the expiry notice.
         if decided.iter().any(|it| matches!(it, Action::Expire(_))) {
             actions.push(Action::Next(Chore::Expired));
         }
@@ -57,7 +56,7 @@ impl Bridge {
                 _ => {}
             }
         }
-        // What waits for the mesh is read once the radio took it, what is not for the mesh is read at once.
+        // A message for the mesh is read once the radio took it, any other at once.
         let is_read = !is_sent
             && decided
                 .iter()
@@ -76,7 +75,7 @@ impl Bridge {
     }
 }
 
-/// Remembers that an event was decided on. One that could not be read is decided on when its key has come.
+/// Marks an event as decided on. An undecryptable one is decided on when its key has come.
 fn seen(event: &Event, facts: &Facts) -> Vec<Action> {
     if matches!(event, Event::Matrix(MatrixEvent::Undecryptable { .. })) {
         return Vec::new();
@@ -85,7 +84,7 @@ fn seen(event: &Event, facts: &Facts) -> Vec<Action> {
     if let (Event::Matrix(MatrixEvent::Text(text)), Some(_)) = (event, &facts.early_edit) {
         actions.push(Action::ForgetEarlyEdit(text.event.clone()));
     }
-    // What was given up is forgotten when its key comes after all.
+    // An event given up is forgotten when its key comes after all.
     if !facts.already_seen || matches!(event, Event::Matrix(_)) {
         actions.extend(SeenKey::of(event).map(Action::Seen));
     }
@@ -103,12 +102,12 @@ fn of_edit(edit: &RoomEdit, decided: &[Action], now: Timestamp) -> Vec<Action> {
             _ => continue,
         };
         actions.push(Action::NoteAuthor(edit.target.clone(), author_of(new)));
-        // A correction that waits is taken back with the edit that it was made of.
+        // A waiting correction is withdrawn together with its edit.
         if is_correction {
             actions.push(Action::KeepEdit(Box::new(edit.clone())));
         }
     }
-    // Whatever became of it.
+    // Regardless of the outcome.
     actions.push(edited(new, &edit.target, new.sent_at.min(now)));
     actions
 }
@@ -117,8 +116,7 @@ fn edited(new: &RoomText, message: &relay_model::EventId, at: Timestamp) -> Acti
     Action::NoteEdited(new.room.clone(), message.to_owned(), new.sender.clone(), at)
 }
 
-/// Returns whether a message that was not relayed for this reason counts as read: it was looked at, and its sender might
-/// have had it transmitted.
+/// Returns whether a message that was not relayed for this reason counts as read: its sender might have had it transmitted.
 fn is_read(reason: DropReason) -> bool {
     !matches!(
         reason,

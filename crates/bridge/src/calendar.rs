@@ -1,40 +1,40 @@
-//! Whether the system's clock can be trusted to say what is old. A small computer without a battery starts anywhere and
-//! is set right later; whoever forgets by a wrong clock forgets everything.
+//! Whether the system's clock can be trusted for deleting old rows. Computers without a clock battery start with a wrong time
+//! that is corrected later.
 
 use std::time::Duration;
 
 use relay_model::{ClockReading, Jump, Timestamp};
 
-/// The clock was set when it went so much otherwise than the time that passed.
+/// Minimum difference between wall clock and elapsed time that counts as a clock jump.
 const JUMP: Duration = Duration::from_mins(10);
-/// After that nothing is forgotten for so long: a clock that was set wrong is often set right soon.
+/// How long nothing is deleted after a jump: corrections often follow each other.
 const DISTRUST: Duration = Duration::from_hours(1);
 
-/// Compares the wall clock with the time that passed.
+/// Compares the wall clock with the elapsed time.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Calendar {
-    /// Both at the last look.
+    /// Both clocks at the last check.
     last: Option<(Timestamp, Duration)>,
-    /// Trusted again when the daemon has run so long.
+    /// Uptime from which the clock is trusted again.
     trusted_from: Duration,
-    /// By how much our clock is ahead of the homeserver's; `None`: it has not told.
+    /// How far our clock is ahead of the homeserver's; `None`: unknown.
     ahead: Option<Duration>,
 }
 
 impl Calendar {
-    /// Takes note of what the homeserver's clock showed. Returns whether that was not known before.
+    /// Stores a reading of the homeserver's clock. Returns whether it is the first.
     pub(super) fn compare(&mut self, reading: &ClockReading) -> bool {
         let ahead = reading.ours.since(reading.server);
         self.ahead.replace(ahead).is_none()
     }
 
-    /// Returns how many more days a thing is kept than it should be: those by which our clock may be ahead.
+    /// Returns the number of days to add to retention, as our clock may be ahead.
     pub(super) fn days_ahead(&self) -> u32 {
         let hours = self.ahead.unwrap_or_default().as_secs().div_ceil(3600);
         u32::try_from(hours.div_ceil(24)).unwrap_or(u32::MAX)
     }
 
-    /// Takes the time, and how long the daemon has run, and returns how the clock has jumped since the last look.
+    /// Takes wall clock and uptime, and returns the jump since the last check.
     pub(super) fn look(&mut self, now: Timestamp, up: Duration) -> Option<Jump> {
         let (then, up_then) = self.last.replace((now, up))?;
         let passed = up.saturating_sub(up_then);
@@ -51,8 +51,8 @@ impl Calendar {
         })
     }
 
-    /// Returns whether the clock has gone evenly of late, when the daemon has run so long. At a start it may be anywhere,
-    /// until the homeserver has told what its own shows.
+    /// Returns whether the clock has run evenly for long enough. After a start it is not trusted until the homeserver's clock
+    /// is known.
     pub(super) fn is_steady(&self, up: Duration) -> bool {
         up >= self.trusted_from && (self.ahead.is_some() || up >= DISTRUST)
     }
@@ -121,7 +121,7 @@ mod tests {
             let mut calendar = compared(Duration::ZERO);
             assert!(!calendar.steady_at(wrong, MINUTE));
             assert!(!calendar.steady_at(wrong + 58 * MINUTE, 59 * MINUTE));
-            // Set right again: that is a jump, too.
+            // The correction is a jump, too.
             assert!(!calendar.steady_at(NOON + 60 * MINUTE, 60 * MINUTE));
             assert!(!calendar.steady_at(NOON + 119 * MINUTE, 119 * MINUTE));
             assert!(calendar.steady_at(NOON + 120 * MINUTE, 120 * MINUTE));

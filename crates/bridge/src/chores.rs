@@ -1,4 +1,4 @@
-//! What is decided from time to time, and once at a start.
+//! Periodic decisions, and those at a start.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use super::action::Action;
 use super::facts::Facts;
 use relay_model::{Chore, Sign, Synced, Timestamp, WaitingPacket};
 
-/// After that nothing more is expected to be heard of a packet (design: 180 s on slow presets).
+/// Maximum time to wait for reports on a packet (180 s on slow presets).
 const UNKNOWN_AFTER: Duration = Duration::from_mins(3);
-/// A parked room gets one try after that, in case nothing told us of a change.
+/// How often a parked room is retried, in case a change went unnoticed.
 const PARKED_RETRY: Duration = Duration::from_mins(5);
-/// And signs get one in a room that refused them though its power levels allow them.
+/// How often signs are retried in a room that refused them though its power levels allow them.
 const SIGNS_RETRY: Duration = Duration::from_hours(24);
-/// More rows for rooms than that are much: the disk is their only bound.
+/// Number of rows for rooms from which the operator is warned: only the disk limits them.
 pub const MANY_ROWS: u64 = 100_000;
-/// Under this name it is remembered that a long queue was reported.
+/// Cooldown name of that warning.
 pub(super) const BACKLOG: &str = "backlog to matrix";
 const BACKLOG_AGAIN: Duration = Duration::from_hours(1);
 
@@ -53,7 +53,7 @@ impl Bridge {
         }
     }
 
-    /// Takes note of up to where the account's events are accepted, and of what the homeserver's clock shows.
+    /// Stores the account's sync position and the homeserver's clock reading.
     pub(super) fn synced(&mut self, synced: &Synced, now: Timestamp) -> Vec<Action> {
         let Some(account) = self.own_user.clone() else {
             return Vec::new();
@@ -69,13 +69,13 @@ impl Bridge {
     fn start(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         self.calendar.look(now, Duration::ZERO);
         let mode = self.config.meshtastic.delivery_feedback;
-        // Nobody would ever take an hourglass away again.
+        // Otherwise an hourglass would never be removed.
         let signs = Sign::VARIANTS.iter().copied();
         let unwanted = signs.filter(|sign| !mode.shows(*sign));
-        // What was refused may be granted now.
+        // What was refused may be permitted now.
         let mut actions = vec![Action::Recover, Action::TryAgain(None), Action::WakeMesh];
         actions.extend(unwanted.map(Action::ForgetWishes));
-        // While the relay was away nothing reached the radio either: at the latest since something was done for the mesh last.
+        // An outage began at the latest when something was last done for the mesh.
         if facts.radio_away.is_none() {
             actions.push(Action::RadioAway(facts.last_active));
         }
@@ -107,7 +107,7 @@ impl Bridge {
             let days = database.keep_days;
             actions.push(Action::Prune {
                 days: days.saturating_add(self.calendar.days_ahead()),
-                // As in MMRelay, 0 is no limit.
+                // As in MMRelay, 0 means no limit.
                 pairs: match database.msg_map.msgs_to_keep {
                     0 => u64::MAX,
                     pairs => pairs,
@@ -134,7 +134,7 @@ impl Bridge {
         actions
     }
 
-    /// Wants the signs that follow from what became of messages, and has them read once the radio took them.
+    /// Sets the signs that follow from messages' states, and marks messages as read once the radio took them.
     fn show(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let mode = self.config.meshtastic.delivery_feedback;
         let mut actions = Vec::new();

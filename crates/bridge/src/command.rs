@@ -1,14 +1,14 @@
-//! Which words of a room are commands to the bridge: the prefix and, at once behind it, the name of a command. Everything else
-//! that begins with the prefix (`!!! HELP !!!`) is a text.
+//! Commands to the bridge: the prefix followed directly by a command name. Other text that begins with the prefix (`!!! HELP
+//! !!!`) is an ordinary message.
 
 use std::iter;
 
-/// The names that count, whether the command is built or not: our own and those of MMRelay's plugins.
+/// The command names, implemented or not: our own and those of MMRelay's plugins.
 const NAMES: &str = "admin airUtilTx approve batteryLevel beacons bind cancel daily dm drop follow health help hourly invite map \
      mesh_beacon meshtastic mute new nodes ping plot queue status trace traceroute trust unbind use voltage weather \
      where who yes";
 
-/// Returns whether a text is a command: by itself, or behind one of the names that the bot goes by (`Relay: !ping`).
+/// Returns whether a text is a command, also when addressed to the bot (`Relay: !ping`).
 pub(super) fn is_command(text: &str, prefix: &str, bot: &[&str]) -> bool {
     let addressed = bot.iter().filter_map(|name| behind_name(text, name));
     !prefix.is_empty()
@@ -23,7 +23,7 @@ fn is_name(word: &str) -> bool {
     NAMES.split(' ').any(|name| name.eq_ignore_ascii_case(word))
 }
 
-/// Returns what a text says to somebody whom it addresses by this name.
+/// Returns the rest of a text that addresses somebody by this name.
 fn behind_name<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let after = |text: &'a str| {
         let (start, rest) = text.split_at_checked(name.len())?;
@@ -54,7 +54,7 @@ mod tests {
             "!map zoom=3\nsize=9",
             "!help\tweather",
             "!mesh_beacon list",
-            // Never in the clear for everybody.
+            // Never sent unencrypted to everybody.
             "!dm Summit Hut the key is under the stone",
             "!meshtastic --dest !a1b2c3d4 --reboot",
         ] {

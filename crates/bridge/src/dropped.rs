@@ -1,114 +1,11 @@
-//! The reasons for which nothing is relayed: for counters, the log and `status`, and who learns of each.
+//! Why something is not relayed: for counters, the log and `status`, and who is told.
 
 use self::Often::{Each, FirstInRoom, FirstOfPerson, Once};
 use self::Telling::{Author, Expired, Nobody, Operator};
 use super::notice::{Refused, filled_in};
+use super::telling::{Often, Telling, reasons};
 use relay_config::Config;
 use relay_model::{Sign, UserId};
-
-/// Who learns that something was not relayed, beside the counters of `status` and the log at debug.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Telling {
-    /// Nobody: it takes nothing from anyone, or its author knows.
-    Nobody,
-    /// The operator, once for each sender: another relay is about, and something may have to be set.
-    Operator,
-    /// Its author, with all others whose messages have expired in the room.
-    Expired,
-    /// Its author, so often, and by this sign on the message; by none where its author means it so, or where the sign tells
-    /// how the message itself fared and not its edit.
-    Author(Often, Option<Sign>),
-}
-
-/// How often the same is told to authors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Often {
-    /// The sign each time, the words once in a room and hour.
-    Each,
-    /// Sign and words on a person's first of a day; it is true of that person.
-    FirstOfPerson,
-    /// The sign on a person's first of a day, and the words if the room has not read them within the hour: it is true of the
-    /// room, and many may write there.
-    FirstInRoom,
-    /// To each person once, for good.
-    Once,
-}
-
-/// What is told of a reason.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
-    /// Who learns of it.
-    pub(super) telling: Telling,
-    /// Its short name, as used in counters and in the names of notices.
-    pub(super) name: &'static str,
-    /// Its words in the log.
-    pub(super) words: &'static str,
-    /// What the operator can do.
-    pub(super) hint: Option<&'static str>,
-    /// The sentences for its author: what happened, and the cure; empty where none is told.
-    pub(super) sentences: &'static str,
-}
-
-/// Makes reasons, each with what is told of it; its words stand in its documentation, too. The last of them may be those of
-/// another kind.
-macro_rules! reasons {
-    (
-        $(#[$about:meta])* $reasons:ident $(and $others:ident)?;
-        $(
-            $(#[$doc:meta])*
-            $reason:ident: $telling:expr, $name:literal, $words:literal $(=> $hint:literal)? $(, $sentences:literal)?;
-        )*
-    ) => {
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $reasons {
-            $($(#[$doc])* #[doc = concat!("In the log: `` ", $words, " ``.")] $reason,)*
-            $(/// It cannot go on the air; its sender was told.
-            $others($others),)?
-        }
-
-        impl $reasons {
-            /// All of them, in the order in which they are declared, but for those of another kind.
-            pub const ALL: &[Self] = &[$(Self::$reason,)*];
-
-            pub(super) fn told(self) -> $crate::dropped::Told {
-                match self {
-                    $(Self::$reason => $crate::dropped::Told {
-                        telling: $telling,
-                        name: $name,
-                        words: $words,
-                        hint: None$(.or(Some($hint)))?,
-                        sentences: concat!($($sentences)?),
-                    },)*
-                    $(Self::$others(other) => $others::told(other),)?
-                }
-            }
-
-            /// Returns its short name, as used in counters and in the names of notices.
-            pub fn name(self) -> &'static str {
-                self.told().name
-            }
-        }
-
-        impl std::fmt::Display for $reasons {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                $(if let Self::$others(other) = self {
-                    return write!(f, "refused: {other}");
-                })?
-                f.write_str(self.told().words)
-            }
-        }
-
-        impl std::error::Error for $reasons {}
-
-        impl relay_model::Explained for $reasons {
-            fn hint(&self) -> Option<String> {
-                self.told().hint.map(str::to_owned)
-            }
-        }
-    };
-}
-pub(super) use reasons;
 
 impl DropReason {
     pub(super) fn all() -> impl Iterator<Item = Self> {
@@ -124,7 +21,7 @@ impl DropReason {
         filled_in(self.told().sentences, config).replace("{author}", author.as_str())
     }
 
-    /// Returns how often its author learns of it; `None`: never.
+    /// Returns how often its author is told; `None`: never.
     pub(super) fn often(self) -> Option<Often> {
         match self.telling() {
             Author(often, _) => Some(often),
@@ -132,7 +29,7 @@ impl DropReason {
         }
     }
 
-    /// Returns whether its author learns of it, and it is about an edit and not about the message.
+    /// Returns whether it concerns an edit rather than a message, and its author is told.
     pub(super) fn is_of_edits(self) -> bool {
         matches!(
             self,
@@ -145,14 +42,14 @@ reasons! {
     /// Why nothing is relayed.
     DropReason and Refused;
 
-    // It has crossed already, or is ours.
+    // Already relayed, or our own.
     Duplicate: Nobody, "duplicate", "decided on before";
     OwnPacket: Nobody, "own_packet", "a packet of our own";
     OwnEvent: Nobody, "own_event", "an event of our own";
     FeedbackSign: Nobody, "feedback_sign", "a reaction with a sign of our own";
-    // What a relay says of itself, by another account: a person forwards it, or another relay says it.
+    // Another relay's own messages, posted by it or forwarded by a person.
     Suppressed: Nobody, "suppressed", "marked `mmrelay_suppress`";
-    // A word to a node would cost everybody's air time; `status` counts it.
+    // A notice to the node would cost air time; `status` counts it.
     ForAnotherNode: Nobody, "for_another_node", "a direct message for another node";
     AdminChannel: Nobody, "admin_channel", "on the channel `admin`";
     /// The radio or `ignore_nodes` ignores its sender.
@@ -168,13 +65,13 @@ reasons! {
     NoConsent: Nobody, "no_consent", "its author did not consent to publication";
     /// No room is mapped to its channel, or none in this direction.
     UnmappedChannel: Nobody, "unmapped_channel", "no room for its channel";
-    // Nobody there wants anything of the bridge, or the operator wants nothing of them.
+    // No notice: nobody there expects one, or the operator has excluded them.
     UnmappedRoom: Nobody, "unmapped_room", "its room is not mapped";
     /// Neither text nor media: a request for verification, or an unknown kind without words.
     NotText: Nobody, "not_text", "not a text";
     /// Its sender is in `ignored_users`.
     IgnoredUser: Nobody, "ignored_user", "its sender is ignored";
-    // A reaction has no sign, and is not worth a notice.
+    // Reactions have no sign, and are not worth a notice.
     /// `message_interactions.reactions` is off.
     ReactionsOff: Nobody, "reactions_off", "reactions are not relayed";
     /// A reaction on something that is not on the mesh, or an edit of something unknown.
@@ -182,17 +79,17 @@ reasons! {
     NotEmoji: Nobody, "not_emoji", "a reaction that is no emoji";
     RepeatedEmoji: Nobody, "repeated_emoji", "that emoji is on that message already";
     TooManyEmoji: Nobody, "too_many_emoji", "three emoji are on that message already";
-    // Clients show nothing of it, or a newer one counts.
+    // Clients ignore such edits, or a newer one counts.
     ForeignEdit: Nobody, "foreign_edit", "an edit by another person";
     OlderEdit: Nobody, "older_edit", "an edit written before one that came already";
     SameText: Nobody, "same_text", "an edit that does not change the text";
-    // Another relay is about.
+    // Another relay is present.
     Echo: Operator, "echo", "another relay's echo of what we relayed";
     UntrustedRelay: Operator, "untrusted_relay", "from another relay" => "to carry it on, list its user in matrix.trusted_relays";
     SameMeshnet: Operator, "same_meshnet", "from another relay whose mesh has the name of ours" => "if it is another mesh, change meshtastic.meshnet_name";
     /// A trusted relay's message that our own radio heard or sent.
     RelayOnOurMesh: Operator, "relay_on_our_mesh", "from another relay on our own mesh" => "two relays on one mesh and one room are not supported";
-    // Its author is to know.
+    // The author is told.
     TooOld: Expired, "too_old", "too old (meshtastic.max_message_age)";
     Empty: Author(Each, Some(Sign::Refused)), "empty", "nothing to read in it",
         "Not sent to the mesh: there is nothing in it that can be read there.";

@@ -1,24 +1,24 @@
-//! Another relay's echo: a text of the mesh that says again, under its author's name, what we relayed a moment ago.
+//! Echoes of another relay: a mesh text that repeats, with its author's name, what we relayed recently.
 //!
-//! In doubt a text is relayed: one that comes twice is seen, one that is missing is not.
+//! In doubt a text is relayed: a duplicate is visible, a missing message is not.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::text::clean_name;
 use relay_model::{NodeNum, Relayed, RoomText};
 
-/// So many characters (grapheme clusters) of a message have to be repeated.
+/// Minimum number of grapheme clusters that must be repeated.
 const SHORTEST: usize = 12;
-/// A name that is cut shorter says too little.
+/// Minimum length of a truncated name that identifies an author.
 const SHORTEST_NAME: usize = 3;
-/// No author stands further from the beginning, in bytes.
+/// Maximum distance of an author's name from the beginning, in bytes.
 const LONGEST_HEAD: usize = 120;
-/// Only a packet of so many bytes may hold the beginning of a message alone: relays cut at 200 bytes or more, at the border
-/// of a character, and what hears it drops the white space before the cut.
+/// Minimum size of a packet that may hold only the beginning of a message: relays cut at 200 bytes or more, at a character
+/// boundary, and the receiver drops white space before the cut.
 const SHORTEST_CUT: usize = 190;
 
-/// What relays write around an author's name, as people know it from MMRelay, from us and from other bridges. Between the name
-/// and what closes it may stand `/` and the name of a mesh.
+/// Delimiters that relays put around an author's name (MMRelay, ours, other bridges). The name may be followed by `/` and a
+/// mesh name.
 const SHAPES: [(&str, &str); 11] = [
     ("", "[M]:"),
     ("", ":"),
@@ -33,7 +33,7 @@ const SHAPES: [(&str, &str); 11] = [
     ("* ", " "),
 ];
 
-/// Returns the names that the author of a message of a room goes by, beside those in the user's id.
+/// Returns the names of a message's author, beside those in the user id.
 pub(super) fn author_of(text: &RoomText) -> Vec<String> {
     match &text.relay {
         Some(fields) => vec![fields.longname.clone(), fields.shortname.clone()],
@@ -41,7 +41,7 @@ pub(super) fn author_of(text: &RoomText) -> Vec<String> {
     }
 }
 
-/// Returns whether a text that a node says is one of these messages, or a part of one, as another relay repeats it.
+/// Returns whether a node's text is one of these messages, or a part of one, repeated by another relay.
 pub(super) fn is_echo(text: &str, from: NodeNum, relayed: &[Relayed]) -> bool {
     let heads: Vec<Head<'_>> = heads(text).collect();
     let mut others = relayed.iter().filter(|it| it.node != Some(from));
@@ -52,12 +52,12 @@ pub(super) fn is_echo(text: &str, from: NodeNum, relayed: &[Relayed]) -> bool {
     })
 }
 
-/// One way to read the beginning of a text as that of a relay.
+/// One way to parse the beginning of a text as another relay's.
 #[derive(Debug)]
 struct Head<'a> {
-    /// Who would be its author, and perhaps a mesh.
+    /// The supposed author, perhaps with a mesh name.
     author: &'a str,
-    /// What it would say.
+    /// The supposed text.
     rest: &'a str,
 }
 
@@ -82,7 +82,7 @@ impl Head<'_> {
         if self.rest == said || (is_cut && begins(said, without_mark)) {
             return is_author(self.author, message);
         }
-        // The parts of a long message: `Alice[M]: 1/3 …`, and then `Alice 2/3: …`.
+        // Parts of a long message: `Alice[M]: 1/3 …`, then `Alice 2/3: …`.
         match (numbered(self.rest), numbered_author(self.author)) {
             (Some((1, rest)), _) => begins(said, rest) && is_author(self.author, message),
             (_, Some((2.., author))) => {
@@ -93,12 +93,12 @@ impl Head<'_> {
     }
 }
 
-/// Returns whether a message begins with that, and enough of it.
+/// Returns whether a message begins with this text, and the text is long enough.
 fn begins(said: &str, rest: &str) -> bool {
     said.starts_with(rest) && is_long_enough(rest)
 }
 
-/// Returns whether there is enough in a text to repeat anything.
+/// Returns whether a text is long enough to be recognised.
 pub(super) fn is_long_enough(text: &str) -> bool {
     text.graphemes(true).nth(SHORTEST - 1).is_some()
 }
@@ -109,7 +109,7 @@ fn numbered(text: &str) -> Option<(u8, &str)> {
     Some((number_of(counter)?, rest.trim_start()))
 }
 
-/// Splits `Alice 2/3` likewise.
+/// Splits `Alice 2/3` in the same way.
 fn numbered_author(author: &str) -> Option<(u8, &str)> {
     let (author, counter) = author.rsplit_once(' ')?;
     Some((number_of(counter)?, author))
@@ -121,7 +121,7 @@ fn number_of(counter: &str) -> Option<u8> {
     (number <= total && total > 1).then_some(number)
 }
 
-/// Returns whether that names a message's author, whole or cut, with or without a mesh behind it.
+/// Returns whether this is a name of the message's author, whole or truncated, with or without a mesh name.
 fn is_author(author: &str, message: &Relayed) -> bool {
     let without_mesh = author.rsplit_once('/').map(|(name, _)| name);
     let mut names = message.author.iter().map(|it| clean_name(it));
@@ -136,8 +136,7 @@ fn is_name(word: &str, name: &str) -> bool {
             || (name.starts_with(word) && word.chars().nth(SHORTEST_NAME - 1).is_some()))
 }
 
-/// Returns whether a text is word for word what we sent: another relay may have our settings, a prefix of the operator's own
-/// included.
+/// Returns whether a text is exactly what we sent: another relay may have our settings, with the operator's own prefix.
 fn is_as_carried(text: &str, message: &Relayed) -> bool {
     let is_named = |prefix: &str| {
         let names = message.author.iter().map(|it| clean_name(it));
@@ -201,7 +200,7 @@ mod tests {
         for prefix in ["[Bob's Base/Hill]: ", "BOB1/Hill: ", "Bob's[M]: "] {
             let text = format!("{prefix}{SAID}");
             assert!(is_echo(&text, RELAY, &of_bob), "{text}");
-            // Whoever says it again is no relay.
+            // These repeat it, but are no relays.
             assert!(!is_echo(&text, BOB, &of_bob), "{text}");
         }
     }
@@ -209,14 +208,14 @@ mod tests {
     #[test]
     fn what_people_say_is_no_echo() {
         for said in [
-            // Somebody else's, nobody's, or no more than a name in the middle.
+            // Another author, none, or only a name in the middle.
             "Status: good morning, everybody on the hill",
             "Bob: good morning, everybody on the hill",
             "Al: good morning, everybody on the hill",
             "good morning, everybody on the hill",
             "she said good morning, everybody on the hill",
             "[Hilltop]: good morning, everybody on the hill",
-            // Not the message, exactly and to its end.
+            // Not the exact and whole message.
             "Alexandra: good morning, everybody",
             "Alexandra: good morning, everybody on the hill!",
             "Alexandra: Good morning, everybody on the hill",
@@ -289,7 +288,7 @@ mod tests {
         ] {
             assert!(!is_echo(part, RELAY, &alice(long)), "{part}");
         }
-        // A message that looks like a part is one all the same.
+        // A message that looks like a part is treated as one.
         let cup = "1/2 cup of sugar, please";
         assert!(is_echo(&format!("Alexa[M]: {cup}"), RELAY, &alice(cup)));
     }

@@ -1,4 +1,4 @@
-//! What a decision needs to know: the questions that the bridge puts for an event, and the answers.
+//! Inputs of a decision: the lookups that the bridge asks for an event, and their results.
 
 use relay_model::{
     Destination, Draft, EarlyEdit, Event, Expired, Fingerprint, Lane, MatrixEvent, MeshFate,
@@ -7,17 +7,17 @@ use relay_model::{
     Version, WaitingPacket, WaitsForRoom,
 };
 
-/// What has to be looked up for an event before the decision; each field answers the field of [`Facts`] with the same name.
+/// Lookups for an event; the result of each is in the field of [`Facts`] with the same name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Questions {
-    /// Was this decided on before? The daemon marks it as seen in the same transaction. And did a radio of ours with the number
-    /// of the packet's sender, not only the one that is attached, send it for us?
+    /// Was this decided on before (marked in the decision's transaction)? Did any radio of ours with the sender's number send
+    /// this packet?
     pub seen: Option<SeenKey>,
     /// Which pairs does this message have?
     pub target: Option<Target>,
-    /// How does this event, of this room, wait for the mesh, or was sent there? And was it decided on?
+    /// Which versions of this room's event wait for the mesh or were sent? Was it decided on?
     pub versions: Option<(OwnedRoomId, OwnedEventId)>,
-    /// Did this person change this event of this room before it came?
+    /// Did this person edit this room's event before it arrived?
     pub early_edit: Option<(OwnedRoomId, OwnedEventId, OwnedUserId)>,
     /// Which pairs does this event, a thread's root, have?
     pub thread: Option<OwnedEventId>,
@@ -25,34 +25,34 @@ pub struct Questions {
     pub tapbacks: bool,
     /// What did we relay between this channel and Matrix since then?
     pub relayed: Option<(Destination, Timestamp)>,
-    /// Which text of this sender in this room waits for the mesh, not tried yet, with its time (`not_before`) still to come?
+    /// Which unsent text of this sender in this room has its `not_before` still ahead?
     pub waiting_media: Option<(OwnedRoomId, OwnedUserId)>,
     /// Does a post of ours have this `relay_id`?
     pub relay_id: Option<String>,
     /// Did our radio hear, or send, a packet with this id?
     pub heard_by_our_radio: Option<PacketId>,
-    /// How many messages of this room wait for the mesh, or how many reactions if that is the lane?
+    /// How many messages (or reactions, by lane) of this room wait for the mesh?
     pub waiting_for_mesh: Option<(OwnedRoomId, Lane)>,
     /// Since when is the backlog of this room gathered?
     pub gathering: Option<OwnedRoomId>,
-    /// How many packets of this sender carry a time stamp of the minute and of the hour before this moment?
+    /// How many packets of this sender have a time stamp in the minute and in the hour before this time?
     pub sender_sent: Option<(OwnedUserId, Timestamp)>,
-    /// How many messages of this sender, beside this event, went before others in the hour before this moment?
+    /// How many urgent messages, beside this event, did this sender send in the hour before this time?
     pub urgent_sent: Option<(OwnedUserId, Timestamp, OwnedEventId)>,
-    /// Which of these names are remembered?
+    /// Which of these cooldowns are running?
     pub told: Vec<String>,
     /// Which message is behind this row?
     pub reported: Option<MeshRowId>,
-    /// Of which edit, by whom, is a correction made that waits, if this event of this room is one that was taken away?
+    /// Which edit, by whom, has a waiting correction, if this event of this room is redacted?
     pub taken_edit: Option<(OwnedRoomId, OwnedEventId)>,
-    /// What else has to be looked up.
+    /// Further lookups.
     pub tables: Vec<Table>,
 }
 
-/// What is looked up of whole tables, for what concerns more than one message.
+/// Lookups over whole tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Table {
-    /// The remembered names that begin like this, for [`Facts::told`].
+    /// The running cooldowns whose names begin with this, for [`Facts::told`].
     Told(&'static str),
     /// [`Facts::packets`]: all, or this one.
     Packets(Option<MeshRowId>),
@@ -70,17 +70,17 @@ pub enum Table {
     RowsForRooms,
     /// [`Facts::outage`] and [`Facts::told_rooms`].
     Outage,
-    /// [`Facts::expired`], and [`Facts::without_sign`] of rooms where so few expired.
+    /// [`Facts::expired`], and [`Facts::without_sign`] of rooms where at most this many expired.
     Expired(u32, Sign),
-    /// [`Facts::unread`], of what was written up to then.
+    /// [`Facts::unread`], of events written up to that time.
     Unread(Timestamp),
     /// [`Facts::fates`] of the messages that have changed.
     Changed,
-    /// [`Facts::fates`] of those that have waited since before then, and are not shown with this sign.
+    /// [`Facts::fates`] of messages that have waited since before that time without this sign.
     Waiting(Timestamp, Sign),
 }
 
-/// Under which key an event is remembered as decided on.
+/// Key under which an event is marked as decided on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SeenKey {
     /// A packet.
@@ -104,7 +104,7 @@ pub enum SeenKey {
 }
 
 impl SeenKey {
-    /// Returns the key of an event; `None`: it is decided on as often as it comes.
+    /// Returns the key of an event; `None` for events without deduplication.
     pub(super) fn of(event: &Event) -> Option<Self> {
         match event {
             Event::Radio(RadioEvent::Text(packet)) => {
@@ -125,10 +125,10 @@ impl SeenKey {
     }
 }
 
-/// The message that is answered, reacted to, changed or taken away.
+/// The target of a reply, reaction, edit or redaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// The newest packets with that id on that channel, whoever sent them, and those of which the channel is not known.
+    /// The newest packets with that id on that channel from any sender, and those without a known channel.
     Packet {
         /// The channel.
         channel: Option<Fingerprint>,
@@ -139,29 +139,29 @@ pub enum Target {
     Event(OwnedEventId),
 }
 
-/// What the store knows of an event, looked up before the decision.
+/// What the store knows of an event.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// This event, or this (sender, packet id), was decided on before.
     pub already_seen: bool,
     /// The packet's id is one that we sent from our own node.
     pub sent_by_us: bool,
-    /// Pairs of the message that this one answers, reacts to, changes or takes away; newest first. For a packet's
-    /// `reply_to` they are looked up by (channel, packet id), for an event's target by event id. Empty if unknown.
+    /// Pairs of the event's target, newest first; empty if unknown. A packet's `reply_to` is looked up by channel and packet
+    /// id, an event's target by event id.
     pub target: Vec<MessagePair>,
-    /// The versions of the message that an edit changes, the oldest first: the message, and corrections of it.
+    /// The versions of the edited message, oldest first: the message and its corrections.
     pub versions: Vec<Version>,
-    /// The message that an edit changes was decided on.
+    /// The edited message was decided on.
     pub target_seen: bool,
-    /// What the author changed the message to before it came.
+    /// The author's edit that arrived before the message.
     pub early_edit: Option<EarlyEdit>,
-    /// Pairs of the thread's root, likewise.
+    /// Pairs of the thread's root, in the same way.
     pub thread: Vec<MessagePair>,
-    /// The emoji that we have put on the target's packet so far, waiting ones included.
+    /// The emoji that we put on the target's packet, waiting ones included.
     pub tapbacks: Vec<String>,
-    /// What we relayed between this channel and Matrix of late.
+    /// What was recently relayed between this channel and Matrix.
     pub relayed: Vec<Relayed>,
-    /// A text of this sender in this room whose time is still to come: the row, and what it says.
+    /// This sender's text in this room whose `not_before` is ahead: the row and its draft.
     pub waiting_media: Option<(MeshRowId, Draft)>,
     /// The `relay_id` is that of a post of ours.
     pub is_our_post: bool,
@@ -169,17 +169,17 @@ pub struct Facts {
     pub heard_by_our_radio: bool,
     /// Messages, or reactions, of this room that wait for the mesh.
     pub waiting_for_mesh: u64,
-    /// Messages of this room come late, since then.
+    /// Since when the room's backlog is being gathered.
     pub gathering: Option<Timestamp>,
-    /// The sender's packets of the last minute and of the last hour, by their messages' own time stamps.
+    /// The sender's packets of the last minute and hour, by their messages' time stamps.
     pub sender_sent: (u32, u32),
-    /// The sender's messages of the last hour, beside this one, that went before others by their 🚨.
+    /// The sender's urgent messages of the last hour, beside this one.
     pub urgent_sent: u32,
-    /// What was said already: those of the names asked for that are remembered ([`super::Action::Remember`]).
+    /// The running ones of the cooldowns asked for ([`super::Action::Remember`]).
     pub told: Vec<String>,
-    /// The message behind the row that a report is about; `None` if nobody waits for its fate.
+    /// The message of the reported row; `None` if its fate concerns nobody.
     pub reported: Option<Box<RowMessage>>,
-    /// Who wrote the edit that was taken away, and the correction that waits of its message.
+    /// The author of the redacted edit, and the waiting correction.
     pub taken_edit: Option<Box<(OwnedUserId, Version)>>,
     /// The packets of rooms that wait for a channel, the oldest first.
     pub packets: Vec<WaitingPacket>,
@@ -187,24 +187,24 @@ pub struct Facts {
     pub radio_away: Option<Timestamp>,
     /// When something was last accepted for the mesh, handed to the radio or taken by it.
     pub last_active: Option<Timestamp>,
-    /// The rooms that were mapped once, and those that something waits for.
+    /// The rooms ever mapped, and those with waiting rows.
     pub rooms: Vec<WaitsForRoom>,
-    /// Whose messages wait for the mesh, by room.
+    /// The senders with messages waiting for the mesh, by room.
     pub senders: Vec<(OwnedRoomId, OwnedUserId)>,
-    /// The rooms that something waits for.
+    /// The rooms with waiting rows.
     pub busy: Vec<OwnedRoomOrAliasId>,
-    /// How many rows wait for rooms.
+    /// The number of rows waiting for rooms.
     pub rows_for_rooms: u64,
     /// The outage that is not over.
     pub outage: Option<Outage>,
     /// The rooms that were told of an outage.
     pub told_rooms: Vec<ToldRoom>,
-    /// What expired, and its room does not know of.
+    /// Expired messages of which their rooms have not been told.
     pub expired: Vec<Expired>,
-    /// The messages that expired and are to have their sign, by room.
+    /// Expired messages that lack their sign, by room.
     pub without_sign: Vec<(OwnedRoomId, OwnedEventId)>,
-    /// What waits for keys for too long, room by room.
+    /// Events that have waited too long for their keys, by room.
     pub unread: Vec<Unread>,
-    /// What became of messages.
+    /// The states of messages.
     pub fates: Vec<MeshFate>,
 }

@@ -1,18 +1,18 @@
-//! What the sender of a Matrix message is shown of its fate: one sign, put on the message as a reaction of the bot.
-//! Which sign that is follows from what became of the message's parts, or is given where nothing became of it. Pure.
+//! The sign that shows the sender of a Matrix message its state, as a reaction of the bot: derived from the states of the
+//! message's parts, or given.
 
 use std::time::Duration;
 
 use relay_config::Feedback;
 use relay_model::{MeshFate, Sign, Timestamp};
 
-/// A message that waits longer is shown as waiting.
+/// Age from which a waiting message is shown as waiting.
 pub(super) const SHOWN_WAITING_AFTER: Duration = Duration::from_mins(1);
 
-/// Returns the sign that the sender of a message is to be shown now; `None`: none.
+/// Returns the sign to show now; `None`: none.
 ///
-/// Over all parts: a refused one says it all; as long as one waits nothing is final; then the worst counts. That a part
-/// expired is shown only where the sign is given ([`super::Action::Sign`]).
+/// A refused part decides; while a part waits, nothing is final; then the worst part counts. An expired part is shown only by a
+/// given sign ([`super::Action::Sign`]).
 pub(super) fn sign(fate: &MeshFate, mode: Feedback, now: Timestamp) -> Option<Sign> {
     let has = |sign: Sign| fate.parts.iter().any(|part| part.sign() == Some(sign));
     let sign = if has(Sign::Refused) {
@@ -24,7 +24,7 @@ pub(super) fn sign(fate: &MeshFate, mode: Feedback, now: Timestamp) -> Option<Si
     } else if fate.parts.iter().any(|part| part.sign().is_none()) {
         None
     } else {
-        // The worst counts.
+        // The worst part counts.
         let signs = [Sign::Unheard, Sign::Heard, Sign::Delivered];
         signs.into_iter().find(|sign| has(*sign))
     };
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(sign_after(59, &[Waiting], None), None);
         assert_eq!(sign_after(60, &[Waiting], None), Some(Sign::Waiting));
         assert_eq!(sign_after(59, &[Heard, Waiting], None), None);
-        // A clock that was set back shows nothing too early.
+        // After the clock was set back nothing is shown too early.
         let later = fate(&[Waiting], NOON + Duration::from_hours(1), None);
         assert_eq!(sign(&later, Feedback::Reactions, NOON), None);
     }
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(shown(Feedback::Off), "");
     }
 
-    /// How good the news are; a refusal or expiry is none of these.
+    /// Order of success; refusal and expiry have none.
     fn rank(sign: Option<Sign>) -> u8 {
         match sign {
             None | Some(Sign::Waiting | Sign::Refused | Sign::Denied | Sign::Expired) => 0,
@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    /// What a report, or a try that the radio did not take, can make of a part.
+    /// The states that a report or a retry can lead to.
     fn next_states(state: MeshState) -> Vec<MeshState> {
         let again = matches!(state, Submitted | Accepted | Unknown).then_some(Waiting);
         let next = MeshState::VARIANTS

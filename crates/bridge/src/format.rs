@@ -1,4 +1,4 @@
-//! Names, prefixes and bodies: what a message of one side looks like on the other.
+//! Names, prefixes and bodies: how messages of one network look on the other.
 
 use std::borrow::Cow;
 
@@ -13,19 +13,19 @@ use relay_model::{
     UserId,
 };
 
-/// Goes before the text of an alert, and marks an urgent text of Matrix.
+/// Prefix of an alert, and mark of an urgent Matrix message.
 pub(super) const ALERT: &str = "🚨";
 
-/// What an unknown measurement is shown as.
+/// Placeholder for an unknown measurement.
 const UNKNOWN: &str = "?";
-/// Of a display name, so many grapheme clusters are looked at.
+/// Maximum grapheme clusters of a display name that are considered.
 const LONGEST_NAME: usize = 64;
-/// Of a display name, so many stand before the counters of further parts.
+/// Maximum grapheme clusters of a display name before a part counter.
 const LABEL_GRAPHEMES: usize = 5;
-/// Of the text that a reaction in words is about, so many are quoted.
+/// Maximum grapheme clusters quoted by a reaction in words.
 const QUOTED: usize = 40;
 
-/// A packet and the names of its sender and mesh, harmless to show.
+/// A packet with sanitised names of its sender and mesh.
 #[derive(Debug, Clone)]
 pub(super) struct Speaker<'a> {
     packet: &'a RadioText,
@@ -45,7 +45,7 @@ impl<'a> Speaker<'a> {
         }
     }
 
-    /// Returns what goes before its text in a room.
+    /// Returns the prefix of its text in a room.
     pub(super) fn prefix(&self, config: &Config) -> String {
         if config.matrix.prefix_enabled {
             render(&config.matrix.prefix_format, |it| self.value(it))
@@ -54,8 +54,8 @@ impl<'a> Speaker<'a> {
         }
     }
 
-    /// Returns the key of the `m.reaction` that stands for its tapback. In encrypted rooms no name is in it, because
-    /// reactions are never encrypted.
+    /// Returns the key of the `m.reaction` for its tapback; without names in encrypted rooms, because reactions are never
+    /// encrypted.
     pub(super) fn reaction_key(&self, config: &Config, emoji: &str, encrypted: bool) -> String {
         if encrypted {
             return emoji.to_owned();
@@ -70,7 +70,7 @@ impl<'a> Speaker<'a> {
         }
     }
 
-    /// Returns MMRelay's fields for an event with this text.
+    /// Returns MMRelay's fields for its event.
     pub(super) fn fields(&self, text: &str) -> RelayFields {
         let packet = self.packet;
         RelayFields {
@@ -108,8 +108,8 @@ impl<'a> Speaker<'a> {
     }
 }
 
-/// Returns a node's long and short name, harmless to show. Without a long name to see it is called by its short one, without
-/// either by the firmware's own fallback.
+/// Returns a node's sanitised long and short name. A missing long name is replaced by the short one, or else by the firmware's
+/// default.
 pub(super) fn node_names(node: &Node) -> (String, String) {
     let nameless = Node::unknown(node.num);
     let seen = |name: &Option<String>| {
@@ -133,7 +133,7 @@ pub(super) fn shown_text(packet: &RadioText, clean: &str) -> String {
     }
 }
 
-/// Returns what stands at the beginning of a user's packets.
+/// Returns the heading of a user's packets.
 pub(super) fn user_heading(config: &Config, user: &UserId, display_name: &str) -> Heading {
     if !config.meshtastic.prefix_enabled {
         return Heading::default();
@@ -150,7 +150,7 @@ pub(super) fn user_heading(config: &Config, user: &UserId, display_name: &str) -
     }
 }
 
-/// Returns the prefix, with the name shortened until it leaves room for a text in the shortest part.
+/// Returns the prefix, with the name shortened until a text fits into the shortest part.
 fn user_prefix(
     template: &Template<MeshVariable>,
     user: &UserId,
@@ -175,17 +175,17 @@ fn user_prefix(
     }
 }
 
-/// Returns how long a prefix may be: a third of a part.
+/// Returns the maximum length of a prefix: a third of a part.
 fn longest_prefix(meshtastic: &Meshtastic) -> usize {
     meshtastic.long_messages.part_bytes / 3
 }
 
-/// Returns as much of a name as leaves room for `: ` behind it.
+/// Returns as much of a name as leaves room for `: `.
 fn within(name: &str, limit: usize) -> String {
     fitting(name, limit.saturating_sub(": ".len())).to_owned()
 }
 
-/// Returns what stands at the beginning of packets that carry on another relay's message.
+/// Returns the heading of packets that carry on another relay's message.
 pub(super) fn relay_heading(config: &Config, fields: &RelayFields) -> Heading {
     let beginning = |name: &str| first_graphemes(&clean_name(name), 4).trim_end().to_owned();
     let short = match beginning(&fields.shortname).as_str() {
@@ -217,7 +217,7 @@ pub(super) fn emote_heading(heading: &Heading) -> Heading {
     }
 }
 
-/// Returns the text of a message of a room as it goes on the air, without prefix; empty if there is nothing to read.
+/// Returns a room message's text for the mesh, without prefix; empty if nothing is readable.
 pub(super) fn spoken_text(text: &RoomText) -> String {
     let clean = clean_text(&text.body);
     match &text.kind {
@@ -233,7 +233,7 @@ pub(super) fn spoken_text(text: &RoomText) -> String {
     }
 }
 
-/// Returns the text of another relay's message as it goes on the air: without that relay's prefix.
+/// Returns another relay's text for the mesh, without that relay's prefix.
 pub(super) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
     let body = clean_text(&text.body);
     if fields.emoji {
@@ -246,7 +246,7 @@ pub(super) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
     }
 }
 
-/// Returns the note for several pictures and the like without captions.
+/// Returns the note for pictures and the like without captions.
 pub(super) fn media_note(media: &Media) -> String {
     let several = match media.word.as_str() {
         "video" => "videos",
@@ -267,7 +267,7 @@ pub(super) fn reaction_in_words(emoji: &str, target: &str) -> String {
     )
 }
 
-/// Returns the emoji of a reaction's key: an emoji, or a key that we made of one (`👍 KK7S`).
+/// Returns the emoji of a reaction key: the key itself, or that of a key we made (`👍 KK7S`).
 pub(super) fn emoji_of_key(format: &Template<ReactionVariable>, key: &str) -> Option<String> {
     if let Some(emoji) = one_emoji(key) {
         return Some(emoji.to_owned());
@@ -301,9 +301,9 @@ fn is_made_of<'a>(text: &str, mut pieces: impl Iterator<Item = &'a str>) -> bool
     rest.is_empty()
 }
 
-/// Stands for what we cannot know of a key: the name of the node that it was made for.
+/// Wildcard for the name of the node in a key.
 const ANYTHING: &str = "\0";
-/// The longest value in a reaction's key: a long name has at most 39 bytes.
+/// Maximum bytes of a value in a reaction key: a long name has at most 39.
 const LONGEST_GAP: usize = 40;
 
 fn render<'a, V: Variable>(template: &Template<V>, value: impl Fn(V) -> Cow<'a, str>) -> String {

@@ -1,5 +1,4 @@
-//! Events that cannot be decrypted: whether they are worth keeping until their key comes, and what their room is told when
-//! it did not come in time.
+//! Undecryptable events: whether to keep them until their key comes, and the notice when it did not come in time.
 
 use std::time::Duration;
 
@@ -13,14 +12,14 @@ use relay_model::{
     Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent, Unread, span,
 };
 
-/// So many senders are named in a notice.
+/// Maximum number of senders named in a notice.
 const MOST_NAMED: usize = 5;
 
-/// The names under which it is remembered that rooms were told begin with this.
+/// Prefix of the cooldown names of these notices.
 pub(super) const TOLD: &str = "undecryptable ";
 
 impl Bridge {
-    /// Gives up what waited too long for its key; its room is told once.
+    /// Gives up events that waited too long for their key; their room is told once.
     pub(super) fn give_up_keys(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let days = Duration::from_hours(u64::from(self.config.database.keep_days) * 24);
         let mut actions = vec![Action::PruneKeys {
@@ -31,9 +30,9 @@ impl Bridge {
             let Some(room) = unread.first().map(|it| &it.room) else {
                 continue;
             };
-            // Told just now, they join the next notice.
+            // During the cooldown they wait for the next notice.
             let remember = once(&facts.told, format!("{TOLD}{room}"), now + ROOM_AGAIN);
-            // Not joined yet, or not mapped any more: then nobody waits for it.
+            // The room is not joined yet, or no longer mapped: no notice.
             let message = self.unread_notice(room, unread, now);
             let (Some(remember), Some(message)) = (remember, message) else {
                 continue;
@@ -48,8 +47,7 @@ impl Bridge {
         actions
     }
 
-    /// Returns what a room is told of events whose key did not come in time; `None` if it is not told anything: nothing goes
-    /// from it to the mesh.
+    /// Returns the notice of events whose key did not come in time; `None` if nothing goes from the room to the mesh.
     fn unread_notice(
         &self,
         room: &OwnedRoomId,
@@ -84,7 +82,7 @@ impl Bridge {
         Some(notice.for_room(room))
     }
 
-    /// Decides on an event that cannot be decrypted: it is kept if it could go on the air.
+    /// Decides on an undecryptable event: it is kept if it could be transmitted.
     pub(super) fn undecryptable(
         &self,
         event: &UndecryptableEvent,
@@ -103,7 +101,7 @@ impl Bridge {
         }
     }
 
-    /// Returns why nothing goes from a room to the mesh, whatever the radio says of its channel.
+    /// Returns why nothing goes from a room to the mesh, regardless of the radio's channels.
     pub(super) fn check_room(&self, room: &OwnedRoomId) -> Result<(), DropReason> {
         if !self.routes.is_mapped(room) {
             return Err(DropReason::UnmappedRoom);
@@ -136,7 +134,7 @@ fn listed(senders: &[(OwnedUserId, usize)]) -> String {
     }
 }
 
-/// Returns how long ago something was written.
+/// Returns in words how long ago something was written.
 pub(super) fn written(youngest: Duration, oldest: Duration) -> String {
     let (youngest, oldest) = (span::long(youngest), span::long(oldest));
     if youngest == oldest {
@@ -223,7 +221,7 @@ mod tests {
             decided(silent, alice(), &nothing),
             [Action::Drop(DropReason::BroadcastOff)]
         );
-        // Which channel it will be is known before the key comes, or then.
+        // Its channel is known before the key comes, or then.
         let unknown = config_with(vec![route(ROOM, 5, Direction::Both)]);
         assert!(is_kept(unknown));
     }

@@ -1,49 +1,52 @@
-//! Tells the author of a message that it is not transmitted: by a sign, in words, and as often as its reason is to be told. And
-//! the operator what a person has to do something about.
+//! Tells authors that a message is not transmitted, by a sign and a notice, as often as its reason says; and the operator what
+//! needs action.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Bridge;
 use super::action::Action;
-use super::backlog::FINISHES_WITHIN;
-use super::dropped::{DropReason, Often, Telling};
+use super::dropped::DropReason;
 use super::facts::Facts;
-use super::notice::{Refused, to_room};
+use super::notice::Refused;
+use super::telling::{Often, Telling};
 use relay_model::{
-    Chore, Event, EventId, Lane, MeshSource, RadioOutcome, RoomId, RowMessage, SendReport,
+    Chore, Event, EventId, Lane, MeshSource, Notice, RadioOutcome, RoomId, RowMessage, SendReport,
     Timestamp, UserId,
 };
 
-/// A room is told the same again after that.
+/// Cooldown of the same notice in a room.
 pub(super) const ROOM_AGAIN: Duration = Duration::from_hours(1);
-/// A person is told the same reason again after that.
+/// Cooldown of the same reason for a person.
 const PERSON_AGAIN: Duration = Duration::from_hours(24);
 
-/// What else is said in a room of several channels, where a new message goes to the first of them.
+/// Added in a room with several channels, where a new message goes to the first.
 const ANSWER_AGAIN: &str = " If it answered something, please write it again as an answer to the same message: this room has \
                             several channels.";
 
-/// The author of edits is told again after that of the same message,
+/// Cooldown of notices about edits of the same message,
 const EDIT_AGAIN: Duration = Duration::from_mins(1);
-/// and meanwhile of so many messages in all,
+/// with this maximum number of messages per author
 const EDITS_TOLD: usize = 3;
-/// and a room of so many: a homeserver takes about twelve messages a minute from the bot, which brings what the mesh says by
-/// the same way.
+/// and per room in that time: a homeserver accepts about twelve messages a minute from the bot, mesh messages included.
 const EDITS_TOLD_IN_ROOM: usize = 6;
-/// What else is said where it is an edit that does not go on the air.
+/// Added to notices about edits.
 pub(super) const ABOUT_EDIT: &str = " This is about the edit, and is said once a minute.";
 
-/// Senders that the operator is told of: a hostile mesh or room can invent any number.
+/// Minimum time to live of a message's remaining packets after the radio took one: half a message is worth less than a late
+/// one.
+const FINISHES_WITHIN: Duration = Duration::from_mins(10);
+
+/// Maximum number of senders that the operator is told of: a hostile mesh or room can invent any number.
 const MOST_TOLD: usize = 1_000;
 
-/// The names under which it is remembered what rooms have read begin with this.
+/// Prefix of the cooldown names of notices in rooms.
 pub(super) const REFUSED: &str = "refused ";
 
-/// The names under which it is remembered who has learnt of edits begin with this.
+/// Prefix of the cooldown names of notices about edits.
 pub(super) const EDITED: &str = "edited ";
 
-/// Returns the name under which it is remembered that a person has learnt a reason: one that stays true of them or of the room.
+/// Returns the cooldown name of a reason that holds for a person, everywhere or in a room.
 fn name_of_person(reason: DropReason, room: &RoomId, author: &UserId) -> Option<String> {
     let name = reason.name();
     match reason.often()? {
@@ -53,8 +56,7 @@ fn name_of_person(reason: DropReason, room: &RoomId, author: &UserId) -> Option<
     }
 }
 
-/// Returns the name under which it is remembered that a room has read a reason. What goes out without its end shows a sign
-/// of success, so that one is told to each of its authors.
+/// Returns the cooldown name of a reason in a room. A truncated message shows a sign of success, so each author is told of it.
 fn name_of_room(reason: DropReason, room: &RoomId, author: &UserId) -> Option<String> {
     if reason == DropReason::Refused(Refused::Cut) {
         return Some(format!("{REFUSED}{} {room} {author}", reason.name()));
@@ -65,7 +67,7 @@ fn name_of_room(reason: DropReason, room: &RoomId, author: &UserId) -> Option<St
     }
 }
 
-/// Returns whether who learns it may well write the same again.
+/// Returns whether the author is likely to write the message again.
 fn has_it_written_again(reason: DropReason) -> bool {
     use DropReason::{MediaOff, Notice, OffAir, Refused};
     matches!(reason, Refused(refused) if !refused.is_of_its_target())
@@ -73,18 +75,17 @@ fn has_it_written_again(reason: DropReason) -> bool {
         || reason.is_of_edits()
 }
 
-/// Returns the names under which it is remembered what was told to somebody in a room of what cannot go on the air.
+/// Returns the cooldown names of all notices to an author in a room.
 pub(super) fn room_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
     DropReason::all().filter_map(move |reason| name_of_room(reason, room, author))
 }
 
-/// Returns the names under which it is remembered what a person has learnt.
+/// Returns the cooldown names of all reasons for a person.
 pub(super) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
     DropReason::all().filter_map(move |reason| name_of_person(reason, room, author))
 }
 
-/// Returns the names under which it is remembered that a person has learnt of an edit that does not go on the air: that of the
-/// message, those of all messages of its author, and those of all in the room.
+/// Returns the cooldown names of notices about edits: of the message, of its author, and of the room.
 pub(super) fn edit_names(room: &RoomId, message: &EventId, author: &UserId) -> [Vec<String>; 3] {
     let numbered = |whose: &str, most| {
         (1..=most)
@@ -98,13 +99,13 @@ pub(super) fn edit_names(room: &RoomId, message: &EventId, author: &UserId) -> [
     ]
 }
 
-/// Has it remembered that something is said, until then; `None`: it was said already.
+/// Starts a cooldown; `None` if it is running.
 pub(super) fn once(told: &[String], what: String, until: Timestamp) -> Option<Action> {
     (!told.contains(&what)).then_some(Action::Remember { what, until })
 }
 
 impl Bridge {
-    /// Has the operator told of a sender, once: a person has to act, and knows from one line.
+    /// Tells the operator once of a sender.
     pub(super) fn tell_operator(&mut self, event: &Event, actions: &mut [Action]) {
         for action in actions {
             if let Action::Drop(reason) = *action
@@ -117,7 +118,7 @@ impl Bridge {
         }
     }
 
-    /// Tells the author of a message, in words and by a sign, as often as it is to be told.
+    /// Tells the author of a message by notice and sign, unless on cooldown.
     pub(super) fn teach(
         &self,
         reason: DropReason,
@@ -143,9 +144,9 @@ impl Bridge {
         actions
     }
 
-    /// Tells the author of an edit, in words alone: the sign of the message says how that fared, and what the room has read of
-    /// other messages says nothing of this edit. An edit that goes in between changes nothing: an author who alternates the two
-    /// would have the bot post without bound.
+    /// Tells the author of an edit by a notice alone: the sign shows the state of the message. Independent of notices about
+    /// messages, and not reset by a successful edit in between, as an author who alternates would make the bot post without
+    /// bound.
     pub(super) fn teach_of_edit(
         &self,
         reason: DropReason,
@@ -168,7 +169,7 @@ impl Bridge {
         vec![to_room(words, about), of_room, of_author, of_message]
     }
 
-    /// Says the words alone, unless the room has read them.
+    /// Posts the notice alone, unless on cooldown in the room.
     pub(super) fn say(
         &self,
         reason: DropReason,
@@ -194,8 +195,8 @@ impl Bridge {
         words
     }
 
-    /// Tells the author of what was accepted and is refused after all: its sign follows from its parts, that of what is
-    /// corrected stays. Tapbacks are only counted.
+    /// Tells the author of an accepted message that was refused: its sign follows from its parts, and a corrected message keeps
+    /// its own. Tapbacks are only counted.
     pub(super) fn tell_refused(
         &self,
         refused: Refused,
@@ -210,7 +211,7 @@ impl Bridge {
         }
     }
 
-    /// What became of a message is written down. Its sender is told if the radio refused it.
+    /// Records a report. The sender is told if the radio refused the message.
     pub(super) fn reported(
         &self,
         report: &SendReport,
@@ -243,6 +244,17 @@ impl Bridge {
         }
         actions
     }
+}
+
+fn to_room(text: String, about: &MeshSource) -> Action {
+    let notice = Notice {
+        text,
+        reply_to: Some(about.event.clone()),
+        thread: about.thread.clone(),
+        mentions: vec![about.sender.clone()],
+        at: None,
+    };
+    Action::say(notice.for_room(&about.room))
 }
 
 #[cfg(test)]

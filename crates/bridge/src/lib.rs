@@ -1,7 +1,7 @@
-//! The bridge's decisions: an event and the facts about it in, actions out. No I/O, no clock, no await.
+//! The bridge's decisions: events and facts in, actions out. No I/O, no clock, no await.
 //!
-//! [`Bridge::questions`] says what has to be looked up for an event, [`Bridge::decide`] what is to be done. What the bridge
-//! keeps in memory it is told again after a restart: the radio as it is set up, and the rooms that are joined.
+//! [`Bridge::questions`] returns the lookups for an event, [`Bridge::decide`] the actions. State kept in memory (the radio and
+//! the joined rooms) is supplied again after a restart.
 
 mod action;
 mod backlog;
@@ -21,12 +21,14 @@ mod outage;
 mod policy;
 mod questions;
 mod radio;
+mod readiness;
 mod relation;
 mod render;
 mod rooms;
 mod route;
 mod split;
 mod succession;
+mod telling;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -39,7 +41,7 @@ pub use chores::MANY_ROWS;
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, SeenKey, Table, Target};
 pub use notice::Refused;
-pub use radio::{RadioProblems, Readiness};
+pub use readiness::{RadioProblems, Readiness};
 pub use render::render;
 pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::{PACKET_BYTES, Packets};
@@ -58,42 +60,42 @@ use relay_model::{
 };
 use route::Routes;
 
-/// The mesh's name as long as none is known.
+/// Default name of a mesh without a known one.
 const NAMELESS_MESH: &str = "Meshtastic";
 
-/// The bridge: its settings, and what it was told of the radio and the rooms. A decision changes it, so a transaction works
-/// on a copy, and keeps that once it is committed. What is large is shared with the copy until it changes.
+/// The bridge: settings and what it knows of the radio and the rooms. Decisions change it, so a transaction works on a copy
+/// that replaces the original after the commit; large parts are copied on write.
 #[derive(Debug, Clone)]
 pub struct Bridge {
     config: Arc<Config>,
     own_user: Option<OwnedUserId>,
-    /// The radio that is attached, or was last.
+    /// The attached radio, or the last one.
     radio: NodeNum,
     profile: Option<Arc<RadioProfile>>,
     radio_problems: RadioProblems,
     presence: Presence,
     routes: Arc<Routes>,
     remembered_meshnet: Option<String>,
-    /// The rooms that we are in.
+    /// The joined rooms.
     rooms: Arc<BTreeMap<OwnedRoomId, JoinedRoom>>,
-    /// Aliases that stand for their rooms still, though those are replaced.
+    /// Aliases that still resolve to their replaced rooms.
     kept: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
-    /// What rooms wait for, as it was said.
+    /// Why rooms are held, as logged.
     waits: BTreeMap<OwnedRoomId, Waiting>,
-    /// Since when nothing is sent to rooms whose place others take, as far as something was sent there in this run.
+    /// Since when nothing new is sent to replaced rooms, if anything was sent there in this run.
     followed: BTreeMap<OwnedRoomId, Timestamp>,
     calendar: Calendar,
-    /// How long the relay has run, as of the last round;
+    /// Uptime at the last round,
     up: Duration,
-    /// when parked rooms got their last try,
+    /// at the last retry of parked rooms,
     unparked_at: Duration,
-    /// and when rooms did that refused a sign.
+    /// and at the last retry of rooms that refused a sign.
     permitted_at: Duration,
     operator_told: Arc<BTreeSet<(&'static str, String)>>,
 }
 
 impl Bridge {
-    /// Makes a bridge that knows no radio and no room yet. `own_user` is the account of the bot, if there is a session.
+    /// Makes a bridge that knows no radio and no room. `own_user` is the bot's account, if there is a session.
     pub fn new(config: Config, own_user: Option<OwnedUserId>) -> Self {
         Self {
             routes: Arc::new(Routes::new(config.matrix_rooms.clone())),
@@ -116,36 +118,35 @@ impl Bridge {
         }
     }
 
-    /// Takes note of the bot's account, after a login.
+    /// Sets the bot's account, after a login.
     pub fn remember_own_user(&mut self, user: OwnedUserId) {
         self.own_user = Some(user);
     }
 
-    /// Returns the radio that is attached, or was last.
+    /// Returns the attached radio, or the last one.
     pub fn radio(&self) -> NodeNum {
         self.radio
     }
 
-    /// Takes note of the mesh's name in an earlier run, used until a radio tells its own.
+    /// Sets the mesh's name of an earlier run, used until a radio reports one.
     pub fn remember_meshnet(&mut self, name: Option<String>) {
         self.remembered_meshnet = name;
     }
 
-    /// Takes note of the radio of an earlier run and its channels, used until a radio tells its own. Without them a channel
-    /// mapped by name cannot be found while the radio is away.
+    /// Sets the radio of an earlier run and its channels, used until a radio reports its own: channels mapped by name could not
+    /// be found otherwise.
     pub fn remember_radio(&mut self, radio: NodeNum, channels: Vec<Channel>) {
         self.radio = radio;
         Arc::make_mut(&mut self.routes).follow(channels);
     }
 
-    /// Takes note of the room that a name of the configuration stood for in an earlier run: used until it is known for which
-    /// it stands now. What is for it and what is said of its messages belongs there from the first moment on.
+    /// Sets the room that a configured name resolved to in an earlier run, used until it is resolved again.
     pub fn remember_room(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
         let routes = Arc::make_mut(&mut self.routes);
         routes.known.entry(name).or_insert(room);
     }
 
-    /// Returns the rooms that the names of the configuration stand for, as far as that was ever known.
+    /// Returns the known rooms of the configured names.
     pub fn names(&self) -> &BTreeMap<OwnedRoomOrAliasId, OwnedRoomId> {
         &self.routes.known
     }
@@ -166,7 +167,7 @@ impl Bridge {
         self.profile.as_ref().map(|it| it.own.num)
     }
 
-    /// Decides what is to be done about an event, given what is known of it.
+    /// Decides on an event, with the results of its lookups.
     pub fn decide(&mut self, event: &Event, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let mut actions = self.verdict(event, facts, now);
         let books = self.books(event, facts, &actions, now);

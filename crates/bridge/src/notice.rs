@@ -1,15 +1,14 @@
-//! Why something cannot go on the air, in words, and what the bot says about itself in a room.
+//! Why a message cannot be transmitted, with the sentences for its author.
 
-use super::action::Action;
-use super::dropped::{Often, Telling, reasons};
+use super::telling::{Often, Telling, reasons};
 use relay_config::Config;
-use relay_model::{MeshSource, NodeNum, Notice, Refusal, Sign};
+use relay_model::{NodeNum, Refusal, Sign};
 
-/// Its author learns of each.
+/// The author is told each time.
 const AUTHOR: Telling = Telling::Author(Often::Each, Some(Sign::Refused));
 
 reasons! {
-    /// Why a message of a room cannot go on the air.
+    /// Why a room's message cannot be transmitted.
     Refused;
 
     TooLong: AUTHOR, "too_long", "it is too long (meshtastic.long_messages)",
@@ -54,7 +53,7 @@ reasons! {
 }
 
 impl Refused {
-    /// Returns whether it concerns the channel of the message that another one is about.
+    /// Returns whether it concerns the channel of the message's target.
     pub(super) fn is_of_its_target(self) -> bool {
         matches!(
             self,
@@ -69,7 +68,7 @@ impl Refused {
     }
 }
 
-/// Returns sentences with the settings that they name.
+/// Returns sentences with the placeholders of settings replaced.
 pub(super) fn filled_in(sentences: &str, config: &Config) -> String {
     let (long, matrix) = (&config.meshtastic.long_messages, &config.matrix);
     let room = if long.split && long.max_parts > 1 {
@@ -100,26 +99,14 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// The name under which it is remembered that any node got `dm_reply` just now.
+/// Cooldown name of `dm_reply` to any node.
 pub(super) const ANY_DIRECT: &str = "dm_reply";
 
 pub(super) fn direct_name(node: NodeNum) -> String {
     format!("dm_reply {node}")
 }
 
-/// Returns the name under which it is remembered that an alert of a node mentioned rooms.
+/// Returns the cooldown name of room mentions by a node's alerts.
 pub(super) fn alert_name(node: NodeNum) -> String {
     format!("alert {node}")
-}
-
-/// Answers a message in its room.
-pub(super) fn to_room(text: String, about: &MeshSource) -> Action {
-    let notice = Notice {
-        text,
-        reply_to: Some(about.event.clone()),
-        thread: about.thread.clone(),
-        mentions: vec![about.sender.clone()],
-        at: None,
-    };
-    Action::say(notice.for_room(&about.room))
 }

@@ -1,8 +1,8 @@
-//! What rooms are told of a radio that is away, and of its return (`matrix.radio_notices`).
+//! Notices in rooms about the radio's outage and return (`matrix.radio_notices`).
 //!
-//! An outage begins when the link is lost, and is over when it has stood for a moment: a radio that flaps is away all the
-//! time. It outlives the relay. A room is told of it once, and at most once an hour; that it is over only a room is told
-//! that knew of it. Messages go first: nothing is said in a room for which something waits.
+//! An outage begins when the link is lost, and ends once the link has been up for a moment, so that a flapping link counts as
+//! one outage. It survives restarts. A room is told at most once an hour, and of the end only if it was told of the outage.
+//! While anything waits for a room it gets no such notice.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use super::facts::Facts;
 use super::lesson::{ROOM_AGAIN, once};
 use relay_model::{Chore, JoinedRoom, Notice, OwnedRoomId, RoomMessage, Timestamp, ToldRoom, span};
 
-/// So long a link has to stand, or to be missed in this run, before it is believed; or as long as a notice takes to be
-/// due, if that is shorter. After a power cut the radio needs longer to start than the relay.
+/// Minimum time the link must be up, or missing in this run, before its state counts; limited to the notice delay. After a
+/// power cut the radio takes longer to start than the relay.
 const STEADY: Duration = Duration::from_mins(1);
-/// After that nobody wants to know any more that it was back.
+/// Maximum delay of the notice that the radio is back.
 const OLD_NEWS: Duration = Duration::from_hours(24);
-/// The names under which it is remembered that rooms were told begin with this.
+/// Prefix of the cooldown names of outage notices.
 pub(super) const TOLD: &str = "radio away ";
 
-/// What this run has seen of the radio.
+/// The link's state as seen in this run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Presence {
     #[default]
     Unknown,
-    /// Its link is lost; it was looked at when the relay had run so long.
+    /// The link is down; uptime at the last check.
     Away(Option<Duration>),
-    /// It is there; likewise.
+    /// The link is up; uptime at the last check.
     There(Option<Duration>),
 }
 
@@ -56,7 +56,7 @@ impl Bridge {
         actions
     }
 
-    /// Tells rooms what they do not know yet.
+    /// Sends the notices that are due.
     pub(super) fn tell_outage(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let Some(after) = self.config.matrix.radio_notices else {
             return vec![Action::Outage(OutageStep::ForgetAll)];
@@ -78,7 +78,7 @@ impl Bridge {
             (Presence::There(seen), Some(outage)) => {
                 let rest = rest(seen);
                 if rest.is_zero() {
-                    // The rooms that know of it are told by what is remembered then.
+                    // The rooms that know of it are then found in the stored state.
                     let over = OutageStep::Over(outage.back.unwrap_or(now));
                     vec![Action::Outage(over), Action::Next(Chore::Outage)]
                 } else {
@@ -123,7 +123,7 @@ impl Bridge {
         steps.collect()
     }
 
-    /// Returns the rooms that the bot can write in, and for which nothing waits.
+    /// Returns the rooms that the bot can write in and for which nothing waits.
     fn idle_rooms<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = &'a OwnedRoomId> {
         let is_idle = move |joined: &&JoinedRoom| {
             let mut busy = facts.busy.iter();
@@ -136,8 +136,7 @@ impl Bridge {
         idle.map(|joined| &joined.room)
     }
 
-    /// Returns the notice that the radio is away. What is written meanwhile waits, in a room from which something goes to
-    /// the mesh.
+    /// Returns the notice that the radio is away; for rooms that transmit, with a word on waiting messages.
     fn away_notice(&self, room: &OwnedRoomId, since: Timestamp, now: Timestamp) -> RoomMessage {
         let away = span::short(now.since(since));
         let waits = match self.check_room(room) {
@@ -154,14 +153,14 @@ impl Bridge {
     }
 }
 
-/// Returns the notice that the radio, which was away since then, is back.
+/// Returns the notice that the radio is back after an outage.
 fn back_notice(room: &OwnedRoomId, since: Timestamp, back: Timestamp) -> RoomMessage {
     let away = span::short(back.since(since));
     let text = format!("The radio of this bridge is back after {away}.");
     notice(room, text, back)
 }
 
-/// Both say how late they are if the homeserver was away, too.
+/// Both mention their delay if the homeserver was unreachable too.
 fn notice(room: &OwnedRoomId, text: String, at: Timestamp) -> RoomMessage {
     let notice = Notice {
         text,

@@ -1,4 +1,4 @@
-//! What is not bridged, and why: loops, duplicates, ports, consent, and who may transmit.
+//! What is not relayed, and why: loops, duplicates, ports, consent, and permission to transmit.
 
 use super::command::is_command;
 use super::dropped::DropReason;
@@ -9,16 +9,16 @@ use relay_model::{
     JoinedRoom, RadioProfile, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,
 };
 
-/// The port that is never relayed, whatever `chat_portnums` says: `REMOTE_SHELL_APP`.
+/// `REMOTE_SHELL_APP`, never relayed whatever `chat_portnums` says.
 const NEVER_RELAYED: u32 = 13;
 
-/// The name of the channel over which radios are administered.
+/// Name of the channel for remote administration.
 const ADMIN_CHANNEL: &str = "admin";
 
-/// So many messages of one person go before others in an hour because they begin with 🚨; answers to alerts always do.
+/// Maximum number of urgent messages (🚨) per person and hour; replies to alerts are not limited.
 const MOST_URGENT: u32 = 3;
 
-/// Returns why a packet on a channel is not for any room, from what is known without its text.
+/// Returns why a channel packet is not relayed to any room, regardless of its text.
 pub(super) fn check_packet(
     config: &Config,
     profile: Option<&RadioProfile>,
@@ -38,12 +38,12 @@ pub(super) fn check_packet(
     Ok(())
 }
 
-/// Returns whether the radio's owner or the configuration wants nothing of a packet's sender.
+/// Returns whether the radio or the configuration ignores a packet's sender.
 pub(super) fn is_ignored(config: &Config, packet: &RadioText) -> bool {
     packet.sender.is_ignored || config.meshtastic.ignore_nodes.contains(&packet.sender.num)
 }
 
-/// Returns whether a channel's name is the one over which radios are administered.
+/// Returns whether this is the name of the administration channel.
 pub(super) fn is_admin(channel_name: &str) -> bool {
     channel_name.eq_ignore_ascii_case(ADMIN_CHANNEL)
 }
@@ -64,8 +64,7 @@ fn check_port(config: &Config, port: TextPort) -> Result<(), DropReason> {
     reason.map_or(Ok(()), Err)
 }
 
-/// Returns whether a packet may be published in a room, as far as its author's consent goes. A room of which
-/// nothing is known yet counts as public.
+/// Returns whether a packet's author consents to publication in a room. A room of which nothing is known counts as public.
 pub(super) fn has_consent(config: &Config, packet: &RadioText, room: Option<&JoinedRoom>) -> bool {
     use relay_config::OkToMqtt;
     match config.meshtastic.respect_ok_to_mqtt {
@@ -75,7 +74,7 @@ pub(super) fn has_consent(config: &Config, packet: &RadioText, room: Option<&Joi
     }
 }
 
-/// Returns why a kind of message is nothing for the mesh, whoever wrote it. An unknown one with words is a text.
+/// Returns why a kind of message is not relayed, whoever wrote it. An unknown kind with a body is a text.
 pub(super) fn check_kind(config: &Config, text: &RoomText) -> Result<(), DropReason> {
     use relay_config::Media;
     match &text.kind {
@@ -94,7 +93,7 @@ pub(super) fn check_kind(config: &Config, text: &RoomText) -> Result<(), DropRea
     }
 }
 
-/// Returns why a person's words are nothing for the mesh. `bot` are the names that the bot goes by.
+/// Returns why a person's text is not relayed. `bot` are the bot's names.
 pub(super) fn check_words(
     config: &Config,
     kind: &RoomTextKind,
@@ -105,7 +104,7 @@ pub(super) fn check_words(
     if !off_air.is_empty() && words.starts_with(off_air) {
         return Err(DropReason::OffAir);
     }
-    // What a program writes, a place, and a question to everybody are no commands.
+    // Notices, locations and polls are no commands.
     let may_command = matches!(
         kind,
         RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Media { .. } | RoomTextKind::Other
@@ -117,7 +116,7 @@ pub(super) fn check_words(
     Ok(())
 }
 
-/// Returns why a message with the sender fields of a relay is not carried on.
+/// Returns why another relay's message is not carried on.
 pub(super) fn check_relay(
     config: &Config,
     sender: &UserId,
@@ -153,14 +152,13 @@ pub(super) fn check_sender(config: &Config, sender: &UserId, power: i64) -> Resu
     Ok(())
 }
 
-/// Returns whether a message of a sender with that power goes before others if it begins with 🚨. Who wrote in a room had
-/// the power that this takes.
+/// Returns whether a message of a sender with this power level is urgent if it begins with 🚨.
 pub(super) fn may_alert(config: &Config, power: i64, facts: &Facts) -> bool {
     let level = config.matrix.urgent_power_level;
     level.is_none_or(|level| power >= level) && facts.urgent_sent < MOST_URGENT
 }
 
-/// Returns why the radio transmits nothing at all, as far as it has told.
+/// Returns why the radio does not transmit, as far as it has reported.
 pub(super) fn check_radio(config: &Config, profile: Option<&RadioProfile>) -> Result<(), Refused> {
     let Some(profile) = profile else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What has to be looked up for each event before the bridge decides.
+//! The lookups that each event needs before the decision.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use relay_model::{
     RoomEdit, RoomReaction, RoomText, SendReport, Sign, Timestamp,
 };
 
-/// How far back an echo of what we relayed is recognised.
+/// Maximum age of a relayed message whose echo is recognised.
 const ECHO_WINDOW: Duration = Duration::from_mins(10);
 
 impl Bridge {
-    /// Returns what has to be looked up for an event before [`Bridge::decide`].
+    /// Returns the lookups for an event, for [`Bridge::decide`].
     pub fn questions(&self, event: &Event, now: Timestamp) -> Questions {
         Questions {
             seen: SeenKey::of(event),
@@ -80,7 +80,7 @@ impl Bridge {
                 Table::Told(lesson::EDITED),
             ]),
             Chore::Keys => Questions::about([
-                // So long an event is worth waiting for its key.
+                // How long to wait for an event's key.
                 Table::Unread(now - self.config.meshtastic.max_message_age),
                 Table::Told(late::TOLD),
             ]),
@@ -149,7 +149,7 @@ fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     }
 }
 
-/// Returns what has to be looked up for the words of this message, whether they are new or changed.
+/// Returns the lookups for a new or edited message's text.
 fn about_words(text: &RoomText, message: &EventId, now: Timestamp) -> Questions {
     let sent_at = text.sent_at.min(now);
     let relay = text.relay.as_ref();

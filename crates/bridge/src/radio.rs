@@ -1,5 +1,5 @@
-//! The radio that is attached, and what follows from how it is set up: what waits follows its channel, to another slot, on
-//! another radio, after a correction of the configuration.
+//! The attached radio. Waiting packets follow their channel when it moves to another slot, to another radio, or in the
+//! configuration.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,46 +7,10 @@ use std::sync::Arc;
 use super::action::Action;
 use super::facts::Facts;
 use super::notice::Refused;
-use super::route::{RenamedChannel, RouteProblem, Spot};
+use super::readiness::{RadioProblems, Readiness};
+use super::route::Spot;
 use super::{Bridge, policy};
-use relay_model::{Channel, MeshRowId, Node, RadioProfile, Timestamp};
-
-/// How the radio stands that is ready now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Readiness {
-    /// Its own node.
-    pub own: Node,
-    /// Its firmware, if it tells it.
-    pub firmware: Option<String>,
-    /// The mesh's name.
-    pub meshnet: String,
-    /// The mapped channels that have another name or key than before.
-    pub renamed: Vec<RenamedChannel>,
-    /// What keeps messages from crossing,
-    pub problems: RadioProblems,
-    /// and what of that was not so when the radio was ready the last time.
-    pub news: RadioProblems,
-}
-
-/// What keeps messages from crossing over a radio.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RadioProblems {
-    /// The mapped channels that cannot be used.
-    pub routes: Vec<RouteProblem>,
-    /// Why nothing is transmitted.
-    pub silence: Option<Refused>,
-}
-
-impl RadioProblems {
-    /// Returns what was not so before: a link may come and go all day.
-    fn since(&self, before: &Self) -> Self {
-        let is_new = |it: &&RouteProblem| !before.routes.contains(it);
-        Self {
-            routes: self.routes.iter().filter(is_new).cloned().collect(),
-            silence: self.silence.filter(|_| self.silence != before.silence),
-        }
-    }
-}
+use relay_model::{Channel, MeshRowId, RadioProfile, Timestamp};
 
 impl Bridge {
     pub(super) fn radio_is_ready(
@@ -56,11 +20,11 @@ impl Bridge {
         now: Timestamp,
     ) -> Vec<Action> {
         self.radio = profile.own.num;
-        // A locked radio does not tell its channels: they are as they were.
+        // A locked radio does not report its channels: keep those known.
         let channels = (!profile.locked).then(|| profile.channels.clone());
         let mut actions = vec![Action::UseRadio(self.radio, channels.clone())];
         if let Some(channels) = channels {
-            // By the channels as they were: the new ones are learnt after that.
+            // Uses the old channels, so before they are replaced.
             actions.extend(self.follow_channels(Some(&channels), facts, now));
             Arc::make_mut(&mut self.routes).follow(channels);
         }
@@ -87,15 +51,15 @@ impl Bridge {
         actions
     }
 
-    /// Has what waits go where its rooms speak with these channels of the radio (`None`: those that are known), and refuses
-    /// what has no channel any more. The radio must not be asked to take anything before; what it has is called back.
+    /// Moves waiting packets to where their rooms' channels are among `channels` (`None`: the known ones), and refuses those
+    /// without one. Packets in flight are called back. Must run before the radio is handed anything.
     pub(super) fn follow_channels(
         &self,
         channels: Option<&[Channel]>,
         facts: &Facts,
         now: Timestamp,
     ) -> Vec<Action> {
-        // Nothing goes elsewhere until a radio has told its channels in this run.
+        // Nothing is moved until a radio has reported its channels in this run.
         let profile = self.profile.as_ref().filter(|it| !it.locked);
         let channels = channels.or(profile.map(|it| it.channels.as_slice()));
         let mut told = facts.told.clone();
@@ -109,7 +73,7 @@ impl Bridge {
             let room = &packet.about.source.room;
             let place = channels.map(|it| self.routes.moved(room, from, packet.bound, it));
             let goes = match place.unwrap_or(Ok(from)) {
-                // Its slot may be another channel's now.
+                // Its slot may hold another channel now.
                 Ok(_) if packet.refused => Err(Refused::NoChannel),
                 goes => goes,
             };
@@ -122,7 +86,7 @@ impl Bridge {
                     }
                     moved += 1;
                 }
-                // It may be on the air: its sender is told when it is back.
+                // It may have been transmitted: decide when the radio returns it.
                 Err(_) if packet.submitted => {}
                 Err(refused) => {
                     let is_first = !packet.is_known && known.insert(packet.message);

@@ -1,4 +1,4 @@
-//! How replies and reactions find their target on the other side.
+//! Targets of replies and reactions on the other network.
 
 use std::collections::BTreeSet;
 
@@ -13,26 +13,26 @@ use relay_model::{
     EventRef, MessagePair, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId, RoomOrAliasId, Sign,
 };
 
-/// A packet gets at most so many different emoji from Matrix.
+/// Maximum number of different emoji from Matrix on a packet.
 const MOST_EMOJI: usize = 3;
 
-/// What a message of the mesh answers, seen from one room.
+/// The target of a mesh message's reply, as seen from one room.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RoomTarget {
     pub(super) event: Option<EventRef>,
     pub(super) thread: Option<OwnedEventId>,
-    /// Who wrote the event in Matrix.
+    /// The Matrix author of the event.
     pub(super) author: Option<OwnedUserId>,
 }
 
-/// Finds the event in a room that stands for one of these pairs.
+/// Finds the event in a room for one of these pairs.
 pub(super) fn room_target(
     pairs: &[MessagePair],
     room: &RoomOrAliasId,
     routes: &Routes,
 ) -> Option<RoomTarget> {
-    // They are of the channel of the packet, or of one that an earlier relay did not remember: which it was is certain only
-    // where there is but one.
+    // Pairs of the packet's channel, or without a stored channel (earlier versions): those are certain only if there is just
+    // one.
     let one_channel = routes.has_one_channel(room);
     let mut here = pairs
         .iter()
@@ -51,7 +51,7 @@ pub(super) fn room_target(
     })
 }
 
-/// A packet that an event of Matrix answers or reacts to.
+/// The packet that an event of Matrix replies or reacts to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PacketTarget<'a> {
     pub(super) spot: Spot,
@@ -60,8 +60,7 @@ pub(super) struct PacketTarget<'a> {
     pub(super) pair: &'a MessagePair,
 }
 
-/// Finds the packet that stands for an event's target in its room, or else for the root of its thread: the first part,
-/// and of several tries the newest.
+/// Finds the packet of an event's target in its room, or else of its thread's root: the first part, in the newest attempt.
 pub(super) fn packet_target<'a>(
     facts: &'a Facts,
     room: &RoomId,

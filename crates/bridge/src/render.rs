@@ -1,5 +1,4 @@
-//! The packets of a text: counted when it is accepted, made when the radio is asked to take the first of them, with its
-//! age if it goes late.
+//! Packets of a text: counted on acceptance, made when the first is submitted, with the age of a late text.
 
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<(Draft, bool)> 
     Some((Draft { packets, ..draft }, fitted.is_whole))
 }
 
-/// Returns what each packet of a text carries. Its age stands after the prefix, and may need a packet more; where there is
-/// no room for it, it is left out.
+/// Returns the contents of a text's packets. The age follows the prefix and may need one more packet; without room it is left
+/// out.
 pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Packets {
     let plain = fitted(draft, "", rules).permitted(rules);
     let plain = plain.unwrap_or_else(|| by_other_rules(draft));
@@ -23,7 +22,7 @@ pub fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Pac
         .unwrap_or_else(|| plain.packets(""))
 }
 
-/// Fits a text into packets, with a mark behind its prefix.
+/// Fits a text into packets, with a mark after its prefix.
 fn fitted(draft: &Draft, mark: &str, rules: &LongMessages) -> Fitted {
     let heading = Heading {
         prefix: format!("{}{mark}", draft.heading.prefix),
@@ -33,7 +32,7 @@ fn fitted(draft: &Draft, mark: &str, rules: &LongMessages) -> Fitted {
     fit(&heading, &text, draft.reply_to.is_some(), rules)
 }
 
-/// Returns the packets of a text that was accepted by other rules than those of now: it goes all the same.
+/// Returns the packets of a text that was accepted under other settings; it is sent anyway.
 fn by_other_rules(draft: &Draft) -> Fitted {
     let rules = LongMessages {
         split: draft.packets > 1,
@@ -45,18 +44,18 @@ fn by_other_rules(draft: &Draft) -> Fitted {
 }
 
 fn with_age(draft: &Draft, plain: &Fitted, mark: &str, rules: &LongMessages) -> Option<Packets> {
-    // Where something is lost, its sender was told that its end is; nobody would be told that the age has cost it.
+    // If the text is cut, drop the age: the sender was told of the cut only.
     let aged = fitted(draft, mark, rules).permitted(rules);
     if let Some(aged) = aged.filter(|it| it.is_whole || !plain.is_whole) {
         return Some(aged.packets(""));
     }
-    // A part may be as long as a packet, if need be.
+    // A part may be as long as a packet, if necessary.
     let packets = plain.packets(mark);
     let limit = packet_bytes(draft.reply_to.is_some());
     (packets.first.len() <= limit).then_some(packets)
 }
 
-/// Returns how old a text is, as it stands after its prefix.
+/// Returns the age of a text as it follows its prefix.
 fn age_mark(age: Duration) -> String {
     format!("({} ago) ", span::short(age))
 }

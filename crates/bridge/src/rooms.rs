@@ -1,6 +1,5 @@
-//! Follows the rooms of the configuration: which they are, what is known of each, and what becomes of what waits for one that
-//! is replaced, has lost its alias, or is not mapped any more. Nothing is given up, or goes elsewhere, without a line in
-//! the log.
+//! Tracks the configured rooms, and decides what happens to rows waiting for a room that is replaced, has lost its alias, or is
+//! no longer mapped. Nothing is dropped or redirected without a log line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,17 +15,17 @@ use relay_model::{
     Timestamp, Tombstone, UserId, WaitsForRoom,
 };
 
-/// What is under way to a room gets so long before what waits behind it goes to another.
+/// Maximum time that requests in flight to a room delay the move to its successor.
 const UNDER_WAY: Duration = Duration::from_secs(5);
 
 impl Bridge {
-    /// Takes note of a room that is joined, or has changed.
+    /// Stores a room that was joined or has changed.
     pub(super) fn joined(&mut self, room: &JoinedRoom) -> Vec<Action> {
         let before = Arc::make_mut(&mut self.rooms).insert(room.room.clone(), room.clone());
         Arc::make_mut(&mut self.routes).join(room);
         let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
         if room.tombstone.is_none() {
-            // Should it be replaced, its aliases may move.
+            // If it is replaced, its aliases may move.
             self.kept.retain(|_, kept| *kept != room.room);
         }
         let mut actions = vec![Action::Join {
@@ -45,14 +44,13 @@ impl Bridge {
         actions.extend([
             Action::WakeSigns,
             Action::Next(Chore::Rooms),
-            // It is known now which entries of the configuration are this room's.
+            // Now the room's configured entries are known.
             Action::Next(Chore::Channels(None)),
         ]);
         actions
     }
 
-    /// Shows no more signs in a room. The operator is told where they are wanted: nobody wants anything of a room that is
-    /// replaced, or not mapped.
+    /// Stops showing signs in a room. The operator is told if the room is mapped and not replaced.
     pub(super) fn forbid_signs(&self, room: &OwnedRoomId) -> Action {
         let is_told = self.config.meshtastic.delivery_feedback != Feedback::Off
             && self.routes.name_of(room).is_some()
@@ -60,7 +58,7 @@ impl Bridge {
         Action::ForbidSigns(room.clone(), is_told)
     }
 
-    /// Takes note that an alias stands for a room, whether we are in it or not.
+    /// Stores the room of an alias, joined or not.
     pub(super) fn alias_moved(
         &mut self,
         alias: &OwnedRoomOrAliasId,
@@ -75,7 +73,7 @@ impl Bridge {
         ]
     }
 
-    /// Takes note that an alias stands for a room still, though that is replaced.
+    /// Records that an alias still resolves to a replaced room.
     pub(super) fn alias_kept(
         &mut self,
         alias: &OwnedRoomOrAliasId,
@@ -85,7 +83,7 @@ impl Bridge {
         vec![Action::Next(Chore::Rooms)]
     }
 
-    /// Takes note that we are not in a room any more.
+    /// Records that the bot is not in a room.
     pub(super) fn left(
         &mut self,
         room: &OwnedRoomId,
@@ -97,9 +95,8 @@ impl Bridge {
         [noted, settle].into_iter().flatten().collect()
     }
 
-    /// Takes back what waits of a person who was banned; what they wrote before the room took another's place as well. A
-    /// ban that is told again, or may not stand any more, says nothing of what they have written since it was lifted; but what is
-    /// from before it may have come after it, with the rest of a stretch that was missing.
+    /// Withdraws a banned person's waiting messages, also those of the room's predecessors. A repeated or lifted ban does not
+    /// withdraw what was written after it; earlier messages can arrive later, from a gap.
     pub(super) fn banned(
         &self,
         room: &OwnedRoomId,
@@ -114,7 +111,7 @@ impl Bridge {
         withdraw.collect()
     }
 
-    /// Looks at every room that something waits for, and has what waits stay, wait, go to another room, or end.
+    /// Decides for every room with waiting rows: keep, hold, move to another room, or drop.
     pub(super) fn settle_rooms(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let (mut heirs, mut waits) = (BTreeMap::new(), BTreeSet::new());
         let mut actions = Vec::new();
@@ -150,7 +147,7 @@ impl Bridge {
         actions
     }
 
-    /// Has what waits for a room go to the one that takes its place, as far as messages go there.
+    /// Moves a room's rows to its successor.
     fn follow(
         &mut self,
         standing: &WaitsForRoom,
@@ -163,9 +160,9 @@ impl Bridge {
             self.followed.insert(room.clone(), now);
         }
         let mut actions = vec![Action::Hold(room.clone(), Held::Followed(to.clone()))];
-        // Nothing new is sent from there on; what was under way ends first.
+        // Nothing new is sent there; requests in flight finish first.
         if let Some(since) = self.followed.get(room)
-            // A clock that was set back holds nothing up.
+            // Tolerates a clock that was set back.
             && (*since..*since + UNDER_WAY).contains(&now)
         {
             actions.push(Action::LookBy(*since + UNDER_WAY));
@@ -187,7 +184,7 @@ impl Bridge {
         actions
     }
 
-    /// Has what is for a room wait, and says so once.
+    /// Holds a room's rows, and logs that once.
     fn hold(&mut self, standing: &WaitsForRoom, why: Waiting) -> Action {
         let WaitsForRoom {
             messages, packets, ..
@@ -199,7 +196,7 @@ impl Bridge {
             return Action::Hold(room, Held::No);
         }
         let is_news = self.waits.get(&room) != Some(&why);
-        // What passes by itself is news only to who waits for something, be it later.
+        // A condition that passes by itself is logged only when something waits.
         let concerns = messages + packets > 0 || !why.may_pass();
         let news = (is_news && concerns).then_some((messages, packets));
         if news.is_some() {
@@ -210,7 +207,7 @@ impl Bridge {
         Action::Hold(room, Held::Waits(why, news))
     }
 
-    /// Ends what an earlier configuration accepted and this one forbids: a restriction holds from the start that it is set for.
+    /// Drops rows that the current configuration forbids: restrictions apply from the start.
     pub(super) fn end_forbidden(&self, facts: &Facts) -> Vec<Action> {
         let mut forbidden: BTreeMap<OwnedRoomOrAliasId, GivenUp> = BTreeMap::new();
         let of = |room: &OwnedRoomOrAliasId| GivenUp {
@@ -221,7 +218,7 @@ impl Bridge {
         };
         for (room, sender) in &facts.senders {
             let directions = self.directions_with_heir((&**room).into());
-            // What comes from a room that is not mapped at all is set aside.
+            // Rows of rooms that are not mapped are set aside instead.
             let is_silent = !directions.is_empty() && !directions.iter().any(|it| it.to_mesh());
             let is_permitted =
                 self.config.meshtastic.broadcast_enabled && self.config.matrix.permits(sender);
@@ -233,11 +230,11 @@ impl Bridge {
         }
         for room in &facts.busy {
             let directions = self.directions_with_heir(room);
-            // A room may have been replaced by one that is mapped; an alias is of the configuration, or nothing.
+            // A mapped room may have replaced it; an alias is configured or unknown.
             let is_lost = directions.is_empty() && !room.is_room_id();
             let is_silent = !directions.is_empty() && !directions.iter().any(|it| it.to_matrix());
             if is_lost || is_silent {
-                // What became of messages from there is told there, whatever crosses.
+                // Notices about messages from there are still sent.
                 let of_room = forbidden.entry(room.clone()).or_insert_with_key(of);
                 of_room.messages = Some((room.clone(), is_silent));
             }
@@ -252,7 +249,7 @@ impl Bridge {
         mapped.map(|mapped| mapped.direction).collect()
     }
 
-    /// Returns those of a room, or of the one that takes its place.
+    /// Returns the entries of a room or of its successor.
     fn directions_with_heir(&self, room: &RoomOrAliasId) -> Vec<Direction> {
         let mut directions = self.directions(room);
         let heir = self.routes.heir(room);
@@ -261,7 +258,7 @@ impl Bridge {
     }
 }
 
-/// Returns whose messages from a room wait for the mesh.
+/// Returns the senders with packets waiting from a room.
 fn senders_in(room: &RoomId, facts: &Facts) -> Vec<(OwnedRoomId, OwnedUserId)> {
     let here = facts.senders.iter().filter(|(from, _)| *from == *room);
     here.cloned().collect()
@@ -287,7 +284,7 @@ mod tests {
         }
     }
 
-    /// What a room that is mapped by its alias, and replaced, holds back, with so many messages waiting.
+    /// A replaced room mapped by alias, with this many messages waiting.
     fn held(bridge: &mut Bridge, messages: u64) -> Held {
         let standing = WaitsForRoom {
             old: OldRoom {
@@ -342,7 +339,7 @@ mod tests {
         let unnamed = Held::Waits(Waiting::Unnamed(room(NEW)), Some((0, 0)));
         assert_eq!(held(&mut bridge, 0), unnamed);
 
-        // What waits is told in words that stay true.
+        // Conditions are logged in words that stay true.
         let mut bridge = by_alias();
         assert_eq!(held(&mut bridge, 1), said);
         happens(
@@ -355,7 +352,7 @@ mod tests {
         let not_joined = Waiting::NotJoined(Some(room(NEW)));
         assert_eq!(held(&mut bridge, 1), Held::Waits(not_joined, Some((1, 0))));
 
-        // What was found out before the upgrade says nothing of what comes after it.
+        // A check before the upgrade does not hold after it.
         let mut bridge = by_alias();
         happens(&mut bridge, kept);
         let as_before = JoinedRoom {
@@ -389,7 +386,7 @@ mod tests {
             let event = Event::Matrix(MatrixEvent::Joined(joined));
             let actions = bridge.verdict(&event, &Facts::default(), NOON);
             assert!(actions.contains(&Action::ForbidSigns(room(id), told)));
-            // What the power levels allow may be refused all the same.
+            // Power levels may allow what the server refuses.
             let refused = Event::Matrix(MatrixEvent::NoSigns { room: room(id) });
             let actions = bridge.verdict(&refused, &Facts::default(), NOON);
             assert_eq!(actions, [Action::ForbidSigns(room(id), told)]);

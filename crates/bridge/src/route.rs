@@ -1,4 +1,4 @@
-//! Channel to room and back: which rooms hear a channel, and on which channel a room speaks.
+//! Routing: which rooms receive a channel, and on which channel a room transmits.
 
 mod channel;
 
@@ -15,24 +15,24 @@ use relay_model::{
 pub(super) use channel::Aim;
 pub use channel::Spot;
 
-/// The routes of the configuration, followed through what is known of rooms and channels.
+/// The configured routes, resolved with what is known of rooms and channels.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
     mapped: Vec<MappedRoom>,
-    /// Names of the configuration, and the rooms that they stand for, or stood for in an earlier run.
+    /// Configured names and their rooms, from this run or an earlier one.
     pub(super) known: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
-    /// Rooms whose place others take, and the names that the configuration has for those.
+    /// Replaced rooms, and the configured names of their successors.
     pub(super) heirs: BTreeMap<OwnedRoomId, OwnedRoomOrAliasId>,
-    /// The radio's channels; empty until one has told them.
+    /// The radio's channels; empty until reported.
     channels: Vec<Channel>,
-    /// The name that each channel had when it was in use last.
+    /// The last name of each channel slot in use.
     names: BTreeMap<ChannelIndex, String>,
-    /// The mapped channels that had another name or key until they were told last.
+    /// The mapped channels whose name or key differed in the last report.
     pub(super) renamed: Vec<RenamedChannel>,
 }
 
-/// A channel mapped by its number that has another name than before, or a mapped one that has another key.
+/// A channel mapped by index with a new name, or a mapped channel with a new key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("matrix_rooms[{entry}]: {}", self.words())]
 pub struct RenamedChannel {
@@ -40,9 +40,9 @@ pub struct RenamedChannel {
     pub entry: usize,
     /// Its number.
     pub index: ChannelIndex,
-    /// Its name before.
+    /// Its earlier name.
     pub before: String,
-    /// Its name now; as before if it has another key.
+    /// Its current name; unchanged if only the key is new.
     pub now: String,
 }
 
@@ -81,7 +81,7 @@ pub struct RouteProblem {
     pub channel: ChannelRef,
     /// Why.
     pub refused: Refused,
-    /// The channels that the radio has: number and name.
+    /// The radio's channels: index and name.
     pub available: Vec<(ChannelIndex, String)>,
 }
 
@@ -118,7 +118,7 @@ impl Routes {
         }
     }
 
-    /// Takes note of a room that is joined, or has changed.
+    /// Stores a room that was joined or has changed.
     pub(super) fn join(&mut self, room: &JoinedRoom) {
         for name in &room.configured {
             self.known.insert(name.clone(), room.room.clone());
@@ -126,25 +126,24 @@ impl Routes {
         self.joined.insert(room.room.clone(), room.clone());
     }
 
-    /// Returns under which name the configuration has the room that takes the place of this one.
+    /// Returns the configured name of a room's successor.
     pub(super) fn heir(&self, room: &RoomOrAliasId) -> Option<&OwnedRoomOrAliasId> {
         self.heirs.get(<&RoomId>::try_from(room).ok()?)
     }
 
-    /// Returns the rooms whose place a room has taken, or is about to take.
+    /// Returns the rooms that a room has replaced, or is about to.
     pub(super) fn predecessors(&self, room: &RoomId) -> impl Iterator<Item = &OwnedRoomId> {
         let heirs = self.heirs.iter();
         let before = heirs.filter(move |(_, name)| self.stands_for(name, room.into()));
         before.map(|(old, _)| old)
     }
 
-    /// Returns the names of the rooms in the configuration, in its order.
+    /// Returns the configured rooms, in order.
     pub(super) fn entries(&self) -> impl Iterator<Item = &OwnedRoomOrAliasId> {
         self.mapped.iter().map(|route| &route.id)
     }
 
-    /// Returns under which name the configuration has a room, not counting the one that takes its place: its id, or an alias.
-    /// That is what makes it a mapped one.
+    /// Returns the configured name of a room, by id or alias, which makes it a mapped one. Successors do not count.
     pub(super) fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
         let by_id = self.entries().find(|name| name.as_str() == room.as_str());
         by_id.or_else(|| {
@@ -153,12 +152,12 @@ impl Routes {
         })
     }
 
-    /// Returns whether a name is that of this room, or is known to stand for it.
+    /// Returns whether a name is this room's id or is known to resolve to it.
     pub(super) fn stands_for(&self, name: &RoomOrAliasId, room: &RoomOrAliasId) -> bool {
         name == room || self.resolved(name) == room.as_str()
     }
 
-    /// Takes note of the radio's channels.
+    /// Stores the radio's channels.
     pub(super) fn follow(&mut self, channels: Vec<Channel>) {
         let names = channel::in_use(&channels).map(|it| (it.index, it.name.clone()));
         let names: BTreeMap<_, _> = names.collect();
@@ -171,7 +170,7 @@ impl Routes {
                         channel::slot_with_another_key(name, &self.channels, &channels)?
                     }
                 };
-                // One that is gone is another problem, and one that is new has no name before.
+                // A missing channel is reported as another problem; a new one has no earlier name.
                 let now = names.get(&index)?;
                 let before = match &route.meshtastic_channel {
                     ChannelRef::Index(_) => self.names.get(&index)?,
@@ -214,7 +213,7 @@ impl Routes {
         self.known.get(room).map_or(room.as_str(), |id| id.as_str())
     }
 
-    /// Returns the rooms that hear a packet's channel, each once, in the order of the configuration.
+    /// Returns the rooms that receive a packet's channel, without duplicates, in configuration order.
     pub(super) fn rooms_of(
         &self,
         packet: &RadioText,
@@ -245,7 +244,7 @@ impl Routes {
         mapped.filter(move |route| self.current(&route.id) == room)
     }
 
-    /// Returns the room that a name or a room stands for now: itself, or the one that takes its place.
+    /// Returns the current room of a name: itself or its successor.
     fn current(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
         let id = |name: &RoomOrAliasId| match self.known.get(name) {
             Some(id) => id.clone().into(),
@@ -256,7 +255,7 @@ impl Routes {
             .map_or_else(|| room.clone(), |heir| id(heir))
     }
 
-    /// Returns the mapped channels that the radio does not have, in the order of the configuration.
+    /// Returns the mapped channels that the radio lacks, in configuration order.
     pub(super) fn problems(&self) -> Vec<RouteProblem> {
         if self.channels.is_empty() {
             return Vec::new();

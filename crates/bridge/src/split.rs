@@ -1,6 +1,5 @@
-//! How a text fits into packets: whole, in numbered parts, cut, or not at all.
-//!
-//! Only lengths are decided here. What goes before the text is handed in ready made, and joined to it last.
+//! Fitting a text into packets: whole, in numbered parts, cut, or refused. Decides on lengths alone; prefixes are passed in and
+//! prepended last.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -8,32 +7,32 @@ use super::text::fitting;
 use relay_config::{LongMessages, Overflow};
 use relay_model::Heading;
 
-/// The bytes of text that fit into one packet to a channel (measured on firmware 2.7).
+/// Maximum text bytes in a channel packet (measured on firmware 2.7).
 pub const PACKET_BYTES: usize = 232;
-/// The same for a packet that answers another one.
+/// The same for a reply.
 pub(super) const REPLY_BYTES: usize = 227;
 
-/// The mark at the end of a text that was cut.
+/// Mark at the end of a truncated text.
 const CUT: &str = "…";
 
-/// How a text fits.
+/// A text fitted into packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fitted {
-    /// Goes before the first packet's text.
+    /// Prefix of the first packet.
     prefix: String,
-    /// What the packets say, the first without its prefix.
+    /// The texts of the packets, the first without its prefix.
     pub(super) said: Packets,
-    /// All of it; else its end is lost.
+    /// Whether it is the whole text.
     pub(super) is_whole: bool,
 }
 
 impl Fitted {
-    /// Returns it unless it is too long by these rules.
+    /// Returns the result unless the text is too long.
     pub(super) fn permitted(self, rules: &LongMessages) -> Option<Self> {
         (self.is_whole || rules.overflow == Overflow::Cut).then_some(self)
     }
 
-    /// Returns what each packet carries, with this mark behind the prefix, whatever room there is for it.
+    /// Returns the packet contents with this mark after the prefix, regardless of room for it.
     pub(super) fn packets(&self, mark: &str) -> Packets {
         Packets {
             first: format!("{}{mark}{}", self.prefix, self.said.first),
@@ -42,7 +41,7 @@ impl Fitted {
     }
 }
 
-/// What the packets of a text carry: there is one at least.
+/// The contents of a text's packets, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packets {
     /// The first.
@@ -57,7 +56,6 @@ impl Packets {
         Self { first, further }
     }
 
-    /// Returns how many they are.
     pub(super) fn count(&self) -> u8 {
         u8::try_from(self.further.len()).map_or(u8::MAX, |it| it.saturating_add(1))
     }
@@ -261,7 +259,7 @@ mod tests {
         }
     }
 
-    /// Returns what stands before the text in one of Alice's parts.
+    /// Returns the text of Alice's part without its prefix.
     fn head(part: usize, total: usize) -> String {
         let (heading, rules) = (&alice(), &rules());
         let parts = Parts {
@@ -400,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_mark_stands_behind_the_prefix_of_the_first_packet_and_changes_nothing_else() {
-        // What is said begins like the prefix itself.
+        // The text begins like the prefix.
         let text = format!("Alice[M]: {}", "x".repeat(300));
         let fitted = fit(&alice(), &text, false, &rules()).unwrap();
         let (plain, marked) = (fitted.packets("").all(), fitted.packets("(late) ").all());
@@ -448,7 +446,7 @@ mod tests {
         assert_eq!(parts.concat().matches(" \u{301}").count(), 100);
     }
 
-    /// Cuts the heading off each packet, and returns the pieces.
+    /// Removes the heading of each packet, and returns the pieces.
     fn pieces(packets: &[String]) -> Vec<&str> {
         let total = packets.len();
         let piece = |(part, packet)| {
@@ -466,7 +464,7 @@ mod tests {
             .collect()
     }
 
-    /// Returns where in the text each piece begins and ends, with nothing but white space left out between them.
+    /// Returns the range of each piece in the text; only white space may be missing between them.
     fn places(text: &str, pieces: &[&str]) -> Vec<(usize, usize)> {
         let mut at = 0;
         let mut places = Vec::new();
@@ -532,7 +530,7 @@ mod tests {
                 if at_space || part + 1 == total {
                     continue;
                 }
-                // Cut within a word: then there was no space in the second half, and no room for more.
+                // Cut within a word only if its second half had no space.
                 let parts = Parts { heading: &alice(), is_reply, rules: &rules };
                 let room = parts.room_for_text(part, total).unwrap();
                 let mut second_half = text[start..end]

@@ -1,45 +1,45 @@
-//! What becomes of a room that waits for messages and is replaced, has lost its alias, or is not mapped any more: whether
-//! another room of the configuration takes its place.
+//! What happens to a room with waiting rows that is replaced, has lost its alias, or is no longer mapped: whether another
+//! configured room succeeds it.
 //!
-//! Who may write a tombstone, or set an alias, is not who writes the configuration. An alias alone leads what waits to no room
-//! with weaker protection; only the room's id in the configuration does. And a room that is mapped by its own id hands over to
-//! none that does not know of it.
+//! Whoever may write a tombstone or set an alias may not be who writes the configuration. So an alias alone never redirects to
+//! a room with weaker protection; only a configured room id does. A room mapped by id hands over only to a room that names it
+//! as its predecessor.
 
 use super::Bridge;
 use relay_model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 
-/// What becomes of what waits for a room.
+/// What happens to rows waiting for a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Succession {
-    /// It goes there.
+    /// They are sent there.
     Stays,
-    /// It goes to another room, which the configuration has under this name.
+    /// They go to another room, configured under this name.
     Goes(OwnedRoomOrAliasId, OwnedRoomId),
-    /// It waits for that, with the name under which the configuration has the room that it waits for, if it has it.
+    /// They wait for this condition, with the configured name of the successor, if any.
     Waits(Option<OwnedRoomOrAliasId>, Waiting),
-    /// It is given up: the room was taken out of the configuration.
+    /// They are dropped: the room is no longer configured.
     Ends,
 }
 
-/// What else is to be known before the id of a room is configured.
+/// Advice for the operator before configuring a room id.
 const CONSENT: &str = "; under its id even if it is not encrypted or anyone may join it, unlike this room, so look at that first";
 
-/// What has to happen before something waiting for a room goes on.
+/// The condition under which a room's waiting rows continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
-    /// The room is replaced by this one, which is not in the configuration.
+    /// The room is replaced by this one, which is not configured.
     Unnamed(OwnedRoomId),
-    /// The room is replaced by this one, and its alias was not looked up since.
+    /// The room is replaced by this one, and its alias has not been resolved since.
     AliasUnknown(OwnedRoomId),
-    /// The bot is not in the room that takes its place; `None`: it is not known which room the alias stands for.
+    /// The bot is not in the successor; `None`: the alias's room is unknown.
     NotJoined(Option<OwnedRoomId>),
-    /// An alias names this room in its place, which is not encrypted, unlike itself.
+    /// An alias names this unencrypted room as successor of an encrypted one.
     Unencrypted(OwnedRoomId),
-    /// An alias names this room in its place, which anyone may join, unlike itself.
+    /// An alias names this public room as successor of a private one.
     Public(OwnedRoomId),
-    /// Both are in the configuration, and this other one does not say that it replaces it.
+    /// Both are configured, and this successor does not name the room as its predecessor.
     Unconfirmed(OwnedRoomId),
-    /// It is not in the configuration any more, and not all rooms that are have been seen.
+    /// It is no longer configured, and not all configured rooms have been seen.
     Unmapped,
 }
 
@@ -70,7 +70,7 @@ impl Waiting {
         }
     }
 
-    /// Returns what is the matter, for people.
+    /// Returns the problem in words.
     pub fn text(&self) -> String {
         match self {
             Self::Unnamed(by) => {
@@ -127,7 +127,7 @@ impl Waiting {
         }
     }
 
-    /// Returns whether nobody has to do anything for it to pass.
+    /// Returns whether it passes without anybody's action.
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -135,7 +135,7 @@ impl Waiting {
         )
     }
 
-    /// Puts together what [`Self::name`] and [`Self::successor`] have told.
+    /// Reassembles a condition from [`Self::name`] and [`Self::successor`].
     pub fn of(name: &str, successor: Option<OwnedRoomId>) -> Self {
         match (name, successor) {
             ("replaced", Some(by)) => Self::Unnamed(by),
@@ -150,7 +150,7 @@ impl Waiting {
 }
 
 impl Bridge {
-    /// Returns what becomes of what waits for a room.
+    /// Decides what happens to rows waiting for a room.
     pub(super) fn succession(&self, old: &OldRoom) -> Succession {
         let is_mapped = self.routes.name_of(&old.room).is_some();
         let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
@@ -175,7 +175,7 @@ impl Bridge {
         }
     }
 
-    /// It names a room that is mapped.
+    /// Its tombstone names a mapped room.
     fn by_tombstone(
         &self,
         old: &OldRoom,
@@ -192,12 +192,12 @@ impl Bridge {
         };
         match why {
             None => goes(name, to),
-            // As long as it is mapped itself, its own words go its own way.
+            // A room that is still mapped keeps its own messages.
             Some(why) => waits((!is_mapped).then_some(name), why),
         }
     }
 
-    /// Its alias stands for another room, or for none that is known.
+    /// Its alias resolves to another room, or to none known.
     fn by_alias(&self, old: &OldRoom, alias: &OwnedRoomOrAliasId) -> Succession {
         let to = self.routes.known.get(alias);
         match to.and_then(|to| self.rooms.get(to)) {
@@ -206,9 +206,9 @@ impl Bridge {
         }
     }
 
-    /// It is not mapped any more, and names no room that is: one of those may name it, or its successor.
+    /// It is no longer mapped and names no mapped room: one of those, or its successor, may name it.
     fn by_its_own_word(&self, old: &OldRoom, successor: Option<&OwnedRoomId>) -> Succession {
-        // Where we can still look into it, it would have said so.
+        // If we can still read it, we would have seen a tombstone.
         let is_silent = successor.is_none() && self.rooms.contains_key(&old.room);
         let follows = |joined: &JoinedRoom| {
             let before = joined.predecessor.as_ref();
@@ -244,7 +244,7 @@ impl Bridge {
         }
     }
 
-    /// Returns in what a room that only an alias names is less protected.
+    /// Returns how a room named only by an alias is less protected.
     fn weakness(&self, old: &OldRoom, joined: &JoinedRoom) -> Option<Waiting> {
         let to = joined.room.clone();
         let name = self.routes.name_of(&to);
@@ -259,7 +259,7 @@ impl Bridge {
         }
     }
 
-    /// Returns whether it is known of every name of a replaced room that it stands for that still.
+    /// Returns whether every configured name of a replaced room is known to still resolve to it.
     fn is_looked_up(&self, room: &OwnedRoomId) -> bool {
         let mut names = self.routes.entries();
         names.all(|name| {

@@ -1,4 +1,4 @@
-//! What the tests of this module start from: a bridge, its rooms and its radio, a packet, a message.
+//! Fixtures of the bridge's tests: a bridge with rooms and a radio, a packet, a message.
 
 use super::{Action, Bridge, DropReason, Facts, Refused, RenamedChannel, RouteProblem};
 use relay_config::{ChannelRef, Config, Connection, Direction, LongMessages, MappedRoom};
@@ -77,7 +77,7 @@ pub(super) fn channel(index: u32, name: &str, role: ChannelRole) -> Channel {
     }
 }
 
-/// What a channel of that name is in these tests, with the only key that there is.
+/// The fingerprint of a channel of that name; all have the same key.
 pub(super) fn print_of(name: &str) -> Fingerprint {
     let mut print = [0; 32];
     for (place, byte) in print.iter_mut().zip(name.bytes()) {
@@ -131,7 +131,7 @@ pub(super) fn bridge_of(config: Config) -> Bridge {
     bridge
 }
 
-/// A bridge that was told nothing yet.
+/// A bridge without rooms and radio.
 pub(super) fn bridge_alone(config: Config) -> Bridge {
     Bridge::new(config, Some(bot()))
 }
@@ -276,7 +276,7 @@ pub(super) fn reacted(bridge: &mut Bridge, reaction: &RoomReaction, facts: &Fact
     bridge.verdict(&event, facts, NOON)
 }
 
-/// Returns the bodies posted to rooms, notices of the bot apart: room, prefix and text.
+/// Returns the texts posted to rooms, without notices: room, prefix and text.
 pub(super) fn posted(actions: &[Action]) -> Vec<(String, String)> {
     let texts = actions.iter().filter_map(|action| match action {
         Action::ToRoom { message, .. } => match &message.content {
@@ -293,7 +293,7 @@ pub(super) fn posted(actions: &[Action]) -> Vec<(String, String)> {
     texts.collect()
 }
 
-/// Returns the texts of the bot about itself.
+/// Returns the bot's notices.
 pub(super) fn notices(actions: &[Action]) -> Vec<String> {
     let texts = actions.iter().filter_map(|action| match action {
         Action::ToRoom { message, .. } => match &message.content {
@@ -315,7 +315,7 @@ pub(super) fn on_air(actions: &[Action]) -> Vec<RadioPayload> {
     on_air_by(actions, &config().meshtastic.long_messages)
 }
 
-/// The same by other rules for long messages.
+/// The same, with other settings for long messages.
 pub(super) fn on_air_by(actions: &[Action], rules: &LongMessages) -> Vec<RadioPayload> {
     let packets = actions.iter().filter_map(|action| match action {
         Action::ToMesh(message) => Some(packets(&message.content, rules)),
@@ -331,7 +331,7 @@ fn packets(content: &MeshContent, rules: &LongMessages) -> Vec<RadioPayload> {
     }
 }
 
-/// Returns the packets of a text that goes at once; the first carries the relation.
+/// Returns the packets of a text that is sent at once; the first carries the relation.
 pub(super) fn rendered(draft: &Draft, rules: &LongMessages) -> Vec<RadioPayload> {
     let mut reply_to = draft.reply_to;
     let texts = super::render(draft, None, rules).all().into_iter();
@@ -342,7 +342,7 @@ pub(super) fn rendered(draft: &Draft, rules: &LongMessages) -> Vec<RadioPayload>
     packets.collect()
 }
 
-/// What Alice says, in one packet.
+/// Alice's text, in one packet.
 pub(super) fn draft(text: &str) -> Draft {
     Draft {
         heading: Heading {
@@ -364,7 +364,7 @@ pub(super) fn spoken(actions: &[Action]) -> Vec<String> {
     texts.collect()
 }
 
-/// Nothing but the note that nothing is relayed.
+/// Only the action that nothing is relayed.
 pub(super) fn dropped(reason: DropReason) -> Vec<Action> {
     vec![Action::Drop(reason)]
 }
@@ -377,12 +377,12 @@ pub(super) fn refused(actions: &[Action]) -> Option<Refused> {
     }
 }
 
-/// The sign that Alice's message gets.
+/// The sign on Alice's message.
 pub(super) fn signed(sign: Sign) -> Action {
     Action::Sign(room(ROOM), event("$message"), sign)
 }
 
-/// Alice's answer to `$target` in [`ROOM`].
+/// Alice's reply to `$target` in [`ROOM`].
 pub(super) fn reply(body: &str) -> RoomText {
     RoomText {
         reply_to: Some(event("$target")),

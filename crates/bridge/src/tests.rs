@@ -1,4 +1,4 @@
-//! What holds over several files: what is looked up, what is remembered, and what never goes round in a circle.
+//! Properties across files: lookups, cooldowns, and the absence of loops.
 
 use proptest::prelude::*;
 
@@ -135,7 +135,7 @@ fn a_redaction_withdraws_what_is_queued_of_its_own_room() {
     );
 }
 
-/// Every name that a decision remembers is one that is asked for.
+/// Every cooldown that a decision starts is looked up before.
 #[test]
 fn what_is_remembered_is_asked_for() {
     let mut bridge = bridge();
@@ -187,7 +187,7 @@ fn a_packet_without_id_is_never_looked_up_as_a_duplicate() {
     );
 }
 
-/// Returns what the rooms see of a packet: body and fields.
+/// Returns what rooms receive of a packet: body and fields.
 fn seen_in_room(actions: &[Action]) -> Option<RoomText> {
     actions.iter().find_map(|action| match action {
         Action::ToRoom { message: sent, .. } => match &sent.content {

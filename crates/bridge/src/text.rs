@@ -1,17 +1,17 @@
-//! Texts and names of strangers made harmless, and small measures of text. Knows nothing of messages.
+//! Sanitising of untrusted texts and names, and text measures.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use relay_model::is_invisible;
 
-/// An emoji on the mesh has at most so many bytes; longer ones are read as text.
+/// Maximum bytes of an emoji on the mesh; longer ones count as text.
 const EMOJI_BYTES: usize = 32;
 
-/// What a control character of a packet that rings a bell becomes.
+/// Replacement for the bell control character.
 const BELL: char = '🔔';
 
-/// Returns a text without control, bidirectional and invisible characters. Lines stay; more than one empty line
-/// in a row, and white space at both ends, do not.
+/// Returns a text without control, bidirectional and invisible characters. Line breaks stay, but not more than one empty line
+/// in a row, nor white space at both ends.
 pub(super) fn clean_text(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut newlines = 0_usize;
@@ -42,7 +42,7 @@ pub(super) fn clean_text(text: &str) -> String {
     clean.trim().to_owned()
 }
 
-/// Returns a name on one line, without what [`clean_text`] drops; empty if nothing is left to see.
+/// Returns a name on one line, sanitised as by [`clean_text`]; empty if nothing visible is left.
 pub(super) fn clean_name(name: &str) -> String {
     let text = clean_text(name);
     if text.chars().all(shows_nothing) {
@@ -58,7 +58,7 @@ pub(super) fn first_graphemes(text: &str, count: usize) -> &str {
         .unwrap_or(text)
 }
 
-/// Returns as many whole grapheme clusters from the beginning as fit into so many bytes.
+/// Returns as many whole grapheme clusters as fit into this many bytes.
 pub(super) fn fitting(text: &str, bytes: usize) -> &str {
     let end = text
         .grapheme_indices(true)
@@ -69,7 +69,7 @@ pub(super) fn fitting(text: &str, bytes: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Returns the emoji in its full spelling, if a text is one emoji and nothing else.
+/// Returns the fully qualified emoji, if a text is one emoji and nothing else.
 pub(super) fn one_emoji(text: &str) -> Option<&str> {
     let text = text.trim();
     if text.is_empty() || text.len() > EMOJI_BYTES {
@@ -82,7 +82,7 @@ pub(super) fn one_emoji(text: &str) -> Option<&str> {
     (one && text.chars().next().is_some_and(is_pictograph)).then_some(text)
 }
 
-/// Returns an emoji for comparison: without the marks that only choose between a coloured and a plain shape.
+/// Returns an emoji for comparison, without presentation selectors.
 pub(super) fn folded(emoji: &str) -> String {
     emoji.replace('\u{fe0f}', "")
 }
@@ -98,8 +98,8 @@ pub(super) fn excerpt(text: &str, count: usize) -> String {
     }
 }
 
-/// Returns whether a character alone leaves its place empty: white space, what Unicode lets programs ignore (joiners, shapes,
-/// tags, the fillers among the letters), and letters and signs that are drawn without ink.
+/// Returns whether a character renders as blank: white space, default-ignorable characters (joiners, selectors, tags, fillers),
+/// and letters and signs without ink.
 fn shows_nothing(character: char) -> bool {
     let is_ignorable = matches!(
         character,
@@ -124,7 +124,7 @@ fn shows_nothing(character: char) -> bool {
     character.is_whitespace() || is_invisible(character) || is_ignorable || is_blank
 }
 
-/// Returns whether a character lies in the blocks where new emoji appear, unknown to our list.
+/// Returns whether a character is in a block where new emoji appear that our list lacks.
 fn is_pictograph(character: char) -> bool {
     matches!(character, '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}')
 }

@@ -1,4 +1,4 @@
-//! Decides on packets: what of the mesh goes to which rooms.
+//! Decisions on packets: what is posted to which rooms.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use relay_model::{
     OwnedRoomOrAliasId, RadioPayload, RadioText, RoomContent, RoomMessage, TextPort, Timestamp,
 };
 
-/// An alert of the same node mentions rooms again after that.
+/// Cooldown of room mentions by alerts of the same node.
 const MENTION_AGAIN: Duration = Duration::from_mins(10);
-/// A node gets `dm_reply` again after that.
+/// Cooldown of `dm_reply` to a node.
 const ANSWER_AGAIN: Duration = Duration::from_hours(24);
-/// No other node gets one before that: a mesh can invent any number of nodes, and air time is for people.
+/// Cooldown of `dm_reply` to any node: a mesh can invent nodes, and air time is for people.
 const ANSWER_ANOTHER: Duration = Duration::from_secs(30);
-/// An answer that could not go so long is worth nothing any more.
+/// Time after which an unsent reply expires.
 const ANSWER_AGE: Duration = Duration::from_mins(10);
-/// What fits into a direct message (measured on firmware 2.7).
+/// Maximum bytes of a direct message (measured on firmware 2.7).
 const DIRECT_BYTES: usize = 220;
 
 impl Bridge {
@@ -43,7 +43,7 @@ impl Bridge {
         decision.unwrap_or_else(|reason| vec![Action::Drop(reason)])
     }
 
-    /// A direct message is never published, whatever it answers: this function knows no room.
+    /// Direct messages are never published, whatever they reply to.
     fn direct_packet(
         &self,
         packet: &RadioText,
@@ -130,8 +130,8 @@ impl Bridge {
         Ok(self.post(packet, &text, rooms, facts, now))
     }
 
-    /// Returns whether a packet may be another relay's echo: those are texts, as they are spoken. An answer is a person's, an
-    /// alarm or a sensor's text is nobody's echo, and an echo that a store-and-forward server tells again is a duplicate.
+    /// Returns whether a packet may be another relay's echo: only texts. Replies are written by people, alerts and sensor texts
+    /// are no echoes, and what a store-and-forward server repeats is a duplicate.
     pub(super) fn may_be_echo(&self, packet: &RadioText) -> bool {
         packet.port == TextPort::Text
             && !packet.replayed
@@ -160,7 +160,7 @@ impl Bridge {
         (!reactions.is_empty()).then_some(reactions)
     }
 
-    /// Posts a text to each of the rooms.
+    /// Posts a text to each room.
     fn post(
         &self,
         packet: &RadioText,

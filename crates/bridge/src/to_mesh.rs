@@ -1,4 +1,4 @@
-//! Decides on events of rooms: what goes on the air, and what its sender is told if it does not.
+//! Decisions on room events: what is transmitted, and what the sender is told otherwise.
 
 mod edit;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Bridge;
 use super::action::Action;
 use super::backlog::is_backlog;
-use super::dropped::{DropReason, Telling};
+use super::dropped::DropReason;
 use super::facts::Facts;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, reaction_in_words, relay_heading,
@@ -19,6 +19,7 @@ use super::relation::{PacketTarget, check_emoji, packet_target};
 use super::render::plan;
 use super::route::{Aim, Spot};
 use super::split::fit;
+use super::telling::Telling;
 use super::text::clean_text;
 use relay_config::ReactionStyle;
 use relay_model::{
@@ -29,13 +30,13 @@ use relay_model::{
 use edit::change_early;
 pub(super) use edit::taken_away;
 
-/// Pictures of one sender without caption within that time are told as one.
+/// Maximum time between pictures of one sender without caption that share a note.
 const MEDIA_WAIT: Duration = Duration::from_secs(10);
-/// A reaction may be undone for that time before it goes on the air.
+/// Delay of a reaction before transmission, in which it can be undone.
 const REACTION_WAIT: Duration = Duration::from_secs(5);
-/// A reaction is worth nothing after that.
+/// Time after which an unsent reaction expires.
 const REACTION_AGE: Duration = Duration::from_mins(10);
-/// A room may have so many messages waiting for the mesh, and as many reactions.
+/// Maximum number of a room's messages waiting for the mesh, and of its reactions.
 const MOST_WAITING: u64 = 1000;
 
 impl Bridge {
@@ -67,15 +68,14 @@ impl Bridge {
         }
     }
 
-    /// Remembers to which of its room's channels a message belongs that does not go on the air: who answers it means those who
-    /// would have heard it.
+    /// Records the channel of a message that is not transmitted, for replies to it.
     fn keep_place(&self, reason: DropReason, text: &RoomText, facts: &Facts) -> Option<Action> {
         let room = &text.room;
         if facts.already_seen || self.routes.has_one_channel((&**room).into()) {
             return None;
         }
         let spot = match aim(text, packet_target(facts, room, &self.routes)) {
-            // What another relay posts was on our own mesh, and it does not say on which channel.
+            // Another relay's post was on our own mesh, on an unknown channel.
             _ if matches!(reason, DropReason::SameMeshnet | DropReason::RelayOnOurMesh) => {
                 Spot::UNKNOWN
             }
@@ -89,7 +89,7 @@ impl Bridge {
         Some(Action::KeepPlace(room.clone(), event, sender, spot))
     }
 
-    /// Tells the author of a message why it does not go on the air, if they are to learn it.
+    /// Tells the author why a message is not transmitted, unless the reason is silent.
     fn tell(
         &self,
         reason: DropReason,
@@ -101,7 +101,7 @@ impl Bridge {
         if reason.telling() == Telling::Expired {
             return vec![Action::Expire(Box::new(source.clone()))];
         }
-        // Where nothing of theirs is transmitted, how it could be helps nobody.
+        // Nothing of theirs is transmitted, so a cure would not help.
         let right = || self.check_right(&text.room, &text.sender, text.sender_power);
         if matches!(reason, DropReason::Notice | DropReason::OffAir) && right().is_err() {
             return Vec::new();
@@ -109,7 +109,7 @@ impl Bridge {
         self.teach(reason, source, &facts.told, now)
     }
 
-    /// Returns what goes on the air, and whether that is the whole text.
+    /// Returns the draft to transmit, and whether it is the whole text.
     fn transmit(
         &self,
         text: &RoomText,
@@ -119,7 +119,7 @@ impl Bridge {
     ) -> Result<(Vec<Action>, bool), DropReason> {
         self.check_event(source, text.suppress, facts)?;
         let said = self.words_of(text, facts);
-        // Who may not transmit here misses nothing where it is not meant for the mesh anyway.
+        // Off-air messages of people who may not transmit are no refusal.
         if let Ok(_)
         | Err(
             DropReason::MediaOff
@@ -157,13 +157,13 @@ impl Bridge {
         let rules = &self.config.meshtastic.long_messages;
         let (draft, is_whole) = plan(draft, rules).ok_or(Refused::TooLong)?;
         let alerted = answered.filter(|it| it.pair.alert);
-        // Who answers an alert of their own goes on with it.
+        // A reply to an own alert continues it.
         let answers_other = alerted.is_some_and(|it| it.pair.author.as_ref() != Some(&text.sender));
         let is_loud = alerted.is_some() || starts_alert;
         let urgent =
             answers_other || is_loud && policy::may_alert(&self.config, text.sender_power, facts);
         let alert = urgent && starts_alert;
-        // What was written during an outage is bounded by the backlog instead.
+        // Messages written during an outage are limited by the backlog instead.
         if urgent || !is_backlog(text.sent_at, facts.gathering, now) {
             self.check_limit(draft.packets, facts)?;
         }
@@ -183,7 +183,7 @@ impl Bridge {
         Ok((vec![to_mesh], is_whole))
     }
 
-    /// Returns what stands before the text, and the text; the error says why it is nothing for the mesh, whoever may transmit.
+    /// Returns heading and text; the error is why it is not relayed, whoever may transmit.
     fn words_of(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
         let (heading, body) = self.speech(text, facts)?;
         policy::check_kind(&self.config, text)?;
@@ -198,7 +198,7 @@ impl Bridge {
         Ok((heading, body))
     }
 
-    /// Returns the names that the bot goes by in a room.
+    /// Returns the bot's names in a room.
     fn own_names(&self, room: &RoomId) -> Vec<&str> {
         let shown = self.routes.joined(room.into());
         let shown = shown.map(|it| it.own_name.as_str()).into_iter();
@@ -207,7 +207,7 @@ impl Bridge {
         shown.chain(ids).collect()
     }
 
-    /// Returns what stands before the text, and the text.
+    /// Returns heading and text.
     fn speech(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
         let Some(fields) = &text.relay else {
             let mut heading = user_heading(&self.config, &text.sender, &text.sender_name);
@@ -245,11 +245,11 @@ impl Bridge {
             Ok(action) => vec![action],
             Err(reason) => {
                 let mut actions = vec![Action::Drop(reason)];
-                // A reaction is not worth a notice otherwise, and has no sign.
+                // Other refused reactions get no notice and no sign.
                 if let DropReason::Refused(refused) = reason
                     && refused.is_of_its_target()
                 {
-                    // It stands beside the message, which is what people see.
+                    // The channel of the message, which people see beside it.
                     let event = reaction.target.clone();
                     let about = MeshSource { event, ..source };
                     actions.extend(self.say(reason, &about, &facts.told, now));
@@ -320,7 +320,7 @@ impl Bridge {
         })
     }
 
-    /// Checks what concerns every event of a room, whoever sent it.
+    /// Checks that apply to every event of a room, whoever sent it.
     fn check_event(
         &self,
         source: &MeshSource,
@@ -353,7 +353,7 @@ impl Bridge {
         policy::check_sender(&self.config, sender, power)
     }
 
-    /// Checks what stands in the way of an event that may go on the air and is worth so long, and returns its channel.
+    /// Checks whether an event with this time to live can be transmitted, and returns its channel.
     fn check_sending(
         &self,
         source: &MeshSource,
@@ -385,8 +385,7 @@ impl Bridge {
     }
 }
 
-/// Returns a message as what its sender says: where a person has forwarded a post of ours, clients copy the fields of a relay
-/// along, and they make no relay of that person.
+/// Returns a person's message without relay fields: clients copy them when a person forwards one of our posts.
 fn own_words(text: &RoomText, facts: &Facts) -> RoomText {
     let mut text = text.clone();
     text.relay = text.relay.filter(|_| !facts.is_our_post);
@@ -404,7 +403,7 @@ fn source_of(text: &RoomText, now: Timestamp) -> MeshSource {
     }
 }
 
-/// Returns what a message is meant for: what answers another one, also where it does not go as a reply, for those who heard that.
+/// Returns the channel that a message is meant for: of its target, even if it is not sent as a reply.
 fn aim(text: &RoomText, target: Option<PacketTarget<'_>>) -> Aim {
     match target {
         Some(target) => Aim::Channel(target.spot),
@@ -413,7 +412,7 @@ fn aim(text: &RoomText, target: Option<PacketTarget<'_>>) -> Aim {
     }
 }
 
-/// Returns the word for a picture or the like without caption.
+/// Returns the kind word of a picture or the like without caption.
 pub(super) fn bare_media(text: &RoomText) -> Option<&'static str> {
     if let RoomTextKind::Media { word } = text.kind
         && text.body.trim().is_empty()
@@ -423,7 +422,7 @@ pub(super) fn bare_media(text: &RoomText) -> Option<&'static str> {
     None
 }
 
-/// Tells one more picture in the note that waits, if there is one.
+/// Adds one more picture to a waiting note, if there is one.
 fn one_more(text: &RoomText, word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
     let (outbox, waiting) = facts.waiting_media.as_ref()?;
     let told = waiting.media.as_ref().filter(|it| it.word == word)?;

@@ -1,9 +1,9 @@
-//! How long to wait before the next try. No clock, no random numbers: both are handed in.
+//! Retry delays. No clock and no randomness: both are passed in.
 
 use std::time::Duration;
 
-/// Pauses that double from the first to the longest. Chance shortens each by up to a quarter, so that many that failed
-/// together do not come back together.
+/// Delays that double from the first to the longest. Jitter shortens each by up to a quarter, so that simultaneous failures are
+/// not retried at the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct Backoff {
     first: Duration,
@@ -12,7 +12,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Makes one that has seen no failure.
+    /// Makes one without failures.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self {
             first,
@@ -21,21 +21,21 @@ impl Backoff {
         }
     }
 
-    /// Counts a failure and returns the pause after it. `random` is 0 to 1.
+    /// Counts a failure and returns the delay after it. `random` is 0 to 1.
     pub fn grow(&mut self, random: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.after(self.failures, random)
     }
 
-    /// Returns the pause after so many failures in a row, which somebody else counts. `random` is 0 to 1.
+    /// Returns the delay after this many consecutive failures, counted by the caller. `random` is 0 to 1.
     pub fn after(&self, failures: u32, random: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
         let pause = self.first.saturating_mul(1 << doublings).min(self.longest);
         pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 4.0)
     }
 
-    /// Returns the pause that the other side has asked for, `longest` at most. Chance adds up to a quarter: nobody comes
-    /// back too early, and many do not come back together. `random` is 0 to 1.
+    /// Returns the delay that the server asked for, at most `longest`, plus jitter of up to a quarter, so never too early.
+    /// `random` is 0 to 1.
     pub fn asked_for(wish: Duration, longest: Duration, random: f64) -> Duration {
         let pause = wish.min(longest);
         pause
@@ -43,12 +43,12 @@ impl Backoff {
             .min(longest)
     }
 
-    /// Returns how many failures were counted in a row.
+    /// Returns the number of consecutive failures.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Starts afresh, after a success.
+    /// Resets the count after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

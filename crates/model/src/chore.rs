@@ -1,37 +1,36 @@
-//! What is looked at from time to time, or because something gives cause to: decided on like an event, with what the tables
-//! hold by then.
+//! Chores: decisions triggered by time or by another event, made on the current content of the tables.
 
 use std::time::Duration;
 
 use super::ids::MeshRowId;
 
-/// Something to look at.
+/// A chore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chore {
-    /// All that follows from a start: the configuration may be another one.
+    /// After a start: the configuration may have changed.
     Start,
-    /// What follows from a login: another session may be let do what was refused to the one before.
+    /// After a login: the new session may be permitted what the last one was refused.
     Login,
-    /// What waits, and the configuration does not permit any more.
+    /// Drop waiting rows that the configuration no longer permits.
     Permissions,
-    /// All that passing time changes, some times a minute. The relay has run so long.
+    /// Everything that depends on time, several times a minute; with the uptime.
     Round(Duration),
-    /// Which rooms take others' places, and what becomes of what waits for those.
+    /// Room successions, and rows waiting for replaced rooms.
     Rooms,
-    /// Where what waits for the mesh goes: all of it, or one packet that the radio has given back.
+    /// Destinations of waiting mesh packets: all, or one that the radio has returned.
     Channels(Option<MeshRowId>),
-    /// What waits, and is worthless now.
+    /// Expire overdue rows.
     Overdue,
-    /// Which keys did not come in time.
+    /// Give up keys that did not come in time.
     Keys,
-    /// What expired, and its room does not know of.
+    /// Tell rooms of expired messages.
     Expired,
-    /// What rooms are to know of the radio's outage.
+    /// Notices about the radio's outage.
     Outage,
-    /// What has waited so long that it is shown to wait.
+    /// Show the waiting sign on messages that have waited for long.
     Waiting,
-    /// What is old enough to be forgotten, and whether the tables grow too long.
+    /// Delete old rows, and check the size of the tables.
     Tables,
-    /// What has changed, for the signs and receipts that people see: the last thing in a transaction.
+    /// Update signs and receipts of changed messages; last in a transaction.
     Signs,
 }

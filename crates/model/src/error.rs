@@ -1,18 +1,18 @@
-//! What an error tells people: itself, then its causes, then what can be done about it. And whether it is worth trying again.
+//! Errors as people see them: message, causes, hint and exit code.
 
 use std::error::Error;
 use std::fmt;
 use std::iter::successors;
 use std::process::ExitCode;
 
-/// An error at the boundary of a module. What helps is no part of its sentence: who shows the error shows the hint too.
+/// An error at the boundary of a module. The hint is no part of its message: whoever shows the error shows the hint too.
 pub trait Explained: Error {
-    /// Returns what a person can do about it, if we know.
+    /// Returns what a person can do about it, if known.
     fn hint(&self) -> Option<String> {
         None
     }
 
-    /// Returns how a command ends that it ends: with 1, it failed; or with 2, its arguments or the configuration are wrong.
+    /// Returns the exit code of a command: 1 for a failure, 2 for wrong arguments or configuration.
     fn exit(&self) -> ExitCode {
         ExitCode::FAILURE
     }
@@ -20,20 +20,20 @@ pub trait Explained: Error {
 
 impl Explained for std::io::Error {}
 
-/// Returns an error with its causes and its hint in one sentence, for where there is no room for a hint of its own.
+/// Returns an error with its causes and its hint in one sentence.
 pub fn told(error: &(dyn Explained + 'static)) -> String {
     let hint = error.hint().map(|hint| format!("; {hint}"));
     format!("{}{}", Chain(error), hint.unwrap_or_default())
 }
 
-/// Returns an error and its causes, one after the other.
+/// Returns an error and its causes, outermost first.
 pub fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(Some(error), |&error| error.source())
 }
 
-/// An error and its causes in one sentence, each once: `cannot read the file: permission denied`.
+/// An error and its causes in one sentence, without repetition: `cannot read the file: permission denied`.
 #[derive(Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
@@ -41,7 +41,7 @@ impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut told = self.0.to_string();
         for cause in causes(self.0).skip(1).map(ToString::to_string) {
-            // Some libraries tell the cause in the sentence of what it caused.
+            // Some libraries include the cause in the message of the outer error.
             if !told.contains(&cause) {
                 told.push_str(": ");
                 told.push_str(&cause);

@@ -1,4 +1,4 @@
-//! What happened: the one vocabulary in which the adapters talk to the bridge.
+//! Events: the vocabulary in which the adapters talk to the bridge.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ pub enum Event {
     Matrix(MatrixEvent),
     /// To a message of ours.
     Report(SendReport),
-    /// It is time to look at something.
+    /// A chore is due.
     Chore(Chore),
 }
 
 impl Event {
-    /// Names it for the log, without its text.
+    /// Returns its name for the log, without its text.
     pub fn name(&self) -> String {
         match self {
             Self::Radio(RadioEvent::Text(text)) => {
@@ -38,7 +38,7 @@ impl Event {
         }
     }
 
-    /// Names who it is from, for the log; empty if that is nobody.
+    /// Returns its sender for the log; empty if there is none.
     pub fn sender(&self) -> String {
         match self {
             Self::Radio(RadioEvent::Text(text)) => text.sender.num.to_string(),
@@ -51,54 +51,54 @@ impl Event {
     }
 }
 
-/// What became of a message of ours.
+/// A report on a message of ours.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SendReport {
-    /// One for a room.
+    /// On a message for a room.
     Room {
         /// Its row.
         outbox: RoomRowId,
-        /// What became of it.
+        /// The outcome.
         outcome: RoomOutcome,
     },
-    /// One for the mesh.
+    /// On a packet for the mesh.
     Radio {
         /// Its row.
         outbox: MeshRowId,
-        /// The id under which it was tried.
+        /// The packet id of the attempt.
         packet: PacketId,
-        /// What became of it.
+        /// The outcome.
         outcome: RadioOutcome,
     },
 }
 
-/// What became of a message for a room.
+/// Outcome of sending to a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomOutcome {
-    /// The server has it.
+    /// The server has accepted it.
     Sent {
         /// Its event.
         event: OwnedEventId,
     },
-    /// Not now.
+    /// Retry later.
     Retry {
-        /// The server's wish, if it had one.
+        /// The delay that the server asked for, if any.
         after: Option<Duration>,
-        /// It was too much for the server (429): everything that this account sends has to wait.
+        /// Rate limit (429): everything that this account sends has to wait.
         limited: bool,
-        /// Why, for the log.
+        /// Reason for the log.
         error: String,
     },
-    /// Not until something changes in the room (403) or with the account (401).
+    /// Not before something changes in the room (403) or with the account (401).
     Parked {
-        /// It concerns the whole account.
+        /// Whether it concerns the whole account.
         account: bool,
-        /// Why, for the log and `status`.
+        /// Reason for the log and `status`.
         error: String,
     },
-    /// Never.
+    /// Permanent failure.
     Refused {
-        /// Why, for the log.
+        /// Reason for the log.
         error: String,
     },
 }

@@ -1,6 +1,5 @@
-//! The fate of a message of Matrix on the mesh, step by step: the radio tells a [`RadioOutcome`] of each packet, its row
-//! keeps the [`MeshState`] that this leads to, and from the states of all its packets follows the [`Sign`] that its sender
-//! is shown.
+//! The fate of a Matrix message on the mesh: the radio reports a [`RadioOutcome`] of each packet, the packet's row stores the
+//! resulting [`MeshState`], and the states of all packets determine the [`Sign`] shown to the sender.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use strum::VariantArray;
 use super::ids::{OwnedEventId, OwnedRoomId};
 use super::time::Timestamp;
 
-/// What became of a packet for the mesh. A later report may improve an earlier one.
+/// Outcome of a mesh packet. A later report may improve an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 pub enum RadioOutcome {
@@ -20,28 +19,28 @@ pub enum RadioOutcome {
     },
     /// Another node repeated it.
     Heard,
-    /// Nobody was heard repeating it; it may have been received.
+    /// No repeat was heard; it may have been received all the same.
     Unheard,
-    /// The addressee has it.
+    /// The addressee has acknowledged it.
     Delivered,
-    /// Not now.
+    /// Retry later.
     #[strum(to_string = "retry after {after:?} (new_id: {new_id}, written: {written}): {reason}")]
     Retry {
-        /// How long to wait.
+        /// Delay before the retry.
         after: Duration,
-        /// The next try needs another id: this one was transmitted, or the radio remembers it.
+        /// The retry needs another id: this one was transmitted, or the radio remembers it.
         new_id: bool,
-        /// The radio was given it, and may know it; else it only waited for its turn, as if it had never been handed over.
+        /// The radio was given it and may know it; otherwise it was only queued here.
         written: bool,
-        /// Why, for the log.
+        /// Reason for the log.
         reason: String,
     },
-    /// Never.
+    /// Permanent failure.
     #[strum(to_string = "refused: {0}")]
     Refused(Refusal),
 }
 
-/// Why the radio does not take a packet.
+/// Why the radio refuses a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 pub enum Refusal {
@@ -53,41 +52,40 @@ pub enum Refusal {
     TransmitOff,
     /// The radio has no interface to transmit with.
     NoInterface,
-    /// The key of the addressee is not known.
+    /// The public key of the addressee is unknown.
     NoKey,
     /// Another `Routing.Error` number.
     #[strum(to_string = "error {0}")]
     Other(u32),
 }
 
-/// What became of a packet for the mesh so far. The tables, and the views and indexes of the migrations, have its place among
-/// these.
+/// State of a mesh packet. Stored by its position here, as used by views and indexes of the migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, VariantArray)]
 pub enum MeshState {
-    /// It waits in the outbox.
+    /// Waits in the outbox.
     Waiting,
-    /// It was handed to the radio, which has not answered yet.
+    /// Handed to the radio, which has not answered yet.
     Submitted,
-    /// The radio took it.
+    /// Taken by the radio.
     Accepted,
-    /// The radio took it, and nothing more was heard in time.
+    /// Taken by the radio, without a later report in time.
     Unknown,
-    /// It was on the air; nobody was heard repeating it.
+    /// Transmitted; no repeat was heard.
     Unheard,
-    /// Another node repeated it.
+    /// Repeated by another node.
     Heard,
-    /// The addressee has it.
+    /// Acknowledged by the addressee.
     Delivered,
-    /// The radio will never take it.
+    /// Refused by the radio for good.
     Refused,
-    /// It was too old when its turn came.
+    /// Too old when its turn came.
     Expired,
-    /// It was taken back before it was sent.
+    /// Withdrawn before it was sent.
     Withdrawn,
 }
 
 impl MeshState {
-    /// Returns the sign of a packet in this state; `None`: nothing is to be shown of it.
+    /// Returns the sign of a packet in this state; `None`: no sign.
     pub fn sign(self) -> Option<Sign> {
         match self {
             Self::Waiting | Self::Submitted => Some(Sign::Waiting),
@@ -99,13 +97,13 @@ impl MeshState {
         }
     }
 
-    /// Returns whether it waits for the radio still, or for the radio's answer.
+    /// Returns whether it still waits for the radio or for its answer.
     pub fn waits(self) -> bool {
         matches!(self, Self::Waiting | Self::Submitted)
     }
 
-    /// Returns whether a report may lead from this state to `next`: a state only improves, except that the radio can
-    /// refuse what it had taken.
+    /// Returns whether a report may change this state to `next`: states only improve, except that the radio can refuse a packet
+    /// that it had taken.
     pub fn may_become(self, next: Self) -> bool {
         match self {
             Self::Waiting => next != Self::Waiting,
@@ -118,22 +116,22 @@ impl MeshState {
     }
 }
 
-/// A sign on a message of Matrix.
+/// A sign on a Matrix message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Sign {
-    /// It waits in our queue.
+    /// Waits in the queue.
     Waiting,
-    /// Another node repeated it.
+    /// Repeated by another node.
     Heard,
-    /// It was on the air; no repeat was heard.
+    /// Transmitted; no repeat was heard.
     Unheard,
-    /// The addressee confirmed it.
+    /// Acknowledged by the addressee.
     Delivered,
-    /// It will not be transmitted.
+    /// Not transmitted.
     Refused,
-    /// Its sender may not transmit.
+    /// The sender may not transmit.
     Denied,
-    /// It was too old when its turn came.
+    /// Too old when its turn came.
     Expired,
 }
 
@@ -151,25 +149,25 @@ impl Sign {
         }
     }
 
-    /// Returns the sign with that key.
+    /// Returns the sign with that reaction key.
     pub fn of_key(key: &str) -> Option<Self> {
         let mut signs = Self::VARIANTS.iter().copied();
         signs.find(|sign| sign.key() == key)
     }
 }
 
-/// What is known of a message of Matrix, for its sign.
+/// State of a Matrix message, for its sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshFate {
     /// The message.
     pub event: OwnedEventId,
     /// Its room.
     pub room: OwnedRoomId,
-    /// What became of its parts, in order; none if it never was to be transmitted.
+    /// The states of its parts, in order; empty if it was never to be transmitted.
     pub parts: Vec<MeshState>,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// The sign that was given to it, where that does not follow from its parts.
+    /// The given sign, if it does not follow from its parts.
     pub given: Option<Sign>,
 }
 

@@ -12,7 +12,7 @@ pub use ruma::{
     OwnedUserId, RoomId, RoomOrAliasId, TransactionId, UserId,
 };
 
-/// Why a text is not an identifier.
+/// Why a text is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseIdError {
     /// Not `!` and eight hexadecimal digits.
@@ -30,7 +30,7 @@ pub enum ParseIdError {
 pub struct NodeNum(pub u32);
 
 impl NodeNum {
-    /// The address of everyone: a packet to it is for its whole channel.
+    /// Broadcast address: the packet is for its whole channel.
     pub const BROADCAST: Self = Self(0xFFFF_FFFF);
 }
 
@@ -52,13 +52,12 @@ impl FromStr for NodeNum {
     }
 }
 
-/// A packet's id, unique per sender for a time; 0 means that the sender gave none. Printed in decimal,
-/// as the `meshtastic_id` of an event.
+/// A packet's id, unique per sender for some time; 0 means none. Printed in decimal, as in an event's `meshtastic_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PacketId(pub u32);
 
 impl PacketId {
-    /// No id: such a packet is never a duplicate of another.
+    /// No id: such a packet is never a duplicate.
     pub const NONE: Self = Self(0);
 }
 
@@ -92,11 +91,11 @@ impl TryFrom<u32> for ChannelIndex {
     }
 }
 
-/// A row of the outbox for rooms.
+/// Row number in the outbox for rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomRowId(pub i64);
 
-/// A row of the outbox for the mesh: one packet. A message is named by the row of its first part.
+/// Row number in the outbox for the mesh: one packet. A message has the number of its first part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MeshRowId(pub i64);
 

@@ -1,4 +1,4 @@
-//! Characters by which a stranger's text is not what it seems.
+//! Characters that disguise untrusted text.
 
 /// Returns whether a character has no shape of its own but changes how others are shown or ordered:
 /// bidirectional marks, zero-width spaces, word joiners, annotation marks, the byte order mark.
@@ -16,7 +16,7 @@ pub fn is_invisible(character: char) -> bool {
     )
 }
 
-/// Returns a text's characters without what could play tricks on a terminal.
+/// Returns a text without characters that could manipulate a terminal.
 pub fn without_tricks(text: &str) -> impl Iterator<Item = char> {
     let characters = text.chars();
     characters.filter(|it| !it.is_control() && !is_invisible(*it))

@@ -1,7 +1,6 @@
-//! The shared words: what the adapters, the bridge and the store say to each other.
+//! Types shared by the adapters, the bridge and the store.
 //!
-//! Nothing here does anything. A type that holds a range or a unit checks it when it is made, so that
-//! the rest of the program need not.
+//! No behaviour. A type with a range or a unit checks it on construction, so that the rest of the program need not.
 
 mod backoff;
 mod chore;

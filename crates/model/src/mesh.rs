@@ -1,5 +1,4 @@
-//! What goes from Matrix to the mesh: the message behind the packets, the forms it takes as its author changes it, and
-//! what becomes of a packet.
+//! Messages from Matrix to the mesh: their source, their versions as they are edited, and packets that wait for a channel.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use super::ids::{ChannelIndex, MeshRowId, OwnedEventId, OwnedRoomId, OwnedUserId
 use super::message::{Destination, Fingerprint, Lane, RadioPayload};
 use super::time::Timestamp;
 
-/// The Matrix message behind packets for the mesh.
+/// The Matrix message of mesh packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshSource {
     /// Its room.
@@ -16,82 +15,82 @@ pub struct MeshSource {
     pub event: OwnedEventId,
     /// Its thread.
     pub thread: Option<OwnedEventId>,
-    /// Who wrote it.
+    /// Its sender.
     pub sender: OwnedUserId,
-    /// When, by the server's clock, but never after its acceptance.
+    /// When it was sent, by the server's clock, but not later than its acceptance.
     pub sent_at: Timestamp,
-    /// It is an alert: it begins with 🚨, and its sender might.
+    /// Whether it is urgent: it begins with 🚨, and its sender may.
     pub alert: bool,
 }
 
 /// A message for the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshMessage {
-    /// To whom.
+    /// Destination.
     pub destination: Destination,
-    /// What its channel is, where that is known.
+    /// The channel's fingerprint, if known.
     pub channel: Option<Fingerprint>,
-    /// It concerns a message of that channel: it goes there or nowhere.
+    /// Whether it is bound to that channel, as it refers to a message there.
     pub bound: bool,
-    /// How urgent.
+    /// Priority lane.
     pub lane: Lane,
-    /// What it says.
+    /// Content.
     pub content: MeshContent,
-    /// The Matrix message behind it; `None` for an answer of our own.
+    /// The Matrix message behind it; `None` for a reply of our own.
     pub source: Option<Box<MeshSource>>,
-    /// Not before.
+    /// Earliest time of transmission.
     pub not_before: Option<Timestamp>,
-    /// Worthless after that.
+    /// Time of expiry.
     pub expires: Timestamp,
 }
 
-/// In which order what waits for the mesh goes there.
+/// Order in which waiting messages are sent to the mesh.
 #[derive(Debug, Clone, Copy)]
 pub struct MeshOrder {
-    /// Where more messages than that of one sender wait in a queue the senders take turns.
+    /// Number of a sender's waiting messages in a queue above which senders take turns.
     pub in_a_row: u32,
-    /// When a backlog goes.
+    /// When a backlog is complete.
     pub gathering: Gathering,
-    /// From one message of a room's backlog to the next.
+    /// Interval between two backlog messages of a room.
     pub spacing: Duration,
 }
 
 /// When a room's backlog is complete.
 #[derive(Debug, Clone, Copy)]
 pub struct Gathering {
-    /// When nothing was added to it for so long,
+    /// Time without further messages after which it is complete,
     pub quiet: Duration,
-    /// and so long after its first message, however much still comes.
+    /// and maximum time after its first message.
     pub longest: Duration,
 }
 
-/// What a message for the mesh says.
+/// Content of a message for the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MeshContent {
-    /// A text of Matrix: it becomes packets when the radio is asked to take it.
+    /// A text of Matrix, split into packets when it is submitted.
     Text(Draft),
-    /// One packet, as it is: a reaction, or an answer of our own.
+    /// A finished packet: a reaction, or a reply of our own.
     Packet(RadioPayload),
 }
 
-/// A text as it is kept until it becomes packets.
+/// A text before it is split into packets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
-    /// Who speaks.
+    /// The sender's heading.
     pub heading: Heading,
-    /// What they say, or the note of their pictures.
+    /// The text, or the note of pictures.
     pub text: String,
-    /// What the note stands for, if it is one.
+    /// The pictures of the note, if it is one.
     pub media: Option<Media>,
-    /// 0: the message itself; 1, 2: which correction of it.
+    /// 0: the message itself; 1, 2: number of the correction.
     pub correction: u8,
-    /// The packet that it answers.
+    /// The packet that it replies to.
     pub reply_to: Option<PacketId>,
-    /// How many packets it takes, without its age.
+    /// Number of packets, without a statement of its age.
     pub packets: u8,
 }
 
-/// Pictures and the like without captions, of one kind: a note tells of them together.
+/// Media of one kind without captions, told in one note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
     /// Their kind, a word of [`super::RoomTextKind::Media`].
@@ -100,7 +99,7 @@ pub struct Media {
     pub count: u32,
 }
 
-/// Returns a text, or a correction of it, as it is said on the mesh.
+/// Returns a text for the mesh, marked if it is a correction.
 pub fn spoken(text: &str, correction: u8) -> String {
     match correction {
         0 => text.to_owned(),
@@ -108,63 +107,63 @@ pub fn spoken(text: &str, correction: u8) -> String {
     }
 }
 
-/// Who speaks, as it stands at the beginning of packets.
+/// The sender as named at the beginning of packets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heading {
-    /// Before the text: `Alice[M]: `, may be empty.
+    /// Prefix of the text: `Alice[M]: `, may be empty.
     pub prefix: String,
-    /// The short form before the counter of further parts: `Alice`, may be empty.
+    /// Short form before the counter of further parts: `Alice`, may be empty.
     pub label: String,
 }
 
-/// A message of Matrix, or a correction of it, as it waits for the mesh or was sent there.
+/// A version of a Matrix message, waiting or sent: the message or a correction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// The row of its first part.
     pub row: MeshRowId,
-    /// 0: the message itself; else which correction.
+    /// 0: the message itself; otherwise the number of the correction.
     pub correction: u8,
-    /// All of it waits, and the radio cannot know any of it.
+    /// Whether all of it waits, and the radio cannot know any of it.
     pub waits: bool,
-    /// What stands behind it in Matrix.
+    /// Its Matrix message.
     pub source: MeshSource,
-    /// What it says, without prefix.
+    /// Its text, without prefix.
     pub text: String,
-    /// To whom.
+    /// Destination.
     pub destination: Destination,
-    /// What its channel is, where that is known.
+    /// The channel's fingerprint, if known.
     pub channel: Option<Fingerprint>,
     /// Its lane.
     pub lane: Lane,
     /// The id of its first packet.
     pub packet: PacketId,
-    /// The packet that its first one answers.
+    /// The packet that its first one replies to.
     pub reply_to: Option<PacketId>,
-    /// How many packets it is.
+    /// Number of packets.
     pub packets: u8,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// When the newest edit of the message that has come was written.
+    /// When the newest known edit of the message was written.
     pub edited_at: Option<Timestamp>,
 }
 
-/// A message for the mesh in its changed form.
+/// The changed form of a message for the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewVersion {
-    /// What it says.
+    /// Content.
     pub draft: Draft,
-    /// How urgent.
+    /// Priority lane.
     pub lane: Lane,
-    /// It is an alert: it begins with 🚨, and its sender might.
+    /// Whether it is urgent: it begins with 🚨, and its sender may.
     pub alert: bool,
-    /// Not before; `None`: as it was, or at once.
+    /// Earliest time of transmission; `None`: unchanged, or at once.
     pub not_before: Option<Timestamp>,
 }
 
-/// An edit that came before its message.
+/// An edit that arrived before its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EarlyEdit {
-    /// It makes an emote of it.
+    /// Whether it changes the message into an emote.
     pub emote: bool,
     /// The new body.
     pub body: String,
@@ -172,37 +171,36 @@ pub struct EarlyEdit {
     pub sent_at: Timestamp,
 }
 
-/// The message of Matrix, or the correction of one, that a row is a part of: whom to tell what becomes of it.
+/// The message or correction of a row, whose sender is told of its fate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowMessage {
-    /// What stands behind it in Matrix.
+    /// Its Matrix message.
     pub source: MeshSource,
     /// Its lane.
     pub lane: Lane,
-    /// It is a correction of what was sent.
+    /// Whether it is a correction of a sent message.
     pub is_edit: bool,
 }
 
-/// A packet of a room that waits for a channel, or that the radio is asked to take there.
+/// A packet of a room that waits for a channel, or is in flight there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingPacket {
     /// Its row.
     pub id: MeshRowId,
     /// The row of its message's first part.
     pub message: MeshRowId,
-    /// Its message.
+    /// Its Matrix message.
     pub about: RowMessage,
-    /// The slot.
+    /// The channel's slot.
     pub slot: ChannelIndex,
-    /// What its channel is, where that is known.
+    /// The channel's fingerprint, if known.
     pub channel: Option<Fingerprint>,
-    /// It goes to its channel or nowhere: it concerns a message of that channel, or the radio may have sent a part of it
-    /// there.
+    /// Whether it is bound to its channel: it refers to a message there, or the radio may have sent a part of it there.
     pub bound: bool,
-    /// The radio is asked to take it.
+    /// Whether it is in flight.
     pub submitted: bool,
-    /// It is refused as soon as it waits.
+    /// Whether it is refused when it returns from the radio.
     pub refused: bool,
-    /// Another part of its message was refused before.
+    /// Whether another part of its message was refused before.
     pub is_known: bool,
 }

@@ -1,4 +1,4 @@
-//! What is sent, and how a packet and an event are tied together.
+//! Packets, channels and nodes, and pairs of a packet and an event.
 
 use std::fmt;
 
@@ -8,25 +8,25 @@ use strum::VariantArray;
 use super::ids::{ChannelIndex, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedUserId, PacketId};
 use super::time::Timestamp;
 
-/// A device on the mesh, as far as it told of itself. Names are untrusted, may be empty, and are not unique.
+/// A device on the mesh, as it reported itself. Names are untrusted, may be empty, and are not unique.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its number.
     pub num: NodeNum,
-    /// Its long name, if it told one.
+    /// Its long name, if reported.
     pub long_name: Option<String>,
-    /// Its short name (at most 4 bytes, can be one emoji), if it told one.
+    /// Its short name (at most 4 bytes, can be one emoji), if reported.
     pub short_name: Option<String>,
-    /// A licensed (ham) operator: sends in the clear.
+    /// Whether it is a licensed (ham) operator, who sends unencrypted.
     pub is_licensed: bool,
-    /// The radio's owner told the radio to ignore it.
+    /// Whether the radio's owner ignores it.
     pub is_ignored: bool,
     /// When the radio last heard it, if known.
     pub last_heard: Option<Timestamp>,
 }
 
 impl Node {
-    /// Returns a node of which nothing but its number is known.
+    /// Returns a node of which only the number is known.
     pub fn unknown(num: NodeNum) -> Self {
         Self {
             num,
@@ -34,13 +34,13 @@ impl Node {
         }
     }
 
-    /// Returns the long name, or the firmware's own fallback, `Meshtastic c3d4`.
+    /// Returns the long name, or the firmware's default, `Meshtastic c3d4`.
     pub fn long(&self) -> String {
         let given = given(self.long_name.as_ref());
         given.unwrap_or_else(|| format!("Meshtastic {}", self.last_digits()))
     }
 
-    /// Returns the short name, or the firmware's own fallback, the last four hex digits.
+    /// Returns the short name, or the firmware's default, the last four hex digits.
     pub fn short(&self) -> String {
         given(self.short_name.as_ref()).unwrap_or_else(|| self.last_digits())
     }
@@ -50,12 +50,12 @@ impl Node {
     }
 }
 
-/// Returns a name that is more than spaces.
+/// Returns the name, unless it is blank.
 fn given(name: Option<&String>) -> Option<String> {
     name.filter(|name| !name.trim().is_empty()).cloned()
 }
 
-/// What a channel slot is used for.
+/// Role of a channel slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ChannelRole {
@@ -67,8 +67,7 @@ pub enum ChannelRole {
     Secondary,
 }
 
-/// What a channel is, wherever it stands: a SHA-256 of its name and its key. With another key it is another channel. The
-/// key itself is kept nowhere.
+/// Fingerprint of a channel, independent of its slot: the SHA-256 of its name and key. The key itself is stored nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -82,24 +81,24 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// One of the radio's channels, as it is set up now.
+/// One of the radio's channels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Channel {
     /// Its slot.
     pub index: ChannelIndex,
-    /// Its name as people see it: an empty one is replaced by the modem preset's (`LongFast`).
+    /// Its displayed name: an empty one is replaced by the modem preset's (`LongFast`).
     pub name: String,
-    /// What it is used for.
+    /// Its role.
     pub role: ChannelRole,
-    /// What it is; `None`: it is not in use, or was told to an earlier relay.
+    /// Its fingerprint; `None`: not in use, or stored by an earlier version.
     #[serde(skip)]
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// To whom a packet goes.
+/// Destination of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display)]
 pub enum Destination {
-    /// Everyone on a channel.
+    /// Broadcast on a channel.
     #[strum(to_string = "channel {0}")]
     Channel(ChannelIndex),
     /// One node.
@@ -107,25 +106,25 @@ pub enum Destination {
     Direct(NodeNum),
 }
 
-/// How urgent a message to the mesh is; lower lanes wait for higher ones. The tables keep its place among these.
+/// Priority of a message to the mesh; lower lanes wait for higher ones. Stored by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, VariantArray)]
 pub enum Lane {
-    /// Begins with 🚨 of a sender who may, or answers an alert.
+    /// Begins with 🚨 and its sender may, or replies to an alert.
     Urgent,
-    /// What people write.
+    /// Ordinary messages.
     Message,
     /// Tapbacks.
     Reaction,
 }
 
-/// What one packet to the mesh carries.
+/// Content of a packet to the mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RadioPayload {
-    /// A text, perhaps in answer to a packet.
+    /// A text, perhaps a reply to a packet.
     Text {
         /// The text, prefix included; at most 232 bytes, 227 as a reply.
         text: String,
-        /// The packet that it answers.
+        /// The packet that it replies to.
         reply_to: Option<PacketId>,
     },
     /// A tapback: one emoji on a packet.
@@ -138,7 +137,7 @@ pub enum RadioPayload {
 }
 
 impl RadioPayload {
-    /// Returns the bytes that go into the packet.
+    /// Returns the payload.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Text { text, .. } => text.as_bytes(),
@@ -147,18 +146,18 @@ impl RadioPayload {
     }
 }
 
-/// One packet for the mesh, before the radio adapter adds what the radio wants (own number, hop limit).
+/// A packet for the mesh, before the radio adapter adds own number and hop limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RadioMessage {
-    /// To whom.
+    /// Destination.
     pub destination: Destination,
-    /// How urgent.
+    /// Priority lane.
     pub lane: Lane,
-    /// What.
+    /// Content.
     pub payload: RadioPayload,
 }
 
-/// On which side a message was written. The tables keep its place among these.
+/// The network on which a message was written. Stored by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Origin {
     /// By a node.
@@ -167,10 +166,9 @@ pub enum Origin {
     Matrix,
 }
 
-/// A packet and the event that stand for the same message.
+/// A packet and an event that are the same message.
 ///
-/// A message has several pairs when it was split into several packets, was sent again under another id,
-/// or went to several rooms.
+/// A message has several pairs if it was split, retried under another id, or sent to several rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessagePair {
     /// Where it was written.
@@ -179,37 +177,37 @@ pub struct MessagePair {
     pub sender: NodeNum,
     /// The packet's id.
     pub packet: PacketId,
-    /// Where the packet was sent.
+    /// The packet's destination.
     pub destination: Destination,
-    /// The channel on which it was sent; `None`: an earlier relay did not remember it.
+    /// The channel's fingerprint; `None`: stored by an earlier version.
     pub channel: Option<Fingerprint>,
     /// The event's room.
     pub room: OwnedRoomOrAliasId,
-    /// The event; `None` while it waits in our outbox.
+    /// The event; `None` while it waits in the outbox.
     pub event: Option<OwnedEventId>,
     /// The thread of the event.
     pub thread: Option<OwnedEventId>,
-    /// Who wrote the event, if it was written in Matrix.
+    /// The event's author, if it was written in Matrix.
     pub author: Option<OwnedUserId>,
-    /// The text as its writer wrote it, without prefix.
+    /// The author's text, without prefix.
     pub text: String,
-    /// It was an alert (`ALERT_APP`, or began with 🚨 and went before others).
+    /// Whether it was an alert (`ALERT_APP`, or urgent by 🚨).
     pub alert: bool,
-    /// Which part of a split message, from 0; replies from Matrix go to part 0.
+    /// Part of a split message, from 0; replies from Matrix go to part 0.
     pub part: u8,
     /// When it was accepted.
     pub at: Timestamp,
 }
 
-/// A message that we relayed a moment ago, either way.
+/// A recently relayed message, in either direction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Relayed {
-    /// The names that its author goes by.
+    /// Its author's names.
     pub author: Vec<String>,
-    /// The node that said it; `None`: it was written in Matrix.
+    /// The node that sent it; `None`: it was written in Matrix.
     pub node: Option<NodeNum>,
-    /// Its text as it was relayed, without prefix.
+    /// The relayed text, without prefix.
     pub text: String,
-    /// What we sent to the mesh for it, or for one of its parts; empty if it came from there.
+    /// The texts sent to the mesh for it or one of its parts; empty if it came from there.
     pub carried: String,
 }

@@ -1,4 +1,4 @@
-//! What happens on the mesh, and to the link to the radio.
+//! Events of the mesh and of the link to the radio.
 
 use super::ids::{ChannelIndex, PacketId};
 use super::message::{Channel, Destination, Fingerprint, Node};
@@ -9,101 +9,100 @@ use super::time::Timestamp;
 pub enum RadioEvent {
     /// The radio is ready; comes again after every connect.
     Ready(Box<RadioProfile>),
-    /// The link is lost. The adapter tries again by itself.
+    /// The link is lost. The adapter reconnects by itself.
     Lost {
-        /// What that means.
+        /// Kind of the loss.
         kind: LossKind,
-        /// Why, in one sentence.
+        /// Reason, in one sentence.
         cause: String,
-        /// What helps, if we know.
+        /// Hint, if known.
         hint: Option<String>,
     },
-    /// A packet that carries something to read.
+    /// A packet with readable content.
     Text(Box<RadioText>),
-    /// Nodes of which something new is known, in batches.
+    /// New or changed data of nodes, in batches.
     Nodes(Vec<Node>),
-    /// A packet that is nobody's message was counted: packets still encrypted, and such.
+    /// A packet was counted that is no message, such as one that is still encrypted.
     Ignored {
-        /// Why, in a word or two for the counters of `status`.
+        /// Reason, in a word or two for the counters of `status`.
         reason: &'static str,
     },
-    /// The radio told how busy its channel is.
+    /// The radio reported its channel utilisation.
     ChannelUse {
-        /// Channel utilisation in percent, of the air time of all nodes that the radio hears.
+        /// Channel utilisation in percent, of all nodes that the radio hears.
         percent: f32,
     },
 }
 
-/// What the loss of a link means: for how it is told, and for when the link is tried again.
+/// Kind of a link loss; decides on log lines and reconnection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LossKind {
-    /// The radio itself ended the link, in order: if it does so again and again, there is a reason.
+    /// The radio closed the link in an orderly way; a cause is assumed if it does so repeatedly.
     Ended,
     /// The link broke.
     Broken,
-    /// The link stands, and the radio does not do its part.
+    /// The link is up, but the radio does not respond properly.
     Silent,
-    /// The link stands, and nobody has spoken on it as a radio does.
+    /// The link is up, but nothing answers in the radio's protocol.
     Nobody,
-    /// The radio is not there.
+    /// The radio was not found.
     Absent,
-    /// Something else keeps us from it: each cause has a cure of its own.
+    /// Another obstacle, each with its own hint.
     Barred,
-    /// The radio does not let this computer in until a person has done something: until then each try is as much in vain,
-    /// and may be a request on the radio's screen.
+    /// The radio requires an action by a person, as for pairing. Retrying is useless until then, and may show a prompt on the
+    /// radio's screen.
     Refused,
 }
 
-/// The radio attached to us, as it is set up now.
+/// The attached radio's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RadioProfile {
     /// Our own node.
     pub own: Node,
-    /// Its firmware's version (`2.7.26.54e0d8d`), may be empty.
+    /// Its firmware version (`2.7.26.54e0d8d`), may be empty.
     pub firmware: String,
-    /// All eight slots, disabled ones too, in order of their index.
+    /// All eight slots by index, disabled ones included.
     pub channels: Vec<Channel>,
-    /// The hop limit that the radio is set to.
+    /// The configured hop limit.
     pub hop_limit: u8,
-    /// A region is set; without one a radio never transmits.
+    /// Whether a region is set; without one a radio never transmits.
     pub region_set: bool,
-    /// Transmission is switched on.
+    /// Whether transmission is enabled.
     pub transmit_enabled: bool,
-    /// Rises when the radio reboots.
+    /// Increases with each reboot of the radio.
     pub reboot_count: u32,
-    /// The radio is locked (firmware 2.8) and tells its client nothing: its channels are not known, and it carries no
-    /// message.
+    /// Whether the radio is locked (firmware 2.8): it reports no channels and relays no messages.
     pub locked: bool,
-    /// What only people are interested in.
+    /// Data for display only.
     pub setup: RadioSetup,
 }
 
 impl RadioProfile {
-    /// Returns whether the radio transmits what it is asked to.
+    /// Returns whether the radio is able to transmit.
     pub fn transmits(&self) -> bool {
         self.region_set && self.transmit_enabled
     }
 
-    /// Returns its firmware's version; a locked radio does not tell it.
+    /// Returns its firmware version; a locked radio does not report it.
     pub fn told_firmware(&self) -> Option<&str> {
         Some(self.firmware.as_str()).filter(|it| !it.is_empty())
     }
 }
 
-/// How a radio is set up, in the protocol's own words. Nothing is decided by it.
+/// A radio's configuration in the protocol's own terms, for display only.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RadioSetup {
     /// Its board (`HELTEC_V3`).
     pub hardware: Option<String>,
     /// Its role on the mesh (`CLIENT`).
     pub role: Option<String>,
-    /// Its region (`EU_868`); `None`: not told, or not set.
+    /// Its region (`EU_868`); `None`: not reported, or not set.
     pub region: Option<String>,
     /// Its modem preset (`LongFast`).
     pub preset: Option<String>,
 }
 
-/// Which kind of readable packet.
+/// Kind of a readable packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextPort {
     /// `TEXT_MESSAGE_APP` (1).
@@ -112,23 +111,22 @@ pub enum TextPort {
     Alert,
     /// `DETECTION_SENSOR_APP` (10).
     DetectionSensor,
-    /// Any other port number, still undecided whether it is relayed (`chat_portnums`).
+    /// Any other port number; `chat_portnums` decides whether it is relayed.
     Other(u32),
 }
 
-/// A packet that carries something to read. Its text is as the sender sent it: invalid UTF-8 is replaced
-/// already, nothing else is cleaned.
+/// A packet with readable content. Its text is unsanitised, except that invalid UTF-8 is replaced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RadioText {
     /// Who sent it, with the names known now.
     pub sender: Node,
     /// The packet's id; [`PacketId::NONE`] is never a duplicate.
     pub packet: PacketId,
-    /// A channel, or a single node.
+    /// Its destination.
     pub destination: Destination,
-    /// The channel's name as people see it; empty for a direct message.
+    /// The channel's displayed name; empty for a direct message.
     pub channel_name: String,
-    /// What the channel is, if the radio has told it; `None` for a direct message.
+    /// The channel's fingerprint, if reported; `None` for a direct message.
     pub fingerprint: Option<Fingerprint>,
     /// Its port.
     pub port: TextPort,
@@ -136,23 +134,23 @@ pub struct RadioText {
     pub port_name: String,
     /// The text.
     pub text: String,
-    /// The packet that it answers or reacts to.
+    /// The packet that it replies or reacts to.
     pub reply_to: Option<PacketId>,
-    /// It is a tapback: `text` is an emoji on `reply_to`.
+    /// Whether it is a tapback: `text` is an emoji on `reply_to`.
     pub is_reaction: bool,
-    /// When the radio heard it: its `rx_time` where plausible, else the time of arrival.
+    /// When the radio heard it: `rx_time` if plausible, else the time of arrival.
     pub heard_at: Timestamp,
-    /// How many hops it made, if known.
+    /// Number of hops, if known.
     pub hops: Option<u8>,
-    /// Signal to noise ratio in dB, if known.
+    /// Signal-to-noise ratio in dB, if known.
     pub snr: Option<f32>,
     /// Signal strength in dBm, if known.
     pub rssi: Option<i32>,
-    /// It came by MQTT somewhere on its way.
+    /// Whether it came over MQTT at some point.
     pub via_mqtt: bool,
-    /// Its author agrees to publication outside the mesh (bit 0 of `bitfield`).
+    /// Whether its author consents to publication outside the mesh (bit 0 of `bitfield`).
     pub ok_to_mqtt: bool,
-    /// It is told again by a store-and-forward server.
+    /// Whether a store-and-forward server repeated it.
     pub replayed: bool,
 }
 

@@ -1,68 +1,68 @@
-//! What is remembered of rooms: of one that was mapped, of what expired in one, and of the radio's absence, as one learns of it.
+//! Stored facts about rooms: mapped ones, expired messages, and notices of the radio's outage.
 
 use super::ids::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId};
 use super::room_event::Tombstone;
 use super::time::Timestamp;
 
-/// A room that was mapped and joined, as it was known last.
+/// A room that was mapped and joined, in its last known state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldRoom {
     /// The room.
     pub room: OwnedRoomId,
-    /// The alias of the configuration that stood for it last.
+    /// The configured alias that last stood for it.
     pub alias: Option<OwnedRoomOrAliasId>,
-    /// It was encrypted.
+    /// Whether it was encrypted.
     pub encrypted: bool,
-    /// Anyone could join it.
+    /// Whether anyone could join it.
     pub public: bool,
-    /// It is replaced or closed.
+    /// Set if it is replaced or closed.
     pub tombstone: Option<Tombstone>,
 }
 
-/// A room for which, or from which, something may wait that does not go its way.
+/// A room with rows that may wait for it or from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitsForRoom {
     /// The room.
     pub old: OldRoom,
-    /// What is for it does not go there.
+    /// Whether sending to it is held.
     pub is_held: bool,
-    /// So many messages wait for it,
+    /// Number of messages that wait for it,
     pub messages: u64,
-    /// and so many packets from it.
+    /// and of packets that wait from it.
     pub packets: u64,
 }
 
-/// What expired in a room, of which it has not been told yet.
+/// Expired messages of a room that it has not been told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expired {
     /// The room.
     pub room: OwnedRoomId,
-    /// How many messages, edits included; at least one.
+    /// Number of messages, edits included; at least one.
     pub messages: u32,
-    /// How many of them are edits of messages that were sent.
+    /// Number of edits of sent messages among them.
     pub edits: u32,
-    /// When the oldest of them was written.
+    /// When the oldest was written.
     pub oldest: Timestamp,
-    /// When the newest was.
+    /// When the newest was written.
     pub newest: Timestamp,
-    /// The newest.
+    /// The newest message.
     pub event: OwnedEventId,
     /// Its thread.
     pub thread: Option<OwnedEventId>,
     /// When the first of them expired.
     pub since: Timestamp,
-    /// When the last did.
+    /// When the last of them expired.
     pub last: Timestamp,
-    /// A message of the room waits still.
+    /// Whether a message of the room still waits.
     pub more_waits: bool,
 }
 
-/// The radio is away, or was just now.
+/// An outage of the radio that is open or has just ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
-    /// Since then.
+    /// When it began.
     pub since: Timestamp,
-    /// It is there again since then.
+    /// When the radio came back.
     pub back: Option<Timestamp>,
 }
 
@@ -71,8 +71,8 @@ pub struct Outage {
 pub struct ToldRoom {
     /// The room.
     pub room: OwnedRoomId,
-    /// Since when the radio was away.
+    /// When the outage began.
     pub since: Timestamp,
-    /// When it was back: the room is to be told.
+    /// When the radio came back: the room is to be told.
     pub back: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! A room as people write it down: an id, an alias, or what a client copies as the room's link.
+//! Room addresses as people enter them: an id, an alias, or a link copied from a client.
 
 use std::str::FromStr;
 
@@ -10,25 +10,25 @@ use super::ids::{OwnedRoomOrAliasId, OwnedServerName};
 
 const MATRIX_TO: &str = "https://matrix.to/#/";
 
-/// A room, and servers that know it.
+/// A room, with servers through which it can be joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomAddress {
     /// Its id or alias.
     pub room: OwnedRoomOrAliasId,
-    /// Servers over which it can be joined, where a link named some.
+    /// Servers named by a link.
     pub via: Vec<OwnedServerName>,
 }
 
-/// Why a text does not name a room.
+/// Why a text is not a room address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RoomAddressError {
-    /// It is an id of a user, or a link to one.
+    /// It is a user id, or a link to a user.
     #[error("this is a user")]
     User,
     /// It is a link to a message in this room.
     #[error("this is a link to a message in `{0}`")]
     Message(OwnedRoomOrAliasId),
-    /// It begins like an address of a room, and goes on with what is no part of one.
+    /// It begins like a room address, but continues with other text.
     #[error("this is not a room's address")]
     Other,
 }
@@ -47,7 +47,7 @@ impl FromStr for RoomAddress {
             (uri.id().clone(), uri.via().to_vec())
         } else {
             let linked = in_link(text).or_else(|| text.contains("?via=").then_some(text));
-            // An alias may hold a question mark in its own part.
+            // An alias may contain a question mark.
             let plain = || utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
             let path = linked.map_or_else(plain, with_via_only);
             let uri = MatrixToUri::parse(&format!("{MATRIX_TO}{path}"));
@@ -59,14 +59,14 @@ impl FromStr for RoomAddress {
             MatrixId::RoomAlias(alias) => alias.into(),
             MatrixId::Event(room, _) => return Err(RoomAddressError::Message(room)),
             MatrixId::User(_) => return Err(RoomAddressError::User),
-            // The SDK may learn of more kinds.
+            // The SDK may add further kinds.
             _ => return Err(RoomAddressError::Other),
         };
         Ok(Self { room, via })
     }
 }
 
-/// Returns whether an id can be a room's: behind its `:` stands a server, and one without that is base64url.
+/// Returns whether this can be a room id: with a server name after `:`, or base64url without one.
 fn is_room_id(id: &str) -> bool {
     if let Some((_, server)) = id.split_once(':') {
         return OwnedServerName::try_from(server).is_ok();
@@ -75,7 +75,7 @@ fn is_room_id(id: &str) -> bool {
     id.len() > 1 && id.bytes().skip(1).all(is_base64url)
 }
 
-/// Returns what stands for a thing in a link of matrix.to (`#/!room:server`) or of a web client (`#/room/!room:server`).
+/// Returns the identifier in a link of matrix.to (`#/!room:server`) or of a web client (`#/room/!room:server`).
 fn in_link(text: &str) -> Option<&str> {
     let (site, path) = text.split_once("#/")?;
     let is_link = site.starts_with("https://")
@@ -88,7 +88,7 @@ fn in_link(text: &str) -> Option<&str> {
     is_link.then_some(path)
 }
 
-/// Links say more to clients (`action=join`, which client to open) than servers.
+/// Query parameters other than servers (`action=join`, the client) are ignored.
 fn with_via_only(link: &str) -> String {
     let Some((thing, query)) = link.split_once('?') else {
         return link.to_owned();

@@ -1,4 +1,4 @@
-//! What happens in mapped rooms.
+//! Events of mapped rooms.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,68 +14,68 @@ use super::time::{ClockReading, Timestamp};
 pub struct JoinedRoom {
     /// The room.
     pub room: OwnedRoomId,
-    /// The names in `matrix_rooms` that stand for it: its id, or aliases. None: it was mapped once, and is replaced.
+    /// Its names in `matrix_rooms`: id or aliases. Empty: it was mapped once, and is replaced.
     pub configured: Vec<OwnedRoomOrAliasId>,
     /// Its display name.
     pub name: String,
-    /// The bot's own name in it.
+    /// The bot's display name in it.
     pub own_name: String,
-    /// It is encrypted.
+    /// Whether it is encrypted.
     pub encrypted: bool,
-    /// Anyone may join it.
+    /// Whether anyone may join it.
     pub public: bool,
-    /// The bot may mention everyone in it.
+    /// Whether the bot may mention everyone in it.
     pub may_mention_room: bool,
-    /// The bot may write in it.
+    /// Whether the bot may send messages to it.
     pub may_write: bool,
-    /// The bot may react in it, and take its reactions back.
+    /// Whether the bot may react in it, and redact its reactions.
     pub may_react: bool,
-    /// It is replaced or closed.
+    /// Set if it is replaced or closed.
     pub tombstone: Option<Tombstone>,
-    /// The room that it replaces, by its own word.
+    /// The predecessor that it names.
     pub predecessor: Option<OwnedRoomId>,
 }
 
-/// That a room is over: nobody speaks there any more.
+/// The end of a room: nobody writes there any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
-    /// The room that replaces it, by its own word.
+    /// The successor that it names.
     pub successor: Option<OwnedRoomId>,
 }
 
 /// Something that happened in a mapped room.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MatrixEvent {
-    /// A mapped room is joined, or something about it has changed.
+    /// A mapped room was joined or has changed.
     Joined(JoinedRoom),
-    /// An alias of the configuration stands for another room than was known; whether the bot is in it is told apart.
+    /// A configured alias resolves to another room; joining it is a separate event.
     AliasMoved {
         /// The alias.
         alias: OwnedRoomOrAliasId,
         /// Its room.
         room: OwnedRoomId,
     },
-    /// An alias was looked up some time after its room was replaced, or while the bot is not in it, and stands for it still.
+    /// An alias still resolves to its room, though that is replaced or the bot is not in it.
     AliasKept {
         /// The alias.
         alias: OwnedRoomOrAliasId,
         /// Its room.
         room: OwnedRoomId,
     },
-    /// The bot is not in a mapped room any more.
+    /// The bot is no longer in a mapped room.
     Left {
         /// The room.
         room: OwnedRoomId,
-        /// It is replaced or closed.
+        /// Set if it is replaced or closed.
         tombstone: Option<Tombstone>,
     },
     /// A message.
     Text(Box<RoomText>),
-    /// A message was changed.
+    /// An edit.
     Edit(Box<RoomEdit>),
     /// A reaction.
     Reaction(Box<RoomReaction>),
-    /// An event was taken away.
+    /// A redaction.
     Redaction(Box<RoomRedaction>),
     /// An event of ours came back in sync.
     Own {
@@ -83,24 +83,24 @@ pub enum MatrixEvent {
         room: OwnedRoomId,
         /// Its id.
         event: OwnedEventId,
-        /// The transaction under which this device sent it.
+        /// The transaction id under which this device sent it.
         transaction: Option<OwnedTransactionId>,
     },
-    /// A room did not let the bot react, or take a reaction back.
+    /// A room refused a reaction of the bot, or its redaction.
     NoSigns {
         /// The room.
         room: OwnedRoomId,
     },
     /// An event that cannot be decrypted (yet).
     Undecryptable {
-        /// The event, to be tried again when the key comes.
+        /// The event, to be retried when the key comes.
         event: Box<UndecryptableEvent>,
         /// The sender's power level in the room.
         sender_power: i64,
         /// When it was sent, by the server's clock.
         sent_at: Timestamp,
     },
-    /// Everything that the account was sent so far has been handed over.
+    /// All events up to this sync position have been handed over.
     Synced(Box<Synced>),
     /// Somebody was banned from a room.
     Banned {
@@ -108,17 +108,17 @@ pub enum MatrixEvent {
         room: OwnedRoomId,
         /// The ban.
         event: OwnedEventId,
-        /// Who.
+        /// The banned user.
         user: OwnedUserId,
-        /// When.
+        /// The time of the ban.
         sent_at: Timestamp,
-        /// It is known to stand still: what it finds was written before it. Else it may have been lifted since.
+        /// Whether it is known to be in force, so that waiting messages are older; otherwise it may have been lifted.
         stands: bool,
     },
 }
 
 impl MatrixEvent {
-    /// Returns the room of an event, and its id and its sender as far as they matter.
+    /// Returns the room of an event, and its id and sender where they matter.
     pub fn origin(&self) -> (Option<&RoomId>, Option<&EventId>, Option<&UserId>) {
         match self {
             Self::Text(text) => (Some(&text.room), Some(&text.event), Some(&text.sender)),
@@ -143,29 +143,29 @@ impl MatrixEvent {
     }
 }
 
-/// Up to where the account's events are accepted.
+/// The account's sync position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Synced {
-    /// The place in the homeserver's stream.
+    /// The position in the homeserver's stream.
     pub position: String,
-    /// What is missing before it.
+    /// Gaps before it.
     pub gaps: Vec<Gap>,
-    /// What the homeserver's clock showed last.
+    /// The last reading of the homeserver's clock.
     pub clock: Option<ClockReading>,
 }
 
-/// A stretch of a room's timeline that is still missing, between two places in the homeserver's stream.
+/// A gap in a room's timeline, between two stream positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// The room.
     pub room: OwnedRoomId,
-    /// What comes after this place is missing.
+    /// Events after this position are missing,
     pub from: String,
-    /// Up to this place.
+    /// up to this one.
     pub to: String,
 }
 
-/// What kind of message.
+/// Kind of a room message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RoomTextKind {
     /// `m.text`.
@@ -174,19 +174,19 @@ pub enum RoomTextKind {
     Emote,
     /// `m.notice`.
     Notice,
-    /// A picture, film, sound or file (`image`, `video`, `audio`, `voice`, `file`, `sticker`); the body is
-    /// its caption, empty if it has none.
+    /// An image, video, audio or other file (`image`, `video`, `audio`, `voice`, `file`, `sticker`); the body is its caption,
+    /// may be empty.
     Media {
         /// One of the words above.
         word: &'static str,
     },
-    /// A place; the body is `lat,lon`.
+    /// A location; the body is `lat,lon`.
     Location,
     /// A poll; the body is its question.
     Poll,
-    /// A live location begins, or a place of one.
+    /// The start or an update of a live location.
     LiveLocation,
-    /// A request for verification, meant for the client and never for the mesh.
+    /// A verification request, meant for clients.
     VerificationRequest,
     /// Anything else.
     Other,
@@ -209,24 +209,24 @@ pub struct RoomText {
     pub sent_at: Timestamp,
     /// What kind.
     pub kind: RoomTextKind,
-    /// The plain body, without the fallback of a reply.
+    /// The plain body, without a reply fallback.
     pub body: String,
-    /// The event that it answers (not a thread's fallback).
+    /// The event that it replies to (not a thread's fallback).
     pub reply_to: Option<OwnedEventId>,
-    /// The root of the thread that it belongs to.
+    /// The root of its thread.
     pub thread: Option<OwnedEventId>,
-    /// MMRelay's fields, when it comes from a relay.
+    /// MMRelay's fields, if it comes from a relay.
     pub relay: Option<Box<RelayFields>>,
     /// `mmrelay_suppress`.
     pub suppress: bool,
 }
 
-/// A changed message.
+/// An edit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomEdit {
-    /// The event that is changed.
+    /// The edited event.
     pub target: OwnedEventId,
-    /// The new content, as if it were a message of its own; its `event` is the edit's.
+    /// The new content as a message; its `event` is the edit's.
     pub new: RoomText,
 }
 
@@ -245,24 +245,24 @@ pub struct RoomReaction {
     pub sender_power: i64,
     /// When it was sent, by the server's clock.
     pub sent_at: Timestamp,
-    /// The event that it is put on.
+    /// The target event.
     pub target: OwnedEventId,
-    /// Its key, normally an emoji.
+    /// Its key, usually an emoji.
     pub key: String,
     /// `mmrelay_suppress`.
     pub suppress: bool,
 }
 
-/// An event was taken away.
+/// A redaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRedaction {
     /// The room.
     pub room: OwnedRoomId,
-    /// The redaction's own event.
+    /// The redaction event.
     pub event: OwnedEventId,
-    /// Who took it away.
+    /// Its sender.
     pub sender: OwnedUserId,
-    /// The event that is gone.
+    /// The redacted event.
     pub target: OwnedEventId,
 }
 
@@ -281,9 +281,9 @@ pub struct RelayFields {
     pub portnum: String,
     /// `meshtastic_text`: the raw text.
     pub text: Option<String>,
-    /// `meshtastic_replyId`: the packet that is answered.
+    /// `meshtastic_replyId`: the packet that it replies to.
     pub reply_id: Option<PacketId>,
-    /// `meshtastic_emoji`: 1 for a reaction that MMRelay tells as an emote.
+    /// `meshtastic_emoji`: 1 for a reaction that MMRelay posts as an emote.
     pub emoji: bool,
     /// `meshtastic_hops` (ours).
     pub hops: Option<u8>,
@@ -293,6 +293,6 @@ pub struct RelayFields {
     pub rssi: Option<i32>,
     /// `meshtastic_via_mqtt` (ours).
     pub via_mqtt: bool,
-    /// `relay_id` (ours): random, one for each post, by which it is known where a person has forwarded it.
+    /// `relay_id` (ours): random id of a post, by which forwarded copies are recognised.
     pub relay_id: Option<String>,
 }

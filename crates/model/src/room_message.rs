@@ -1,4 +1,4 @@
-//! What goes to a room.
+//! Messages to rooms.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,23 +6,23 @@ use super::ids::{NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedUs
 use super::room_event::RelayFields;
 use super::time::Timestamp;
 
-/// One event for a room.
+/// An event for a room.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomMessage {
-    /// The room; an alias only as long as no server has told us its room.
+    /// The room; an alias only until it has been resolved.
     pub room: OwnedRoomOrAliasId,
-    /// What.
+    /// The content.
     pub content: RoomContent<EventRef>,
 }
 
-/// An event that another one is about.
+/// The event that another one refers to.
 #[derive(Debug, Clone, PartialEq, Eq, strum::Display, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EventRef {
     /// This event.
     #[strum(to_string = "{0}")]
     Event(OwnedEventId),
-    /// The event that will stand for a packet in the same room: it waits in our outbox still.
+    /// The event of a packet in the same room that still waits in the outbox.
     #[strum(to_string = "packet {packet} of {sender}")]
     Packet {
         /// The packet's sender.
@@ -38,8 +38,8 @@ impl From<OwnedEventId> for EventRef {
     }
 }
 
-/// What an event for a room holds: as it waits, about an [`EventRef`], which the store keeps as the JSON that is derived here;
-/// as it is sent, about an event.
+/// Content of an event for a room. In the outbox it refers to an [`EventRef`] and is stored as the JSON derived here; when sent
+/// it refers to an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomContent<T = OwnedEventId> {
@@ -47,56 +47,56 @@ pub enum RoomContent<T = OwnedEventId> {
     Text {
         /// `m.notice` instead of `m.text`.
         notice: bool,
-        /// Goes before the text; a mark of lateness is put between them.
+        /// Prefix of the text; a mark of lateness follows it.
         prefix: String,
         /// The text.
         text: String,
-        /// When the mesh said it: more than 5 minutes before it is sent, the body says so. `None`: never late.
+        /// When it was sent on the mesh: the body says so from 5 minutes on. `None`: never late.
         heard_at: Option<Timestamp>,
-        /// The event that it answers.
+        /// The event that it replies to.
         reply_to: Option<T>,
-        /// The thread that it belongs to.
+        /// Its thread.
         thread: Option<OwnedEventId>,
-        /// Who is mentioned (`m.mentions.user_ids`).
+        /// Mentioned users (`m.mentions.user_ids`).
         mentions: Vec<OwnedUserId>,
-        /// Mentions everyone (`m.mentions.room`).
+        /// Whether it mentions everyone (`m.mentions.room`).
         mentions_room: bool,
-        /// MMRelay's fields, for a message of the mesh.
+        /// MMRelay's fields, for a mesh message.
         fields: Option<Box<RelayFields>>,
         /// `mmrelay_suppress`: no relay carries it on.
         suppress: bool,
     },
-    /// `m.reaction` with nothing in it but its relation and `mmrelay_suppress`.
+    /// `m.reaction` with only its relation and `mmrelay_suppress`.
     Reaction {
-        /// The event that it is put on.
+        /// The target event.
         target: T,
-        /// The key, normally an emoji.
+        /// The key, usually an emoji.
         key: String,
     },
-    /// Takes an event of ours away.
+    /// The redaction of an event of ours.
     Redaction {
-        /// That event.
+        /// The redacted event.
         target: T,
     },
 }
 
-/// What the bot says about itself in a room. No relay carries it on.
+/// A notice of the bot about itself. No relay carries it on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notice {
-    /// What it says.
+    /// The text.
     pub text: String,
-    /// When that was so: where it comes much later, it says so. `None`: it is never late.
+    /// The time that it refers to: it says so if it is sent much later. `None`: it is never late.
     pub at: Option<Timestamp>,
-    /// The event that it answers.
+    /// The event that it replies to.
     pub reply_to: Option<OwnedEventId>,
-    /// The thread that it belongs to.
+    /// Its thread.
     pub thread: Option<OwnedEventId>,
-    /// Who is mentioned.
+    /// Mentioned users.
     pub mentions: Vec<OwnedUserId>,
 }
 
 impl Notice {
-    /// Returns it as a message for a room.
+    /// Makes it a message for a room.
     pub fn for_room(self, room: &OwnedRoomId) -> RoomMessage {
         RoomMessage {
             room: room.clone().into(),
@@ -117,7 +117,7 @@ impl Notice {
 }
 
 impl RoomContent<EventRef> {
-    /// Returns the event that it is about.
+    /// Returns the event that it refers to.
     pub fn target(&self) -> Option<&EventRef> {
         match self {
             Self::Text { reply_to, .. } => reply_to.as_ref(),
@@ -125,11 +125,11 @@ impl RoomContent<EventRef> {
         }
     }
 
-    /// Returns it as it is sent, about this event. Without one a text answers nothing.
+    /// Resolves the event that it refers to. Without one a text is no reply.
     ///
     /// # Errors
     ///
-    /// What a reaction or a redaction is about, if there is no event for it.
+    /// The reference of a reaction or redaction without an event.
     pub fn about(self, event: Option<OwnedEventId>) -> Result<RoomContent, EventRef> {
         Ok(match self {
             Self::Text {

@@ -1,18 +1,18 @@
-//! Who sends to rooms: the Matrix adapter, or a test.
+//! Sending to rooms, by the Matrix adapter or a test.
 
 use std::future::Future;
 
 use super::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, Timestamp, TransactionId};
 
-/// Sends to the mapped rooms; cheap to clone, works from any task.
+/// Sends to mapped rooms; cheap to clone, usable from any task.
 pub trait SendToRoom: Clone + Send + Sync + 'static {
-    /// Sends one event, once, and returns what became of it. Encrypted or plain by the room's own state.
+    /// Sends one event once and returns the outcome; encrypted according to the room's state.
     ///
-    /// The same transaction again after a crash makes no second event, as long as the server remembers it.
+    /// Idempotent by transaction id, as long as the server remembers it.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it may or may not have sent; try again under the same transaction.
+    /// If dropped, the event may or may not have been sent; retry with the same transaction id.
     fn send(
         &self,
         room: &RoomOrAliasId,
@@ -21,11 +21,11 @@ pub trait SendToRoom: Clone + Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = RoomOutcome> + Send;
 
-    /// Marks a room as read up to an event, for everybody to see; with `thread`, the thread of that root.
+    /// Sends a public read receipt up to an event; with `thread`, for the thread of that root.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it may or may not have done so; it can be done again.
+    /// If dropped, the receipt may or may not have been sent; retrying is safe.
     fn mark_read(
         &self,
         room: &RoomOrAliasId,

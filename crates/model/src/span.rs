@@ -1,18 +1,18 @@
-//! How a span of time is told to people: cut to whole units, of which the largest is taken that there are two of.
+//! Durations for people: rounded down to the largest unit of which there are at least two.
 
 use std::time::Duration;
 
 use super::Timestamp;
 
-/// A message that goes on later than that says how late it is.
+/// Minimum age from which a message states how late it is.
 const LATE: Duration = Duration::from_mins(5);
 
-/// Returns how late a message of then is, if it has to say so; never where the clock was set back.
+/// Returns how late a message of that time is, if it has to say so; nothing where the clock was set back.
 pub fn lateness(then: Timestamp, now: Timestamp) -> Option<Duration> {
     Some(now.since(then)).filter(|age| *age > LATE)
 }
 
-/// Returns how many whole units a span has, and the unit: its sign, and its name in sentences.
+/// Returns a duration in whole units, with the unit's symbol and its name.
 fn cut(span: Duration) -> (u64, &'static str, &'static str) {
     let seconds = span.as_secs();
     match seconds {
@@ -23,18 +23,18 @@ fn cut(span: Duration) -> (u64, &'static str, &'static str) {
     }
 }
 
-/// Returns a span as `12 s`, `3 min`, `5 h` or `9 days`.
+/// Formats a duration as `12 s`, `3 min`, `5 h` or `9 days`.
 pub fn short(span: Duration) -> String {
     let (count, unit, _) = cut(span);
     format!("{count} {unit}")
 }
 
-/// Likewise, of a number of seconds.
+/// The same, for a number of seconds.
 pub fn of_seconds(seconds: u64) -> String {
     short(Duration::from_secs(seconds))
 }
 
-/// Returns a span in whole words, for sentences: `less than a minute`, `1 minute`, `3 minutes`, `5 hours`, `9 days`.
+/// Formats a duration in words: `less than a minute`, `1 minute`, `3 minutes`, `5 hours`, `9 days`.
 pub fn long(span: Duration) -> String {
     match span.as_secs() {
         0..60 => "less than a minute".to_owned(),

@@ -1,4 +1,4 @@
-//! How the words stand in columns of tables: what they hold, their place among the variants, or their key.
+//! Column forms of shared types: inner value, position among the variants, or key.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use strum::VariantArray as _;
@@ -52,7 +52,7 @@ macro_rules! by_place {
 
 by_place!(Lane, MeshState, Origin);
 
-/// What an earlier or later version showed stays as it is.
+/// Keys of other versions are kept.
 impl ToSql for Sign {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         self.key().to_sql()

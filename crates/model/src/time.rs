@@ -1,4 +1,4 @@
-//! Wall-clock time, as both networks and the tables use it.
+//! Wall-clock time, as used by both networks and the tables.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -8,17 +8,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// A moment: milliseconds since 1970-01-01 UTC.
+/// A point in time: milliseconds since 1970-01-01 UTC.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default,
 )]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The end of time: what is to be forgotten then is remembered for good.
+    /// Never reached: for permanent entries.
     pub const NEVER: Self = Self(i64::MAX);
 
-    /// Returns the present. Only the edges of the program ask; everything else gets its time handed in.
+    /// Returns the current time. For the edges of the program; everything else gets its time passed in.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads the wall clock"
@@ -28,18 +28,18 @@ impl Timestamp {
         Self(milliseconds(since.unwrap_or_default()))
     }
 
-    /// Makes one from whole seconds since 1970, as packets carry them.
+    /// Converts whole seconds since 1970, as in packets.
     pub fn from_secs(seconds: u32) -> Self {
         Self(i64::from(seconds) * 1000)
     }
 
-    /// Returns how long ago `earlier` was; zero if it is not in the past.
+    /// Returns the time elapsed since `earlier`; zero if it is not in the past.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// Where the parts of the daemon get the present from: the system's clocks, or some that a test turns. Cheap to clone.
+/// Source of the current time for the daemon: the system's clocks, or a test's. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> (Timestamp, Duration) + Send + Sync>);
 
@@ -49,17 +49,17 @@ impl Clock {
         Self::new(|| (Timestamp::now(), since_boot()))
     }
 
-    /// Makes one that shows the present, and the time since a start, that this returns.
+    /// Makes a clock that returns this wall-clock time and this time since boot.
     pub fn new(shown: impl Fn() -> (Timestamp, Duration) + Send + Sync + 'static) -> Self {
         Self(Arc::new(shown))
     }
 
-    /// Returns the present. It can jump, both ways, when somebody sets the system's clock.
+    /// Returns the wall-clock time. It can jump when the system's clock is set.
     pub fn now(&self) -> Timestamp {
         (self.0)().0
     }
 
-    /// Returns how long ago this computer was started, asleep or not: it never jumps.
+    /// Returns the time since boot, suspend included: it never jumps.
     pub fn since_boot(&self) -> Duration {
         (self.0)().1
     }
@@ -79,29 +79,29 @@ fn since_boot() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
-/// What the homeserver's clock showed once, beside what this computer's clocks did: kept over restarts.
+/// A reading of the homeserver's clock, with this computer's clocks at that time; kept over restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockReading {
     /// The homeserver's clock.
     pub server: Timestamp,
     /// This computer's wall clock.
     pub ours: Timestamp,
-    /// Milliseconds since this computer was started, asleep or not.
+    /// Milliseconds since boot, suspend included.
     pub passed: i64,
-    /// Which start of the computer that was; empty if it does not tell.
+    /// Identifies the boot; empty if unknown.
     pub boot: String,
 }
 
 /// A jump of the system's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
-    /// When this run began, by the clock as it was.
+    /// Start of this run, by the clock before the jump.
     pub began: Timestamp,
-    /// What the clock would show now.
+    /// What the clock would show without the jump.
     pub expected: Timestamp,
     /// What it shows.
     pub now: Timestamp,
-    /// It was looked at last so long ago, in milliseconds: what was written since may be right already.
+    /// Milliseconds since the last check: rows written since then may be right already.
     pub looked_ago: i64,
 }
 

@@ -1,9 +1,8 @@
-//! What waits for the mesh since an outage: of each room the newest messages, spaced, behind what is new. And what
-//! expired, until its room has been told.
+//! The backlog: messages that wait for the mesh since an outage, of each room only the newest, spaced, behind new messages. And
+//! expired messages, until their room has been told.
 //!
-//! A backlog is gathered before its first message goes: what was said meanwhile comes oldest first, and only its end
-//! is to be transmitted. What has been gathered does not wait for what comes later, which is gathered by itself; but of
-//! all that still waits in the room's backlogs only the newest messages are kept.
+//! A backlog is gathered before its first message is sent, so that its messages go oldest first. Later arrivals form a backlog
+//! of their own, but the limit of newest messages holds for all backlogs of a room together.
 
 use std::time::Duration;
 
@@ -18,13 +17,13 @@ use relay_model::{
     OwnedEventId, OwnedRoomId, RoomId, Sign, Timestamp,
 };
 
-/// In the column `backlog`: it takes its turn.
+/// Value of the column `backlog`: an ordinary message, not in a backlog.
 const IN_TURN: i8 = 0;
-/// Its backlog is gathered.
+/// In a backlog that is still being gathered.
 const GATHERED: i8 = 1;
-/// Another backlog is gathered behind its own.
+/// In a gathered backlog; another one is gathered behind it.
 const COMPLETE: i8 = 2;
-// Below 0: what it was, less than -1 by that, as long as it is set aside ([`set_aside`]).
+// Negative: the value before [`set_aside`], as `-1 - value`.
 
 /// Returns since when the room's backlog is gathered; `None` if it is complete, or there is none.
 pub fn gathering(
@@ -47,7 +46,7 @@ pub fn gathering(
     }))
 }
 
-/// Notes that a message of a room came late: the room's backlog is gathered from now on, or still.
+/// Records that a message of a room came late: gathering of its backlog starts or continues.
 pub fn gather(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp) -> Result<()> {
     let opened = if let Some(since) = gathering(tx, room, until, now)? {
         since
@@ -66,8 +65,8 @@ pub fn gather(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp) -> R
     )
 }
 
-/// Notes that a message of a room came too late: what comes after it is backlog too. That keeps no backlog waiting that is
-/// gathered already.
+/// Records that a message of a room expired on arrival: later messages belong to a backlog too. Does not delay a backlog that
+/// is already gathered.
 pub fn expect_more(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp) -> Result<()> {
     match gathering(tx, room, until, now)? {
         Some(_) => Ok(()),
@@ -75,8 +74,7 @@ pub fn expect_more(tx: &Tx<'_>, room: &RoomId, until: Gathering, now: Timestamp)
     }
 }
 
-/// Puts a message that was just accepted into its room's backlog, of which the newest messages are kept. Returns the
-/// rows that have expired by that.
+/// Adds a message that was just accepted to its room's backlog, keeping the newest. Returns the rows that expired by that.
 pub fn add(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -94,8 +92,8 @@ pub fn add(
     keep_newest(tx, room, newest)
 }
 
-/// Makes a backlog of what waits after an outage, in each room where a message waits for longer than `late`. What the
-/// radio knows already goes on as it is. Returns the rows that have expired by that.
+/// Makes a backlog of each room in which a message has waited for longer than `late` after an outage. Packets that the radio
+/// may know are left alone. Returns the rows that expired by that.
 pub fn after_outage(
     tx: &Tx<'_>,
     late: Duration,
@@ -125,8 +123,8 @@ pub fn after_outage(
     Ok(expired)
 }
 
-/// Ends all of a room's backlog but so many of its newest messages, by when they were written: one whose key was late is
-/// not newer for that. Returns the rows that have expired by that.
+/// Expires all of a room's backlog but its `newest` messages by time written, not by time accepted (a key can be late). Returns
+/// the expired rows.
 fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>> {
     let beyond: Vec<MeshRowId> = tx.column(
         "SELECT message FROM mesh_backlog
@@ -146,8 +144,8 @@ fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>> {
     Ok(expired)
 }
 
-/// The backlog's messages for a destination and lane, with the time when each may go: not before its room's backlog is
-/// complete, nor before the spacing is over. What a clock wrote that was ahead holds nothing up.
+/// The backlog messages for a destination and lane, each with the earliest time at which it may be sent: once gathering is
+/// complete and the spacing is over. Timestamps in the future, from a wrong clock, delay nothing.
 macro_rules! with_due {
     ($query:literal) => {
         concat!(
@@ -165,11 +163,11 @@ macro_rules! with_due {
     };
 }
 
-/// Finds the row of the backlog whose turn it is; none if nothing is due.
+/// Finds the backlog row that is due first; none if nothing is due.
 pub(super) const NEXT: &str =
     with_due!("SELECT id FROM waiting WHERE due <= :now ORDER BY message LIMIT 1");
 
-/// Finds when [`NEXT`] can find something; nothing if there is no backlog.
+/// Finds when [`NEXT`] will find a row; nothing if there is no backlog.
 pub(super) const NEXT_DUE: &str = with_due!("SELECT MIN(due) FROM waiting");
 
 /// Returns what [`NEXT`] or [`NEXT_DUE`] finds for a destination and lane.
@@ -201,8 +199,8 @@ pub(super) fn find<T: FromSql>(
     Ok(found.flatten())
 }
 
-/// Notes that a message's turn has come: it is no backlog any more, its parts follow it, and the next one of its room
-/// waits.
+/// Takes a message out of the backlog because its turn has come. Its parts follow, and the spacing for the room's next message
+/// starts.
 pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<()> {
     let of_backlog = tx.execute(
         "UPDATE backlog_room SET handed_at = ?2
@@ -220,8 +218,7 @@ pub(super) fn release(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<()> 
     Ok(())
 }
 
-/// Has what a room has waiting for the mesh wait for longer, whatever its turn, or ends that. Returns how many rows that
-/// concerns.
+/// Sets a room's waiting mesh messages aside, or ends that. Returns the number of rows concerned.
 pub fn set_aside(tx: &Tx<'_>, room: &RoomId, aside: bool) -> Result<usize> {
     tx.execute(
         "UPDATE mesh_outbox SET backlog = -1 - backlog
@@ -230,7 +227,7 @@ pub fn set_aside(tx: &Tx<'_>, room: &RoomId, aside: bool) -> Result<usize> {
     )
 }
 
-/// Notes that a message of Matrix, or an edit of one that was sent, has expired, until its room is told.
+/// Records that a message of Matrix, or an edit of a sent one, has expired, until its room is told.
 pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, is_edit: bool, now: Timestamp) -> Result<()> {
     tx.run(
         "INSERT INTO expired_room (room, messages, edits, oldest, newest, event, thread, since, last)
@@ -254,7 +251,7 @@ pub fn note_expired(tx: &Tx<'_>, source: &MeshSource, is_edit: bool, now: Timest
     )
 }
 
-/// Returns what expired and was not told yet, by room.
+/// Returns the expired messages of which their rooms have not been told.
 pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>> {
     tx.all(
         "SELECT *, EXISTS (SELECT 1 FROM mesh_open
@@ -278,8 +275,8 @@ pub fn expired(tx: &Tx<'_>) -> Result<Vec<Expired>> {
     )
 }
 
-/// Returns the messages that are to have this sign now, as they or edits of them expired, and do not have it: the newest, and
-/// where not more than `few` expired together those that had waited. None of which a later edit went, or waits.
+/// Returns the messages that should show this sign because they or edits of them expired, and do not show it yet: the newest,
+/// and if at most `few` expired together all that had waited. Messages with a later edit sent or waiting are left out.
 pub fn without_sign(
     tx: &Tx<'_>,
     expired: &Expired,
@@ -310,7 +307,7 @@ pub fn without_sign(
     )
 }
 
-/// Forgets what expired in a room: it is told.
+/// Forgets a room's expired messages, once it has been told.
 pub fn forget_expired(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
     tx.run("DELETE FROM expired_room WHERE room = ?1", [room.as_str()])
 }

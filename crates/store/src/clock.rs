@@ -1,20 +1,19 @@
-//! The system's clock was set: what it had written while it was wrong moves along, so that waiting messages neither expire
-//! by it nor are held up.
+//! Corrects stored times after the system's clock was set, so that waiting messages neither expire early nor are delayed.
 
 use rusqlite::named_params;
 
 use super::columns::SLACK;
-use super::{Result, Tx, meta};
+use super::{Result, Tx, single_values};
 use relay_model::{Jump, Timestamp};
 
-/// What moves along, and the times by which that is chosen.
+/// The columns to shift, with the condition that selects the affected rows.
 const MOVES: [&str; 7] = [
     "UPDATE mesh_outbox SET sent_at = sent_at + :by, accepted_at = accepted_at + :by,
          active_at = active_at + :by, expires = expires + :by, edited_at = edited_at + :by,
          not_before = CASE WHEN :by < 0 OR not_before = 0 THEN not_before ELSE not_before + :by END
      WHERE id IN (SELECT id FROM mesh_open) AND accepted_at BETWEEN :began AND :expected
          AND accepted_at NOT BETWEEN :looked AND :now",
-    // What was sent lately counts against its sender, and can be corrected, as before.
+    // Rate limits and the correction window continue as before.
     "UPDATE mesh_outbox SET sent_at = sent_at + :by, edited_at = edited_at + :by
      WHERE id IN (SELECT id FROM mesh_closed) AND accepted_at BETWEEN MAX(:began, :expected - 3600000) AND :expected
          AND accepted_at NOT BETWEEN :looked AND :now",
@@ -33,8 +32,8 @@ const MOVES: [&str; 7] = [
      WHERE since BETWEEN :began AND :expected AND since NOT BETWEEN :looked AND :now",
 ];
 
-/// Brings the times of what waits along, as far as the clock has written them in this run. An earlier run may have had a
-/// clock that was right: what it left keeps its times.
+/// Shifts the times of waiting rows that this run has written. Rows of an earlier run keep theirs: its clock may have been
+/// right.
 pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<()> {
     let by = jump.now.0.saturating_sub(jump.expected.0);
     for sql in MOVES {
@@ -49,13 +48,13 @@ pub fn follow(tx: &Tx<'_>, jump: &Jump) -> Result<()> {
             },
         )?;
     }
-    if let Some(since) = meta::radio_away_since(tx)?
+    if let Some(since) = single_values::radio_away_since(tx)?
         && (jump.began..=jump.expected).contains(&since)
     {
-        meta::set_radio_away_since(tx, Some(Timestamp(since.0.saturating_add(by))))?;
+        single_values::set_radio_away_since(tx, Some(Timestamp(since.0.saturating_add(by))))?;
     }
     if by < 0 {
-        // Whenever they were accepted: a wait is over when it would have been.
+        // Regardless of acceptance time: a wait ends when it would have ended.
         tx.execute(
             "UPDATE mesh_outbox SET not_before = not_before + ?1 WHERE not_before > ?2 AND id IN (SELECT id FROM mesh_open)",
             (by, jump.now),
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
     use crate::mesh_report::{accepted, next_expiry, retry, submitted};
     use crate::outbox_mesh::{self, next_due};
-    use crate::samples::*;
+    use crate::test_rows::*;
     use relay_model::Lane;
 
     const DAY: Duration = Duration::from_hours(24);
@@ -80,7 +79,7 @@ mod tests {
         next_due(tx, CHANNEL, Lane::Message, &ORDER, now)
     }
 
-    /// A jump 20 s after noon, of a run that began a minute before.
+    /// A jump 20 s after noon, in a run that began a minute earlier.
     fn jump_to(now: Timestamp) -> Jump {
         Jump {
             began: NOON - Duration::from_mins(1),
@@ -136,7 +135,7 @@ mod tests {
     fn what_an_earlier_run_left_and_what_came_since_keeps_its_times() {
         on_empty(|tx| {
             let (id, packet) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
-            // Accepted by a clock that was right; this one began a day behind.
+            // Accepted by a clock that was right; this run's was a day behind.
             let behind = Jump {
                 began: NOON - DAY,
                 expected: later(20) - DAY,
@@ -145,7 +144,7 @@ mod tests {
             };
             follow(tx, &behind)?;
             assert_eq!(next_expiry(tx)?, Some(NOW.expires));
-            // A wait that was set now is not longer than it was meant, whoever set the rest.
+            // A wait set now keeps its length, whichever clock set the others.
             submitted(tx, id, NOON - Duration::from_hours(1))?;
             retry(tx, id, packet, later(50), false, "busy")?;
             let back = Jump {

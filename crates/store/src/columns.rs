@@ -1,4 +1,4 @@
-//! How the shared words that take more than one column stand in them, and back.
+//! How shared types that take more than one column are stored and read.
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use relay_model::{ChannelIndex, Destination, MeshSource, NodeNum};
 
 pub(super) use rusqlite::Row;
 
-/// In the column `target_kind`: `target` is a channel's slot.
+/// Value of the column `target_kind`: `target` is a channel slot.
 pub(super) const TO_CHANNEL: u8 = 0;
-/// It is a node.
+/// `target` is a node number.
 const TO_NODE: u8 = 1;
 
 /// Returns the two columns of a destination: (`target_kind`, `target`).
@@ -73,10 +73,10 @@ pub(super) fn source_of(row: &Row<'_>) -> rusqlite::Result<MeshSource> {
     })
 }
 
-/// No wait that we set is longer. A time further ahead was written while the clock was wrong.
+/// Maximum delay that the relay ever sets. A time further ahead was written while the clock was wrong.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(2);
 
-/// Two readings of a clock that nobody set differ by less, whichever was stored first.
+/// Maximum difference between two readings of a clock that nobody has set.
 pub(super) const SLACK: Duration = Duration::from_secs(1);
 
 /// Makes the error of a row that we cannot read.

@@ -1,5 +1,4 @@
-//! Rows that hold values of other types than their columns take, as a damaged page has them: they pass no UPDATE, and one that
-//! meets such a row fails for all others.
+//! Damaged rows: a value has another type than its column. An UPDATE that touches such a row fails for all rows.
 
 use rusqlite::ffi::SQLITE_CONSTRAINT_DATATYPE;
 use tracing::error;
@@ -7,16 +6,17 @@ use tracing::error;
 use super::{Result, Tx};
 use relay_model::{Lane, MeshState, PacketId, Sign};
 
-/// Returns whether a statement met a value of another type than its column takes.
+/// Returns whether a statement failed because of a value's type.
 pub(super) fn is_of_type(error: &rusqlite::Error) -> bool {
     let error = error.sqlite_error();
     error.is_some_and(|it| it.extended_code == SQLITE_CONSTRAINT_DATATYPE)
 }
 
-/// Ends all such rows, and has the senders of packets told, as far as they can be read. Returns whether there were any.
+/// Ends all such rows; senders of packets are told as far as the rows can be read. Returns whether there were any.
 pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
-    // Where it stands how far was read, and what was known, nothing is taken for nothing; and no UPDATE meets more than one row.
-    // The last table has others changed, which are in order by then.
+    // Tables that record positions and known rooms are left out: losing a row there must not pass as empty. No UPDATE touches
+    // more than one row of them.
+    // The last table's triggers change other tables, which are repaired by then.
     let mut tables = tx.connection.prepare(
         "SELECT it.name, group_concat(
              'typeof(\"' || c.name || '\") NOT IN (''null'', ''' || lower(c.type) || ''')', ' OR ')
@@ -37,13 +37,13 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
         any = true;
         let end = match table.as_str() {
             "mesh_outbox" => end_packets(&damaged),
-            // All that it takes to send one is there.
+            // All columns needed for sending are readable.
             "room_outbox" => format!(
                 "UPDATE room_outbox SET send_as = NULL, attempts = 0, tried_at = NULL, error = NULL, accepted_at = 0
                  WHERE ({damaged})
                      AND typeof(room) = 'text' AND typeof(txn) = 'text' AND typeof(content) = 'text';"
             ),
-            // A sign that was shown is not shown a second time.
+            // Do not show a sign twice.
             "feedback" => format!(
                 "INSERT OR REPLACE INTO feedback (event, room, at, closed)
                  SELECT event, room, at, 1 FROM feedback WHERE ({damaged})
@@ -58,7 +58,7 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
     Ok(any)
 }
 
-/// Shows the senders of packets that wait that these do not go, and has nobody on the mesh answer them.
+/// Marks the messages of damaged waiting packets for their senders, and removes the packets from the message map.
 fn end_packets(damaged: &str) -> String {
     let (waiting, reaction) = (MeshState::Waiting as u8, Lane::Reaction as u8);
     let (refused, none) = (Sign::Refused.key(), PacketId::NONE);

@@ -1,4 +1,4 @@
-//! Direct messages to our node: kept, counted, never published.
+//! Direct messages to our node: stored and counted, never published.
 
 use super::{Result, Tx};
 use relay_model::{NodeNum, RadioText};

@@ -1,13 +1,13 @@
-//! A text for the mesh until it becomes packets, and how it does: its row stands for the whole message until the radio is
-//! asked to take it. Then that row is the first packet, and each further one has a row of its own. What the radio may know
-//! stays as it is.
+//! Drafts: texts for the mesh before they are split into packets. A draft's row stands for the whole message until it is handed
+//! to the radio; then it becomes the first packet, and each further packet gets a row of its own. Packets that the radio may
+//! know are not changed.
 
 use super::columns::Row;
 use super::own_packets::{free_packet_id, own_packet};
 use super::{Result, StoreError, Tx};
 use relay_model::{Draft, Heading, Media, MeshRowId, MeshState, PacketId, Timestamp};
 
-/// How many packets rows stand for.
+/// The number of packets that rows stand for.
 macro_rules! packets {
     () => {
         "SUM(CASE draft WHEN 1 THEN parts ELSE 1 END)"
@@ -15,7 +15,7 @@ macro_rules! packets {
 }
 pub(super) use packets;
 
-/// Whether the radio can know none of these rows, of which no withdrawn one is. `?3` is [`MeshState::Waiting`].
+/// Whether the radio can know none of these rows, and none is withdrawn. `?3` is [`MeshState::Waiting`].
 macro_rules! are_unknown {
     () => {
         "SUM(state <> ?3 OR tried > 0) = 0"
@@ -23,7 +23,7 @@ macro_rules! are_unknown {
 }
 pub(super) use are_unknown;
 
-/// Writes down what a row says.
+/// Stores a row's draft.
 pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<()> {
     tx.run(
         "UPDATE mesh_outbox SET draft = 1, text = '', prefix = ?2, label = ?3, source_text = ?4,
@@ -42,7 +42,7 @@ pub(super) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<()> {
     )
 }
 
-/// Reads what a row says, as an answer to that packet.
+/// Reads a row's draft, as a reply to that packet.
 pub(super) fn read(row: &Row<'_>, reply_to: Option<PacketId>) -> rusqlite::Result<Draft> {
     Ok(Draft {
         heading: Heading {
@@ -50,7 +50,7 @@ pub(super) fn read(row: &Row<'_>, reply_to: Option<PacketId>) -> rusqlite::Resul
             label: row.get("label")?,
         },
         text: row.get("source_text")?,
-        // An earlier relay did not keep the word: such a note goes as it is.
+        // Rows of earlier versions lack this column: such a note is sent unchanged.
         media: match row.get("media_word")? {
             Some(word) => Some(Media {
                 word,
@@ -64,8 +64,7 @@ pub(super) fn read(row: &Row<'_>, reply_to: Option<PacketId>) -> rusqlite::Resul
     })
 }
 
-/// Makes these packets of a text, the first one and further ones, all at once: what they carry holds for every try, and their
-/// ids are stored before the first.
+/// Splits a draft into these packets. Content and ids are stored before the first is sent, and stay the same for every retry.
 pub fn make_packets(
     tx: &Tx<'_>,
     first: MeshRowId,
@@ -86,7 +85,7 @@ pub fn make_packets(
         return Ok(());
     };
     for (part, text) in (1_u8..).zip(further) {
-        // Like the first one but for what it carries.
+        // A copy of the first row with other content.
         let packet = free_packet_id(tx, radio)?;
         let id = MeshRowId(tx.insert(
             "INSERT INTO mesh_outbox (message, part, parts, radio, target_kind, target, channel, bound, lane, tapback,
@@ -111,8 +110,7 @@ pub fn make_packets(
     Ok(())
 }
 
-/// Has a message that was handed over and never written to the radio, under whichever id, become packets anew when it is
-/// handed over again.
+/// Turns packets that were handed over but never written to the radio back into a draft.
 pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET draft = 1, text = ''
@@ -126,10 +124,10 @@ pub(super) fn unmake_packets(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     Ok(())
 }
 
-/// Changes what a message says that waits, and what the message map knows of that. It keeps its place. Fails, and
-/// changes nothing, if the radio may know any of it ([`StoreError::Known`]): who asks for it has just seen that it waits.
+/// Changes a waiting message and its entry in the message map; it keeps its place in the queue. Fails with
+/// [`StoreError::Known`], without changes, if the radio may know any of it.
 pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<()> {
-    // A message is named after its first row: no row before that one can be a part of it, and the rows behind are few.
+    // A message is numbered by its first row, so its other rows come after that one.
     let waits = tx.exists(
         concat!(
             "SELECT 1 FROM mesh_outbox WHERE id >= ?1 AND message = ?1 AND state <> ?2
@@ -149,7 +147,7 @@ pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<()> {
     )
 }
 
-/// Forgets all parts of a message but the first. Their ids are never used again.
+/// Deletes all parts of a message but the first. Their ids are never reused.
 fn forget_further_parts(tx: &Tx<'_>, message: MeshRowId) -> Result<()> {
     tx.execute(
         "DELETE FROM message_pair WHERE mesh_outbox IN (

@@ -1,18 +1,18 @@
-//! A database that an earlier relay has left, with rows in every state: all that waits crosses once, as it was, and what
-//! was known is known. How what waits for the mesh crosses stands with the tests of `daemon::ledger`, which hand it over.
+//! A database of an earlier version with rows in every state: everything that waits is sent once and unchanged, and what was
+//! known is still known. Rows for the mesh are covered by the tests of `daemon::ledger`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use relay_model::{EventId, MeshState, NodeNum, OwnedRoomId, PacketId, RoomContent, UserId};
 
-use super::samples::{draft, event, room};
+use super::test_rows::{draft, event, room};
 use super::testing::{Left, SCHEMA_12, THEN, left};
 use super::*;
 
 const RADIO: NodeNum = NodeNum(1);
 
-/// Opens the database as the relay does at its start.
+/// Opens the database as the relay does on start.
 fn start(left: &Left) -> Store {
     let mut store = left.open();
     let start = |tx: &Tx<'_>| {
@@ -24,7 +24,7 @@ fn start(left: &Left) -> Store {
     store
 }
 
-/// Returns what an event says, and the event that it is about.
+/// Returns an event's text and its target.
 fn said<T: ToString>(content: &RoomContent<T>) -> (String, Option<String>) {
     match content {
         RoomContent::Text {
@@ -104,7 +104,7 @@ fn what_was_known_is_known() {
     let room = OwnedRoomId::try_from("!room:example.org").unwrap();
     let alice = UserId::parse("@alice:example.org").unwrap();
     let account = UserId::parse("@relay:example.org").unwrap();
-    let under_way = match store.note(|tx| feedback::next(tx, THEN)).unwrap() {
+    let under_way = match store.commit_relaxed(|tx| feedback::next(tx, THEN)).unwrap() {
         Next::Due(request) => request,
         other => panic!("{other:?}"),
     };
@@ -130,14 +130,17 @@ fn what_was_known_is_known() {
             assert_eq!(late::waiting(tx)?.len(), 1);
             assert!(seen::has_event(tx, &event("$untried:example.org"))?);
             assert!(seen::has_packet(tx, NodeNum(77), PacketId(6))?);
-            assert!(told::is_told(
+            assert!(cooldown::is_told(
                 tx,
                 "refused too_long !room:example.org",
                 THEN
             )?);
             assert_eq!(gaps::all(tx, &account)?.len(), 1);
-            assert_eq!(meta::sync_position(tx, &account)?.as_deref(), Some("s42"));
-            assert_eq!(meta::channels(tx, RADIO)?.len(), 2);
+            assert_eq!(
+                single_values::sync_position(tx, &account)?.as_deref(),
+                Some("s42")
+            );
+            assert_eq!(single_values::channels(tx, RADIO)?.len(), 2);
             assert_eq!(nodes::all(tx, RADIO)?.len(), 3);
             assert_eq!(direct::count(tx)?, 1);
             assert!(outage::current(tx)?.is_some());

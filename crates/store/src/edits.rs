@@ -1,7 +1,7 @@
-//! Changed messages: the forms in which a message of Matrix waits or was sent, and edits that came before their message.
+//! Edits: the versions of a Matrix message that wait or were sent, and edits that arrived before their message.
 //!
-//! A correction is a message of its own in the outbox under the event of the message that it corrects, so that a
-//! redaction, a reply or a report finds both.
+//! A correction is an outbox message of its own under the event of the message that it corrects, so that redactions, replies
+//! and reports find both.
 
 use super::columns::{Row, destination, identifier, source_of};
 use super::drafts::{self, are_unknown, packets};
@@ -11,13 +11,13 @@ use relay_model::{
     RoomId, RoomTextKind, Timestamp, UserId, Version,
 };
 
-/// Early edits that are kept at most: anybody can write edits of messages that never come.
+/// Maximum number of early edits stored: anybody can write edits of messages that never come.
 const MOST_EARLY: u32 = 1_000;
 
-/// Returns the versions of a message in a room that wait or were sent, the oldest first.
+/// Returns the versions of a room's message that wait or were sent, oldest first.
 pub fn versions(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Vec<Version>> {
     tx.all(
-        // Beside the one minimum stand the columns of its row: the first part.
+        // SQLite takes the bare columns from the row with the minimum: the first part.
         concat!(
             "SELECT *, MIN(part), ",
             packets!(),
@@ -57,7 +57,7 @@ fn read_version(row: &Row<'_>) -> rusqlite::Result<Version> {
     })
 }
 
-/// Changes a message that waits: it keeps its place. Fails as [`drafts::change`] does.
+/// Changes a waiting message; it keeps its place. Fails as [`drafts::change`] does.
 pub fn rewrite(tx: &Tx<'_>, message: MeshRowId, new: &NewVersion) -> Result<()> {
     drafts::change(tx, message, &new.draft)?;
     tx.execute(
@@ -71,7 +71,7 @@ pub fn rewrite(tx: &Tx<'_>, message: MeshRowId, new: &NewVersion) -> Result<()> 
     )
 }
 
-/// Notes when a person wrote an edit of their message: one that they wrote before it changes nothing any more.
+/// Records when a person last edited their message; edits written before that are ignored.
 pub fn edited(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -86,7 +86,7 @@ pub fn edited(
     )
 }
 
-/// Keeps an edit whose message has not come yet, or whose correction waits, in place of one that its author wrote before.
+/// Stores an edit that arrived before its message, or whose correction waits, replacing an older one by the same author.
 pub fn keep_early(tx: &Tx<'_>, edit: &RoomEdit, now: Timestamp) -> Result<()> {
     let new = &edit.new;
     tx.execute(
@@ -111,7 +111,7 @@ pub fn keep_early(tx: &Tx<'_>, edit: &RoomEdit, now: Timestamp) -> Result<()> {
     )
 }
 
-/// Returns the edit that a person made of a message of a room before it came.
+/// Returns the author's edit that arrived before its message.
 pub fn early(
     tx: &Tx<'_>,
     target: &EventId,
@@ -131,7 +131,7 @@ pub fn early(
     )
 }
 
-/// Returns the message of a room that an edit changes which is remembered by [`keep_early`], and who wrote the edit.
+/// Returns the target of an edit stored by [`keep_early`], and the edit's author.
 pub fn target_of(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -144,13 +144,13 @@ pub fn target_of(
     )
 }
 
-/// Returns the correction of a message that waits, if the radio cannot know any of it.
+/// Returns the waiting correction of a message, if the radio cannot know any of it.
 pub fn waiting_correction(tx: &Tx<'_>, room: &RoomId, event: &EventId) -> Result<Option<Version>> {
     let newest = versions(tx, room, event)?.pop();
     Ok(newest.filter(|version| version.correction > 0 && version.waits))
 }
 
-/// Forgets the early edits of a message, and an early edit that was taken away itself.
+/// Forgets the early edits of a message, or an early edit that was redacted.
 pub fn forget_early(tx: &Tx<'_>, event: &EventId) -> Result<()> {
     tx.run(
         "DELETE FROM early_edit WHERE target = ?1 OR event = ?1",
@@ -158,7 +158,7 @@ pub fn forget_early(tx: &Tx<'_>, event: &EventId) -> Result<()> {
     )
 }
 
-/// Forgets early edits that were kept before then.
+/// Forgets early edits stored before that time.
 pub fn prune_early(tx: &Tx<'_>, before: Timestamp) -> Result<()> {
     tx.run("DELETE FROM early_edit WHERE kept_at < ?1", [before])
 }
@@ -170,7 +170,7 @@ mod tests {
     use crate::mesh_report::{self, Withdrawal, accepted, retry, submitted, withdraw};
     use crate::message_map;
     use crate::outbox_mesh;
-    use crate::samples::*;
+    use crate::test_rows::*;
     use relay_model::{Draft, Lane, MeshContent, MeshMessage, OwnedRoomId, RoomText};
 
     fn edit_of(target: &EventId, by: &UserId, body: &str, sent_at: Timestamp) -> RoomEdit {
@@ -215,7 +215,7 @@ mod tests {
         rewrite(tx, message, &new)
     }
 
-    /// Sends everything that waits, and returns it in its order.
+    /// Sends everything that waits, and returns it in order.
     fn sent(tx: &Tx<'_>) -> Result<Vec<String>> {
         let mut texts = Vec::new();
         for lane in [Lane::Urgent, Lane::Message] {
@@ -313,7 +313,7 @@ mod tests {
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             assert_eq!(pairs.len(), 1);
             assert_eq!(crate::testing::waiting_packets(tx)?, 3);
-            // The ids that were given away are never given to others.
+            // Ids once chosen are never reused.
             assert!(message_map::is_own_packet(tx, RADIO, rows[2].1)?);
             assert_eq!(sent(tx)?, ["new", "next"]);
             Ok(())
@@ -350,7 +350,7 @@ mod tests {
             let row = submit_next(tx, NOON)?.unwrap();
             assert_eq!(text_of(&row), "hello!");
             assert!(matches!(change("late"), Err(StoreError::Known(it)) if it == id));
-            // The radio may have sent this id: another text under it would be dropped as a copy.
+            // The radio may have sent this id, and would drop another text under it as a duplicate.
             retry(tx, id, packet, NOON, false, "link lost")?;
             assert!(matches!(change("late"), Err(StoreError::Known(it)) if it == id));
             submit_next(tx, NOON)?;

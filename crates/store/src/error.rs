@@ -1,4 +1,4 @@
-//! Why the database did not do what was asked, and what can be done about it.
+//! Errors of the database, with their hints.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,22 @@ use relay_model::{Explained, MeshRowId};
 /// What the tables' functions return.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// Why the database did not do what was asked. Whatever failed has left nothing behind: its transaction
-/// is rolled back.
+/// Why a database call failed. Its transaction has been rolled back.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file cannot be opened, made or read.
+    /// The file cannot be opened, created or read.
     #[error("cannot open the database `{0}`")]
     Open(PathBuf, #[source] io::Error),
-    /// The file was taken away while it was in use; what is written to it now would be lost.
+    /// The file was removed while in use; further writes would be lost.
     #[error("the database `{0}` is gone")]
     Gone(PathBuf),
-    /// The file is somebody else's; it was only looked at.
+    /// The file belongs to another program. It was not changed.
     #[error("`{0}` is not a database of the relay (application id {1:#010x})")]
     Foreign(PathBuf, u32),
-    /// The file is not an SQLite database at all; it was only looked at.
+    /// The file is not an SQLite database. It was not changed.
     #[error("`{0}` is not an SQLite database")]
     NotDatabase(PathBuf),
-    /// A later relay has written the file.
+    /// The file was written by a later version of the relay.
     #[error("the database `{0}` has schema version {1}; this relay knows versions up to {2}")]
     Newer(PathBuf, i64, i64),
     /// The disk is full.
@@ -36,7 +35,7 @@ pub enum StoreError {
     /// The file is damaged.
     #[error("the database is damaged{}", place(.0.as_deref()))]
     Damaged(Option<PathBuf>, #[source] rusqlite::Error),
-    /// Another program holds the database for longer than we wait.
+    /// Another program has locked the database for longer than the busy timeout.
     #[error("the database is locked by another program")]
     Busy(#[source] rusqlite::Error),
     /// The file or its disk cannot be written.
@@ -48,7 +47,7 @@ pub enum StoreError {
     /// A row holds what this relay cannot read.
     #[error("a row of the database cannot be read")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The radio may know of a message that was to be changed as one that waits: a mistake of ours.
+    /// A message was to be changed that the radio may know: a bug.
     #[error("message {0} cannot be changed: the radio may know of it")]
     Known(MeshRowId),
     /// The database's thread cannot be started.
@@ -57,18 +56,17 @@ pub enum StoreError {
     /// The database's thread has ended.
     #[error("the database is closed")]
     Closed,
-    /// SQLite refused a statement: a mistake of ours.
+    /// SQLite rejected a statement: a bug.
     #[error("the database refused a statement")]
     Statement(#[source] rusqlite::Error),
 }
 
-/// Names the file, where it is known.
 fn place(path: Option<&Path>) -> String {
     path.map_or_else(String::new, |path| format!(" (`{}`)", path.display()))
 }
 
 impl StoreError {
-    /// Returns the same for a database in that file, after a look at its disk.
+    /// Adds the path, after checking the file's disk.
     #[must_use]
     pub(super) fn at(self, path: &Path) -> Self {
         let place = Some(path.to_owned());
@@ -85,14 +83,12 @@ impl StoreError {
         }
     }
 
-    /// Returns whether it passes without a person doing something to the database itself: there is room on the disk
-    /// again, the other program is done.
+    /// Returns whether the cause can pass without a repair of the database: a full disk, a lock.
     pub fn passes(&self) -> bool {
         matches!(self, Self::Full(..) | Self::Busy(_) | Self::Disk(..))
     }
 
-    /// Returns whether the database is sound, and only what was asked of it failed: a row that cannot be read, a mistake of
-    /// ours. It fails again however often it is tried.
+    /// Returns whether the database is sound and a retry fails again: an unreadable row, or a bug.
     pub fn is_of_content(&self) -> bool {
         matches!(
             self,
@@ -100,7 +96,7 @@ impl StoreError {
         )
     }
 
-    /// Returns a row, or why it cannot be read. Fails when more than this row cannot.
+    /// Separates the error of one unreadable row from errors that concern more than this row.
     pub(super) fn of_row<T>(read: rusqlite::Result<T>) -> Result<Result<T>> {
         match read.map_err(Self::from) {
             Err(error) if !error.is_of_content() => Err(error),
@@ -108,7 +104,7 @@ impl StoreError {
         }
     }
 
-    /// Returns whether the file may have to be opened again: what is remembered of it may be wrong.
+    /// Returns whether the file may have to be reopened.
     pub(super) fn concerns_file(&self) -> bool {
         matches!(
             self,

@@ -1,9 +1,7 @@
-//! The sign that each message is to have and the one that it has: a table of wishes, not a queue. A newer wish takes the
-//! place of an older one that was not carried out.
+//! Feedback signs: for each message the wanted sign and the one that is shown. A newer wish replaces one not yet carried out.
 //!
-//! A sign is replaced in two requests: the old one is taken away, then the new one is placed; so there are never two. Each
-//! request has a transaction id that is stored before it is made, and is finished before another is chosen, unless the
-//! server has said that it did not do it.
+//! Replacing a sign takes two requests, a redaction and then a reaction, so that there are never two signs. A request's
+//! transaction id is stored before it is sent; no other request is chosen for the message until the outcome is known.
 
 use std::time::Duration;
 
@@ -16,10 +14,10 @@ use relay_model::{
     OwnedTransactionId, RoomContent, RoomId, Sign, Timestamp,
 };
 
-/// After failures that are nobody's fault.
+/// Delays after transient failures.
 const DELAYS: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_hours(1));
 
-/// A request that is to be made.
+/// A request to send next.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// The message whose sign it is about.
@@ -39,12 +37,12 @@ pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
     })
 }
 
-/// Notes that what has changed was looked at.
+/// Clears the list of changed messages.
 pub fn forget_changed(tx: &Tx<'_>) -> Result<()> {
     tx.run("DELETE FROM feedback_changed", ())
 }
 
-/// Notes that a row for the mesh has changed its state. Reactions have no sign.
+/// Records that a mesh row has changed its state. Reactions have no sign.
 pub(super) fn row_changed(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     tx.run(
         "INSERT OR IGNORE INTO feedback_changed (event)
@@ -53,8 +51,8 @@ pub(super) fn row_changed(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     )
 }
 
-/// Notes that a row's message goes to the mesh after all, or anew (a correction): it is shown as it fares, whatever sign was
-/// given to it.
+/// Records that a row's message, or a correction of it, is sent after all: the sign follows its state from now on, and a given
+/// sign is dropped.
 pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     let given = tx.execute(
         "UPDATE feedback SET given = NULL
@@ -67,8 +65,7 @@ pub(super) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     Ok(())
 }
 
-/// Returns the messages that were accepted before then, of which a part still waits, and whose wanted sign is another than
-/// this one.
+/// Returns the messages accepted before that time of which a part still waits, and whose wanted sign differs from this one.
 pub fn waiting_without(tx: &Tx<'_>, sign: Sign, before: Timestamp) -> Result<Vec<OwnedEventId>> {
     tx.all(
         "SELECT DISTINCT event FROM mesh_open
@@ -80,8 +77,8 @@ pub fn waiting_without(tx: &Tx<'_>, sign: Sign, before: Timestamp) -> Result<Vec
     )
 }
 
-/// Returns what is known of a message; `None` if nothing is, or if it was taken away. Where an event went several times,
-/// the last time counts; a correction counts from when the radio took it, and not if it was refused: what it corrects was sent.
+/// Returns the state of a message; `None` if it is unknown or was redacted. Of an event sent several times the last time
+/// counts. A correction counts once the radio took it, and never if it was refused, as its message was sent.
 pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
     let known = tx.first(
         "SELECT room, given, closed, at FROM feedback WHERE event = ?1",
@@ -128,7 +125,7 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
         },
     )?;
     let place = match (&known, parts.first()) {
-        // No sign is better than one that a part of the message does not bear out.
+        // Show no sign rather than one that not all parts agree on.
         _ if !is_whole => None,
         (_, Some((room, _, accepted_at))) => Some((room.clone(), *accepted_at)),
         (Some((room, _, _, at)), None) => Some((room.clone(), *at)),
@@ -143,7 +140,7 @@ pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
     }))
 }
 
-/// Gives a message a sign that does not follow from rows for the mesh; the ledger looks at it with what has changed.
+/// Gives a message a sign that does not follow from its mesh rows, and lists it as changed.
 pub fn give(tx: &Tx<'_>, room: &RoomId, event: &EventId, sign: Sign, now: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO feedback (event, room, given, at) VALUES (?1, ?2, ?3, ?4)
@@ -156,7 +153,7 @@ pub fn give(tx: &Tx<'_>, room: &RoomId, event: &EventId, sign: Sign, now: Timest
     )
 }
 
-/// Wants a sign on a message, or none. Returns whether there is something to do now that there was not before.
+/// Sets the wanted sign of a message. Returns whether that creates new work.
 pub fn want(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -185,9 +182,9 @@ pub fn want(
     Ok(changed > 0)
 }
 
-/// Takes note that a message was taken away: nothing more is shown of it.
+/// Records that a message was redacted: nothing more is shown on it.
 pub fn close(tx: &Tx<'_>, room: &RoomId, event: &EventId, now: Timestamp) -> Result<()> {
-    // Of what was never ours to transmit nothing needs to be known.
+    // Only rows for messages of our own are needed.
     tx.execute(
         "INSERT OR IGNORE INTO feedback (event, room, at)
          SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM mesh_outbox WHERE event = ?1 AND room = ?2)",
@@ -200,7 +197,7 @@ pub fn close(tx: &Tx<'_>, room: &RoomId, event: &EventId, now: Timestamp) -> Res
     )
 }
 
-/// Gives up every wish for this sign. Where `taken_back` is shown it is taken away; any other stays.
+/// Drops every wish for this sign. Where `taken_back` is shown it is removed; other signs stay.
 pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) -> Result<()> {
     tx.execute(
         "UPDATE feedback SET wanted = CASE WHEN shown IS ?2 THEN NULL ELSE shown END
@@ -216,8 +213,8 @@ pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) 
     )
 }
 
-/// Returns the request that is to be made next, under a transaction that is stored now: the oldest difference, in a room
-/// that takes signs. Of what cannot be read nothing more is shown.
+/// Returns the next request, with its transaction id stored: the oldest difference, in a room that takes signs. Unreadable rows
+/// are closed.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
     let end = |event: Vec<u8>| {
         tx.run(
@@ -251,7 +248,7 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
             },
             (None, Some(target)) => RoomContent::Redaction { target },
             (None, None) => {
-                // There is nothing to take away.
+                // Nothing to redact.
                 done(tx, transaction.as_str(), &row.event, now)?;
                 continue;
             }
@@ -272,7 +269,7 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
     Ok(later.map_or(Next::Nothing, Next::Later))
 }
 
-/// Chooses the next request of a message: first what is shown goes, then what is wanted comes.
+/// Chooses a message's next request: first remove the shown sign, then place the wanted one.
 fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)> {
     let placing = row.wanted.clone().filter(|_| row.shown.is_none());
     let transaction = OwnedTransactionId::from(format!("relay-{:032x}", rand::random::<u128>()));
@@ -283,8 +280,7 @@ fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)
     Ok((transaction, placing))
 }
 
-/// Takes note that a request was carried out, by the server's answer or because its event came back in sync. Returns
-/// whether it was one of these and not noted before.
+/// Records that a request succeeded, by the response or by its event in sync. Returns whether that is new.
 pub fn done(tx: &Tx<'_>, transaction: &str, event: &EventId, now: Timestamp) -> Result<bool> {
     over(
         tx,
@@ -297,8 +293,8 @@ pub fn done(tx: &Tx<'_>, transaction: &str, event: &EventId, now: Timestamp) -> 
     )
 }
 
-/// Takes note that the server did not carry out a request just now: the wish that holds then is tried. If an earlier try
-/// of the same request may have got through, it goes on under its transaction.
+/// Records that a request was not carried out; the current wish is tried next. If an earlier attempt may have succeeded, the
+/// request is retried under its transaction id.
 pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     over(
         tx,
@@ -312,8 +308,8 @@ pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     .map(drop)
 }
 
-/// Takes note that requests that were under way when the relay stopped may have got through, and permits all rooms: what was
-/// changed while the relay was down was not seen. For the start.
+/// Prepares for a start: requests in flight may have succeeded, and all rooms are permitted again, as changes during the
+/// downtime were not seen.
 pub fn recover(tx: &Tx<'_>) -> Result<()> {
     tx.execute(
         "UPDATE feedback SET attempts = attempts + 1 WHERE txn IS NOT NULL",
@@ -322,8 +318,8 @@ pub fn recover(tx: &Tx<'_>) -> Result<()> {
     permit(tx, None)
 }
 
-/// Takes note that nobody knows whether a request was carried out: it is made again later, under the same transaction, and
-/// what else is wanted in its room waits as long. A room that was left holds no other up.
+/// Records that the outcome of a request is unknown: it is retried later under the same transaction id, and the rest of its
+/// room waits as long. A room that the bot has left delays no other.
 pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     let tried: Option<(u32, String)> = tx.first(
         "SELECT attempts, room FROM feedback WHERE txn = ?1",
@@ -344,13 +340,12 @@ pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     )
 }
 
-/// Gives a wish up that can never be fulfilled: the server knows its message, or its reaction, no more. A later wish is
-/// tried.
+/// Drops a wish that can never be carried out, as the server does not know its message or reaction. A later wish is tried.
 pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     over(
         tx,
         transaction,
-        // A reaction that cannot be taken away is not there any more.
+        // A reaction that cannot be redacted no longer exists.
         "UPDATE feedback SET
              wanted = CASE WHEN placing IS NULL OR wanted IS NOT placing THEN wanted ELSE NULL END,
              shown = NULL, reaction = NULL, txn = NULL, placing = NULL, attempts = 0
@@ -361,7 +356,7 @@ pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
     .map(drop)
 }
 
-/// Shows nothing in a room until [`permit`]. Returns whether it was permitted until now.
+/// Stops showing signs in a room until [`permit`]. Returns whether they were permitted before.
 pub fn forbid(tx: &Tx<'_>, room: &RoomId) -> Result<bool> {
     tx.changes(
         "INSERT OR IGNORE INTO feedback_forbidden (room) VALUES (?1)",
@@ -369,7 +364,7 @@ pub fn forbid(tx: &Tx<'_>, room: &RoomId) -> Result<bool> {
     )
 }
 
-/// Shows signs in a room again; `None`: in all.
+/// Permits signs in a room; `None`: in all.
 pub fn permit(tx: &Tx<'_>, room: Option<&RoomId>) -> Result<()> {
     tx.run(
         "DELETE FROM feedback_forbidden WHERE ?1 IS NULL OR room = ?1",
@@ -377,7 +372,7 @@ pub fn permit(tx: &Tx<'_>, room: Option<&RoomId>) -> Result<()> {
     )
 }
 
-/// Notes when something is to be done next about a message: nothing, where it shows what it should.
+/// Sets when a message needs its next request: never if it shows the wanted sign.
 fn settle(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
     tx.run(
         "UPDATE feedback SET due = CASE
@@ -388,8 +383,7 @@ fn settle(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
     )
 }
 
-/// Notes by this statement what became of a request, and when something is to be done next about its message. Returns
-/// whether it was under way.
+/// Records the outcome of a request by this statement and schedules the next one. Returns whether the request was in flight.
 fn over(
     tx: &Tx<'_>,
     transaction: &str,
@@ -404,7 +398,6 @@ fn over(
     Ok(message.is_some())
 }
 
-/// A row as it stands in the table.
 struct Wish {
     event: OwnedEventId,
     room: OwnedRoomId,

@@ -1,26 +1,26 @@
-//! What was said in rooms and could not be fetched yet, though the account's position is past it. It is written with the
-//! position, in one transaction: nothing lies behind the position without being known here.
+//! Gaps: stretches of room timelines that are still to be fetched although the sync position is past them. Written in one
+//! transaction with the position, so that no gap is lost.
 
 use std::collections::BTreeSet;
 
 use tracing::error;
 
 use super::columns::identifier;
-use super::{Result, Tx, known_rooms, meta};
+use super::{Result, Tx, known_rooms, single_values};
 use relay_model::{Gap, OwnedRoomId, OwnedUserId, UserId};
 
-/// How much of what was said in a room could not be fetched yet.
+/// The missing part of a room's timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// To the account that would have read it.
+    /// The account that reads the room.
     pub account: OwnedUserId,
-    /// In this room.
+    /// The room.
     pub room: OwnedRoomId,
-    /// So many stretches of its history.
+    /// The number of stretches.
     pub stretches: u64,
 }
 
-/// Stores that these stretches are missing, in this order, and no others.
+/// Replaces the stored gaps of an account, in this order.
 pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
     tx.run("DELETE FROM gap WHERE account = ?1", [account.as_str()])?;
     for (number, gap) in (0_i64..).zip(gaps) {
@@ -38,8 +38,8 @@ pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
     Ok(())
 }
 
-/// Returns what is missing, in its order. Where the room of a stretch cannot be read, it is looked for in all that are known;
-/// where its end cannot be, up to the account's position. Without its beginning it is given up.
+/// Returns the gaps in order. If a gap's room is unreadable it is looked for in all known rooms; without a readable end it
+/// extends to the sync position; without a beginning it is dropped.
 pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>> {
     let rows = tx.all(
         "SELECT room, from_place, to_place FROM gap WHERE account = ?1 ORDER BY number",
@@ -52,7 +52,7 @@ pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>> {
     )?;
     let known = known_rooms::all(tx)?.into_iter().map(|(_, room)| room);
     let known: BTreeSet<_> = known.collect();
-    let position = meta::sync_position(tx, account)?;
+    let position = single_values::sync_position(tx, account)?;
     let mut gaps = Vec::new();
     for (room, from, to) in rows {
         let rooms = room
@@ -94,7 +94,7 @@ pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::*;
+    use crate::test_rows::*;
 
     #[test]
     fn what_cannot_be_read_of_what_is_missing_is_looked_for_wherever_it_may_be() {
@@ -109,9 +109,9 @@ mod tests {
             for known in [one, two] {
                 let id = OwnedRoomId::try_from(known).unwrap();
                 let names = [id.clone().into(), room(&known.replace('!', "#"))];
-                known_rooms::note(tx, &id, &names)?;
+                known_rooms::remember(tx, &id, &names)?;
             }
-            meta::set_sync_position(tx, &alice, "s9")?;
+            single_values::set_sync_position(tx, &alice, "s9")?;
             let places = [("s1", "s2"), ("s3", "s4"), ("s5", "s6")];
             let stored = places.map(|(from, to)| gap(one, from, to));
             replace(tx, &alice, &stored)?;

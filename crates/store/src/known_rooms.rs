@@ -1,12 +1,12 @@
-//! The rooms that were mapped and joined when we ran last, and the names that the configuration has for each: what was said
-//! in them since is news, in any other room it is history. And a room is known by its alias before a server is asked.
+//! The rooms mapped and joined in the last run, by their names in the configuration: messages written since then are new, in
+//! any other room they are history. Also resolves an alias before the server is asked.
 
 use super::columns::identifier;
 use super::{Result, Tx};
 use relay_model::{OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
 
-/// Notes that a room is joined and mapped under these names; they stand for no other room any more.
-pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<()> {
+/// Stores the room of these names.
+pub fn remember(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<()> {
     for name in names {
         tx.execute(
             "INSERT INTO known_room (name, room) VALUES (?1, ?2)
@@ -17,13 +17,13 @@ pub fn note(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<
     Ok(())
 }
 
-/// Forgets a name: it stands for a room that we are not in.
+/// Forgets a name that no longer resolves to a joined room.
 pub fn forget(tx: &Tx<'_>, name: &RoomOrAliasId) -> Result<()> {
     tx.run("DELETE FROM known_room WHERE name = ?1", [name.as_str()])
 }
 
-/// Forgets the names that the configuration does not have any more: mapped again, their rooms start anew. One that cannot be
-/// read is none of its names once all those are known.
+/// Forgets names that are no longer configured; mapped again, their rooms start anew. Unreadable rows are deleted once every
+/// configured name is known.
 pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
     let (kept, gone): (Vec<_>, Vec<_>) = all(tx)?
         .into_iter()
@@ -35,7 +35,7 @@ pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
     if configured.iter().all(is_known) {
         tx.execute("DELETE FROM known_room", ())?;
         for (name, room) in kept {
-            note(tx, &room, &[name])?;
+            remember(tx, &room, &[name])?;
         }
     }
     Ok(())
@@ -48,7 +48,7 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>> {
     })
 }
 
-/// Returns whether each of them can be read.
+/// Returns whether all rows are readable.
 pub fn are_readable(tx: &Tx<'_>) -> Result<bool> {
     let rooms: usize = tx.value("SELECT COUNT(*) FROM known_room", ())?;
     Ok(all(tx)?.len() == rooms)
@@ -57,7 +57,7 @@ pub fn are_readable(tx: &Tx<'_>) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::*;
+    use crate::test_rows::*;
 
     #[test]
     fn a_room_is_known_by_the_names_that_the_configuration_has_for_it() {
@@ -65,8 +65,8 @@ mod tests {
             let one = RoomId::parse("!one:example.org").unwrap();
             let two = RoomId::parse("!two:example.org").unwrap();
             let alias = room("#hill:example.org");
-            note(tx, &one, &[one.clone().into(), alias.clone()])?;
-            note(tx, &two, std::slice::from_ref(&alias))?;
+            remember(tx, &one, &[one.clone().into(), alias.clone()])?;
+            remember(tx, &two, std::slice::from_ref(&alias))?;
             let mut known = all(tx)?;
             known.sort();
             let expected = [
@@ -74,7 +74,7 @@ mod tests {
                 (alias.clone(), two.clone()),
             ];
             assert!(expected.iter().all(|it| known.contains(it)) && known.len() == 2);
-            // What cannot be read may be a name that is not known yet.
+            // An unreadable row may be one of the names not known yet.
             tx.run("INSERT INTO known_room VALUES ('nothing', '!x')", ())?;
             keep_only(tx, &[alias.clone(), room("!new:example.org")])?;
             assert!(!are_readable(tx)?);

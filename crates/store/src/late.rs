@@ -1,20 +1,20 @@
-//! Events of rooms that could not be decrypted, kept until their key comes: a key often travels behind its message.
+//! Events that could not be decrypted, kept until their key arrives, often later than the message.
 //!
-//! A room keeps only so many of them ([`UndecryptableEvent::MOST_OF_ROOM`]), and of their bytes, and fewer of one person; beyond
-//! that the oldest are pushed out. Those are known, without what they hold, until their room is told of them.
+//! Count and bytes are limited per room ([`UndecryptableEvent::MOST_OF_ROOM`]) and per person. Beyond the limit the oldest are
+//! evicted: only their ids stay, until their room is told of them.
 
 use super::columns::identifier;
 use super::{Result, Tx};
 use relay_model::{EventId, OwnedEventId, RoomId, Timestamp, UndecryptableEvent, Unread, UserId};
 
-/// In the column `given_up`: its key may still come in time (the view `key_awaited`).
+/// Value of the column `given_up`: the key may still come in time (view `key_awaited`).
 const AWAITED: u8 = 0;
-/// Its room knows that it would be too late.
+/// The room has been told that the key came too late.
 const TOLD: u8 = 1;
-/// It was pushed out, and its room does not know yet (`key_pushed_out`).
+/// Evicted, and the room has not been told yet (`key_pushed_out`).
 const PUSHED_OUT: u8 = 2;
 
-/// Keeps an event. Returns how many older ones of its room were pushed out by that; `None`: it was kept already.
+/// Stores an event. Returns the number of events evicted for it; `None`: it was stored already.
 pub fn keep(
     tx: &Tx<'_>,
     event: &UndecryptableEvent,
@@ -59,7 +59,7 @@ pub fn keep(
         ),
     )?;
     if dropped > 0 {
-        // What nobody is told of any more goes first.
+        // Evict first what no room needs to be told of.
         tx.execute(
             "DELETE FROM undecryptable WHERE id IN (
                  SELECT id FROM undecryptable WHERE room = ?1 AND given_up <> ?3
@@ -87,7 +87,7 @@ pub fn waiting(tx: &Tx<'_>) -> Result<Vec<UndecryptableEvent>> {
     })
 }
 
-/// Forgets an event: it could be read, or was taken away. Returns false if it was not kept.
+/// Forgets an event that was decrypted or redacted. Returns false if it was not stored.
 pub fn forget(tx: &Tx<'_>, event: &EventId) -> Result<bool> {
     tx.changes(
         "DELETE FROM undecryptable WHERE event = ?1",
@@ -95,7 +95,7 @@ pub fn forget(tx: &Tx<'_>, event: &EventId) -> Result<bool> {
     )
 }
 
-/// Forgets what a person wrote in a room up to then, and returns it.
+/// Forgets a person's events in a room up to that time, and returns them.
 pub fn forget_sender(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -109,7 +109,7 @@ pub fn forget_sender(
     )
 }
 
-/// Returns what was written up to then and still waits for its key, and what was pushed out, room by room, oldest first.
+/// Returns the events written up to that time that still lack their key, and evicted ones, by room, oldest first.
 pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
     tx.all(
         "SELECT * FROM (SELECT * FROM key_awaited WHERE sent_at <= ?1 UNION ALL SELECT * FROM key_pushed_out)
@@ -126,7 +126,7 @@ pub fn overdue(tx: &Tx<'_>, until: Timestamp) -> Result<Vec<Unread>> {
     )
 }
 
-/// Notes that the room knows that the key of an event would come too late now. The event is counted until [`prune`] takes it.
+/// Records that the room has been told of an event without a key. It is counted until [`prune`] deletes it.
 pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<()> {
     tx.run(
         "UPDATE undecryptable SET given_up = ?2, raw = '' WHERE event = ?1",
@@ -134,12 +134,12 @@ pub fn give_up(tx: &Tx<'_>, event: &EventId) -> Result<()> {
     )
 }
 
-/// Returns how many events are kept, those included that were given up.
+/// Returns the number of stored events, those given up included.
 pub fn count(tx: &Tx<'_>) -> Result<u64> {
     tx.value("SELECT COUNT(*) FROM undecryptable", ())
 }
 
-/// Forgets what was kept before then.
+/// Forgets what was stored before that time.
 pub fn prune(tx: &Tx<'_>, before: Timestamp) -> Result<()> {
     tx.run("DELETE FROM undecryptable WHERE kept_at < ?1", [before])
 }
@@ -147,7 +147,7 @@ pub fn prune(tx: &Tx<'_>, before: Timestamp) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::*;
+    use crate::test_rows::*;
     use relay_model::{OwnedRoomId, OwnedUserId};
 
     fn undecryptable(number: u32, raw: &str) -> UndecryptableEvent {
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    /// One of ten people's.
+    /// An event of one of ten people.
     fn of_many(number: u32) -> UndecryptableEvent {
         UndecryptableEvent {
             sender: format!("@u{}:example.org", number % 10).try_into().unwrap(),
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn what_waits_too_long_is_given_up_and_counted_until_it_is_old() {
         on_empty(|tx| {
-            // A server's clock that runs ahead does not make an event wait for longer.
+            // A server clock that is ahead does not prolong the wait.
             keep(tx, &undecryptable(1, "{}"), later(9_999), NOON)?;
             keep(tx, &undecryptable(2, "{}"), later(5), later(5))?;
             assert_eq!(overdue(tx, NOON - std::time::Duration::from_secs(1))?, []);

@@ -1,16 +1,16 @@
-//! Our own database: what the relay must not forget. It opens and migrates the file and runs transactions; one
-//! file for each table offers the functions that work on it. It decides nothing.
+//! The relay's database: opens and migrates the file and runs transactions; one module per table has its queries. It decides
+//! nothing.
 //!
-//! The outbox tables are the truth about what is still to be sent. Whatever is accepted is committed together with
-//! its seen-id before anything is sent; see [`Store::transaction`].
+//! The outbox tables are authoritative for what is still to be sent. An accepted message is committed together with its seen id
+//! before it is sent; see [`Store::transaction`].
 //!
-//! A function that takes a [`Tx`], or runs one, fails only when the database does, or refuses a statement. Then its transaction is
-//! to be given up, or what was done [`Tx::apart`]. Rows that cannot be read are left out, and told; those that take no change
-//! are ended.
+//! Functions that take or run a [`Tx`] fail only if the database fails or rejects a statement; then the transaction, or the
+//! work within [`Tx::apart`], is rolled back. Unreadable rows are logged and left out; rows that reject an update are ended.
 
 pub mod backlog;
 pub mod clock;
 mod columns;
+pub mod cooldown;
 mod damage;
 pub mod direct;
 pub mod drafts;
@@ -29,7 +29,6 @@ pub mod mesh_report;
 mod mesh_state;
 mod mesh_waiting;
 pub mod message_map;
-pub mod meta;
 mod next;
 pub mod nodes;
 pub mod outage;
@@ -41,14 +40,14 @@ pub mod receipts;
 pub mod relayed;
 pub mod retention;
 mod room_content;
-#[cfg(test)]
-mod samples;
 pub mod seen;
+pub mod single_values;
 pub mod summary;
+#[cfg(test)]
+mod test_rows;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod thread;
-pub mod told;
 mod turns;
 
 use std::cell::RefCell;
@@ -63,17 +62,17 @@ use tracing::{error, warn};
 
 use relay_model::{RoomOrAliasId, Timestamp};
 
-use file::{Found, Identity};
+use file::{FileKind, Identity};
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
 pub use next::Next;
 pub use thread::{Database, DatabaseEnd};
 
-/// Marks the file as ours.
+/// Identifies our files (`PRAGMA application_id`).
 const APPLICATION_ID: u32 = relay_config::Database::APPLICATION_ID;
 
-/// The schema's versions, oldest first; `user_version` counts those that a file has seen.
+/// The schema migrations, oldest first; `user_version` is the number applied.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_feedback.sql"),
@@ -95,17 +94,17 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0018_expired_edits.sql"),
 ];
 
-/// How long another program may hold the database before a transaction fails.
+/// Maximum time to wait for another program's lock.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
-/// More than the number of different statements, about 240: none is compiled twice. Each that was used takes 4 to 60 kB.
+/// Capacity of the statement cache: more than the about 240 different statements, each 4 to 60 kB.
 const STATEMENTS: usize = 256;
 
 /// The database, opened and migrated.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
-    /// Commits do not wait for the disk just now.
+    /// Commits do not sync to disk (`synchronous = normal`).
     relaxed: bool,
     /// The file; `None`: in memory.
     file: Option<Opened>,
@@ -116,17 +115,17 @@ pub struct Store {
 struct Opened {
     path: PathBuf,
     identity: Identity,
-    /// It failed: what is open, or remembered of it, may be of no use any more.
+    /// An operation failed: the connection and its caches may be stale.
     doubtful: bool,
-    /// So much of the log beside it no power cut takes away.
+    /// Number of bytes of the WAL that survive a power cut.
     #[cfg(any(test, feature = "testing"))]
     safe: usize,
 }
 
 impl Store {
-    /// Opens the database, makes it if there is none, and brings it to the newest version.
+    /// Opens or creates the database and migrates it.
     ///
-    /// A file that is not ours, or of a later relay, is refused and not changed by a byte.
+    /// A file of another program or of a later version is refused and left unchanged.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_file(path).map_err(|error| error.at(path))
     }
@@ -135,12 +134,12 @@ impl Store {
         let open_error = |cause| open_error(path, cause);
         let newer = |found| StoreError::Newer(path.to_owned(), found, newest_version());
         let is_new = match file::look_at(path).map_err(open_error)? {
-            Found::Nothing => {
+            FileKind::Nothing => {
                 file::make(path).map_err(open_error)?;
                 true
             }
-            Found::Empty => true,
-            Found::Database {
+            FileKind::Empty => true,
+            FileKind::Database {
                 application,
                 version,
             } if application == APPLICATION_ID => {
@@ -149,10 +148,10 @@ impl Store {
                 }
                 false
             }
-            Found::Database { application, .. } => {
+            FileKind::Database { application, .. } => {
                 return Err(StoreError::Foreign(path.to_owned(), application));
             }
-            Found::NoDatabase => return Err(StoreError::NotDatabase(path.to_owned())),
+            FileKind::NoDatabase => return Err(StoreError::NotDatabase(path.to_owned())),
         };
         file::look_whether_writable(path).map_err(open_error)?;
         file::narrow_mode(path);
@@ -161,13 +160,13 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_LIMIT)?;
-        // What stands in the file's header can be older than what stands in the log beside it.
+        // The header in the file can be older than that in the WAL.
         let version = version(&connection)?;
         if version > newest_version() {
             return Err(newer(version));
         }
         if is_new {
-            // Before WAL: so it stands in the file itself even if the machine dies right after.
+            // Before WAL mode, so that it is in the file itself even after a crash.
             connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
         connection.pragma_update(None, "journal_mode", "wal")?;
@@ -193,8 +192,7 @@ impl Store {
         })
     }
 
-    /// Runs `work` in one transaction and commits it: when this returns, what was written is on the disk. If `work` or
-    /// the commit fails, nothing is left of it.
+    /// Runs `work` in a transaction that is synced to disk on commit. If `work` or the commit fails, it is rolled back.
     pub fn transaction<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             store.wait_for_disk(true)?;
@@ -202,17 +200,17 @@ impl Store {
         })
     }
 
-    /// Runs `work` in one transaction whose commit does not wait for the disk: it survives the end of this process, but
-    /// a power cut can take it back. For notes without which nothing is lost and nothing sent under another identifier.
-    pub fn note<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+    /// Runs `work` in a transaction that survives a crash of the process, but may be lost in a power cut. For data whose loss
+    /// neither loses a message nor sends one under another id.
+    pub fn commit_relaxed<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             store.wait_for_disk(false)?;
             store.commit(work)
         })
     }
 
-    /// Does `work` on the file that has the database's name. SQLite goes on writing to a file that was deleted or whose
-    /// disk was taken away, and all of it is lost: so what was moved away is missed, and what was put back is opened again.
+    /// Runs `work` on the file at the database's path. SQLite keeps writing to a file that was deleted or unmounted, and the
+    /// data is lost: a missing file is an error, and a replaced one is reopened.
     fn in_place<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let Some(file) = &self.file else {
             return work(self);
@@ -252,7 +250,7 @@ impl Store {
         Ok(result)
     }
 
-    /// Runs `work`, which only reads, on one consistent state of the tables.
+    /// Runs read-only `work` on a consistent snapshot.
     pub fn read<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.in_place(|store| {
             let transaction = store.connection.transaction()?;
@@ -263,15 +261,15 @@ impl Store {
         })
     }
 
-    /// Returns the row that is to be sent to a room next; writes nothing, normally. A room's worker asks again only after
-    /// that row's outcome is stored.
+    /// Returns the row to send to a room next; usually writes nothing. A room's worker asks again only after that row's outcome is
+    /// stored.
     pub fn next_for_room(&mut self, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
         self.commit(|tx| outbox_room::next(tx, room))
     }
 
-    /// Writes a few bytes, to find out whether that works.
+    /// Writes a small value, to check that the database is writable.
     pub fn probe(&mut self, now: Timestamp) -> Result<()> {
-        self.note(|tx| meta::set_probed(tx, now))
+        self.commit_relaxed(|tx| single_values::set_probed(tx, now))
     }
 
     fn wait_for_disk(&mut self, wait: bool) -> Result<()> {
@@ -284,10 +282,10 @@ impl Store {
     }
 }
 
-/// A transaction; the functions of the tables take it.
+/// A transaction, as the tables' functions take it.
 pub struct Tx<'a> {
     connection: &'a Connection,
-    /// To be written once it is committed.
+    /// Log lines to write after the commit.
     lines: Lines,
 }
 
@@ -305,13 +303,12 @@ impl<'a> Tx<'a> {
         Self { connection, lines }
     }
 
-    /// Writes a line to the log once this is committed: what is rolled back, and may be run again, leaves none.
+    /// Logs a line after the commit: a rolled-back transaction logs nothing.
     pub fn log(&self, line: impl FnOnce() + 'static) {
         self.lines.borrow_mut().push(Box::new(line));
     }
 
-    /// Runs `work` so that it can fail alone: where a row cannot be read, nothing is left of it, and the transaction goes on.
-    /// The error within says why.
+    /// Runs `work` in a savepoint: if a row is unreadable, only `work` is rolled back, and the inner error says why.
     pub fn apart<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
         self.run("SAVEPOINT apart", ())?;
         let lines = self.lines.borrow().len();
@@ -333,10 +330,10 @@ impl<'a> Tx<'a> {
         Ok(self.connection.prepare_cached(sql)?)
     }
 
-    /// Returns the number of rows that were changed. A row that takes no change, as it is damaged, costs itself alone.
+    /// Returns the number of changed rows. A damaged row that rejects the change is ended.
     fn execute(&self, sql: &'static str, parameters: impl Params) -> Result<usize> {
         let mut statement = self.statement(sql)?;
-        // Without that SQLite may leave what an UPDATE had changed before it met such a row.
+        // Otherwise SQLite may keep changes made before the damaged row.
         let is_update = sql.starts_with("UPDATE");
         if is_update {
             self.statement("SAVEPOINT one")?.execute(())?;
@@ -349,7 +346,7 @@ impl<'a> Tx<'a> {
                 if !damage::end_rows(self)? {
                     return Err(error.into());
                 }
-                // The parameters are bound still.
+                // The parameters are still bound.
                 statement.raw_execute()?
             }
             done => done?,
@@ -360,7 +357,6 @@ impl<'a> Tx<'a> {
         Ok(rows)
     }
 
-    /// Returns whether a row was changed.
     fn changes(&self, sql: &'static str, parameters: impl Params) -> Result<bool> {
         Ok(self.execute(sql, parameters)? > 0)
     }
@@ -369,7 +365,6 @@ impl<'a> Tx<'a> {
         self.execute(sql, parameters).map(drop)
     }
 
-    /// Returns the number of the new row.
     fn insert(&self, sql: &'static str, parameters: impl Params) -> Result<i64> {
         match self.execute(sql, parameters)? {
             1 => Ok(self.connection.last_insert_rowid()),
@@ -381,7 +376,7 @@ impl<'a> Tx<'a> {
         Ok(self.statement(sql)?.exists(parameters)?)
     }
 
-    /// Returns the first row that can be read, if there is one; see [`all`](Self::all).
+    /// Returns the first readable row; see [`all`](Self::all).
     fn first<T>(
         &self,
         sql: &'static str,
@@ -391,7 +386,7 @@ impl<'a> Tx<'a> {
         self.first_due(sql, parameters, read, |_: i64| Ok(()))
     }
 
-    /// Likewise. Those before it that cannot be read are ended as by [`all_due`](Self::all_due).
+    /// The same; unreadable rows before it are passed to `end` as in [`all_due`](Self::all_due).
     fn first_due<K: FromSql, T>(
         &self,
         sql: &'static str,
@@ -402,7 +397,7 @@ impl<'a> Tx<'a> {
         Ok(self.all_due(sql, parameters, 1, read, end)?.pop())
     }
 
-    /// Returns the rows. Each that cannot be read costs itself alone: it is told, and left out.
+    /// Returns the readable rows; others are logged and left out.
     fn all<T>(
         &self,
         sql: &'static str,
@@ -412,8 +407,7 @@ impl<'a> Tx<'a> {
         self.all_due(sql, parameters, usize::MAX, read, |_: i64| Ok(()))
     }
 
-    /// Returns so many rows at most. Each up to there that cannot be read is told, and given to `end` by what its first column
-    /// holds.
+    /// Returns at most `most` rows. Unreadable rows up to there are logged, and their first column is passed to `end`.
     fn all_due<K: FromSql, T>(
         &self,
         sql: &'static str,
@@ -444,13 +438,13 @@ impl<'a> Tx<'a> {
         Ok(readable)
     }
 
-    /// Returns what the one column of the only row holds, as of a sum or a least value; none if that cannot be read.
+    /// Returns the only value of an aggregate query; the default if it is unreadable.
     fn value<T: FromSql + Default>(&self, sql: &'static str, parameters: impl Params) -> Result<T> {
         let value = self.first(sql, parameters, |row| row.get(0));
         value.map(Option::unwrap_or_default)
     }
 
-    /// Returns what the one column of every row holds.
+    /// Returns the values of a one-column query.
     fn column<T: FromSql>(&self, sql: &'static str, parameters: impl Params) -> Result<Vec<T>> {
         self.all(sql, parameters, |row| row.get(0))
     }
@@ -468,7 +462,7 @@ fn version(connection: &Connection) -> Result<i64> {
     Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 
-/// Runs the migrations that the file has not seen, each in a transaction.
+/// Runs the pending migrations, each in a transaction.
 fn migrate(connection: &mut Connection) -> Result<()> {
     let seen = usize::try_from(version(connection)?).unwrap_or(0);
     for (index, sql) in MIGRATIONS.iter().enumerate().skip(seen) {

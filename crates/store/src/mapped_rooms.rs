@@ -1,27 +1,27 @@
-//! The rooms that were ever mapped and joined, as they were last, and what waits for those that are replaced or not mapped
-//! any more. Which room takes whose place is not decided here.
+//! Rooms that were ever mapped and joined, in their last known state, and what waits for those replaced or no longer mapped.
+//! Succession is decided in the bridge.
 
 use super::columns::{Row, identifier, optional};
 use super::drafts::packets;
 use super::{Result, Tx};
 use relay_model::{OldRoom, OwnedRoomId, RoomId, Tombstone, WaitsForRoom};
 
-/// All that waits for a room waits for another to take its place: it has been moved, and more may come.
+/// Reason of a held room whose rows were moved to its successor; more may arrive.
 pub const FOLLOWED: &str = "followed";
 
-/// A room for which things wait that do not go there just now.
+/// A room for which sending is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// The room.
     pub room: OwnedRoomId,
-    /// For what.
+    /// The reason.
     pub why: String,
-    /// Which room is to take its place.
+    /// The room that is to take its place.
     pub heir: Option<OwnedRoomId>,
 }
 
-/// Notes how a room is now. Without an alias, the one that it had stays known.
-pub fn note(tx: &Tx<'_>, room: &OldRoom) -> Result<()> {
+/// Stores the current state of a room. Without an alias, the earlier one is kept.
+pub fn remember(tx: &Tx<'_>, room: &OldRoom) -> Result<()> {
     let successor = room.tombstone.as_ref().and_then(|it| it.successor.as_ref());
     tx.run(
         "INSERT INTO mapped_room (room, alias, encrypted, public, replaced, successor) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -38,7 +38,7 @@ pub fn note(tx: &Tx<'_>, room: &OldRoom) -> Result<()> {
     )
 }
 
-/// Notes that a room, which the bot is not in any more, is replaced or closed.
+/// Records that a room that the bot has left is replaced or closed.
 pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Result<()> {
     tx.run(
         "UPDATE mapped_room SET replaced = 1, successor = ?2 WHERE room = ?1",
@@ -66,11 +66,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OldRoom> {
     })
 }
 
-/// Notes for what all that is for a room waits; `None`: for nothing. Returns whether that is new.
+/// Sets why sending to a room is held; `None`: it is not. Returns whether that changes anything.
 pub fn hold(tx: &Tx<'_>, room: &RoomId, why: Option<(&str, Option<&RoomId>)>) -> Result<bool> {
     let (why, heir) = why.unzip();
     let heir = heir.flatten().map(RoomId::as_str);
-    // A room that was never joined may be known by what waits for it alone.
+    // A room that was never joined may be known by its waiting rows alone.
     if why.is_some() {
         tx.execute(
             "INSERT OR IGNORE INTO mapped_room (room, encrypted, public) VALUES (?1, 1, 0)",
@@ -88,7 +88,7 @@ pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
     tx.run("DELETE FROM mapped_room WHERE room = ?1", [room.as_str()])
 }
 
-/// Returns the rooms to which nothing goes just now: another is to take their place, or has ([`FOLLOWED`]).
+/// Returns the held rooms: another room is to take their place, or has ([`FOLLOWED`]).
 pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>> {
     tx.all(
         "SELECT room, waits, heir FROM mapped_room WHERE waits IS NOT NULL ORDER BY room",
@@ -103,8 +103,8 @@ pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>> {
     )
 }
 
-/// Returns the rooms that were mapped once, and those for which, or from which, something waits: how many messages for
-/// them, and packets from them. What is not known of a room is taken for the strictest.
+/// Returns all rooms ever mapped, and those with waiting rows: the number of messages for each, and of packets from it. Unknown
+/// properties default to the strictest.
 pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
     tx.all(
         concat!(

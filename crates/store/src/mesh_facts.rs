@@ -1,4 +1,4 @@
-//! What the rows for the mesh, waiting and sent, tell a decision and `status`.
+//! Queries on waiting and sent mesh rows, for decisions and `status`.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use relay_model::{
     RoomId, RowMessage, Timestamp, UserId,
 };
 
-/// Returns how many messages of a room wait for the mesh, or how many reactions if that is the lane. What the radio is asked
-/// to take is included; a message of which the radio took a part is not.
+/// Returns the number of a room's messages in this lane that wait for the mesh or for the radio's answer. A message of which
+/// the radio took a part is not counted.
 pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId, lane: Lane) -> Result<u64> {
     tx.value(
         "SELECT COUNT(*) FROM mesh_open
@@ -20,8 +20,8 @@ pub fn waiting_of_room(tx: &Tx<'_>, room: &RoomId, lane: Lane) -> Result<u64> {
     )
 }
 
-/// Returns how many packets a person has put on the air, or is about to, within a minute and within an hour of `at`,
-/// counted by the messages' own time stamps: also those after it, as time stamps need not come in their order.
+/// Returns the number of packets a person sent or queued within a minute and within an hour of `at`, by the messages' own time
+/// stamps, before or after it: time stamps may come out of order.
 pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)> {
     tx.first(
         concat!(
@@ -44,8 +44,8 @@ pub fn sent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp) -> Result<(u32, u32)
     .map(Option::unwrap_or_default)
 }
 
-/// Returns how many messages of a person, beside that event, went before others within an hour of `at`, as [`sent_by`]
-/// counts. What answers an alert of another is not counted, nor what corrects a message that went so itself.
+/// Returns the number of a person's urgent messages beside `but` within an hour of `at`, counted as in [`sent_by`]. Replies to
+/// another's alert and corrections of urgent messages are not counted.
 pub fn urgent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp, but: &EventId) -> Result<u32> {
     tx.value(
         "SELECT COUNT(DISTINCT event) FROM mesh_counted AS row
@@ -67,7 +67,7 @@ pub fn urgent_by(tx: &Tx<'_>, sender: &UserId, at: Timestamp, but: &EventId) -> 
     )
 }
 
-/// Returns the different emoji that we have put on a packet of a channel, waiting ones included.
+/// Returns the distinct emoji that we put on a packet of a channel, waiting ones included.
 pub fn tapbacks(
     tx: &Tx<'_>,
     channel: Option<Fingerprint>,
@@ -80,8 +80,8 @@ pub fn tapbacks(
     )
 }
 
-/// Returns the newest text of a person in a room whose time is still to come, with what it says: the row that a further
-/// picture of theirs may join.
+/// Returns a person's newest text in a room whose `not_before` is still ahead: the note to which a further picture may be
+/// added.
 pub fn newest_waiting_of(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -97,7 +97,7 @@ pub fn newest_waiting_of(
     )
 }
 
-/// Returns the message that a row is a part of; `None` for an answer of our own.
+/// Returns the message of a row; `None` for a reply of our own.
 pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<RowMessage>> {
     tx.first(
         "SELECT * FROM mesh_outbox WHERE id = ?1 AND room IS NOT NULL",
@@ -106,7 +106,7 @@ pub fn message_of(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<RowMessage>> {
     )
 }
 
-/// Reads the message behind a whole row of a room.
+/// Reads the message of a complete row.
 pub(super) fn row_message(row: &Row<'_>) -> rusqlite::Result<RowMessage> {
     Ok(RowMessage {
         source: source_of(row)?,
@@ -115,7 +115,7 @@ pub(super) fn row_message(row: &Row<'_>) -> rusqlite::Result<RowMessage> {
     })
 }
 
-/// Returns from whom in which room something waits for the mesh.
+/// Returns the senders with messages waiting for the mesh, by room.
 pub fn waiting_senders(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomId, OwnedUserId)>> {
     tx.all(
         "SELECT DISTINCT room, sender FROM mesh_open WHERE room IS NOT NULL",
@@ -141,8 +141,8 @@ mod tests {
     use crate::edits::versions;
     use crate::mesh_report::{Withdrawal, accepted, expire, refused, submitted, withdraw};
     use crate::outbox_mesh::insert;
-    use crate::samples::*;
     use crate::summary::{Queued, to_mesh};
+    use crate::test_rows::*;
     use relay_model::{Media, MeshContent, MeshMessage, MeshSource, RadioPayload};
 
     fn bob() -> relay_model::OwnedUserId {
@@ -191,7 +191,7 @@ mod tests {
             assert_eq!(sent_by(tx, &bob(), later(59))?, (2, 2));
             assert_eq!(sent_by(tx, &bob(), later(60))?, (0, 2));
             assert_eq!(sent_by(tx, &bob(), later(3_600))?, (0, 0));
-            // It came after one that was written later.
+            // It arrived after one with a later time stamp.
             assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_secs(59))?, (2, 2));
             assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_mins(1))?, (0, 2));
             assert_eq!(sent_by(tx, &bob(), NOON - Duration::from_hours(1))?, (0, 0));
@@ -255,7 +255,7 @@ mod tests {
             let count = |at| urgent_by(tx, &bob(), at, &event("$this:example.org"));
             let alert = say("$alert:example.org", Lane::Urgent, true, None, NOON)?[0].1;
             assert_eq!((count(NOON)?, count(later(3_600))?), (1, 0));
-            // Neither an answer to another's, nor corrections of both, nor what is decided on now.
+            // Not counted: a reply to another's alert, corrections of both, and the current event.
             let carols = say("$carols:example.org", Lane::Urgent, true, None, NOON)?[0].1;
             let answer = say(
                 "$answer:example.org",
@@ -270,7 +270,7 @@ mod tests {
             say("$this:example.org", Lane::Urgent, true, None, NOON)?;
             let plain = say("$plain:example.org", Lane::Message, false, None, NOON)?[0].1;
             assert_eq!(count(NOON)?, 1);
-            // A correction that made an alert of it, and an alert that answers an ordinary text.
+            // Counted: a correction that becomes an alert, and an alert in reply to an ordinary text.
             correct("$plain:example.org", plain)?;
             say(
                 "$other:example.org",
@@ -285,7 +285,7 @@ mod tests {
                 Withdrawal::Event(&room_id(), &event("$other:example.org")),
             )?;
             assert_eq!(count(NOON)?, 2);
-            // Who answers an alert of their own goes on with it.
+            // A reply to an own alert continues it.
             say("$own:example.org", Lane::Urgent, false, Some(alert), NOON)?;
             assert_eq!(count(NOON)?, 3);
             Ok(())
@@ -363,7 +363,7 @@ mod tests {
             let (row, _) = insert(tx, RADIO, &message, NOON)?;
             assert_eq!(find(NOON)?, Some((row, note.clone())));
             assert_eq!(find(later(10))?, None);
-            // As an earlier relay has left it: the same text, and nobody knows what it is.
+            // As stored by an earlier version: the same text, with an unknown kind.
             tx.run("UPDATE mesh_outbox SET media_word = NULL", ())?;
             let text = Draft {
                 media: None,

@@ -1,10 +1,10 @@
-//! What becomes of a packet for the mesh once it is handed to the radio.
+//! Outcomes of packets that were handed to the radio.
 
 use super::backlog;
 use super::mesh_state::{end_all, end_waiting, ended, set_state};
 use super::mesh_waiting::TAKE_BACK;
 use super::own_packets::{free_packet_id, own_packet};
-use super::{Result, Tx, drafts, message_map, meta, turns};
+use super::{Result, Tx, drafts, message_map, single_values, turns};
 use relay_model::{MeshRowId, MeshState, PacketId, Timestamp};
 
 pub use super::mesh_state::{Ended, state};
@@ -13,7 +13,7 @@ pub use super::mesh_waiting::{
     refuse_waiting, withdraw,
 };
 
-/// Notes that a row is handed to the radio now. Returns false if it does not wait any more: then it must not be.
+/// Records that a row is handed to the radio now. Returns false if it no longer waits: then it must not be sent.
 pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool> {
     if state(tx, id)? != Some(MeshState::Waiting) {
         return Ok(false);
@@ -24,11 +24,11 @@ pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool> {
         (id, now),
     )?;
     backlog::release(tx, id, now)?;
-    turns::note(tx, id)?;
+    turns::count(tx, id)?;
     Ok(true)
 }
 
-/// Notes that the radio took a packet, under whichever of its ids. Returns false if that was known, or the row is over.
+/// Records that the radio took a packet, under any of its ids. Returns false if that was known, or the row has ended.
 pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool> {
     let is_news = state(tx, id)?.is_some_and(MeshState::waits);
     if is_news {
@@ -38,11 +38,11 @@ pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool> {
             (id, at),
         )?;
     }
-    meta::set_last_acceptance(tx, at)?;
+    single_values::set_last_acceptance(tx, at)?;
     Ok(is_news)
 }
 
-/// Has the other parts of a packet's message, which wait, expire no sooner.
+/// Extends the expiry of the waiting parts of a packet's message.
 pub fn let_finish(tx: &Tx<'_>, id: MeshRowId, expires: Timestamp) -> Result<()> {
     tx.run(
         "UPDATE mesh_outbox SET expires = MAX(expires, ?2)
@@ -52,8 +52,7 @@ pub fn let_finish(tx: &Tx<'_>, id: MeshRowId, expires: Timestamp) -> Result<()> 
     )
 }
 
-/// Ends a packet of which the radio said something that cannot be stored: nobody knows what became of it, and what stands
-/// behind it goes on.
+/// Ends a packet whose report cannot be stored; its outcome is unknown, and the queue continues.
 pub fn give_up(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     if tx.exists("SELECT 1 FROM mesh_submitted WHERE id = ?1", [id])? {
         end_waiting(tx, id, MeshState::Unknown)?;
@@ -61,8 +60,8 @@ pub fn give_up(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     Ok(())
 }
 
-/// Notes what was heard of a packet later: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false,
-/// and changes nothing, where that is no improvement ([`MeshState::may_become`]).
+/// Records a later outcome: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false, without changes, if it is
+/// no improvement ([`MeshState::may_become`]).
 pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool> {
     let allowed = self::state(tx, id)?.is_some_and(|now| now.may_become(state));
     if allowed {
@@ -71,8 +70,8 @@ pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool> {
     Ok(allowed)
 }
 
-/// Notes that the radio will never take a packet; the id must be the row's last one, else nothing changes. The parts
-/// behind it that still wait are refused with it. Returns the rows that are refused now.
+/// Records that the radio refused a packet for good; ignored unless the id is the row's current one. The waiting parts behind
+/// it are refused too. Returns the rows refused.
 pub fn refused(tx: &Tx<'_>, id: MeshRowId, packet: PacketId, error: &str) -> Result<Vec<Ended>> {
     let is_current = tx.exists(
         "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2",
@@ -98,19 +97,19 @@ pub fn refused(tx: &Tx<'_>, id: MeshRowId, packet: PacketId, error: &str) -> Res
     Ok(refused)
 }
 
-/// What became of a row by [`retry`].
+/// Result of [`retry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retried {
-    /// It waits again, and goes next time under this id.
+    /// It waits again, under this id.
     Waits(PacketId),
-    /// It was taken back meanwhile.
+    /// It was withdrawn meanwhile.
     Withdrawn,
-    /// The report was late: the row is over, or goes under another id already.
+    /// The report is outdated: the row has ended, or was sent under another id.
     Late,
 }
 
-/// Puts a packet that the radio did not take back into the queue, not before then (at most two hours ahead). With
-/// `new_id` the next try has another id, which the message map knows too.
+/// Requeues a packet that the radio did not take, not before `not_before` (at most two hours ahead). With `new_id` the next
+/// attempt uses another id, which is added to the message map.
 pub fn retry(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -120,7 +119,7 @@ pub fn retry(
     error: &str,
 ) -> Result<Retried> {
     let row = tx.first(
-        // Up to `Unknown`: a radio can refuse after all what it had taken.
+        // Up to `Unknown`: a radio can refuse later what it had taken.
         "SELECT radio, withdraw = ?4 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
         (id, packet, MeshState::Unknown, TAKE_BACK),
         |row| Ok((row.get(0)?, row.get(1)?)),
@@ -157,9 +156,8 @@ pub fn retry(
     Ok(Retried::Waits(next))
 }
 
-/// Puts a packet that was handed over and never written to the radio back into the queue: it can be changed as before, and
-/// nothing waits behind it. It has left its room's backlog for good, and its sender has had that turn. Returns what
-/// [`retry`] does.
+/// Requeues a packet that was handed over but never written to the radio: it can be changed again, and does not block the
+/// queue. It has left its backlog, and its sender has used a turn. Returns the same as [`retry`].
 pub fn not_tried(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -175,7 +173,7 @@ pub fn not_tried(
     )?;
     let retried = retry(tx, id, packet, not_before, false, reason)?;
     match retried {
-        // Taken back before anybody could hear it.
+        // Withdrawn before anybody could hear it.
         Retried::Withdrawn => end_waiting(tx, id, MeshState::Withdrawn)?,
         Retried::Waits(_) => drafts::unmake_packets(tx, id)?,
         Retried::Late => {}
@@ -183,7 +181,7 @@ pub fn not_tried(
     Ok(retried)
 }
 
-/// Returns the rows that the radio took before then and of which nothing was heard since.
+/// Returns the rows that the radio took before that time without a later report.
 pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>> {
     tx.column(
         "SELECT id FROM mesh_accepted WHERE taken_at <= ?1 ORDER BY taken_at",
@@ -191,8 +189,7 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>> {
     )
 }
 
-/// Puts everything that the radio was asked to take, when the relay stopped, back into the queue under the same id: a
-/// radio drops a copy of what it had taken. For the start. Returns how many rows.
+/// Requeues all packets in flight under the same ids, for a start: the radio drops duplicates. Returns the number of rows.
 pub fn recover(tx: &Tx<'_>) -> Result<usize> {
     let rows: Vec<(MeshRowId, bool)> = tx.all(
         "SELECT id, withdraw = ?1 FROM mesh_submitted",
@@ -213,7 +210,7 @@ pub fn recover(tx: &Tx<'_>) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::*;
+    use crate::test_rows::*;
     use relay_model::PacketId;
 
     /// How often a row was handed to the radio.
@@ -245,7 +242,7 @@ mod tests {
             let (id, _) = accept_for_mesh(tx, "$one:example.org", &["hello"], NOW)?[0];
             submitted(tx, id, NOON)?;
             accepted(tx, id, later(3))?;
-            assert_eq!(meta::last_acceptance(tx)?, Some(later(3)));
+            assert_eq!(single_values::last_acceptance(tx)?, Some(later(3)));
             Ok(())
         });
     }
@@ -259,16 +256,16 @@ mod tests {
             assert_eq!(waits, Retried::Waits(packet));
             drafts::change(tx, id, &draft("hello!"))?;
             let again = submit_next(tx, NOON)?.unwrap();
-            // Now it is handed over again.
+            // Handed over again.
             assert_eq!((attempts(tx, id)?, text_of(&again)), (1, "hello!"));
 
-            // It was written before, so what the radio may know stays as it is.
+            // It was written before, so what the radio may know is unchanged.
             retry(tx, id, packet, NOON, false, "the link was lost")?;
             submit_next(tx, NOON)?.unwrap();
             not_tried(tx, id, packet, NOON, "the link was lost")?;
             assert!(drafts::change(tx, id, &draft("hello?")).is_err());
 
-            // A new id is known to nobody.
+            // Nobody knows a new id.
             submit_next(tx, NOON)?.unwrap();
             let Retried::Waits(next) = retry(tx, id, packet, NOON, true, "too fast")? else {
                 panic!("it waits");
@@ -351,7 +348,7 @@ mod tests {
             );
             assert_eq!(refused(tx, id, first, "no channel")?, []);
             assert_eq!(state(tx, id)?, Some(MeshState::Waiting));
-            // The first try had worked after all.
+            // The first attempt had succeeded after all.
             assert!(accepted(tx, id, NOON)?);
             assert_eq!(submit_next(tx, NOON)?, None);
             assert_eq!(retry(tx, id, first, NOON, false, "late")?, Retried::Late);
@@ -373,7 +370,7 @@ mod tests {
             assert_eq!(parts, [rows[1].0, rows[2].0]);
             let about = ended[0].about.as_ref().unwrap();
             assert_eq!(about.source, source("$one:example.org"));
-            // Only the part that was sent can be answered.
+            // Only the part that was sent can be replied to.
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             let packets: Vec<PacketId> = pairs.iter().map(|pair| pair.packet).collect();
             assert_eq!(packets, [rows[0].1]);

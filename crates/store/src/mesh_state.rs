@@ -1,4 +1,4 @@
-//! The state of a packet for the mesh: the one place that changes it, and the end of what waits.
+//! The state of a mesh packet, changed here alone, and the end of waiting rows.
 //!
 //! Statements name states by the views of `migrations/0014_states.sql`, or bind a [`MeshState`].
 
@@ -10,39 +10,39 @@ use super::mesh_facts::row_message;
 use super::{Result, Tx, feedback, message_map};
 use relay_model::{MeshRowId, MeshState, RowMessage};
 
-/// A row whose message is over, for the sign or the notice that its sender gets.
+/// A row that has ended, for the sign or notice to its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The row.
     pub id: MeshRowId,
     /// The row of its message's first part.
     pub message: MeshRowId,
-    /// What it is a part of; `None` for an answer of our own.
+    /// Its message; `None` for a reply of our own.
     pub about: Option<RowMessage>,
 }
 
-/// Returns what became of a row so far.
+/// Returns the state of a row.
 pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>> {
     tx.first("SELECT state FROM mesh_outbox WHERE id = ?1", [id], |row| {
         row.get(0)
     })
 }
 
-/// Gives a row this state, and notes the change for the sign of its message. Returns false if it has it already, or is
-/// gone.
+/// Sets the state of a row, and records the change for its message's sign. Returns false if it has that state already or does
+/// not exist.
 pub(super) fn set_state(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET state = ?2 WHERE id = ?1 AND state <> ?2",
         (id, state),
     )?;
-    // Handed to the radio, it waits as before for who looks at its sign.
+    // For the sign, a submitted row still waits.
     if changed > 0 && state != MeshState::Submitted {
         feedback::row_changed(tx, id)?;
     }
     Ok(changed > 0)
 }
 
-/// Ends a row that waits. What was never tried is forgotten by the message map: nobody on the mesh can have it.
+/// Ends a waiting row. A packet never tried is removed from the message map: nobody on the mesh can refer to it.
 pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<()> {
     set_state(tx, id, state)?;
     let tried = tx.exists(
@@ -56,7 +56,7 @@ pub(super) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Resul
     }
 }
 
-/// Returns those whole rows of the table that can be read. Each other one ends, if it waits: it can never be sent.
+/// Returns the readable ones of these complete rows. Unreadable rows that wait are ended: they can never be sent.
 pub(super) fn readable<T>(
     tx: &Tx<'_>,
     sql: &'static str,
@@ -72,7 +72,7 @@ pub(super) fn readable<T>(
     })
 }
 
-/// Ends what waits of the rows that a statement returns whole. Returns them.
+/// Ends the waiting ones of the complete rows that a statement returns, and returns them.
 pub(super) fn end_all(
     tx: &Tx<'_>,
     sql: &'static str,
@@ -86,7 +86,7 @@ pub(super) fn end_all(
     Ok(rows)
 }
 
-/// Reads a whole row of the table.
+/// Reads a complete row.
 pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
     let room: Option<String> = row.get("room")?;
     Ok(Ended {
@@ -99,7 +99,7 @@ pub(super) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::*;
+    use crate::test_rows::*;
 
     #[test]
     fn the_views_hold_what_they_are_named_after() {

@@ -1,4 +1,4 @@
-//! What happens to packets for the mesh while they wait: taken back, changed, expired, given to another radio.
+//! Changes to packets while they wait for the mesh: withdrawn, expired, moved, assigned to another radio.
 
 use super::columns::{Row, TO_CHANNEL, target, unreadable};
 use super::mesh_facts::row_message;
@@ -10,34 +10,34 @@ use relay_model::{
     Timestamp, UserId, WaitingPacket,
 };
 
-/// In the column `withdraw`, of what the radio was asked to take: it is tried again if it comes back.
+/// Value of the column `withdraw` of a submitted row: retry if the radio returns it.
 const TRY_AGAIN: u8 = 0;
-/// It is taken back then.
+/// Withdraw it then.
 pub(super) const TAKE_BACK: u8 = 1;
-/// It is refused then.
+/// Refuse it then.
 const REFUSE: u8 = 2;
 
-/// What is taken back.
+/// What to withdraw.
 #[derive(Debug, Clone, Copy)]
 pub enum Withdrawal<'a> {
-    /// What an event of a room says: a message with its corrections, or a tapback.
+    /// An event's rows in a room: a message with its corrections, or a tapback.
     Event(&'a RoomId, &'a EventId),
-    /// What a person says in a room, written up to then.
+    /// A person's messages in a room, written up to that time.
     Sender(&'a RoomId, &'a UserId, Timestamp),
-    /// A message, or a correction, named by the row of its first part.
+    /// A message or correction, by its first row.
     Message(MeshRowId),
 }
 
-/// What was taken back.
+/// What was withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Withdrawn {
-    /// So many packets waited.
+    /// The number of waiting packets.
     pub packets: usize,
-    /// These the radio was asked to take just now: they are not tried again if it does not.
+    /// Packets in flight: withdrawn if the radio returns them.
     pub submitted: Vec<MeshRowId>,
 }
 
-/// Takes back what still waits, and what the radio has not answered yet.
+/// Withdraws waiting packets, and marks packets in flight.
 pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn> {
     let read = |row: &Row<'_>| -> rusqlite::Result<(MeshRowId, MeshState)> {
         Ok((row.get(0)?, row.get(1)?))
@@ -75,7 +75,7 @@ pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn> {
     Ok(withdrawn)
 }
 
-/// Ends what waits and is worthless now. Returns it, oldest first.
+/// Expires overdue waiting rows. Returns them, oldest first.
 pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>> {
     let mut rows = end_all(
         tx,
@@ -87,7 +87,7 @@ pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>> {
     Ok(rows)
 }
 
-/// Returns what the radio's pacer was given and is worthless now: to be called back.
+/// Returns overdue packets held by the radio's pacer, which are to be called back.
 pub fn overdue(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<MeshRowId>> {
     tx.column("SELECT id FROM mesh_submitted WHERE expires <= ?1", [now])
 }
@@ -97,8 +97,8 @@ pub fn next_expiry(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
     tx.value("SELECT MIN(expires) FROM mesh_waiting", ())
 }
 
-/// Gives everything that waits for a radio to the one that is attached now: messages are accepted before a radio has
-/// told its number, and a radio can be replaced. What the old one has sent stays in its name.
+/// Assigns all waiting rows to the attached radio: messages are accepted before a radio is known, and radios are replaced.
+/// Packets already sent keep their radio.
 pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
     let rows: Vec<MeshRowId> = tx.column("SELECT id FROM mesh_waiting WHERE radio <> ?1", [own])?;
     for id in rows {
@@ -107,7 +107,7 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
              SELECT ?2, packet, outbox, at FROM own_packet WHERE outbox = ?1",
             (id, own),
         )?;
-        // What another radio may have sent is ours for ever.
+        // Ids that another radio may have used stay reserved.
         tx.execute(
             "DELETE FROM own_packet WHERE outbox = ?1 AND radio = ?2",
             (id, UNKNOWN_RADIO),
@@ -121,14 +121,14 @@ pub fn adopt_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
     Ok(())
 }
 
-/// Returns the packets of rooms that wait for a channel, or that one if it does; the oldest first. One that cannot be read
-/// ends: it must not go elsewhere than its room speaks.
+/// Returns the packets of rooms that wait for a channel, or only that one; oldest first. An unreadable row is ended, as it
+/// could go to a wrong channel.
 pub fn on_channels(tx: &Tx<'_>, only: Option<MeshRowId>) -> Result<Vec<WaitingPacket>> {
     let (first, last) = only.map_or((0, i64::MAX), |id| (id.0, id.0));
     readable(
         tx,
-        // Whether the radio was asked to take a part of their message, and refused another. `+`: by the rows themselves, not
-        // by an index of all that ever went to a channel.
+        // Whether the radio has taken a part of the message, or refused another. `+` keeps SQLite from using the index over all
+        // packets ever sent to a channel.
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
              EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event
@@ -155,7 +155,7 @@ fn read_on_channel(row: &Row<'_>) -> rusqlite::Result<WaitingPacket> {
     })
 }
 
-/// Has a packet that is not sent yet go to a slot, with this channel, and its answers found there.
+/// Moves an unsent packet to a slot with this channel, and updates its entry in the message map.
 pub fn move_to(
     tx: &Tx<'_>,
     id: MeshRowId,
@@ -173,7 +173,7 @@ pub fn move_to(
     )
 }
 
-/// Notes that a packet which the radio is asked to take is to be refused if it comes back: it is not tried again.
+/// Marks a packet in flight to be refused if the radio returns it.
 pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     tx.run(
         "UPDATE mesh_outbox SET withdraw = ?2 WHERE id = ?1 AND state = ?3 AND withdraw = ?4",
@@ -181,7 +181,7 @@ pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     )
 }
 
-/// Refuses a packet that waits. Returns it; `None` if it does not wait.
+/// Refuses a waiting packet. Returns it; `None` if it does not wait.
 pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>> {
     let sql = "SELECT * FROM mesh_waiting WHERE id = ?1";
     Ok(end_all(tx, sql, [id], MeshState::Refused)?.pop())
@@ -191,7 +191,7 @@ pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>> {
 mod tests {
     use super::*;
     use crate::mesh_report::{Retried, accepted, recover, retry, state, submitted};
-    use crate::samples::*;
+    use crate::test_rows::*;
     use crate::{message_map, outbox_mesh};
     use relay_model::{MeshContent, PacketId};
 
@@ -223,7 +223,7 @@ mod tests {
             accept_for_mesh(tx, "$two:example.org", &["next"], NOW)?;
             let taken = take_back(tx, "$one:example.org")?;
             assert_eq!(taken.packets, 2);
-            // Only to which channel it belongs is still known.
+            // Only its channel is still known.
             let pairs = message_map::by_event(tx, &event("$one:example.org"))?;
             let kept: Vec<_> = pairs
                 .iter()

@@ -1,8 +1,7 @@
-//! The message map: which packet and which event stand for the same message. Replies, reactions, edits and
-//! redactions find their target here, also after a restart.
+//! The message map: which packet and which event are the same message. Replies, reactions, edits and redactions find their
+//! targets here.
 //!
-//! A pair is made when a message is accepted, together with its outbox row (`outbox_room::insert`,
-//! `outbox_mesh::insert`), and completed when the row is sent.
+//! A pair is inserted with the outbox row (`outbox_room::insert`, `outbox_mesh::insert`) and completed when the row is sent.
 
 use rusqlite::params;
 
@@ -13,10 +12,10 @@ use relay_model::{
     RoomRowId,
 };
 
-/// A hostile mesh could use one id for many packets; more than these are of no use to a decision.
+/// Maximum number of pairs returned: a hostile mesh could use one id for many packets.
 const MOST_PAIRS: u8 = 64;
 
-/// Returns the pairs of an event, newest first. A split message has one for each part.
+/// Returns the pairs of an event, newest first; a split message has one for each part.
 pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>> {
     tx.all(
         "SELECT * FROM message_pair WHERE event = ?1 ORDER BY id DESC LIMIT ?2",
@@ -25,7 +24,7 @@ pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>> {
     )
 }
 
-/// Returns the pairs of the message that an event is or, if it is an edit by that message's author, changes; newest first.
+/// Returns the pairs of an event or, if it is its author's edit, of the edited message; newest first.
 pub fn by_message(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>> {
     let own = by_event(tx, event)?;
     if !own.is_empty() {
@@ -45,8 +44,8 @@ pub fn has_relay_id(tx: &Tx<'_>, relay_id: &str) -> Result<bool> {
     tx.exists("SELECT 1 FROM message_pair WHERE relay_id = ?1", [relay_id])
 }
 
-/// Returns the pairs of a packet that was sent on that channel by anyone: those of this radio first, then newest first. A
-/// message that went to several rooms has one for each. Those of which the channel is not known are among them.
+/// Returns the pairs of a packet on that channel from any sender: this radio's first, then newest first. A message in several
+/// rooms has one for each. Pairs without a known channel are included.
 pub fn by_packet(
     tx: &Tx<'_>,
     radio: NodeNum,
@@ -62,7 +61,7 @@ pub fn by_packet(
     )
 }
 
-/// Notes that a row for the mesh stands for another event of its room too: one more picture in its note.
+/// Records that a mesh row stands for a further event of its room: one more picture of its note.
 pub fn stands_too(
     tx: &Tx<'_>,
     outbox: MeshRowId,
@@ -79,7 +78,7 @@ pub fn stands_too(
     )
 }
 
-/// Returns the further events that the rows of an event stand for: the other pictures of its note.
+/// Returns the further events of an event's rows: the other pictures of its note.
 pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>> {
     tx.all(
         "SELECT DISTINCT pair.event FROM mesh_outbox JOIN message_pair AS pair ON pair.mesh_outbox = mesh_outbox.id
@@ -89,7 +88,7 @@ pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>> {
     )
 }
 
-/// Returns whether we chose this id for a packet of ours, even if it was never transmitted.
+/// Returns whether this is the id of a packet of ours, sent or not.
 pub fn is_own_packet(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM own_packet WHERE radio = ?1 AND packet = ?2",
@@ -97,7 +96,7 @@ pub fn is_own_packet(tx: &Tx<'_>, radio: NodeNum, packet: PacketId) -> Result<bo
     )
 }
 
-/// Returns the event that stands for a packet in a room, once the server has it.
+/// Returns the event of a packet in a room, once it is sent.
 pub(super) fn event_of(
     tx: &Tx<'_>,
     room: &RoomOrAliasId,
@@ -114,12 +113,12 @@ pub(super) fn event_of(
     Ok(found.flatten())
 }
 
-/// Remembers to which channel a message belongs that is not transmitted: it has no packet.
+/// Records the channel of a message that is not transmitted and so has no packet.
 pub fn keep_place(tx: &Tx<'_>, radio: NodeNum, pair: &MessagePair) -> Result<()> {
     insert(tx, radio, pair, Link::default())
 }
 
-/// Remembers that what we say of a message belongs to the channel of that message.
+/// Records that a notice belongs to the channel of the message that it is about.
 pub(super) fn stands_beside(tx: &Tx<'_>, notice: &EventId, message: &EventId) -> Result<()> {
     tx.run(
         "INSERT INTO message_pair (origin, radio, sender, packet, target_kind, target, channel, room,
@@ -130,7 +129,7 @@ pub(super) fn stands_beside(tx: &Tx<'_>, notice: &EventId, message: &EventId) ->
     )
 }
 
-/// Which row of an outbox a pair waits for: of that for rooms with the `relay_id` of its post, or of that for the mesh.
+/// The outbox row for which a pair waits: of a room, with its `relay_id`, or of the mesh.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Link<'a> {
     pub(super) room: Option<RoomRowId>,
@@ -180,8 +179,8 @@ pub(super) fn set_event(tx: &Tx<'_>, outbox: RoomRowId, event: &EventId) -> Resu
     )
 }
 
-/// Forgets the packets of a row for the mesh that was never sent, or one of them: nothing on the mesh can answer it. It is still
-/// known to which channel a message belongs, so that an answer to it goes there too.
+/// Removes the packets of an unsent mesh row, or one of them, from the map: nobody can refer to them. The message's channel
+/// stays known, for replies from Matrix.
 pub(super) fn forget_mesh_row(
     tx: &Tx<'_>,
     outbox: MeshRowId,
@@ -198,7 +197,7 @@ pub(super) fn forget_mesh_row(
     )
 }
 
-/// Forgets the pair of a row of the room outbox that will never be sent.
+/// Removes the pair of a room row that will never be sent.
 pub(super) fn forget_room_row(tx: &Tx<'_>, outbox: RoomRowId) -> Result<()> {
     tx.run("DELETE FROM message_pair WHERE room_outbox = ?1", [outbox])
 }
@@ -228,8 +227,8 @@ mod tests {
     use crate::mesh_report::{retry, submitted};
     use crate::outbox_mesh;
     use crate::outbox_room;
-    use crate::samples::*;
     use crate::seen;
+    use crate::test_rows::*;
     use relay_model::{Lane, MeshContent, MeshMessage, OwnedUserId, RadioPayload, RoomContent};
 
     #[test]

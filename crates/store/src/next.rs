@@ -1,14 +1,14 @@
-//! What a worker finds that asks a table.
+//! The answer to a worker that polls a table.
 
 use relay_model::Timestamp;
 
-/// What is to be done next.
+/// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next<T> {
-    /// This is to be done.
+    /// Due now.
     Due(T),
-    /// Nothing before then.
+    /// Nothing before that time.
     Later(Timestamp),
-    /// Nothing at all.
+    /// Nothing queued.
     Nothing,
 }

@@ -1,9 +1,9 @@
-//! What each radio told of the nodes of its mesh: their names survive a restart, and a radio that forgets.
+//! The nodes that each radio has reported: their names survive restarts and a radio's reset.
 
 use super::{Result, Tx};
 use relay_model::{Node, NodeNum, Timestamp};
 
-/// Writes what is known of these nodes now.
+/// Stores the current data of these nodes.
 pub fn update(tx: &Tx<'_>, radio: NodeNum, nodes: &[Node], now: Timestamp) -> Result<()> {
     for node in nodes {
         tx.execute(
@@ -31,7 +31,7 @@ pub fn update(tx: &Tx<'_>, radio: NodeNum, nodes: &[Node], now: Timestamp) -> Re
     Ok(())
 }
 
-/// Returns all nodes that this radio ever told of, in order of their numbers.
+/// Returns all nodes that this radio ever reported, by number.
 pub fn all(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Node>> {
     tx.all(
         "SELECT * FROM node WHERE radio = ?1 ORDER BY num",

@@ -1,10 +1,10 @@
-//! That the radio is away, and which rooms were told so and not yet that it is back.
+//! The radio's outage, and the rooms that were told of it and not yet of its end.
 
 use super::columns::identifier;
 use super::{Result, Tx};
 use relay_model::{Outage, RoomId, Timestamp, ToldRoom};
 
-/// Notes that the radio is away. An outage that was not over goes on.
+/// Records the start of an outage; one that is still open continues.
 pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     tx.run(
         "INSERT INTO outage (one, since) VALUES (1, ?1)
@@ -13,7 +13,7 @@ pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     )
 }
 
-/// Notes that the radio is there again.
+/// Records that the radio is back.
 pub fn back(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     tx.run("UPDATE outage SET back = ?1 WHERE back IS NULL", [now])
 }
@@ -28,7 +28,7 @@ pub fn current(tx: &Tx<'_>) -> Result<Option<Outage>> {
     })
 }
 
-/// Ends the outage: the rooms that know of it are to be told.
+/// Ends the outage: rooms that were told of it are to be told of the end.
 pub fn end(tx: &Tx<'_>, back: Timestamp) -> Result<()> {
     tx.execute("DELETE FROM outage", ())?;
     tx.run(
@@ -45,7 +45,7 @@ pub fn told_of(tx: &Tx<'_>, room: &RoomId, since: Timestamp) -> Result<()> {
     )
 }
 
-/// Notes that the radio is away again: for rooms that were not told yet that it had been back it has never been.
+/// Continues the outage, as the radio is away again: rooms not yet told of its return will not be.
 pub fn goes_on(tx: &Tx<'_>) -> Result<()> {
     tx.run(
         "UPDATE outage_told SET back = NULL WHERE back IS NOT NULL",
@@ -68,7 +68,7 @@ pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>> {
     )
 }
 
-/// Has the room that takes another's place be told of the end of an outage in its stead.
+/// Transfers the pending notice of an outage's end to a room's successor.
 pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<()> {
     tx.run(
         "UPDATE OR REPLACE outage_told SET room = ?2 WHERE room = ?1",
@@ -81,7 +81,7 @@ pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
     tx.run("DELETE FROM outage_told WHERE room = ?1", [room.as_str()])
 }
 
-/// Forgets all of it.
+/// Forgets the outage and the rooms told.
 pub fn forget_all(tx: &Tx<'_>) -> Result<()> {
     tx.execute("DELETE FROM outage", ())?;
     tx.run("DELETE FROM outage_told", ())
@@ -91,7 +91,7 @@ pub fn forget_all(tx: &Tx<'_>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::StoreError;
-    use crate::samples::*;
+    use crate::test_rows::*;
     use relay_model::OwnedRoomId;
 
     #[test]

@@ -1,12 +1,11 @@
-//! What goes to the mesh: accepting messages, and which packet is next. What becomes of a packet after it was handed
-//! out is in `mesh_report.rs`, what happens to it before in `mesh_waiting.rs`.
+//! The outbox for the mesh: accepting messages and choosing the next packet. Reports on packets are handled in
+//! `mesh_report.rs`, changes to waiting rows in `mesh_waiting.rs`.
 //!
-//! A row is one packet, or a text that becomes packets when its turn has come (`drafts.rs`). It gets the id of its first
-//! packet when it is accepted, and keeps it until the radio's answer calls for another.
-//! Order is kept for each destination and lane: a packet that was tried and failed holds the later ones up, one that
-//! merely is not due yet does not; where one sender has much waiting, senders take turns (`turns.rs`). A part waits until
-//! the one before it was taken by the radio. What waits since an outage stands behind what is new, see `backlog.rs`. A reaction waits until the message of ours that it is on was taken,
-//! and ends with it.
+//! A row is one packet, or a draft that becomes packets when it is submitted (`drafts.rs`). Its first packet id is chosen on
+//! acceptance and kept until the radio's report requires another.
+//! Order is kept per destination and lane. A packet that failed and is retried blocks later ones; one that is not yet due does
+//! not. Senders with many messages take turns (`turns.rs`). A part waits until the radio took the part before it. A backlog
+//! comes after new messages (`backlog.rs`). A reaction waits until its target was taken, and ends with it.
 
 use rusqlite::params;
 
@@ -27,31 +26,31 @@ pub use super::mesh_facts::{
 };
 pub use super::own_packets::UNKNOWN_RADIO;
 
-/// The time of a row that waits for nothing: before every other, however the clock is turned after it was accepted.
+/// `not_before` of a row without a delay: earlier than any clock reading, even if the clock is set back.
 const AT_ONCE: Timestamp = Timestamp(0);
 
-/// The parts of corrections count on from here in the message map, so that a reply goes to the message itself.
+/// Part numbers of corrections start here in the message map, so that replies go to the message itself.
 const PARTS: u8 = 64;
 
-/// What is to be handed to the radio.
+/// A row to hand to the radio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshRow {
     /// Its row.
     pub id: MeshRowId,
-    /// The id under which it, or its first packet, goes now.
+    /// The id of its packet, or of its first packet.
     pub packet: PacketId,
-    /// What its channel is, where that is known.
+    /// Its channel's fingerprint, if known.
     pub channel: Option<Fingerprint>,
-    /// What. A reference to a packet of ours that was sent under another id names that id.
+    /// The content. References to packets of ours use the id under which those were sent.
     pub content: MeshContent,
-    /// What it says may still be changed: it is a text of Matrix of which the radio was given nothing under this id.
+    /// Whether it may still be changed: a draft of which the radio was given nothing under this id.
     pub may_change: bool,
     /// The Matrix message behind it.
     pub source: Option<MeshSource>,
 }
 
-/// Accepts a message for the mesh: one row, under a new random packet id, and the pair of a text. A tapback has no pair:
-/// nothing can answer it.
+/// Accepts a message for the mesh: one row with a new random packet id and, for a text, its pair. Nothing can refer to a
+/// tapback, so it has no pair.
 pub fn insert(
     tx: &Tx<'_>,
     radio: NodeNum,
@@ -132,7 +131,7 @@ pub fn insert(
     Ok((id, packet))
 }
 
-/// Whether the packet that `row` refers to is one of ours in such a state.
+/// Whether `row` refers to a packet of ours in one of these states.
 macro_rules! refers_to_ours {
     ($view:literal) => {
         concat!(
@@ -144,7 +143,7 @@ macro_rules! refers_to_ours {
     };
 }
 
-/// Whether nothing has to go before `row`: an earlier part, or the message of ours that a reaction is on.
+/// Whether `row` is not blocked by an earlier part or by the target of a reaction.
 macro_rules! is_free {
     ($reaction:literal) => {
         concat!(
@@ -161,7 +160,7 @@ macro_rules! is_free {
     };
 }
 
-/// Ends the reactions on messages of ours that will never be sent. Returns how many.
+/// Ends the reactions to messages of ours that will never be sent. Returns their number.
 pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize> {
     let rows: Vec<MeshRowId> = tx.column(
         concat!(
@@ -176,7 +175,7 @@ pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize> {
     Ok(rows.len())
 }
 
-/// Returns whether a reaction waits for a destination: it may wait for the message that it is on.
+/// Returns whether a reaction waits for a destination: it may depend on another lane.
 pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool> {
     let (kind, target) = target(to);
     tx.exists(
@@ -185,7 +184,7 @@ pub fn has_reactions(tx: &Tx<'_>, to: Destination) -> Result<bool> {
     )
 }
 
-/// Returns whether the radio was asked to take a packet of a queue, and has not answered.
+/// Returns whether a packet of a queue is in flight.
 pub fn is_asked(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool> {
     let (kind, target) = target(to);
     tx.exists(
@@ -194,7 +193,7 @@ pub fn is_asked(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool> {
     )
 }
 
-/// The new packets of a queue that may go, and those that were tried, in this order.
+/// The sendable packets of a queue, new ones and retries, in this order.
 macro_rules! may_go {
     ($order:literal) => {
         concat!(
@@ -210,9 +209,8 @@ macro_rules! may_go {
     };
 }
 
-/// Returns what is to be handed to the radio next for a destination and lane, if its time has come: what is
-/// new before the backlog, whose messages are spaced in a room. It changes nothing, `mesh_report::submitted`
-/// does; but what cannot be read ends.
+/// Returns the packet to hand to the radio next for a destination and lane, if one is due; new messages before the backlog.
+/// Changes no state (`mesh_report::submitted` does), but unreadable rows are ended.
 pub fn next(
     tx: &Tx<'_>,
     to: Destination,
@@ -247,7 +245,7 @@ pub fn next(
     )?;
     let id = match new {
         Some((id, true)) => Some(id),
-        // It was tried: nothing overtakes it.
+        // A retry is not overtaken.
         Some((_, false)) => None,
         None => backlog::find(tx, backlog::NEXT, (to, lane), order, now)?,
     };
@@ -265,8 +263,8 @@ pub fn next(
     Ok(row.into_iter().next())
 }
 
-/// Returns when [`next`] can have something for a destination and lane; a time in the past means now, `None` that
-/// nothing waits, or only what needs a report first.
+/// Returns when [`next`] can have something for a destination and lane. A past time means now; `None`: nothing waits, or only
+/// rows that need a report first.
 pub fn next_due(
     tx: &Tx<'_>,
     to: Destination,
@@ -281,7 +279,7 @@ pub fn next_due(
              AND expires > ?4 AND attempts > 0",
         (kind, target, lane, now),
     )?;
-    // Nothing overtakes the oldest row that was tried; where senders take turns, not even what is older.
+    // The oldest retry is not overtaken; with turns, not even by older rows.
     let turns = turns::are_taken(tx, to, lane, order.in_a_row)?;
     let due: Option<Timestamp> = tx.value(
             concat!(
@@ -310,14 +308,14 @@ pub fn next_due(
     Ok([due, backlog].into_iter().flatten().min())
 }
 
-/// Returns when something was last accepted for the mesh, handed to the radio or taken by it.
+/// Returns when something was last accepted for the mesh, submitted or taken.
 pub fn last_active(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
-    // What is no number is more than each.
+    // SQLite sorts text above every number.
     let sql = "SELECT MAX(active_at) FROM mesh_outbox WHERE active_at < ?1";
     tx.value(sql, [Timestamp::NEVER])
 }
 
-/// Returns the destinations and lanes for which something waits: each needs a worker.
+/// Returns the destinations and lanes with waiting rows: each needs a worker.
 pub fn queues(tx: &Tx<'_>) -> Result<Vec<(Destination, Lane)>> {
     tx.all(
         "SELECT DISTINCT target_kind, target, lane FROM mesh_waiting",
@@ -341,7 +339,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MeshRow> {
         })
     };
     let source = mesh_source(row)?;
-    // Its packets are made for it.
+    // The worker makes its packets.
     row.get::<_, NodeNum>("radio")?;
     let is_first = row.get::<_, u8>("part")? == 0 && row.get::<_, u32>("tried")? == 0;
     Ok(MeshRow {
@@ -364,7 +362,7 @@ mod tests {
     use crate::Store;
     use crate::StoreError;
     use crate::mesh_report::{self, accepted, retry, submitted};
-    use crate::samples::*;
+    use crate::test_rows::*;
     use relay_model::{ChannelIndex, Draft};
 
     fn next_text(tx: &Tx<'_>, now: Timestamp) -> Result<Option<String>> {
@@ -574,7 +572,7 @@ mod tests {
         type End = fn(&Tx<'_>, MeshRowId, PacketId) -> Result<()>;
         let taken: End = |tx, id, packet| {
             submitted(tx, id, NOON)?;
-            // The message goes under another id than the one that was reacted to.
+            // The message is sent under another id than the one reacted to.
             retry(tx, id, packet, NOON, true, "too fast")?;
             submitted(tx, id, NOON)?;
             accepted(tx, id, NOON).map(|_| ())

@@ -1,7 +1,7 @@
-//! What waits for a room: FIFO per room, rooms independent of each other.
+//! The outbox for rooms: FIFO per room, rooms independent of each other.
 //!
-//! A row gets its transaction id when it is accepted and keeps it for every try, so that a server drops a copy. A row
-//! that the server has, or that it will never take, is deleted; the message map keeps what is worth knowing.
+//! A row's transaction id is chosen on acceptance and kept for every retry, so that the server drops duplicates. Rows that are
+//! sent, or can never be, are deleted; the message map keeps what is needed of them.
 
 use tracing::error;
 
@@ -15,7 +15,7 @@ use relay_model::{
 
 pub use super::parked::{Parked, park, parked, unpark, unpark_all};
 
-/// A row that is to be sent; as it stands in the table, its target can be a packet.
+/// A row to send; in the table, its target can be a packet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomRow<T = OwnedEventId> {
     /// Its id.
@@ -24,21 +24,21 @@ pub struct RoomRow<T = OwnedEventId> {
     pub transaction: OwnedTransactionId,
     /// The room.
     pub room: OwnedRoomOrAliasId,
-    /// What it gets.
+    /// The content.
     pub content: RoomContent<T>,
 }
 
-/// What was moved from one room to another.
+/// Result of moving rows to another room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// So many rows.
+    /// The number of rows moved.
     pub rows: usize,
-    /// So many were about an event of the old room, and ended: reactions.
+    /// The number of reactions ended, as their targets are in the old room.
     pub ended: usize,
 }
 
-/// Accepts an event for a room, under a new random transaction id; with the radio that heard the packet for which it stands,
-/// and the pair that it will complete, whose `event` is `None`.
+/// Accepts an event for a room under a new random transaction id; with the radio that heard its packet, and the pair to
+/// complete, whose `event` is `None`.
 pub fn insert(
     tx: &Tx<'_>,
     message: &RoomMessage,
@@ -69,7 +69,7 @@ pub fn insert(
     Ok(id)
 }
 
-/// Gives a message of the mesh a random `relay_id`, which it keeps for every try; returns it.
+/// Gives a mesh message a random `relay_id`, kept for every retry; returns it.
 fn relay_id_of(content: &mut RoomContent<EventRef>) -> Option<String> {
     let RoomContent::Text {
         fields: Some(fields),
@@ -82,9 +82,8 @@ fn relay_id_of(content: &mut RoomContent<EventRef>) -> Option<String> {
     Some(fields.relay_id.insert(relay_id).clone())
 }
 
-/// Returns the oldest row of a room, with its target filled in; nothing of a room that is parked, or whose place another is
-/// to take. What can never be sent is
-/// ended on the way: a reaction whose target never got to the room, or a row that this relay cannot read.
+/// Returns the oldest row of a room with its target resolved; nothing for a parked or held room. Rows that can never be sent
+/// are ended: reactions whose target never reached the room, and unreadable rows.
 pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
     while let Some(stored) = tx.first_due(
         "SELECT * FROM room_outbox WHERE room = ?1
@@ -108,9 +107,8 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
     Ok(None)
 }
 
-/// Ends a row that the server has: completes its pair, or notes to which channel it belongs if it is a notice, and deletes
-/// it. Without an event (the server had an equal reaction already) the pair is forgotten. Returns false if the row was
-/// ended before.
+/// Ends a row that was sent: completes its pair, or records its channel if it is a notice. Without an event (the server already
+/// had an equal reaction) the pair is removed. Returns false if the row had ended before.
 pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool> {
     match event {
         Some(event) => {
@@ -126,27 +124,26 @@ pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool>
     delete(tx, id)
 }
 
-/// Ends a row that will never be sent, and forgets its pair. Returns false if the row was ended before.
+/// Ends a row that will never be sent, and removes its pair. Returns false if it had ended before.
 pub fn refuse(tx: &Tx<'_>, id: RoomRowId) -> Result<bool> {
     message_map::forget_room_row(tx, id)?;
     delete(tx, id)
 }
 
-/// Returns the row of a transaction id: an event of ours that came back in sync ends it.
+/// Returns the row of a transaction id, when its event comes back in sync.
 pub fn by_transaction(tx: &Tx<'_>, transaction: &str) -> Result<Option<RoomRowId>> {
     let sql = "SELECT id FROM room_outbox WHERE txn = ?1";
     tx.first(sql, [transaction], |row| row.get(0))
 }
 
-/// Returns the room of a row that is not ended.
+/// Returns the room of a waiting row.
 pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>> {
     tx.first("SELECT room FROM room_outbox WHERE id = ?1", [id], |row| {
         identifier(row, 0)
     })
 }
 
-/// Ends what waits for a room, and forgets its pairs: everything, or all but what the relay says about itself. Returns
-/// how many rows.
+/// Ends a room's rows and removes their pairs: all, or all but the relay's own notices. Returns the number of rows.
 pub fn refuse_room(tx: &Tx<'_>, room: &RoomOrAliasId, but_notices: bool) -> Result<usize> {
     let mut refused = 0;
     for (id, content) in contents(tx, room)? {
@@ -158,7 +155,7 @@ pub fn refuse_room(tx: &Tx<'_>, room: &RoomOrAliasId, but_notices: bool) -> Resu
     Ok(refused)
 }
 
-/// Returns what waits for a room; `None`: it cannot be read.
+/// Returns a room's waiting contents; `None`: unreadable.
 fn contents(
     tx: &Tx<'_>,
     room: &RoomOrAliasId,
@@ -170,20 +167,19 @@ fn contents(
     )
 }
 
-/// Returns the rooms that something waits for.
+/// Returns the rooms with waiting rows.
 pub fn rooms(tx: &Tx<'_>) -> Result<Vec<OwnedRoomOrAliasId>> {
     tx.all("SELECT DISTINCT room FROM room_outbox", (), |row| {
         identifier(row, 0)
     })
 }
 
-/// Returns how many rows wait, for all rooms together.
+/// Returns the number of waiting rows of all rooms.
 pub fn count(tx: &Tx<'_>) -> Result<u64> {
     tx.value("SELECT COUNT(*) FROM room_outbox", ())
 }
 
-/// Moves everything that waits for an alias, and the message map, to the room that a server named for it. Their
-/// order with what waits for the room already is the order in which they were accepted.
+/// Moves an alias's rows and message map entries to the room that it resolves to, merged in order of acceptance.
 pub fn rename_room(tx: &Tx<'_>, alias: &RoomOrAliasId, room: &RoomOrAliasId) -> Result<()> {
     let names = (alias.as_str(), room.as_str());
     tx.execute("UPDATE room_outbox SET room = ?2 WHERE room = ?1", names)?;
@@ -194,9 +190,8 @@ pub fn rename_room(tx: &Tx<'_>, alias: &RoomOrAliasId, room: &RoomOrAliasId) -> 
     tx.run("DELETE FROM parked WHERE room = ?1", [alias.as_str()])
 }
 
-/// Moves what waits for a room to the one that takes its place. Events of the old room are none of the new one: what
-/// answers them becomes a message of its own, and reactions on them end, as they would say nothing to anybody. What the
-/// new room gets anyway does not go there twice.
+/// Moves a room's rows to its successor, where the old room's events do not exist: replies become messages of their own, and
+/// reactions end. Rows that the new room gets anyway are dropped.
 pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
     if !tx.exists("SELECT 1 FROM room_outbox WHERE room = ?1", [from.as_str()])? {
         return Ok(Moved::default());
@@ -212,7 +207,7 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
     }
     let mut moved = Moved::default();
     for (id, content) in contents(tx, from.into())? {
-        // What cannot be read goes along as it is: its turn will come, and with it the error.
+        // Unreadable rows are moved too; the error is reported when they are due.
         let is_readable = content.is_some();
         let there = content.and_then(detached);
         if is_readable && there.is_none() {
@@ -235,8 +230,8 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
     Ok(moved)
 }
 
-/// Returns a content as it is in another room, where the events of this one are not; `None`: it is about one of them. What
-/// it is about and waits as well goes there too.
+/// Rewrites a content for another room without the events of this one; `None` if it is about one of them. References to waiting
+/// rows are kept, as those move as well.
 fn detached(mut content: RoomContent<EventRef>) -> Option<RoomContent<EventRef>> {
     let is_there = matches!(content.target(), Some(EventRef::Event(_)));
     match &mut content {
@@ -275,8 +270,8 @@ fn content(row: &Row<'_>) -> rusqlite::Result<RoomContent<EventRef>> {
     room_content::from_json(&row.get::<_, String>("content")?).map_err(unreadable)
 }
 
-/// Finds the target. What stood before the row has been sent, so the target has its event, or never will: then it is
-/// returned.
+/// Resolves the target. All earlier rows have been sent, so a target without an event will never have one; it is returned as
+/// the error.
 fn resolve(tx: &Tx<'_>, row: RoomRow<EventRef>) -> Result<Result<RoomRow, EventRef>> {
     let target = match row.content.target() {
         None => None,
@@ -302,8 +297,8 @@ mod tests {
     use super::*;
     use crate::Store;
     use crate::StoreError;
-    use crate::samples::*;
     use crate::summary::{Queued, to_matrix};
+    use crate::test_rows::*;
     use relay_model::{Notice, PacketId};
 
     const OTHER: &str = "!other:example.org";
@@ -652,7 +647,7 @@ mod tests {
                 };
                 let notice = notice.for_room(&ROOM.try_into().unwrap());
                 let id = insert(tx, &notice, None, NOON)?;
-                // Its answer and its echo both tell of it.
+                // Both its response and its echo report it.
                 for first in [true, false] {
                     assert_eq!(sent(tx, id, Some(&event(name)))?, first);
                 }

@@ -1,12 +1,12 @@
-//! The ids of our packets: each that was ever chosen is ours for as long as it is remembered.
+//! Ids of our own packets, reserved for as long as they are remembered.
 
 use super::{Result, Tx, message_map};
 use relay_model::{MeshRowId, NodeNum, PacketId, Timestamp};
 
-/// Stands for our own node until a radio has told its number; see `mesh_report::adopt_radio`.
+/// Placeholder for our node until a radio has reported its number; see `mesh_report::adopt_radio`.
 pub const UNKNOWN_RADIO: NodeNum = NodeNum(0);
 
-/// Returns a random packet id that this radio has not used as long as we remember.
+/// Returns a random packet id that this radio has not used.
 pub(super) fn free_packet_id(tx: &Tx<'_>, radio: NodeNum) -> Result<PacketId> {
     loop {
         let packet = PacketId(rand::random());
@@ -16,7 +16,6 @@ pub(super) fn free_packet_id(tx: &Tx<'_>, radio: NodeNum) -> Result<PacketId> {
     }
 }
 
-/// Remembers an id as one of ours.
 pub(super) fn own_packet(
     tx: &Tx<'_>,
     radio: NodeNum,

@@ -1,16 +1,15 @@
-//! Rooms that take nothing until something changes: the bot may not write there (403), or its account is refused as a
-//! whole (401).
+//! Parked rooms: sending to a room (403) or for the whole account (401) is suspended until something changes.
 
 use super::columns::optional;
 use super::{Result, Tx};
 use relay_model::{OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 
-/// A room, or the account, that takes nothing until something changes.
+/// A room, or the account, for which sending is suspended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
     /// The room; `None` is the whole account.
     pub room: Option<OwnedRoomOrAliasId>,
-    /// Why.
+    /// The reason.
     pub error: String,
     /// Since when.
     pub since: Timestamp,

@@ -1,5 +1,5 @@
-//! How far each room is read: a wanted state too. A message comes in and gets a number; once it is dealt with, the receipt
-//! of its room moves there, unless it stands on a later one. A thread has a receipt of its own.
+//! Read receipts, stored as a wanted state. Incoming messages are numbered; when one is handled, the receipt of its room or
+//! thread moves there, unless it is already further.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use super::columns::{LONGEST_WAIT, identifier, optional};
 use super::{Next, Result, Tx};
 use relay_model::{EventId, OwnedEventId, OwnedRoomId, RoomId, Timestamp};
 
-/// A room gets at most one receipt in that time.
+/// Minimum time between two receipts in a room.
 const SPACING: Duration = Duration::from_secs(5);
-/// After a failure that is nobody's fault.
+/// Delays after transient failures.
 const DELAY: Duration = Duration::from_mins(1);
 
 /// A receipt that is to be sent.
@@ -19,11 +19,11 @@ pub struct Receipt {
     pub room: OwnedRoomId,
     /// The root of the thread that is read; `None`: the room.
     pub thread: Option<OwnedEventId>,
-    /// Up to this message.
+    /// The last message read.
     pub event: OwnedEventId,
 }
 
-/// Takes note that a message came in, after all that came before. Nothing is read yet.
+/// Records an incoming message, not yet read.
 pub fn arrived(
     tx: &Tx<'_>,
     room: &RoomId,
@@ -42,7 +42,7 @@ pub fn arrived(
     )
 }
 
-/// Takes note that a message is dealt with. Returns whether a receipt moves there.
+/// Records that a message is handled. Returns whether a receipt moves there.
 pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool> {
     let moved = tx.execute(
         "INSERT INTO receipt (room, thread, event, number, due, at)
@@ -56,7 +56,7 @@ pub fn read(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<bool> {
     Ok(moved > 0)
 }
 
-/// Returns the receipt that is to be sent next. One that cannot be read is never sent.
+/// Returns the receipt to send next. An unreadable one is dropped.
 pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>> {
     let due = tx.first_due(
         "SELECT CAST(event AS BLOB), room, NULLIF(thread, ''), event FROM receipt
@@ -71,7 +71,7 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>> {
                 event: identifier(row, 3)?,
             })
         },
-        // Whatever type its columns have come to hold: they would not pass an UPDATE.
+        // DELETE works whatever the damaged columns hold; an UPDATE would fail.
         |event: Vec<u8>| {
             tx.run(
                 "DELETE FROM receipt WHERE CAST(event AS BLOB) = ?1",
@@ -90,8 +90,8 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Receipt>> {
     Ok(later.map_or(Next::Nothing, Next::Later))
 }
 
-/// Takes note that the server has a receipt, or will never take it. If the room was read further meanwhile the next one
-/// follows in some seconds, and so do those of its threads.
+/// Records that a receipt was sent, or never can be. If the room was read further meanwhile, the next one follows some seconds
+/// later, as do those of its threads.
 pub fn sent(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
     tx.run(
         "UPDATE receipt SET due = CASE WHEN thread = ?2 AND event = ?3 THEN NULL ELSE MAX(due, ?4) END
@@ -105,7 +105,7 @@ pub fn sent(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
     )
 }
 
-/// Takes note that a receipt could not be sent now.
+/// Schedules a retry of a receipt.
 pub fn retry(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
     tx.run(
         "UPDATE receipt SET due = ?2 WHERE room = ?1 AND due IS NOT NULL",
@@ -116,7 +116,7 @@ pub fn retry(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::*;
+    use crate::test_rows::*;
     use crate::{Store, outbox_room};
 
     fn room_id() -> OwnedRoomId {
@@ -157,7 +157,7 @@ mod tests {
             sent(tx, &receipt("$two:x"), NOON)?;
             assert_eq!(next(tx, NOON)?, Next::Nothing);
             assert!(read(tx, &event("$three:x"), NOON)?);
-            // What never came in, or is dealt with, moves nothing.
+            // Messages that never came in, or are handled, move nothing.
             assert!(!read(tx, &event("$three:x"), NOON)?);
             assert!(!read(tx, &event("$unknown:x"), NOON)?);
             assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM unread", ())?, 0);
@@ -171,7 +171,7 @@ mod tests {
             arrive(tx, &["$one:x", "$two:x", "$three:x"])?;
             read(tx, &event("$one:x"), NOON)?;
             let first = due(tx, NOON)?.unwrap();
-            // While it is on its way.
+            // While it is in flight.
             read(tx, &event("$two:x"), NOON)?;
             sent(tx, &first, NOON)?;
             assert_eq!(next(tx, NOON)?, Next::Later(NOON + SPACING));
@@ -240,7 +240,7 @@ mod tests {
             "INSERT INTO receipt (room, thread, event, number, due, at)
              SELECT '!other:x', thread, CAST('$two:x' AS BLOB), 0, due - 1, at FROM receipt",
         );
-        let next = store.note(|tx| due(tx, NOON));
+        let next = store.commit_relaxed(|tx| due(tx, NOON));
         assert_eq!(next.unwrap(), Some(receipt("$one:x")));
     }
 }

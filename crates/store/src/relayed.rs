@@ -1,4 +1,4 @@
-//! What was relayed a moment ago, and who said it: another relay may repeat it on the mesh.
+//! Recently relayed texts and their authors, for recognising another relay's echo on the mesh.
 
 use super::columns::{Row, optional, target};
 use super::{Result, Tx};
@@ -6,12 +6,12 @@ use relay_model::{
     Destination, EventId, Node, NodeNum, Origin, OwnedUserId, Relayed, Timestamp, spoken,
 };
 
-/// More texts than a radio can send, or hear, in the time of interest.
+/// Maximum number of texts compared: more than a radio can send or hear in that time.
 const MOST: u16 = 400;
 
-/// Notes the names that the author of what is accepted for an event goes by.
+/// Records the names of an event's author.
 pub fn note_author(tx: &Tx<'_>, event: &EventId, author: &[String]) -> Result<()> {
-    // A name has one line.
+    // Names contain no line break.
     let lines: Vec<String> = author.iter().map(|it| it.replace('\n', " ")).collect();
     tx.run(
         "UPDATE mesh_outbox SET author = ?2 WHERE event = ?1 AND author IS NULL",
@@ -19,8 +19,8 @@ pub fn note_author(tx: &Tx<'_>, event: &EventId, author: &[String]) -> Result<()
     )
 }
 
-/// Returns what was relayed between a channel and Matrix since then: what people in Matrix have said, then what nodes have,
-/// each newest first.
+/// Returns what was relayed between a channel and Matrix since that time: first messages from Matrix, then from nodes, each
+/// newest first.
 pub fn on(
     tx: &Tx<'_>,
     radio: NodeNum,
@@ -49,7 +49,7 @@ pub fn on(
 }
 
 fn from_matrix(row: &Row<'_>) -> rusqlite::Result<Relayed> {
-    // Names that cannot be read are none: the rest is known by its text.
+    // Without readable names the text alone is compared.
     let names: Option<String> = row.get("author").unwrap_or_default();
     let mut author: Vec<String> = names
         .iter()
@@ -95,7 +95,7 @@ fn from_mesh(row: &Row<'_>) -> rusqlite::Result<Relayed> {
 mod tests {
     use super::*;
     use crate::mesh_report::{accepted, submitted};
-    use crate::samples::*;
+    use crate::test_rows::*;
     use crate::{nodes, outbox_mesh};
     use relay_model::{Draft, Heading, MeshContent};
 

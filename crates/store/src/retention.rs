@@ -1,25 +1,25 @@
-//! Forgets what is old, in small batches. What still waits in an outbox is never touched.
+//! Deletes old rows in small batches. Rows that wait in an outbox are never deleted.
 
 use std::time::Duration;
 
-use super::{Result, Tx, told};
+use super::{Result, Tx, cooldown};
 use relay_model::Timestamp;
 
-/// Rows of one table in one batch: few enough that no message waits noticeably for it.
+/// Maximum rows of one table in a batch, so that the database is not blocked noticeably.
 const BATCH: u16 = 500;
 
-/// Nodes of a radio, and direct messages, that are kept at most: a hostile mesh can invent any number.
+/// Maximum nodes of a radio, and direct messages, kept: a hostile mesh can invent any number.
 const MOST_NODES: u32 = 5_000;
 const MOST_DIRECT: u32 = 10_000;
-/// People of whom it is remembered for good what they were told: a hostile server can invent any number. The rest is told again.
+/// Maximum permanent cooldown entries kept: a hostile server can invent any number of people. Beyond that they are told again.
 const MOST_TOLD: u32 = 10_000;
 
-/// Forgets one batch of what is older than `keep_days`, but keeps the newest `keep_pairs` pairs and seen ids whatever
-/// their age. Returns whether more is left: then call it again, in a transaction of its own.
+/// Deletes a batch of rows older than `keep_days`, except the newest `keep_pairs` pairs and seen ids. Returns whether more is
+/// left: then call again in another transaction.
 pub fn prune(tx: &Tx<'_>, now: Timestamp, keep_days: u32, keep_pairs: u64) -> Result<bool> {
     let before = now - Duration::from_hours(u64::from(keep_days) * 24);
     let mut deleted = Vec::new();
-    // What is kept without limit need not be looked through.
+    // Skip the scan if there is no limit.
     if let Ok(keep) = i64::try_from(keep_pairs) {
         for sql in OLD_BUT_NEWEST {
             deleted.push(tx.execute(sql, (before, BATCH, keep))?);
@@ -32,7 +32,7 @@ pub fn prune(tx: &Tx<'_>, now: Timestamp, keep_days: u32, keep_pairs: u64) -> Re
         tx.execute(
             "DELETE FROM told WHERE what IN (
                  SELECT what FROM told WHERE until <= ?1 OR (until > ?2 AND until <> ?3) LIMIT ?4)",
-            (now, now + told::LONGEST, Timestamp::NEVER, BATCH),
+            (now, now + cooldown::LONGEST, Timestamp::NEVER, BATCH),
         )?,
         tx.execute(
             "DELETE FROM told WHERE what IN (
@@ -56,7 +56,7 @@ pub fn prune(tx: &Tx<'_>, now: Timestamp, keep_days: u32, keep_pairs: u64) -> Re
     Ok(deleted.contains(&usize::from(BATCH)))
 }
 
-/// Forget what is older than `?1`.
+/// Statements that delete rows older than `?1`.
 const OLD: [&str; 5] = [
     "DELETE FROM mesh_outbox WHERE id IN (
          SELECT id FROM mesh_closed WHERE accepted_at < ?1
@@ -76,7 +76,7 @@ const OLD: [&str; 5] = [
          SELECT room, thread FROM receipt WHERE at < ?1 LIMIT ?2)",
 ];
 
-/// Likewise, but for the newest `?3`.
+/// The same, except the newest `?3`.
 const OLD_BUT_NEWEST: [&str; 3] = [
     "DELETE FROM message_pair WHERE id IN (
          SELECT id FROM message_pair
@@ -101,13 +101,13 @@ const OLD_BUT_NEWEST: [&str; 3] = [
 mod tests {
     use super::*;
     use crate::mesh_report::{accepted, submitted};
-    use crate::samples::*;
+    use crate::test_rows::*;
     use crate::{feedback, message_map, nodes, outbox_room, receipts, seen};
     use relay_model::{EventId, Node, NodeNum, PacketId};
 
     const DAYS: u32 = 30;
 
-    /// Tables that keep themselves small, and how.
+    /// Tables that need no pruning, and why.
     const BOUNDED: [(&str, &str); 15] = [
         ("room_outbox", "a row goes when the server has it"),
         ("parked", "one row for each room"),
@@ -159,7 +159,7 @@ mod tests {
 
     fn prune_all(tx: &Tx<'_>, now: Timestamp, keep_pairs: u64) -> Result<()> {
         while prune(tx, now, DAYS, keep_pairs)? {}
-        // What other tables held back goes in the next round.
+        // Rows referenced by other tables are deleted in the next round.
         while prune(tx, now, DAYS, keep_pairs)? {}
         Ok(())
     }
@@ -308,9 +308,9 @@ mod tests {
     #[test]
     fn what_was_said_is_forgotten_at_its_time() {
         on_empty(|tx| {
-            told::remember(tx, "a", later(10))?;
+            cooldown::remember(tx, "a", later(10))?;
             // By a clock that was ahead.
-            told::remember(tx, "b", days(400))?;
+            cooldown::remember(tx, "b", days(400))?;
             prune(tx, later(9), DAYS, 0)?;
             assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM told", ())?, 1);
             prune(tx, later(10), DAYS, 0)?;
@@ -323,7 +323,7 @@ mod tests {
     fn what_was_said_for_good_is_forgotten_only_where_it_was_said_to_too_many() {
         on_empty(|tx| {
             for number in 0..MOST_TOLD + 3 {
-                told::remember(tx, &format!("off_air @user{number}:x"), Timestamp::NEVER)?;
+                cooldown::remember(tx, &format!("off_air @user{number}:x"), Timestamp::NEVER)?;
             }
             prune(tx, days(400), DAYS, 0)?;
             let kept = tx.value::<u64>("SELECT COUNT(*) FROM told", ())?;

@@ -1,14 +1,12 @@
-//! How the content of an event for a room stands in its outbox row: JSON of our own, with a version, so that a row
-//! that waits over an upgrade can still be read. It is not the JSON that Matrix gets.
+//! The stored form of a room event's content: JSON of our own (not Matrix's) with a version, so that rows survive an upgrade.
 
 use serde::{Deserialize, Serialize};
 
 use relay_model::{EventRef, RoomContent};
 
-/// The version that we write.
+/// The version written.
 const VERSION: u8 = 1;
 
-/// Why a stored content cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ContentError {
     #[error("the stored content has version {0}, which this relay does not know")]
@@ -17,7 +15,7 @@ pub(super) enum ContentError {
     Json(#[from] serde_json::Error),
 }
 
-/// The content is what [`RoomContent`] derives: a field that comes to it later has a default.
+/// Fields added to [`RoomContent`] later need a default.
 #[derive(Serialize, Deserialize)]
 struct Versioned<T> {
     version: u8,

@@ -1,9 +1,9 @@
-//! What was decided on before: packets and events.
+//! Packets and events that were decided on.
 
 use super::{Result, Tx};
 use relay_model::{EventId, NodeNum, PacketId, Timestamp, UserId};
 
-/// Returns whether this packet was decided on before, whichever radio of ours told it. [`PacketId::NONE`] never was.
+/// Returns whether this packet was decided on, from any of our radios; false for [`PacketId::NONE`].
 pub fn has_packet(tx: &Tx<'_>, sender: NodeNum, packet: PacketId) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM seen_packet WHERE packet = ?1 AND sender = ?2",
@@ -11,7 +11,7 @@ pub fn has_packet(tx: &Tx<'_>, sender: NodeNum, packet: PacketId) -> Result<bool
     )
 }
 
-/// Marks a packet that this radio told as decided on; [`PacketId::NONE`] is not kept.
+/// Marks a packet of this radio as decided on; [`PacketId::NONE`] is not stored.
 pub fn mark_packet(
     tx: &Tx<'_>,
     radio: NodeNum,

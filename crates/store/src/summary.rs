@@ -1,4 +1,4 @@
-//! What the tables tell `status`: how much waits, for how long, and what is parked; and which message a row is.
+//! Queries for `status`: queue lengths, ages, parked rooms; and the message of a row.
 
 use super::columns::{Row, destination, identifier, optional};
 use super::drafts::packets;
@@ -8,31 +8,31 @@ use super::parked::{Parked, parked};
 use super::{Result, Tx, direct, late};
 use relay_model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
-/// How the outboxes stand.
+/// State of the outboxes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
-    /// What waits for rooms, one entry a room.
+    /// Rows waiting for rooms, one entry per room.
     pub to_matrix: Vec<Queued>,
-    /// What waits for the mesh, one entry for each room and destination.
+    /// Rows waiting for the mesh, one entry per room and destination.
     pub to_mesh: Vec<Queued>,
-    /// What takes nothing until something changes.
+    /// Rooms for which sending is suspended.
     pub parked: Vec<Parked>,
-    /// Rooms for which nothing goes just now, as others are to take their place.
+    /// Rooms held because others are to take their place.
     pub held: Vec<Held>,
     /// How many direct messages are kept.
     pub direct_messages: u64,
     /// How many events wait for their keys.
     pub undecryptable: u64,
-    /// What was said in rooms and could not be fetched yet.
+    /// Gaps in room timelines.
     pub missing: Vec<Missing>,
 }
 
-/// What waits from or for one place.
+/// Rows that wait from or for one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued {
-    /// The room; `None`: an answer of our own to a node.
+    /// The room; `None`: a reply of our own to a node.
     pub room: Option<OwnedRoomOrAliasId>,
-    /// Where on the mesh; `None`: it goes to the room.
+    /// The destination on the mesh; `None`: it goes to the room.
     pub destination: Option<Destination>,
     /// How many rows.
     pub count: u64,
@@ -40,16 +40,16 @@ pub struct Queued {
     pub oldest: Timestamp,
 }
 
-/// A packet for the mesh, as it is counted.
+/// A mesh packet, for counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountedPacket {
-    /// The room that it came from.
+    /// The room of its message.
     pub room: OwnedRoomOrAliasId,
     /// Where it goes.
     pub destination: Destination,
-    /// It is the last part of its message, and not a tapback.
+    /// Whether it is the last part of a message, and not a tapback.
     pub ends_message: bool,
-    /// The radio took it before.
+    /// Whether the radio had taken it before.
     pub was_taken: bool,
 }
 
@@ -66,8 +66,7 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary> {
     })
 }
 
-/// Returns the room that a row of the room outbox is for, and where on the mesh its message was heard; `None` for what
-/// no message of the mesh stands behind: reactions, notices.
+/// Returns the room of a room row, and where on the mesh its message was heard; `None` for reactions and notices.
 pub fn room_message(
     tx: &Tx<'_>,
     id: RoomRowId,
@@ -79,7 +78,7 @@ pub fn room_message(
     )
 }
 
-/// Returns the message of a row of the mesh outbox; `None` for an answer of our own.
+/// Returns the message of a mesh row; `None` for a reply of our own.
 pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>> {
     tx.first(
         "SELECT room, target_kind, target, tapback = 0 AND part + 1 = parts AS ends,
@@ -97,14 +96,14 @@ pub fn mesh_message(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<CountedPacket>>
     )
 }
 
-/// Returns what waits for rooms, one entry a room.
+/// Returns the rows waiting for rooms, one entry per room.
 pub fn to_matrix(tx: &Tx<'_>) -> Result<Vec<Queued>> {
     let sql =
         "SELECT room, COUNT(*) AS count, MIN(accepted_at) AS oldest FROM room_outbox GROUP BY room";
     tx.all(sql, (), |row| waiting(row, None))
 }
 
-/// Returns what waits for the mesh, one entry for each room and destination.
+/// Returns the rows waiting for the mesh, one entry per room and destination.
 pub fn to_mesh(tx: &Tx<'_>) -> Result<Vec<Queued>> {
     let sql = concat!(
         "SELECT room, target_kind, target, ",
@@ -128,7 +127,7 @@ mod tests {
     use super::*;
     use crate::mesh_report::{accepted, submitted};
     use crate::outbox_room;
-    use crate::samples::*;
+    use crate::test_rows::*;
 
     #[test]
     fn what_waits_is_told_for_each_room_with_the_age_of_the_oldest() {

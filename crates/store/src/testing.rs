@@ -1,4 +1,4 @@
-//! What tests need, those of other crates, too: a database in memory, faults, and what an earlier relay has left.
+//! Fixtures, also for other crates: a database in memory, faults, and databases of earlier versions.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +15,7 @@ use super::{Result, Store, Tx, drafts};
 
 pub use left::{Left, SCHEMA_12, THEN, left, left_aside};
 
-/// Returns how many packets wait for the mesh; what the radio was asked to take does not.
+/// Returns the number of packets waiting for the mesh, without those in flight.
 pub fn waiting_packets(tx: &Tx<'_>) -> Result<u64> {
     let sql = concat!(
         "SELECT COALESCE(",
@@ -31,7 +31,7 @@ impl Store {
         Self::prepare(Connection::open_in_memory()?, None)
     }
 
-    /// Returns every row of every table, without what was chosen at random.
+    /// Returns every row of every table, without random values.
     pub fn dump(&mut self) -> Vec<String> {
         const RANDOM: [&str; 4] = ["packet", "reference", "txn", "relay_id"];
         let names = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";

@@ -1,4 +1,4 @@
-//! What the file, its transactions and its migrations keep.
+//! Tests of the file, transactions and migrations.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -21,7 +21,7 @@ fn a_new_file_is_ours_private_and_safe_against_power_cuts() {
     let path = path_in(&directory);
     let mut store = Store::open(&path).unwrap();
     store
-        .transaction(|tx| told::remember(tx, "a", Timestamp(1)))
+        .transaction(|tx| cooldown::remember(tx, "a", Timestamp(1)))
         .unwrap();
     for file in fs::read_dir(directory.path()).unwrap() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
@@ -45,7 +45,7 @@ fn a_new_file_is_ours_private_and_safe_against_power_cuts() {
     assert_eq!(pragma("user_version"), MIGRATIONS.len().to_string());
 }
 
-/// Opens a database that an earlier relay has left, at that version of the schema and with these rows.
+/// Opens a database of an earlier version, with that schema version and these rows.
 fn left_by_earlier(version: usize, rows: &str) -> Store {
     let connection = Connection::open_in_memory().unwrap();
     for migration in &MIGRATIONS[..version] {
@@ -60,7 +60,7 @@ fn left_by_earlier(version: usize, rows: &str) -> Store {
 
 #[test]
 fn of_what_an_earlier_relay_carried_no_channel_is_known_and_answers_that_wait_are_bound() {
-    // A text, an answer in two parts, a tapback and a correction that wait, and a text that was sent.
+    // Waiting: a text, a reply in two parts, a tapback and a correction; sent: a text.
     let mut rows = String::new();
     for (id, message, state, tapback, reference, correction) in [
         (1, 1, 0, 0, "NULL", 0),
@@ -153,8 +153,8 @@ fn a_commit_waits_for_the_disk_again_after_one_that_did_not() {
         Ok::<i64, StoreError>(mode?)
     };
     assert_eq!(store.transaction(mode).unwrap(), 2);
-    assert_eq!(store.note(mode).unwrap(), 1);
-    assert_eq!(store.note(mode).unwrap(), 1);
+    assert_eq!(store.commit_relaxed(mode).unwrap(), 1);
+    assert_eq!(store.commit_relaxed(mode).unwrap(), 1);
     assert_eq!(store.transaction(mode).unwrap(), 2);
 }
 
@@ -163,9 +163,11 @@ fn the_mark_stands_in_the_file_even_if_the_log_beside_it_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let path = path_in(&directory);
     let store = Store::open(&path).unwrap();
-    // As another program sees the file while this one is killed.
+    // As another program sees the file after a crash.
     let found = file::look_at(&path).unwrap();
-    assert!(matches!(found, Found::Database { application, .. } if application == APPLICATION_ID));
+    assert!(
+        matches!(found, FileKind::Database { application, .. } if application == APPLICATION_ID)
+    );
     drop(store);
 }
 
@@ -200,14 +202,14 @@ fn a_batch_that_fails_half_way_leaves_nothing() {
     let mut store = Store::open(&path_in(&directory)).unwrap();
     let failed = store.transaction(|tx| {
         seen::mark_packet(tx, RADIO, NodeNum(2), PacketId(3), Timestamp(1))?;
-        told::remember(tx, "a", Timestamp(9))?;
+        cooldown::remember(tx, "a", Timestamp(9))?;
         Err::<(), _>(StoreError::Closed)
     });
     assert!(matches!(failed, Err(StoreError::Closed)));
     store
         .transaction(|tx| {
             assert!(!seen::has_packet(tx, NodeNum(2), PacketId(3))?);
-            assert!(!told::is_told(tx, "a", Timestamp(1))?);
+            assert!(!cooldown::is_told(tx, "a", Timestamp(1))?);
             Ok(())
         })
         .unwrap();
@@ -253,12 +255,12 @@ fn a_line_for_the_log_is_written_once_what_it_tells_of_is_committed() {
         testing::fault::after(faults);
         let done = store.transaction(|tx| {
             tx.log(move || line.set(line.get() + 1));
-            told::remember(tx, "a", Timestamp(9))?;
+            cooldown::remember(tx, "a", Timestamp(9))?;
             Ok(at_commit.get())
         });
         (done.ok(), written.get())
     };
-    // The statement fails, the commit, and nothing.
+    // The statement fails, then the commit, then nothing.
     assert_eq!(run(Some(0)), (None, 0));
     assert_eq!(run(Some(1)), (None, 0));
     assert_eq!(run(None), (Some(0), 1));
@@ -270,8 +272,8 @@ fn a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room() {
     let mut store = Store::open(&path_in(&directory)).unwrap();
     let long = "x".repeat(100_000);
     let batch = |tx: &Tx<'_>| {
-        told::remember(tx, "short", Timestamp(9))?;
-        told::remember(tx, &long, Timestamp(9))
+        cooldown::remember(tx, "short", Timestamp(9))?;
+        cooldown::remember(tx, &long, Timestamp(9))
     };
     store
         .connection
@@ -279,7 +281,7 @@ fn a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room() {
         .unwrap();
     let error = store.transaction(batch).unwrap_err();
     assert!(matches!(error, StoreError::Full(..)), "{error:?}");
-    let is_told = store.transaction(|tx| told::is_told(tx, "short", Timestamp(1)));
+    let is_told = store.transaction(|tx| cooldown::is_told(tx, "short", Timestamp(1)));
     assert!(!is_told.unwrap());
     store
         .connection
@@ -296,7 +298,7 @@ fn a_database_that_another_program_holds_is_an_error_that_passes() {
     store.connection.busy_timeout(Duration::ZERO).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mark = |tx: &Tx<'_>| told::remember(tx, "a", Timestamp(9));
+    let mark = |tx: &Tx<'_>| cooldown::remember(tx, "a", Timestamp(9));
     assert!(matches!(store.transaction(mark), Err(StoreError::Busy(_))));
     other.execute_batch("ROLLBACK").unwrap();
     store.transaction(mark).unwrap();
@@ -340,7 +342,7 @@ fn a_database_of_a_later_relay_is_refused_with_both_versions() {
         .connection
         .pragma_update(None, "user_version", 99)
         .unwrap();
-    // Once from the log beside the file, once from its header.
+    // Once read from the WAL, once from the file's header.
     let beside = Store::open(&path);
     drop(store);
     for refused in [beside, Store::open(&path)] {
@@ -368,17 +370,17 @@ fn a_damaged_file_is_an_error_that_names_the_cure() {
     }
     fs::write(&path, bytes).unwrap();
     let error = Store::open(&path)
-        .and_then(|mut store| store.transaction(|tx| told::is_told(tx, "a", Timestamp(1))))
+        .and_then(|mut store| store.transaction(|tx| cooldown::is_told(tx, "a", Timestamp(1))))
         .unwrap_err();
     assert!(matches!(error, StoreError::Damaged(..)), "{error:?}");
 }
 
-/// Fills the database so that it has leaves to damage; returns its size in pages of 4096 bytes.
+/// Fills the database until it has leaf pages to damage; returns its size in pages of 4096 bytes.
 fn filled(path: &Path) -> usize {
     let mut store = Store::open(path).unwrap();
     let fill = |tx: &Tx<'_>| {
         for number in 0..2_000 {
-            told::remember(tx, &format!("{number:0100}"), Timestamp(9))?;
+            cooldown::remember(tx, &format!("{number:0100}"), Timestamp(9))?;
         }
         Ok(())
     };
@@ -397,7 +399,7 @@ fn a_file_whose_header_is_damaged_is_an_error_that_names_the_cure() {
     let path = path_in(&directory);
     filled(&path);
     let mut bytes = fs::read(&path).unwrap();
-    // The magic and the marks are sound, what stands between is not (page size, versions, sizes).
+    // Magic and ids are valid, the fields between are not (page size, versions, sizes).
     bytes[16..60].fill(0xFF);
     fs::write(&path, &bytes).unwrap();
     let error = Store::open(&path).unwrap_err();
@@ -427,7 +429,7 @@ fn a_damaged_page_in_the_middle_is_an_error_where_it_is_used_and_the_rest_goes_o
         .unwrap();
     drop(store);
 
-    // A copy from before takes its place while the database is in use.
+    // An older copy replaces it while the database is in use.
     let mut store = Store::open(&path).unwrap();
     assert!(count_told(&mut store).is_err());
     fs::write(&path, &sound).unwrap();
@@ -441,7 +443,7 @@ fn a_file_that_is_taken_away_is_missed_and_nothing_is_written_until_it_is_back()
     fs::create_dir(&home).unwrap();
     let path = home.join("relay.sqlite");
     let mut store = Store::open(&path).unwrap();
-    let mark = |tx: &Tx<'_>| told::remember(tx, "a", Timestamp(9));
+    let mark = |tx: &Tx<'_>| cooldown::remember(tx, "a", Timestamp(9));
     store.transaction(mark).unwrap();
 
     let away = directory.path().join("away");
@@ -465,7 +467,7 @@ fn a_copy_that_takes_the_files_place_is_used_from_then_on() {
     let path = path_in(&directory);
     let copy = directory.path().join("copy.sqlite");
     let mut store = Store::open(&path).unwrap();
-    let mark = |name: &'static str| move |tx: &Tx<'_>| told::remember(tx, name, Timestamp(9));
+    let mark = |name: &'static str| move |tx: &Tx<'_>| cooldown::remember(tx, name, Timestamp(9));
     store.transaction(mark("before")).unwrap();
     store
         .connection
@@ -481,7 +483,7 @@ fn a_copy_that_takes_the_files_place_is_used_from_then_on() {
     drop(store);
     let mut store = Store::open(&path).unwrap();
     let told = |store: &mut Store, name: &'static str| {
-        store.read(|tx| told::is_told(tx, name, Timestamp(1)))
+        store.read(|tx| cooldown::is_told(tx, name, Timestamp(1)))
     };
     assert!(told(&mut store, "before").unwrap());
     assert!(told(&mut store, "later").unwrap());
@@ -531,8 +533,8 @@ fn the_architecture_page_lists_every_table_with_its_columns() {
 fn a_row_that_cannot_be_ended_by_its_key_holds_none_up() {
     let mut store = Store::in_memory().unwrap();
     let found = store.transaction(|tx| {
-        told::remember(tx, "one", Timestamp(1))?;
-        told::remember(tx, "two", Timestamp(2))?;
+        cooldown::remember(tx, "one", Timestamp(1))?;
+        cooldown::remember(tx, "two", Timestamp(2))?;
         tx.first_due(
             "SELECT what, until FROM told ORDER BY until",
             (),
@@ -549,9 +551,10 @@ fn a_row_that_cannot_be_ended_by_its_key_holds_none_up() {
 #[test]
 fn what_is_damaged_beside_what_a_message_for_a_room_takes_costs_nothing() {
     let mut store = Store::in_memory().unwrap();
-    let room = samples::room("!room:example.org");
-    let alias = samples::room("#room:example.org");
-    let accepted = store.transaction(|tx| samples::accept_for_room(tx, alias.as_str(), 1, "hello"));
+    let room = test_rows::room("!room:example.org");
+    let alias = test_rows::room("#room:example.org");
+    let accepted =
+        store.transaction(|tx| test_rows::accept_for_room(tx, alias.as_str(), 1, "hello"));
     let id = accepted.unwrap();
     store.damage_types(
         "UPDATE room_outbox SET error = x'00', attempts = 'many';
@@ -568,7 +571,7 @@ fn what_a_change_had_done_before_it_met_a_damaged_row_is_not_done_twice() {
     let mut store = Store::in_memory().unwrap();
     let accepted = store.transaction(|tx| {
         for name in ["$one:example.org", "$two:example.org"] {
-            samples::accept_for_mesh(tx, name, &["hello"], samples::NOW)?;
+            test_rows::accept_for_mesh(tx, name, &["hello"], test_rows::NOW)?;
         }
         Ok(())
     });

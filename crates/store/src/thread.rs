@@ -1,4 +1,4 @@
-//! The one thread that uses the database, and the handle by which async code hands it work.
+//! The database thread, and the handle by which async code passes it work.
 
 #[cfg(any(test, feature = "testing"))]
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,30 +8,28 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Result, Store, StoreError};
 
-/// Jobs that wait for the thread. A caller waits for its job, so this is the number of tasks that can ask at once
-/// before further ones wait in line.
+/// Capacity of the job queue. Callers wait for their jobs, so this is the number of tasks that can ask before others wait.
 const QUEUE: usize = 64;
 
 type Job = Box<dyn FnOnce(&mut Store) + Send>;
 
-/// The handle to the database's thread; cheap to clone. The thread ends when the last handle is dropped, after
-/// everything that it was given.
+/// Handle to the database thread; cheap to clone. The thread ends after all queued jobs when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Database {
     jobs: mpsc::Sender<Job>,
-    /// Where the work is done if there is no thread.
+    /// Runs the work if there is no thread.
     #[cfg(any(test, feature = "testing"))]
     here: Option<Arc<Mutex<Store>>>,
 }
 
-/// Tells when the database's thread has ended and the file is closed.
+/// Completes when the database thread has ended and the file is closed.
 #[derive(Debug)]
 pub struct DatabaseEnd {
     closed: oneshot::Receiver<()>,
 }
 
 impl Database {
-    /// Starts the thread, if the system gives one.
+    /// Starts the thread.
     pub fn start(mut store: Store) -> Result<(Self, DatabaseEnd)> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         let (closing, closed) = oneshot::channel();
@@ -46,7 +44,7 @@ impl Database {
                     job(&mut store);
                 }
                 drop(store);
-                // Nobody has to wait for the end.
+                // Nobody may be waiting for the end.
                 let _: Result<(), ()> = closing.send(());
             })
             .map_err(StoreError::Thread)?;
@@ -58,8 +56,7 @@ impl Database {
         Ok((database, DatabaseEnd { closed }))
     }
 
-    /// Makes one that has no thread: the work runs in the task that asks for it, so that a test's paused clock stands
-    /// still meanwhile.
+    /// Makes a handle without a thread: work runs in the caller's task, so that a paused test clock stands still.
     #[cfg(any(test, feature = "testing"))]
     pub fn here(store: Arc<Mutex<Store>>) -> Self {
         let (jobs, _) = mpsc::channel(1);
@@ -69,12 +66,11 @@ impl Database {
         }
     }
 
-    /// Runs `work` on the database's thread and returns its result. Jobs run in the order in which they were given.
+    /// Runs `work` on the database thread, in FIFO order, and returns its result.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for a place in the queue, `work` never runs; dropped later, it runs to its end, and its
-    /// result is lost.
+    /// Dropped while waiting for a place in the queue, `work` never runs; dropped later, it runs and its result is lost.
     pub async fn run<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -82,7 +78,7 @@ impl Database {
     {
         #[cfg(any(test, feature = "testing"))]
         if let Some(store) = &self.here {
-            // Whoever waits for the thread can be stopped before the work and after it; so can this.
+            // With a thread the caller can be cancelled before and after the work; so here.
             tokio::task::yield_now().await;
             let result = work(&mut store.lock().unwrap_or_else(PoisonError::into_inner));
             tokio::task::yield_now().await;
@@ -90,7 +86,7 @@ impl Database {
         }
         let (answer, result) = oneshot::channel();
         let job: Job = Box::new(move |store| {
-            // The asker may have gone; what was asked is done all the same.
+            // Runs even if the caller is gone.
             drop(answer.send(work(store)));
         });
         self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
@@ -101,7 +97,7 @@ impl Database {
 impl DatabaseEnd {
     /// Waits until the thread has ended; every [`Database`] must be dropped before.
     pub async fn wait(self) {
-        // An error means that the thread is gone, too.
+        // An error also means that the thread has ended.
         let _: Result<(), oneshot::error::RecvError> = self.closed.await;
     }
 }
@@ -109,18 +105,18 @@ impl DatabaseEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::told;
+    use crate::cooldown;
     use relay_model::Timestamp;
 
     #[tokio::test]
     async fn work_runs_on_the_thread_and_its_result_comes_back() {
         let (database, end) = Database::start(Store::in_memory().unwrap()).unwrap();
         database
-            .run(|store| store.transaction(|tx| told::remember(tx, "a", Timestamp(9))))
+            .run(|store| store.transaction(|tx| cooldown::remember(tx, "a", Timestamp(9))))
             .await
             .unwrap();
         let is_told = database
-            .run(|store| store.transaction(|tx| told::is_told(tx, "a", Timestamp(1))))
+            .run(|store| store.transaction(|tx| cooldown::is_told(tx, "a", Timestamp(1))))
             .await
             .unwrap();
         assert!(is_told);
@@ -140,9 +136,9 @@ mod tests {
         let (database, end) = Database::start(Store::open(&path).unwrap()).unwrap();
         for number in 0..20 {
             let mut asked = Box::pin(database.run(move |store| {
-                store.transaction(|tx| told::remember(tx, &format!("{number}"), Timestamp(9)))
+                store.transaction(|tx| cooldown::remember(tx, &format!("{number}"), Timestamp(9)))
             }));
-            // Polled once: the work is given, the answer not waited for.
+            // Polled once: the job is queued, its result not awaited.
             assert!(futures_util::poll!(&mut asked).is_pending());
         }
         drop(database);
@@ -152,7 +148,7 @@ mod tests {
             .transaction(|tx| {
                 let mut all = true;
                 for number in 0..20 {
-                    all &= told::is_told(tx, &format!("{number}"), Timestamp(1))?;
+                    all &= cooldown::is_told(tx, &format!("{number}"), Timestamp(1))?;
                 }
                 Ok(all)
             })

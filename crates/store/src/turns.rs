@@ -1,15 +1,14 @@
-//! Whose turn it is on the way to the mesh.
+//! Fairness among senders on the way to the mesh.
 //!
-//! The oldest message of a queue (a destination and lane) goes first, so that a conversation keeps its order, until more
-//! than a few of one sender wait there. Then the senders take turns, each with their oldest, so that nobody's flood holds
-//! others up. A message counts once, however many parts it has, and what has begun goes on before anything else. What
-//! waits since an outage takes no part in it, see `backlog.rs`.
+//! A queue (destination and lane) is FIFO until more than a few messages of one sender wait in it. Then the senders take turns,
+//! each with their oldest message, so that a flood delays nobody else. A message counts once, however many parts it has, and a
+//! started message is finished first. The backlog takes no part in it (`backlog.rs`).
 
 use super::columns::target;
 use super::{Result, Tx};
 use relay_model::{Destination, Lane, MeshRowId};
 
-/// Returns whether the senders of a queue take turns, or a message of it has begun.
+/// Returns whether the senders of a queue take turns, or one of its messages has been started.
 pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane, in_a_row: u32) -> Result<bool> {
     let (kind, target) = target(to);
     tx.exists(
@@ -22,8 +21,8 @@ pub(super) fn are_taken(tx: &Tx<'_>, to: Destination, lane: Lane, in_a_row: u32)
     )
 }
 
-/// Notes that a sender had their turn: this packet of theirs was handed to the radio.
-pub(super) fn note(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+/// Counts a turn of a packet's sender: it was handed to the radio.
+pub(super) fn count(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     tx.execute(
         "INSERT INTO mesh_turn (target_kind, target, lane, sender, turn)
          SELECT target_kind, target, lane, COALESCE(sender, ''),
@@ -50,7 +49,7 @@ mod tests {
     use crate::Store;
     use crate::mesh_report::{accepted, retry};
     use crate::outbox_mesh;
-    use crate::samples::*;
+    use crate::test_rows::*;
     use relay_model::{MeshContent, MeshMessage, MeshSource, Timestamp};
 
     /// Accepts a message of a person whose texts are `name` and a number, in these parts.

@@ -13,7 +13,7 @@ use relay_model::{
     OwnedEventId, OwnedUserId, PacketId, RadioEvent, RadioText, RoomContent, RoomOrAliasId,
     RoomOutcome, Synced, TextPort, Timestamp, TransactionId,
 };
-use relay_store::{Store, gaps, meta, outbox_room, retention, seen};
+use relay_store::{Store, gaps, outbox_room, retention, seen, single_values};
 
 use super::super::LONGEST_PAUSE;
 use super::super::account_limit::AccountLimit;
@@ -507,7 +507,10 @@ async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
         let stored = bench.database.run(|store| {
             let account = OwnedUserId::try_from("@relay:example.org").unwrap();
             store.transaction(|tx| {
-                Ok((meta::sync_position(tx, &account)?, gaps::all(tx, &account)?))
+                Ok((
+                    single_values::sync_position(tx, &account)?,
+                    gaps::all(tx, &account)?,
+                ))
             })
         });
         assert_eq!(stored.await.unwrap(), (Some("s2".to_owned()), gaps));

@@ -15,9 +15,9 @@ use relay_model::{
 };
 use relay_store::mesh_report::Withdrawal;
 use relay_store::{
-    Result, Tx, backlog, clock, direct, drafts, edits, feedback, gaps, known_rooms, late,
-    mapped_rooms, mesh_report, message_map, meta, nodes, outage, outbox_mesh, outbox_room,
-    receipts, relayed, retention, seen, told,
+    Result, Tx, backlog, clock, cooldown, direct, drafts, edits, feedback, gaps, known_rooms, late,
+    mapped_rooms, mesh_report, message_map, nodes, outage, outbox_mesh, outbox_room, receipts,
+    relayed, retention, seen, single_values,
 };
 
 pub(super) struct Books<'a> {
@@ -105,7 +105,7 @@ impl Books<'_> {
                 tx.log(move || debug!(event_id = %edit.target, "an edit is kept until its message comes, or is sent"));
             }
             Action::Sign(room, event, sign) => feedback::give(tx, &room, &event, sign, now)?,
-            Action::Remember { what, until } => told::remember(tx, &what, until)?,
+            Action::Remember { what, until } => cooldown::remember(tx, &what, until)?,
             Action::Drop(reason) => self.dropped(event, reason, false),
             Action::DropAndTell(reason) => self.dropped(event, reason, true),
             Action::Seen(SeenKey::Packet { sender, packet }) => seen::mark_packet(tx, radio, sender, packet, now)?,
@@ -156,9 +156,9 @@ impl Books<'_> {
             Action::Position(account, synced) => {
                 gaps::replace(tx, &account, &synced.gaps)?;
                 if let Some(reading) = &synced.clock {
-                    meta::set_server_clock(tx, reading)?;
+                    single_values::set_server_clock(tx, reading)?;
                 }
-                meta::set_sync_position(tx, &account, &synced.position)?;
+                single_values::set_sync_position(tx, &account, &synced.position)?;
             }
             Action::Ignore(reason) => {
                 let counts = &mut self.outcome.counts;
@@ -166,10 +166,10 @@ impl Books<'_> {
             }
             Action::KeepNodes(batch) => nodes::update(tx, radio, &batch, now)?,
             Action::UseRadio(radio, channels) => {
-                meta::set_own_radio(tx, radio)?;
+                single_values::set_own_radio(tx, radio)?;
                 mesh_report::adopt_radio(tx, radio)?;
                 if let Some(channels) = channels {
-                    meta::set_channels(tx, radio, &channels)?;
+                    single_values::set_channels(tx, radio, &channels)?;
                 }
             }
             Action::Ready(readiness) => self.ready(*readiness)?,
@@ -181,7 +181,7 @@ impl Books<'_> {
                 self.outcome.withdrawn.push(row);
             }
             Action::RefuseWaiting(row, refused, is_first) => self.refuse(row, refused, is_first)?,
-            Action::RadioAway(since) => meta::set_radio_away_since(tx, since)?,
+            Action::RadioAway(since) => single_values::set_radio_away_since(tx, since)?,
             Action::AfterOutage {
                 lasted,
                 late,
@@ -224,7 +224,7 @@ impl Books<'_> {
                 is_news,
                 is_open,
             } => self.join(&room, is_news, is_open)?,
-            Action::Alias(alias, Some(room)) => known_rooms::note(tx, &room, std::slice::from_ref(&alias))?,
+            Action::Alias(alias, Some(room)) => known_rooms::remember(tx, &room, std::slice::from_ref(&alias))?,
             Action::Alias(alias, None) => known_rooms::forget(tx, &alias)?,
             Action::NoteTombstone(room, tombstone) => mapped_rooms::note_tombstone(tx, &room, &tombstone)?,
             Action::TryAgain(Some(room)) => {
@@ -296,7 +296,7 @@ impl Books<'_> {
     }
 
     fn ready(&mut self, readiness: Readiness) -> Result<()> {
-        meta::set_meshnet(self.tx, &readiness.meshnet)?;
+        single_values::set_meshnet(self.tx, &readiness.meshnet)?;
         let problems = &readiness.problems;
         self.outcome.silence = problems.silence;
         self.outcome.route_problems = Some(problems.routes.clone());

@@ -15,7 +15,7 @@ use relay_bridge::Bridge;
 use relay_config::Config;
 use relay_model::{Chore, Event, SendReport, Timestamp};
 use relay_store::outbox_mesh::{self, UNKNOWN_RADIO};
-use relay_store::{Result, Store, Tx, known_rooms, mesh_report, meta, outbox_room};
+use relay_store::{Result, Store, Tx, known_rooms, mesh_report, outbox_room, single_values};
 
 use apply::Books;
 
@@ -33,9 +33,9 @@ impl Ledger {
     pub(super) fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(Self, Outcome)> {
         let mut outcome = Outcome::default();
         let mut bridge = Bridge::new(config.clone(), None);
-        let radio = meta::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
-        bridge.remember_radio(radio, meta::channels(tx, radio)?);
-        bridge.remember_meshnet(meta::meshnet(tx)?);
+        let radio = single_values::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
+        bridge.remember_radio(radio, single_values::channels(tx, radio)?);
+        bridge.remember_meshnet(single_values::meshnet(tx)?);
         let configured: Vec<_> = config.matrix_rooms.iter().map(|it| it.id.clone()).collect();
         known_rooms::keep_only(tx, &configured)?;
         for (name, room) in known_rooms::all(tx)? {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use relay_config::{ChannelRef, Config, Connection, Direction, MappedRoom, SenderLimit};
 use relay_model::{ChannelIndex, Clock, OwnedRoomId, OwnedUserId, PacketId, Timestamp};
 use relay_radio::{RadioOptions, Wire};
-use relay_store::{Database, Store, StoreError, Tx, meta, seen, summary};
+use relay_store::{Database, Store, StoreError, Tx, seen, single_values, summary};
 
 use super::pipeline::{Pipeline, StoredState};
 use super::supervisor::{End, Supervisor};
@@ -110,7 +110,9 @@ impl Trial {
             let mut store = self.store.lock().unwrap();
             let found = StoredState::in_store(&mut store, &self.config, self.clock.now());
             (
-                store.read(|tx| meta::sync_position(tx, &account)).unwrap(),
+                store
+                    .read(|tx| single_values::sync_position(tx, &account))
+                    .unwrap(),
                 found.unwrap(),
             )
         };
@@ -224,7 +226,7 @@ impl Trial {
     /// Returns those of these packets that the relay has accepted.
     fn accepted(&self, packets: &[u32]) -> Vec<u32> {
         self.look(|tx| {
-            let radio = meta::own_radio(tx)?;
+            let radio = single_values::own_radio(tx)?;
             let mut accepted = Vec::new();
             for packet in packets {
                 if let Some(radio) = radio

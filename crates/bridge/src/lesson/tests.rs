@@ -1,4 +1,4 @@
-//! What the authors of messages learn, and how often.
+//! What authors are told, and how often.
 
 use super::super::testing::*;
 use super::*;
@@ -7,7 +7,7 @@ use crate::notice::Refused;
 use relay_config::{Config, Direction, Media};
 use relay_model::{Event, MatrixEvent, RoomText, RoomTextKind, Sign};
 
-/// What the author of a message learns: the reason, remembered under these names until then, and a sign.
+/// What an author is told: the reason, its cooldowns with their ends, and a sign.
 struct Learnt {
     reason: DropReason,
     names: Vec<(String, Timestamp)>,
@@ -15,7 +15,7 @@ struct Learnt {
 }
 
 impl Learnt {
-    /// Checks that it is told as it is to be, and not again while it is remembered.
+    /// Checks that it is told as configured, and not again during the cooldown.
     fn is_told_of(&self, config: &Config, text: &RoomText) {
         let Telling::Author(..) = self.reason.telling() else {
             panic!("{} is nobody's business", self.reason);

@@ -1,5 +1,5 @@
-//! On which channel a room speaks, and where what it said belongs when the radio's channels move. A message belongs to its
-//! channel as what that is, not to the number that it has: nothing that is meant for one goes out on another.
+//! On which channel a room transmits, and where its messages go when the radio's channels move. A channel is identified by its
+//! fingerprint, not its slot: a message for one channel is never sent on another.
 
 use std::collections::BTreeSet;
 
@@ -13,28 +13,28 @@ use relay_model::{
     RoomOrAliasId,
 };
 
-/// What a message of a room is meant for.
+/// The channel that a room's message is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aim {
-    /// For where the room speaks.
+    /// The room's first channel.
     Room,
-    /// For where it waits already: what waits follows its channel.
+    /// The slot where it already waits: waiting rows follow their channel.
     Waiting(ChannelIndex),
-    /// For the channel of another message.
+    /// The channel of another message.
     Channel(Spot),
 }
 
-/// A channel: where it stands, or stood, and what it is.
+/// A channel: its slot, now or earlier, and its fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spot {
     /// Its slot.
     pub slot: ChannelIndex,
-    /// What it is, where that is known.
+    /// Its fingerprint, if known.
     pub channel: Option<Fingerprint>,
 }
 
 impl Spot {
-    /// Returns that of what goes there; `None` for a direct message.
+    /// Returns the spot of a destination; `None` for a direct message.
     pub(crate) fn of(destination: Destination, channel: Option<Fingerprint>) -> Option<Self> {
         match destination {
             Destination::Channel(slot) => Some(Self { slot, channel }),
@@ -42,7 +42,7 @@ impl Spot {
         }
     }
 
-    /// That of a message of which it is not known to which channel it belongs.
+    /// Placeholder for a message whose channel is not known.
     pub const UNKNOWN: Self = Self {
         slot: ChannelIndex::PRIMARY,
         channel: None,
@@ -50,7 +50,7 @@ impl Spot {
 }
 
 impl Routes {
-    /// Returns the channel on which a message of a room goes.
+    /// Returns the channel for a room's message.
     pub(crate) fn channel_of(&self, room: &RoomId, aim: Aim) -> Result<Spot, DropReason> {
         if !self.is_mapped(room) {
             return Err(DropReason::UnmappedRoom);
@@ -76,7 +76,7 @@ impl Routes {
         spot.map_err(DropReason::Refused)
     }
 
-    /// Returns where the channel of another message is now, if the room speaks there.
+    /// Returns the current slot of another message's channel, if the room transmits there.
     fn spot_of(
         &self,
         target: Spot,
@@ -98,13 +98,13 @@ impl Routes {
         if are_told(&self.channels) {
             return Err(out_of_reach(target, &self.channels));
         }
-        // It waits, and finds its place once the radio has told its channels.
+        // It waits, and is moved once the radio has reported its channels.
         let is_named = self.named_in(target.slot, speaking).is_some();
         let slot = if is_named { target.slot } else { first };
         Ok(Spot { slot, ..target })
     }
 
-    /// Returns the entry that names a slot of the radio as it is now.
+    /// Returns the entry mapped to a slot of the current radio.
     fn named_in<'a>(
         &self,
         slot: ChannelIndex,
@@ -115,7 +115,7 @@ impl Routes {
         entries.iter().find(is_it).copied()
     }
 
-    /// Returns whether a room hears and speaks on one channel alone.
+    /// Returns whether a room is mapped to a single channel.
     pub(crate) fn has_one_channel(&self, room: &RoomOrAliasId) -> bool {
         let routes = self.of_room(room).map(|it| &it.meshtastic_channel);
         let routes: Vec<&ChannelRef> = routes.collect();
@@ -129,10 +129,10 @@ impl Routes {
         }
     }
 
-    /// Returns where what a room has waiting goes once the radio has these channels: where its channel is then, if the room
-    /// speaks there. It goes where the room speaks now if the configuration has no entry any more that named its slot,
-    /// unless it is `bound` to its channel. What waits for a channel of which nobody knows what it is follows the entry that
-    /// named the slot or, if it is not known yet which entries are the room's, the channel's name.
+    /// Returns where a room's waiting packet goes with these channels of the radio: to its own channel, if the room transmits
+    /// there. If no configured entry names its slot any more, it goes to the room's first channel, unless it is `bound`. A
+    /// packet without a known fingerprint follows the entry of its slot or, before the room's entries are known, the channel's
+    /// name.
     pub(crate) fn moved(
         &self,
         room: &RoomId,
@@ -184,8 +184,8 @@ impl Routes {
     }
 }
 
-/// Returns the slot in which a channel is among these, if one of the entries names it; its own slot first, as several
-/// slots can hold the same channel.
+/// Returns a channel's slot among these, if one of the entries names it; the earlier slot first, as several slots can hold the
+/// same channel.
 fn place_of(of: Spot, entries: &[&MappedRoom], channels: &[Channel]) -> Option<ChannelIndex> {
     let same = || {
         in_use(channels).filter(|it| {
@@ -203,8 +203,8 @@ fn place_of(of: Spot, entries: &[&MappedRoom], channels: &[Channel]) -> Option<C
     found.map(|it| it.index)
 }
 
-/// Returns why nothing of a room goes to a channel that none of its entries names: the radio has none like it, or it has, and the
-/// room does not speak there.
+/// Returns why a channel that none of the room's entries names is refused: the radio lacks it, or the room does not transmit
+/// there.
 fn out_of_reach(of: Spot, channels: &[Channel]) -> Refused {
     let is_there = |it: &Channel| of.channel.is_some() && it.fingerprint == of.channel;
     if in_use(channels).any(is_there) {
@@ -214,7 +214,7 @@ fn out_of_reach(of: Spot, channels: &[Channel]) -> Refused {
     }
 }
 
-/// Returns whether it is known of these channels what they are: an earlier relay did not remember it.
+/// Returns whether fingerprints are known: earlier versions did not store them.
 fn are_told(channels: &[Channel]) -> bool {
     channels.iter().any(|it| it.fingerprint.is_some())
 }
@@ -227,7 +227,7 @@ fn spot(slot: ChannelIndex, channels: &[Channel]) -> Spot {
     }
 }
 
-/// Returns where the channel of an entry is among these.
+/// Returns the spot of an entry's channel among these.
 fn spot_named(mapped: &ChannelRef, channels: &[Channel]) -> Result<Spot, Refused> {
     slot_of(mapped, channels).map(|slot| spot(slot, channels))
 }
@@ -237,7 +237,7 @@ pub(super) fn in_use(channels: &[Channel]) -> impl Iterator<Item = &Channel> {
     channels.filter(|it| it.role != ChannelRole::Disabled)
 }
 
-/// Returns where the channel of a name is now, if none of that name is one that there was before.
+/// Returns the slot of a channel name, if no channel of that name has kept its fingerprint.
 pub(super) fn slot_with_another_key(
     name: &str,
     before: &[Channel],
@@ -259,7 +259,7 @@ fn names(mapped: &ChannelRef, channel: &Channel) -> bool {
     }
 }
 
-/// Returns the slot of a channel among a radio's. With no radio known yet, a number stands for itself.
+/// Returns the slot of a mapped channel. Before a radio is known, an index stands for itself.
 pub(super) fn slot_of(mapped: &ChannelRef, channels: &[Channel]) -> Result<ChannelIndex, Refused> {
     if channels.is_empty() {
         return match mapped {

@@ -1,4 +1,4 @@
-//! Whether another room takes a room's place.
+//! Whether another room succeeds a room.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ fn joined(room: &str, predecessor: Option<&str>) -> JoinedRoom {
     }
 }
 
-/// What becomes of a room: with these names configured, what the alias stands for, and the rooms that are joined.
+/// Decides on a room with these configured names, the alias's room, and the joined rooms.
 fn of(
     old: &OldRoom,
     configured: &[&str],
@@ -92,7 +92,7 @@ fn a_replaced_room_waits_until_the_configuration_names_its_successor() {
         ..replaced.clone()
     };
     let by_alias = of(&by_alias, &[ALIAS], Some(OLD), &here);
-    // Who upgrades a room moves its aliases: this one was not looked up since.
+    // An upgrade moves aliases: this one has not been resolved since.
     assert_eq!(by_alias, waits(None, Waiting::AliasUnknown(id(NEW))));
 
     let not_joined = Waiting::NotJoined(Some(id(NEW)));
@@ -100,7 +100,7 @@ fn a_replaced_room_waits_until_the_configuration_names_its_successor() {
     assert_eq!(named, waits(Some(NEW), not_joined));
     let there = [joined(OLD, None), joined(NEW, Some(OLD))];
     assert_eq!(of(&replaced, &[NEW], None, &there), goes(NEW, NEW));
-    // Named in the place of the old room, it need not know of it: not every successor was made by an upgrade.
+    // Configured in place of the old room, it need not name it: not every successor is made by an upgrade.
     let there = [joined(OLD, None), joined(NEW, None)];
     assert_eq!(of(&replaced, &[NEW], None, &there), goes(NEW, NEW));
 }
@@ -181,7 +181,7 @@ fn what_waits_for_a_room_whose_alias_has_moved_waits_for_the_bot_to_be_in_the_ot
     let not_joined = |to: Option<&str>| waits(Some(ALIAS), Waiting::NotJoined(to.map(id)));
     assert_eq!(of(&old, &[ALIAS], None, &[]), not_joined(None));
     assert_eq!(of(&old, &[ALIAS], Some(NEW), &[]), not_joined(Some(NEW)));
-    // A room that is mapped by its id as well keeps what it has.
+    // A room that is also mapped by id keeps its messages.
     let both = of(&old, &[ALIAS, OLD], Some(NEW), &[joined(NEW, None)]);
     assert_eq!(both, Succession::Stays);
 }
@@ -197,7 +197,7 @@ fn an_alias_of_the_successor_does_in_the_place_of_its_id() {
     assert_eq!(known, waits(Some(ALIAS), not_joined));
     let there = [joined(OLD, None), joined(NEW, None)];
     assert_eq!(of(&replaced, &[ALIAS], Some(NEW), &there), goes(ALIAS, NEW));
-    // Mapped beside the old room, it has to know of it.
+    // Mapped beside the old room, it has to name it.
     let unconfirmed = Waiting::Unconfirmed(id(NEW));
     assert_eq!(
         of(&replaced, &[OLD, ALIAS], Some(NEW), &there),
@@ -208,7 +208,7 @@ fn an_alias_of_the_successor_does_in_the_place_of_its_id() {
         of(&replaced, &[OLD, ALIAS], Some(NEW), &there),
         goes(ALIAS, NEW)
     );
-    // Where the old room cannot be asked as well.
+    // The same if the old room cannot be read.
     let there = [joined(NEW, Some(OLD))];
     assert_eq!(of(&old(), &[ALIAS], Some(NEW), &there), goes(ALIAS, NEW));
     let secret = OldRoom {
@@ -244,19 +244,19 @@ fn a_room_out_of_the_configuration_ends_when_no_mapped_room_can_replace_it() {
 
 #[test]
 fn a_successor_is_known_by_its_own_word_where_the_old_room_cannot_be_asked() {
-    // The bot was put out before it could see the tombstone.
+    // The bot was removed before it could see the tombstone.
     let there = [joined(NEW, Some(OLD))];
     assert_eq!(of(&old(), &[NEW], None, &there), goes(NEW, NEW));
-    // It is still there, and the old room knows of no successor.
+    // The bot is still in it, and it names no successor.
     let both = [joined(OLD, None), joined(NEW, Some(OLD))];
     assert_eq!(of(&old(), &[NEW], None, &both), Succession::Ends);
-    // The successor was replaced in turn before anybody looked.
+    // The successor was replaced in turn meanwhile.
     let last = [joined(OTHER, Some(NEW))];
     assert_eq!(
         of(&replaced_by(NEW), &[OTHER], None, &last),
         goes(OTHER, OTHER)
     );
-    // Any room can claim to replace another; one that is not named in the configuration is not believed.
+    // Any room can claim to replace another; one that is not configured is not believed.
     let claims = [joined(NEW, Some(OLD)), joined(OTHER, None)];
     assert_eq!(of(&old(), &[OTHER], None, &claims), Succession::Ends);
 }

@@ -1,4 +1,4 @@
-//! The rules for what of the mesh goes to which rooms.
+//! Rules for relaying from the mesh to rooms.
 
 use proptest::prelude::*;
 
@@ -53,7 +53,7 @@ fn first(actions: &[Action]) -> Posted {
     }
 }
 
-/// The event that will stand for the packet that is answered.
+/// The future event of the packet that is replied to.
 fn waiting_event() -> EventRef {
     EventRef::Packet {
         sender: BOB,
@@ -450,7 +450,7 @@ fn another_relays_echo_is_not_posted() {
         let event = Event::Radio(RadioEvent::Text(Box::new(no_echo)));
         assert_eq!(bridge.questions(&event, NOON).relayed, None);
     }
-    // One that was held is not posted when it is told again.
+    // A direct message that was kept is not posted when it is repeated.
     let again = RadioText {
         replayed: true,
         ..echo

@@ -1,34 +1,35 @@
-//! Decides on edits of messages: a mesh can change nothing, so what still waits is changed here, and what was sent is
-//! corrected by a further message. And on what is taken away.
+//! Decisions on edits and redactions. The mesh cannot change a sent message: waiting text is changed here, sent text is
+//! corrected by a further message.
 
 use std::time::Duration;
 
 use super::{own_words, source_of};
 use crate::Bridge;
 use crate::action::Action;
-use crate::dropped::{DropReason, Telling};
+use crate::dropped::DropReason;
 use crate::facts::Facts;
 use crate::format::ALERT;
 use crate::notice::Refused;
 use crate::policy;
 use crate::render::plan;
 use crate::route::{Aim, Spot};
+use crate::telling::Telling;
 use relay_config::Edits;
 use relay_model::{
     Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,
     OwnedUserId, RoomEdit, RoomRedaction, RoomText, RoomTextKind, Timestamp, Version,
 };
 
-/// A correction waits for that time, so that several edits become one.
+/// Delay of a correction, so that several edits become one.
 const CORRECTION_WAIT: Duration = Duration::from_secs(10);
-/// Further edits delay a correction up to that time after the first.
+/// Maximum delay of a correction after the first edit.
 const LONGEST_CORRECTION_WAIT: Duration = Duration::from_secs(30);
-/// A message is corrected so many times.
+/// Maximum number of corrections of a message.
 const MOST_CORRECTIONS: u8 = 2;
-/// And only that long after it was written.
+/// Maximum age of a message that is corrected.
 const CORRECTION_AGE: Duration = Duration::from_mins(15);
 
-/// What follows from an edit, and what its author is to know of it.
+/// Result of an edit, with what its author is told.
 type Changed = (Vec<Action>, Option<DropReason>);
 
 impl Bridge {
@@ -46,8 +47,7 @@ impl Bridge {
         actions
     }
 
-    /// Tells the author of an edit why it does not go on the air. Where the message did not go either, they have learnt from
-    /// that what stands in the way of both.
+    /// Tells the author why an edit is not transmitted, unless the message was refused for the same reason.
     fn tell_of_edit(
         &self,
         reason: DropReason,
@@ -74,7 +74,7 @@ impl Bridge {
         let new = &edit.new;
         self.check_event(&source_of(new, now), new.suppress, facts)?;
         let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
-            // It may have come before its message.
+            // It may have arrived before its message.
             let is_early = is_words(new) && !facts.target_seen;
             return if is_early && self.config.meshtastic.edits != Edits::Ignore {
                 Ok((vec![Action::KeepEdit(Box::new(edit.clone()))], None))
@@ -88,7 +88,7 @@ impl Bridge {
         if self.config.meshtastic.edits == Edits::Ignore {
             return Err(DropReason::EditsOff);
         }
-        // What was missed in an outage, or had no key, comes behind what is newer.
+        // Edits missed in an outage, or without a key, arrive after newer ones.
         if first.edited_at > Some(new.sent_at.min(now)) {
             return Err(DropReason::OlderEdit);
         }
@@ -99,7 +99,7 @@ impl Bridge {
         }
     }
 
-    /// Returns why the edit of a message that is not on its way to the mesh does not go there.
+    /// Returns why the edit of a message that is not on its way to the mesh is not transmitted.
     fn unsent(&self, new: &RoomText, facts: &Facts) -> DropReason {
         if !facts.target_seen {
             return DropReason::UnknownTarget;
@@ -107,12 +107,12 @@ impl Bridge {
         let right = || self.check_right(&new.room, &new.sender, new.sender_power);
         match self.words_of(new, facts).map(|_| ()).and_then(|()| right()) {
             Ok(()) | Err(DropReason::Refused(_)) => DropReason::Edit,
-            // As little as the message itself.
+            // For the same reason as the message itself.
             Err(reason) => reason,
         }
     }
 
-    /// Changes what nobody has heard yet.
+    /// Changes a message that nobody has received yet.
     fn change_waiting(
         &self,
         waiting: &Version,
@@ -123,13 +123,13 @@ impl Bridge {
         let new = &edit.new;
         let withdraw = match waiting.correction {
             0 => Action::Withdraw(new.room.clone(), edit.target.clone()),
-            // Parts of the message itself may wait still.
+            // Parts of the message itself may still wait.
             _ => Action::WithdrawCorrection(waiting.row),
         };
         let before = facts.versions.iter().rev().nth(1);
         let (heading, body) = match self.words_of(new, facts) {
             Ok(text) => text,
-            // Its author does not want it on the air any more, or has made a command of it.
+            // Its author keeps it off the air now, or has made it a command.
             Err(reason) if waiting.correction == 0 => {
                 let mut actions = vec![withdraw, Action::Drop(reason)];
                 if reason != DropReason::Empty {
@@ -147,10 +147,10 @@ impl Bridge {
             return Err(DropReason::SameText);
         }
         if before.is_some_and(|sent| body == sent.text) {
-            // Changed back to what was sent: there is nothing to correct.
+            // Changed back to what was sent: nothing to correct.
             return Ok((vec![withdraw, Action::Drop(DropReason::SameText)], None));
         }
-        // It has its place in the queue already.
+        // It keeps its place in the queue.
         let placed = Facts {
             waiting_for_mesh: 0,
             ..facts.clone()
@@ -171,7 +171,7 @@ impl Bridge {
             if waiting.correction > 0 {
                 return Ok((actions, Some(reason)));
             }
-            // The message itself is given up, and told as one that is refused.
+            // The message itself is withdrawn, and reported as refused.
             actions.extend(self.tell(reason, new, &about_target(edit, now), facts, now));
             return Ok((actions, None));
         };
@@ -180,7 +180,7 @@ impl Bridge {
         Ok((vec![Action::Rewrite(waiting.row, version)], told))
     }
 
-    /// Says again what was sent.
+    /// Sends a correction.
     fn correct(
         &self,
         first: &Version,
@@ -237,7 +237,7 @@ impl Bridge {
         Ok((vec![Action::ToMesh(message)], told))
     }
 
-    /// Checks whether the author may transmit now, and still to the channel of the message; returns where that is.
+    /// Checks whether the author may transmit now on the message's channel; returns where that is.
     fn check_edit(
         &self,
         new: &RoomText,
@@ -250,7 +250,7 @@ impl Bridge {
         self.check_sending(&source_of(new, now), age, aim, facts, now)
     }
 
-    /// Returns a message of that lane in its changed form, and what its author is to know of it; `None`: it is too long.
+    /// Returns the changed message in its lane, and what its author is told; `None`: it is too long.
     fn version(
         &self,
         draft: Draft,
@@ -264,7 +264,7 @@ impl Bridge {
         let (draft, is_whole) = plan(draft, &self.config.meshtastic.long_messages)?;
         let version = NewVersion {
             draft,
-            // An alert that is corrected stays urgent.
+            // The correction of an alert stays urgent.
             lane: if alert { Lane::Urgent } else { lane },
             alert,
             not_before,
@@ -273,9 +273,9 @@ impl Bridge {
     }
 }
 
-/// Takes back what waits of an event that was taken away: a message, an edit of one, or what has no key yet.
+/// Withdraws what waits of a redacted event: a message, an edit, or an event without key.
 pub(crate) fn taken_away(redaction: &RoomRedaction, facts: &Facts) -> Vec<Action> {
-    // Anybody can write an edit of somebody else's message, and take it away.
+    // Anybody can write and redact an edit of somebody else's message.
     let of_author = |it: &&(OwnedUserId, Version)| it.0 == it.1.source.sender;
     let correction = facts.taken_edit.as_deref().filter(of_author);
     vec![Action::TakeAway {
@@ -285,7 +285,7 @@ pub(crate) fn taken_away(redaction: &RoomRedaction, facts: &Facts) -> Vec<Action
     }]
 }
 
-/// Changes a message as its author did before it came.
+/// Applies the author's early edit to a message.
 pub(super) fn change_early(text: &mut RoomText, edit: &EarlyEdit) {
     if is_words(text) {
         text.kind = if edit.emote {
@@ -297,7 +297,7 @@ pub(super) fn change_early(text: &mut RoomText, edit: &EarlyEdit) {
     }
 }
 
-/// An answer to an edit answers the message: that is what people see.
+/// A reply to an edit replies to the message, which people see.
 fn about_target(edit: &RoomEdit, now: Timestamp) -> MeshSource {
     MeshSource {
         event: edit.target.clone(),
@@ -305,12 +305,12 @@ fn about_target(edit: &RoomEdit, now: Timestamp) -> MeshSource {
     }
 }
 
-/// Returns whether a message says words of a person: an edit may make an emote of a text, and a text of an emote.
+/// Returns whether a message carries a person's words: an edit may change between text and emote.
 fn is_words(text: &RoomText) -> bool {
     matches!(text.kind, RoomTextKind::Text | RoomTextKind::Emote)
 }
 
-/// Returns what it means for a message that was sent that its new text is not for the mesh.
+/// Returns the reason for the edit of a sent message whose new text is not for the mesh.
 fn unsaid(reason: DropReason) -> DropReason {
     if let Telling::Author(..) = reason.telling() {
         DropReason::Unsaid

@@ -1,4 +1,4 @@
-//! The rules for what of the rooms goes on the air.
+//! Rules for relaying from rooms to the mesh.
 
 use proptest::prelude::*;
 
@@ -321,7 +321,7 @@ fn a_refusal_is_told_as_a_reply_once_in_a_room_and_hour() {
     );
     assert_eq!(actions[3..], [signed(Sign::Refused)]);
 
-    // The notice is limited, the sign is not.
+    // The notice has a cooldown, the sign has none.
     let told = Facts {
         told: vec![what],
         ..Facts::default()
@@ -728,7 +728,7 @@ fn what_is_cut_is_sent_and_its_sender_told() {
     );
     assert_eq!(on_air(&actions).len(), 3);
     assert_eq!(notices(&actions), [Refused::Cut.explanation(&config)]);
-    // It may still expire, or be taken back.
+    // It may still expire, or be withdrawn.
     assert!(notices(&actions)[0].starts_with("Goes to the mesh without its end"));
 }
 
@@ -882,7 +882,7 @@ fn pictures_without_caption_are_told_as_one() {
             note("[2 images]", "image", 2),
             note("[3 images]", "image", 3),
         ),
-        // It is known by what it is, whatever it says.
+        // It is recognised by its kind, whatever its text.
         (
             note("two views", "image", 2),
             note("[3 images]", "image", 3),
@@ -941,7 +941,7 @@ fn a_post_of_ours_that_a_person_forwards_is_that_persons_text() {
     // An id that we have not made, or that says nothing of itself, makes nobody a person.
     let actions = said(&mut bridge(), &forwarded, &Facts::default());
     assert_eq!(actions, dropped(DropReason::UntrustedRelay));
-    // What the bot says about itself stays its own, whoever repeats it.
+    // The bot's notices are not relayed, whoever repeats them.
     forwarded.suppress = true;
     let actions = said(&mut bridge(), &forwarded, &ours);
     assert_eq!(actions, dropped(DropReason::Suppressed));

@@ -1,9 +1,9 @@
-//! What is left of an outage.
+//! The backlog after an outage.
 
 use super::*;
 use crate::mesh_report::{Retried, accepted, expire, let_finish, retry, state, submitted};
 use crate::outbox_mesh;
-use crate::samples::{self, *};
+use crate::test_rows::{self, *};
 use relay_model::{MeshContent, MeshSource, MeshState, PacketId};
 
 const LATE: Duration = Duration::from_mins(2);
@@ -14,7 +14,7 @@ fn room_of(name: &str) -> OwnedRoomId {
     name.try_into().unwrap()
 }
 
-/// Accepts a message of a room, written then.
+/// Accepts a message of a room with that time.
 fn accept(
     tx: &Tx<'_>,
     room: &str,
@@ -31,7 +31,7 @@ fn accept(
     accept_in_parts(tx, &message, &vec![text; parts])
 }
 
-/// Accepts a message that comes late.
+/// Accepts a late message.
 fn late(tx: &Tx<'_>, room: &str, text: &str) -> Result<Vec<Ended>> {
     accept(tx, room, text, NOON - LATE * 2, 1)?;
     add_late(tx, room, text, 3)
@@ -296,7 +296,7 @@ fn what_expired_is_summed_up_by_room_until_it_is_told() {
             edits: 1,
             oldest: later(10),
             newest: later(30),
-            event: samples::event("$third:example.org"),
+            event: test_rows::event("$third:example.org"),
             thread: None,
             since: later(100),
             last: later(102),

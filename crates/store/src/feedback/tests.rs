@@ -1,11 +1,11 @@
-//! The rules of the table of signs.
+//! Rules of the feedback signs.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::StoreError;
 use crate::mesh_report::{Withdrawal, accepted, expire, outcome, refused, submitted, withdraw};
-use crate::{Store, outbox_room, samples::*};
+use crate::{Store, outbox_room, test_rows::*};
 use relay_model::MeshState;
 
 const MESSAGE: &str = "$message:example.org";
@@ -19,7 +19,7 @@ fn wish(tx: &Tx<'_>, sign: Option<Sign>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the request that is due: its transaction, and the key that it places or the event that it takes away.
+/// Returns the due request: its transaction id, and the key that it places or the event that it redacts.
 fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<(OwnedTransactionId, String)>> {
     Ok(match next(tx, now)? {
         Next::Due(request) => {
@@ -37,7 +37,7 @@ fn due(tx: &Tx<'_>, now: Timestamp) -> Result<Option<(OwnedTransactionId, String
     })
 }
 
-/// Carries out the request that is due, which must be this one.
+/// Carries out the due request, which must be this one.
 fn carry_out(tx: &Tx<'_>, what: &str, as_event: &str) -> Result<()> {
     let (transaction, request) = due(tx, NOON)?.expect("a request is due");
     assert_eq!(request, what);
@@ -104,7 +104,7 @@ fn a_sign_of_another_type_than_its_column_holds_no_other_up() {
         "INSERT INTO feedback (event, room, wanted, due, at)
          SELECT CAST('$other:example.org' AS BLOB), room, wanted, due - 1, at FROM feedback",
     );
-    let next = store.note(|tx| due(tx, NOON)).unwrap();
+    let next = store.commit_relaxed(|tx| due(tx, NOON)).unwrap();
     assert_eq!(next.unwrap().1, Sign::Heard.key());
 }
 
@@ -124,12 +124,12 @@ fn a_sign_whose_row_passes_no_update_holds_no_other_up_and_is_never_placed_a_sec
         let wanted = store.transaction(|tx| want(tx, &room_id(), &other, Some(Sign::Heard), NOON));
         assert!(wanted.unwrap());
         let mut placed = Vec::new();
-        while let Next::Due(request) = store.note(|tx| next(tx, later(60))).unwrap() {
+        while let Next::Due(request) = store.commit_relaxed(|tx| next(tx, later(60))).unwrap() {
             if let RoomContent::Reaction { target, .. } = request.content {
                 placed.push(target);
             }
             let transaction = request.transaction.as_str();
-            let noted = store.note(|tx| {
+            let noted = store.commit_relaxed(|tx| {
                 retry(tx, transaction, NOON)?;
                 done(tx, transaction, &event("$sign:example.org"), NOON)
             });
@@ -215,7 +215,7 @@ fn what_the_server_knows_no_more_is_given_up_and_a_later_wish_tried() {
         assert_eq!(next(tx, NOON)?, Next::Nothing);
         wish(tx, Some(Sign::Heard))?;
         carry_out(tx, "📡", "$one:example.org")?;
-        // Somebody took the reaction away: the next sign is placed all the same.
+        // Somebody redacted the reaction: the next sign is placed all the same.
         wish(tx, Some(Sign::Refused))?;
         let (transaction, what) = due(tx, NOON)?.unwrap();
         assert_eq!(what, "$one:example.org");
@@ -273,7 +273,7 @@ fn a_message_that_was_taken_away_gets_no_sign_any_more() {
         assert_eq!(message(tx, &event(MESSAGE))?, None);
         wish(tx, Some(Sign::Heard))?;
         assert_eq!(next(tx, NOON)?, Next::Nothing);
-        // Also where none was wanted until then; and nothing is kept of what was never ours.
+        // Also if none was wanted until then; nothing is stored for messages that were never ours.
         accept_for_mesh(tx, "$two:example.org", &["hello"], NOW)?;
         for name in ["$two:example.org", "$foreign:example.org"] {
             close(tx, &room_id(), &event(name), NOON)?;
@@ -384,7 +384,7 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
         outcome(tx, first[0].0, MeshState::Heard)?;
         give(tx, &room_id(), &event(MESSAGE), Sign::Refused, NOON)?;
         take_changed(tx)?;
-        // It is heard of anew: what was wrong with an earlier correction counts no more.
+        // A new report: an earlier correction no longer counts.
         let second = accept_for_mesh(tx, MESSAGE, &["* hello"], NOW)?;
         tx.execute(
             "UPDATE mesh_outbox SET correction = 1 WHERE id = ?1",
@@ -392,7 +392,7 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
         )?;
         assert_eq!(take_changed(tx)?, [event(MESSAGE)]);
         assert_eq!(message(tx, &event(MESSAGE))?.unwrap().given, None);
-        // As long as it waits the message is what it was.
+        // While it waits, the message keeps its state.
         assert_eq!(parts(tx)?, [MeshState::Heard]);
         submitted(tx, second[0].0, NOON)?;
         assert_eq!(parts(tx)?, [MeshState::Heard]);
@@ -400,7 +400,7 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
         assert_eq!(parts(tx)?, [MeshState::Accepted]);
         outcome(tx, second[0].0, MeshState::Unheard)?;
         assert_eq!(parts(tx)?, [MeshState::Unheard]);
-        // A third is taken back while it waits: nothing changes.
+        // A third is withdrawn while it waits: nothing changes.
         let third = accept_for_mesh(tx, MESSAGE, &["* hallo"], NOW)?;
         tx.execute(
             "UPDATE mesh_outbox SET correction = 2 WHERE id = ?1",
@@ -408,7 +408,7 @@ fn a_corrected_message_is_shown_as_its_newest_version_that_counts() {
         )?;
         withdraw(tx, Withdrawal::Event(&room_id(), &event(MESSAGE)))?;
         assert_eq!(parts(tx)?, [MeshState::Unheard]);
-        // One that is refused is not what was sent, unless a part of it was.
+        // A refused one was not sent, unless a part of it was.
         let last = accept_for_mesh(tx, MESSAGE, &["1/2", "2/2"], NOW)?;
         tx.execute(
             "UPDATE mesh_outbox SET correction = 2 WHERE message = ?1",
@@ -443,17 +443,17 @@ fn wishes_that_are_not_asked_for_any_more_are_forgotten() {
     });
 }
 
-/// What happens to the table, in any order.
+/// Operations on the table, in any order.
 #[derive(Debug, Clone)]
 enum Happening {
     Wish(Option<usize>),
-    /// The server does it, and we learn that.
+    /// The server carries it out, and we learn of it.
     Done,
-    /// The server does it, and the answer is lost.
+    /// The server carries it out, and the response is lost.
     Lost,
-    /// It never gets there.
+    /// The request never arrives.
     Away,
-    /// The server says that it did not do it.
+    /// The server reports that it was not carried out.
     Limited,
 }
 
@@ -467,7 +467,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// A server: its reactions, and the transactions that it has done.
+/// A server: its reactions, and the transactions carried out.
 #[derive(Default)]
 struct Server {
     reactions: Vec<(OwnedEventId, String)>,

@@ -1,4 +1,4 @@
-//! Faults for tests: a statement, or the commit, fails, the disk is full, another program has the file, or the power fails.
+//! Injected faults: a failing statement or commit, a full disk, a lock by another program, a power cut.
 
 use std::cell::Cell;
 use std::fs;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use crate::{Result, Store, StoreError};
 
 thread_local! {
-    /// So many statements and commits of this thread succeed before one fails.
+    /// Number of statements and commits of this thread that succeed before one fails.
     static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Has one of this thread's statements or commits fail, after so many more have succeeded; `None`: none fails.
+/// Makes one of this thread's statements or commits fail after this many successes; `None`: none fails.
 pub fn after(successes: Option<u32>) {
     LEFT.set(successes);
 }
 
-/// Fails if it is this one's turn.
+/// Fails if it is this call's turn.
 pub(crate) fn pass() -> Result<()> {
     match LEFT.get() {
         Some(0) => {
@@ -32,19 +32,19 @@ pub(crate) fn pass() -> Result<()> {
 }
 
 impl Store {
-    /// Lets the file grow to so many pages and no further, as a disk does.
+    /// Limits the file's size in pages, like a full disk.
     pub fn limit_pages(&mut self, pages: u32) -> Result<()> {
         self.connection
             .pragma_update(None, "max_page_count", pages)?;
         Ok(())
     }
 
-    /// Changes what the tables hold, as no function of theirs does.
+    /// Runs SQL that damages the tables.
     pub fn damage(&self, sql: &str) {
         self.connection.execute_batch(sql).unwrap();
     }
 
-    /// The same, with values of types that their columns do not take, as a damaged page holds them.
+    /// The same without type checks, for values of wrong types as in a damaged page.
     pub fn damage_types(&self, sql: &str) {
         let types = [
             (") STRICT, WITHOUT", ") WITHOUT /**/"),
@@ -66,12 +66,12 @@ impl Store {
         }
     }
 
-    /// Waits for no other program.
+    /// Disables the busy timeout.
     pub fn wait_for_nobody(&mut self) -> Result<()> {
         Ok(self.connection.busy_timeout(Duration::ZERO)?)
     }
 
-    /// Notes that all of it is on the disk, if the last commit has waited for that.
+    /// Records that everything is on disk, if the last commit was synced.
     pub(crate) fn note_what_is_safe(&mut self) {
         if let (Some(file), false) = (&mut self.file, self.relaxed) {
             let log = fs::metadata(log_of(&file.path));
@@ -79,14 +79,14 @@ impl Store {
         }
     }
 
-    /// Opens what a power cut leaves at worst: what the last commit that waited for the disk has left.
+    /// Opens the worst case after a power cut: the state after the last synced commit.
     #[must_use]
     pub fn after_power_cut(self) -> Self {
         let file = self.file.as_ref().expect("one in memory has no disk");
         let (path, safe) = (file.path.clone(), file.safe);
         let database = fs::read(&path).unwrap();
         let log = fs::read(log_of(&path)).unwrap();
-        // Writes the log into the file.
+        // Writes the WAL into the file.
         drop(self);
         fs::write(&path, database).unwrap();
         fs::write(log_of(&path), &log[..safe]).unwrap();

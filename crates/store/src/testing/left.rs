@@ -1,4 +1,4 @@
-//! What an earlier relay has left.
+//! Databases of earlier versions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,21 +8,21 @@ use rusqlite::Connection;
 
 use crate::{MIGRATIONS, Store};
 
-/// A minute after that relay ended.
+/// A minute after the earlier version stopped.
 pub const THEN: Timestamp = Timestamp(1_767_225_600_000 + 92_000);
 
-/// What was left at that version of the schema, and what the tables held then.
+/// A database of that schema version, with the content of its outboxes.
 #[derive(Debug)]
 pub struct Left {
     _directory: tempfile::TempDir,
     path: PathBuf,
-    /// Packet id → text, of what waits for the mesh and is wanted.
+    /// Packet id → text, of rows waiting for the mesh.
     pub packets: BTreeMap<u32, String>,
-    /// Transaction → content, of what waits for rooms.
+    /// Transaction id → content, of rows waiting for rooms.
     pub events: BTreeMap<String, String>,
 }
 
-/// Returns the database that this SQL makes.
+/// Makes the database of this SQL.
 pub fn left(sql: &str) -> Left {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("relay.sqlite");
@@ -48,17 +48,17 @@ fn pairs<K: rusqlite::types::FromSql + Ord>(
 }
 
 impl Left {
-    /// Opens the database with the schema of today.
+    /// Opens the database, migrated to the current schema.
     pub fn open(&self) -> Store {
         Store::open(&self.path).unwrap()
     }
 }
 
-/// What was left with version 12 of the schema before any radio was attached, some of it set aside.
+/// Schema version 12 before any radio was attached, with some rows set aside.
 pub fn left_aside() -> Left {
     let rows = include_str!("../../../../tests/fixtures/database/schema-12-aside.sql");
     left(&(MIGRATIONS[..12].concat() + rows))
 }
 
-/// What was left with version 12 of the schema, with rows in every state.
+/// Schema version 12, with rows in every state.
 pub const SCHEMA_12: &str = include_str!("../../../../tests/fixtures/database/schema-12.sql");

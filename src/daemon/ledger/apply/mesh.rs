@@ -10,7 +10,9 @@ use relay_model::{
     RoomId, Timestamp, UndecryptableEvent,
 };
 use relay_store::mesh_report::{Ended, Withdrawal};
-use relay_store::{Result, backlog, edits, feedback, late, mesh_report, meta, outbox_mesh, seen};
+use relay_store::{
+    Result, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen, single_values,
+};
 
 impl Books<'_> {
     /// Withdraws waiting rows, also those that the pacer may hold. Returns how many packets waited.
@@ -136,7 +138,7 @@ impl Books<'_> {
                 );
             });
             // The radio may have taken them just now: the next text keeps its distance from this time.
-            meta::set_last_acceptance(tx, self.now)?;
+            single_values::set_last_acceptance(tx, self.now)?;
         }
         feedback::recover(tx)
     }

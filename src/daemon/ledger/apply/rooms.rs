@@ -13,7 +13,7 @@ impl Books<'_> {
     pub(super) fn join(&mut self, room: &JoinedRoom, is_news: bool, is_open: bool) -> Result<()> {
         let tx = self.tx;
         let id: OwnedRoomOrAliasId = room.room.clone().into();
-        known_rooms::note(tx, &room.room, &room.configured)?;
+        known_rooms::remember(tx, &room.room, &room.configured)?;
         let aliases = || room.configured.iter().filter(|name| **name != id);
         for alias in aliases() {
             outbox_room::rename_room(tx, alias, &id)?;
@@ -25,7 +25,7 @@ impl Books<'_> {
             public: room.public,
             tombstone: room.tombstone.clone(),
         };
-        mapped_rooms::note(tx, &last)?;
+        mapped_rooms::remember(tx, &last)?;
         let (room, name, encrypted) = (room.room.clone(), room.name.clone(), room.encrypted);
         tx.log(move || {
         if is_news {

@@ -37,7 +37,7 @@ fn what_has_changed_and_cannot_be_read_costs_its_sign_alone() {
     for text in ["two", "three"] {
         assert_eq!(states(&mut store, text), [MeshState::Waiting]);
     }
-    let shown = store.note(|tx| feedback::next(tx, NOON)).unwrap();
+    let shown = store.commit_relaxed(|tx| feedback::next(tx, NOON)).unwrap();
     assert!(matches!(shown, Next::Due(sign) if sign.event == named("one")));
 }
 
@@ -61,7 +61,7 @@ fn a_packet_that_cannot_be_read_ends_and_the_radio_is_ready() {
     let outcome = Ledger::commit(&ledger, &mut store, &[ready(|_| {})], NOON).unwrap();
     assert!(outcome.silence.is_none());
     assert_eq!(states(&mut store, "one"), [MeshState::Refused]);
-    let shown = store.note(|tx| feedback::next(tx, NOON)).unwrap();
+    let shown = store.commit_relaxed(|tx| feedback::next(tx, NOON)).unwrap();
     assert!(matches!(shown, Next::Due(sign) if sign.event == named("one")));
     hand_to_radio(&mut store, &config(), NOON);
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
@@ -125,7 +125,8 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     let late = [late::unreadable("$one:example.org")];
     Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
     let account: &relay_model::UserId = "@relay:example.org".try_into().unwrap();
-    let synced = store.transaction(|tx| relay_store::meta::set_sync_position(tx, account, "s1"));
+    let synced =
+        store.transaction(|tx| relay_store::single_values::set_sync_position(tx, account, "s1"));
     synced.unwrap();
     store.damage(
         "UPDATE known_room SET room = 'nowhere';
@@ -147,7 +148,7 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     assert_eq!(start.unwrap(), (0, 0, 0));
     // A damaged table is not taken for a first start, or for complete.
     let known = store.transaction(|tx| {
-        let has_run = relay_store::meta::has_synced(tx, account)?;
+        let has_run = relay_store::single_values::has_synced(tx, account)?;
         Ok((has_run, relay_store::known_rooms::are_readable(tx)?))
     });
     assert_eq!(known.unwrap(), (true, false));
@@ -216,7 +217,7 @@ fn a_packet_that_passes_no_update_ends_in_its_turn_with_its_sign() {
     assert_eq!(states(&mut store, "two"), [MeshState::Submitted]);
     assert_eq!(next.message.payload.bytes(), b"Alice[M]: two");
     Ledger::commit(&ledger, &mut store, &[], NOON).unwrap();
-    let shown = store.note(|tx| feedback::next(tx, NOON)).unwrap();
+    let shown = store.commit_relaxed(|tx| feedback::next(tx, NOON)).unwrap();
     let Next::Due(sign) = shown else {
         panic!("{shown:?}");
     };

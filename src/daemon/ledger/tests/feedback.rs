@@ -91,7 +91,9 @@ impl Books {
 
     fn next_sign(&mut self) -> Next<feedback::Request> {
         let now = self.now;
-        self.store.note(|tx| feedback::next(tx, now)).unwrap()
+        self.store
+            .commit_relaxed(|tx| feedback::next(tx, now))
+            .unwrap()
     }
 
     /// Carries out all requests; returns the key of each sign set, and `-` for each removed.
@@ -107,7 +109,7 @@ impl Books {
             let sign = event(&format!("$sign{}:example.org", rand::random::<u64>()));
             let noted = self
                 .store
-                .note(|tx| feedback::done(tx, transaction.as_str(), &sign, now));
+                .commit_relaxed(|tx| feedback::done(tx, transaction.as_str(), &sign, now));
             assert!(noted.unwrap());
         }
         shown
@@ -116,7 +118,11 @@ impl Books {
     /// Returns the event of the next read receipt.
     fn read_up_to(&mut self) -> Option<String> {
         let later = self.now + Duration::from_mins(1);
-        match self.store.note(|tx| receipts::next(tx, later)).unwrap() {
+        match self
+            .store
+            .commit_relaxed(|tx| receipts::next(tx, later))
+            .unwrap()
+        {
             Next::Due(receipt) => Some(receipt.event.to_string()),
             Next::Later(_) | Next::Nothing => None,
         }
@@ -254,7 +260,11 @@ fn a_room_without_the_right_to_react_gets_its_signs_once_it_is_given() {
 fn a_sign_that_comes_back_in_sync_is_shown_though_the_answer_was_lost() {
     let mut books = Books::open(&config());
     books.says(HELLO, |text| text.body = "x".repeat(900));
-    let Next::Due(request) = books.store.note(|tx| feedback::next(tx, NOON)).unwrap() else {
+    let Next::Due(request) = books
+        .store
+        .commit_relaxed(|tx| feedback::next(tx, NOON))
+        .unwrap()
+    else {
         panic!("a sign is due");
     };
     books.happens(&Event::Matrix(MatrixEvent::Own {

@@ -1,4 +1,4 @@
-//! A message belongs to its channel as what that is.
+//! Channels are identified by their fingerprints.
 
 use super::*;
 use crate::testing::*;
@@ -9,7 +9,7 @@ use relay_model::{
     PacketId, RadioPayload, RadioProfile, RelayFields, RoomEdit, RoomText, Version,
 };
 
-/// One room on two channels, by number; by number 0 it speaks first.
+/// One room on two channels, mapped by index; 0 is its first.
 fn two_channels() -> Config {
     config_with(vec![
         route(ROOM, 0, Direction::Both),
@@ -25,7 +25,7 @@ fn by_name(names: &[&str]) -> Config {
     config_with(routes.collect())
 }
 
-/// A radio with these channels, from slot 0 on; an empty name is a slot that is not in use.
+/// A radio with these channels from slot 0 on; an empty name is an unused slot.
 fn radio(names: &[&str]) -> RadioProfile {
     let channels = (0..).zip(names).map(|(index, name)| {
         let role = match (index, *name) {
@@ -47,7 +47,7 @@ fn with_radio(config: Config, radio: RadioProfile) -> Bridge {
     bridge
 }
 
-/// Bob's `$target` on the channel of that name, which stood in that slot then.
+/// Bob's `$target` on the channel of that name, in that slot at the time.
 fn on(name: &str, place: u32) -> MessagePair {
     MessagePair {
         destination: Destination::Channel(slot(place)),
@@ -56,7 +56,7 @@ fn on(name: &str, place: u32) -> MessagePair {
     }
 }
 
-/// The same from an earlier relay.
+/// The same, stored by an earlier version.
 fn forgotten(place: u32) -> MessagePair {
     MessagePair {
         channel: None,
@@ -110,7 +110,7 @@ fn edit_of(pair: &MessagePair) -> (Event, Facts) {
     (Event::Matrix(MatrixEvent::Edit(Box::new(edit))), facts)
 }
 
-/// Everything that can be said of an older message: an answer, a tapback, one in words, a correction.
+/// Everything that can refer to an older message: a reply, a tapback, a reaction in words, a correction.
 fn said_of(config: &Config, radio: &RadioProfile, pair: &MessagePair) -> Vec<Vec<Action>> {
     let mut in_words = config.clone();
     in_words.meshtastic.reaction_style = ReactionStyle::Text;
@@ -129,7 +129,7 @@ fn said_of(config: &Config, radio: &RadioProfile, pair: &MessagePair) -> Vec<Vec
     ]
 }
 
-/// Returns where something goes on the air, as what, and whether it goes there or nowhere.
+/// Returns where something is sent, as what, and whether it is bound to that channel.
 fn goes(actions: &[Action]) -> Option<(Destination, Option<Fingerprint>, bool, Option<PacketId>)> {
     let reference = |content: &MeshContent| match content {
         MeshContent::Text(Draft { reply_to, .. })
@@ -184,7 +184,7 @@ fn what_is_said_of_an_older_message_follows_its_channel_wherever_that_stands_now
                     }),
                 );
                 for actions in said_of(&config, &radio, &on(name, place)) {
-                    // By number a room may not speak there any more.
+                    // Mapped by index, the room may not transmit there any more.
                     if spoken.is_err() {
                         let reason = Refused::ChannelNotSpoken;
                         assert!(is_refused(&actions, reason), "{actions:?}");
@@ -208,7 +208,7 @@ fn what_is_said_of_a_message_whose_channel_is_gone_is_told_and_goes_nowhere() {
     let mut rekeyed = radio(&["LongFast", "Search"]);
     rekeyed.channels[1].fingerprint = Some(print_of("another key"));
     let (gone, not_spoken) = (Refused::ChannelGone, Refused::ChannelNotSpoken);
-    // Removed, renamed, with another key, and not the room's any more: taken out of the configuration, or moved away.
+    // Removed, renamed, with a new key, and no longer mapped to the room.
     for (config, radio, reason) in [
         (two_channels(), radio(&["LongFast", ""]), gone),
         (two_channels(), radio(&["LongFast", "Market"]), gone),
@@ -228,7 +228,7 @@ fn what_is_said_of_a_message_whose_channel_is_gone_is_told_and_goes_nowhere() {
         for actions in said_of(&config, &radio, &on("Search", 1)) {
             assert!(is_refused(&actions, reason), "{actions:?}");
         }
-        // New texts, and what is said of the other channel's messages, go on.
+        // New texts, and messages about those of the other channel, are sent.
         let mut bridge = with_radio(config.clone(), radio.clone());
         let plain = said(&mut bridge, &message("x"), &Facts::default());
         assert!(!goes(&plain).unwrap().2);
@@ -253,7 +253,7 @@ fn a_room_that_only_hears_a_channel_does_not_answer_there_on_another() {
     }
 }
 
-/// Returns to which channel it is remembered that Alice's message belongs.
+/// Returns the recorded channel of Alice's message.
 fn place(actions: &[Action]) -> Option<Spot> {
     actions.iter().find_map(|action| match action {
         Action::KeepPlace(_, event, sender, spot)
@@ -293,7 +293,7 @@ fn an_answer_that_is_not_transmitted_belongs_to_the_channel_of_what_it_answers()
         };
         let actions = said(&mut bridge, &answer, &facts);
         assert_eq!((goes(&actions), place(&actions)), (None, Some(search)));
-        // What answers nothing is for where the room speaks.
+        // A message without target goes to the room's first channel.
         let actions = said(&mut bridge, &message(body), &Facts::default());
         assert_eq!(place(&actions), Some(spot_named("LongFast", 0)));
     }
@@ -321,7 +321,7 @@ fn what_answers_something_unknown_is_told_where_it_could_belong_to_several_chann
             is_refused(&actions, Refused::ChannelForgotten),
             "{actions:?}"
         );
-        // Who answers that is told as well.
+        // Replies to it are refused with a notice, too.
         assert_eq!(place(&actions), Some(Spot::UNKNOWN));
         let mut bridge = with_radio(by_name(&["Search"]), radio);
         let actions = said(&mut bridge, &answer, &Facts::default());
@@ -332,7 +332,7 @@ fn what_answers_something_unknown_is_told_where_it_could_belong_to_several_chann
     }
 }
 
-/// It may be of any channel that our radio hears.
+/// It may be on any channel that our radio hears.
 #[test]
 fn nobody_knows_to_which_channel_another_relays_post_from_our_own_mesh_belongs() {
     let radio = radio(&["LongFast", "Search"]);
@@ -406,7 +406,7 @@ fn what_an_earlier_relay_carried_can_be_answered_only_where_its_room_has_one_cha
             }
         }
     }
-    // Under both of its names it is one channel.
+    // Under both names it is the same channel.
     let mut twice = by_name(&["Search", "Search"]);
     twice.matrix_rooms[0].meshtastic_channel = ChannelRef::Index(slot(1));
     for config in [by_name(&["Search"]), twice] {
@@ -500,7 +500,7 @@ fn what_waits_follows_its_channel_and_a_corrected_configuration_takes_only_what_
             waits(by_name(&["Search"]), bound, &["Search", "LongFast"]),
             Ok(slot(0))
         );
-        // By number the room goes on with another channel: what was said for this one does not.
+        // Mapped by index, the room continues with another channel; earlier messages do not go there.
         assert_eq!(waits(one(), bound, &["LongFast", "Market"]), gone);
         assert_eq!(waits(one(), bound, &["Search", "LongFast"]), not_spoken);
         let missing = waits(by_name(&["Search"]), bound, &["LongFast", "Market"]);

@@ -1,4 +1,4 @@
-//! The rules for edits.
+//! Rules for edits.
 
 use super::*;
 use crate::lesson::{self, ABOUT_EDIT};
@@ -148,7 +148,7 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
         ]
     );
     assert!(actions.contains(&Action::Sign(room(ROOM), event("$target"), Sign::Refused)));
-    // Of the message, which is given up: however much was said of edits just now.
+    // About the message, which is given up: independent of the cooldown of edits.
     let words = DropReason::from(Refused::TooLong).sentences(&config(), &alice());
     assert_eq!(notices(&actions), [&*words]);
     let told = Facts {
@@ -167,7 +167,7 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
     assert_eq!(notices(&actions), [of_edit(Refused::Cut.into())]);
 }
 
-/// What the author of an edit reads that does not go on the air.
+/// The notice to the author of an edit that is not transmitted.
 fn of_edit(reason: DropReason) -> String {
     reason.sentences(&config(), &alice()) + ABOUT_EDIT
 }
@@ -263,7 +263,7 @@ fn who_alternates_edits_that_go_and_others_is_told_once_a_minute_and_of_three_me
         }
     }
     assert_eq!(told, [1, 2, 3]);
-    // Another reason is no other notice.
+    // Another reason uses the same cooldown.
     let facts = Facts {
         told: remembered[..3].to_vec(),
         waiting_for_mesh: 5_000,
@@ -330,7 +330,7 @@ fn a_waiting_text_that_its_author_wants_off_the_air_is_taken_back_and_a_command_
     assert_eq!(rewritten(&actions).draft.text, "!!! HELP !!!");
 }
 
-/// The author is told in words, once a day: the sign of the message says how the message itself fared.
+/// The author gets a notice, once a day: the sign shows the state of the message itself.
 fn is_told(edit: &RoomEdit, facts: &Facts, reason: DropReason, config: &Config) {
     let Telling::Author(..) = reason.telling() else {
         panic!("{reason} is nobody's business");
@@ -359,7 +359,7 @@ fn who_would_take_back_what_was_sent_is_told_that_it_stays() {
     for body in ["// only for this room", "!help", "  "] {
         let facts = knowing_versions(vec![sent()]);
         is_told(&edit(body), &facts, DropReason::Unsaid, &config());
-        // A correction that waits is not sent then.
+        // A waiting correction is not sent then.
         let facts = knowing_versions(vec![sent(), correction("hello", 1)]);
         let row = facts.versions[1].row;
         is_told(&edit(body), &facts, DropReason::Unsaid, &config());
@@ -557,7 +557,7 @@ fn a_correction_comes_within_a_quarter_of_an_hour_by_the_messages_own_times() {
     };
     assert!(corrects(&written(15), &edit("hello")));
     assert!(!corrects(&written(16), &edit("hello")));
-    // Both were written while we were away.
+    // Both were written during an outage of the relay.
     let mut early = edit("hello");
     early.new.sent_at = NOON - MINUTE * 40;
     assert!(corrects(&written(45), &early));

@@ -1,15 +1,14 @@
-//! What was said, so that it is not said again before its time: notices, `dm_reply`, mentions of a room.
+//! Cooldowns: names of notices, direct replies and room mentions that must not be repeated before a given time.
 
 use std::time::Duration;
 
 use super::{Result, Tx};
 use relay_model::Timestamp;
 
-/// Nothing else than what is remembered for good is remembered for longer than a day, so what is to be forgotten later than
-/// that a clock wrote that was ahead: it counts no more.
+/// Maximum time ahead of a cooldown that is not permanent. A later one was written by a clock that was ahead, and is ignored.
 pub(super) const LONGEST: Duration = Duration::from_hours(25);
 
-/// Remembers that something was said; forgotten at `until`, which is a day ahead at most, or [`Timestamp::NEVER`].
+/// Starts a cooldown that ends at `until`, at most a day ahead, or [`Timestamp::NEVER`].
 pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<()> {
     tx.run(
         "INSERT INTO told (what, until) VALUES (?1, ?2)
@@ -18,7 +17,7 @@ pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<()> {
     )
 }
 
-/// Returns whether something was said and is not forgotten yet.
+/// Returns whether a cooldown is running.
 pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND (until <= ?3 OR until = ?4)",
@@ -26,7 +25,7 @@ pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool> {
     )
 }
 
-/// Returns what was said and is not forgotten yet, of the names that begin like this.
+/// Returns the running cooldowns whose names begin with `start`.
 pub fn beginning_with(tx: &Tx<'_>, start: &str, now: Timestamp) -> Result<Vec<String>> {
     tx.column(
         "SELECT what FROM told WHERE what >= ?1 AND what < ?1 || char(1114111)

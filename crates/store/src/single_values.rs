@@ -16,18 +16,18 @@ const LAST_ACCEPTANCE: &str = "last_acceptance";
 const PROBED: &str = "probed";
 const SERVER_CLOCK: &str = "server_clock";
 
-/// Returns up to where the account's events were accepted; `None` before the first sync, and where that cannot be read.
+/// Returns the account's sync position; `None` before the first sync, or if it is unreadable.
 pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>> {
     value(tx, &sync_position_of(account))
 }
 
-/// Returns whether events of the account were ever accepted.
+/// Returns whether the account has ever synced.
 pub fn has_synced(tx: &Tx<'_>, account: &UserId) -> Result<bool> {
     let name = sync_position_of(account);
     tx.exists("SELECT 1 FROM meta WHERE name = ?1", [name])
 }
 
-/// Notes up to where the account's events are accepted; in the transaction of the last of them.
+/// Stores the account's sync position, in the transaction of the events before it.
 pub fn set_sync_position(tx: &Tx<'_>, account: &UserId, position: &str) -> Result<()> {
     set(tx, &sync_position_of(account), position)
 }
@@ -42,45 +42,45 @@ pub fn set_meshnet(tx: &Tx<'_>, name: &str) -> Result<()> {
     set(tx, MESHNET, name)
 }
 
-/// Returns the own node's number of the radio that was attached last.
+/// Returns the node number of the radio that was attached last.
 pub fn own_radio(tx: &Tx<'_>) -> Result<Option<NodeNum>> {
     Ok(value(tx, OWN_RADIO)?.and_then(|text| text.parse().ok()))
 }
 
-/// Remembers the own node's number of the radio that is attached.
+/// Stores the node number of the attached radio.
 pub fn set_own_radio(tx: &Tx<'_>, own: NodeNum) -> Result<()> {
     set(tx, OWN_RADIO, &own.to_string())
 }
 
-/// Returns when the radio took a packet of ours last: the pace goes on from there.
+/// Returns when the radio last took a packet, from which pacing continues.
 pub fn last_acceptance(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
     time(tx, LAST_ACCEPTANCE)
 }
 
-/// Notes when the radio took a packet of ours, or may have taken it.
+/// Stores when the radio took a packet, or may have taken it.
 pub fn set_last_acceptance(tx: &Tx<'_>, at: Timestamp) -> Result<()> {
     set(tx, LAST_ACCEPTANCE, &at.to_string())
 }
 
-/// Notes that somebody looked whether the database can be written.
+/// Stores the time of a write probe.
 pub(super) fn set_probed(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     set(tx, PROBED, &now.to_string())
 }
 
-/// Returns since when nothing reaches the radio; `None` while it can be reached.
+/// Returns since when the radio cannot be reached; `None` if it can.
 pub fn radio_away_since(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
     time(tx, RADIO_AWAY)
 }
 
-/// Notes since when nothing reaches the radio, or that it can be reached.
+/// Stores since when the radio cannot be reached.
 pub fn set_radio_away_since(tx: &Tx<'_>, since: Option<Timestamp>) -> Result<()> {
     let since = since.map(|it| it.to_string());
     set(tx, RADIO_AWAY, &since.unwrap_or_default())
 }
 
-/// Returns what the homeserver's clock showed last.
+/// Returns the last reading of the homeserver's clock.
 pub fn server_clock(tx: &Tx<'_>) -> Result<Option<ClockReading>> {
-    // It is asked again at the next connect.
+    // Read again at the next connect.
     Ok(value(tx, SERVER_CLOCK)?.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
@@ -89,13 +89,13 @@ pub fn set_server_clock(tx: &Tx<'_>, reading: &ClockReading) -> Result<()> {
     set_json(tx, SERVER_CLOCK, reading)
 }
 
-/// Returns a radio's channels as they were seen last; empty if none were.
+/// Returns a radio's last known channels; empty if none are stored.
 pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>> {
     let Some(json) = value(tx, &channels_of(radio))? else {
         return Ok(Vec::new());
     };
     let stored: Vec<StoredChannel> = serde_json::from_str(&json).unwrap_or_else(|error| {
-        // The radio tells them again at the next connect.
+        // The radio reports them again at the next connect.
         tx.log(move || warn!(%error, "cannot read the channels stored last"));
         Vec::new()
     });
@@ -126,7 +126,7 @@ struct StoredChannel {
     index: u32,
     name: String,
     role: ChannelRole,
-    /// An earlier relay did not store it.
+    /// Missing in rows of earlier versions.
     #[serde(default)]
     fingerprint: Option<Fingerprint>,
 }
@@ -154,7 +154,7 @@ fn set_json(tx: &Tx<'_>, name: &str, value: &impl Serialize) -> Result<()> {
     set(tx, name, &json)
 }
 
-/// What is stored already is not written again.
+/// Unchanged values are not written.
 fn set(tx: &Tx<'_>, name: &str, value: &str) -> Result<()> {
     tx.run(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)

@@ -1,4 +1,4 @@
-//! What the tests of the tables share.
+//! Fixtures of the tables' tests.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ pub(super) const RADIO: NodeNum = NodeNum(0x0D0E_0F00);
 pub(super) const ALICE: NodeNum = NodeNum(0xA11C_E000);
 pub(super) const NOON: Timestamp = Timestamp(1_700_000_000_000);
 pub(super) const CHANNEL: Destination = Destination::Channel(ChannelIndex::PRIMARY);
-/// What the first channel is.
+/// The fingerprint of the first channel.
 pub(super) const FIRST: Fingerprint = Fingerprint([1; 32]);
 pub(super) const ROOM: &str = "!room:example.org";
 
-/// In which order what waits for the mesh goes there.
+/// The order in which waiting messages are sent to the mesh.
 pub(super) const ORDER: MeshOrder = MeshOrder {
     in_a_row: 3,
     gathering: GATHERING,
@@ -116,7 +116,7 @@ pub(super) fn payload(text: &str) -> RadioPayload {
     }
 }
 
-/// What a test says of a message for the mesh beside its text.
+/// Times of a test message.
 #[derive(Clone, Copy)]
 pub(super) struct When {
     pub(super) not_before: Option<Timestamp>,
@@ -129,7 +129,7 @@ pub(super) const NOW: When = When {
     expires: Timestamp(NOON.0 + 3_600_000),
 };
 
-/// What Bob says, without prefix.
+/// Bob's text, without prefix.
 pub(super) fn draft(text: &str) -> Draft {
     Draft {
         text: text.to_owned(),
@@ -188,7 +188,7 @@ pub(super) fn accept_in_parts(
     )
 }
 
-/// Returns what is next on the first channel; a text becomes one packet.
+/// Returns the next row of the first channel; a draft becomes one packet.
 pub(super) fn next_packet(
     tx: &Tx<'_>,
     lane: Lane,
@@ -227,7 +227,7 @@ pub(super) fn text_of(row: &outbox_mesh::MeshRow) -> &str {
     }
 }
 
-/// Returns what has changed since this was asked last.
+/// Returns the messages changed since the last call.
 pub(super) fn take_changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
     let changed = feedback::changed(tx)?;
     feedback::forget_changed(tx)?;

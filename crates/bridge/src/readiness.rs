@@ -1,0 +1,42 @@
+//! What is reported of a radio once it is ready: its node, its channels, and what is wrong with its configuration.
+
+use super::notice::Refused;
+use super::route::{RenamedChannel, RouteProblem};
+use relay_model::Node;
+
+/// State of a radio that has become ready.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readiness {
+    /// Its own node.
+    pub own: Node,
+    /// Its firmware, if reported.
+    pub firmware: Option<String>,
+    /// The mesh's name.
+    pub meshnet: String,
+    /// The mapped channels whose name or key has changed.
+    pub renamed: Vec<RenamedChannel>,
+    /// What prevents relaying,
+    pub problems: RadioProblems,
+    /// and which of it is new since the radio was last ready.
+    pub news: RadioProblems,
+}
+
+/// What prevents relaying over a radio.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RadioProblems {
+    /// The mapped channels that cannot be used.
+    pub routes: Vec<RouteProblem>,
+    /// Why nothing is transmitted.
+    pub silence: Option<Refused>,
+}
+
+impl RadioProblems {
+    /// Returns the problems that are new: a link may flap all day.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        let is_new = |it: &&RouteProblem| !before.routes.contains(it);
+        Self {
+            routes: self.routes.iter().filter(is_new).cloned().collect(),
+            silence: self.silence.filter(|_| self.silence != before.silence),
+        }
+    }
+}
