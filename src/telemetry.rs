@@ -158,7 +158,7 @@ fn level_filter(level: Level) -> LevelFilter {
 
 #[cfg(test)]
 mod tests {
-    use tracing::Level as Said;
+    use tracing::Level as TracingLevel;
 
     use super::*;
 
@@ -169,17 +169,17 @@ mod tests {
             ..Logging::default()
         };
         let quiet = filter(&logging);
-        assert!(quiet.would_enable("relay_radio::tcp", &Said::DEBUG));
-        assert!(!quiet.would_enable("matrix_sdk_crypto::machine", &Said::INFO));
-        assert!(quiet.would_enable("matrix_sdk::client", &Said::WARN));
+        assert!(quiet.would_enable("relay_radio::tcp", &TracingLevel::DEBUG));
+        assert!(!quiet.would_enable("matrix_sdk_crypto::machine", &TracingLevel::INFO));
+        assert!(quiet.would_enable("matrix_sdk::client", &TracingLevel::WARN));
         logging.debug = vec![
             (Component::MatrixSdk, Level::Trace),
             (Component::Radio, Level::Off),
         ];
         let asked = filter(&logging);
-        assert!(asked.would_enable("matrix_sdk_crypto::machine", &Said::TRACE));
-        assert!(!asked.would_enable("relay_radio::tcp", &Said::ERROR));
-        assert!(asked.would_enable("relay_bridge", &Said::DEBUG));
+        assert!(asked.would_enable("matrix_sdk_crypto::machine", &TracingLevel::TRACE));
+        assert!(!asked.would_enable("relay_radio::tcp", &TracingLevel::ERROR));
+        assert!(asked.would_enable("relay_bridge", &TracingLevel::DEBUG));
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
             level: Level::Error,
             ..Logging::default()
         };
-        assert!(!filter(&logging).would_enable("matrix_sdk", &Said::WARN));
+        assert!(!filter(&logging).would_enable("matrix_sdk", &TracingLevel::WARN));
     }
 
     #[test]

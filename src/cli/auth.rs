@@ -183,7 +183,7 @@ fn sentences(status: &auth::Status) -> String {
 }
 
 /// Tells a step that is done. A closed standard output does not stop a logout half way.
-fn told(step: &str) {
+fn report_step(step: &str) {
     drop(print(&format!("{step}\n")));
 }
 

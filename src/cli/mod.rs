@@ -116,9 +116,9 @@ pub fn main() -> ExitCode {
 
 /// Nowhere is left to report to if standard error is closed.
 fn report(failure: &Failure, globals: &Globals) -> ExitCode {
-    let told = failure.to_string();
-    let named = globals.home().map(|home| home.named_in(&told));
-    drop(output::say(&named.unwrap_or(told)));
+    let text = failure.to_string();
+    let named = globals.home().map(|home| home.named_in(&text));
+    drop(output::say(&named.unwrap_or(text)));
     failure.exit
 }
 

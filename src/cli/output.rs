@@ -19,15 +19,15 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a result as JSON, or else as lines.
 pub(super) fn show<T: Serialize>(
     json: bool,
-    told: &T,
+    value: &T,
     lines: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
-    print(&if json { as_json(told)? } else { lines(told) })
+    print(&if json { as_json(value)? } else { lines(value) })
 }
 
 /// Returns something as JSON that may go to a terminal.
-pub(super) fn as_json(told: &impl Serialize) -> anyhow::Result<String> {
-    let text = serde_json::to_string_pretty(told).context("cannot be told as JSON")?;
+pub(super) fn as_json(value: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_json::to_string_pretty(value).context("cannot be told as JSON")?;
     Ok(format!("{}\n", escaped(&text)))
 }
 
@@ -41,6 +41,6 @@ pub(super) fn warn(what: impl Display) -> anyhow::Result<()> {
 }
 
 /// Says something beside the result; nobody need hear it.
-pub(super) fn note(line: &str) {
+pub(super) fn remark(line: &str) {
     drop(writeln!(io::stderr(), "{}", printable(line)));
 }

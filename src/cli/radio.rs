@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::load_failure;
 use super::failure::{Failure, Outcome, success_if};
-use super::output::{as_json, note, print, show};
+use super::output::{as_json, print, remark, show};
 use super::{Globals, interruptible, progress};
 use crate::telemetry;
 use crate::tools::hint as hint_line;
@@ -137,21 +137,21 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
                 let profile = visit.ready().await?;
                 Ok(radio::radio(&profile, &visit.known()))
             };
-            let told = visit(&link, globals, work).await?;
-            show(link.json, &told, radio::radio_lines)?;
+            let result = visit(&link, globals, work).await?;
+            show(link.json, &result, radio::radio_lines)?;
         }
         RadioCommand::Nodes(link) => {
             let work = async |visit: &mut Visit| {
                 let own = visit.unlocked().await?.own.num;
                 Ok(radio::nodes(own, &visit.known(), Timestamp::now()))
             };
-            let told = visit(&link, globals, work).await?;
-            show(link.json, &told, |it| radio::node_lines(it))?;
+            let result = visit(&link, globals, work).await?;
+            show(link.json, &result, |it| radio::node_lines(it))?;
         }
         RadioCommand::Channels(link) => {
             let work = async |visit: &mut Visit| Ok(radio::channels(&*visit.unlocked().await?));
-            let told = visit(&link, globals, work).await?;
-            show(link.json, &told, |it| radio::channel_lines(it))?;
+            let result = visit(&link, globals, work).await?;
+            show(link.json, &result, |it| radio::channel_lines(it))?;
         }
         RadioCommand::Listen(link) => Box::pin(listen(&link, globals)).await?,
         RadioCommand::Send(arguments) => return Box::pin(send(&arguments, globals)).await,
@@ -173,7 +173,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
     let (done, kept) = until_interrupted(link, globals, async |visit| {
         let profile = visit.ready().await?;
         let (name, node) = (profile.own.long(), profile.own.num);
-        note(&format!("listening on {name} ({node}); Ctrl-C ends"));
+        remark(&format!("listening on {name} ({node}); Ctrl-C ends"));
         note_locked(profile.locked);
         let mut hinted = Vec::new();
         loop {
@@ -181,7 +181,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
             let heard = tokio::select! {
                 biased;
                 () = &mut reader_gone => {
-                    note("nobody reads the output any more");
+                    remark("nobody reads the output any more");
                     return Ok(());
                 }
                 heard = visit.heard() => heard,
@@ -195,17 +195,17 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                     }
                 }
                 Ok(Event::Radio(RadioEvent::Ready(profile))) => {
-                    note("the radio is there again");
+                    remark("the radio is there again");
                     note_locked(profile.locked);
                 }
                 Ok(Event::Radio(RadioEvent::Lost { kind, cause, hint })) => {
                     let lost = visit.lost(kind, cause, hint);
-                    let told = format!("the link to the radio is lost, trying again: {lost}");
-                    note(&told);
+                    let text = format!("the link to the radio is lost, trying again: {lost}");
+                    remark(&text);
                     // Each once: two programs that take a radio from each other lose it all the time.
                     let hint = lost.hint().filter(|hint| !hinted.contains(hint));
                     if let Some(hint) = hint {
-                        note(&hint_line(&hint));
+                        remark(&hint_line(&hint));
                         hinted.push(hint);
                     }
                 }
@@ -235,10 +235,10 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
     let accepted = |sent: &Sent| {
         if !link.json {
             let (channel, packet) = (sent.channel, sent.packet);
-            let told =
+            let text =
                 format!("accepted: the radio took it (channel {channel}, packet {packet})\n");
             // A closed output is noticed at the end.
-            drop(print(&told));
+            drop(print(&text));
         }
     };
     let work =
@@ -254,7 +254,7 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
         Fate::NotTaken => "not sent",
         Fate::Unknown => "not known whether it was sent",
     };
-    let told = if link.json {
+    let text = if link.json {
         as_json(&sent)?
     } else if sent.taken {
         format!("{became}\n")
@@ -263,9 +263,9 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
         let failure = Failure::from(anyhow!("{became}: {reason}"));
         return Err(failure.with_hint(sent.hint));
     };
-    if let Err(error) = print(&told) {
+    if let Err(error) = print(&text) {
         // Who thinks that it failed sends it again.
-        note(&format!("packet {}: {became}", sent.packet));
+        remark(&format!("packet {}: {became}", sent.packet));
         return Err(error.into());
     }
     Ok(success_if(sent.taken))
@@ -335,18 +335,18 @@ async fn visit<T>(
 /// Says that nothing will be heard of a locked radio.
 fn note_locked(locked: bool) {
     if locked {
-        let told = VisitError::Locked;
-        note(&told.to_string());
-        note(&hint_line(&told.hint().unwrap_or_default()));
+        let text = VisitError::Locked;
+        remark(&text.to_string());
+        remark(&hint_line(&text.hint().unwrap_or_default()));
     }
 }
 
 /// Says what the radio handed over and nobody was shown.
 fn note_texts(heading: &str, texts: &[RadioText]) {
     if !texts.is_empty() {
-        note(heading);
+        remark(heading);
     }
-    radio::lines(texts).lines().for_each(note);
+    radio::lines(texts).lines().for_each(remark);
 }
 
 /// Visits a radio; Ctrl-C ends the visit, and a second one the program.
@@ -357,12 +357,19 @@ async fn until_interrupted<T>(
 ) -> Result<Visited<T>, Failure> {
     let (meant, held) = plan(link, globals).await?;
     let stop = CancellationToken::new();
-    let (told, awaited) = watch::channel(None);
+    let (status_tx, awaited) = watch::channel(None);
     let tell = |line: &str| {
         progress::clear();
-        note(line);
+        remark(line);
     };
-    let visiting = Box::pin(radio::visit(meant, held, told, tell, stop.clone(), work));
+    let visiting = Box::pin(radio::visit(
+        meant,
+        held,
+        status_tx,
+        tell,
+        stop.clone(),
+        work,
+    ));
     interruptible(&stop, progress::watch(|| *awaited.borrow(), visiting)).await
 }
 

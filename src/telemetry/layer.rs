@@ -15,7 +15,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use super::line::{Line, Said};
+use super::line::{Line, Recorded};
 use super::rate::{Heard, Limit, Rate};
 use relay_config::LogFormat;
 
@@ -153,7 +153,7 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
                 level: Level::WARN,
                 target: "relay::telemetry".to_owned(),
                 spans: Vec::new(),
-                said: Said::missing(lost),
+                recorded: Recorded::missing(lost),
             };
             write(&mut sinks, &Heard { line, left_out: 0 });
         }
@@ -216,17 +216,17 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
         let Some(span) = context.span(id) else {
             return;
         };
-        let mut said = Said::new(self.0.tells_all(attributes.metadata().target()));
-        attributes.record(&mut said);
-        span.extensions_mut().replace(said);
+        let mut recorded = Recorded::new(self.0.tells_all(attributes.metadata().target()));
+        attributes.record(&mut recorded);
+        span.extensions_mut().replace(recorded);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else {
             return;
         };
-        if let Some(said) = span.extensions_mut().get_mut::<Said>() {
-            values.record(said);
+        if let Some(recorded) = span.extensions_mut().get_mut::<Recorded>() {
+            values.record(recorded);
         }
     }
 
@@ -234,15 +234,15 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
         let metadata = event.metadata();
         // What comes through the facade `log` tells its target itself.
         let target = match metadata.target() {
-            "log" => Said::by(event, false).target,
+            "log" => Recorded::by(event, false).target,
             _ => None,
         };
         let target = shown(target.unwrap_or_else(|| metadata.target().to_owned()));
-        let said = Said::by(event, self.0.tells_all(&target));
+        let recorded = Recorded::by(event, self.0.tells_all(&target));
         let spans = context.event_scope(event).into_iter();
         let spans = spans.flat_map(Scope::from_root);
         let spans = spans.map(|span| {
-            let fields = span.extensions().get::<Said>().map(Said::fields);
+            let fields = span.extensions().get::<Recorded>().map(Recorded::fields);
             match fields.filter(|fields| !fields.is_empty()) {
                 Some(mut fields) => {
                     fields.truncate(fields.floor_char_boundary(LONGEST_SPAN));
@@ -256,9 +256,9 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
             level: *metadata.level(),
             spans: spans.collect(),
             target,
-            said,
+            recorded,
         };
-        let place = (metadata.callsite(), line.said.source_line);
+        let place = (metadata.callsite(), line.recorded.source_line);
         self.0.take(place, line, Instant::now());
     }
 }

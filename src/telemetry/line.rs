@@ -15,7 +15,7 @@ const LONGEST: usize = 4_000;
 
 /// What an event, or a span, says.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Recorded {
     /// Everything is told: otherwise a library's own words, numbers, and who and where. Its other values may be texts of
     /// messages, or anything that a stranger has sent.
     tells_all: bool,
@@ -36,7 +36,7 @@ enum Value {
     Quoted(String),
 }
 
-impl Said {
+impl Recorded {
     /// Returns what takes the fields of an event or a span.
     pub(super) fn new(tells_all: bool) -> Self {
         Self {
@@ -46,17 +46,17 @@ impl Said {
     }
 
     pub(super) fn by(event: &Event<'_>, tells_all: bool) -> Self {
-        let mut said = Self::new(tells_all);
-        event.record(&mut said);
-        said
+        let mut recorded = Self::new(tells_all);
+        event.record(&mut recorded);
+        recorded
     }
 
     /// Returns that so many lines were not written.
     pub(super) fn missing(lost: u64) -> Self {
-        let mut said = Self::new(true);
-        "the log was not read fast enough: lines are missing".clone_into(&mut said.message);
-        said.add("lost", Value::Number(lost.to_string()));
-        said
+        let mut recorded = Self::new(true);
+        "the log was not read fast enough: lines are missing".clone_into(&mut recorded.message);
+        recorded.add("lost", Value::Number(lost.to_string()));
+        recorded
     }
 
     fn take(&mut self, field: &Field, value: Value) {
@@ -112,7 +112,7 @@ impl Value {
     }
 }
 
-impl Visit for Said {
+impl Visit for Recorded {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.take(field, Value::Words(words(format_args!("{value:?}"))));
     }
@@ -171,7 +171,7 @@ pub(super) struct Line {
     pub(super) target: String,
     /// In what it was said, the outermost first.
     pub(super) spans: Vec<String>,
-    pub(super) said: Said,
+    pub(super) recorded: Recorded,
 }
 
 impl Line {
@@ -183,10 +183,10 @@ impl Line {
         };
         let mut parts = vec![
             format!("{dim}{}:{plain}", self.target),
-            self.said.message.clone(),
-            self.said.fields(),
+            self.recorded.message.clone(),
+            self.recorded.fields(),
         ];
-        if self.said.size >= LONGEST {
+        if self.recorded.size >= LONGEST {
             parts.push(MORE.to_string());
         }
         if left_out > 0 {
@@ -195,8 +195,8 @@ impl Line {
         parts.retain(|part| !part.is_empty());
         let spans = self.spans.iter();
         let spans: String = spans.flat_map(|it| [it.as_str(), ": "]).collect();
-        let (level, said) = (self.level.as_str(), parts.join(" "));
-        format!("{dim}{time}{plain} {hue}{level:>5}{plain} {spans}{said}\n")
+        let (level, recorded) = (self.level.as_str(), parts.join(" "));
+        format!("{dim}{time}{plain} {hue}{level:>5}{plain} {spans}{recorded}\n")
     }
 
     pub(super) fn json(&self, time: &str, left_out: u64) -> String {
@@ -204,9 +204,9 @@ impl Line {
         let mut members = vec![
             ("timestamp", quoted(time)),
             ("level", quoted(self.level.as_str())),
-            ("message", quoted(&self.said.message)),
+            ("message", quoted(&self.recorded.message)),
         ];
-        for (name, value) in &self.said.fields {
+        for (name, value) in &self.recorded.fields {
             // The first of a name counts.
             if members.iter().all(|(known, _)| known != name) && *name != "target" {
                 let value = match value {

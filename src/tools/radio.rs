@@ -200,7 +200,7 @@ pub(crate) async fn visit<T>(
     options.set_time = false;
     options.channel_use = None;
     let radio = Radio::new(options);
-    let (told, events) = mpsc::channel(EVENTS);
+    let (events_tx, events) = mpsc::channel(EVENTS);
     let (submissions, submitted) = mpsc::channel(1);
     let end = CancellationToken::new();
     let mut visit = Visit {
@@ -215,7 +215,7 @@ pub(crate) async fn visit<T>(
         known: radio.known(),
         kept: VecDeque::new(),
     };
-    let running = Box::pin(radio.run(submitted, told, end.clone()));
+    let running = Box::pin(radio.run(submitted, events_tx, end.clone()));
     let working = async {
         let done = work(&mut visit).await;
         end.cancel();

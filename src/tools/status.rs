@@ -218,9 +218,9 @@ fn waits(waits: &Waits) -> String {
 
 fn reasons(counts: &BTreeMap<String, u64>) -> String {
     let is_told = |reason: &str| !NOT_WORTH_A_WORD.contains(&reason);
-    let told = counts.iter().filter(|(reason, _)| is_told(reason));
-    let told = told.map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")));
-    told.collect::<Vec<_>>().join(", ")
+    let shown = counts.iter().filter(|(reason, _)| is_told(reason));
+    let shown = shown.map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// Lines with a heading each, aligned.

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::MatrixError;
 use super::files::FilesError;
-use super::session::Session;
+use super::session::StoredSession;
 use relay_model::Explained;
 
 pub use super::DeviceTrust;
@@ -21,10 +21,10 @@ pub use super::recovery::{AskForKey, Identity, Problem, Standing, Unlock};
 pub use super::server::{Server, ServerError};
 pub use adopt::adopt;
 pub use devices::{Left, Parted, part_with_others};
-pub use entry::find_homeserver;
-pub use login::{KeyPlace, Login, LoginOptions, login};
+pub use entry::{KeyPlace, LoginOptions, find_homeserver};
+pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
-pub use status::{KeyBackup, Status, damage, status};
+pub use status::{KeyBackup, Status, ask, damage, status};
 
 /// What of what was given lets nobody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum Given {
 pub enum AuthError {
     /// There is a session already.
     #[error("already logged in as {} (device {}) at {}", .0.user_id, .0.device_id, .0.homeserver)]
-    AlreadyLoggedIn(Box<Session>),
+    AlreadyLoggedIn(Box<StoredSession>),
     /// What was given lets nobody in: what of it, why, and what a person can do about it.
     #[error("{1}")]
     Wrong(Given, String, Option<&'static str>),

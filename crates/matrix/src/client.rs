@@ -20,7 +20,7 @@ use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
 use super::keys::Keys;
 use super::server::{TIMEOUT, USER_AGENT};
-use super::session::Session;
+use super::session::StoredSession;
 use super::{DeviceTrust, MatrixError};
 use relay_config::Recipients;
 
@@ -35,7 +35,7 @@ pub(super) async fn restore(
     files: &Files,
     recipients: Recipients,
     way: &Arc<Notes>,
-) -> Result<(Client, Session), MatrixError> {
+) -> Result<(Client, StoredSession), MatrixError> {
     files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
     let (key, keys) = keys_of(files, &session).await?;
@@ -49,7 +49,7 @@ pub(super) async fn restore(
 }
 
 /// Builds a client of the session on a new store in `files`.
-pub(super) async fn open(files: &Files, session: &Session) -> Result<Client, MatrixError> {
+pub(super) async fn open(files: &Files, session: &StoredSession) -> Result<Client, MatrixError> {
     let key = files.create_key()?;
     let keys = open_keys(files, &key).await?;
     let strategy = CollectStrategy::AllDevices;
@@ -68,7 +68,7 @@ async fn open_keys(files: &Files, key: &[u8; 32]) -> Result<Keys, MatrixError> {
 
 async fn build(
     files: &Files,
-    session: &Session,
+    session: &StoredSession,
     key: &[u8; 32],
     keys: Keys,
     strategy: CollectStrategy,
@@ -114,7 +114,7 @@ async fn build(
 fn bound(
     builder: ClientBuilder,
     files: &Files,
-    session: &Session,
+    session: &StoredSession,
     way: &Arc<Notes>,
 ) -> (ClientBuilder, Option<Gate>) {
     if gate::is_proxied(&Matcher::from_env(), &session.homeserver) {
@@ -147,14 +147,14 @@ pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
 }
 
 /// Makes sure that the store holds the keys of the session's device. The caller holds the store.
-pub(super) async fn check_keys(files: &Files, session: &Session) -> Result<(), MatrixError> {
+pub(super) async fn check_keys(files: &Files, session: &StoredSession) -> Result<(), MatrixError> {
     let (_, keys) = keys_of(files, session).await?;
     drop(keys.close().await);
     Ok(())
 }
 
 /// Opens the store of the keys, if it holds those of the session's device; with its key.
-async fn keys_of(files: &Files, session: &Session) -> Result<([u8; 32], Keys), MatrixError> {
+async fn keys_of(files: &Files, session: &StoredSession) -> Result<([u8; 32], Keys), MatrixError> {
     let key = find_keys(files)?;
     let keys = open_keys(files, &key).await?;
     let account = keys.load_account().await;
@@ -200,7 +200,7 @@ fn save_tokens(client: &Client, files: &Files) -> Result<bool, MatrixError> {
     if client.device_id() != Some(&saved.device_id) || saved.tokens == tokens {
         return Ok(false);
     }
-    files.save_session(&Session { tokens, ..saved })?;
+    files.save_session(&StoredSession { tokens, ..saved })?;
     Ok(true)
 }
 

@@ -64,9 +64,9 @@ pub(super) struct ServerClock {
     /// What the last answer was dated, if that is a time, and when that was: a proxy may have written it.
     dated: Option<(Timestamp, OurClocks)>,
     /// By how many milliseconds ours was ahead of it when that was said last.
-    said: i64,
+    logged: i64,
     /// A time that no clock shows was logged.
-    said_absurd: bool,
+    logged_absurd: bool,
     /// When our clocks were looked at last.
     looked: OurClocks,
     /// The server is to be asked when so much has passed.
@@ -103,8 +103,8 @@ impl ServerClock {
             is_guess,
             is_own: false,
             dated: None,
-            said: 0,
-            said_absurd: false,
+            logged: 0,
+            logged_absurd: false,
             looked: now,
             ask_at: now.passed,
             boot,
@@ -165,13 +165,13 @@ impl ServerClock {
 
     fn set(&mut self, server: Timestamp, now: OurClocks) {
         if !(EARLIEST..=LATEST).contains(&server) {
-            if !self.said_absurd {
+            if !self.logged_absurd {
                 warn!(
                     seconds = server.0 / 1000,
                     "the homeserver's clock shows a time that cannot be: messages are dated as if it showed ours; its administrator should set it"
                 );
             }
-            self.said_absurd = true;
+            self.logged_absurd = true;
             return;
         }
         if self.shown.is_none() || self.is_guess || differ(self.shows(now), server) > Self::SAME {
@@ -179,7 +179,7 @@ impl ServerClock {
             self.is_guess = false;
         }
         let ahead = self.ours_ahead(now);
-        if ahead.abs_diff(self.said) > Self::SLACK.unsigned_abs() {
+        if ahead.abs_diff(self.logged) > Self::SLACK.unsigned_abs() {
             if ahead == 0 {
                 info!("this computer's clock and the homeserver's agree again");
             } else {
@@ -188,7 +188,7 @@ impl ServerClock {
                     "this computer's clock and the homeserver's differ: messages are dated by the homeserver's; set this one, for example with `timedatectl set-ntp true`"
                 );
             }
-            self.said = ahead;
+            self.logged = ahead;
         }
     }
 
@@ -216,8 +216,8 @@ impl ServerClock {
 
     /// Returns what the server's clock shows, to the second. As long as it has not told, it shows what ours does.
     fn shows(&self, now: OurClocks) -> Timestamp {
-        let (shown, moment) = self.shown.unwrap_or((now.wall, now));
-        Timestamp(shown.0.saturating_add(now.after(moment)))
+        let (shown, shown_at) = self.shown.unwrap_or((now.wall, now));
+        Timestamp(shown.0.saturating_add(now.after(shown_at)))
     }
 
     /// Returns by how many milliseconds our clock is ahead of the server's; 0: they agree, or that is not known.

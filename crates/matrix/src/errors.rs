@@ -1,6 +1,6 @@
 //! What an error of the SDK means for a message that was to be sent. One table.
 
-mod told;
+mod sentence;
 
 use std::time::{Duration, SystemTime};
 
@@ -10,11 +10,11 @@ use matrix_sdk::{Error, HttpError, RefreshTokenError};
 
 use relay_model::{RoomOutcome, Timestamp};
 
-pub(super) use told::{disk, sentence};
+pub(super) use sentence::{disk, sentence};
 
 /// An answer of the server, as far as the table needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct ServerAnswer {
     pub(super) status: u16,
     pub(super) errcode: Option<String>,
     pub(super) retry_after: Option<Duration>,
@@ -41,7 +41,7 @@ const ACCOUNT_CODES: [&str; 3] = [
     "M_CONSENT_NOT_GIVEN",
 ];
 
-impl Answer {
+impl ServerAnswer {
     pub(super) fn of(error: &HttpError) -> Option<Self> {
         if let HttpError::Cached(error) = error {
             return Self::of(error);
@@ -108,7 +108,7 @@ pub(super) fn wish(retry_after: RetryAfter, now: SystemTime) -> Option<Duration>
 /// mistake of a server that is just being restored, or of a proxy.
 pub(super) fn is_refusal(error: &Error) -> bool {
     http(error)
-        .and_then(Answer::of)
+        .and_then(ServerAnswer::of)
         .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))
 }
 
@@ -130,12 +130,12 @@ pub(super) fn is_broken_off(error: &Error) -> bool {
 }
 
 /// Returns the server's answer, and whether it was to the renewal of the token.
-fn answer(error: &Error) -> Option<(Answer, bool)> {
+fn answer(error: &Error) -> Option<(ServerAnswer, bool)> {
     match http(error)? {
         HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => {
-            Some((Answer::of(cause)?, true))
+            Some((ServerAnswer::of(cause)?, true))
         }
-        other => Some((Answer::of(other)?, false)),
+        other => Some((ServerAnswer::of(other)?, false)),
     }
 }
 
@@ -171,16 +171,16 @@ pub(super) fn refused_login(error: &Error) -> Option<Refusal> {
 /// Returns whether the server does not know such a request, or the SDK believes so: what is remembered of the server's
 /// versions may be wrong.
 pub(super) fn is_about_versions(error: &Error) -> bool {
-    let is_unknown = |answer: Answer| answer.errcode.as_deref() == Some("M_UNRECOGNIZED");
+    let is_unknown = |answer: ServerAnswer| answer.errcode.as_deref() == Some("M_UNRECOGNIZED");
     http(error).is_some_and(|error| {
-        matches!(error, HttpError::IntoHttp(_)) || Answer::of(error).is_some_and(is_unknown)
+        matches!(error, HttpError::IntoHttp(_)) || ServerAnswer::of(error).is_some_and(is_unknown)
     })
 }
 
 pub(super) fn outcome(error: &Error) -> RoomOutcome {
     let sentence = sentence(error);
     match error {
-        Error::Http(http) => match Answer::of(http) {
+        Error::Http(http) => match ServerAnswer::of(http) {
             Some(answer) => answer.outcome(),
             None => RoomOutcome::Retry {
                 after: retry_after(error),

@@ -7,7 +7,7 @@ use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use matrix_sdk::ruma::UserId;
 use serde_json::Value;
 
-use super::links::Names;
+use super::links::{Names, cut};
 use super::words::{Quote, read_message};
 use relay_model::{
     MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit, RoomId,
@@ -327,12 +327,6 @@ fn is_one(value: &Value) -> bool {
 
 fn event_id(value: &Value) -> Option<OwnedEventId> {
     value.as_str()?.try_into().ok()
-}
-
-/// Cuts a text to at most `longest` bytes, at the border of a character.
-pub(super) fn cut(text: &str, longest: usize) -> &str {
-    text.get(..text.floor_char_boundary(longest))
-        .unwrap_or(text)
 }
 
 /// Returns the name to call a member by: the room profile's, else the localpart (never the whole id).

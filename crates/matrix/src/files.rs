@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng;
 
-use super::session::Session;
+use super::session::StoredSession;
 use relay_config::Secret;
 use relay_disk::{create_private_directory, cure, sync_directory, write_private};
 use relay_model::Explained;
@@ -108,12 +108,12 @@ impl Files {
     }
 
     /// Returns the session, or `None` where nobody has logged in.
-    pub fn load_session(&self) -> Result<Option<Session>, FilesError> {
+    pub fn load_session(&self) -> Result<Option<StoredSession>, FilesError> {
         let next = self.next().load_own_session()?;
         next.map_or_else(|| self.load_own_session(), |session| Ok(Some(session)))
     }
 
-    fn load_own_session(&self) -> Result<Option<Session>, FilesError> {
+    fn load_own_session(&self) -> Result<Option<StoredSession>, FilesError> {
         let path = self.session();
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -129,7 +129,7 @@ impl Files {
     }
 
     /// Replaces the session file as a whole, readable for its owner only. If that fails, the old one is untouched.
-    pub fn save_session(&self, session: &Session) -> Result<(), FilesError> {
+    pub fn save_session(&self, session: &StoredSession) -> Result<(), FilesError> {
         let path = self.session();
         let mut text = serde_json::to_vec_pretty(session)
             .map_err(|error| FilesError::of("write", &path)(error.into()))?;
@@ -262,7 +262,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777

@@ -7,13 +7,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, pending};
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::room::MessagesOptions;
+use matrix_sdk::ruma::api::client::filter::LazyLoadOptions;
 use matrix_sdk::{Error, Room};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::errors;
 use super::rooms::Rooms;
-use super::sync::lazy_members;
 use super::task::named;
 use relay_model::{Backoff, Gap, RoomId};
 
@@ -254,6 +254,13 @@ impl Patience {
     pub(super) fn allows(&mut self, pause: Duration, now: Instant) -> bool {
         let until = *self.until.get_or_insert(now + PATIENCE);
         now + pause <= until
+    }
+}
+
+/// Has the server tell of those members who have said something, and of no others.
+pub(super) fn lazy_members() -> LazyLoadOptions {
+    LazyLoadOptions::Enabled {
+        include_redundant_members: false,
     }
 }
 

@@ -13,7 +13,7 @@ use matrix_sdk::{Room, RoomState};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::errors::Answer;
+use super::errors::ServerAnswer;
 use super::events::Envelope;
 use super::rooms::{ALIAS_AGAIN, Rooms, tombstone};
 use super::trouble::RoomTrouble;
@@ -32,7 +32,7 @@ const UNTOLD_AGAIN: Duration = Duration::from_mins(1);
 struct Attempt {
     failures: u32,
     next: Option<Instant>,
-    told: Option<RoomTrouble>,
+    reported: Option<RoomTrouble>,
 }
 
 impl Attempt {
@@ -41,9 +41,9 @@ impl Attempt {
         self.failures = self.failures.saturating_add(1);
         self.next = Some(now + PAUSES.after(self.failures, random));
         // That the homeserver is away is said by the sync loop.
-        let is_news = *trouble != RoomTrouble::NoAnswer && self.told.as_ref() != Some(trouble);
+        let is_news = *trouble != RoomTrouble::NoAnswer && self.reported.as_ref() != Some(trouble);
         if is_news {
-            self.told = Some(trouble.clone());
+            self.reported = Some(trouble.clone());
         }
         is_news
     }
@@ -211,14 +211,14 @@ async fn join(
             info!(room = %id, "the homeserver has let the bot into a room");
             Ok(())
         }
-        Ok(Err(error)) => Err(refusal(Answer::of(&error).as_ref(), &rooms.own)),
+        Ok(Err(error)) => Err(refusal(ServerAnswer::of(&error).as_ref(), &rooms.own)),
         Err(_) => Err(RoomTrouble::NoAnswer),
     }
 }
 
 /// Returns what keeps us out, by the homeserver's answer to a join.
-fn refusal(answer: Option<&Answer>, bot: &OwnedUserId) -> RoomTrouble {
-    told(answer, |answer| {
+fn refusal(answer: Option<&ServerAnswer>, bot: &OwnedUserId) -> RoomTrouble {
+    trouble_of(answer, |answer| {
         // Matrix has one code for all that is forbidden; the words tell them apart, also on other servers than Synapse.
         let words = answer.message.to_lowercase();
         match answer.status {
@@ -233,9 +233,9 @@ fn refusal(answer: Option<&Answer>, bot: &OwnedUserId) -> RoomTrouble {
 
 /// Returns what an answer of the homeserver tells of a room: what is told by it alone, or else what any answer tells. What a
 /// proxy says in our homeserver's place has no code.
-fn told(
-    answer: Option<&Answer>,
-    alone: impl FnOnce(&Answer) -> Option<RoomTrouble>,
+fn trouble_of(
+    answer: Option<&ServerAnswer>,
+    alone: impl FnOnce(&ServerAnswer) -> Option<RoomTrouble>,
 ) -> RoomTrouble {
     let Some(answer) = answer.filter(|answer| answer.errcode.is_some()) else {
         return RoomTrouble::NoAnswer;
@@ -268,7 +268,7 @@ async fn resolve(
             let before = rooms.joined_as(name);
             let room = before.as_ref().map(|room| room.room_id().to_owned());
             let replaced = before.as_ref().and_then(tombstone);
-            let found = unresolved(Answer::of(&error).as_ref(), room, replaced.as_ref());
+            let found = unresolved(ServerAnswer::of(&error).as_ref(), room, replaced.as_ref());
             if let Ok(_) | Err(RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias) = found
                 && let Some(before) = rooms.room_of(name)
             {
@@ -283,11 +283,11 @@ async fn resolve(
 /// Returns what an answer tells of an alias that stood for this room, which we are in, when it was looked up last. Of one that
 /// is gone, as its room is, nothing is wrong that is not told of the room.
 fn unresolved(
-    answer: Option<&Answer>,
+    answer: Option<&ServerAnswer>,
     before: Option<OwnedRoomId>,
     replaced: Option<&Tombstone>,
 ) -> Result<OwnedRoomId, RoomTrouble> {
-    let trouble = told(answer, |answer| {
+    let trouble = trouble_of(answer, |answer| {
         let gone = before.map_or(RoomTrouble::NoSuchAlias, RoomTrouble::AliasGone);
         (answer.status == 404).then_some(gone)
     });

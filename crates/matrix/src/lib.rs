@@ -55,11 +55,12 @@ use relay_model::{
     OwnedServerName, Synced, UndecryptableEvent,
 };
 
+pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
 pub use self::pulse::{Failing, Heard, Pulse};
 pub use self::send::Sender;
 pub use self::server::ServerError;
-pub use self::session::{BackupUse, Made, RefusedLogin, Session, ask};
+pub use self::session::{BackupUse, Made, RefusedLogin, StoredSession};
 pub use self::trouble::RoomTrouble;
 
 /// What the adapter is told by the configuration.
@@ -173,7 +174,7 @@ impl Explained for MatrixError {
 pub struct Matrix {
     files: Files,
     /// As it was on disk.
-    pub session: Session,
+    pub session: StoredSession,
     rooms: Arc<rooms::Rooms>,
     /// What happens on the way to the server.
     way: Arc<gate::Notes>,

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use matrix_sdk::ruma::OwnedRoomAliasId;
 use percent_encoding::percent_decode_str;
 
-use super::events::cut;
 use relay_model::{OwnedServerName, OwnedUserId};
 
 /// What people are called in the room, as far as it is known.
@@ -272,6 +271,12 @@ pub(super) fn decoded(text: &str) -> String {
     percent_decode_str(text)
         .decode_utf8()
         .map_or_else(|_| text.to_owned(), Into::into)
+}
+
+/// Cuts a text to at most `longest` bytes, at the border of a character.
+pub(super) fn cut(text: &str, longest: usize) -> &str {
+    text.get(..text.floor_char_boundary(longest))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]

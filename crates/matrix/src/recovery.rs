@@ -132,7 +132,7 @@ enum Trouble {
 
 impl From<matrix_sdk::Error> for Trouble {
     fn from(error: matrix_sdk::Error) -> Self {
-        let answer = errors::http(&error).and_then(errors::Answer::of);
+        let answer = errors::http(&error).and_then(errors::ServerAnswer::of);
         let is_answered = error.as_uiaa_response().is_some()
             || answer.is_some_and(|answer| answer.status < 500 && answer.status != 429);
         match error {

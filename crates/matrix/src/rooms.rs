@@ -14,14 +14,15 @@ use tracing::{debug, error, info, warn};
 
 use super::Options;
 use super::errors::Refusal;
-use super::events::{SenderFacts, cut, display_name};
+use super::events::{SenderFacts, display_name};
+use super::links::cut;
 use relay_model::{
     JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
     Tombstone,
 };
 
 /// So many sentences are remembered as said: invites come from anybody.
-const MOST_SAID: usize = 10_000;
+const MOST_LOGGED: usize = 10_000;
 /// An alias that stands for a replaced room is looked up again after that: who upgrades a room moves its aliases a moment later.
 pub(super) const ALIAS_AGAIN: Duration = Duration::from_secs(5);
 /// For the name of somebody who is mentioned, nobody's message waits longer.
@@ -63,7 +64,7 @@ struct Known {
     /// What was told of each room last, and whether we might speak there then.
     announced: HashMap<OwnedRoomId, (JoinedRoom, bool)>,
     /// Sentences that were logged, so that each is said once.
-    said: HashSet<String>,
+    logged: HashSet<String>,
     /// Invites that nobody has looked at yet.
     invites: HashSet<OwnedRoomId>,
 }
@@ -256,7 +257,7 @@ impl Rooms {
     /// Returns whether something is to be said: it was not said before.
     pub(super) fn is_news(&self, what: String) -> bool {
         let mut known = self.known();
-        known.said.len() < MOST_SAID && known.said.insert(what)
+        known.logged.len() < MOST_LOGGED && known.logged.insert(what)
     }
 
     /// Returns what there is to tell of a room, if it is read, usable, and not told before as it is now.
@@ -306,9 +307,9 @@ impl Rooms {
             predecessor: room.predecessor_room().map(|it| it.room_id),
         };
         // What waits for a room where we might not speak is tried again when we may.
-        let told = (now.clone(), may_send(MessageLikeEventType::RoomMessage));
-        let before = self.known().announced.insert(id.to_owned(), told.clone());
-        (before != Some(told)).then_some(now)
+        let latest = (now.clone(), may_send(MessageLikeEventType::RoomMessage));
+        let before = self.known().announced.insert(id.to_owned(), latest.clone());
+        (before != Some(latest)).then_some(now)
     }
 
     /// Returns the name to call a member by, without asking the server.

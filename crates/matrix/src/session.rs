@@ -1,19 +1,16 @@
-//! A login of the bot, as it is written down; and whether the homeserver accepts it, asked without the SDK, so that its
-//! store can be closed meanwhile.
+//! A login of the bot as it is stored on disk, and how it reads the homeserver's answers about it.
 
 use std::path::{Path, PathBuf};
 
 use matrix_sdk::authentication::matrix::MatrixSession;
-use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use matrix_sdk::{SessionMeta, SessionTokens};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
 use super::MatrixError;
 use super::errors::{self, Refusal};
-use super::files::Files;
 use super::server::{Server, ServerError};
 use relay_model::Explained;
 
@@ -29,7 +26,7 @@ pub enum Made {
 
 /// A login of the bot: `matrix/session.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
+pub struct StoredSession {
     /// The homeserver's address.
     pub homeserver: Url,
     /// The account.
@@ -65,7 +62,7 @@ pub enum BackupUse {
     Version(String),
 }
 
-impl Session {
+impl StoredSession {
     pub(super) fn to_sdk(&self) -> MatrixSession {
         MatrixSession {
             meta: SessionMeta {
@@ -80,25 +77,6 @@ impl Session {
     pub(super) fn server(&self) -> Result<Server, ServerError> {
         let server = Server::at(self.homeserver.clone(), self.allow_http)?;
         Ok(server.with_token(&self.tokens.access_token))
-    }
-
-    /// Renews the access token, as the SDK does while its store is open.
-    async fn renew(&self, files: &Files, token: &str) -> Result<(), MatrixError> {
-        let server = Server::at(self.homeserver.clone(), self.allow_http)?;
-        let body = json!({"refresh_token": token});
-        let answer = server.post(&["v3", "refresh"], &body).await;
-        let answer = answer.map_err(|error| self.verdict(error))?;
-        let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
-            return Err(server.not_matrix(StatusCode::OK).into());
-        };
-        // Somebody may have logged in anew meanwhile.
-        if files.load_session()?.as_ref() != Some(self) {
-            return Ok(());
-        }
-        let mut renewed = self.clone();
-        renewed.tokens.access_token = tokens.access_token;
-        renewed.tokens.refresh_token = tokens.refresh_token.or(renewed.tokens.refresh_token);
-        Ok(files.save_session(&renewed)?)
     }
 
     /// Returns what such an answer says of it.
@@ -187,30 +165,15 @@ impl Explained for RefusedLogin {
     }
 }
 
-/// Asks the homeserver whether it accepts the session in `files`. A token that has aged is renewed on the way. Fails with
-/// [`MatrixError::SessionDead`] if it does not; otherwise where that is not known.
-pub async fn ask(files: &Files) -> Result<(), MatrixError> {
-    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
-    let Err(error) = session.server()?.whoami().await else {
-        return Ok(());
-    };
-    match &session.tokens.refresh_token {
-        Some(token) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
-            session.renew(files, token).await
-        }
-        Some(_) | None => Err(session.verdict(error)),
-    }
-}
-
 #[cfg(test)]
-pub(super) mod samples {
+pub(super) mod test_session {
     use matrix_sdk::ruma::{owned_device_id, owned_user_id};
 
     use super::*;
 
     /// A session on a server of no interest.
-    pub(crate) fn session() -> Session {
-        Session {
+    pub(crate) fn session() -> StoredSession {
+        StoredSession {
             homeserver: Url::parse("https://example.org").unwrap(),
             user_id: owned_user_id!("@relay:example.org"),
             device_id: owned_device_id!("DEVICE"),
@@ -262,7 +225,7 @@ mod tests {
     fn a_login_is_another_accounts_or_devices_by_what_the_homeserver_says() {
         let whoami = |user: &str, device: Option<&str>| {
             let answer = serde_json::json!({"user_id": user, "device_id": device});
-            samples::session().is_anothers(&answer)
+            test_session::session().is_anothers(&answer)
         };
         assert_eq!(whoami("@relay:example.org", Some("DEVICE")), None);
         assert_eq!(whoami("@relay:example.org", None), None);
@@ -282,8 +245,8 @@ mod tests {
     fn a_session_of_an_earlier_version_loads() {
         let text = r#"{"homeserver": "https://example.org", "user_id": "@relay:example.org", "device_id": "DEVICE",
             "access_token": "syt_secret", "login": "password"}"#;
-        let session: Session = serde_json::from_str(text).unwrap();
-        assert_eq!(session, samples::session());
+        let session: StoredSession = serde_json::from_str(text).unwrap();
+        assert_eq!(session, test_session::session());
         assert!(!format!("{session:?}").contains("syt_secret"));
     }
 }

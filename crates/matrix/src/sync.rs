@@ -14,9 +14,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use matrix_sdk::Client;
 use matrix_sdk::config::SyncSettings;
-use matrix_sdk::ruma::api::client::filter::{
-    Filter, FilterDefinition, LazyLoadOptions, RoomFilter,
-};
+use matrix_sdk::ruma::api::client::filter::{Filter, FilterDefinition, RoomFilter};
 use matrix_sdk::ruma::api::client::sync::sync_events;
 use matrix_sdk::sync::SyncResponse;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
@@ -28,7 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use super::clock::{self, News, OurClocks};
 use super::errors;
-use super::gaps::Gaps;
+use super::gaps::{Gaps, lazy_members};
 use super::gate::Notes;
 use super::reader::Reader;
 use super::rooms::Rooms;
@@ -74,7 +72,7 @@ pub(super) struct Sync<'a> {
     timeline_limit: u32,
     /// Tries in vain since the last answer.
     failures: u32,
-    told: Option<Standing>,
+    reported: Option<Standing>,
 }
 
 /// What was said last of asking the server.
@@ -114,7 +112,7 @@ impl<'a> Sync<'a> {
             way,
             timeline_limit: TIMELINE_LIMIT,
             failures: 0,
-            told: None,
+            reported: None,
         }
     }
 
@@ -177,9 +175,9 @@ impl<'a> Sync<'a> {
 
     fn answered(&mut self) {
         self.rooms.options.pulse.answered(Instant::now());
-        if self.told != Some(Standing::Well) {
+        if self.reported != Some(Standing::Well) {
             info!("connected to the homeserver");
-            self.told = Some(Standing::Well);
+            self.reported = Some(Standing::Well);
             self.reader.server.connected();
         }
         self.failures = 0;
@@ -214,7 +212,7 @@ impl<'a> Sync<'a> {
             .failed(&error, hint, Instant::now());
         let delay_ms = pause.as_millis();
         let standing = Some(Standing::Failing(disk));
-        if self.told == standing {
+        if self.reported == standing {
             debug!(error, delay_ms, "sync failed");
         } else if let Some(trouble) = disk {
             error!(
@@ -230,7 +228,7 @@ impl<'a> Sync<'a> {
                 delay_ms, "the homeserver cannot be read, trying again until it can"
             );
         }
-        self.told = standing;
+        self.reported = standing;
         pause
     }
 
@@ -247,7 +245,7 @@ impl<'a> Sync<'a> {
             1 => PAUSES_IN_VAIN,
             TIMELINE_LIMIT => {
                 // The first one is news, after whatever else has failed.
-                self.told = None;
+                self.reported = None;
                 PAUSES
             }
             _ => PAUSES,
@@ -324,13 +322,6 @@ async fn sdk_position(client: &Client) -> Option<String> {
 async fn keys(client: &Client) -> Keys {
     let keys = client.encryption().room_keys_received_stream().await;
     Box::pin(stream::iter(keys).flatten().map(Result::ok))
-}
-
-/// Has the server tell of those members who have said something, and of no others.
-pub(super) fn lazy_members() -> LazyLoadOptions {
-    LazyLoadOptions::Enabled {
-        include_redundant_members: false,
-    }
 }
 
 /// Returns what a request asks for: the timelines up to a limit, state of rooms and senders, nothing else.

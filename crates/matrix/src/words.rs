@@ -3,9 +3,8 @@
 
 use serde_json::Value;
 
-use super::events::cut;
 use super::html::read_html;
-use super::links::{Names, read_links};
+use super::links::{Names, cut, read_links};
 use relay_model::RoomTextKind;
 
 /// Of a plain text, so much is looked at.

@@ -504,7 +504,13 @@ fn the_architecture_page_lists_every_table_with_its_columns() {
                  FROM sqlite_schema AS master
                  WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
                 (),
-                |row| Ok(format!("`{}`: {}", row.get::<_, String>(0)?, row.get::<_, String>(1)?)),
+                |row| {
+                    Ok(format!(
+                        "`{}`: {}",
+                        row.get::<_, String>(0)?,
+                        row.get::<_, String>(1)?
+                    ))
+                },
             )
         })
         .unwrap();
@@ -515,7 +521,10 @@ fn the_architecture_page_lists_every_table_with_its_columns() {
         .lines()
         .filter_map(|line| {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-            cells.get(1)?.starts_with('`').then(|| format!("{}: {}", cells[1], cells[3]))
+            cells
+                .get(1)?
+                .starts_with('`')
+                .then(|| format!("{}: {}", cells[1], cells[3]))
         })
         .collect();
     schema.sort();

@@ -19,7 +19,7 @@ pub(super) const MOST_ASKED: usize = 3;
 /// Somebody may have written more below it.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// Returns that nobody said what a flag would have said: an error in the arguments.
+/// Returns that nobody said what a flag would have given: an error in the arguments.
 pub(super) fn missing(what: &str) -> Failure {
     let text = format!("error: {what} is missing, and there is no terminal to ask on");
     Failure::wrong(text)
@@ -36,12 +36,12 @@ pub(super) fn configured(globals: &Globals, home: &Home) -> anyhow::Result<Matri
     let loaded = globals.load_config(home).ok();
     let matrix = loaded.map(|it| it.config.matrix).unwrap_or_default();
     let environment = Environment::of_process();
-    let said = |key| environment.text(key).map_err(anyhow::Error::msg);
+    let given = |key| environment.text(key).map_err(anyhow::Error::msg);
     let allows_http = environment.truth("matrix.allow_http");
     let allows_http = allows_http.map_err(anyhow::Error::msg)?;
     Ok(Matrix {
-        homeserver: said("matrix.homeserver")?.or(matrix.homeserver),
-        bot_user_id: said("matrix.bot_user_id")?.or(matrix.bot_user_id),
+        homeserver: given("matrix.homeserver")?.or(matrix.homeserver),
+        bot_user_id: given("matrix.bot_user_id")?.or(matrix.bot_user_id),
         allow_http: allows_http.unwrap_or(matrix.allow_http),
         ..matrix
     })
@@ -69,11 +69,11 @@ pub(super) fn given_password(
     } else if args.password_stdin {
         Some(Secret::new(line_of(io::stdin().lock())?))
     } else {
-        let said = Environment::of_process().text("matrix.password");
-        let said = said.map_err(anyhow::Error::msg)?;
+        let given = Environment::of_process().text("matrix.password");
+        let given = given.map_err(anyhow::Error::msg)?;
         // As of a file that a flag names.
         let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
-        said.map(first).map(Secret::new).or(configured)
+        given.map(first).map(Secret::new).or(configured)
     };
     if password.as_ref().is_some_and(|it| it.reveal().is_empty()) {
         bail!("the password is empty");
@@ -119,14 +119,14 @@ impl Password {
     }
 
     /// Returns another one after an error that says that the last one is wrong, as long as there is somebody to ask; fails with
-    /// what `told` makes of the error otherwise.
+    /// what `failure` makes of the error otherwise.
     pub(super) async fn another(
         &mut self,
         error: AuthError,
-        told: impl FnOnce(AuthError) -> Failure,
+        failure: impl FnOnce(AuthError) -> Failure,
     ) -> Result<Secret<String>, Failure> {
         if self.left == 0 || !matches!(error, AuthError::Wrong(Given::Password, ..)) {
-            return Err(told(error));
+            return Err(failure(error));
         }
         say(&Failure::from(error).to_string())?;
         self.get().await

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::answers::{self, Password};
-use super::{Globals, PasswordArgs, open, told};
+use super::{Globals, PasswordArgs, open, report_step};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::warn;
 use crate::cli::progress;
@@ -46,7 +46,7 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Out
     if args.local_only {
         let question = "Delete the login and its keys on this machine?";
         answers::confirm(args.yes, question).await?;
-        auth::delete_local(&files, told)?;
+        auth::delete_local(&files, report_step)?;
         warn(
             "the server still has the device; its token may still be valid: remove the device with another client",
         )?;
@@ -77,11 +77,11 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Out
                 password = asked.another(error, untouched).await?;
             }
         }
-        told("the session is ended at the homeserver");
-        auth::delete_local(&files, told)?;
+        report_step("the session is ended at the homeserver");
+        auth::delete_local(&files, report_step)?;
     }
     for path in files.recovery_keys().into_iter().chain(key_elsewhere) {
-        told(&format!(
+        report_step(&format!(
             "a recovery key of the account stays in {}: keep it in a safe place, or delete it if the account is not \
              needed any more",
             path.display()

@@ -37,7 +37,7 @@ impl People {
     }
 
     pub(super) fn line(&self, report: &Report, at: Timestamp) -> String {
-        let said = match report {
+        let text = match report {
             Report::Transmitted(packet, fate) => self.transmitted(packet, *fate),
             Report::Injected { from, .. } => format!("{} is heard", self.name(*from)),
             Report::Client(Connection::Connected) => "a client has connected".to_owned(),
@@ -54,7 +54,7 @@ impl People {
         };
         let clock = utc(at.into());
         let clock = clock.get(11..19).unwrap_or(&clock);
-        format!("{clock} UTC  {}", printable(&said))
+        format!("{clock} UTC  {}", printable(&text))
     }
 
     fn transmitted(&self, packet: &Transmitted, fate: Fate) -> String {

@@ -64,14 +64,14 @@ fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
 
 fn as_line(text: &RadioText) -> String {
     let sender = format!("{} ({})", text.sender.long(), text.sender.num);
-    let said = text.text.trim().replace("\r\n", "\n");
-    let said = said.replace(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'], " ⏎ ");
-    let said = match (text.port, text.is_reaction, text.reply_to) {
-        (_, true, Some(target)) => format!("reacts {said} to packet {target}"),
-        (_, true, None) => format!("reacts {said}"),
-        (TextPort::Alert, false, _) => format!("🚨 {said}"),
-        (_, false, Some(target)) => format!("answers packet {target}: {said}"),
-        (_, false, None) => said,
+    let words = text.text.trim().replace("\r\n", "\n");
+    let words = words.replace(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'], " ⏎ ");
+    let words = match (text.port, text.is_reaction, text.reply_to) {
+        (_, true, Some(target)) => format!("reacts {words} to packet {target}"),
+        (_, true, None) => format!("reacts {words}"),
+        (TextPort::Alert, false, _) => format!("🚨 {words}"),
+        (_, false, Some(target)) => format!("answers packet {target}: {words}"),
+        (_, false, None) => words,
     };
     let place = match text.destination {
         Destination::Channel(index) if text.channel_name.is_empty() => format!("channel {index}"),
@@ -79,7 +79,7 @@ fn as_line(text: &RadioText) -> String {
         Destination::Direct(_) => "direct".to_owned(),
     };
     let at = utc(text.heard_at.into());
-    printable(&format!("{at}  {place}  {sender}: {said}"))
+    printable(&format!("{at}  {place}  {sender}: {words}"))
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use relay_model::{Node, NodeNum, PacketId, Timestamp};
 
-    fn text(said: &str) -> RadioText {
+    fn text(words: &str) -> RadioText {
         RadioText {
             sender: Node {
                 long_name: Some("Bob\u{202e}".to_owned()),
@@ -99,7 +99,7 @@ mod tests {
             fingerprint: None,
             port: TextPort::Text,
             port_name: "TEXT_MESSAGE_APP".to_owned(),
-            text: said.to_owned(),
+            text: words.to_owned(),
             reply_to: None,
             is_reaction: false,
             heard_at: Timestamp(1_767_225_600_000),
@@ -118,28 +118,28 @@ mod tests {
         insta::assert_snapshot!(as_line(&hostile), @"2026-01-01T00:00:00Z  LongFast  Bob (!b0b0b002): one ⏎ two2J[31m");
         let json = as_json(&hostile).unwrap();
         assert!(json.is_ascii(), "{json}");
-        let told: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(told["text"], hostile.text);
-        assert_eq!(told["channel_name"], "LongFast");
-        assert_eq!(told["long_name"], "Bob\u{202e}");
+        let output: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(output["text"], hostile.text);
+        assert_eq!(output["channel_name"], "LongFast");
+        assert_eq!(output["long_name"], "Bob\u{202e}");
     }
 
     #[test]
     fn messages_are_a_line_each_in_either_form() {
         let heard = [text("one"), text("two\nlines")];
-        let told = json_lines(&heard).unwrap();
-        let said: Vec<serde_json::Value> = told
+        let output = json_lines(&heard).unwrap();
+        let values: Vec<serde_json::Value> = output
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        assert_eq!(said.len(), 2);
+        assert_eq!(values.len(), 2);
         assert_eq!(
-            (&said[0]["text"], &said[1]["text"]),
+            (&values[0]["text"], &values[1]["text"]),
             (&"one".into(), &"two\nlines".into())
         );
-        let told = lines(&heard);
-        assert_eq!(told.lines().count(), 2);
-        assert!(told.ends_with(": two ⏎ lines\n"), "{told}");
+        let output = lines(&heard);
+        assert_eq!(output.lines().count(), 2);
+        assert!(output.ends_with(": two ⏎ lines\n"), "{output}");
     }
 
     #[test]

@@ -131,24 +131,25 @@ pub(crate) fn nodes(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<No
 
 pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, told: &str| {
+    let mut line = |name: &str, value: &str| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<12} {}", printable(told));
+        let _ = writeln!(text, "{name:<12} {}", printable(value));
     };
-    let told = |known: &Option<String>| known.clone().unwrap_or_else(|| "not told".to_owned());
+    let or_unknown =
+        |known: &Option<String>| known.clone().unwrap_or_else(|| "not told".to_owned());
     line("node", &radio.node);
     let (long, short) = (&radio.long_name, &radio.short_name);
     let licensed = if radio.licensed { ", licensed" } else { "" };
     line("name", &format!("{long} ({short}){licensed}"));
-    line("hardware", &told(&radio.hardware));
-    line("firmware", &told(&radio.firmware));
-    line("role", &told(&radio.role));
+    line("hardware", &or_unknown(&radio.hardware));
+    line("firmware", &or_unknown(&radio.firmware));
+    line("role", &or_unknown(&radio.role));
     let no_region = "none: it transmits nothing until `lora.region` is set on it";
     match &radio.region {
         None if !radio.locked => line("region", no_region),
-        region => line("region", &told(region)),
+        region => line("region", &or_unknown(region)),
     }
-    line("preset", &told(&radio.preset));
+    line("preset", &or_unknown(&radio.preset));
     let cure = VisitError::Locked.hint().unwrap_or_default();
     let locked = format!("no: it is locked; {cure}");
     let transmit = match (radio.locked, radio.transmit) {

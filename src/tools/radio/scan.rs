@@ -23,24 +23,24 @@ const MOST_HOSTS: usize = 256;
 
 /// A radio that was found: how to name it, and more of it.
 type Row = BTreeMap<&'static str, String>;
-type Looked = Result<Vec<Row>, String>;
+type ScanResult = Result<Vec<Row>, String>;
 
 /// One kind of link: what was found, or why nobody could look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Found {
+pub(crate) struct Findings {
     pub(crate) found: Vec<Row>,
     pub(crate) error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Scan {
-    pub(crate) serial: Found,
-    pub(crate) ble: Found,
-    pub(crate) tcp: Found,
+    pub(crate) serial: Findings,
+    pub(crate) ble: Findings,
+    pub(crate) tcp: Findings,
 }
 
-impl From<Looked> for Found {
-    fn from(looked: Looked) -> Self {
+impl From<ScanResult> for Findings {
+    fn from(looked: ScanResult) -> Self {
         let error = looked.as_ref().err().cloned();
         let found = looked.unwrap_or_default();
         Self { found, error }
@@ -77,12 +77,12 @@ fn serial() -> Vec<Row> {
     ports.collect()
 }
 
-fn row<const N: usize>(told: [(&'static str, Option<String>); N]) -> Row {
-    let known = told.into_iter();
+fn row<const N: usize>(fields: [(&'static str, Option<String>); N]) -> Row {
+    let known = fields.into_iter();
     known.filter_map(|(key, it)| Some((key, it?))).collect()
 }
 
-async fn bluetooth() -> Looked {
+async fn bluetooth() -> ScanResult {
     let devices = find_bluetooth().await?;
     let rows = devices.into_iter().map(|device| {
         let connected = device.connected.then(|| "to this computer".to_owned());
@@ -96,7 +96,7 @@ async fn bluetooth() -> Looked {
     Ok(rows.collect())
 }
 
-async fn hosts(daemon: mdns_sd::Result<ServiceDaemon>) -> Looked {
+async fn hosts(daemon: mdns_sd::Result<ServiceDaemon>) -> ScanResult {
     let error = |error: mdns_sd::Error| format!("cannot ask the network: {error}");
     let daemon = daemon.map_err(error)?;
     let answers = daemon.browse(SERVICE).map_err(error)?;
@@ -163,7 +163,7 @@ const TCP: &[Part] = &[
 pub(crate) fn found_lines(scan: &Scan) -> String {
     let no_ble = "no radio heard: is Bluetooth enabled on it, and no phone connected to it?";
     let mut text = String::new();
-    for (title, nothing, kind, parts) in [
+    for (title, nothing, kind, columns) in [
         ("Serial ports", "none found", &scan.serial, SERIAL),
         ("Bluetooth", no_ble, &scan.ble, BLE),
         ("Network", "no radio answers", &scan.tcp, TCP),
@@ -176,11 +176,11 @@ pub(crate) fn found_lines(scan: &Scan) -> String {
             let _ = writeln!(text, "  {nothing}");
         }
         for row in &kind.found {
-            let told = parts.iter().filter_map(|(key, before, after, unless)| {
+            let cells = columns.iter().filter_map(|(key, before, after, unless)| {
                 let value = row.get(key).filter(|it| it != unless)?;
                 Some(format!("{before}{value}{after}"))
             });
-            let _ = writeln!(text, "  {}", printable(&told.collect::<String>()));
+            let _ = writeln!(text, "  {}", printable(&cells.collect::<String>()));
         }
     }
     text

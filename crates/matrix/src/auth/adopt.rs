@@ -10,7 +10,7 @@ use super::login::stand;
 use super::{AuthError, Files, Given, KeyPlace, Login, Server, Unlock};
 use crate::client;
 use crate::recovery::Security;
-use crate::session::{BackupUse, Made, Session};
+use crate::session::{BackupUse, Made, StoredSession};
 use relay_config::Secret;
 
 /// Takes up the device of an access token, and gives it a store and keys of its own. A new recovery key is written to its
@@ -41,7 +41,7 @@ pub async fn adopt(
         );
         return Err(AuthError::Wrong(Given::UsedDevice, what, None));
     }
-    let mut session = Session {
+    let mut session = StoredSession {
         homeserver: server.base.clone(),
         user_id,
         device_id,
@@ -118,7 +118,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
 
     #[test]
     fn a_device_is_in_use_as_soon_as_the_server_has_keys_of_it() {

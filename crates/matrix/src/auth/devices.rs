@@ -3,17 +3,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use matrix_sdk::SessionTokens;
+use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::{DeviceId, OwnedDeviceId};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use url::Url;
 
-use super::logout::delete_device;
 use super::{Files, Server, ServerError};
 use crate::files::{self, FilesError};
-use crate::session::Session;
+use crate::session::StoredSession;
 use relay_config::Secret;
+
+/// Maximum time to sign out the device of a failed login: somebody waits for the error.
+pub(super) const SIGN_OUT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A device that a login has made, or has perhaps made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +55,7 @@ pub enum Left {
 }
 
 impl Note {
-    pub(super) fn of(session: &Session) -> Self {
+    pub(super) fn of(session: &StoredSession) -> Self {
         Self {
             homeserver: session.homeserver.clone(),
             user: session.user_id.to_string(),
@@ -60,7 +65,7 @@ impl Note {
         }
     }
 
-    fn is_of(&self, session: &Session) -> bool {
+    fn is_of(&self, session: &StoredSession) -> bool {
         let user = &session.user_id;
         self.homeserver == session.homeserver
             && (self.user == user.as_str() || self.user == user.localpart())
@@ -68,7 +73,7 @@ impl Note {
 }
 
 /// Writes a note, in the place of an earlier one of the same device.
-pub(super) fn note(files: &Files, note: &Note) -> Result<(), FilesError> {
+pub(super) fn write_note(files: &Files, note: &Note) -> Result<(), FilesError> {
     let directory = files.devices();
     files::create_directory(&directory)?;
     let mut earlier = notes(files).into_iter();
@@ -130,7 +135,7 @@ pub async fn part_with_others(
 
 async fn end(
     note: &Note,
-    session: Option<&Session>,
+    session: Option<&StoredSession>,
     password: Option<&Secret<String>>,
 ) -> Result<(), Left> {
     let server = Server::at(note.homeserver.clone(), note.allow_http).map_err(Left::Server)?;
@@ -148,6 +153,39 @@ async fn end(
         Some("M_UNKNOWN_TOKEN" | "M_NOT_FOUND" | "M_USER_DEACTIVATED") => Ok(()),
         Some(_) | None => Err(Left::Server(error)),
     })
+}
+
+pub(super) async fn delete_device(
+    session: &StoredSession,
+    device: &DeviceId,
+    password: &Secret<String>,
+) -> Result<(), ServerError> {
+    let server = session.server()?;
+    let path = ["v3", "devices", device.as_str()];
+    let delete = async |body| server.ask(Method::DELETE, &path, Some(&body)).await;
+    let challenge = match delete(json!({})).await {
+        Ok(_) => return Ok(()),
+        Err(ServerError::Refused { body, .. }) if body.get("flows").is_some() => body,
+        Err(error) => return Err(error),
+    };
+    let mut flows = challenge["flows"].as_array().into_iter().flatten();
+    let offers_password = flows.any(|flow| flow["stages"] == json!(["m.login.password"]));
+    if !offers_password {
+        // An account without a password: the token alone has to do.
+        return if device == session.device_id {
+            server.sign_out().await
+        } else {
+            Ok(())
+        };
+    }
+    // Wrong proof is answered with the same question again, and with a code.
+    let deleted = delete(json!({"auth": {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": session.user_id},
+        "password": password.reveal(),
+        "session": challenge["session"],
+    }}));
+    deleted.await.map(|_| ())
 }
 
 fn notes(files: &Files) -> Vec<(PathBuf, Note)> {
@@ -169,7 +207,7 @@ fn strike(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
 
     fn noted(device: &str, token: Option<&str>) -> Note {
         Note {
@@ -190,7 +228,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
         files.save_session(&session()).unwrap();
-        note(&files, &Note::of(&session())).unwrap();
+        write_note(&files, &Note::of(&session())).unwrap();
         assert!(part_with_others(&files, None).await.unwrap().is_empty());
         assert!(!files.devices().exists());
     }
@@ -199,9 +237,9 @@ mod tests {
     async fn a_device_that_could_not_be_signed_out_stays_noted() {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
-        note(&files, &noted("ONE", None)).unwrap();
-        note(&files, &noted("ONE", Some("token"))).unwrap();
-        note(&files, &noted("../TWO", None)).unwrap();
+        write_note(&files, &noted("ONE", None)).unwrap();
+        write_note(&files, &noted("ONE", Some("token"))).unwrap();
+        write_note(&files, &noted("../TWO", None)).unwrap();
         let parted = part_with_others(&files, None).await.unwrap();
         assert_eq!(parted.len(), 2);
         assert!(parted.iter().all(|parted| parted.left.is_some()));

@@ -1,15 +1,47 @@
 //! Where a login begins: the homeserver is found, and asked to let us in as a new device.
 
+use std::path::PathBuf;
+
 use matrix_sdk::SessionTokens;
 use matrix_sdk::authentication::matrix::MatrixSession;
 use matrix_sdk::ruma::{DeviceId, OwnedUserId};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::devices::{self, Note};
-use super::login::{GOODBYE, LoginOptions};
-use super::{AuthError, Files, Given, Server, ServerError};
-use crate::session::{BackupUse, Made, Session};
+use super::devices::{self, Note, SIGN_OUT_TIMEOUT};
+use super::{AuthError, Files, Given, Server, ServerError, Unlock};
+use crate::session::{BackupUse, Made, StoredSession};
+use relay_config::Secret;
+
+/// What a login needs to know.
+#[derive(Debug)]
+pub struct LoginOptions {
+    /// The account: its localpart or its whole id.
+    pub username: String,
+    /// Its password.
+    pub password: Secret<String>,
+    /// What the device is called in the account's list of devices.
+    pub device_name: String,
+    /// The account's new display name.
+    pub display_name: Option<String>,
+    /// Plain HTTP to a server that is not on loopback is allowed.
+    pub allow_http: bool,
+    /// An earlier login is replaced.
+    pub force: bool,
+    /// What to do about an identity that an earlier login made.
+    pub unlock: Unlock,
+    /// What is done with a new recovery key.
+    pub recovery_key: KeyPlace,
+}
+
+/// What is done with a new recovery key as soon as there is one: it opens the account's secrets even if the login fails.
+#[derive(Debug)]
+pub enum KeyPlace {
+    /// It is written to a file.
+    File(PathBuf),
+    /// It is shown to a person.
+    Show(fn(&Secret<String>)),
+}
 
 /// Finds the homeserver, where it is given, else where the user id says; and makes sure that it takes passwords.
 pub async fn find_homeserver(
@@ -54,7 +86,7 @@ pub(super) async fn request(
     files: &Files,
     server: &Server,
     options: &LoginOptions,
-) -> Result<Session, AuthError> {
+) -> Result<StoredSession, AuthError> {
     let user = options.username.trim();
     let is_bad = user.is_empty() || user.contains(char::is_whitespace);
     if is_bad || (user.starts_with('@') && OwnedUserId::try_from(user).is_err()) {
@@ -72,7 +104,7 @@ pub(super) async fn request(
         let what = "no user id, device id or access token";
         return Err(AuthError::BadAnswer(server.base.clone(), what));
     };
-    Ok(Session {
+    Ok(StoredSession {
         homeserver: server.base.clone(),
         user_id: meta.user_id,
         device_id: meta.device_id,
@@ -99,7 +131,7 @@ async fn try_once(
         tokens: None,
         allow_http: options.allow_http,
     };
-    devices::note(files, &note)?;
+    devices::write_note(files, &note)?;
     let body = json!({
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": user},
@@ -131,7 +163,7 @@ async fn try_once(
         devices::forget(files, &note.device_id);
         note.device_id = device.into();
     }
-    match devices::note(files, &note) {
+    match devices::write_note(files, &note) {
         Ok(()) => Ok(answer),
         Err(error) => Err(unmake(files, server, note, error.into()).await),
     }
@@ -141,7 +173,7 @@ async fn try_once(
 async fn unmake(files: &Files, server: &Server, note: Note, error: AuthError) -> AuthError {
     if let Some(tokens) = &note.tokens {
         let server = server.clone().with_token(&tokens.access_token);
-        if let Ok(Ok(())) = timeout(GOODBYE, server.sign_out()).await {
+        if let Ok(Ok(())) = timeout(SIGN_OUT_TIMEOUT, server.sign_out()).await {
             devices::forget(files, &note.device_id);
             return error;
         }

@@ -1,58 +1,24 @@
 //! Login: a new device, its standing, and the session on disk as the last of all.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use matrix_sdk::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::devices::{self, Note, Parted};
+use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
+use super::entry::{self, KeyPlace, LoginOptions};
 use super::status::backup_version;
-use super::{AuthError, Files, Server, Standing, Unlock, entry};
+use super::{AuthError, Files, Server, Standing};
 use crate::files::FilesError;
 use crate::recovery::{self, Problem, Security};
-use crate::session::{BackupUse, Session};
+use crate::session::{BackupUse, StoredSession};
 use crate::{client, errors, sync};
-use relay_config::Secret;
-
-/// How long the goodbye of a device may take when its login has failed: somebody waits for the error.
-pub(super) const GOODBYE: Duration = Duration::from_secs(10);
-
-/// What a login needs to know.
-#[derive(Debug)]
-pub struct LoginOptions {
-    /// The account: its localpart or its whole id.
-    pub username: String,
-    /// Its password.
-    pub password: Secret<String>,
-    /// What the device is called in the account's list of devices.
-    pub device_name: String,
-    /// The account's new display name.
-    pub display_name: Option<String>,
-    /// Plain HTTP to a server that is not on loopback is allowed.
-    pub allow_http: bool,
-    /// An earlier login is replaced.
-    pub force: bool,
-    /// What to do about an identity that an earlier login made.
-    pub unlock: Unlock,
-    /// What is done with a new recovery key.
-    pub recovery_key: KeyPlace,
-}
-
-/// What is done with a new recovery key as soon as there is one: it opens the account's secrets even if the login fails.
-#[derive(Debug)]
-pub enum KeyPlace {
-    /// It is written to a file.
-    File(PathBuf),
-    /// It is shown to a person.
-    Show(fn(&Secret<String>)),
-}
 
 /// What a login came to.
 #[derive(Debug)]
 pub struct Login {
     /// The new session, as it is on disk.
-    pub session: Session,
+    pub session: StoredSession,
     /// How the new device stands.
     pub standing: Standing,
     /// The devices of earlier logins, signed out now as far as that could be done.
@@ -82,7 +48,7 @@ pub async fn login(
         Err(error) => return Err(error.into()),
     };
     if let Some(earlier) = &earlier {
-        devices::note(files, &Note::of(earlier))?;
+        devices::write_note(files, &Note::of(earlier))?;
     }
     let mut session = match entry::request(files, server, options).await {
         Ok(session) => session,
@@ -99,10 +65,11 @@ pub async fn login(
 }
 
 /// Leaves nothing behind of a login that failed, on disk or on the server, and returns what to say.
-async fn give_up(files: &Files, made: Option<Session>, error: AuthError) -> AuthError {
+async fn give_up(files: &Files, made: Option<StoredSession>, error: AuthError) -> AuthError {
     // What cannot be deleted is deleted by the next login.
     drop(files.delete_fresh());
-    let parted = tokio::time::timeout(GOODBYE, devices::part_with_others(files, None)).await;
+    let parted =
+        tokio::time::timeout(SIGN_OUT_TIMEOUT, devices::part_with_others(files, None)).await;
     let Some(made) = made else {
         return error;
     };
@@ -117,7 +84,7 @@ async fn give_up(files: &Files, made: Option<Session>, error: AuthError) -> Auth
 async fn make(
     files: &Files,
     options: &LoginOptions,
-    session: &mut Session,
+    session: &mut StoredSession,
     is_exchange: bool,
     stop: &CancellationToken,
 ) -> Result<Standing, AuthError> {
@@ -155,7 +122,7 @@ async fn make(
 pub(super) async fn stand(
     files: &Files,
     client: &Client,
-    session: &mut Session,
+    session: &mut StoredSession,
     security: &Security<'_>,
     place: &KeyPlace,
 ) -> Result<Standing, AuthError> {
@@ -206,8 +173,10 @@ pub(super) async fn stand(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Unlock;
     use crate::server::ServerError;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
+    use relay_config::Secret;
 
     fn options(username: &str) -> LoginOptions {
         LoginOptions {

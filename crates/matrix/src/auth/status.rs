@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use matrix_sdk::SessionTokens;
+use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::{AuthError, Files};
 use crate::server::{Server, ServerError};
-use crate::session::{BackupUse, Session};
+use crate::session::{BackupUse, StoredSession};
 use crate::{MatrixError, client};
 use relay_disk::Trouble;
 use relay_model::told;
@@ -135,8 +137,42 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
     Ok(status)
 }
 
+/// Asks the homeserver whether it accepts the session in `files`. A token that has aged is renewed on the way. Fails with
+/// [`MatrixError::SessionDead`] if it does not; otherwise where that is not known.
+pub async fn ask(files: &Files) -> Result<(), MatrixError> {
+    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
+    let Err(error) = session.server()?.whoami().await else {
+        return Ok(());
+    };
+    match &session.tokens.refresh_token {
+        Some(token) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
+            renew(files, &session, token).await
+        }
+        Some(_) | None => Err(session.verdict(error)),
+    }
+}
+
+/// Renews the access token, as the SDK does while its store is open.
+async fn renew(files: &Files, session: &StoredSession, token: &str) -> Result<(), MatrixError> {
+    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
+    let body = json!({"refresh_token": token});
+    let answer = server.post(&["v3", "refresh"], &body).await;
+    let answer = answer.map_err(|error| session.verdict(error))?;
+    let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
+        return Err(server.not_matrix(StatusCode::OK).into());
+    };
+    // Somebody may have logged in anew meanwhile.
+    if files.load_session()?.as_ref() != Some(session) {
+        return Ok(());
+    }
+    let mut renewed = session.clone();
+    renewed.tokens.access_token = tokens.access_token;
+    renewed.tokens.refresh_token = tokens.refresh_token.or(renewed.tokens.refresh_token);
+    Ok(files.save_session(&renewed)?)
+}
+
 /// Returns whether the device's keys carry a signature of the account's self-signing key.
-fn is_signed(keys: &Value, session: &Session) -> bool {
+fn is_signed(keys: &Value, session: &StoredSession) -> bool {
     let user = session.user_id.as_str();
     let device = session.device_id.as_str();
     let signing = &keys["self_signing_keys"][user]["keys"];
@@ -148,7 +184,7 @@ fn is_signed(keys: &Value, session: &Session) -> bool {
 }
 
 /// Returns how a session's device stands with the account's backup.
-pub(super) fn use_of(on_server: Option<&str>, session: &Session) -> KeyBackup {
+pub(super) fn use_of(on_server: Option<&str>, session: &StoredSession) -> KeyBackup {
     match (on_server, &session.key_backup) {
         (None, _) => KeyBackup::Off,
         (Some(_), BackupUse::Unknown) => KeyBackup::Unknown,
@@ -171,7 +207,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
 
     #[test]
     fn key_backup_is_on_only_where_this_device_uses_the_accounts_backup() {
@@ -184,7 +220,7 @@ mod tests {
             (None, used("2"), KeyBackup::Off),
             (None, BackupUse::Unknown, KeyBackup::Off),
         ] {
-            let session = Session {
+            let session = StoredSession {
                 key_backup: ours.clone(),
                 ..session()
             };

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 fn outcome_of(status: u16, errcode: Option<&str>) -> &'static str {
-    let answer = Answer {
+    let answer = ServerAnswer {
         status,
         errcode: errcode.map(str::to_owned),
         retry_after: (status == 429).then_some(Duration::from_secs(3)),

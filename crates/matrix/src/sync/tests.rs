@@ -224,11 +224,11 @@ async fn a_cut_answer_that_looks_whole_is_known_for_too_large() {
     let (told, _) = sync.what_failed(&nonsense());
     assert!(told.contains("EOF"), "{told}");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
-    assert_eq!(sync.told, Some(Standing::Failing(None)));
+    assert_eq!(sync.reported, Some(Standing::Failing(None)));
     sync.way.cut.store(true, Ordering::SeqCst);
     let (told, _) = sync.what_failed(&nonsense());
     assert!(told.contains("larger than 64 MB"), "{told}");
-    assert_eq!(sync.told, None, "it is said");
+    assert_eq!(sync.reported, None, "it is said");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT / 4);
 }
 

@@ -6,7 +6,7 @@ use matrix_sdk::Error;
 use matrix_sdk_base::crypto::CryptoStoreError;
 use matrix_sdk_base::store::StoreError;
 
-use super::{Answer, http};
+use super::{ServerAnswer, http};
 use relay_disk::Trouble;
 use relay_model::Chain;
 
@@ -43,7 +43,7 @@ pub(crate) fn disk(error: &Error) -> Option<Trouble> {
 /// Returns an error of the SDK and its causes in one bounded line.
 pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
     let sdk = error.downcast_ref();
-    let told = match (sdk.and_then(http).and_then(Answer::of), sdk) {
+    let text = match (sdk.and_then(http).and_then(ServerAnswer::of), sdk) {
         (Some(answer), _) => answer.message,
         (None, Some(Error::UnknownError(dump))) => {
             let dump = dump.to_string();
@@ -55,8 +55,8 @@ pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
     };
     let disk = sdk.and_then(disk);
     let disk = disk.map(|trouble| format!("the Matrix store cannot be used, {trouble}: "));
-    let told = disk.unwrap_or_default() + told.as_str();
-    told.chars().take(400).collect()
+    let text = disk.unwrap_or_default() + text.as_str();
+    text.chars().take(400).collect()
 }
 
 /// A request's address is long, and leaves no room for what happened.
