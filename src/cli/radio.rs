@@ -1,4 +1,4 @@
-//! `relay radio`: looks at a radio, listens to it, sends a text with it; without the daemon, and without Matrix.
+//! `relay radio`: inspects a radio, listens, sends a text; without the daemon and Matrix.
 
 mod reader;
 
@@ -89,7 +89,7 @@ pub(super) struct SendArgs {
     link: LinkArgs,
 }
 
-/// Reads `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
+/// Parses `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
 fn host(text: &str) -> Result<Connection, String> {
     let is_bare_ipv6 = !text.starts_with('[') && text.matches(':').count() > 1;
     let (host, port) = match text.rsplit_once(':') {
@@ -177,7 +177,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
         note_locked(profile.locked);
         let mut hinted = Vec::new();
         loop {
-            // What nobody would get stays in the radio. Both are safe to cancel.
+            // Nothing is fetched from the radio without a reader. Both are cancel safe.
             let heard = tokio::select! {
                 biased;
                 () = &mut reader_gone => {
@@ -202,7 +202,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                     let lost = visit.lost(kind, cause, hint);
                     let text = format!("the link to the radio is lost, trying again: {lost}");
                     remark(&text);
-                    // Each once: two programs that take a radio from each other lose it all the time.
+                    // Each hint once: two programs that compete for a radio lose it all the time.
                     let hint = lost.hint().filter(|hint| !hinted.contains(hint));
                     if let Some(hint) = hint {
                         remark(&hint_line(&hint));
@@ -216,7 +216,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
         }
     })
     .await?;
-    // What came while we took leave was heard like the rest.
+    // Messages that arrived during the disconnect are shown like the rest.
     written = written.and_then(|()| write(&kept));
     if written.is_err() {
         unwritten.extend(kept);
@@ -264,14 +264,14 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
         return Err(failure.with_hint(sent.hint));
     };
     if let Err(error) = print(&text) {
-        // Who thinks that it failed sends it again.
+        // Without this, the user may think that it failed, and send it again.
         remark(&format!("packet {}: {became}", sent.packet));
         return Err(error.into());
     }
     Ok(success_if(sent.taken))
 }
 
-/// Refuses a text that is a mistyped flag, as far as can be told: nobody takes back what was on the air.
+/// Rejects a text that looks like a mistyped flag: a transmission cannot be undone.
 fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     if !text.starts_with("--") || arguments.into_iter().any(|it| it == "--") {
         return Ok(());
@@ -280,11 +280,11 @@ fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> Resu
     Err(Failure::wrong(format!("error: `{text}` is no flag of this command")).and_hint(hint))
 }
 
-/// Finds the radio that is meant, and looks that the daemon does not hold it; returns, too, which one it holds.
+/// Returns the radio to use, after checking that the daemon does not hold it; and the radio that the daemon holds.
 async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, Held), Failure> {
     let mut flags = [&link.host, &link.serial, &link.ble].into_iter().flatten();
     let named = flags.next().cloned();
-    // A radio that is named needs neither a home nor a configuration.
+    // A radio given by a flag needs neither a home nor a configuration.
     let home = match globals.home() {
         Ok(home) => home,
         Err(error) => return Ok((Meshtastic::new(named.ok_or(error)?), None)),
@@ -310,7 +310,7 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, Held), 
     Ok((meant, held))
 }
 
-/// The configured radio keeps its PIN when it is named.
+/// A radio given by a flag keeps the configured PIN if it is the configured one.
 fn with_pin(named: Connection, configured: Option<&Connection>) -> Connection {
     let device = |it: &Connection| match it {
         Connection::Ble { ble_address, .. } => Some(ble_address.to_ascii_lowercase()),
@@ -320,7 +320,8 @@ fn with_pin(named: Connection, configured: Option<&Connection>) -> Connection {
     configured.filter(is_named).cloned().unwrap_or(named)
 }
 
-/// Visits a radio; Ctrl-C ends the visit. What the radio handed over and nobody was shown is shown now.
+/// Visits a radio until the work ends or Ctrl-C. Messages that the radio handed over and nobody was shown are shown
+/// now.
 async fn visit<T>(
     link: &LinkArgs,
     globals: &Globals,
@@ -332,7 +333,7 @@ async fn visit<T>(
     Ok(done?)
 }
 
-/// Says that nothing will be heard of a locked radio.
+/// Warns that a locked radio reports no messages.
 fn note_locked(locked: bool) {
     if locked {
         let text = VisitError::Locked;
@@ -341,7 +342,7 @@ fn note_locked(locked: bool) {
     }
 }
 
-/// Says what the radio handed over and nobody was shown.
+/// Shows messages that the radio handed over and nobody was shown.
 fn note_texts(heading: &str, texts: &[RadioText]) {
     if !texts.is_empty() {
         remark(heading);
@@ -349,7 +350,7 @@ fn note_texts(heading: &str, texts: &[RadioText]) {
     radio::lines(texts).lines().for_each(remark);
 }
 
-/// Visits a radio; Ctrl-C ends the visit, and a second one the program.
+/// Visits a radio; Ctrl-C ends the visit, a second one the program.
 async fn until_interrupted<T>(
     link: &LinkArgs,
     globals: &Globals,

@@ -10,18 +10,18 @@ use tracing::{Event, Level};
 use super::words::{MORE, fixed, words};
 use relay_model::Chain;
 
-/// What a line says has at most about so many bytes; what does not fit is left out.
+/// Approximate maximum length of a line's content in bytes; the rest is left out.
 const LONGEST: usize = 4_000;
 
-/// What an event, or a span, says.
+/// The recorded fields of an event or a span.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
-    /// Everything is told: otherwise a library's own words, numbers, and who and where. Its other values may be texts of
-    /// messages, or anything that a stranger has sent.
+    /// Records everything. Otherwise of a library: its own words, numbers, and known identifiers; other values may be
+    /// texts of messages, or anything from a stranger.
     tells_all: bool,
     message: String,
     fields: Vec<(&'static str, Value)>,
-    /// Where it was said, if it came through the facade `log`.
+    /// The target, if the event came through the `log` facade.
     pub(super) target: Option<String>,
     pub(super) source_line: Option<u64>,
     size: usize,
@@ -29,15 +29,15 @@ pub(super) struct Recorded {
 
 #[derive(Debug)]
 enum Value {
-    /// As it is in JSON, too.
+    /// Written without quotes, in JSON too.
     Number(String),
     Words(String),
-    /// A string, which stands in quotes.
+    /// A string, written in quotes.
     Quoted(String),
 }
 
 impl Recorded {
-    /// Returns what takes the fields of an event or a span.
+    /// Returns an empty recorder.
     pub(super) fn new(tells_all: bool) -> Self {
         Self {
             tells_all,
@@ -51,7 +51,7 @@ impl Recorded {
         recorded
     }
 
-    /// Returns that so many lines were not written.
+    /// Returns the content of a line that reports lost lines.
     pub(super) fn missing(lost: u64) -> Self {
         let mut recorded = Self::new(true);
         "the log was not read fast enough: lines are missing".clone_into(&mut recorded.message);
@@ -93,7 +93,7 @@ impl Recorded {
         }
     }
 
-    /// Returns the fields as people read them.
+    /// Returns the fields in the text format.
     pub(super) fn fields(&self) -> String {
         let field = |(name, value): &(&str, Value)| match value {
             Value::Number(value) | Value::Words(value) => format!("{name}={value}"),
@@ -154,7 +154,7 @@ impl Visit for Recorded {
     }
 }
 
-/// Returns whether a library's value is who, or where, which is nobody's secret and has a form.
+/// Returns whether a library's value is an identifier or an address: not secret, and of a known form.
 fn is_known(name: &str, value: &str) -> bool {
     let names = ["sender", "user_id", "user", "room_id", "room"];
     let is_plain = |character: char| character.is_ascii_graphic() && !"\"\\`".contains(character);
@@ -169,7 +169,7 @@ pub(super) struct Line {
     pub(super) at: SystemTime,
     pub(super) level: Level,
     pub(super) target: String,
-    /// In what it was said, the outermost first.
+    /// The enclosing spans, outermost first.
     pub(super) spans: Vec<String>,
     pub(super) recorded: Recorded,
 }
@@ -207,7 +207,7 @@ impl Line {
             ("message", quoted(&self.recorded.message)),
         ];
         for (name, value) in &self.recorded.fields {
-            // The first of a name counts.
+            // The first field of a name counts.
             if members.iter().all(|(known, _)| known != name) && *name != "target" {
                 let value = match value {
                     Value::Number(value) => value.clone(),

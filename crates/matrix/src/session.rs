@@ -1,4 +1,4 @@
-//! A login of the bot as it is stored on disk, and how it reads the homeserver's answers about it.
+//! The bot's login as stored on disk, and what answers of the homeserver mean for it.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use relay_model::Explained;
 pub enum Made {
     /// With the account's password.
     Password,
-    /// With an access token that somebody gave us.
+    /// With an access token from the configuration.
     AccessToken,
 }
 
@@ -31,34 +31,34 @@ pub struct StoredSession {
     pub homeserver: Url,
     /// The account.
     pub user_id: OwnedUserId,
-    /// The device that the login made.
+    /// The device created by the login.
     pub device_id: OwnedDeviceId,
-    /// What proves that we are that device, and what renews that on servers where it ages. Never printed.
+    /// The device's access token, and the refresh token on servers where it expires. Never printed.
     #[serde(flatten)]
     pub tokens: SessionTokens,
     /// How it was made.
     pub login: Made,
-    /// The login was told to use plain HTTP to a server that is not on loopback.
+    /// Plain HTTP to a server that is not on loopback is allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_http: bool,
-    /// Where the recovery key was put, because there was no terminal to show it on.
+    /// Where the recovery key was written, if it could not be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_key_file: Option<PathBuf>,
-    /// The server's backup into which this device puts its keys.
+    /// The server's key backup that this device uses.
     #[serde(default)]
     pub key_backup: BackupUse,
 }
 
-/// Into which of the account's backups a device puts its keys; the server only tells whether there is one.
+/// Which of the account's backups a device uploads its keys to; the server only tells whether a backup exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupUse {
-    /// The login was made when that was not noted.
+    /// The login predates the record of the backup.
     #[default]
     Unknown,
-    /// Into none.
+    /// No backup.
     None,
-    /// Into the one of that version.
+    /// The backup of this version.
     Version(String),
 }
 
@@ -73,13 +73,13 @@ impl StoredSession {
         }
     }
 
-    /// Returns its homeserver, to be asked past the SDK by its device.
+    /// Returns the session's homeserver, for requests without the SDK.
     pub(super) fn server(&self) -> Result<Server, ServerError> {
         let server = Server::at(self.homeserver.clone(), self.allow_http)?;
         Ok(server.with_token(&self.tokens.access_token))
     }
 
-    /// Returns what such an answer says of it.
+    /// Returns what an error means for the session.
     pub(super) fn verdict(&self, error: ServerError) -> MatrixError {
         match error {
             ServerError::Refused {
@@ -104,7 +104,7 @@ impl StoredSession {
         }))
     }
 
-    /// Returns whose login the homeserver takes it for, if that is another: `answer` is that to `whoami`.
+    /// Returns whose login it is according to the homeserver, if not ours; `answer` is its answer to `whoami`.
     pub(super) fn is_anothers(&self, answer: &Value) -> Option<String> {
         let told = |what| answer[what].as_str();
         let (user, device) = (told("user_id")?, told("device_id"));
@@ -117,7 +117,7 @@ impl StoredSession {
         })
     }
 
-    /// Returns where the recovery key still lies, if it was written to a file and is there yet.
+    /// Returns the file with the recovery key, if one was written and still exists.
     pub fn recovery_key_left(&self) -> Option<&Path> {
         self.recovery_key_file
             .as_deref()
@@ -135,12 +135,12 @@ impl StoredSession {
 pub struct RefusedLogin {
     pub(super) user: OwnedUserId,
     pub(super) device: OwnedDeviceId,
-    /// What the homeserver has said.
+    /// The homeserver's error.
     pub refusal: Refusal,
 }
 
 impl RefusedLogin {
-    /// Returns what to do whether a relay runs or not, the gentlest first.
+    /// Returns what to do whether or not a relay runs, the mildest cure first.
     pub(super) fn cure(&self) -> &'static str {
         match self.refusal.errcode.as_str() {
             "M_USER_LOCKED" => "ask the homeserver's administrator to unlock the account",
@@ -158,7 +158,7 @@ impl RefusedLogin {
 }
 
 impl Explained for RefusedLogin {
-    /// Returns what to do as long as the relay runs.
+    /// Returns what to do while the relay runs.
     fn hint(&self) -> Option<String> {
         let relay = "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again";
         Some(format!("{relay}: {}", self.cure()))

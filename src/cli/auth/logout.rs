@@ -30,8 +30,8 @@ pub(in crate::cli) struct LogoutArgs {
     local_only: bool,
 }
 
-/// Ends the login, after asking whether it is meant. After a failure nothing is deleted, or it says what is left. May be
-/// dropped at any point: what deletes waits for nothing.
+/// Ends the login, after a confirmation. If it fails, nothing is deleted, or the error tells what is left. Cancel safe:
+/// deletions do not await.
 pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Outcome {
     let files = Files::new(home.matrix());
     let session = files.load_session();
@@ -90,7 +90,7 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Out
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns why a logout failed before anything was deleted.
+/// Returns the error of a logout that failed before anything was deleted.
 fn untouched(error: AuthError) -> Failure {
     let hint = match &error {
         AuthError::Server(_) => {

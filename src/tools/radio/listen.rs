@@ -1,4 +1,4 @@
-//! `relay radio listen`: what the radio hears, a line each.
+//! `relay radio listen`: the received messages, one line each.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use crate::home::utc;
 use crate::tools::{escaped, printable};
 use relay_model::{ChannelIndex, Destination, RadioText, TextPort};
 
-/// A message as JSON. The text is as it was sent.
+/// A message as JSON, with its text unchanged.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     heard_at: String,
@@ -36,8 +36,7 @@ pub(crate) fn lines(texts: &[RadioText]) -> String {
     texts.iter().map(|text| as_line(text) + "\n").collect()
 }
 
-/// Returns a message as one JSON object. It can go to a terminal: what moves the cursor, or turns the writing round, is
-/// escaped.
+/// Returns a message as one JSON object, with terminal controls and bidirectional controls escaped.
 fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
     let channel = text.channel();
     let line = Line {

@@ -1,5 +1,5 @@
-//! Notes of the devices that logins have made or replaced. Every one but the session's own is to be signed out: at the
-//! end of the login, or at a later login or start if that came to no end.
+//! Notes of the devices that logins created or replaced. Every device except the session's own is signed out: at the
+//! end of the login, or at a later login or start if the login was cut short.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,36 +17,36 @@ use crate::files::{self, FilesError};
 use crate::session::StoredSession;
 use relay_config::Secret;
 
-/// Maximum time to sign out the device of a failed login: somebody waits for the error.
+/// Maximum time to sign out the device of a failed login while the user waits for the error.
 pub(super) const SIGN_OUT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A device that a login has made, or has perhaps made.
+/// A device that a login created, or may have created.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) homeserver: Url,
-    /// The account as it was given: its localpart or its whole id.
+    /// The account as the user gave it: its localpart or its whole id.
     pub(super) user: String,
     pub(super) device_id: OwnedDeviceId,
-    /// Missing as long as the server has not answered.
+    /// `None` until the server has answered.
     #[serde(flatten)]
     pub(super) tokens: Option<SessionTokens>,
     #[serde(default)]
     pub(super) allow_http: bool,
 }
 
-/// A device that is not the session's.
+/// A device other than the session's own.
 #[derive(Debug)]
 pub struct Parted {
-    /// Which.
+    /// The device's id.
     pub device: OwnedDeviceId,
-    /// Why the server has it still.
+    /// Why the device could not be signed out; `None`: it is signed out.
     pub left: Option<Left>,
 }
 
 /// Why a device could not be signed out.
 #[derive(Debug, thiserror::Error)]
 pub enum Left {
-    /// Its token is not known: only the account's password takes it away.
+    /// The access token is unknown: only the account's password can delete the device.
     #[error("the login that made it came to no end")]
     NoToken,
     /// The server failed or refused.
@@ -72,13 +72,13 @@ impl Note {
     }
 }
 
-/// Writes a note, in the place of an earlier one of the same device.
+/// Writes a note, replacing an earlier note of the same device.
 pub(super) fn write_note(files: &Files, note: &Note) -> Result<(), FilesError> {
     let directory = files.devices();
     files::create_directory(&directory)?;
     let mut earlier = notes(files).into_iter();
     let earlier = earlier.find(|(_, earlier)| earlier.device_id == note.device_id);
-    // What a server calls a device is no name for a file.
+    // A device id chosen by the server is not safe as a file name.
     let new = || directory.join(format!("{:016x}.json", rand::random::<u64>()));
     let path = earlier.map_or_else(new, |(path, _)| path);
     let text =
@@ -95,7 +95,7 @@ pub(super) fn forget(files: &Files, device: &DeviceId) {
     sweep(files);
 }
 
-/// Deletes the directory of the notes if it holds none. What was being written when a login was killed is none.
+/// Deletes the notes' directory if it is empty. Unfinished files of a killed login do not count.
 fn sweep(files: &Files) {
     let entries = fs::read_dir(files.devices()).into_iter().flatten();
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -105,9 +105,9 @@ fn sweep(files: &Files) {
     drop(fs::remove_dir(files.devices()));
 }
 
-/// Signs out every device of the notes but the session's own. With the account's password also those whose token the
-/// server never told us. What does not succeed stays noted. The caller holds the store. Fails when it cannot be known
-/// which device is the session's.
+/// Signs out every noted device except the session's own. With the account's password, also devices whose token is
+/// unknown. Devices that could not be signed out stay noted. The caller holds the store lock. Fails if the session
+/// cannot be read, since the own device is unknown then.
 pub async fn part_with_others(
     files: &Files,
     password: Option<&Secret<String>>,
@@ -149,7 +149,7 @@ async fn end(
         return Err(Left::NoToken);
     };
     ended.or_else(|error| match error.errcode() {
-        // The server does not know it any more.
+        // The server no longer knows the device.
         Some("M_UNKNOWN_TOKEN" | "M_NOT_FOUND" | "M_USER_DEACTIVATED") => Ok(()),
         Some(_) | None => Err(Left::Server(error)),
     })
@@ -171,14 +171,14 @@ pub(super) async fn delete_device(
     let mut flows = challenge["flows"].as_array().into_iter().flatten();
     let offers_password = flows.any(|flow| flow["stages"] == json!(["m.login.password"]));
     if !offers_password {
-        // An account without a password: the token alone has to do.
+        // An account without a password: only the access token can sign out.
         return if device == session.device_id {
             server.sign_out().await
         } else {
             Ok(())
         };
     }
-    // Wrong proof is answered with the same question again, and with a code.
+    // A wrong password is answered with the same challenge and an error code.
     let deleted = delete(json!({"auth": {
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": session.user_id},
@@ -199,7 +199,7 @@ fn notes(files: &Files) -> Vec<(PathBuf, Note)> {
         .collect()
 }
 
-/// A note that stays makes the device be signed out once more, which does no harm.
+/// A note left behind only makes the device be signed out once more, which does no harm.
 fn strike(path: &Path) {
     drop(fs::remove_file(path));
 }
@@ -211,7 +211,7 @@ mod tests {
 
     fn noted(device: &str, token: Option<&str>) -> Note {
         Note {
-            // Nobody listens there.
+            // Nothing listens there.
             homeserver: Url::parse("http://127.0.0.1:1").unwrap(),
             user: "relay".to_owned(),
             device_id: device.into(),
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(parted.len(), 2);
         assert!(parted.iter().all(|parted| parted.left.is_some()));
         assert_eq!(notes(&files).len(), 2);
-        // Of a login that was killed while it wrote.
+        // Left behind by a login that was killed while writing.
         fs::write(files.devices().join("ab.json.new"), "{").unwrap();
         forget(&files, "ONE".into());
         forget(&files, "../TWO".into());

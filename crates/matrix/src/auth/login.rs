@@ -1,4 +1,4 @@
-//! Login: a new device, its standing, and the session on disk as the last of all.
+//! Login: creates a device, signs it, and writes the session to disk last.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::recovery::{self, Problem, Security};
 use crate::session::{BackupUse, StoredSession};
 use crate::{client, errors, sync};
 
-/// What a login came to.
+/// Result of a login.
 #[derive(Debug)]
 pub struct Login {
-    /// The new session, as it is on disk.
+    /// The new session, as stored on disk.
     pub session: StoredSession,
-    /// How the new device stands.
+    /// The trust state of the new device.
     pub standing: Standing,
-    /// The devices of earlier logins, signed out now as far as that could be done.
+    /// The devices of earlier logins, signed out as far as possible.
     pub parted: Vec<Parted>,
 }
 
-/// Logs in as a new device, beside the login that is there, and lets it take its place when it is whole.
+/// Logs in as a new device beside the current login, and replaces that login once the new one is complete.
 ///
-/// The caller holds the store: no daemon has it open. Whatever fails before, also a crash, leaves an earlier login as it
-/// is, and the new device is signed out. After `stop` it ends as soon as nothing of the account is left half done, with
-/// [`AuthError::Interrupted`], or with the login if that was as good as done. What goes wrong after the server has let us
-/// in, but does not hinder the relay (cross-signing, backup, display name), is in [`Standing::problems`], unless an
-/// earlier login would get lost for less.
+/// The caller holds the store lock, so no daemon has the store open. A failure or a crash before the replacement leaves
+/// the earlier login untouched, and the new device is signed out. After `stop`, the login ends at the next point that
+/// leaves the account consistent: with [`AuthError::Interrupted`], or successfully if nothing essential was left to do.
+/// Problems that do not hinder the relay (cross-signing, backup, display name) are in [`Standing::problems`]; they are
+/// an error if an earlier login would be replaced by a lesser one.
 pub async fn login(
     files: &Files,
     server: &Server,
@@ -64,9 +64,9 @@ pub async fn login(
     }
 }
 
-/// Leaves nothing behind of a login that failed, on disk or on the server, and returns what to say.
+/// Removes all traces of a failed login, on disk and on the server, and returns the error to report.
 async fn give_up(files: &Files, made: Option<StoredSession>, error: AuthError) -> AuthError {
-    // What cannot be deleted is deleted by the next login.
+    // What cannot be deleted now, the next login deletes.
     drop(files.delete_fresh());
     let parted =
         tokio::time::timeout(SIGN_OUT_TIMEOUT, devices::part_with_others(files, None)).await;
@@ -80,7 +80,7 @@ async fn give_up(files: &Files, made: Option<StoredSession>, error: AuthError) -
     }
 }
 
-/// Makes the login in a place of its own, and lets it take its place.
+/// Creates the login in its own directory, then moves it into place.
 async fn make(
     files: &Files,
     options: &LoginOptions,
@@ -117,8 +117,8 @@ async fn make(
     Ok(standing)
 }
 
-/// Gives the device its standing, and notes in the session what that came to. The device's keys are made, but nobody has
-/// been told of them yet.
+/// Signs the device, enables its key backup, and records the result in the session. The device's keys exist, but have
+/// not been uploaded yet.
 pub(super) async fn stand(
     files: &Files,
     client: &Client,
@@ -129,7 +129,7 @@ pub(super) async fn stand(
     let encryption = client.encryption();
     let synced = async {
         encryption.wait_for_e2ee_initialization_tasks().await;
-        // Uploads the device's keys, without which nothing can be signed, and learns the rooms.
+        // Uploads the device's keys, without which nothing can be signed, and fetches the list of rooms.
         Box::pin(client.sync_once(sync::settings(Duration::ZERO, 1))).await
     };
     let synced = security.stop.run_until_cancelled(synced).await;
@@ -144,7 +144,7 @@ pub(super) async fn stand(
     let mut standing = Box::pin(recovery::secure(client, security)).await?;
     standing.problems.extend(problem.map(Problem::from));
     session.recovery_key_file = Some(files.recovery_key()).filter(|path| path.exists());
-    // It is kept nowhere else.
+    // The key is stored nowhere else.
     if let Some(key) = &standing.recovery_key {
         match place {
             KeyPlace::File(path) => {
@@ -155,7 +155,7 @@ pub(super) async fn stand(
         }
     }
     if let Some(tokens) = client.session_tokens() {
-        // They may have been renewed meanwhile.
+        // The tokens may have been renewed meanwhile.
         session.tokens = tokens;
     }
     session.key_backup = if standing.backup {
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// A server that is not there.
+    /// A server that does not exist.
     fn nobody() -> Server {
         Server::at("http://127.0.0.1:1".parse().unwrap(), false).unwrap()
     }

@@ -6,8 +6,8 @@ use super::{AuthError, Files};
 use crate::files;
 use relay_config::Secret;
 
-/// Returns whether the device's keys are backed up; those that are not, a logout loses. `None`: the server does not
-/// know the session any more, and does not tell.
+/// Returns whether the device's keys are backed up; keys without a backup are lost by a logout. `None`: the server no
+/// longer knows the session, so the backup cannot be queried.
 pub async fn key_backup(files: &Files) -> Result<Option<KeyBackup>, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     match status::backup_version(&session.server()?).await {
@@ -17,14 +17,14 @@ pub async fn key_backup(files: &Files) -> Result<Option<KeyBackup>, AuthError> {
     }
 }
 
-/// Ends the session on the server: by deleting the device with the account's password, or without one. Nothing is deleted
-/// here yet: [`delete_local`] does that. A session that the server does not know any more is ended already.
+/// Ends the session on the server: deletes the device with the account's password, or else signs out. Local files stay;
+/// [`delete_local`] deletes them. Succeeds if the server no longer knows the session.
 pub async fn end_session(
     files: &Files,
     password: Option<&Secret<String>>,
 ) -> Result<(), AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
-    // Those of logins that came to no end go with it, as far as they can.
+    // Devices of unfinished logins are signed out too, as far as possible.
     devices::part_with_others(files, password).await?;
     let ended = match password {
         Some(password) => delete_device(&session, &session.device_id, password).await,
@@ -40,7 +40,7 @@ pub async fn end_session(
     })
 }
 
-/// Deletes `session.json`, then `sdk.key` and `sdk/`, and tells each step. Recovery keys stay.
+/// Deletes `session.json`, then `sdk.key` and `sdk/`, and reports each step. Recovery keys stay.
 pub fn delete_local(files: &Files, mut report: impl FnMut(&str)) -> Result<(), AuthError> {
     files::delete(&files.session())?;
     report("deleted session.json");

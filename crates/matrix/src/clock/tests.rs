@@ -8,7 +8,7 @@ use super::*;
 const NOON: i64 = 1_767_225_600_000;
 const HOUR: i64 = 3_600_000;
 
-/// A moment after so many milliseconds, when the wall clock is so much ahead of the true time.
+/// Clocks after `after` milliseconds, with the wall clock `ahead` milliseconds ahead of the true time.
 fn clocks(after: i64, ahead: i64) -> OurClocks {
     OurClocks {
         wall: Timestamp(NOON + after + ahead),
@@ -55,7 +55,7 @@ fn what_a_proxy_writes_over_answers_is_not_the_homeservers_clock() {
         let dated = |after: i64| Some((Timestamp(NOON + after + proxy), clocks(after, 0)));
         let own = |after: i64| Some((Timestamp(NOON + after), clocks(after, 0)));
         let shows = |clock: &ServerClock, after| clock.shows(clocks(after, 0)).0 - NOON;
-        // Nothing else is known of it yet.
+        // The server's own time is not known yet.
         assert!(clock.is_news(dated(0).unwrap()));
         clock.answered(dated(0), None, clocks(0, 0));
         assert_eq!(
@@ -63,7 +63,7 @@ fn what_a_proxy_writes_over_answers_is_not_the_homeservers_clock() {
             (proxy, 0)
         );
         assert!(clock.is_due(clocks(ASK_AGAIN, 0)));
-        // An event of ours comes back; at the next connect its word is asked for.
+        // An event of ours comes back; the server's own time is asked for at the next connection.
         clock.learn(own(1_000).unwrap().0, clocks(1_000, 0));
         assert_eq!(shows(&clock, 1_000), 1_000);
         assert!(clock.is_due(clocks(1_000, 0)));
@@ -72,7 +72,7 @@ fn what_a_proxy_writes_over_answers_is_not_the_homeservers_clock() {
         assert_eq!(shows(&clock, 2_000), 2_000);
         assert_eq!(clock.dates_ahead(clocks(3_000, 0)), proxy);
         assert!(!clock.is_due(clocks(ASK_AGAIN + 2_000, 0)));
-        // Where it cannot be had a message is young.
+        // Without an event of ours, the time that makes messages younger is used.
         clock.answered(dated(4_000), None, clocks(4_000, 0));
         assert_eq!(shows(&clock, 4_000), 4_000 + proxy.min(0));
         // Somebody has set the proxy's clock.
@@ -100,7 +100,7 @@ fn history_ends_at_the_start_whatever_our_clock_was_set_to_since() {
     for (before, after) in [(-3 * HOUR, 0), (3 * HOUR, 0), (0, 0), (3 * HOUR, 3 * HOUR)] {
         for told in [None, Some(1_000), Some(HOUR)] {
             if told.is_none() && after != 0 {
-                // Nobody can know.
+                // Impossible to know.
                 continue;
             }
             let mut clock = unknown();
@@ -197,7 +197,7 @@ fn the_server_is_asked_at_each_connect_after_a_jump_and_every_six_hours() {
     clock.connected();
     let now = clocks(8 * HOUR, 3 * HOUR);
     assert!(clock.is_due(now));
-    // It did not tell: soon again.
+    // No answer: retried soon.
     clock.answered(None, None, now);
     assert!(!clock.is_due(clocks(8 * HOUR + ASK_AGAIN - 1, 3 * HOUR)));
     assert!(clock.is_due(clocks(8 * HOUR + ASK_AGAIN, 3 * HOUR)));
