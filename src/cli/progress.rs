@@ -67,7 +67,6 @@ pub(super) fn clear() {
     }
 }
 
-/// Failures are ignored.
 fn write(text: &str) {
     let mut terminal = io::stderr();
     let written = terminal.write_all(text.as_bytes());

@@ -37,7 +37,6 @@ enum Value {
 }
 
 impl Recorded {
-    /// Returns an empty recorder.
     pub(super) fn new(tells_all: bool) -> Self {
         Self {
             tells_all,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 /// Time after which a suppressed line is logged, if its place has been silent since.
 const TELL_AFTER: Duration = Duration::from_mins(1);
 
-/// Rate limit of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limit {
     /// Lines allowed at once.

@@ -32,7 +32,6 @@ pub(crate) fn lines(health: &Health) -> String {
         };
         let name = check.name.replace('_', " ");
         let found = printable(&check.text);
-        // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<12} {result:<8} {found}");
         if let (CheckResult::Warning | CheckResult::Failed, Some(cure)) =
             (check.result, &check.hint)

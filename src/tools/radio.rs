@@ -41,7 +41,6 @@ const KEPT: usize = 1024;
 /// Time without any data from the radio after which the user is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a command could not use the radio.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VisitError {
     #[error("the running relay ({holder}) holds this radio ({})", connection.place())]
@@ -160,7 +159,6 @@ impl Lost {
 /// The radio that the daemon uses, and its connection.
 pub(crate) type Held = Option<(NodeNum, Connection)>;
 
-/// A radio, as used by a command.
 #[derive(Debug)]
 pub(crate) struct Visit {
     connection: Connection,

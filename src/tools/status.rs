@@ -229,7 +229,6 @@ struct Page(String);
 
 impl Page {
     fn line(&mut self, heading: &str, text: &str) {
-        // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{heading:<13} {}", printable(text));
     }
 

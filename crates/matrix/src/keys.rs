@@ -30,7 +30,6 @@ use zeroize::Zeroizing;
 
 type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
 
-/// The store of the device's keys.
 #[derive(Debug)]
 pub(super) struct Keys {
     sdk: SqliteCryptoStore,

@@ -14,7 +14,6 @@ use super::errors;
 use relay_config::{Secret, is_loopback};
 use relay_model::{Explained, Timestamp, causes};
 
-/// The user agent of all requests.
 pub(super) const USER_AGENT: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
 /// Maximum time for an answer; the SDK adds the sync's own wait.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);

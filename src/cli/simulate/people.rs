@@ -27,7 +27,6 @@ impl People {
         let mut text = format!("a simulated radio is at {place}; Ctrl-C ends it\n");
         if let Some(first) = self.0.nodes.first() {
             let first = self.name(NodeNum(first.num));
-            // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
                 "type a text and press Enter: {first} says it on channel 0"

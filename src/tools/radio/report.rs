@@ -132,7 +132,6 @@ pub(crate) fn nodes(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<No
 pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
-        // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<12} {}", printable(value));
     };
     let or_unknown =

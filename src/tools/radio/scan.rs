@@ -168,7 +168,6 @@ pub(crate) fn found_lines(scan: &Scan) -> String {
         ("Bluetooth", no_ble, &scan.ble, BLE),
         ("Network", "no radio answers", &scan.tcp, TCP),
     ] {
-        // Writing to a string cannot fail.
         let _ = writeln!(text, "{title}");
         if let Some(error) = &kind.error {
             let _ = writeln!(text, "  cannot look: {}", printable(error));

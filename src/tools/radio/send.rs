@@ -27,7 +27,6 @@ const ANSWER: &str = "waiting whether another node repeats it (Ctrl-C ends the w
 /// There is no table here, so one constant row id.
 const ROW: MeshRowId = MeshRowId(1);
 
-/// The fate of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fate {
@@ -53,7 +52,6 @@ pub(crate) struct Sent {
     pub(crate) packet: u32,
     /// Length of the text in bytes.
     pub(crate) bytes: usize,
-    /// The radio accepted it.
     pub(crate) taken: bool,
     pub(crate) fate: Fate,
     /// Why it was not sent.
