@@ -77,11 +77,7 @@ impl Signals {
         Ok(Self(heard.collect::<io::Result<_>>()?))
     }
 
-    /// Waits for the next signal that ends the program, and returns its name.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: no signal is lost.
+    /// Waits for the next signal that ends the program, and returns its name. Cancel safe: no signal is lost.
     pub(crate) async fn asked_to_end(&mut self) -> &'static str {
         poll_fn(|context| {
             for (signal, asks_to_end, heard) in &mut self.0 {
