@@ -1,4 +1,4 @@
-//! The home directory: where everything of the relay is, who may read it, and which process holds it.
+//! The home directory: the relay's files, their permissions, and which process uses them.
 
 mod files;
 mod lock;
@@ -15,15 +15,15 @@ use relay_model::Explained;
 
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
 
-/// Where the Debian package keeps its home.
+/// Home of the Debian package.
 const PACKAGE_HOME: &str = "/var/lib/relay";
 
-/// Directories that nobody means.
+/// Directories that are surely a mistake.
 const NO_HOMES: [&str; 10] = [
     "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr",
 ];
 
-/// Variables that name the home, the best first; MMRelay's work as aliases.
+/// Variables that name the home, in order of precedence; MMRelay's are aliases.
 const VARIABLES: [&str; 4] = [
     "RELAY_HOME",
     "MMRELAY_HOME",
@@ -31,7 +31,7 @@ const VARIABLES: [&str; 4] = [
     "MMRELAY_DATA_DIR",
 ];
 
-/// What of ours in a home is nobody else's business, relative to it,
+/// Private entries of a home, relative to it,
 const PRIVATE: [&str; 10] = [
     "matrix",
     "matrix/sdk",
@@ -45,14 +45,14 @@ const PRIVATE: [&str; 10] = [
     "relay.sock",
 ];
 
-/// and what of a directory has a name that begins so.
+/// and private entries by directory and prefix of the name.
 const PRIVATE_ENTRIES: [(&str, &str); 3] = [
     ("matrix/sdk", ""),
     ("database", "relay.sqlite"),
     ("logs", "relay.log"),
 ];
 
-/// What is written in a home beside its log, relative to it: none of it is reached through a link.
+/// Files written in a home besides its log, relative to it: none may be a symbolic link.
 const WRITTEN: [&str; 6] = [
     "relay.lock",
     "database",
@@ -62,7 +62,7 @@ const WRITTEN: [&str; 6] = [
     "matrix/devices",
 ];
 
-/// What of MMRelay may be in a home, relative to it.
+/// MMRelay's files in a home, relative to it.
 const MMRELAY_FILES: [&str; 5] = [
     "matrix/credentials.json",
     "credentials.json",
@@ -75,7 +75,7 @@ const MMRELAY_FILES: [&str; 5] = [
 pub(crate) enum HomeError {
     #[error("there is no home directory")]
     Unknown,
-    /// A directory of the system.
+    /// A system directory.
     #[error("`{path}` cannot be the relay's home")]
     Unfit { path: PathBuf },
     #[error("`{path}` lies on a network file system ({kind}), on which databases break")]
@@ -102,7 +102,7 @@ impl Explained for HomeError {
     }
 }
 
-/// The home directory, and the places in it. Nothing is created before [`Home::prepare`].
+/// The home directory and the paths in it. Nothing is created before [`Home::prepare`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Home {
     path: PathBuf,
@@ -112,12 +112,12 @@ pub(crate) struct Home {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatabasePlace {
     pub(crate) path: PathBuf,
-    /// Why it is not the one that the configuration names.
+    /// Why the configured path is not used.
     pub(crate) warning: Option<String>,
 }
 
 impl Home {
-    /// Finds the home: the flag, else `RELAY_HOME`, else `~/.relay`.
+    /// Locates the home: the flag, else `RELAY_HOME`, else `~/.relay`.
     pub(crate) fn locate(
         flag: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -159,13 +159,13 @@ impl Home {
         self.path.join("relay.sock")
     }
 
-    /// Returns a path of the configuration: relative ones begin at the home.
+    /// Resolves a configured path: relative ones start at the home.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         self.path.join(path)
     }
 
-    /// Returns where our database is: where the configuration says, unless a database of somebody else is there,
-    /// MMRelay's for example, which is left alone.
+    /// Returns the path of the database: as configured, unless another program's database is there (MMRelay's, for
+    /// example), which is left alone.
     pub(crate) fn database(&self, configured: &Path, application_id: u32) -> DatabasePlace {
         let path = self.resolve(configured);
         let default = self.default_database();
@@ -181,14 +181,13 @@ impl Home {
         DatabasePlace { path, warning }
     }
 
-    /// Returns what of MMRelay is in this home; none of it is ever written.
+    /// Returns MMRelay's files in this home; they are never written.
     pub(crate) fn mmrelay_files(&self) -> Vec<PathBuf> {
         let files = MMRELAY_FILES.iter().map(|name| self.path.join(name));
         files.filter(|path| path.exists()).collect()
     }
 
-    /// Returns where a person probably meant the command to look, if this home was nobody's choice, is not there, and
-    /// the package's is.
+    /// Returns a hint if this is the default home, it does not exist, and the package's home does.
     pub(crate) fn hint(&self) -> Option<String> {
         let package = Path::new(PACKAGE_HOME);
         let package_alone = self.is_default && !self.path.exists() && package.exists();
@@ -199,7 +198,7 @@ impl Home {
         })
     }
 
-    /// Returns a text whose commands of the relay, between backticks, name this home, unless it is the default one.
+    /// Adds this home to the relay's commands (between backticks) in a text, unless it is the default home.
     pub(crate) fn named_in(&self, text: &str) -> String {
         let home = format!(" --home {}`", quoted(&self.path));
         match text.split_once("`relay ") {
@@ -212,9 +211,9 @@ impl Home {
         }
     }
 
-    /// Makes the home ready for use: creates what is missing, takes rights away that others should not have, and
-    /// returns what is worth a warning. From now on this process makes no file that others may read. Fails when the home
-    /// lies on a network file system, unless that is allowed, cannot be created, or has links inside.
+    /// Prepares the home for use: creates what is missing, removes other users' rights, and returns warnings. Sets the
+    /// umask, so that all new files are private. Fails if the home is on a network file system, unless that is allowed;
+    /// if it cannot be created; or if it contains symbolic links.
     pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
             return Err(HomeError::Network {
@@ -222,7 +221,7 @@ impl Home {
                 kind,
             });
         }
-        // SQLite makes the SDK's files, and takes their modes from here.
+        // The SDK's files are created by SQLite, with modes from the umask.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let within = |name: &str| self.path.join(name);
         let written = WRITTEN.iter().map(|name| within(name));
@@ -242,8 +241,8 @@ impl Home {
         Ok(warning.into_iter().collect())
     }
 
-    /// Makes the place of a file ready that the configuration may have put anywhere in the home: it is not reached through
-    /// links, and nobody else may enter its directory or read what is there of it. Places elsewhere are the user's.
+    /// Prepares the place of a file whose path is configurable: inside the home, no symbolic links are followed, and
+    /// nobody else may enter its directory or read its files. Places outside the home are left alone.
     pub(crate) fn prepare_file(&self, path: &Path) -> Result<(), HomeError> {
         let Some(path) = self.inside(path)?.filter(|path| *path != self.path) else {
             return Ok(());
@@ -257,13 +256,13 @@ impl Home {
         }
         create_directory(directory)?;
         private.push(directory.to_owned());
-        // Where that fails, preparing the home has said so.
+        // On failure, preparing the home has already warned.
         drop(files::narrow(&private));
         Ok(())
     }
 
-    /// Returns a path without `..` if it stays inside the home; one that leads through a link there is refused. The home
-    /// itself may be a link.
+    /// Returns a path without `..` if it stays inside the home. Fails if it goes through a symbolic link there; the
+    /// home itself may be one.
     fn inside(&self, path: &Path) -> Result<Option<PathBuf>, HomeError> {
         let Ok(inside) = path.strip_prefix(&self.path) else {
             return Ok(None);
@@ -279,7 +278,7 @@ impl Home {
                         return Err(HomeError::Link { path });
                     }
                 }
-                // What is above the home is the user's.
+                // Directories above the home are the user's.
                 Component::ParentDir if depth == 0 => return Ok(None),
                 Component::ParentDir => {
                     path.pop();
@@ -292,7 +291,7 @@ impl Home {
     }
 }
 
-/// Returns a path as a shell takes it.
+/// Quotes a path for a shell.
 pub(crate) fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
     let is_plain = |it: char| it.is_alphanumeric() || "/._-+,:@%=".contains(it);
@@ -307,9 +306,9 @@ fn create_directory(path: &Path) -> Result<(), HomeError> {
     create_private_directory(path).map_err(|cause| HomeError::Use(path.to_owned(), cause))
 }
 
-/// Returns whether a file is there that is not a database of ours. An empty or missing one is nobody's.
+/// Returns whether the file is another program's database. An empty or missing file is not.
 fn is_foreign_database(path: &Path, application_id: u32) -> bool {
-    // The format of the header: https://www.sqlite.org/fileformat2.html#the_database_header
+    // Format of the header: https://www.sqlite.org/fileformat2.html#the_database_header
     const MAGIC: &[u8] = b"SQLite format 3\0";
     const APPLICATION: std::ops::Range<usize> = 68..72;
     let mut header = Vec::new();

@@ -1,5 +1,5 @@
-//! What signals mean, in one place: which ask us to end, and which mean nothing. Left alone, nearly each of them would end
-//! the process at once, and a radio that is not told so loses what it hears until the next connection.
+//! The meaning of signals: which ones end the program, and which are ignored. By default nearly each of them would kill
+//! the process at once, and a radio that was not disconnected properly loses what it hears until the next connection.
 
 use std::future::poll_fn;
 use std::io::{self, IsTerminal as _};
@@ -9,30 +9,30 @@ use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
-/// What ask us to end, each for its reason.
+/// Signals that end the program.
 const STOP: [(&str, Number); 5] = [
     ("SIGINT", Number::INT),
     ("SIGTERM", Number::TERM),
     ("SIGQUIT", Number::QUIT),
-    // The time that the system grants us is over.
+    // The CPU time limit is exceeded.
     ("SIGXCPU", Number::XCPU),
-    // Of those who watch the power supply.
+    // From monitors of the power supply.
     ("SIGPWR", Number::POWER),
 ];
 
-/// What ask a command to end, too: those of faults, where they can be caught safely, since they may come from outside while a
-/// terminal does not show what is typed. The daemon leaves them to the system, which may keep an image of it.
+/// Signals of faults that end commands too, where they can be caught safely: they may come from outside while a
+/// terminal hides what is typed. The daemon leaves them to the system, which may write a core dump.
 const STOP_OF_COMMANDS: &[(&str, Number)] = &[
-    // A fault of our own ends us all the same: `abort` sees to that.
+    // After a fault of our own, `abort` ends the process all the same.
     ("SIGABRT", Number::ABORT),
     ("SIGSYS", Number::SYS),
-    // Elsewhere a trap of our own would come again without end.
+    // On other architectures a trap of our own would be raised again without end.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     ("SIGTRAP", Number::TRAP),
     ("SIGSTKFLT", Number::STKFLT),
 ];
 
-/// What mean nothing to us. A file that grows too long is told by its write.
+/// Ignored signals. The write reports a file that exceeds its size limit.
 const NOTHING: [(&str, Number); 7] = [
     ("SIGUSR1", Number::USR1),
     ("SIGUSR2", Number::USR2),
@@ -43,22 +43,22 @@ const NOTHING: [(&str, Number); 7] = [
     ("SIGIO", Number::IO),
 ];
 
-/// What a hangup means, where it was not ignored from the start, as by `nohup`.
+/// The meaning of SIGHUP, unless it was ignored from the start, as by `nohup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hangup {
-    /// To end, for a command: whoever started us is gone.
+    /// Ends a command: its parent is gone.
     Ends,
-    /// To end if we belong to a terminal, which is gone then. Otherwise somebody means a service that reads its files
-    /// again; ending would leave it down.
+    /// Ends the daemon if it has a terminal, which is gone then. Otherwise the signal is a request to reload the
+    /// configuration, which is ignored: ending would stop the service.
     EndsOnTerminal,
 }
 
-/// Listens to all of them: what each is called, and whether it asks us to end.
+/// Listens to all signals: their names, and whether they end the program.
 #[derive(Debug)]
 pub(crate) struct Signals(Vec<(&'static str, bool, Signal)>);
 
 impl Signals {
-    /// Begins to listen; from now on no signal ends the process by itself that can be kept from it.
+    /// Starts to listen; from now on no signal that can be caught ends the process by itself.
     pub(crate) fn listen(hangup: Hangup) -> io::Result<Self> {
         let ends = match hangup {
             Hangup::Ends => true,
@@ -77,11 +77,7 @@ impl Signals {
         Ok(Self(heard.collect::<io::Result<_>>()?))
     }
 
-    /// Waits for the next one that asks us to end, and returns its name.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped: no signal is lost by it.
+    /// Waits for the next signal that ends the program, and returns its name. Cancel safe: no signal is lost.
     pub(crate) async fn asked_to_end(&mut self) -> &'static str {
         poll_fn(|context| {
             for (signal, asks_to_end, heard) in &mut self.0 {
@@ -105,7 +101,7 @@ fn is_on_terminal() -> bool {
     io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
-/// Returns whether the system says that a signal was ignored when we were started.
+/// Returns whether a signal was ignored when the process started.
 fn is_ignored(number: Number) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -119,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_was_ignored_from_the_start_is_known() {
-        // Rust ignores this one, and nobody ignores that one.
+        // Rust ignores SIGPIPE, and nobody ignores the other one.
         assert!(is_ignored(Number::PIPE));
         assert!(!is_ignored(Number::SEGV));
     }

@@ -1,4 +1,4 @@
-//! Sets up logging, once: to standard error, and to a file if the configuration says so.
+//! Sets up logging: to standard error, and to a file if configured.
 
 mod layer;
 mod line;
@@ -25,7 +25,7 @@ use relay_model::Explained;
 use layer::{Log, LogLayer, Sink};
 use rotating::RotatingFile;
 
-/// Why nothing can be logged as the configuration says.
+/// Why logging cannot be set up as configured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TelemetryError {
     #[error("cannot write the log `{}`", path.display())]
@@ -54,15 +54,14 @@ impl Explained for TelemetryError {
 
 static LOG: OnceLock<Arc<Log>> = OnceLock::new();
 
-/// Tells what was left out, and waits a little until everything is written.
+/// Logs what was suppressed, and waits briefly until everything is written.
 pub(crate) fn end() {
     if let Some(log) = LOG.get() {
         log.end();
     }
 }
 
-/// Sets up logging for the rest of the process's life. What strangers and libraries say comes in bounded lines, at a
-/// bounded rate.
+/// Sets up logging for the rest of the process's life. Text from strangers and libraries is limited in length and rate.
 pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
     let no_color = std::env::var_os("NO_COLOR");
     let colour = logging.color_enabled
@@ -83,7 +82,7 @@ pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError
         .with(LogLayer(Arc::clone(&log)))
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
-    // A panic is a line of the log, too: its words may be a stranger's.
+    // Panics are logged too: their message may contain a stranger's text.
     std::panic::set_hook(Box::new(
         |panic| error!(%panic, "a part of the relay failed; please report this"),
     ));
@@ -99,25 +98,25 @@ fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> 
         .map_err(|cause| TelemetryError::File { path, cause })
 }
 
-/// Colour only on a terminal, and not where the user asks for none (<https://no-color.org>).
+/// Colour only on a terminal, and not if the user disables it (<https://no-color.org>).
 fn may_colour(no_color: Option<&OsStr>, is_terminal: bool) -> bool {
     is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
-/// Returns what is logged: our own code at the level asked for, libraries only from warnings on.
+/// Returns the log filter: our own code at the configured level, libraries from warnings on.
 fn filter(logging: &Logging) -> Targets {
     let level = level_filter(logging.level);
     let others = level.min(LevelFilter::WARN);
     Targets::new()
         .with_default(others)
         .with_target("relay", level)
-        // It calls every answer of a server an error that it is used to; what matters is said by us.
+        // The SDK logs each expected failure of a request as an error; we log those that matter.
         .with_target("matrix_sdk::http_client", LevelFilter::OFF)
         .with_targets(asked_for(logging, level_filter))
 }
 
-/// Returns the libraries of which everything is told, with the values that are perhaps texts of messages: those asked
-/// for at trace.
+/// Returns the libraries that are logged in full, including values that may be texts of messages: those configured at
+/// trace.
 fn open_libraries(logging: &Logging) -> Targets {
     let opened = |level| match level {
         Level::Trace => LevelFilter::TRACE,
@@ -128,7 +127,7 @@ fn open_libraries(logging: &Logging) -> Targets {
         .with_targets(asked_for(logging, opened))
 }
 
-/// Returns what the components are told of for which somebody has asked.
+/// Returns the configured levels of components.
 fn asked_for(
     logging: &Logging,
     filter: impl Fn(Level) -> LevelFilter,
@@ -139,7 +138,7 @@ fn asked_for(
     })
 }
 
-/// Returns the beginnings of the names under which a component logs.
+/// Returns the target prefixes of a component.
 fn targets(component: Component) -> Vec<String> {
     let names: &[&str] = match component {
         Component::RadioLog => &["relay_radio::console"],
@@ -152,13 +151,13 @@ fn targets(component: Component) -> Vec<String> {
 }
 
 fn level_filter(level: Level) -> LevelFilter {
-    // Each of our words is one of theirs.
+    // Our level names are a subset of theirs.
     <&str>::from(level).parse().unwrap_or(LevelFilter::OFF)
 }
 
 #[cfg(test)]
 mod tests {
-    use tracing::Level as Said;
+    use tracing::Level as TracingLevel;
 
     use super::*;
 
@@ -169,17 +168,17 @@ mod tests {
             ..Logging::default()
         };
         let quiet = filter(&logging);
-        assert!(quiet.would_enable("relay_radio::tcp", &Said::DEBUG));
-        assert!(!quiet.would_enable("matrix_sdk_crypto::machine", &Said::INFO));
-        assert!(quiet.would_enable("matrix_sdk::client", &Said::WARN));
+        assert!(quiet.would_enable("relay_radio::tcp", &TracingLevel::DEBUG));
+        assert!(!quiet.would_enable("matrix_sdk_crypto::machine", &TracingLevel::INFO));
+        assert!(quiet.would_enable("matrix_sdk::client", &TracingLevel::WARN));
         logging.debug = vec![
             (Component::MatrixSdk, Level::Trace),
             (Component::Radio, Level::Off),
         ];
         let asked = filter(&logging);
-        assert!(asked.would_enable("matrix_sdk_crypto::machine", &Said::TRACE));
-        assert!(!asked.would_enable("relay_radio::tcp", &Said::ERROR));
-        assert!(asked.would_enable("relay_bridge", &Said::DEBUG));
+        assert!(asked.would_enable("matrix_sdk_crypto::machine", &TracingLevel::TRACE));
+        assert!(!asked.would_enable("relay_radio::tcp", &TracingLevel::ERROR));
+        assert!(asked.would_enable("relay_bridge", &TracingLevel::DEBUG));
     }
 
     #[test]
@@ -195,7 +194,7 @@ mod tests {
             level: Level::Error,
             ..Logging::default()
         };
-        assert!(!filter(&logging).would_enable("matrix_sdk", &Said::WARN));
+        assert!(!filter(&logging).would_enable("matrix_sdk", &TracingLevel::WARN));
     }
 
     #[test]

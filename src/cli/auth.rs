@@ -1,5 +1,5 @@
-//! `relay auth`: logs in to Matrix, out of it, and tells how the login stands. What happens is in `matrix::auth`; here
-//! people are asked and told.
+//! `relay auth`: login, logout, and the state of the login. The work is done in `matrix::auth`; here people are asked
+//! and informed.
 
 mod answers;
 mod login;
@@ -25,9 +25,9 @@ use relay_matrix::auth::{self, AuthError, Files, KeyBackup};
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
 
-/// A store that somebody holds is asked for so often,
+/// Attempts to lock the store while another process holds it,
 const STORE_TRIES: u32 = 15;
-/// with such a pause behind each try.
+/// and the pause between them.
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// The commands under `relay auth`.
@@ -65,7 +65,7 @@ pub(super) struct PasswordArgs {
     password_stdin: bool,
 }
 
-/// Runs one of the commands. A signal ends it where nothing is left half done; a second one at once.
+/// Runs a command. A signal ends it at a point that leaves nothing half done; a second signal at once.
 pub(super) async fn run(command: AuthCommand, globals: &Globals) -> Outcome {
     let home = globals.home()?;
     let stop = CancellationToken::new();
@@ -81,7 +81,7 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> Outcome {
     interruptible(&stop, work).await??
 }
 
-/// Does something that may be dropped at any point, unless somebody wants it to end.
+/// Runs cancel-safe work until it ends or a signal arrives.
 async fn or_stop<T>(
     stop: &CancellationToken,
     work: impl Future<Output = Result<T, Failure>>,
@@ -90,7 +90,7 @@ async fn or_stop<T>(
     outcome.unwrap_or_else(|| Err(AuthError::Interrupted.into()))
 }
 
-/// Makes the home ready for a change of the login, and takes the SDK's store.
+/// Prepares the home for a change of the login, and locks the SDK's store.
 async fn open(globals: &Globals, home: &Home) -> Result<(StoreGuard, Files), Failure> {
     for warning in home.prepare(globals.allow_network_home)? {
         warn(warning)?;
@@ -101,8 +101,8 @@ async fn open(globals: &Globals, home: &Home) -> Result<(StoreGuard, Files), Fai
     Ok((store, files))
 }
 
-/// Takes the SDK's store, unless the daemon uses it: where it cannot, it has it for a moment only, to look whether that has
-/// changed.
+/// Locks the SDK's store, unless the daemon uses it: a daemon whose session is dead holds it only for an instant, to
+/// look whether the login has changed.
 async fn take_store(home: &Home) -> Result<StoreGuard, LockError> {
     for _ in 1..STORE_TRIES {
         if let Ok(store) = StoreGuard::take(home) {
@@ -118,7 +118,7 @@ async fn status(home: &Home, json: bool) -> Outcome {
     let asked = async {
         let mut damage = None;
         if files.session().exists() {
-            // Held for that look only: the daemon may want it.
+            // Held only for the check: the daemon may need it.
             let store = take_store(home).await;
             damage = auth::damage(&files, store.is_ok()).await?;
         }
@@ -182,8 +182,8 @@ fn sentences(status: &auth::Status) -> String {
     )
 }
 
-/// Tells a step that is done. A closed standard output does not stop a logout half way.
-fn told(step: &str) {
+/// Reports a completed step. A closed standard output must not stop a logout half way.
+fn report_step(step: &str) {
     drop(print(&format!("{step}\n")));
 }
 

@@ -1,4 +1,4 @@
-//! `relay config`: writes a new configuration, checks one, shows where things are.
+//! `relay config`: creates and checks a configuration, and shows paths.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use relay_disk::write_private;
 use relay_matrix::auth::Files;
 use relay_model::{Chain, Explained as _};
 
-/// What a new configuration holds: every key with its default.
+/// Content of a new configuration: every key with its default.
 const SAMPLE: &str = include_str!("../../config.sample.yaml");
 
 /// The commands under `relay config`.
@@ -62,7 +62,7 @@ fn generate(
     output: Option<PathBuf>,
     force: bool,
 ) -> Result<(), Failure> {
-    // Before it is written: afterwards nobody misses a configuration any more.
+    // Before the file is written: afterwards a configuration exists.
     let mmrelay = mmrelay_hint().map(|hint| tools::hint(&home.named_in(&hint)));
     if output.as_deref() == Some(Path::new("-")) {
         mmrelay.iter().try_for_each(|hint| say(hint))?;
@@ -114,7 +114,7 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns that there is no configuration, and tells what else is worth a warning in it.
+/// Returns the failure of loading the configuration, after printing its warnings.
 pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> Failure {
     match error {
         LoadError::Missing(_) => Failure::from(error).with_hint(Some(globals.missing_hint(home))),
@@ -126,7 +126,7 @@ pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> 
     }
 }
 
-/// Returns what differs from MMRelay, for a configuration or a home that comes from it.
+/// Returns the differences from MMRelay, if the configuration or the home comes from it.
 fn notes(loaded: &Loaded, home: &Home) -> Vec<String> {
     let notes = loaded.notes(!home.mmrelay_files().is_empty()).iter();
     let notes = notes.map(|note| format!("note: unlike MMRelay: {note}"));
@@ -165,7 +165,7 @@ fn paths(globals: &Globals, home: &Home) -> Result<(), Failure> {
         say(&tools::hint(&hint))?;
     }
     let config_path = globals.config_path(home);
-    // Where things are is also of use when the configuration is wrong: then the defaults are shown.
+    // Paths are useful even if the configuration is wrong: then the defaults are shown.
     let (database, logging) = match globals.load_config(home) {
         Ok(loaded) => (loaded.config.database, loaded.config.logging),
         Err(_) => (Database::default(), globals.logging()),

@@ -1,4 +1,4 @@
-//! Why a command failed, as a person is told, and how it ends.
+//! Why a command failed: the message, the hint and the exit code.
 
 use std::error::Error;
 use std::fmt;
@@ -21,13 +21,12 @@ use crate::tools::{self, printable};
 
 pub(super) type Outcome = Result<ExitCode, Failure>;
 
-/// Returns how a command ends that did what it was asked to, and may have found something wrong.
+/// Returns the exit code of a command that worked, but may have found a problem.
 pub(super) fn success_if(is_well: bool) -> ExitCode {
     ExitCode::from(u8::from(!is_well))
 }
 
-/// Why a command failed. `?` makes one of every error that explains itself, and of those that only the command line
-/// knows.
+/// Why a command failed. `?` converts every error that has a hint, and the errors of the command line itself.
 #[derive(Debug)]
 pub(super) struct Failure {
     text: String,
@@ -36,7 +35,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Takes a text that stands for itself, about wrong arguments or a wrong configuration.
+    /// Wraps a complete text about wrong arguments or a wrong configuration.
     pub(super) fn wrong(text: String) -> Self {
         Self {
             text,
@@ -53,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// Returns the same with another hint, if there is a better one.
+    /// Replaces the hint, if there is another one.
     pub(super) fn with_hint(self, hint: Option<String>) -> Self {
         let hints = hint.map_or(self.hints, |hint| vec![hint]);
         Self { hints, ..self }
@@ -65,7 +64,7 @@ impl Failure {
     }
 }
 
-/// One by one: an `anyhow::Error` may be made of any of them, and has lost what it says of itself.
+/// One by one, since a conversion to `anyhow::Error` would lose the hint.
 macro_rules! explained {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {

@@ -29,7 +29,7 @@ pub(super) struct Globals {
     pub(super) allow_network_home: bool,
 }
 
-/// The levels of the command line; nothing at all is logged only where the configuration says so.
+/// The log levels of the command line; only the configuration can turn the log off.
 fn levels() -> impl TypedValueParser<Value = Level> {
     let word = |name, help| PossibleValue::new(name).help(help);
     PossibleValuesParser::new([
@@ -51,7 +51,7 @@ fn formats() -> impl TypedValueParser<Value = LogFormat> {
 }
 
 impl Globals {
-    /// Finds the home directory; creates nothing.
+    /// Locates the home directory; creates nothing.
     pub(super) fn home(&self) -> Result<Home, HomeError> {
         Home::locate(self.home.as_deref(), |name| std::env::var_os(name))
     }
@@ -66,10 +66,10 @@ impl Globals {
         self.named_config().unwrap_or_else(|| home.config())
     }
 
-    /// Reads the configuration, the process's environment before the file, and these flags before both.
+    /// Loads the configuration; the environment overrides the file, and these flags override both.
     pub(super) fn load_config(&self, home: &Home) -> Result<Loaded, LoadError> {
         let path = self.config_path(home);
-        // A file that the user names must be there: the environment does not stand in for it.
+        // An explicitly given file must exist: the environment does not replace it.
         if self.named_config().is_some() && !path.exists() {
             return Err(LoadError::Missing(path));
         }
@@ -78,7 +78,7 @@ impl Globals {
         Ok(loaded)
     }
 
-    /// Returns how to log before, or without, a configuration.
+    /// Returns the log settings before, or without, a configuration.
     pub(super) fn logging(&self) -> Logging {
         let mut logging = Logging::default();
         self.overrule(&mut logging);
@@ -105,7 +105,7 @@ impl Globals {
     }
 }
 
-/// Returns where an MMRelay of this user has its configuration, if there is one, and the command that uses it.
+/// Returns the path of this user's MMRelay configuration, if it exists, and the command that uses it.
 pub(super) fn mmrelay_hint() -> Option<String> {
     let path = std::env::home_dir()?.join(".mmrelay/config.yaml");
     if !path.is_file() {

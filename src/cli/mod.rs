@@ -71,8 +71,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
 }
 
-/// Runs the command that the process's arguments name, and returns the exit code: 0 done, 1 failed, 2 wrong
-/// arguments or configuration.
+/// Runs the command given by the process's arguments, and returns the exit code: 0 done, 1 failed, 2 wrong arguments or
+/// configuration.
 pub fn main() -> ExitCode {
     let commands = words::with_exit_codes(Arguments::command(), "");
     let parsed = commands.clone().try_get_matches();
@@ -80,7 +80,7 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let error = words::with_nearest(error, &commands);
-            // Help and version go to standard output with 0, mistakes to standard error with 2.
+            // Help and version go to standard output with 0, wrong arguments to standard error with 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             return match error.print() {
                 Ok(()) => ExitCode::from(code),
@@ -108,21 +108,21 @@ pub fn main() -> ExitCode {
             Some(Command::Simulate(arguments)) => Box::pin(simulate::run(arguments)).await,
         }
     });
-    // A read of standard input may still be under way on a blocking thread: do not wait for it.
+    // A read of standard input may still block a thread: do not wait for it.
     runtime.shutdown_background();
     crate::telemetry::end();
     outcome.unwrap_or_else(|failure| report(&failure, &globals))
 }
 
-/// Nowhere is left to report to if standard error is closed.
+/// Prints the failure. If standard error is closed, there is nowhere to report to.
 fn report(failure: &Failure, globals: &Globals) -> ExitCode {
-    let told = failure.to_string();
-    let named = globals.home().map(|home| home.named_in(&told));
-    drop(output::say(&named.unwrap_or(told)));
+    let text = failure.to_string();
+    let named = globals.home().map(|home| home.named_in(&text));
+    drop(output::say(&named.unwrap_or(text)));
     failure.exit
 }
 
-/// Does some work that a signal asks to end, through `stop`; a second one ends it at once.
+/// Runs work that a signal asks to end, through `stop`; a second signal ends it at once.
 async fn interruptible<T>(
     stop: &CancellationToken,
     work: impl Future<Output = T>,

@@ -16,22 +16,22 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         .context("cannot write to standard output")
 }
 
-/// Writes a result as JSON, or else as lines.
+/// Writes a result as JSON, or as lines.
 pub(super) fn show<T: Serialize>(
     json: bool,
-    told: &T,
+    value: &T,
     lines: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
-    print(&if json { as_json(told)? } else { lines(told) })
+    print(&if json { as_json(value)? } else { lines(value) })
 }
 
-/// Returns something as JSON that may go to a terminal.
-pub(super) fn as_json(told: &impl Serialize) -> anyhow::Result<String> {
-    let text = serde_json::to_string_pretty(told).context("cannot be told as JSON")?;
+/// Returns a value as JSON that is safe for a terminal.
+pub(super) fn as_json(value: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_json::to_string_pretty(value).context("cannot be told as JSON")?;
     Ok(format!("{}\n", escaped(&text)))
 }
 
-/// Says something that has to be heard.
+/// Writes a message that must reach the user; fails if it cannot be written.
 pub(super) fn say(line: &str) -> anyhow::Result<()> {
     writeln!(io::stderr(), "{line}").context("cannot write to standard error")
 }
@@ -40,7 +40,7 @@ pub(super) fn warn(what: impl Display) -> anyhow::Result<()> {
     say(&format!("warning: {what}"))
 }
 
-/// Says something beside the result; nobody need hear it.
-pub(super) fn note(line: &str) {
+/// Writes a message beside the result; failures are ignored.
+pub(super) fn remark(line: &str) {
     drop(writeln!(io::stderr(), "{}", printable(line)));
 }

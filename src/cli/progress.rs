@@ -1,4 +1,4 @@
-//! What is being waited for, on a terminal: one line on standard error, taken away when the wait is over.
+//! Progress on a terminal: one line on standard error, removed when the wait is over.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, interval_at};
 
-/// What is over sooner shows nothing.
+/// Minimum wait before the line is shown.
 const PATIENCE: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Whether the line stands there: a process has one terminal.
+/// Whether the line is shown; a process has one terminal.
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// The line of a wait, which goes with it, also where the wait is given up.
+/// The progress line; removed on drop, also if the wait is cancelled.
 struct Line;
 
 impl Drop for Line {
@@ -23,13 +23,13 @@ impl Drop for Line {
     }
 }
 
-/// Waits for something of which nothing is known but what it is.
+/// Waits for work, showing one fixed text.
 pub(super) async fn of<T>(what: impl Display, work: impl Future<Output = T>) -> T {
     let what = what.to_string();
     watch(|| Some(what.as_str()), work).await
 }
 
-/// Waits for something that is now this and now that; nothing is shown while it is nothing.
+/// Waits for work with changing texts; `None` shows nothing.
 pub(super) async fn watch<'a, T>(
     what: impl Fn() -> Option<&'a str>,
     work: impl Future<Output = T>,
@@ -60,14 +60,13 @@ pub(super) async fn watch<'a, T>(
     }
 }
 
-/// Takes the line away, if it stands there: something else is to be written.
+/// Removes the line before other output.
 pub(super) fn clear() {
     if SHOWN.swap(false, Ordering::Relaxed) {
         write("\r\u{1b}[K");
     }
 }
 
-/// Nobody need see it.
 fn write(text: &str) {
     let mut terminal = io::stderr();
     let written = terminal.write_all(text.as_bytes());

@@ -1,4 +1,4 @@
-//! `relay radio`: looks at a radio, listens to it, sends a text with it; without the daemon, and without Matrix.
+//! `relay radio`: inspects a radio, listens, sends a text; without the daemon and Matrix.
 
 mod reader;
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::load_failure;
 use super::failure::{Failure, Outcome, success_if};
-use super::output::{as_json, note, print, show};
+use super::output::{as_json, print, remark, show};
 use super::{Globals, interruptible, progress};
 use crate::telemetry;
 use crate::tools::hint as hint_line;
@@ -89,7 +89,7 @@ pub(super) struct SendArgs {
     link: LinkArgs,
 }
 
-/// Reads `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
+/// Parses `HOST`, `HOST:PORT`, `ADDRESS` or `[ADDRESS]:PORT`.
 fn host(text: &str) -> Result<Connection, String> {
     let is_bare_ipv6 = !text.starts_with('[') && text.matches(':').count() > 1;
     let (host, port) = match text.rsplit_once(':') {
@@ -137,21 +137,21 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
                 let profile = visit.ready().await?;
                 Ok(radio::radio(&profile, &visit.known()))
             };
-            let told = visit(&link, globals, work).await?;
-            show(link.json, &told, radio::radio_lines)?;
+            let result = visit(&link, globals, work).await?;
+            show(link.json, &result, radio::radio_lines)?;
         }
         RadioCommand::Nodes(link) => {
             let work = async |visit: &mut Visit| {
                 let own = visit.unlocked().await?.own.num;
                 Ok(radio::nodes(own, &visit.known(), Timestamp::now()))
             };
-            let told = visit(&link, globals, work).await?;
-            show(link.json, &told, |it| radio::node_lines(it))?;
+            let result = visit(&link, globals, work).await?;
+            show(link.json, &result, |it| radio::node_lines(it))?;
         }
         RadioCommand::Channels(link) => {
             let work = async |visit: &mut Visit| Ok(radio::channels(&*visit.unlocked().await?));
-            let told = visit(&link, globals, work).await?;
-            show(link.json, &told, |it| radio::channel_lines(it))?;
+            let result = visit(&link, globals, work).await?;
+            show(link.json, &result, |it| radio::channel_lines(it))?;
         }
         RadioCommand::Listen(link) => Box::pin(listen(&link, globals)).await?,
         RadioCommand::Send(arguments) => return Box::pin(send(&arguments, globals)).await,
@@ -173,15 +173,15 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
     let (done, kept) = until_interrupted(link, globals, async |visit| {
         let profile = visit.ready().await?;
         let (name, node) = (profile.own.long(), profile.own.num);
-        note(&format!("listening on {name} ({node}); Ctrl-C ends"));
+        remark(&format!("listening on {name} ({node}); Ctrl-C ends"));
         note_locked(profile.locked);
         let mut hinted = Vec::new();
         loop {
-            // What nobody would get stays in the radio. Both are safe to cancel.
+            // Nothing is fetched from the radio without a reader. Both are cancel safe.
             let heard = tokio::select! {
                 biased;
                 () = &mut reader_gone => {
-                    note("nobody reads the output any more");
+                    remark("nobody reads the output any more");
                     return Ok(());
                 }
                 heard = visit.heard() => heard,
@@ -195,17 +195,17 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
                     }
                 }
                 Ok(Event::Radio(RadioEvent::Ready(profile))) => {
-                    note("the radio is there again");
+                    remark("the radio is there again");
                     note_locked(profile.locked);
                 }
                 Ok(Event::Radio(RadioEvent::Lost { kind, cause, hint })) => {
                     let lost = visit.lost(kind, cause, hint);
-                    let told = format!("the link to the radio is lost, trying again: {lost}");
-                    note(&told);
-                    // Each once: two programs that take a radio from each other lose it all the time.
+                    let text = format!("the link to the radio is lost, trying again: {lost}");
+                    remark(&text);
+                    // Each hint once: two programs that compete for a radio lose it all the time.
                     let hint = lost.hint().filter(|hint| !hinted.contains(hint));
                     if let Some(hint) = hint {
-                        note(&hint_line(&hint));
+                        remark(&hint_line(&hint));
                         hinted.push(hint);
                     }
                 }
@@ -216,7 +216,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
         }
     })
     .await?;
-    // What came while we took leave was heard like the rest.
+    // Messages that arrived during the disconnect are shown like the rest.
     written = written.and_then(|()| write(&kept));
     if written.is_err() {
         unwritten.extend(kept);
@@ -235,10 +235,10 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
     let accepted = |sent: &Sent| {
         if !link.json {
             let (channel, packet) = (sent.channel, sent.packet);
-            let told =
+            let text =
                 format!("accepted: the radio took it (channel {channel}, packet {packet})\n");
             // A closed output is noticed at the end.
-            drop(print(&told));
+            drop(print(&text));
         }
     };
     let work =
@@ -254,7 +254,7 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
         Fate::NotTaken => "not sent",
         Fate::Unknown => "not known whether it was sent",
     };
-    let told = if link.json {
+    let text = if link.json {
         as_json(&sent)?
     } else if sent.taken {
         format!("{became}\n")
@@ -263,15 +263,15 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
         let failure = Failure::from(anyhow!("{became}: {reason}"));
         return Err(failure.with_hint(sent.hint));
     };
-    if let Err(error) = print(&told) {
-        // Who thinks that it failed sends it again.
-        note(&format!("packet {}: {became}", sent.packet));
+    if let Err(error) = print(&text) {
+        // Without this, the user may think that it failed, and send it again.
+        remark(&format!("packet {}: {became}", sent.packet));
         return Err(error.into());
     }
     Ok(success_if(sent.taken))
 }
 
-/// Refuses a text that is a mistyped flag, as far as can be told: nobody takes back what was on the air.
+/// Rejects a text that looks like a mistyped flag: a transmission cannot be undone.
 fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     if !text.starts_with("--") || arguments.into_iter().any(|it| it == "--") {
         return Ok(());
@@ -280,11 +280,11 @@ fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> Resu
     Err(Failure::wrong(format!("error: `{text}` is no flag of this command")).and_hint(hint))
 }
 
-/// Finds the radio that is meant, and looks that the daemon does not hold it; returns, too, which one it holds.
+/// Returns the radio to use, after checking that the daemon does not hold it; and the radio that the daemon holds.
 async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, Held), Failure> {
     let mut flags = [&link.host, &link.serial, &link.ble].into_iter().flatten();
     let named = flags.next().cloned();
-    // A radio that is named needs neither a home nor a configuration.
+    // A radio given by a flag needs neither a home nor a configuration.
     let home = match globals.home() {
         Ok(home) => home,
         Err(error) => return Ok((Meshtastic::new(named.ok_or(error)?), None)),
@@ -310,7 +310,7 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, Held), 
     Ok((meant, held))
 }
 
-/// The configured radio keeps its PIN when it is named.
+/// A radio given by a flag keeps the configured PIN if it is the configured one.
 fn with_pin(named: Connection, configured: Option<&Connection>) -> Connection {
     let device = |it: &Connection| match it {
         Connection::Ble { ble_address, .. } => Some(ble_address.to_ascii_lowercase()),
@@ -320,7 +320,8 @@ fn with_pin(named: Connection, configured: Option<&Connection>) -> Connection {
     configured.filter(is_named).cloned().unwrap_or(named)
 }
 
-/// Visits a radio; Ctrl-C ends the visit. What the radio handed over and nobody was shown is shown now.
+/// Visits a radio until the work ends or Ctrl-C. Messages that the radio handed over and nobody was shown are shown
+/// now.
 async fn visit<T>(
     link: &LinkArgs,
     globals: &Globals,
@@ -332,24 +333,24 @@ async fn visit<T>(
     Ok(done?)
 }
 
-/// Says that nothing will be heard of a locked radio.
+/// Warns that a locked radio reports no messages.
 fn note_locked(locked: bool) {
     if locked {
-        let told = VisitError::Locked;
-        note(&told.to_string());
-        note(&hint_line(&told.hint().unwrap_or_default()));
+        let text = VisitError::Locked;
+        remark(&text.to_string());
+        remark(&hint_line(&text.hint().unwrap_or_default()));
     }
 }
 
-/// Says what the radio handed over and nobody was shown.
+/// Shows messages that the radio handed over and nobody was shown.
 fn note_texts(heading: &str, texts: &[RadioText]) {
     if !texts.is_empty() {
-        note(heading);
+        remark(heading);
     }
-    radio::lines(texts).lines().for_each(note);
+    radio::lines(texts).lines().for_each(remark);
 }
 
-/// Visits a radio; Ctrl-C ends the visit, and a second one the program.
+/// Visits a radio; Ctrl-C ends the visit, a second one the program.
 async fn until_interrupted<T>(
     link: &LinkArgs,
     globals: &Globals,
@@ -357,12 +358,19 @@ async fn until_interrupted<T>(
 ) -> Result<Visited<T>, Failure> {
     let (meant, held) = plan(link, globals).await?;
     let stop = CancellationToken::new();
-    let (told, awaited) = watch::channel(None);
+    let (status_tx, awaited) = watch::channel(None);
     let tell = |line: &str| {
         progress::clear();
-        note(line);
+        remark(line);
     };
-    let visiting = Box::pin(radio::visit(meant, held, told, tell, stop.clone(), work));
+    let visiting = Box::pin(radio::visit(
+        meant,
+        held,
+        status_tx,
+        tell,
+        stop.clone(),
+        work,
+    ));
     interruptible(&stop, progress::watch(|| *awaited.borrow(), visiting)).await
 }
 

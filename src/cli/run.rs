@@ -13,9 +13,13 @@ pub(super) async fn run(globals: &Globals) -> Outcome {
     let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;
     let warnings = home.prepare(globals.allow_network_home)?;
     telemetry::start(&loaded.config.logging, &home)?;
-    let told = loaded.warnings.iter().map(ToString::to_string);
+    let warnings_of_config = loaded.warnings.iter().map(ToString::to_string);
     let examples = loaded.config.examples();
-    for warning in warnings.into_iter().chain(told).chain(examples) {
+    for warning in warnings
+        .into_iter()
+        .chain(warnings_of_config)
+        .chain(examples)
+    {
         warn!("{warning}");
     }
     for difference in loaded.notes(!home.mmrelay_files().is_empty()) {

@@ -24,12 +24,12 @@ use relay_simulator::{
     TcpPort, drive,
 };
 
-/// The longest line that is read from standard input.
+/// Maximum length of a line from standard input, in bytes.
 const LINE_LIMIT: u64 = 64 * 1024;
 
 const SCRIPT_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Lines and reports that wait for each other's side; more than that, and the side that is ahead waits.
+/// Maximum number of lines and reports in flight; the faster side waits.
 const QUEUE: usize = 256;
 
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,7 @@ pub(super) async fn run(args: SimulateArgs) -> Outcome {
     let now = tokio::time::Instant::now().into_std();
     let moments = args.replay.as_deref().map(recording::read).transpose()?;
     let script = args.script.as_deref().map(read_script).transpose()?;
-    // At last, since it replaces a file: not for a mistake, and not before that file was read.
+    // Last, since it replaces a file: not after wrong arguments, and not before the replayed file is read.
     let record = |path: &Path| Recorder::create(path, now);
     let recorder = args.record.as_deref().map(record).transpose()?;
     let (command_sender, commands) = mpsc::channel(QUEUE);
@@ -124,7 +124,7 @@ pub(super) async fn run(args: SimulateArgs) -> Outcome {
         }
     };
     let mut signals = Signals::listen(Hangup::Ends).context("cannot wait for signals")?;
-    // In this order: where it listens is told first.
+    // In this order, since the address is printed first.
     tokio::select! {
         biased;
         result = served => result?,
@@ -146,7 +146,7 @@ fn read_script(path: &Path) -> anyhow::Result<Script> {
     script.with_context(|| format!("cannot follow the script `{}`", path.display()))
 }
 
-/// Serves the radio's side of a recording, or else a machine.
+/// Serves a recording, or else a live machine.
 async fn serve(
     port: impl Port,
     replay: Option<Replay>,
@@ -160,7 +160,7 @@ async fn serve(
     served.context("the simulated radio failed")
 }
 
-/// Reads standard input on a thread of its own, which nobody waits for: a blocked read must not keep the program.
+/// Reads standard input on a thread that is never joined: a blocked read must not keep the program running.
 fn read_lines(
     commands: mpsc::Sender<Command>,
     reports: mpsc::Sender<Report>,
@@ -191,11 +191,11 @@ fn read_lines(
     Ok(())
 }
 
-/// Returns the next line, or why it cannot be one; `None` at the end, or if no more can be read. The lines after a wrong
-/// one are whole.
+/// Returns the next line, or why it is invalid; `None` at the end, or if reading fails. An invalid line does not affect
+/// the following ones.
 fn next_line(input: &mut impl BufRead) -> Option<Result<String, String>> {
     let mut line = Vec::new();
-    // One more for the line's end.
+    // One more for the newline.
     let mut limited = input.by_ref().take(LINE_LIMIT + 1);
     if limited.read_until(b'\n', &mut line).ok()? == 0 {
         return None;

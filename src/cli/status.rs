@@ -1,4 +1,4 @@
-//! `relay status` and `relay doctor`: what the running daemon says of itself.
+//! `relay status` and `relay doctor`: the running daemon's report on itself.
 
 use std::process::ExitCode;
 

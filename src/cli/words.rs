@@ -1,15 +1,14 @@
-//! What the arguments' own parser does not know: the exit codes in every command's help, and which command somebody
-//! means who leaves out a word.
+//! Additions to the arguments' parser: the exit codes in every command's help, and suggestions for a wrong command.
 
 use std::collections::BTreeMap;
 
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// The exit codes of a command that does what it says or fails, and needs no configuration.
+/// Exit codes of a command without a configuration.
 const DONE: &str = "0 done, 1 failed, 2 wrong arguments";
 
-/// Those of each command that has others, behind what it is called.
+/// Exit codes of the other commands, by the command's path.
 const EXIT_CODES: &[&str] = &[
     ": 0 done, 1 failed, 2 wrong arguments or configuration",
     "run: 0 ended when asked to, 1 failed, 2 wrong arguments or configuration",
@@ -29,7 +28,7 @@ const EXIT_CODES: &[&str] = &[
     "simulate: 0 ended when asked to, 1 failed, 2 wrong arguments",
 ];
 
-/// Words for commands that have another name.
+/// Other words for commands.
 const OTHER_WORDS: &[(&str, &str)] = &[
     ("signin", "auth login"),
     ("signout", "auth logout"),
@@ -43,10 +42,10 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("simulator", "simulate"),
 ];
 
-/// Words for what a login does.
+/// Other words for parts of a login.
 const AT_LOGIN: &[&str] = &["verify", "recover", "recovery", "bootstrap"];
 
-/// Puts the exit codes into the help of a command and of all under it; `path` is what the command is called.
+/// Adds the exit codes to the help of a command and its subcommands; `path` is the command's path.
 pub(super) fn with_exit_codes(mut command: Command, path: &str) -> Command {
     let names = command.get_subcommands().map(|it| it.get_name().to_owned());
     for name in names.collect::<Vec<_>>() {
@@ -61,7 +60,7 @@ pub(super) fn with_exit_codes(mut command: Command, path: &str) -> Command {
     command.after_help(format!("Exit codes: {codes}{help}"))
 }
 
-/// Adds to the refusal of an unknown command which one may be meant.
+/// Adds a suggestion to the error for an unknown command.
 pub(super) fn with_nearest(mut error: clap::Error, commands: &Command) -> clap::Error {
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
@@ -93,7 +92,7 @@ fn tip(word: &str, commands: &Command) -> Option<String> {
         paths.or_default().push(format!("`relay {path}`"));
     }
     let (nearest, meant) = by_slips.pop_first()?;
-    // Of a short word less is left to recognise it by.
+    // A short word allows fewer typing errors.
     if nearest > word.chars().count().saturating_sub(1) / 2 || nearest > 2 {
         return None;
     }

@@ -1,19 +1,19 @@
-//! What lies in the home: on which file system, whose it is, and who may read it.
+//! The home's file system, owner and permissions.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Returns the network file system on which a path lies, or would lie once created.
+/// Returns the network file system of a path, which need not exist yet; `None`: it is local.
 pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     let found = i128::from(rustix::fs::statfs(existing).ok()?.f_type) & 0xFFFF_FFFF;
     network_name(found)
 }
 
-/// Network file systems by the magic number that the kernel tells (linux/magic.h): locks and memory maps of SQLite
-/// cannot be trusted on them.
+/// Network file systems by the kernel's magic number (linux/magic.h): SQLite's locks and memory maps are not reliable
+/// on them.
 fn network_name(magic: i128) -> Option<&'static str> {
     Some(match magic {
         0x6969 => "NFS",
@@ -28,8 +28,7 @@ fn network_name(magic: i128) -> Option<&'static str> {
     })
 }
 
-/// Takes away the rights of others, and returns one sentence if that cannot be done. What is a link, or is not there,
-/// stays as it is.
+/// Removes other users' rights; returns a sentence on failure. Skips symbolic links and missing files.
 pub(super) fn narrow(paths: &[PathBuf]) -> Option<String> {
     let mut failed = paths.iter().filter_map(|path| {
         let metadata = fs::symlink_metadata(path).ok()?;
@@ -51,7 +50,7 @@ pub(super) fn narrow(paths: &[PathBuf]) -> Option<String> {
     ))
 }
 
-/// Returns what to say of a home that belongs to somebody else: what we write there, its owner cannot read.
+/// Returns a warning if the home belongs to another user, who could not read what we write there.
 pub(super) fn owner_warning(home: &Path) -> Option<String> {
     let owner = fs::metadata(home).ok()?.uid();
     let us = rustix::process::geteuid().as_raw();
@@ -64,7 +63,7 @@ pub(super) fn owner_warning(home: &Path) -> Option<String> {
     })
 }
 
-/// Returns what in a directory has a name that begins so.
+/// Returns a directory's entries whose names have this prefix.
 pub(super) fn entries(directory: &Path, beginning: &str) -> Vec<PathBuf> {
     let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(beginning.as_bytes());
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();

@@ -1,8 +1,8 @@
-//! `relay.lock`: one daemon in a home, and one process at a time in the Matrix SDK's store.
+//! `relay.lock`: one daemon per home, and one process at a time in the Matrix SDK's store.
 //!
-//! The lock itself is the kernel's (flock), so that it ends with its process; what stands in the file tells people
-//! and other commands who holds it. The store is locked by its directory, `matrix`, which the daemon holds only while
-//! it has the store open: a login can work beside a daemon whose session is dead.
+//! The lock is the kernel's (flock), so it ends with its process; the file's content tells other commands who holds it.
+//! The store is locked by its directory, `matrix`, which the daemon only locks while it has the store open: a login can
+//! work beside a daemon whose session is dead.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -20,18 +20,18 @@ use super::Home;
 use relay_disk::{create_private_directory, cure};
 use relay_model::Explained;
 
-/// A command that looks at a lock holds it for an instant: so often, and so far apart, is it tried.
+/// Attempts, and their interval: a command that inspects a lock holds it for an instant.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
-/// The most that `relay.lock` holds, in bytes.
+/// Maximum size of `relay.lock` in bytes.
 const LARGEST: u64 = 4096;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
     pub(crate) host: String,
     pub(crate) pid: u32,
-    /// When it started, as in `2025-01-31T12:00:00Z`.
+    /// Start time, as `2025-01-31T12:00:00Z`.
     pub(crate) started: String,
     /// Whether it has the SDK's store open.
     pub(crate) store: StoreState,
@@ -42,7 +42,7 @@ pub(crate) struct Holder {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreState {
     Held,
-    /// Its session is missing or dead: a login may work.
+    /// The session is missing or dead: a login may work.
     Free,
 }
 
@@ -51,7 +51,7 @@ pub(crate) enum LockError {
     #[error("another relay is running in `{}`{}", home.display(), by(holder.as_ref()))]
     Running {
         home: PathBuf,
-        /// Who, if it said so.
+        /// The holder, if recorded.
         holder: Option<Holder>,
     },
     #[error(
@@ -61,7 +61,7 @@ pub(crate) enum LockError {
     )]
     StoreInUse {
         home: PathBuf,
-        /// The daemon, if it is that.
+        /// The daemon, if it is the holder.
         daemon: Option<Holder>,
     },
     #[error("cannot lock `{0}`")]
@@ -97,7 +97,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The daemon's hold on its home; ends when dropped, or with the process.
+/// The daemon's lock on its home; released on drop, or with the process.
 #[derive(Debug)]
 pub(crate) struct Lock {
     home: Home,
@@ -106,14 +106,14 @@ pub(crate) struct Lock {
     store: Mutex<Option<StoreGuard>>,
 }
 
-/// A hold on the SDK's store; ends when dropped, or with the process.
+/// A lock on the SDK's store; released on drop, or with the process.
 #[derive(Debug)]
 pub(crate) struct StoreGuard {
     _directory: File,
 }
 
 impl Lock {
-    /// Takes the home for a daemon. The store is free as yet.
+    /// Locks the home for a daemon. The store stays unlocked.
     pub(crate) fn acquire(home: &Home, started: SystemTime) -> Result<Self, LockError> {
         let path = home.lock_file();
         let mut options = OpenOptions::new();
@@ -142,8 +142,8 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Takes the SDK's store, before it is opened. Already held: fine. Fails when a command has it (try again later), or
-    /// when the file cannot be written.
+    /// Locks the SDK's store, before it is opened. Does nothing if it is already locked. Fails if a command holds it
+    /// (retry later), or if the file cannot be written.
     pub(crate) fn hold_store(&self) -> Result<(), LockError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if store.is_none() {
@@ -152,7 +152,7 @@ impl Lock {
         self.say(StoreState::Held)
     }
 
-    /// Gives the SDK's store free, after it is closed; it is free, too, when this fails to write the file.
+    /// Unlocks the SDK's store, after it was closed. It is unlocked even if the file cannot be written.
     pub(crate) fn release_store(&self) -> Result<(), LockError> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         drop(store.take());
@@ -162,13 +162,13 @@ impl Lock {
     pub(crate) fn holder(home: &Home) -> Option<Holder> {
         let file = File::open(home.lock_file()).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            // Nobody: and our own look ends with the file.
+            // Nobody holds it; our own lock ends with the file.
             Ok(()) => None,
             Err(_) => read(&file),
         }
     }
 
-    /// Writes in place: another file under this name would not be locked.
+    /// Writes in place: a new file under this name would not be locked.
     fn say(&self, store: StoreState) -> Result<(), LockError> {
         let holder = Holder {
             store,
@@ -187,13 +187,13 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Nobody holds the home any more. The file itself stays: another one under its name would be another lock.
+        // Nobody holds the home any more. The file stays: a new one under its name would be another lock.
         self.file.set_len(0).ok();
     }
 }
 
 impl StoreGuard {
-    /// Takes the SDK's store, before it is opened: for a login, a logout, or the daemon through [`Lock::hold_store`].
+    /// Locks the SDK's store, before it is opened: for a login, a logout, or the daemon through [`Lock::hold_store`].
     pub(crate) fn take(home: &Home) -> Result<Self, LockError> {
         let path = home.matrix();
         let directory = create_private_directory(&path).and_then(|()| File::open(&path));
@@ -209,7 +209,7 @@ impl StoreGuard {
     }
 }
 
-/// Returns whether the lock could be had.
+/// Returns whether the lock was acquired, and the file.
 fn take(file: io::Result<File>, tries: u32) -> io::Result<(bool, File)> {
     let file = file?;
     for attempt in 1..=tries {
@@ -232,7 +232,7 @@ fn read(mut file: &File) -> Option<Holder> {
     serde_json::from_str(&text).ok()
 }
 
-/// Returns a time as in `2025-01-31T12:00:00Z`.
+/// Formats a time as `2025-01-31T12:00:00Z`.
 pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(seconds.as_secs()).unwrap_or_default();
@@ -288,7 +288,7 @@ mod tests {
         lock.release_store().unwrap();
         assert_eq!(Lock::holder(&home).unwrap().store, StoreState::Free);
         let login = StoreGuard::take(&home).unwrap();
-        // Not the daemon, for whom it is said here.
+        // Not the daemon, which this hint is for.
         let error = lock.hold_store().unwrap_err();
         assert!(error.to_string().ends_with("is in use by another command"));
         assert!(error.hint().unwrap().contains("wait for the end"));

@@ -93,7 +93,7 @@ fn what_is_above_the_home_or_beside_it_stays_as_it_is() {
     }
     assert!(wide.iter().all(|path| mode(path) == 0o755));
 
-    // But a way that comes back is one inside.
+    // A path that leads back into the home is inside.
     let data = home.path().join("data");
     fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
     home.prepare_file(&home.path().join("logs/../data/r.sqlite"))
@@ -123,7 +123,7 @@ fn a_prepared_home_is_private_whatever_it_was() {
     assert_eq!(mode(&home.matrix()), 0o700);
     assert_eq!(mode(&home.path().join("database")), 0o700);
     assert_eq!(mode(&home.matrix().join("session.json")), 0o600);
-    // Not ours: not touched.
+    // Not ours: left alone.
     assert_eq!(mode(&home.matrix().join("credentials.json")), 0o644);
     assert_eq!(
         home.mmrelay_files(),
@@ -161,7 +161,7 @@ fn nothing_inside_the_home_is_written_through_a_link() {
         let home = home(&directory);
         let path = home.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // Also one that leads nowhere yet.
+        // A dangling link counts too.
         symlink(elsewhere.join("nothing"), &path).unwrap();
         let error = home.prepare(true).unwrap_err();
         assert!(matches!(&error, HomeError::Link { path: it } if *it == path));
@@ -204,7 +204,7 @@ fn the_place_of_a_log_is_private_wherever_in_the_home_it_is() {
     symlink("/nowhere", logs.join("it.log.2")).unwrap();
     let error = home.prepare_file(&logs.join("it.log")).unwrap_err();
     assert!(error.to_string().contains("it.log.2"), "{error}");
-    // What the user put elsewhere is the user's.
+    // Paths outside the home are the user's.
     let elsewhere = directory.path().join("link.log");
     symlink("/nowhere", &elsewhere).unwrap();
     home.prepare_file(&elsewhere).unwrap();

@@ -1,6 +1,7 @@
-//! Writes what is logged, wherever it is to be seen: each event as one bounded line, each place at a bounded rate.
+//! Writes log events to all outputs: each event as one line of limited length, each place in the code at a limited
+//! rate.
 //!
-//! Debug and trace are for who asked for them, and have no bound in their rate.
+//! Debug and trace are not rate limited.
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -15,23 +16,23 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-use super::line::{Line, Said};
+use super::line::{Line, Recorded};
 use super::rate::{Heard, Limit, Rate};
 use relay_config::LogFormat;
 
-/// What is ours may be heard often: mapped rooms and warnings of the configuration come in a row, and most of it a
-/// person has to see.
+/// Our own lines may be frequent: mapped rooms and warnings of the configuration come in a row, and most of them matter
+/// to people.
 const OURS: Limit = Limit {
     burst: 100,
     every: Duration::from_secs(10),
 };
-/// A library says nothing that a person has to act on.
+/// Libraries log nothing that requires an action.
 const OTHERS: Limit = Limit {
     burst: 3,
     every: Duration::from_mins(1),
 };
 
-/// Spans are repeated on each line: so many bytes of their fields have to do.
+/// Maximum length of a span's fields in bytes: they are repeated on each line.
 const LONGEST_SPAN: usize = 500;
 
 pub(super) struct Sink {
@@ -40,39 +41,40 @@ pub(super) struct Sink {
     pub(super) writer: Box<dyn Write + Send>,
 }
 
-/// Lines that wait to be written: whoever reads them may be stopped, as a terminal by Ctrl-S, and the relay goes on.
+/// Maximum number of lines waiting to be written: a reader may stall, as a terminal after Ctrl-S, and must not block
+/// the relay.
 const QUEUE: usize = 4_000;
-/// How often it is looked whether something that was left out is to be told.
+/// How often suppressed lines are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long the end waits for what is still to be written.
+/// Maximum time to wait at the end for pending lines.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Log {
-    /// Of which libraries everything is told.
+    /// The libraries that are logged in full.
     open: Targets,
     state: Mutex<State>,
     queue: SyncSender<Job>,
 }
 
-/// A place in the sources. The facade `log` has one for all, and tells the line.
+/// A place in the code. The `log` facade has a single callsite for all, and reports the line.
 type Place = (callsite::Identifier, Option<u64>);
 
 #[derive(Default)]
 struct State {
     rate: Rate<Place, Line>,
-    /// So many lines did not fit into the queue.
+    /// Number of lines that did not fit into the queue.
     lost: u64,
 }
 
-/// What the thread that writes is asked for.
+/// A request to the writing thread.
 enum Job {
     Write(Heard<Line>),
-    /// To tell when everything before is written.
+    /// Acknowledge when everything before is written.
     Tell(SyncSender<()>),
 }
 
 impl Log {
-    /// Makes one that writes there, in a thread of its own.
+    /// Starts a log that writes to these outputs, in a thread of its own.
     pub(super) fn start(open: Targets, sinks: Vec<Sink>) -> std::io::Result<Arc<Self>> {
         let (queue, jobs) = sync_channel(QUEUE);
         let log = Arc::new(Self {
@@ -95,7 +97,7 @@ impl Log {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether everything is told of what somebody says.
+    /// Returns whether this target is logged in full.
     fn tells_all(&self, target: &str) -> bool {
         is_ours(target) || self.open.would_enable(target, &Level::TRACE)
     }
@@ -108,20 +110,20 @@ impl Log {
             let limit = if is_ours(&line.target) { OURS } else { OTHERS };
             state.rate.take(place, limit, line, now)
         };
-        // Who speaks waits for nobody who reads.
+        // Logging never blocks.
         if heard.is_some_and(|heard| self.queue.try_send(Job::Write(heard)).is_err()) {
             state.lost += 1;
         }
     }
 
-    /// Tells what was left out, and waits until everything is written, but not for long.
+    /// Logs what was suppressed, and waits for pending lines, with a timeout.
     pub(super) fn end(&self) {
         let until = Instant::now() + END_WITHIN;
         let rest = self.lock().rate.tell(None).into_iter();
         let (written, is_written) = sync_channel(1);
         for mut job in rest.map(Job::Write).chain([Job::Tell(written)]) {
             while let Err(TrySendError::Full(back)) = self.queue.try_send(job) {
-                // Where nobody reads there is nobody to wait for.
+                // A stalled reader is not waited for.
                 if Instant::now() >= until {
                     return;
                 }
@@ -133,7 +135,7 @@ impl Log {
     }
 }
 
-/// Writes what comes, and now and then what was left out, until the log is gone.
+/// Writes incoming lines, and suppressed ones now and then, until the log is dropped.
 fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
     loop {
         match jobs.recv_timeout(LOOK_EVERY) {
@@ -153,7 +155,7 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
                 level: Level::WARN,
                 target: "relay::telemetry".to_owned(),
                 spans: Vec::new(),
-                said: Said::missing(lost),
+                recorded: Recorded::missing(lost),
             };
             write(&mut sinks, &Heard { line, left_out: 0 });
         }
@@ -172,7 +174,7 @@ fn write(sinks: &mut [Sink], heard: &Heard<Line>) {
             LogFormat::Text => line.text(sink.colour, &time, *left_out),
             LogFormat::Json => line.json(&time, *left_out),
         };
-        // Whoever read it may be gone, or the disk full: the relay goes on without a log.
+        // The reader may be gone, or the disk full: the relay goes on without a log.
         drop(sink.writer.write_all(line.as_bytes()));
     }
 }
@@ -181,10 +183,10 @@ fn is_ours(target: &str) -> bool {
     target == "relay" || target.starts_with("relay::") || target.starts_with(CRATES)
 }
 
-/// How the targets of our other crates begin.
+/// Target prefix of our other crates.
 const CRATES: &str = "relay_";
 
-/// Returns a target as the log shows it: a crate of ours as a part of the relay, `relay::radio`.
+/// Returns a target as shown in the log: our crates as parts of the relay, `relay::radio`.
 fn shown(target: String) -> String {
     match target.strip_prefix(CRATES) {
         Some(part) => format!("relay::{part}"),
@@ -200,7 +202,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Returns a time in UTC, with microseconds.
+/// Formats a time in UTC, with microseconds.
 fn time(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, micros) = (crate::home::utc(time), since.subsec_micros());
@@ -208,7 +210,7 @@ fn time(time: SystemTime) -> String {
     format!("{seconds}.{micros:06}Z")
 }
 
-/// The log as a part of the process's subscriber.
+/// The log as a layer of the process's subscriber.
 pub(super) struct LogLayer(pub(super) Arc<Log>);
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
@@ -216,33 +218,33 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
         let Some(span) = context.span(id) else {
             return;
         };
-        let mut said = Said::new(self.0.tells_all(attributes.metadata().target()));
-        attributes.record(&mut said);
-        span.extensions_mut().replace(said);
+        let mut recorded = Recorded::new(self.0.tells_all(attributes.metadata().target()));
+        attributes.record(&mut recorded);
+        span.extensions_mut().replace(recorded);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else {
             return;
         };
-        if let Some(said) = span.extensions_mut().get_mut::<Said>() {
-            values.record(said);
+        if let Some(recorded) = span.extensions_mut().get_mut::<Recorded>() {
+            values.record(recorded);
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
-        // What comes through the facade `log` tells its target itself.
+        // Events of the `log` facade carry their target in a field.
         let target = match metadata.target() {
-            "log" => Said::by(event, false).target,
+            "log" => Recorded::by(event, false).target,
             _ => None,
         };
         let target = shown(target.unwrap_or_else(|| metadata.target().to_owned()));
-        let said = Said::by(event, self.0.tells_all(&target));
+        let recorded = Recorded::by(event, self.0.tells_all(&target));
         let spans = context.event_scope(event).into_iter();
         let spans = spans.flat_map(Scope::from_root);
         let spans = spans.map(|span| {
-            let fields = span.extensions().get::<Said>().map(Said::fields);
+            let fields = span.extensions().get::<Recorded>().map(Recorded::fields);
             match fields.filter(|fields| !fields.is_empty()) {
                 Some(mut fields) => {
                     fields.truncate(fields.floor_char_boundary(LONGEST_SPAN));
@@ -256,9 +258,9 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
             level: *metadata.level(),
             spans: spans.collect(),
             target,
-            said,
+            recorded,
         };
-        let place = (metadata.callsite(), line.said.source_line);
+        let place = (metadata.callsite(), line.recorded.source_line);
         self.0.take(place, line, Instant::now());
     }
 }

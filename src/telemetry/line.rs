@@ -10,18 +10,18 @@ use tracing::{Event, Level};
 use super::words::{MORE, fixed, words};
 use relay_model::Chain;
 
-/// What a line says has at most about so many bytes; what does not fit is left out.
+/// Approximate maximum length of a line's content in bytes; the rest is left out.
 const LONGEST: usize = 4_000;
 
-/// What an event, or a span, says.
+/// The recorded fields of an event or a span.
 #[derive(Debug, Default)]
-pub(super) struct Said {
-    /// Everything is told: otherwise a library's own words, numbers, and who and where. Its other values may be texts of
-    /// messages, or anything that a stranger has sent.
+pub(super) struct Recorded {
+    /// Records everything. Otherwise of a library: its own words, numbers, and known identifiers; other values may be
+    /// texts of messages, or anything from a stranger.
     tells_all: bool,
     message: String,
     fields: Vec<(&'static str, Value)>,
-    /// Where it was said, if it came through the facade `log`.
+    /// The target, if the event came through the `log` facade.
     pub(super) target: Option<String>,
     pub(super) source_line: Option<u64>,
     size: usize,
@@ -29,15 +29,14 @@ pub(super) struct Said {
 
 #[derive(Debug)]
 enum Value {
-    /// As it is in JSON, too.
+    /// Written without quotes, in JSON too.
     Number(String),
     Words(String),
-    /// A string, which stands in quotes.
+    /// A string, written in quotes.
     Quoted(String),
 }
 
-impl Said {
-    /// Returns what takes the fields of an event or a span.
+impl Recorded {
     pub(super) fn new(tells_all: bool) -> Self {
         Self {
             tells_all,
@@ -46,17 +45,17 @@ impl Said {
     }
 
     pub(super) fn by(event: &Event<'_>, tells_all: bool) -> Self {
-        let mut said = Self::new(tells_all);
-        event.record(&mut said);
-        said
+        let mut recorded = Self::new(tells_all);
+        event.record(&mut recorded);
+        recorded
     }
 
-    /// Returns that so many lines were not written.
+    /// Returns the content of a line that reports lost lines.
     pub(super) fn missing(lost: u64) -> Self {
-        let mut said = Self::new(true);
-        "the log was not read fast enough: lines are missing".clone_into(&mut said.message);
-        said.add("lost", Value::Number(lost.to_string()));
-        said
+        let mut recorded = Self::new(true);
+        "the log was not read fast enough: lines are missing".clone_into(&mut recorded.message);
+        recorded.add("lost", Value::Number(lost.to_string()));
+        recorded
     }
 
     fn take(&mut self, field: &Field, value: Value) {
@@ -93,7 +92,7 @@ impl Said {
         }
     }
 
-    /// Returns the fields as people read them.
+    /// Returns the fields in the text format.
     pub(super) fn fields(&self) -> String {
         let field = |(name, value): &(&str, Value)| match value {
             Value::Number(value) | Value::Words(value) => format!("{name}={value}"),
@@ -112,7 +111,7 @@ impl Value {
     }
 }
 
-impl Visit for Said {
+impl Visit for Recorded {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.take(field, Value::Words(words(format_args!("{value:?}"))));
     }
@@ -154,7 +153,7 @@ impl Visit for Said {
     }
 }
 
-/// Returns whether a library's value is who, or where, which is nobody's secret and has a form.
+/// Returns whether a library's value is an identifier or an address: not secret, and of a known form.
 fn is_known(name: &str, value: &str) -> bool {
     let names = ["sender", "user_id", "user", "room_id", "room"];
     let is_plain = |character: char| character.is_ascii_graphic() && !"\"\\`".contains(character);
@@ -169,9 +168,9 @@ pub(super) struct Line {
     pub(super) at: SystemTime,
     pub(super) level: Level,
     pub(super) target: String,
-    /// In what it was said, the outermost first.
+    /// The enclosing spans, outermost first.
     pub(super) spans: Vec<String>,
-    pub(super) said: Said,
+    pub(super) recorded: Recorded,
 }
 
 impl Line {
@@ -183,10 +182,10 @@ impl Line {
         };
         let mut parts = vec![
             format!("{dim}{}:{plain}", self.target),
-            self.said.message.clone(),
-            self.said.fields(),
+            self.recorded.message.clone(),
+            self.recorded.fields(),
         ];
-        if self.said.size >= LONGEST {
+        if self.recorded.size >= LONGEST {
             parts.push(MORE.to_string());
         }
         if left_out > 0 {
@@ -195,8 +194,8 @@ impl Line {
         parts.retain(|part| !part.is_empty());
         let spans = self.spans.iter();
         let spans: String = spans.flat_map(|it| [it.as_str(), ": "]).collect();
-        let (level, said) = (self.level.as_str(), parts.join(" "));
-        format!("{dim}{time}{plain} {hue}{level:>5}{plain} {spans}{said}\n")
+        let (level, recorded) = (self.level.as_str(), parts.join(" "));
+        format!("{dim}{time}{plain} {hue}{level:>5}{plain} {spans}{recorded}\n")
     }
 
     pub(super) fn json(&self, time: &str, left_out: u64) -> String {
@@ -204,10 +203,10 @@ impl Line {
         let mut members = vec![
             ("timestamp", quoted(time)),
             ("level", quoted(self.level.as_str())),
-            ("message", quoted(&self.said.message)),
+            ("message", quoted(&self.recorded.message)),
         ];
-        for (name, value) in &self.said.fields {
-            // The first of a name counts.
+        for (name, value) in &self.recorded.fields {
+            // The first field of a name counts.
             if members.iter().all(|(known, _)| known != name) && *name != "target" {
                 let value = match value {
                     Value::Number(value) => value.clone(),

@@ -1,42 +1,41 @@
-//! How often one place in the sources may be heard: a stranger who makes it speak all the time gets a bounded number of
-//! lines. No clock, no I/O.
+//! Rate limit per place in the code: a stranger who triggers a message constantly causes a limited number of lines. No
+//! clock, no I/O.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// What was left out is told after so long, if the place has not been heard by then.
+/// Time after which a suppressed line is logged, if its place has been silent since.
 const TELL_AFTER: Duration = Duration::from_mins(1);
 
-/// How much is heard of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limit {
-    /// So many lines at once.
+    /// Lines allowed at once.
     pub(super) burst: u32,
-    /// Then one each time that this has passed.
+    /// Interval of further lines.
     pub(super) every: Duration,
 }
 
-/// Counts the lines of each place. There are no more places than lines in the sources.
+/// Counts lines per place. There are at most as many places as log statements.
 #[derive(Debug)]
 pub(super) struct Rate<P, L> {
     places: HashMap<P, Account<L>>,
 }
 
-/// The lines of a place.
+/// State of one place.
 #[derive(Debug)]
 struct Account<L> {
-    /// When its burst is whole again.
+    /// When the full burst is available again.
     whole_at: Instant,
-    /// What it said last, if that was left out: it is always heard in the end, and when.
+    /// The last line, if suppressed, and its time: it is logged in the end.
     left_out: Option<(Heard<L>, Instant)>,
 }
 
-/// A line that may be heard.
+/// A line to log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Heard<L> {
     pub(super) line: L,
-    /// So many of its place were left out before it.
+    /// Lines of the same place that were suppressed before this one.
     pub(super) left_out: u64,
 }
 
@@ -48,7 +47,7 @@ impl<P, L> Default for Rate<P, L> {
 }
 
 impl<P: Eq + Hash, L> Rate<P, L> {
-    /// Takes a line; returns it if it may be heard now.
+    /// Takes a line; returns it if it may be logged now.
     pub(super) fn take(
         &mut self,
         place: P,
@@ -73,7 +72,7 @@ impl<P: Eq + Hash, L> Rate<P, L> {
         Some(heard)
     }
 
-    /// Returns the last lines of the places that have been silent for long enough since; of all places without a time.
+    /// Returns the suppressed lines of places that have been silent for long enough; of all places if `now` is `None`.
     pub(super) fn tell(&mut self, now: Option<Instant>) -> Vec<Heard<L>> {
         let is_due = |(_, tell_at): &mut (Heard<L>, Instant)| now.is_none_or(|now| *tell_at <= now);
         let places = self.places.values_mut();

@@ -1,5 +1,5 @@
-//! A log file that is begun afresh at a size, with a number of old ones beside it. Never panics: a log that cannot be
-//! written must not stop the relay.
+//! A log file that rotates at a size, keeping a number of old files. Never panics: a log that cannot be written must
+//! not stop the relay.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -28,7 +28,7 @@ impl RotatingFile {
         })
     }
 
-    /// Moves each file one number on; the oldest goes.
+    /// Renames each file to the next number; the oldest is overwritten.
     fn rotate(&mut self) -> io::Result<()> {
         for number in (0..self.keep).rev() {
             match fs::rename(self.numbered(number), self.numbered(number + 1)) {
@@ -66,7 +66,7 @@ impl Write for RotatingFile {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let coming = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
         if self.size > 0 && self.size.saturating_add(coming) > self.limit {
-            // If it cannot be done the file goes on growing: better than no log. The next line tries again.
+            // If the rotation fails, the file keeps growing, which is better than no log. The next line tries again.
             drop(self.rotate());
         }
         let written = self.file.write(buffer)?;

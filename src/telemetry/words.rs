@@ -1,27 +1,27 @@
-//! Words of strangers and of libraries, made fit for a log: on one line, of bounded length, without anything that a
-//! terminal or a reader of lines acts on.
+//! Makes text of strangers and libraries fit for a log: one line, limited length, no characters that a terminal or a
+//! line reader interprets.
 
 use std::fmt::{self, Write as _};
 
 use relay_model::is_invisible;
 
-/// A value has at most so many bytes, the sign that something is missing not counted.
+/// Maximum length of a value in bytes, without the mark of an omission.
 const LONGEST: usize = 2_000;
-/// Stands for what is left out.
+/// Marks an omission.
 pub(super) const MORE: char = '…';
 
-/// Takes a text in pieces, and keeps no more than one character beyond the longest.
+/// Collects a text in pieces, keeping at most one character beyond the limit.
 #[derive(Default)]
 struct Bounded {
     text: String,
-    /// The length without the last character.
+    /// Length without the last character.
     before: usize,
 }
 
 impl fmt::Write for Bounded {
     fn write_str(&mut self, said: &str) -> fmt::Result {
         for character in said.chars() {
-            // Who writes may not be prepared for a refusal, and goes on to the end.
+            // A writer may not handle an error, and go on to the end.
             if self.text.len() > LONGEST {
                 break;
             }
@@ -36,10 +36,10 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// Returns what somebody says.
+/// Returns a value's text, sanitised.
 pub(super) fn words(said: impl fmt::Display) -> String {
     let mut kept = Bounded::default();
-    // What the other side fails with leaves what it said so far.
+    // A failing `Display` leaves what it has written so far.
     let _ = write!(kept, "{said}");
     let Bounded { mut text, before } = kept;
     if text.len() > LONGEST {
@@ -49,9 +49,9 @@ pub(super) fn words(said: impl fmt::Display) -> String {
     text
 }
 
-/// Returns the beginning of what a library says, up to where its own words may end and those of others begin.
+/// Returns the start of a library's message, up to where its own words may end and foreign text may begin.
 pub(super) fn fixed(said: &str) -> String {
-    /// Longer sentences hold something that is not the library's own.
+    /// Maximum length of a library's own words in bytes; a longer message contains foreign text.
     const LONGEST_SENTENCE: usize = 200;
     let end = said
         .find(['"', '`', '{', '[', '(', ':', '\\'])
@@ -65,7 +65,7 @@ pub(super) fn fixed(said: &str) -> String {
     }
 }
 
-/// Returns whether a character ends a line, commands a terminal, or changes how others are shown without being seen.
+/// Returns whether a character ends a line, controls a terminal, or invisibly changes how others are displayed.
 fn is_trick(character: char) -> bool {
     character.is_control()
         || is_invisible(character)

@@ -1,4 +1,4 @@
-//! Asks a running daemon through its control socket.
+//! Client of a running daemon's control socket.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ use crate::home::{Holder, Home, Lock};
 use relay_disk::socket_name;
 use relay_model::Explained;
 
-/// How long the daemon may take; it gives up on a slow database itself before that.
+/// Maximum time for an answer; the daemon's own timeout for a slow database is shorter.
 const LIMIT: Duration = Duration::from_secs(20);
-/// The longest answer, in bytes.
+/// Maximum length of an answer, in bytes.
 const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub(crate) enum ControlError {
     Silent { home: PathBuf },
     #[error("cannot use the control socket `{0}`")]
     Use(PathBuf, #[source] io::Error),
-    /// It does not understand us, or we do not understand it.
+    /// Daemon and client do not understand each other.
     #[error("the running relay answers in another way than this program expects: {0}")]
     Other(String),
 }
@@ -53,7 +53,7 @@ impl Explained for ControlError {
 
 const ANOTHER: &str = "it answers another question";
 
-/// Asks the daemon of a home how it stands.
+/// Requests the status of a home's daemon.
 pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
     match ask(home, Request::Status).await? {
         ControlAnswer::Status(status) => Ok(*status),
@@ -63,7 +63,7 @@ pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
     }
 }
 
-/// Asks the daemon of a home whether it does its work.
+/// Requests the health of a home's daemon.
 pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
     match ask(home, Request::Doctor).await? {
         ControlAnswer::Doctor(health) => Ok(health),

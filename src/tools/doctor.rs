@@ -1,4 +1,4 @@
-//! `relay doctor --quick`: whether the running daemon does its work, for people and for health checks.
+//! `relay doctor --quick`: checks whether the running daemon works, for people and health checks.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use relay_model::{Chain, Explained as _};
 
 use super::{control, hint, printable};
 
-/// Asks the daemon; one that does not answer is unhealthy.
+/// Requests the daemon's health; without an answer it is unhealthy.
 pub(crate) async fn examine(home: &Home) -> Health {
     control::health(home).await.unwrap_or_else(|error| Health {
         healthy: false,
@@ -21,7 +21,7 @@ pub(crate) async fn examine(home: &Home) -> Health {
     })
 }
 
-/// Returns what the checks found, for people: a line each, and the cures below.
+/// Returns the checks for people: a line each, with the hints below.
 pub(crate) fn lines(health: &Health) -> String {
     let mut text = String::new();
     for check in &health.checks {
@@ -32,7 +32,6 @@ pub(crate) fn lines(health: &Health) -> String {
         };
         let name = check.name.replace('_', " ");
         let found = printable(&check.text);
-        // Writing to a string does not fail.
         let _ = writeln!(text, "{name:<12} {result:<8} {found}");
         if let (CheckResult::Warning | CheckResult::Failed, Some(cure)) =
             (check.result, &check.hint)

@@ -1,7 +1,7 @@
-//! `relay radio`: what people do with a radio without the daemon, and without Matrix.
+//! `relay radio`: use of a radio without the daemon and Matrix.
 //!
-//! The link is the daemon's own ([`Radio`]: session, pacer, node table); here is only what a command asks of it. Since a
-//! radio hands what it kept to whoever comes next, nothing that it says is thrown away: it is shown apart.
+//! The link is the daemon's own ([`Radio`]: session, pacer, node table); here is only what a command needs. A radio
+//! hands stored messages to its next client, so nothing received is dropped: it is shown separately.
 
 mod holder;
 mod listen;
@@ -33,15 +33,14 @@ pub(crate) use report::{channel_lines, channels, node_lines, nodes, radio, radio
 pub(crate) use scan::{found_lines, scan};
 pub(crate) use send::{Fate, Sent, check_text, send};
 
-/// Events that wait for a command.
+/// Queue of events for a command.
 const EVENTS: usize = 256;
-/// Messages of the radio that are kept to be shown: it has room for no more itself.
+/// Maximum number of received messages to keep for display: a radio stores no more itself.
 const KEPT: usize = 1024;
 
-/// Who waits longer for a first word of the radio is told so.
+/// Time without any data from the radio after which the user is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a command got nothing from the radio.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VisitError {
     #[error("the running relay ({holder}) holds this radio ({})", connection.place())]
@@ -69,7 +68,7 @@ pub(crate) enum VisitError {
     NoText,
     #[error("the text has {size} bytes, and a packet takes {PACKET_BYTES}")]
     TooLong { size: usize },
-    /// The person did not want to wait any longer.
+    /// The user interrupted the wait.
     #[error("interrupted")]
     Interrupted,
     #[error("the link to the radio has ended")]
@@ -99,14 +98,14 @@ impl Explained for VisitError {
     }
 }
 
-/// A link that cannot be made, or has ended, and why.
+/// A link that could not be made, or was lost, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
 pub(crate) struct Lost {
     connection: Connection,
     kind: LossKind,
     cause: String,
-    /// What helps against just that.
+    /// The hint for this cause.
     hint: Option<String>,
 }
 
@@ -140,7 +139,7 @@ impl Explained for Lost {
 }
 
 impl Lost {
-    /// Returns which radio it is, in brackets, if the cause does not name it.
+    /// Returns the radio's place in brackets, unless the cause contains it.
     fn place(&self) -> String {
         let place = self.connection.place();
         let name = match &self.connection {
@@ -157,18 +156,17 @@ impl Lost {
     }
 }
 
-/// The radio that the daemon holds, and how it reaches it.
+/// The radio that the daemon uses, and its connection.
 pub(crate) type Held = Option<(NodeNum, Connection)>;
 
-/// A radio, as a command sees it.
 #[derive(Debug)]
 pub(crate) struct Visit {
     connection: Connection,
-    /// The radio that the daemon holds: if it turns out to be this one, the visit ends.
+    /// The daemon's radio: if it turns out to be this one, the visit ends.
     not: Held,
-    /// What is being waited for, for whoever waits.
+    /// What is being waited for, for the progress line.
     awaited: watch::Sender<Option<&'static str>>,
-    /// Tells a person something beside the result.
+    /// Prints a message beside the result.
     tell: fn(&str),
     link: watch::Receiver<Link>,
     /// Ends the visit.
@@ -179,11 +177,11 @@ pub(crate) struct Visit {
     kept: VecDeque<RadioText>,
 }
 
-/// What a visit returned, and the messages of the radio that nobody has been shown.
+/// The result of a visit, and the received messages that were not shown.
 pub(crate) type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 
-/// Visits a radio: connects, works with it, and takes leave. Returns what the work returned, and the messages of the
-/// radio that nobody has been shown.
+/// Visits a radio: connects, works, disconnects. Returns the result of the work, and the received messages that were
+/// not shown.
 pub(crate) async fn visit<T>(
     link: Meshtastic,
     not: Held,
@@ -196,11 +194,11 @@ pub(crate) async fn visit<T>(
         Ok(options) => options,
         Err(error) => return (Err(error.into()), Vec::new()),
     };
-    // A look changes nothing; and what a person sends by hand is not held back by anybody but the radio.
+    // A visit changes no settings; and texts sent by hand are only limited by the radio.
     options.set_time = false;
     options.channel_use = None;
     let radio = Radio::new(options);
-    let (told, events) = mpsc::channel(EVENTS);
+    let (events_tx, events) = mpsc::channel(EVENTS);
     let (submissions, submitted) = mpsc::channel(1);
     let end = CancellationToken::new();
     let mut visit = Visit {
@@ -215,11 +213,11 @@ pub(crate) async fn visit<T>(
         known: radio.known(),
         kept: VecDeque::new(),
     };
-    let running = Box::pin(radio.run(submitted, told, end.clone()));
+    let running = Box::pin(radio.run(submitted, events_tx, end.clone()));
     let working = async {
         let done = work(&mut visit).await;
         end.cancel();
-        // The radio may have said something while we took leave.
+        // The radio may have sent messages during the disconnect.
         while let Some(event) = visit.events.recv().await {
             if let Event::Radio(RadioEvent::Text(text)) = event {
                 visit.keep(*text);
@@ -233,7 +231,7 @@ pub(crate) async fn visit<T>(
 }
 
 impl Visit {
-    /// Waits until the radio has told how it is set up.
+    /// Waits until the radio is configured, and returns its profile.
     pub(crate) async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         self.awaited.send_replace(Some("connecting to the radio"));
         let mut silence = pin!(silence(self.link.clone()));
@@ -268,7 +266,7 @@ impl Visit {
         Ok(profile)
     }
 
-    /// Likewise, and a radio that is locked is no good.
+    /// Like [`Self::ready`]; fails for a locked radio.
     pub(crate) async fn unlocked(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         let profile = self.ready().await?;
         if profile.locked {
@@ -277,7 +275,7 @@ impl Visit {
         Ok(profile)
     }
 
-    /// Waits for what is heard next. What was heard before the radio was ready comes first.
+    /// Waits for the next message. Messages from before the radio was ready come first.
     pub(crate) async fn heard(&mut self) -> Result<Event, VisitError> {
         match self.kept.pop_front() {
             Some(text) => Ok(Event::Radio(RadioEvent::Text(Box::new(text)))),
@@ -285,12 +283,12 @@ impl Visit {
         }
     }
 
-    /// Returns the nodes that the radio knows, itself included.
+    /// Returns the radio's nodes, itself included.
     pub(crate) fn known(&self) -> Vec<KnownNode> {
         self.known.borrow().clone()
     }
 
-    /// Waits for what becomes known of the radio, or of a message of ours. Cancel safe.
+    /// Waits for the next event of the radio, or of a submission of ours. Cancel safe.
     async fn news(&mut self) -> Result<Event, VisitError> {
         tokio::select! {
             () = self.stop.cancelled() => Err(VisitError::Interrupted),
@@ -298,7 +296,7 @@ impl Visit {
         }
     }
 
-    /// Returns that the link is lost, with what is known of it. It is tried again without end.
+    /// Returns the error for a lost link. The radio keeps reconnecting.
     pub(crate) fn lost(&self, kind: LossKind, cause: String, hint: Option<String>) -> Lost {
         Lost {
             connection: self.connection.clone(),
@@ -315,7 +313,7 @@ impl Visit {
     }
 }
 
-/// Waits until a connection stands on which no radio has spoken for a while.
+/// Completes when a connection has stood for a while without any data.
 async fn silence(mut link: watch::Receiver<Link>) {
     let is_silent = |link: &Link| link.state == LinkState::Configuring && !link.heard;
     while link.wait_for(is_silent).await.is_ok() {

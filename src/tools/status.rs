@@ -1,4 +1,4 @@
-//! `relay status`: how the running daemon stands, for people.
+//! `relay status`: the running daemon's state, for people.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use relay_radio::LinkState;
 
 use super::{hint, printable};
 
-/// What is counted and is nobody's loss: our own messages that come back, and signs of ours.
+/// Reasons of drops that lose nothing: echoes of our own messages, and our delivery marks.
 const NOT_WORTH_A_WORD: [&str; 4] = ["own_event", "own_packet", "feedback_sign", "duplicate"];
 
 pub(crate) fn lines(status: &Status) -> String {
@@ -145,7 +145,7 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
         about.push_str(", not mapped");
     } else if !room.joined {
         about.push_str(match matrix {
-            // As `doctor` sees it: perhaps the homeserver has not answered once since the start.
+            // As in `doctor`: the homeserver may not have answered since the start.
             MatrixState::NoSession | MatrixState::Connecting | MatrixState::Away => {
                 ", not known whether the bot is in it"
             }
@@ -218,18 +218,17 @@ fn waits(waits: &Waits) -> String {
 
 fn reasons(counts: &BTreeMap<String, u64>) -> String {
     let is_told = |reason: &str| !NOT_WORTH_A_WORD.contains(&reason);
-    let told = counts.iter().filter(|(reason, _)| is_told(reason));
-    let told = told.map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")));
-    told.collect::<Vec<_>>().join(", ")
+    let shown = counts.iter().filter(|(reason, _)| is_told(reason));
+    let shown = shown.map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
-/// Lines with a heading each, aligned.
+/// Aligned lines with a heading each.
 #[derive(Default)]
 struct Page(String);
 
 impl Page {
     fn line(&mut self, heading: &str, text: &str) {
-        // Writing to a string does not fail.
         let _ = writeln!(self.0, "{heading:<13} {}", printable(text));
     }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a disk, in plain words and with its cure, whichever library met it; and private files and sockets on it.
+//! Classifies disk errors of any library, with a message and a hint; and private files and sockets.
 
 mod private;
 mod socket;
@@ -15,22 +15,22 @@ use relay_model::causes;
 pub use private::{create_private_directory, sync_directory, write_private};
 pub use socket::{Socket, socket_name};
 
-/// With less room than this, nothing of ours can be written.
+/// Minimum free space, in bytes; with less, nothing can be written.
 const LEAST_ROOM: u64 = 64 * 1024;
 
-/// What is wrong with a disk, or with a file on it.
+/// A problem with a disk, or with a file on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
-    /// There is no room on it, or none for us.
+    /// No space is left, or none for this user.
     #[error("the disk is full")]
     Full,
-    /// It is mounted read-only, or the file may only be read.
+    /// The file system or the file is read-only.
     #[error("the disk cannot be written")]
     ReadOnly,
-    /// A file or a directory is not for us.
+    /// Permission denied.
     #[error("the user that the relay runs as may not do that")]
     Denied,
-    /// It tells of an error, or of a limit.
+    /// I/O error, or a limit is exceeded.
     #[error("the disk fails")]
     Failed,
     /// A directory stands where a file is expected.
@@ -39,7 +39,7 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// Returns what is wrong with the disk, if that is what an error or one of its causes tells.
+    /// Returns the trouble that an error or one of its causes reports, if it is about the disk.
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         causes(error).find_map(|error| {
             let of_sqlite = || error.downcast_ref().copied().and_then(of_sqlite);
@@ -47,7 +47,8 @@ impl Trouble {
         })
     }
 
-    /// Returns the same after a look at the disk there: SQLite and some file systems tell of a full disk as of a broken one.
+    /// Returns the trouble after checking the disk itself: SQLite and some file systems report a full disk as an I/O
+    /// error.
     #[must_use]
     pub fn at(self, path: &Path) -> Self {
         match self {
@@ -56,7 +57,7 @@ impl Trouble {
         }
     }
 
-    /// Returns what a person can do about it.
+    /// Returns the hint.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Full => "make room on the disk",
@@ -76,14 +77,14 @@ impl Trouble {
     }
 }
 
-/// Returns what a person can do about the disk, if that is what an error or one of its causes is about.
+/// Returns the hint for the disk trouble that an error or one of its causes reports.
 pub fn cure(error: &(dyn Error + 'static)) -> Option<String> {
     Trouble::of(error).map(|trouble| trouble.hint().to_owned())
 }
 
 fn of_io(error: &io::Error) -> Option<Trouble> {
     const IO: i32 = rustix::io::Errno::IO.raw_os_error();
-    // A firewall refuses what the network is asked with another number.
+    // A firewall refuses network access with another number.
     const ACCESS: i32 = rustix::io::Errno::ACCESS.raw_os_error();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
@@ -99,7 +100,7 @@ fn of_io(error: &io::Error) -> Option<Trouble> {
     }
 }
 
-/// This is the cause in all errors of SQLite, those of the SDK's stores, too.
+/// The root cause of all SQLite errors, the SDK's included.
 fn of_sqlite(error: rusqlite::ffi::Error) -> Option<Trouble> {
     match error.code {
         ErrorCode::DiskFull => Some(Trouble::Full),
@@ -109,11 +110,11 @@ fn of_sqlite(error: rusqlite::ffi::Error) -> Option<Trouble> {
     }
 }
 
-/// Returns what can be seen to be wrong with the disk there, or where it would be made.
+/// Returns the trouble visible on the disk of `path`, which need not exist yet.
 fn seen_at(path: &Path) -> Option<Trouble> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     let disk = statvfs(existing).ok()?;
-    // What is kept for root is room for root only, but then it is.
+    // Space reserved for root is only available to root.
     let free = if rustix::process::geteuid().is_root() {
         disk.f_bfree
     } else {
@@ -136,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// An error with a cause, as libraries wrap them.
+    /// An error with a cause, as libraries wrap it.
     #[derive(Debug, thiserror::Error)]
     #[error("the store failed")]
     struct Wrapped(#[source] Box<dyn Error + Send + Sync>);

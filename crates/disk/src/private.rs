@@ -1,30 +1,30 @@
-//! Private directories and files: nobody but their owner reads them, and a file is replaced as a whole or not at all.
+//! Private directories and files: readable for their owner only, and replaced atomically.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Creates a directory that only its owner may enter, with those above it; one that is there stays as it is.
+/// Creates a directory that only its owner may enter, with its parents; existing ones stay as they are.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // The umask may have taken rights from the owner.
+    // The umask may have removed the owner's rights.
     fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// Writes a file that only its owner may read, in one step: after a crash or a failure there is the old one or the new
-/// one, whole.
+/// Writes a file that only its owner may read. Atomic: after a crash or a failure, either the old file or the new one
+/// is there.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let temporary = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
-    // Left over by a process that died.
+    // Left behind by a process that crashed.
     drop(fs::remove_file(&temporary));
     let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
-        // Where the disk is full, half a file takes room that others need. It may not be there.
+        // On a full disk, half a file takes space that others need. It may not exist.
         drop(fs::remove_file(&temporary));
         return Err(error);
     }
@@ -39,13 +39,13 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    // The umask may have taken rights from the owner; some file systems have no modes.
+    // The umask may have removed the owner's rights; some file systems have no modes.
     file.set_permissions(Permissions::from_mode(0o600)).ok();
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Makes durable what a directory's entries are called.
+/// Makes changes of a directory's entries durable.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

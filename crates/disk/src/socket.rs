@@ -1,7 +1,7 @@
-//! Sockets of ours: private, under a name that a socket can have, and gone with who listens on them.
+//! Unix sockets: private, with a name short enough for the system, and deleted with their listener.
 //!
-//! The name of a socket must fit in 107 bytes, and a home may lie deeper than that: then the name goes through an
-//! opened directory (`/proc/self/fd/N/relay.sock`).
+//! A socket's name must fit in 107 bytes. If the path of the home is longer, the name goes through an opened directory
+//! (`/proc/self/fd/N/relay.sock`).
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -10,17 +10,17 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// The longest name of a socket (`sun_path` of unix(7), without its end).
+/// Maximum length of a socket's name in bytes (`sun_path` in unix(7), without the terminator).
 const LONGEST_NAME: usize = 107;
 
-/// A socket that this process listens on; its file goes when this is dropped.
+/// A listening socket; its file is deleted on drop.
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
     identity: (u64, u64),
 }
 
-/// Returns a name for a socket that is short enough, and what must be kept open as long as it is used.
+/// Returns a name for the socket that is short enough, and the file that must stay open while the name is used.
 pub fn socket_name(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -34,8 +34,8 @@ pub fn socket_name(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
 }
 
 impl Socket {
-    /// Listens in a directory that nobody else may enter, in place of a socket that another has left. Only for who knows
-    /// that nobody else is listening there.
+    /// Listens in a private directory, replacing a stale socket. The caller must know that nobody else is listening
+    /// there.
     pub fn listen(path: PathBuf) -> io::Result<(UnixListener, Self)> {
         match fs::symlink_metadata(&path) {
             Ok(left) if left.file_type().is_socket() => fs::remove_file(&path)?,
@@ -59,9 +59,9 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Another may have made its own by now.
+        // Another process may have created its own socket by now.
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
-            // Left behind it does no harm: the next one replaces it.
+            // A stale socket does no harm: the next listener replaces it.
             drop(fs::remove_file(&self.path));
         }
     }

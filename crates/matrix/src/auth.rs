@@ -1,4 +1,4 @@
-//! Login, logout, and how the session stands. What people are asked and told is the command line's matter.
+//! Login, logout, and the state of the session. The command line asks people for input and shows the results.
 
 mod adopt;
 mod devices;
@@ -14,7 +14,7 @@ use url::Url;
 
 use super::MatrixError;
 use super::files::FilesError;
-use super::session::Session;
+use super::session::StoredSession;
 use relay_model::Explained;
 
 pub use super::DeviceTrust;
@@ -23,12 +23,12 @@ pub use super::recovery::{AskForKey, Identity, Problem, Standing, Unlock};
 pub use super::server::{Server, ServerError};
 pub use adopt::adopt;
 pub use devices::{Left, Parted, part_with_others};
-pub use entry::find_homeserver;
-pub use login::{KeyPlace, Login, LoginOptions, login};
+pub use entry::{KeyPlace, LoginOptions, find_homeserver};
+pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
-pub use status::{KeyBackup, Status, damage, status};
+pub use status::{KeyBackup, Status, ask, damage, status};
 
-/// What of what was given lets nobody in.
+/// Which part of the given credentials is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
     /// The name of the user or the homeserver.
@@ -37,9 +37,9 @@ pub enum Given {
     Password,
     /// The account, whatever its password.
     Account,
-    /// The way in: the homeserver takes no passwords, or not this access token.
+    /// The method: the homeserver takes no passwords, or does not accept this access token.
     Way,
-    /// The access token: its device has keys of another program.
+    /// The access token: its device already has encryption keys of another program.
     UsedDevice,
 }
 
@@ -48,23 +48,23 @@ pub enum Given {
 pub enum AuthError {
     /// There is a session already.
     #[error("already logged in as {} (device {}) at {}", .0.user_id, .0.device_id, .0.homeserver)]
-    AlreadyLoggedIn(Box<Session>),
-    /// What was given lets nobody in: what of it, why, and what a person can do about it.
+    AlreadyLoggedIn(Box<StoredSession>),
+    /// Wrong credentials: which part, why, and the hint.
     #[error("{1}")]
     Wrong(Given, String, Option<&'static str>),
-    /// Somebody wanted it to end.
+    /// The user interrupted the login.
     #[error("interrupted: the login is as it was")]
     Interrupted,
-    /// The new login is worth less than the one that it was to replace; why.
+    /// The new login would be worth less than the earlier one that it replaces; the reason.
     #[error("{0}; the earlier login is as it was")]
     Unfinished(String),
-    /// A login failed, and the device that it had made is still there.
+    /// A login failed, and its new device could not be signed out.
     #[error("the login failed, and its new device {0} could not be signed out yet")]
     DeviceLeft(OwnedDeviceId, #[source] Box<AuthError>),
     /// Nobody is logged in.
     #[error("not logged in: nothing to do")]
     NotLoggedIn,
-    /// The answer is not one that a homeserver gives; what is missing.
+    /// The answer is not valid for a homeserver; what is missing.
     #[error("{0} gave an answer that makes no sense: {1}")]
     BadAnswer(Url, &'static str),
     /// The server failed or refused.

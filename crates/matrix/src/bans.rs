@@ -1,4 +1,4 @@
-//! Who is banned from a room now: what is read after newer things is measured by it.
+//! The current bans of a room, applied to old events that are read late.
 
 use std::collections::HashSet;
 
@@ -11,18 +11,18 @@ use super::errors;
 use super::events::Envelope;
 use relay_model::{MatrixEvent, OwnedUserId};
 
-/// The people who are banned from a room now; `None`: the server refuses to tell.
+/// The users who are banned from a room now; `None`: the server refuses to list them.
 pub(super) struct Banned(Option<HashSet<OwnedUserId>>);
 
 impl Banned {
-    /// Asks the server, as what the SDK knows may be older.
+    /// Asks the server, since the SDK's state may be older.
     pub(super) async fn of(room: &Room) -> matrix_sdk::Result<Self> {
         let mut request = members::Request::new(room.room_id().to_owned());
         request.membership = Some(MembershipState::Ban);
         match room.client().send(request).await.map_err(Error::from) {
             Ok(answer) => {
                 let members = answer.chunk.iter();
-                // Some servers tell of all members.
+                // Some servers ignore the filter and list all members.
                 let banned = members.filter_map(|it| Envelope::read(it.json().get())?.banned());
                 Ok(Self(Some(banned.collect())))
             }
@@ -31,7 +31,7 @@ impl Banned {
         }
     }
 
-    /// Drops what people wrote who are banned now. What they took away stays taken away.
+    /// Drops messages of users who are banned now. Their redactions stay in effect.
     pub(super) fn silence(&self, page: &mut Vec<TimelineEvent>) {
         let is_banned = |it: &OwnedUserId| self.0.as_ref().is_some_and(|all| all.contains(it));
         page.retain(|event| {
@@ -42,8 +42,8 @@ impl Banned {
         });
     }
 
-    /// Drops bans that were lifted since: they would take back what those people have written after it. Where the server does
-    /// not tell, each may have been.
+    /// Drops bans that were lifted since: they would retract what the user wrote after the lift. If the list of bans is
+    /// unknown, each ban may have been lifted.
     pub(super) fn forget_lifted(&self, events: &mut Vec<MatrixEvent>) {
         events.retain_mut(|event| match (event, &self.0) {
             (MatrixEvent::Banned { user, .. }, Some(all)) => all.contains(user),

@@ -1,4 +1,4 @@
-//! Builds the SDK's client on its store, restores the session in it, and tells how its device stands with other people.
+//! Builds the SDK's client on its store, restores the session, and reports whether its device is verified.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -20,22 +20,22 @@ use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
 use super::keys::Keys;
 use super::server::{TIMEOUT, USER_AGENT};
-use super::session::Session;
+use super::session::StoredSession;
 use super::{DeviceTrust, MatrixError};
 use relay_config::Recipients;
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Where the SDK keeps the keys of a device, in its store.
+/// File name of the SDK's crypto store.
 const KEYS: &str = "matrix-sdk-crypto.sqlite3";
 
-/// Opens the store of the session in `files`, which the caller holds. In a store without keys, the SDK would make others,
-/// which nobody else believes to be that device's.
+/// Opens the store of the session in `files`, whose lock the caller holds. Fails if the store has no keys: the SDK
+/// would create new ones, which nobody else would accept as the device's.
 pub(super) async fn restore(
     files: &Files,
     recipients: Recipients,
     way: &Arc<Notes>,
-) -> Result<(Client, Session), MatrixError> {
+) -> Result<(Client, StoredSession), MatrixError> {
     files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
     let (key, keys) = keys_of(files, &session).await?;
@@ -48,15 +48,15 @@ pub(super) async fn restore(
     Ok((client, session))
 }
 
-/// Builds a client of the session on a new store in `files`.
-pub(super) async fn open(files: &Files, session: &Session) -> Result<Client, MatrixError> {
+/// Builds a client for the session on a new store in `files`.
+pub(super) async fn open(files: &Files, session: &StoredSession) -> Result<Client, MatrixError> {
     let key = files.create_key()?;
     let keys = open_keys(files, &key).await?;
     let strategy = CollectStrategy::AllDevices;
     build(files, session, &key, keys, strategy, &Arc::default()).await
 }
 
-/// The raw key spares the derivation of one from a passphrase, a third of a second a client.
+/// A raw key avoids deriving one from a passphrase, which takes a third of a second per client.
 fn stores(files: &Files, key: &[u8; 32]) -> SqliteStoreConfig {
     SqliteStoreConfig::with_low_memory_config(files.sdk()).key(Some(key))
 }
@@ -68,7 +68,7 @@ async fn open_keys(files: &Files, key: &[u8; 32]) -> Result<Keys, MatrixError> {
 
 async fn build(
     files: &Files,
-    session: &Session,
+    session: &StoredSession,
     key: &[u8; 32],
     keys: Keys,
     strategy: CollectStrategy,
@@ -81,7 +81,7 @@ async fn build(
         SqliteMediaStore::open_with_config(&config),
     )
     .map_err(|cause| unusable(files, cause))?;
-    // `relay.lock` keeps other processes away.
+    // `relay.lock` excludes other processes.
     let stores = StoreConfig::new(CrossProcessLockConfig::SingleProcess)
         .state_store(state)
         .event_cache_store(events)
@@ -103,18 +103,18 @@ async fn build(
         });
     let client = builder.build().await;
     let client = client.map_err(|cause| unusable(files, cause))?;
-    // It is open as long as the client lives.
+    // The gate stays open as long as the client lives.
     client.add_event_handler_context(Arc::new(gate));
     let restored = Box::pin(client.restore_session(session.to_sdk())).await;
     restored.map_err(|cause| unusable(files, cause))?;
     Ok(client)
 }
 
-/// Puts a bound on the answers that a client reads, where that is possible.
+/// Limits the size of answers, unless a proxy is used.
 fn bound(
     builder: ClientBuilder,
     files: &Files,
-    session: &Session,
+    session: &StoredSession,
     way: &Arc<Notes>,
 ) -> (ClientBuilder, Option<Gate>) {
     if gate::is_proxied(&Matcher::from_env(), &session.homeserver) {
@@ -135,7 +135,7 @@ fn unusable(files: &Files, cause: impl Error + Send + Sync + 'static) -> MatrixE
     MatrixError::Store(files.sdk(), Box::new(cause))
 }
 
-/// Returns the key of the store, if the files that hold the device's keys are there.
+/// Returns the key of the store, if the files with the device's keys exist.
 pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
     let key = files.load_key()?;
     let path = files.sdk().join(KEYS);
@@ -146,15 +146,15 @@ pub(super) fn find_keys(files: &Files) -> Result<[u8; 32], FilesError> {
     }
 }
 
-/// Makes sure that the store holds the keys of the session's device. The caller holds the store.
-pub(super) async fn check_keys(files: &Files, session: &Session) -> Result<(), MatrixError> {
+/// Checks that the store holds the keys of the session's device. The caller holds the store lock.
+pub(super) async fn check_keys(files: &Files, session: &StoredSession) -> Result<(), MatrixError> {
     let (_, keys) = keys_of(files, session).await?;
     drop(keys.close().await);
     Ok(())
 }
 
-/// Opens the store of the keys, if it holds those of the session's device; with its key.
-async fn keys_of(files: &Files, session: &Session) -> Result<([u8; 32], Keys), MatrixError> {
+/// Opens the crypto store, if it holds the keys of the session's device; returns it with its encryption key.
+async fn keys_of(files: &Files, session: &StoredSession) -> Result<([u8; 32], Keys), MatrixError> {
     let key = find_keys(files)?;
     let keys = open_keys(files, &key).await?;
     let account = keys.load_account().await;
@@ -166,7 +166,7 @@ async fn keys_of(files: &Files, session: &Session) -> Result<([u8; 32], Keys), M
     Err(FilesError::damaged(files.sdk().join(KEYS), what).into())
 }
 
-/// Lets go of the store: whoever takes the session up next opens it.
+/// Closes the store, so that the next user of the session can open it.
 pub(super) async fn close(client: &Client) {
     let closed = tokio::time::timeout(CLOSE_LIMIT, client.pause()).await;
     if !matches!(closed, Ok(Ok(()))) {
@@ -174,7 +174,7 @@ pub(super) async fn close(client: &Client) {
     }
 }
 
-/// Has each renewed token written into the session file as soon as it is here.
+/// Writes each renewed token to the session file at once.
 fn keep_tokens(client: &Client, files: Files) -> matrix_sdk::Result<()> {
     let save = move |client: Client| {
         match save_tokens(&client, &files) {
@@ -187,24 +187,24 @@ fn keep_tokens(client: &Client, files: Files) -> matrix_sdk::Result<()> {
         }
         Ok(())
     };
-    // Nobody else renews them: `relay.lock` keeps other processes away.
+    // Only this process renews tokens: `relay.lock` excludes others.
     client.set_session_callbacks(Box::new(|_| Err("nothing to load".into())), Box::new(save))
 }
 
-/// Saves the tokens of now, if they are others than those in the file. Returns whether they are.
+/// Saves the current tokens if they differ from those in the file. Returns whether they did.
 fn save_tokens(client: &Client, files: &Files) -> Result<bool, MatrixError> {
     let (Some(tokens), Some(saved)) = (client.session_tokens(), files.load_session()?) else {
         return Ok(false);
     };
-    // Somebody may have logged in anew meanwhile.
+    // Another login may have replaced the session meanwhile.
     if client.device_id() != Some(&saved.device_id) || saved.tokens == tokens {
         return Ok(false);
     }
-    files.save_session(&Session { tokens, ..saved })?;
+    files.save_session(&StoredSession { tokens, ..saved })?;
     Ok(true)
 }
 
-/// Returns what the local store knows; the first key query after a login may still be on its way.
+/// Returns the trust known to the local store; right after a login the first key query may still be pending.
 pub(super) async fn device_trust(client: Client) -> DeviceTrust {
     match client.encryption().get_own_device().await {
         Ok(Some(device)) if device.is_cross_signed_by_owner() => DeviceTrust::Verified,

@@ -1,8 +1,9 @@
-//! How the homeserver's clock goes beside ours, and where history ends by it. A small computer without a battery can be
-//! hours off, and is set right while we run; what was written just now must be neither history nor too old by that.
+//! The offset between the homeserver's clock and ours, and where history ends on the homeserver's clock. A small
+//! computer without a clock battery can be hours off and is corrected while the relay runs; new messages must not count
+//! as history or as too old because of that.
 //!
-//! The homeserver's answers say what its clock shows, as do events of ours that come back. From there on it is told by the
-//! time that has passed, whatever our clock is set to.
+//! The homeserver's time is learnt from the dates of its answers and from our own events echoed by the sync. Afterwards
+//! it is extrapolated with the monotonic clock, however our wall clock is set.
 
 mod ask;
 mod news;
@@ -14,21 +15,21 @@ use relay_model::{Clock, ClockReading, Timestamp};
 pub(super) use ask::{ask_date, ask_own};
 pub(super) use news::News;
 
-/// The server is asked again after so many milliseconds: clocks drift.
+/// Milliseconds until the server's time is asked for again: clocks drift.
 const ASK_EVERY: i64 = 6 * 3_600_000;
-/// If it did not tell, after so many.
+/// Milliseconds until the next request if the server's time is not known for certain.
 const ASK_AGAIN: i64 = 5 * 60_000;
-/// No clock of a homeserver that is right shows a time before this one: 2025-01-01.
+/// Earliest plausible time of a homeserver's clock: 2025-01-01.
 const EARLIEST: Timestamp = Timestamp(1_735_689_600_000);
-/// Nor one after this: 2200-01-01.
+/// Latest plausible time of a homeserver's clock: 2200-01-01.
 const LATEST: Timestamp = Timestamp(7_258_118_400_000);
 
-/// What this computer's clocks show at one moment.
+/// A simultaneous reading of this computer's clocks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OurClocks {
-    /// The one that can be set.
+    /// The wall clock, which can be set.
     wall: Timestamp,
-    /// The milliseconds that have passed, asleep or not, whatever clocks were set to.
+    /// Milliseconds since boot, suspend included; never set.
     passed: i64,
 }
 
@@ -40,13 +41,13 @@ impl OurClocks {
         }
     }
 
-    /// Returns how long after another moment this is, in milliseconds.
+    /// Returns the milliseconds that passed between `other` and this reading.
     fn after(self, other: Self) -> i64 {
         self.passed.saturating_sub(other.passed)
     }
 }
 
-/// Returns which start of this computer this is; empty if it does not tell.
+/// Returns the id of the current boot; empty if unknown.
 pub(super) fn boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
@@ -55,32 +56,32 @@ pub(super) fn boot() -> String {
 /// The homeserver's clock.
 #[derive(Debug)]
 pub(super) struct ServerClock {
-    /// What it showed last, and when that was.
+    /// The server's last known time, and our clocks at that moment.
     shown: Option<(Timestamp, OurClocks)>,
-    /// That is a guess.
+    /// `shown` is a guess.
     is_guess: bool,
-    /// It was told by an event of ours.
+    /// `shown` comes from an event of ours.
     is_own: bool,
-    /// What the last answer was dated, if that is a time, and when that was: a proxy may have written it.
+    /// The date of the last answer, if plausible, and our clocks at that moment. A proxy may have written it.
     dated: Option<(Timestamp, OurClocks)>,
-    /// By how many milliseconds ours was ahead of it when that was said last.
-    said: i64,
-    /// A time that no clock shows was logged.
-    said_absurd: bool,
-    /// When our clocks were looked at last.
+    /// Milliseconds that our clock was ahead of the server's when the difference was logged last.
+    logged: i64,
+    /// An implausible time of the server was logged.
+    logged_absurd: bool,
+    /// Our clocks at the last check of [`Self::is_due`].
     looked: OurClocks,
-    /// The server is to be asked when so much has passed.
+    /// When to ask the server next, in milliseconds since boot.
     ask_at: i64,
     boot: String,
 }
 
 impl ServerClock {
-    /// What is within that is the way of the answer, and of no consequence.
+    /// Differences up to this many milliseconds are ignored: the answer's travel time explains them.
     const SLACK: i64 = 30_000;
-    /// What is within that of what was known is no news.
+    /// Changes up to this many milliseconds are ignored.
     const SAME: i64 = 2_000;
 
-    /// Makes one that goes on from what was known when we ran last.
+    /// Continues from the reading stored by the last run.
     pub(super) fn new(kept: Option<ClockReading>, now: OurClocks, boot: String) -> Self {
         let is_known = |kept: &ClockReading| {
             kept.boot == boot && !boot.is_empty() && kept.passed <= now.passed
@@ -94,7 +95,7 @@ impl ServerClock {
                 };
                 return (kept.server, then);
             }
-            // The computer was started since, and its clock may have been set: a guess, which makes no message older.
+            // Rebooted since, and the wall clock may have been set: a guess that makes no message older.
             let ahead = kept.ours.0.saturating_sub(kept.server.0).max(0);
             (Timestamp(now.wall.0.saturating_sub(ahead)), now)
         });
@@ -103,21 +104,21 @@ impl ServerClock {
             is_guess,
             is_own: false,
             dated: None,
-            said: 0,
-            said_absurd: false,
+            logged: 0,
+            logged_absurd: false,
             looked: now,
             ask_at: now.passed,
             boot,
         }
     }
 
-    /// Has the server asked before the next answer is read: the connection is new.
+    /// Called after a new connection: the server is asked before the next answer is read.
     pub(super) fn connected(&mut self) {
         self.ask_at = 0;
     }
 
-    /// Returns whether the server is to be asked now; also after our clock was set: a computer that stood still does not
-    /// know how much time has passed.
+    /// Returns whether to ask the server now: the interval has passed, or our clock was set. After a suspend the
+    /// monotonic clock may not know how much time passed.
     pub(super) fn is_due(&mut self, now: OurClocks) -> bool {
         let shown = now.wall.0.saturating_sub(self.looked.wall.0);
         let set_by = shown.saturating_sub(now.after(self.looked));
@@ -125,12 +126,12 @@ impl ServerClock {
         set_by.saturating_abs() > Self::SLACK || now.passed >= self.ask_at
     }
 
-    /// Returns whether a date says another time than what is known.
+    /// Returns whether a date contradicts the known time of the server.
     pub(super) fn is_news(&self, (date, then): (Timestamp, OurClocks)) -> bool {
         differ(date, self.shows(then)) > Self::SLACK
     }
 
-    /// Takes note of what an answer was dated, and of what an event of ours says where that was asked for.
+    /// Records the date of an answer, and the time from an event of ours if one was asked for.
     pub(super) fn answered(
         &mut self,
         dated: Option<(Timestamp, OurClocks)>,
@@ -142,7 +143,7 @@ impl ServerClock {
         if let Some((server, then)) = own {
             self.learn(server, then);
         } else if let Some((date, then)) = dated {
-            // In doubt a message is young.
+            // If in doubt, prefer the time that makes messages younger.
             let is_known = self.shown.is_some() && !self.is_guess;
             if !is_known || is_settled || date < self.shows(then) {
                 self.is_own &= is_settled;
@@ -153,10 +154,10 @@ impl ServerClock {
         self.ask_at = now.passed.saturating_add(pause);
     }
 
-    /// Takes note of what the server's clock shows now, by an event of ours.
+    /// Records the server's time from an event of ours that has just arrived.
     pub(super) fn learn(&mut self, server: Timestamp, now: OurClocks) {
         if self.is_news((server, now)) && self.dated.is_some() {
-            // Whose clock was set?
+            // Either clock may have been set: ask again.
             self.ask_at = now.passed;
         }
         self.is_own = true;
@@ -165,13 +166,13 @@ impl ServerClock {
 
     fn set(&mut self, server: Timestamp, now: OurClocks) {
         if !(EARLIEST..=LATEST).contains(&server) {
-            if !self.said_absurd {
+            if !self.logged_absurd {
                 warn!(
                     seconds = server.0 / 1000,
                     "the homeserver's clock shows a time that cannot be: messages are dated as if it showed ours; its administrator should set it"
                 );
             }
-            self.said_absurd = true;
+            self.logged_absurd = true;
             return;
         }
         if self.shown.is_none() || self.is_guess || differ(self.shows(now), server) > Self::SAME {
@@ -179,7 +180,7 @@ impl ServerClock {
             self.is_guess = false;
         }
         let ahead = self.ours_ahead(now);
-        if ahead.abs_diff(self.said) > Self::SLACK.unsigned_abs() {
+        if ahead.abs_diff(self.logged) > Self::SLACK.unsigned_abs() {
             if ahead == 0 {
                 info!("this computer's clock and the homeserver's agree again");
             } else {
@@ -188,11 +189,11 @@ impl ServerClock {
                     "this computer's clock and the homeserver's differ: messages are dated by the homeserver's; set this one, for example with `timedatectl set-ntp true`"
                 );
             }
-            self.said = ahead;
+            self.logged = ahead;
         }
     }
 
-    /// Returns what is to be kept of it.
+    /// Returns the reading to store; `None` while it is only a guess.
     pub(super) fn reading(&self) -> Option<ClockReading> {
         let (server, then) = self.shown.filter(|_| !self.is_guess)?;
         Some(ClockReading {
@@ -203,24 +204,24 @@ impl ServerClock {
         })
     }
 
-    /// Returns when that was, by what our clock shows now.
+    /// Converts a time of the server to our clock's current setting.
     pub(super) fn by_ours(&self, server: Timestamp, now: OurClocks) -> Timestamp {
         Timestamp(server.0.saturating_add(self.ours_ahead(now)))
     }
 
-    /// Returns what the server's clock showed then. As far as it agrees with ours that is exact, though a date is not.
+    /// Returns the server's time at `then`. Exact while both clocks agree, although a date has a resolution of seconds.
     fn at(&self, then: OurClocks, now: OurClocks) -> Timestamp {
         let shows = now.wall.0.saturating_sub(self.ours_ahead(now));
         Timestamp(shows.saturating_sub(now.after(then)))
     }
 
-    /// Returns what the server's clock shows, to the second. As long as it has not told, it shows what ours does.
+    /// Returns the server's current time, to the second. Until it is known: our own.
     fn shows(&self, now: OurClocks) -> Timestamp {
-        let (shown, moment) = self.shown.unwrap_or((now.wall, now));
-        Timestamp(shown.0.saturating_add(now.after(moment)))
+        let (shown, shown_at) = self.shown.unwrap_or((now.wall, now));
+        Timestamp(shown.0.saturating_add(now.after(shown_at)))
     }
 
-    /// Returns by how many milliseconds our clock is ahead of the server's; 0: they agree, or that is not known.
+    /// Returns the milliseconds that our clock is ahead of the server's; 0 if they agree or that is unknown.
     fn ours_ahead(&self, now: OurClocks) -> i64 {
         let ahead = now.wall.0.saturating_sub(self.shows(now).0);
         if ahead.saturating_abs() > Self::SLACK {
@@ -230,13 +231,13 @@ impl ServerClock {
         }
     }
 
-    /// Returns by how many milliseconds our clock is ahead of the server's; `None` as long as it has not told.
+    /// Returns the milliseconds that our clock is ahead of the server's; `None` if unknown.
     pub(super) fn difference(&self, now: OurClocks) -> Option<i64> {
         self.shown.map(|_| self.ours_ahead(now))
     }
 
-    /// Returns by how many milliseconds the clock that dates its answers, a proxy's, is ahead of the server's; 0: they
-    /// agree, or that is not known.
+    /// Returns the milliseconds that the clock dating the answers (a proxy's) is ahead of the server's; 0 if they agree
+    /// or that is unknown.
     pub(super) fn dates_ahead(&self, now: OurClocks) -> i64 {
         match self.dated {
             Some((date, then)) if self.is_own && self.is_news((date, then)) => {
@@ -247,7 +248,7 @@ impl ServerClock {
     }
 }
 
-/// Returns how far two times are apart, in milliseconds.
+/// Returns the distance between two times, in milliseconds.
 fn differ(one: Timestamp, other: Timestamp) -> i64 {
     one.0.saturating_sub(other.0).saturating_abs()
 }

@@ -1,4 +1,4 @@
-//! What the relay says in a room, as the JSON of an event. Pure.
+//! Builds the JSON of the events that the relay sends to a room. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) enum Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    /// Builds the event as it is to be sent `now`.
+    /// Builds the event to send at time `now`.
     pub(super) fn build(content: &'a RoomContent, now: Timestamp) -> Self {
         match content {
             RoomContent::Text {
@@ -40,7 +40,7 @@ impl<'a> Outgoing<'a> {
                         if *notice { "m.notice" } else { "m.text" }.into(),
                     ),
                     ("body", body.into()),
-                    // Always given, so that no client guesses mentions from the text.
+                    // Always present, so that clients do not guess mentions from the text.
                     ("m.mentions", json!(mentioned)),
                     (
                         "m.relates_to",
@@ -79,9 +79,9 @@ fn relation(reply_to: Option<&EventId>, thread: Option<&EventId>) -> Value {
     }
 }
 
-/// Returns MMRelay's fields by their names in an event; what is not known is null.
+/// Returns MMRelay's fields by their names in an event; unknown values are null.
 fn named(fields: &RelayFields) -> BTreeMap<&'static str, Value> {
-    // Events hold no fractions: a server refuses the whole event for one.
+    // Events hold no fractions: a server refuses the whole event because of one.
     let snr = fields.snr.filter(|snr| snr.is_finite());
     BTreeMap::from([
         ("relay_id", json!(fields.relay_id)),

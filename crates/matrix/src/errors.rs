@@ -1,6 +1,6 @@
-//! What an error of the SDK means for a message that was to be sent. One table.
+//! Maps errors of the SDK to the outcome of a message: retry, park or refuse.
 
-mod told;
+mod sentence;
 
 use std::time::{Duration, SystemTime};
 
@@ -10,38 +10,37 @@ use matrix_sdk::{Error, HttpError, RefreshTokenError};
 
 use relay_model::{RoomOutcome, Timestamp};
 
-pub(super) use told::{disk, sentence};
+pub(super) use sentence::{disk, sentence};
 
-/// An answer of the server, as far as the table needs it.
+/// The parts of a server's answer that decide the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct ServerAnswer {
     pub(super) status: u16,
     pub(super) errcode: Option<String>,
     pub(super) retry_after: Option<Duration>,
     pub(super) message: String,
 }
 
-/// What a server says of a login that it does not accept.
+/// The server's reason for not accepting the login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub errcode: String,
     pub(super) message: String,
 }
 
-/// A server that wants to be left alone for longer is asked again all the same: it may have meant something else, or
-/// the answer was a proxy's.
+/// Maximum pause that a server can impose: a longer one may be a mistake, or a proxy's.
 const LONGEST_WISH: Duration = Duration::from_mins(5);
-/// And one that says next to nothing is not asked without a pause.
+/// Minimum pause before a retry that a server asks for.
 const SHORTEST_WISH: Duration = Duration::from_millis(100);
 
-/// Answers 403 that concern whatever the account sends, not one room.
+/// Error codes with status 403 that concern the whole account, not one room.
 const ACCOUNT_CODES: [&str; 3] = [
     "M_USER_SUSPENDED",
     "M_RESOURCE_LIMIT_EXCEEDED",
     "M_CONSENT_NOT_GIVEN",
 ];
 
-impl Answer {
+impl ServerAnswer {
     pub(super) fn of(error: &HttpError) -> Option<Self> {
         if let HttpError::Cached(error) = error {
             return Self::of(error);
@@ -72,11 +71,11 @@ impl Answer {
     fn outcome(self) -> RoomOutcome {
         let error = self.message;
         match (self.status, self.errcode) {
-            // The message is not what is refused: whether the login is, the server is asked.
+            // The login is refused, not the message; the server is asked whether it means that.
             (status, Some(code)) if is_about_login(status, &code) => retry(error),
             (403, Some(code)) => parked(ACCOUNT_CODES.contains(&code.as_str()), error),
-            // Nobody has looked at the message: the request came to a server, or a part of one, that does not know the
-            // endpoint.
+            // The request reached a server, or a part of one, that does not know the endpoint: the message was not
+            // examined.
             (404 | 405, Some(code)) if code == "M_UNRECOGNIZED" => retry(error),
             (429, _) => RoomOutcome::Retry {
                 after: self.retry_after,
@@ -85,14 +84,14 @@ impl Answer {
             },
             (408 | 425, _) => retry(error),
             (400..500, Some(_)) => RoomOutcome::Refused { error },
-            // 5xx, and whatever a proxy says in the server's place.
+            // 5xx, and any answer of a proxy.
             (_, _) => retry(error),
         }
     }
 }
 
-/// Returns how long the server wants to be left alone, within bounds; none, if that is no time at all. A date that is far
-/// away says nothing: our clock, or the one that it was told by, is off.
+/// Returns the pause that the server asks for, clamped; `None` if zero. A date far away is ignored: one of the clocks
+/// is wrong.
 pub(super) fn wish(retry_after: RetryAfter, now: SystemTime) -> Option<Duration> {
     let wish = match retry_after {
         RetryAfter::Delay(delay) => delay,
@@ -104,11 +103,11 @@ pub(super) fn wish(retry_after: RetryAfter, now: SystemTime) -> Option<Duration>
     (!wish.is_zero()).then(|| wish.clamp(SHORTEST_WISH, LONGEST_WISH))
 }
 
-/// Returns whether the server has refused: it forgot the place, or we may not read there. One such answer may be the
-/// mistake of a server that is just being restored, or of a proxy.
+/// Returns whether the server refused: it no longer knows the position, or we may not read there. A single such answer
+/// can be a mistake of a server being restored, or of a proxy.
 pub(super) fn is_refusal(error: &Error) -> bool {
     http(error)
-        .and_then(Answer::of)
+        .and_then(ServerAnswer::of)
         .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))
 }
 
@@ -119,8 +118,8 @@ pub(super) fn http(error: &Error) -> Option<&HttpError> {
     }
 }
 
-/// Returns whether an answer has begun and has no end. One that ends with its connection looks whole wherever it was cut
-/// off: then it makes no sense.
+/// Returns whether an answer was cut off. Without a content length a truncated answer looks complete, but does not
+/// parse.
 pub(super) fn is_broken_off(error: &Error) -> bool {
     match http(error) {
         Some(HttpError::Reqwest(error)) => error.is_body() || error.is_decode(),
@@ -129,22 +128,22 @@ pub(super) fn is_broken_off(error: &Error) -> bool {
     }
 }
 
-/// Returns the server's answer, and whether it was to the renewal of the token.
-fn answer(error: &Error) -> Option<(Answer, bool)> {
+/// Returns the server's answer, and whether it answered the renewal of the token.
+fn answer(error: &Error) -> Option<(ServerAnswer, bool)> {
     match http(error)? {
         HttpError::RefreshToken(RefreshTokenError::MatrixAuth(cause)) => {
-            Some((Answer::of(cause)?, true))
+            Some((ServerAnswer::of(cause)?, true))
         }
-        other => Some((Answer::of(other)?, false)),
+        other => Some((ServerAnswer::of(other)?, false)),
     }
 }
 
-/// Returns how long the server wants to be left alone, if it said so; five minutes at most.
+/// Returns the pause that the server asks for, at most five minutes.
 pub(super) fn retry_after(error: &Error) -> Option<Duration> {
     answer(error)?.0.retry_after
 }
 
-/// Returns whether such an answer, whatever was asked for, is about the login itself: the server does not accept it.
+/// Returns whether an answer, to whatever request, means that the login is not accepted.
 pub(super) fn is_about_login(status: u16, errcode: &str) -> bool {
     status == 401
         || matches!(
@@ -153,14 +152,14 @@ pub(super) fn is_about_login(status: u16, errcode: &str) -> bool {
         )
 }
 
-/// Returns why the server does not accept the login, if that is what is wrong.
+/// Returns why the server does not accept the login, if that is the cause.
 pub(super) fn refused_login(error: &Error) -> Option<Refusal> {
     let (answer, is_renewal) = answer(error)?;
     let errcode = answer.errcode?;
-    // A refresh token that is refused leaves nothing to renew with.
+    // After a refused refresh token nothing is left to renew with.
     let is_refused =
         (is_renewal && answer.status == 403) || is_about_login(answer.status, &errcode);
-    // Without the status and the code before it.
+    // The SDK puts status and code before the message.
     let message = match answer.message.split_once("] ") {
         Some((_, words)) => words.to_owned(),
         None => answer.message,
@@ -168,19 +167,19 @@ pub(super) fn refused_login(error: &Error) -> Option<Refusal> {
     is_refused.then_some(Refusal { errcode, message })
 }
 
-/// Returns whether the server does not know such a request, or the SDK believes so: what is remembered of the server's
+/// Returns whether the server does not know the endpoint, or the SDK believes so: the cached list of the server's
 /// versions may be wrong.
 pub(super) fn is_about_versions(error: &Error) -> bool {
-    let is_unknown = |answer: Answer| answer.errcode.as_deref() == Some("M_UNRECOGNIZED");
+    let is_unknown = |answer: ServerAnswer| answer.errcode.as_deref() == Some("M_UNRECOGNIZED");
     http(error).is_some_and(|error| {
-        matches!(error, HttpError::IntoHttp(_)) || Answer::of(error).is_some_and(is_unknown)
+        matches!(error, HttpError::IntoHttp(_)) || ServerAnswer::of(error).is_some_and(is_unknown)
     })
 }
 
 pub(super) fn outcome(error: &Error) -> RoomOutcome {
     let sentence = sentence(error);
     match error {
-        Error::Http(http) => match Answer::of(http) {
+        Error::Http(http) => match ServerAnswer::of(http) {
             Some(answer) => answer.outcome(),
             None => RoomOutcome::Retry {
                 after: retry_after(error),
@@ -207,7 +206,7 @@ pub(super) fn retry(error: impl Into<String>) -> RoomOutcome {
     }
 }
 
-/// Returns that a message goes when something has changed: in its room, or with the whole account.
+/// Parks a message until something changes: in its room, or for the whole account.
 pub(super) fn parked(account: bool, error: impl Into<String>) -> RoomOutcome {
     RoomOutcome::Parked {
         account,
@@ -215,7 +214,7 @@ pub(super) fn parked(account: bool, error: impl Into<String>) -> RoomOutcome {
     }
 }
 
-/// Returns the error that the SDK makes of an answer.
+/// Returns the SDK's error for an answer.
 #[cfg(test)]
 pub(super) fn answered(status: u16, retry_after: Option<&str>, body: &serde_json::Value) -> Error {
     use matrix_sdk::ruma::api::EndpointError as _;

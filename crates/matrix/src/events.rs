@@ -1,5 +1,5 @@
-//! An event's JSON, as people and hostile servers write it, to a [`MatrixEvent`]. Nothing is trusted to be of the
-//! right type, and every text has a bound.
+//! Converts an event's JSON, which may come from hostile servers, to a [`MatrixEvent`]. No type is trusted, and every
+//! text is limited in length.
 
 use std::str::FromStr;
 
@@ -7,42 +7,42 @@ use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use matrix_sdk::ruma::UserId;
 use serde_json::Value;
 
-use super::links::Names;
+use super::links::{Names, cut};
 use super::words::{Quote, read_message};
 use relay_model::{
     MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit, RoomId,
     RoomReaction, RoomRedaction, RoomText, RoomTextKind, Timestamp,
 };
 
-/// More than any number of packets carries; what is longer is refused all the same.
+/// Maximum length of a body in bytes, more than any number of packets carries; longer messages are refused anyway.
 const LONGEST_BODY: usize = 8 * 1024;
-/// Names and such.
+/// Maximum length of names and reaction keys, in bytes.
 const LONGEST_NAME: usize = 512;
-/// So many of those whom a message mentions are called by their names.
+/// Maximum number of mentioned users whose ids are replaced by names.
 const MOST_MENTIONED: usize = 32;
 
-/// What an event's JSON does not say of its sender.
+/// Facts about the sender that the event's JSON does not contain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SenderFacts {
     pub(super) name: String,
     pub(super) power: i64,
 }
 
-/// An event of the timeline, read as far as every event is alike.
+/// The fields that all timeline events have in common.
 pub(super) struct Envelope {
     pub(super) kind: String,
     pub(super) event: OwnedEventId,
     pub(super) sender: OwnedUserId,
     pub(super) sent_at: Timestamp,
     pub(super) state_key: Option<String>,
-    /// What those are called whom it mentions.
+    /// Display names of the mentioned users.
     pub(super) names: Names,
     json: Value,
 }
 
 impl Envelope {
-    /// Reads an event of a timeline; `None` if it is not even shaped like one. What was encrypted was never authorised by
-    /// a server: of its type and key of state there is only its sender's word, so it is never state.
+    /// Reads a timeline event; `None` if it is malformed. An encrypted event is never state: no server has authorised
+    /// its type and state key.
     pub(super) fn of(event: &TimelineEvent) -> Option<Self> {
         let mut envelope = Self::read(event.raw().json().get())?;
         if matches!(event.kind, TimelineEventKind::Decrypted(_)) {
@@ -51,7 +51,7 @@ impl Envelope {
         Some(envelope)
     }
 
-    /// Reads an event; `None` if it is not even shaped like one.
+    /// Reads an event; `None` if it is malformed.
     pub(super) fn read(json: &str) -> Option<Self> {
         let json: Value = serde_json::from_str(json).ok()?;
         Some(Self {
@@ -69,7 +69,7 @@ impl Envelope {
         &self.json["content"]
     }
 
-    /// Returns what the homeserver's clock showed when it told of this event, if it says how old the event is.
+    /// Returns the homeserver's time when it sent this event, if the event carries its age.
     pub(super) fn told_at(&self) -> Option<Timestamp> {
         let age = self.json["unsigned"]["age"].as_i64()?;
         Some(Timestamp(self.sent_at.0.saturating_add(age)))
@@ -90,7 +90,7 @@ impl Envelope {
         Some((before.unwrap_or("leave"), after))
     }
 
-    /// Returns whom this event mentions by their ids, as Element X does: they have names that are read instead.
+    /// Returns the users mentioned by id, as Element X does; their ids are replaced by names.
     pub(super) fn mentioned(&self) -> Vec<OwnedUserId> {
         let shown = (self.content().get("m.new_content")).unwrap_or(self.content());
         let text = |key: &str| shown[key].as_str().unwrap_or_default();
@@ -113,7 +113,7 @@ impl Envelope {
         user.filter(|_| self.membership() == Some("ban"))
     }
 
-    /// Returns this event as a ban, if it bans somebody.
+    /// Returns this event as a ban, if it is one.
     pub(super) fn ban(&self, room: &RoomId) -> Option<MatrixEvent> {
         Some(MatrixEvent::Banned {
             room: room.to_owned(),
@@ -124,13 +124,13 @@ impl Envelope {
         })
     }
 
-    /// Returns whether its sender tells from now on where they are: the only state that somebody says to others.
+    /// Returns whether the sender starts sharing a live location: the only state event that is a message to people.
     pub(super) fn begins_live_location(&self) -> bool {
         let is_info = ["m.beacon_info", "org.matrix.msc3672.beacon_info"].contains(&&*self.kind);
         is_info && self.content()["live"] == true
     }
 
-    /// Returns this event as one of ours that came back.
+    /// Returns this event as an echo of one that we sent.
     pub(super) fn into_own(self, room: OwnedRoomId) -> MatrixEvent {
         let transaction = self.json["unsigned"]["transaction_id"].as_str();
         let transaction = transaction.map(Into::into);
@@ -141,14 +141,14 @@ impl Envelope {
         }
     }
 
-    /// Returns this event as one that says nothing to the relay.
+    /// Returns this event as a text without meaning to the relay.
     pub(super) fn into_other(self, room: OwnedRoomId) -> MatrixEvent {
         let nobody = SenderFacts::default();
         let text = self.text(room, nobody, RoomTextKind::Other, String::new());
         MatrixEvent::Text(Box::new(text))
     }
 
-    /// Returns a plain text of this event's author.
+    /// Returns a plain text from this event's sender.
     fn text(
         &self,
         room: OwnedRoomId,
@@ -172,7 +172,7 @@ impl Envelope {
         }
     }
 
-    /// Returns what the relay makes of this event; `None`: nothing.
+    /// Converts this event to what the relay handles; `None`: nothing.
     pub(super) fn into_event(
         self,
         room: OwnedRoomId,
@@ -183,7 +183,7 @@ impl Envelope {
             return None;
         }
         match self.kind.as_str() {
-            // Who may redact what is for the server to say, and it has not seen what was encrypted.
+            // The server decides who may redact, and it cannot see encrypted events.
             "m.room.redaction" if !encrypted => {
                 let redacts = self.json.get("redacts");
                 Some(MatrixEvent::Redaction(Box::new(RoomRedaction {
@@ -223,7 +223,7 @@ impl Envelope {
         let quote = if relation.quotes || Relation::read(shown).quotes {
             Quote::Reply
         } else if edited.is_some() {
-            // Whether the message that is edited was a reply, its edit does not say.
+            // An edit does not tell whether the edited message was a reply.
             Quote::Perhaps
         } else {
             Quote::None
@@ -244,7 +244,7 @@ impl Envelope {
     }
 }
 
-/// Returns the event to which a relation of that type leads.
+/// Returns the target of a relation, if it has the wanted type.
 fn related(relation: &Value, wanted: &str) -> Option<OwnedEventId> {
     event_id(&relation["event_id"]).filter(|_| relation["rel_type"] == wanted)
 }
@@ -252,7 +252,7 @@ fn related(relation: &Value, wanted: &str) -> Option<OwnedEventId> {
 struct Relation {
     reply_to: Option<OwnedEventId>,
     thread: Option<OwnedEventId>,
-    /// It answers something, if only for clients that know no threads: they quote it.
+    /// The message quotes what it answers, possibly only for clients without threads.
     quotes: bool,
 }
 
@@ -276,7 +276,7 @@ fn is_suppressed(content: &Value) -> bool {
     *mark == true || *mark == "true" || *mark == 1
 }
 
-/// Reads MMRelay's fields, whatever type they have; `None` if there is none of them.
+/// Reads MMRelay's fields, whatever their types; `None` if the event has none.
 fn relay_fields(content: &Value) -> Option<RelayFields> {
     let mut keys = content.as_object()?.keys();
     if !keys.any(|key| key.starts_with("meshtastic_")) {
@@ -312,7 +312,7 @@ fn readable(value: &Value, longest: usize) -> Option<String> {
     }
 }
 
-/// Reads a number, or a text that holds one.
+/// Reads a number, or a string that holds one.
 fn number<T: FromStr>(value: &Value) -> Option<T> {
     match value {
         Value::Number(number) => number.to_string().parse().ok(),
@@ -329,13 +329,7 @@ fn event_id(value: &Value) -> Option<OwnedEventId> {
     value.as_str()?.try_into().ok()
 }
 
-/// Cuts a text to at most `longest` bytes, at the border of a character.
-pub(super) fn cut(text: &str, longest: usize) -> &str {
-    text.get(..text.floor_char_boundary(longest))
-        .unwrap_or(text)
-}
-
-/// Returns the name to call a member by: the room profile's, else the localpart (never the whole id).
+/// Returns a member's name: the room profile's, else the localpart (never the whole id).
 pub(super) fn display_name(profile: Option<&str>, user: &OwnedUserId) -> String {
     let name = profile.map(str::trim).filter(|name| !name.is_empty());
     cut(name.unwrap_or(user.localpart()), LONGEST_NAME).to_owned()

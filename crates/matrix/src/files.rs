@@ -1,4 +1,4 @@
-//! What a login leaves on disk: the session, the key of the SDK's store, the recovery key. No network here.
+//! The files of a login: the session, the key of the SDK's store, the recovery key. No network access.
 
 use std::fs;
 use std::io;
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng;
 
-use super::session::Session;
+use super::session::StoredSession;
 use relay_config::Secret;
 use relay_disk::{create_private_directory, cure, sync_directory, write_private};
 use relay_model::Explained;
 
-/// The cure where a login cannot be used any more.
+/// Hint for a login that cannot be used any more.
 pub(super) const LOG_IN_ANEW: &str =
     "log in anew with `relay auth login --force --recovery-key-file FILE`";
 
 /// Why a file of the login cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// What could not be done with it, which it is, and why.
+    /// The action that failed, the file, and the cause.
     #[error("cannot {0} `{1}`")]
     Use(&'static str, PathBuf, #[source] io::Error),
-    /// It is not what we wrote: what is wrong, without quoting the file.
+    /// The file is not as we wrote it; the cause does not quote the file.
     #[error("`{0}` is damaged")]
     Damaged(PathBuf, #[source] io::Error),
 }
@@ -50,22 +50,21 @@ impl FilesError {
     }
 }
 
-/// What a login consists of, in the order in which it takes the place of the one before: the session is what makes it
-/// count.
+/// The parts of a login, in the order of their replacement: the session comes last and makes the login valid.
 const PARTS: [&str; 3] = ["sdk", "sdk.key", "session.json"];
 
 /// The directory `<home>/matrix` and the files in it.
 ///
-/// A login is made in `new/`, beside the one that is in use. When it is whole, `new/` becomes `next/`, in one step; from
-/// then on it counts, and whoever holds the store moves its parts to their places with [`Files::finish`]. So a crash
-/// at any point leaves the old login or the new one.
+/// A login is created in `new/`, beside the current one. When complete, `new/` is renamed to `next/` in one step, which
+/// makes it valid; the holder of the store lock then moves its parts into place with [`Files::finish`]. A crash at any
+/// point leaves either the old login or the new one.
 #[derive(Debug, Clone)]
 pub struct Files {
     directory: PathBuf,
 }
 
 impl Files {
-    /// Names the directory; nothing is created yet.
+    /// Creates nothing on disk.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
@@ -82,7 +81,7 @@ impl Files {
         self.directory.join("sdk")
     }
 
-    /// `sdk.key`, the key of these stores.
+    /// `sdk.key`, the encryption key of the SDK's stores.
     pub fn key(&self) -> PathBuf {
         self.directory.join("sdk.key")
     }
@@ -92,28 +91,28 @@ impl Files {
         self.directory.join("recovery.key")
     }
 
-    /// `devices/`, notes of the devices that logins have made or replaced.
+    /// `devices/`, notes of the devices that logins created or replaced.
     pub(super) fn devices(&self) -> PathBuf {
         self.directory.join("devices")
     }
 
-    /// `new/`, where a login is made.
+    /// `new/`, where a login is created.
     pub(super) fn fresh(&self) -> Self {
         Self::new(self.directory.join("new"))
     }
 
-    /// `next/`, a login that is whole and on its way to its place.
+    /// `next/`, a complete login on the way to its place.
     fn next(&self) -> Self {
         Self::new(self.directory.join("next"))
     }
 
     /// Returns the session, or `None` where nobody has logged in.
-    pub fn load_session(&self) -> Result<Option<Session>, FilesError> {
+    pub fn load_session(&self) -> Result<Option<StoredSession>, FilesError> {
         let next = self.next().load_own_session()?;
         next.map_or_else(|| self.load_own_session(), |session| Ok(Some(session)))
     }
 
-    fn load_own_session(&self) -> Result<Option<Session>, FilesError> {
+    fn load_own_session(&self) -> Result<Option<StoredSession>, FilesError> {
         let path = self.session();
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -121,15 +120,15 @@ impl Files {
             Err(error) => return Err(FilesError::of("read", path)(error)),
         };
         let session = serde_json::from_slice(&text).map_err(|error| {
-            // The parser's own words could quote a token.
+            // The parser's own message could quote a token.
             let place = format!("line {}, column {}", error.line(), error.column());
             FilesError::damaged(path, place)
         })?;
         Ok(Some(session))
     }
 
-    /// Replaces the session file as a whole, readable for its owner only. If that fails, the old one is untouched.
-    pub fn save_session(&self, session: &Session) -> Result<(), FilesError> {
+    /// Replaces the session file atomically, readable for its owner only. On failure the old file is untouched.
+    pub fn save_session(&self, session: &StoredSession) -> Result<(), FilesError> {
         let path = self.session();
         let mut text = serde_json::to_vec_pretty(session)
             .map_err(|error| FilesError::of("write", &path)(error.into()))?;
@@ -138,8 +137,8 @@ impl Files {
         replace(&path, &text)
     }
 
-    /// Lets a login that was made in [`Files::fresh`] take the place of the one before. Fails when it does not count yet;
-    /// or when it does, and could not be moved to its place.
+    /// Replaces the current login by one created in [`Files::fresh`]. Fails if the new login could not be made valid,
+    /// or is valid but could not be moved into place.
     pub(super) fn put_in_place(&self, fresh: &Self) -> Result<(), FilesError> {
         let next = self.next().directory;
         let counts = || {
@@ -151,7 +150,7 @@ impl Files {
         self.finish()
     }
 
-    /// Moves a login that counts already to its place. The caller holds the store. It can be tried again.
+    /// Moves the parts of a valid login into place. The caller holds the store lock. Can be repeated after a failure.
     pub fn finish(&self) -> Result<(), FilesError> {
         let next = self.next().directory;
         if !next.is_dir() {
@@ -172,7 +171,7 @@ impl Files {
         delete(&next)
     }
 
-    /// Deletes what is left of a login that was not finished.
+    /// Deletes an unfinished login.
     pub(super) fn delete_fresh(&self) -> Result<(), FilesError> {
         delete(&self.fresh().directory)
     }
@@ -190,7 +189,7 @@ impl Files {
         }
     }
 
-    /// Makes room for a new store: deletes session, key and store of an earlier login, and writes a new key.
+    /// Prepares a new store: deletes the session, key and store of an earlier login, and writes a new key.
     pub(super) fn create_key(&self) -> Result<[u8; 32], FilesError> {
         delete(&self.session())?;
         self.delete_store()?;
@@ -202,14 +201,14 @@ impl Files {
         Ok(key)
     }
 
-    /// Deletes `sdk.key` and `sdk/`, and what is left of a login that was not finished.
+    /// Deletes `sdk.key`, `sdk/` and any unfinished login.
     pub(super) fn delete_store(&self) -> Result<(), FilesError> {
         self.delete_fresh()?;
         delete(&self.key())?;
         delete(&self.sdk())
     }
 
-    /// Returns the recovery keys that lie here.
+    /// Returns the files that hold recovery keys.
     pub fn recovery_keys(&self) -> Vec<PathBuf> {
         let newest = self.recovery_key();
         let older = newest.with_added_extension("old");
@@ -217,8 +216,8 @@ impl Files {
         all.filter(|path| path.exists()).collect()
     }
 
-    /// Writes a recovery key where only its owner can read it. An older key in that file is kept beside it, as
-    /// `….old`: whoever needs it has nothing else.
+    /// Writes a recovery key, readable for its owner only. An older key in that file is kept beside it as `….old`:
+    /// there may be no other copy.
     pub(super) fn save_recovery_key(
         &self,
         path: &Path,
@@ -237,7 +236,7 @@ pub(super) fn create_directory(path: &Path) -> Result<(), FilesError> {
     create_private_directory(path).map_err(FilesError::of("write", path))
 }
 
-/// Deletes a file, or a directory with all that is in it; nothing is wrong if it is not there.
+/// Deletes a file, or a directory with its contents. Succeeds if it does not exist.
 pub(super) fn delete(path: &Path) -> Result<(), FilesError> {
     let deleted = if path.is_dir() {
         fs::remove_dir_all(path)
@@ -252,7 +251,7 @@ pub(super) fn delete(path: &Path) -> Result<(), FilesError> {
     }
 }
 
-/// Replaces a file as a whole, readable for its owner only.
+/// Replaces a file atomically, readable for its owner only.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), FilesError> {
     write_private(path, content).map_err(FilesError::of("write", path))
 }
@@ -262,7 +261,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -291,7 +290,7 @@ mod tests {
         assert!(hint.contains("relay auth login --force"));
     }
 
-    /// A home with a login of the device `OLD`, and one of the device `NEW` that is whole in `new/`.
+    /// A home with a login of device `OLD`, and a complete one of device `NEW` in `new/`.
     fn two_logins() -> (tempfile::TempDir, Files) {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
@@ -306,7 +305,7 @@ mod tests {
         (home, files)
     }
 
-    /// Which login it is, asserting that it is one of one piece.
+    /// Returns the device of the login, asserting that its parts belong together.
     #[track_caller]
     fn whole(files: &Files) -> String {
         let device = files.load_session().unwrap().unwrap().device_id.to_string();

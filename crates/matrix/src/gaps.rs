@@ -1,5 +1,5 @@
-//! What is missing of rooms whose history the server would not hand out when it was due. It is fetched beside the sync, a
-//! page at a time, rooms in turn; whoever takes our batches keeps it over a restart.
+//! Gaps: stretches of room history that the server did not return during the sync. They are fetched beside the sync,
+//! page by page, with the rooms taking turns; the consumer of our batches stores them across restarts.
 
 use std::time::Duration;
 
@@ -7,51 +7,52 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, pending};
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::room::MessagesOptions;
+use matrix_sdk::ruma::api::client::filter::LazyLoadOptions;
 use matrix_sdk::{Error, Room};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::errors;
 use super::rooms::Rooms;
-use super::sync::lazy_members;
 use super::task::named;
 use relay_model::{Backoff, Gap, RoomId};
 
-/// A page: a few hundred kilobytes at most in practice. After failures it is smaller: the answer may have been too large.
+/// Maximum number of events in a page, a few hundred kilobytes in practice. Smaller after failures: the answer may have
+/// been too large.
 const PAGE: u32 = 250;
-/// So many empty pages in a row are taken for a server that has nothing more and does not say so.
+/// Number of consecutive empty pages after which the history counts as complete, even if the server does not say so.
 pub(super) const MOST_EMPTY: u32 = 20;
-/// So long the sync waits in all, while it takes an answer, for rooms whose history cannot be fetched. Then it goes on.
+/// Maximum total time that one sync answer waits for history that cannot be fetched.
 const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-/// It is said again after so many failures in a row, half a day.
+/// Consecutive failures between two warnings, about half a day.
 const SAY_AGAIN: u32 = 72;
-/// A server that has refused so often in a row, for about six hours, means it.
+/// Consecutive refusals after which a gap is given up, about six hours.
 const MOST_REFUSALS: u32 = 40;
 
-/// Missing stretches of one room; beyond them the oldest two become one.
+/// Maximum number of gaps of one room; beyond that, the two oldest are merged.
 const MOST_OF_ROOM: usize = 4;
 
-/// The missing stretches, those of a room from the oldest on. Each is asked for on its own: one that the server can never
-/// hand out holds up none that came later.
+/// The open gaps, oldest first within a room. Each is fetched on its own, so that one that the server never returns
+/// does not block later ones.
 #[derive(Default)]
 pub(super) struct Gaps {
     open: Vec<Open>,
-    /// Waits for a task of its own: that goes on while the sync does other things. Left half done, its decryption would
-    /// hold the SDK's crypto store, which the sync waits for.
+    /// Result of a separate task, which continues while the sync does other things. A half-done decryption would hold
+    /// the lock of the SDK's crypto store, and block the sync.
     fetching: Option<(Gap, BoxFuture<'static, Option<matrix_sdk::Result<Page>>>)>,
 }
 
 struct Open {
     gap: Gap,
     failures: u32,
-    /// How many of them, the last ones, were refusals.
+    /// Consecutive refusals up to now.
     refusals: u32,
-    /// Empty pages in a row.
+    /// Consecutive empty pages up to now.
     empty: u32,
-    /// When it may be asked for again.
+    /// Earliest time of the next request.
     due: Instant,
 }
 
@@ -68,7 +69,7 @@ impl Gaps {
         self.open.iter().any(|open| open.gap.room == room)
     }
 
-    /// Adds what is missing, to be asked for from then on.
+    /// Adds a gap, to be fetched from `due` on.
     pub(super) fn add(&mut self, gap: Gap, due: Instant) {
         if let Some(open) = self.find(&gap) {
             open.gap.to = gap.to;
@@ -87,7 +88,7 @@ impl Gaps {
         if let [oldest, second, ..] = of_room[..]
             && of_room.len() > MOST_OF_ROOM
         {
-            // What lies between is known already: seeing it again does no harm.
+            // The messages in between are known already; reading them again does no harm.
             let second = self.open.remove(second).gap;
             if let Some(oldest) = self.open.get_mut(oldest) {
                 oldest.gap.to = second.to;
@@ -95,7 +96,7 @@ impl Gaps {
         }
     }
 
-    /// Finds the stretch that begins as this one does; it may have grown since.
+    /// Finds the gap with the same start; its end may have moved since.
     fn find(&mut self, gap: &Gap) -> Option<&mut Open> {
         let mut open = self.open.iter_mut();
         open.find(|open| open.gap.room == gap.room && open.gap.from == gap.from)
@@ -105,8 +106,7 @@ impl Gaps {
         self.open.iter().map(|open| open.gap.clone()).collect()
     }
 
-    /// Waits for a page of what is missing; for ever, if nothing is. May be dropped: the page that is under way is waited for
-    /// the next time.
+    /// Waits for a page of a gap; forever if there is none. Cancel safe: a pending page is returned by the next call.
     pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, matrix_sdk::Result<Page>) {
         loop {
             if let Some((gap, fetching)) = &mut self.fetching {
@@ -116,7 +116,7 @@ impl Gaps {
                 let failed = || Err(Error::UnknownError("TaskFailed".into()));
                 return (gap, fetched.unwrap_or_else(failed));
             }
-            // Whose turn it is: the one that has waited for longest.
+            // The gap that has waited longest comes next.
             let Some(open) = self.open.iter_mut().min_by_key(|open| open.due) else {
                 return pending().await;
             };
@@ -128,19 +128,19 @@ impl Gaps {
                     let work = async move { fetch(&room, &wanted, failures).await };
                     self.fetching = Some((gap, named("missed events", work).boxed()));
                 }
-                // An alias may not be resolved yet.
+                // The alias may not be resolved yet.
                 None => open.due += LONGEST_PAUSE,
             }
         }
     }
 
-    /// Takes note that a page of this was read, perhaps an empty one; the rest begins there, if there is one. After many
-    /// empty pages it is asked for less and less often.
+    /// Records that a page was read, possibly an empty one; `next` is the start of the rest. After many empty pages the
+    /// pauses grow.
     pub(super) fn read(&mut self, gap: &Gap, next: Option<String>, is_empty: bool, now: Instant) {
         let Some(open) = self.find(gap) else {
             return;
         };
-        // It may have grown while the page was fetched.
+        // The gap may have grown while the page was fetched.
         let rest = next.or_else(|| (open.gap.to != gap.to).then(|| gap.to.clone()));
         let Some(from) = rest else {
             self.drop(gap);
@@ -171,7 +171,7 @@ impl Gaps {
         self.open.retain(|open| !begins(open));
     }
 
-    /// Takes note that the server did not hand out a page of this. Returns whether it is given up.
+    /// Records that the server did not return a page. Returns whether the gap is given up.
     pub(super) fn failed(&mut self, gap: &Gap, error: &Error, now: Instant) -> bool {
         let Some(open) = self.find(gap) else {
             return false;
@@ -200,15 +200,15 @@ impl Gaps {
     }
 }
 
-/// The oldest of what is missing.
+/// The oldest events of a gap.
 pub(super) struct Page {
     pub(super) events: Vec<TimelineEvent>,
-    /// Where the next page begins, if there is one.
+    /// Start of the next page, if there is one.
     pub(super) next: Option<String>,
 }
 
-/// Asks once for the first page of what is missing in a room, after so many failures in a row. An error is for now: the
-/// server may answer later.
+/// Requests the first page of a gap once; `failures` are the consecutive ones before. An error is temporary: the
+/// request can be repeated.
 pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> matrix_sdk::Result<Page> {
     let mut options = MessagesOptions::forward().from(gap.from.as_str());
     options.to = Some(gap.to.clone());
@@ -216,7 +216,8 @@ pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> matrix_sdk::
     options.filter.lazy_load_options = lazy_members();
     let page = room.messages(options).await?;
     debug!(room = %gap.room, events = page.chunk.len(), "page of missed events");
-    // Some servers name the same place again at the end. A page may be empty before it: all its events are hidden from us.
+    // Some servers return the same position again at the end. A page can be empty before the end if all its events are
+    // hidden from us.
     let next = page.end.filter(|end| *end != gap.from && *end != gap.to);
     Ok(Page {
         events: page.chunk,
@@ -224,7 +225,7 @@ pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> matrix_sdk::
     })
 }
 
-/// Counts how often something was so in a row.
+/// Counts consecutive occurrences.
 pub(super) fn counted(before: u32, is_so: bool) -> u32 {
     if is_so { before.saturating_add(1) } else { 0 }
 }
@@ -237,23 +238,30 @@ pub(super) fn say_missing(room: &RoomId, error: &Error) {
     );
 }
 
-/// How long an answer of the sync may still be held up by histories that cannot be fetched.
+/// Time budget of one sync answer for history that cannot be fetched.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
-    /// From the first failure on.
+    /// Set by the first failure.
     until: Option<Instant>,
 }
 
 impl Patience {
-    /// Returns whether all of it is used up: then nothing is even tried, a server may leave each try without an answer.
+    /// Returns whether the budget is used up. Then no request is made at all: each could time out.
     pub(super) fn is_spent(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now >= until)
     }
 
-    /// Returns whether there is time for such a pause after a failure.
+    /// Returns whether the budget allows such a pause after a failure.
     pub(super) fn allows(&mut self, pause: Duration, now: Instant) -> bool {
         let until = *self.until.get_or_insert(now + PATIENCE);
         now + pause <= until
+    }
+}
+
+/// Asks the server for the member events of senders only.
+pub(super) fn lazy_members() -> LazyLoadOptions {
+    LazyLoadOptions::Enabled {
+        include_redundant_members: false,
     }
 }
 

@@ -1,6 +1,6 @@
-//! The way of the SDK's requests to the homeserver, on which an answer that is too large is cut off. The SDK reads bodies
-//! whole, however large they are, and has no place for a limit of its own; so its connections go through a socket of ours
-//! that counts what comes back (docs/decisions/0021). It sees the bytes as they are: they may be encrypted.
+//! The gate: a local socket through which the SDK's requests pass, and which cuts off answers that are too large. The
+//! SDK reads bodies whole and has no size limit, so its connections go through this socket, which counts the received
+//! bytes (docs/decisions/0021). It does not decrypt them.
 #![expect(
     clippy::disallowed_methods,
     reason = "what is started here ends with the set that holds it"
@@ -28,39 +28,40 @@ use super::server::USER_AGENT;
 use super::task::named;
 use relay_disk::{Socket, socket_name};
 
-/// No answer of the homeserver to the SDK is read further.
+/// Maximum size of an answer of the homeserver to the SDK, in bytes.
 const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
-/// Whatever is shorter is no request, but part of a connection's own upkeep.
+/// Minimum size of a request; smaller writes are the connection's own upkeep.
 const SHORTEST_REQUEST: usize = 64;
-/// For each of a server's addresses but the last: one of them may be of a network that this computer does not have.
+/// Maximum time to connect to each of a server's addresses but the last: some may be of a network that is not available
+/// here.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The way; it is open as long as this lives.
+/// The gate; open as long as this value lives.
 pub(super) struct Gate {
     _serving: JoinSet<Option<()>>,
     _socket: Socket,
-    /// The socket's name goes through it, if it lies deep.
+    /// Opened directory that the socket's name goes through, if its path is too long.
     _directory: Option<File>,
 }
 
-/// What happened on the way.
+/// State of the path to the server.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// An answer was cut off.
     pub(super) cut: AtomicBool,
-    /// Why the server cannot be reached, if that is so.
+    /// Why the server cannot be reached; `None`: it can.
     pub(super) trouble: watch::Sender<Option<String>>,
 }
 
 impl Notes {
-    /// Returns whether an answer was cut off since this was asked last.
+    /// Returns whether an answer was cut off since the last call.
     pub(super) fn take_cut(&self) -> bool {
         self.cut.swap(false, Ordering::SeqCst)
     }
 }
 
 impl Gate {
-    /// Opens a way to a server, with a socket in that directory, and returns the client that asks through it.
+    /// Opens a gate to a server, with a socket in `directory`, and returns the HTTP client that uses it.
     pub(super) fn open(
         server: &Url,
         directory: &Path,
@@ -68,13 +69,13 @@ impl Gate {
     ) -> io::Result<(Self, reqwest::Client)> {
         let path = directory.join("requests.sock");
         let (name, opened) = socket_name(&path)?;
-        // As the SDK makes its own otherwise.
+        // The SDK's own default.
         let client = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .tls_version_min(tls::Version::TLS_1_2)
-            // What is compressed can be a thousand times larger than it looks here.
+            // A compressed answer can be a thousand times larger than its bytes on the wire.
             .no_gzip()
-            // On one connection one answer at a time: so it is known where an answer begins.
+            // HTTP/1 carries one answer at a time, so the start of each answer is known.
             .http1_only()
             .redirect(redirect::Policy::none())
             .unix_socket(name)
@@ -94,8 +95,7 @@ impl Gate {
     }
 }
 
-/// Returns whether requests to a server have to take the way of one of these proxies, read from the environment as by the
-/// SDK's own client.
+/// Returns whether requests to a server go through one of the environment's proxies, as with the SDK's own client.
 pub(super) fn is_proxied(proxies: &Matcher, server: &Url) -> bool {
     let uri: Option<Uri> = server.as_str().parse().ok();
     uri.is_some_and(|uri| proxies.intercept(&uri).is_some())
@@ -109,14 +109,14 @@ async fn accept(listener: UnixListener, server: Url, notes: Arc<Notes>) {
                 let work = carry(connection, server.clone(), Arc::clone(&notes));
                 connections.spawn(named("connection to the homeserver", work));
             }
-            // Too many open files, perhaps: the client tries again.
+            // Possibly too many open files; the client retries.
             Err(_) => sleep(Duration::from_millis(100)).await,
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Carries the bytes of one connection both ways, until either side has enough, or an answer is too large.
+/// Forwards the bytes of one connection both ways, until either side closes it or an answer is too large.
 async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
     let connected = connect(&server).await;
     let trouble = connected.as_ref().err();
@@ -150,7 +150,7 @@ async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
 
 async fn connect(server: &Url) -> io::Result<TcpStream> {
     let port = server.port_or_known_default().unwrap_or(443);
-    // An address of IPv6 stands in brackets there.
+    // An IPv6 address has brackets in a URL.
     let host = server.host_str().unwrap_or_default();
     let host = host.trim_matches(['[', ']']);
     let mut addresses = lookup_host((host, port)).await?.peekable();
@@ -160,7 +160,7 @@ async fn connect(server: &Url) -> io::Result<TcpStream> {
         let attempt = timeout(others.unwrap_or(Duration::MAX), TcpStream::connect(address));
         match attempt.await {
             Ok(Ok(stream)) => {
-                // Small requests go at once, as from the SDK's own client.
+                // Sends small requests at once, as the SDK's own client does.
                 stream.set_nodelay(true).ok();
                 return Ok(stream);
             }
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each connection's requests with so many bytes, one after the other.
+    /// Answers the requests of each connection with bodies of these lengths.
     async fn serve(lengths: &'static [u64]) -> (Url, JoinSet<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,18 +1,18 @@
-//! Matrix's HTML as a person would read it aloud: words and lines, lists with their numbers, names for links to people, no
-//! marks of form. Pure; whatever stands in it, the work is bounded.
+//! Converts Matrix's HTML to plain text: words and lines, numbered lists, names for links to users, no markup. Pure;
+//! the work is bounded for any input.
 
 use ruma_html::{Children, Html, NodeData, NodeRef};
 
 use super::links::{Names, Target, decoded};
 
-/// Longer ones are not read. An event has at most 64 KiB.
+/// Maximum length in bytes; an event has at most 64 KiB.
 const LONGEST: usize = 32 * 1024;
-/// With more tags it is not read: a parser makes of open tags up to the square of their number.
+/// Maximum number of tags: the parser's work can grow with the square of the open tags.
 const MOST_TAGS: usize = 400;
-/// Deeper ones are not read: Matrix asks for no more.
+/// Maximum depth of elements, as Matrix recommends.
 const DEEPEST: usize = 100;
 
-/// Returns the text; `None` if there is nothing to read in it, or it is larger or deeper than what people write.
+/// Returns the text; `None` if there is none, or if the HTML exceeds the limits.
 pub(super) fn read_html(html: &str, names: &Names) -> Option<String> {
     if html.len() > LONGEST || html.matches('<').count() > MOST_TAGS {
         return None;
@@ -23,14 +23,14 @@ pub(super) fn read_html(html: &str, names: &Names) -> Option<String> {
     text.chars().any(|it| !it.is_whitespace()).then_some(text)
 }
 
-/// What is written so far of one element that has lines of its own.
+/// Text under construction, of an element with lines of its own.
 struct Page<'a> {
     names: &'a Names,
     depth: usize,
-    /// Spaces and lines stay as they are.
+    /// Whitespace is kept as it is.
     verbatim: bool,
     text: String,
-    /// So many lines end before what comes next.
+    /// Line breaks to write before the next text.
     breaks: usize,
     space: bool,
     after_paragraph: bool,
@@ -75,12 +75,12 @@ impl<'a> Page<'a> {
 
     fn element(&mut self, name: &str, node: &NodeRef) -> Option<()> {
         match name {
-            // The quote of a reply, and what no client shows.
+            // The quote of a reply, and elements that no client shows.
             "mx-reply" | "script" | "style" | "template" | "textarea" | "option" | "noscript"
             | "iframe" | "noembed" | "noframes" => {}
             "br" => self.breaks += 1,
             "hr" => self.end_line(2),
-            // A custom emoji is read as its name.
+            // A custom emoji is replaced by its name.
             "img" => {
                 let named = |name| attribute(node, name).filter(|it| !it.trim().is_empty());
                 let words = named("alt").or_else(|| named("title"));
@@ -93,7 +93,7 @@ impl<'a> Page<'a> {
                 });
             }
             "a" => self.link(node)?,
-            // Without a mark it would say the opposite.
+            // Without a mark the text would mean the opposite.
             "del" | "s" | "strike" => self.changed(node, |words| format!("~~{words}~~"))?,
             "sup" => self.changed(node, |words| {
                 power(words).map_or_else(|| words.to_owned(), |power| format!("^{power}"))
@@ -153,7 +153,7 @@ impl<'a> Page<'a> {
         for character in words.chars() {
             match character {
                 '\n' if self.verbatim => self.breaks += 1,
-                // Editors put spaces that do not break behind mentions and into empty lines.
+                // Editors put no-break spaces after mentions and into empty lines.
                 ' ' | '\t' | '\n' | '\r' | '\u{c}' | '\u{a0}' if !self.verbatim => {
                     self.space = true;
                 }
@@ -165,7 +165,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Writes the line ends or the space that stand before what comes now.
+    /// Writes the pending line breaks or space.
     fn begin(&mut self) {
         if self.verbatim {
             self.text.extend(std::iter::repeat_n('\n', self.breaks));
@@ -192,14 +192,14 @@ impl<'a> Page<'a> {
         Some(())
     }
 
-    /// Returns what an element says, on lines of its own.
+    /// Returns the text of an element that has lines of its own.
     fn apart(&self, node: &NodeRef, verbatim: bool) -> Option<String> {
         let mut page = Page::new(self.names, self.depth, verbatim);
         page.all(node.children())?;
         Some(page.text)
     }
 
-    /// Writes lines, each with something before it.
+    /// Writes lines, each with a prefix.
     fn lines(&mut self, lines: &str, first: &str, others: &str) {
         if lines.trim().is_empty() {
             return;
@@ -276,7 +276,7 @@ impl<'a> Page<'a> {
         Some(())
     }
 
-    /// Writes something else in place of the words of an element, if there are any.
+    /// Replaces the text of an element, if it has any.
     fn changed(&mut self, node: &NodeRef, other: impl FnOnce(&str) -> String) -> Option<()> {
         let start = self.text.len();
         self.all(node.children())?;
@@ -284,7 +284,7 @@ impl<'a> Page<'a> {
         Some(())
     }
 
-    /// Writes something else in place of the words since `start`, if there are any.
+    /// Replaces the text written since `start`, if there is any.
     fn replace_since(&mut self, start: usize, other: impl FnOnce(&str) -> String) {
         let Some(written) = self.text.get(start..) else {
             return;
@@ -301,14 +301,13 @@ impl<'a> Page<'a> {
 
 const OPERATORS: &[char] = &['+', '-', '−', '*', '/', '·'];
 
-/// Returns what is raised, if it is a power and not the end of a word (`1st`) or a mark (`™`), so that it can be read in one
-/// line.
+/// Returns a superscript to write as a power, unless it is the end of a word (`1st`) or a mark (`™`).
 fn power(words: &str) -> Option<String> {
     let power = expression(words)?;
     let size = power.strip_prefix(['-', '−']).unwrap_or(power);
     let is_number = size.chars().all(|it| it.is_ascii_digit());
     let is_letter = size.chars().count() == 1;
-    // In some languages `1o` and `2e` are read as `1st` and `2nd`.
+    // In some languages `1o` and `2e` mean `1st` and `2nd`.
     let is_ending =
         power.chars().all(char::is_alphabetic) && (!is_letter || "aeor".contains(power));
     if is_ending {
@@ -320,7 +319,7 @@ fn power(words: &str) -> Option<String> {
     }
 }
 
-/// Returns a text that can be a formula, without the space around it.
+/// Returns a text that can be a formula, trimmed.
 fn expression(words: &str) -> Option<&str> {
     let words = words.trim();
     let known = |it: char| it.is_alphanumeric() || OPERATORS.contains(&it) || "()".contains(it);
@@ -330,14 +329,14 @@ fn expression(words: &str) -> Option<&str> {
     (has_any && words.chars().all(known) && names.all(is_name)).then_some(words)
 }
 
-/// Returns whether an address of that kind is something to people, as Matrix lists them.
+/// Returns whether Matrix lists the address's scheme as one for links.
 fn is_readable(address: &str) -> bool {
     let scheme = address.trim().split_once(':').map(|(scheme, _)| scheme);
     let known = ["https", "http", "ftp", "mailto", "magnet", "geo", "tel"];
     scheme.is_some_and(|it| known.iter().any(|known| it.eq_ignore_ascii_case(known)))
 }
 
-/// Returns an address without what people leave out when they write it.
+/// Returns an address without the parts that people omit when they write it.
 fn bare(address: &str) -> String {
     let decoded = decoded(address.trim());
     let mut rest = decoded.as_str();

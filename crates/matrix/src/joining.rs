@@ -1,4 +1,4 @@
-//! Joins the rooms of the configuration, again and again, and says what keeps the bot out of one.
+//! Keeps the configured rooms joined, and reports why the bot is not in a room.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -13,7 +13,7 @@ use matrix_sdk::{Room, RoomState};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::errors::Answer;
+use super::errors::ServerAnswer;
 use super::events::Envelope;
 use super::rooms::{ALIAS_AGAIN, Rooms, tombstone};
 use super::trouble::RoomTrouble;
@@ -21,41 +21,41 @@ use relay_model::{
     Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, Tombstone,
 };
 
-/// A join over federation can take long.
+/// Maximum time for a join; over federation it can take long.
 const JOIN_LIMIT: Duration = Duration::from_mins(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(5), LONGEST_PAUSE);
-/// A room of which the server did not tell all is asked about that often.
+/// How often to look again at a room whose state the server has not returned in full.
 const UNTOLD_AGAIN: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 struct Attempt {
     failures: u32,
     next: Option<Instant>,
-    told: Option<RoomTrouble>,
+    reported: Option<RoomTrouble>,
 }
 
 impl Attempt {
-    /// Takes note of what is wrong. Returns whether that is to be said.
+    /// Records a failure. Returns whether to log it.
     fn failed(&mut self, trouble: &RoomTrouble, now: Instant, random: f64) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.next = Some(now + PAUSES.after(self.failures, random));
-        // That the homeserver is away is said by the sync loop.
-        let is_news = *trouble != RoomTrouble::NoAnswer && self.told.as_ref() != Some(trouble);
+        // The sync loop reports that the homeserver does not answer.
+        let is_news = *trouble != RoomTrouble::NoAnswer && self.reported.as_ref() != Some(trouble);
         if is_news {
-            self.told = Some(trouble.clone());
+            self.reported = Some(trouble.clone());
         }
         is_news
     }
 }
 
-/// Joins what is to be joined; never ends.
+/// Joins the configured rooms and accepts invites; never returns.
 pub(super) async fn keep_joined(rooms: &Rooms) {
     let mut attempts: HashMap<OwnedRoomOrAliasId, Attempt> = HashMap::new();
     for room in rooms.client.invited_rooms() {
         rooms.note_invite(room.room_id());
     }
-    // What was said before an alias moved is said in the room that it stood for then.
+    // Messages from before an alias moved belong to the room that it pointed to then.
     rooms.caught_up.wait().await;
     loop {
         for name in &rooms.options.rooms {
@@ -73,7 +73,7 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
                 warn!(room = %name, error = &trouble as &dyn Error, hint = trouble.hint(), "there is a problem with this room");
             }
         }
-        // Only now all aliases are known that can be.
+        // By now all aliases are resolved, as far as possible.
         for room in rooms.take_invites() {
             look_at_invite(rooms, &room).await;
         }
@@ -88,37 +88,37 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
         }
         let next = attempts.values().filter_map(|attempt| attempt.next);
         let wake = next.fold(now + longest, Instant::min);
-        // Both may be dropped: the next round looks at everything again.
+        // Both are cancel safe: the next round looks at everything again.
         tokio::select! {
             () = sleep_until(wake) => {}
             () = rooms.retry.notified() => {
                 for attempt in attempts.values_mut() {
                     attempt.next = None;
                 }
-                // Whoever keeps putting us out must not keep us busy.
+                // Limits the rate if somebody keeps removing us.
                 sleep_until(Instant::now() + Duration::from_millis(200)).await;
             }
         }
     }
 }
 
-/// Makes sure that a configured room is joined.
+/// Ensures that a configured room is joined.
 async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrouble> {
     let (id, mut servers) = resolve(rooms, name).await?;
     let trouble = match rooms.client.get_room(&id) {
-        // After a new login nothing is known of what was before it.
+        // After a new login the client does not know earlier memberships.
         None => put_out_before(rooms, &id).await,
         Some(room) => match room.state() {
             RoomState::Joined if rooms.is_refused(&room) => Some(RoomTrouble::Encrypted),
             RoomState::Joined => return Ok(()),
-            // Mapped rooms are joined whoever invites; a list only adds rooms.
+            // A mapped room is joined whoever invites; the list only adds other rooms.
             RoomState::Invited if rooms.options.invites.is_none() => Some(RoomTrouble::InvitesOff),
             RoomState::Invited => {
                 let inviter = inviter(&room).await;
                 servers.extend(inviter.map(|user| user.server_name().to_owned()));
                 None
             }
-            // What the SDK calls left can be a ban as well.
+            // The SDK's state `Left` can also be a ban.
             RoomState::Left => put_out(&room, &rooms.own).await,
             RoomState::Banned => Some(RoomTrouble::Banned(rooms.own.clone())),
             RoomState::Knocked => None,
@@ -135,7 +135,7 @@ async fn put_out(room: &Room, bot: &OwnedUserId) -> Option<RoomTrouble> {
     put_out_by(member.membership(), member.event().sender(), bot)
 }
 
-/// Returns that somebody has put us out of a room before our login, as far as the server tells who is not in it.
+/// Returns whether somebody removed us before this login, as far as the server tells non-members.
 async fn put_out_before(rooms: &Rooms, id: &OwnedRoomId) -> Option<RoomTrouble> {
     let bot = &rooms.own;
     let mut request = state::Request::new(id.clone(), StateEventType::RoomMember, bot.to_string());
@@ -145,8 +145,8 @@ async fn put_out_before(rooms: &Rooms, id: &OwnedRoomId) -> Option<RoomTrouble> 
     put_out_by(&member.membership()?.into(), &member.sender, bot)
 }
 
-/// Returns that such a membership, made by that user, keeps us out of a room; `None`: we have left it ourselves, with
-/// another client.
+/// Returns the trouble if a membership set by `by` keeps us out of a room; `None` if we left it ourselves, with another
+/// client.
 fn put_out_by(what: &MembershipState, by: &UserId, bot: &OwnedUserId) -> Option<RoomTrouble> {
     let (bot, is_other) = (bot.clone(), by != bot);
     match what {
@@ -159,7 +159,7 @@ fn put_out_by(what: &MembershipState, by: &UserId, bot: &OwnedUserId) -> Option<
     }
 }
 
-/// Accepts an invite to a room that is not mapped, if it comes from a listed person; says what to do about others.
+/// Accepts an invite to an unmapped room from a listed user; logs what to do about other invites.
 async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
     let room = rooms.client.get_room(id);
     let Some(room) = room.filter(|room| room.state() == RoomState::Invited) else {
@@ -201,8 +201,8 @@ async fn join(
     mut servers: Vec<OwnedServerName>,
 ) -> Result<(), RoomTrouble> {
     servers.extend(id.server_name().map(ToOwned::to_owned));
-    // Asks the server alone: the SDK's own join also changes what it knows of the room, and where that meets a sync
-    // answer, the room is taken for one of unknown state until somebody speaks in it.
+    // Sends the request directly: the SDK's own join also changes its room state, and if that races with a sync answer,
+    // the room's encryption state stays unknown until the next message.
     let mut request = join_room_by_id_or_alias::v3::Request::new(id.to_owned().into());
     request.via = servers;
     let answer = Box::pin(async { rooms.client.send(request).await });
@@ -211,15 +211,16 @@ async fn join(
             info!(room = %id, "the homeserver has let the bot into a room");
             Ok(())
         }
-        Ok(Err(error)) => Err(refusal(Answer::of(&error).as_ref(), &rooms.own)),
+        Ok(Err(error)) => Err(refusal(ServerAnswer::of(&error).as_ref(), &rooms.own)),
         Err(_) => Err(RoomTrouble::NoAnswer),
     }
 }
 
-/// Returns what keeps us out, by the homeserver's answer to a join.
-fn refusal(answer: Option<&Answer>, bot: &OwnedUserId) -> RoomTrouble {
-    told(answer, |answer| {
-        // Matrix has one code for all that is forbidden; the words tell them apart, also on other servers than Synapse.
+/// Returns why a join failed, from the homeserver's answer.
+fn refusal(answer: Option<&ServerAnswer>, bot: &OwnedUserId) -> RoomTrouble {
+    trouble_of(answer, |answer| {
+        // Matrix has one code for everything forbidden; the message tells the cases apart, on other servers than
+        // Synapse too.
         let words = answer.message.to_lowercase();
         match answer.status {
             403 if words.contains("banned") => Some(RoomTrouble::Banned(bot.clone())),
@@ -231,11 +232,11 @@ fn refusal(answer: Option<&Answer>, bot: &OwnedUserId) -> RoomTrouble {
     })
 }
 
-/// Returns what an answer of the homeserver tells of a room: what is told by it alone, or else what any answer tells. What a
-/// proxy says in our homeserver's place has no code.
-fn told(
-    answer: Option<&Answer>,
-    alone: impl FnOnce(&Answer) -> Option<RoomTrouble>,
+/// Returns the trouble that an answer means: the specific one from `alone`, or else a general one. An answer without an
+/// error code comes from a proxy.
+fn trouble_of(
+    answer: Option<&ServerAnswer>,
+    alone: impl FnOnce(&ServerAnswer) -> Option<RoomTrouble>,
 ) -> RoomTrouble {
     let Some(answer) = answer.filter(|answer| answer.errcode.is_some()) else {
         return RoomTrouble::NoAnswer;
@@ -247,7 +248,7 @@ fn told(
     })
 }
 
-/// Returns the room of a configured name, and servers that know it.
+/// Returns the room of a configured name, and servers to join it through.
 async fn resolve(
     rooms: &Rooms,
     name: &OwnedRoomOrAliasId,
@@ -260,7 +261,7 @@ async fn resolve(
     match rooms.client.resolve_room_alias(alias).await {
         Ok(found) => {
             rooms.stands_for(name, &found.room_id, Instant::now());
-            // The first few are enough to find the room.
+            // A few servers are enough to find the room.
             let servers = found.servers.into_iter().take(5);
             Ok((found.room_id, given.into_iter().chain(servers).collect()))
         }
@@ -268,11 +269,11 @@ async fn resolve(
             let before = rooms.joined_as(name);
             let room = before.as_ref().map(|room| room.room_id().to_owned());
             let replaced = before.as_ref().and_then(tombstone);
-            let found = unresolved(Answer::of(&error).as_ref(), room, replaced.as_ref());
+            let found = unresolved(ServerAnswer::of(&error).as_ref(), room, replaced.as_ref());
             if let Ok(_) | Err(RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias) = found
                 && let Some(before) = rooms.room_of(name)
             {
-                // It stands for no other, at least.
+                // At least it points to no other room.
                 rooms.stands_for(name, &before, Instant::now());
             }
             found.map(|before| (before, given))
@@ -280,14 +281,14 @@ async fn resolve(
     }
 }
 
-/// Returns what an answer tells of an alias that stood for this room, which we are in, when it was looked up last. Of one that
-/// is gone, as its room is, nothing is wrong that is not told of the room.
+/// Returns the room of an alias that could not be resolved; `before` is the room, still joined, that it pointed to
+/// last. If both alias and room are gone, the room's own state explains it, and nothing is wrong with the alias.
 fn unresolved(
-    answer: Option<&Answer>,
+    answer: Option<&ServerAnswer>,
     before: Option<OwnedRoomId>,
     replaced: Option<&Tombstone>,
 ) -> Result<OwnedRoomId, RoomTrouble> {
-    let trouble = told(answer, |answer| {
+    let trouble = trouble_of(answer, |answer| {
         let gone = before.map_or(RoomTrouble::NoSuchAlias, RoomTrouble::AliasGone);
         (answer.status == 404).then_some(gone)
     });

@@ -1,9 +1,9 @@
-//! The store of the device's keys: the SDK's, with one difference. An Olm session that a message has opened is written
-//! together with what the message says, in one transaction.
+//! The SDK's crypto store with one change: a new Olm session is written in the same transaction as the content of the
+//! message that created it.
 //!
-//! The SDK (0.18, `olm/account.rs`, `decrypt_olm_message`) writes such a session at once, and the room key that came by it
-//! when the whole answer of the server is worked through. If the program dies between the two, the message comes again and the
-//! session that is known already does not open it: what that key opens could never be read.
+//! The SDK (0.18, `olm/account.rs`, `decrypt_olm_message`) writes such a session at once, but the room key in the
+//! message only after the whole sync answer is processed. After a crash in between, the server sends the message again,
+//! the known session cannot decrypt it a second time, and the room key is lost.
 
 use std::collections::HashMap;
 use std::mem;
@@ -30,11 +30,10 @@ use zeroize::Zeroizing;
 
 type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
 
-/// The store of the device's keys.
 #[derive(Debug)]
 pub(super) struct Keys {
     sdk: SqliteCryptoStore,
-    /// Sessions that were opened and not used since: to be written with the next message's record, or when they are used.
+    /// New sessions that are not written yet: they are written with the next message's record, or when used.
     opened: Mutex<Vec<Session>>,
 }
 
@@ -50,7 +49,7 @@ impl Keys {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps those of the sessions back that are new, and returns the others.
+    /// Holds back the new sessions, and returns the others.
     async fn keep_back(&self, sessions: Vec<Session>) -> Result<Vec<Session>> {
         let mut used = Vec::new();
         for session in sessions {
@@ -81,7 +80,7 @@ impl Keys {
     }
 }
 
-/// Makes it a store: what is listed is the SDK's.
+/// Implements the store: the listed functions pass through to the SDK's.
 macro_rules! store {
     ($($name:ident($($argument:ident: $type:ty),*) -> $value:ty;)*) => {
         #[async_trait]
@@ -101,7 +100,7 @@ macro_rules! store {
             }
 
             async fn save_pending_changes(&self, changes: PendingChanges) -> Result<()> {
-                // The account forgets the one-time key that a session was opened with.
+                // The account is about to forget the one-time key of these sessions.
                 self.write_opened().await?;
                 self.sdk.save_pending_changes(changes).await
             }

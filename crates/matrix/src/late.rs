@@ -1,5 +1,5 @@
-//! Events whose key has not come yet, as far as the adapter remembers them: it tries them when keys come. The table of
-//! whoever takes our batches is what outlives a restart; both keep the same bounds.
+//! Events whose room key is missing, kept in memory to retry when keys arrive. The consumer's table keeps them across
+//! restarts; both apply the same limits.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ impl Late {
         late
     }
 
-    /// Keeps an event until its key comes. The oldest of its sender, and of its room, make room for it.
+    /// Keeps an event until its key arrives. Above the limits, the oldest of its sender and of its room are dropped.
     pub(super) fn keep(&mut self, event: UndecryptableEvent) {
         if self.waiting.iter().any(|other| other.event == event.event) {
             return;
@@ -42,7 +42,7 @@ impl Late {
         );
     }
 
-    /// Drops the oldest of these beyond so many, or so many bytes; the newest stays in any case.
+    /// Drops the oldest matching events beyond a number or a size; the newest always stays.
     fn keep_newest(
         &mut self,
         is_one: impl Fn(&UndecryptableEvent) -> bool,
@@ -62,12 +62,12 @@ impl Late {
         self.waiting.reverse();
     }
 
-    /// Forgets an event: it was taken away.
+    /// Drops a redacted event.
     pub(super) fn forget(&mut self, event: &EventId) {
         self.waiting.retain(|other| other.event != event);
     }
 
-    /// Takes out the events that these keys may open; without keys, all: some came unseen.
+    /// Takes the events that these keys may decrypt; without keys, all: some keys were missed.
     pub(super) fn take(&mut self, keys: Option<&[RoomKeyInfo]>) -> Vec<UndecryptableEvent> {
         let sessions = keys.map(|keys| {
             let sessions = keys.iter().map(|key| (&key.room_id, &key.session_id));

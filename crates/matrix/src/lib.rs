@@ -1,5 +1,5 @@
-//! The Matrix adapter: what happens in the mapped rooms comes in as batches of [`MatrixEvent`]s, and a [`Sender`]
-//! takes what the relay says there. Nothing is decided here about what crosses.
+//! The Matrix adapter: returns what happens in the mapped rooms as batches of [`MatrixEvent`]s, and sends the relay's
+//! messages with a [`Sender`]. What is relayed is decided elsewhere.
 #![cfg_attr(
     test,
     expect(
@@ -55,61 +55,61 @@ use relay_model::{
     OwnedServerName, Synced, UndecryptableEvent,
 };
 
+pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
 pub use self::pulse::{Failing, Heard, Pulse};
 pub use self::send::Sender;
 pub use self::server::ServerError;
-pub use self::session::{BackupUse, Made, RefusedLogin, Session, ask};
+pub use self::session::{BackupUse, Made, RefusedLogin, StoredSession};
 pub use self::trouble::RoomTrouble;
 
-/// What the adapter is told by the configuration.
+/// The adapter's configuration.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The mapped rooms, ids or aliases, each once.
+    /// The mapped rooms, ids or aliases, without duplicates.
     pub rooms: Vec<OwnedRoomOrAliasId>,
-    /// Servers over which they can be joined, as far as the configuration names some.
+    /// Servers to join them through, as far as configured.
     pub via: HashMap<OwnedRoomOrAliasId, Vec<OwnedServerName>>,
-    /// Whose invites are accepted beside those to rooms of the configuration; `None`: no invites at all.
+    /// Whose invites are accepted beside those to configured rooms; `None`: no invites at all.
     pub invites: Option<Vec<UserPattern>>,
-    /// Whether encrypted rooms are read, and whose devices get the keys of what we say.
+    /// Whether encrypted rooms are read, and whose devices get the room keys of our messages.
     pub e2ee: E2ee,
-    /// Where the server's answers are noted.
+    /// Where the server's answers are recorded.
     pub pulse: Pulse,
-    /// What this computer's clocks show.
+    /// This computer's clocks.
     pub clock: Clock,
 }
 
-/// What happened since the last batch.
+/// Events since the last batch.
 #[derive(Debug)]
 pub struct Batch {
-    /// What happened, in each room in its order. An event can come again in a later batch.
+    /// The events, in order within each room. An event can be repeated in a later batch.
     pub events: Vec<MatrixEvent>,
-    /// The place in the server's stream to go on from, with all that is missing before it: its rooms' history could not be
-    /// fetched yet. To be stored in the transaction that accepts the events.
+    /// The sync position to resume from, and the gaps before it. To be stored in the transaction that accepts the
+    /// events.
     pub synced: Synced,
-    /// Tells that the transaction is committed: only then more is asked for. Dropped without a word: the adapter stops.
+    /// To be sent after the commit: only then the next batch is requested. If dropped, the adapter stops.
     pub committed: oneshot::Sender<()>,
 }
 
-/// What was stored when we ran last, for going on from there.
+/// The stored state of the last run, to resume from.
 #[derive(Debug, Default)]
 pub struct Start {
-    /// The position of the last committed batch, if it can be read.
+    /// The position of the last committed batch, if readable.
     pub position: Option<String>,
-    /// There was one. Else nothing was said before now.
+    /// A position was stored. Otherwise all earlier messages are history.
     pub has_run: bool,
-    /// The rooms that were mapped and joined then, by their names in the configuration. In others what was said before
-    /// now is history.
+    /// The rooms that were mapped and joined, by their configured names. In other rooms, earlier messages are history.
     pub known: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
-    /// These are all of them. Else any room may be one.
+    /// `known` is complete. Otherwise any room may have been known.
     pub knows_all: bool,
-    /// Rooms that were mapped once; as far as they are replaced, what was said there before is still read.
+    /// Rooms that were mapped once; if replaced, their messages from before the replacement are still read.
     pub former: Vec<OwnedRoomId>,
-    /// What was missing before the position.
+    /// The gaps before the position.
     pub gaps: Vec<Gap>,
-    /// The events that could not be decrypted so far; they are tried again when keys come.
+    /// Events that could not be decrypted, to retry when keys arrive.
     pub kept: Vec<UndecryptableEvent>,
-    /// What the homeserver's clock showed last.
+    /// The last known time of the homeserver.
     pub clock: Option<ClockReading>,
 }
 
@@ -141,10 +141,10 @@ pub enum MatrixError {
     /// A file of the session cannot be used.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// The SDK's store cannot be used: where, and why.
+    /// The SDK's store cannot be used: its path, and the cause.
     #[error("cannot open the Matrix store in `{0}`")]
     Store(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Who takes the batches is gone.
+    /// The consumer of the batches is gone.
     #[error("nobody takes the events any more")]
     Closed,
 }
@@ -172,16 +172,16 @@ impl Explained for MatrixError {
 #[derive(Debug)]
 pub struct Matrix {
     files: Files,
-    /// As it was on disk.
-    pub session: Session,
+    /// The session as stored on disk.
+    pub session: StoredSession,
     rooms: Arc<rooms::Rooms>,
-    /// What happens on the way to the server.
+    /// Events on the path of requests to the server.
     way: Arc<gate::Notes>,
 }
 
 impl Matrix {
-    /// Opens the store and restores the session of `relay auth login`. Asks the server nothing: it may be away. Fails with
-    /// [`MatrixError::NoSession`] where nobody has logged in; otherwise when files cannot be used.
+    /// Opens the store and restores the session of `relay auth login`. Makes no request: the server may be down. Fails
+    /// with [`MatrixError::NoSession`] if nobody has logged in, and with other errors if files cannot be used.
     pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
         let way = Arc::default();
         let (client, session) = client::restore(&files, options.e2ee.recipients, &way).await?;
@@ -194,26 +194,26 @@ impl Matrix {
         })
     }
 
-    /// Returns what sends to the rooms; it goes on working while [`Matrix::run`] runs.
+    /// Returns a sender to the rooms; it works while [`Matrix::run`] runs.
     pub fn sender(&self) -> Sender {
         Sender {
             rooms: Arc::clone(&self.rooms),
         }
     }
 
-    /// Returns what tells whether the device is verified by its owner, as far as is known without asking the server: now,
-    /// and whenever that may have changed. Never ends.
+    /// Returns a stream of the device's trust, as known without asking the server: the current value, then one after
+    /// each possible change. Never ends.
     pub fn trust(&self) -> BoxStream<'static, DeviceTrust> {
         let client = self.rooms.client.clone();
         let changes = client.encryption().verification_state();
         Box::pin(changes.then(move |_| client::device_trust(client.clone())))
     }
 
-    /// Reads the rooms, joins what is mapped, and hands over what happens, until `stop`.
+    /// Reads and joins the mapped rooms and hands over batches, until `stop`.
     ///
-    /// What was said since [`Start::position`] is handed over, some of it perhaps again. While the server cannot be reached
-    /// it tries again, for ever. Fails with [`MatrixError::SessionDead`] when the server does not accept the session, and
-    /// with [`MatrixError::Closed`] when nobody takes the batches.
+    /// Hands over everything since [`Start::position`], some of it possibly again. Retries without end while the server
+    /// cannot be reached. Fails with [`MatrixError::SessionDead`] if the server does not accept the session, and with
+    /// [`MatrixError::Closed`] if the consumer of the batches is gone.
     pub async fn run(
         self,
         start: Start,
@@ -223,14 +223,14 @@ impl Matrix {
         let store = self.files.sdk();
         let way = Arc::clone(&self.way);
         let sync = sync::Sync::new(&self.rooms, &store, way, start, batches);
-        // Each branch may be dropped at any point: what is not committed is fetched again from the position.
+        // Each branch is cancel safe: what is not committed is fetched again from the position.
         let result = tokio::select! {
             result = Box::pin(sync.run(stop)) => result,
             () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
             refusal = self.rooms.refused.wait() => Err(self.session.refused(refusal.clone())),
         };
         if let Err(MatrixError::SessionDead(_)) = result {
-            // Whoever takes the session up again, or a new login, perhaps by another process, needs the store.
+            // The next user of the session, or a new login, possibly in another process, needs the store.
             client::close(&self.rooms.client).await;
         }
         result

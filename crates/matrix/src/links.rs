@@ -1,43 +1,42 @@
-//! Links of Matrix to people, rooms and messages, as clients write them, and what they are read as: a name. Pure.
+//! Links to users, rooms and messages, as Matrix clients write them, and the names that replace them. Pure.
 
 use std::collections::HashMap;
 
 use matrix_sdk::ruma::OwnedRoomAliasId;
 use percent_encoding::percent_decode_str;
 
-use super::events::cut;
 use relay_model::{OwnedServerName, OwnedUserId};
 
-/// What people are called in the room, as far as it is known.
+/// Known display names in the room.
 pub(super) type Names = HashMap<OwnedUserId, String>;
 
-/// Where a link of Matrix begins in a text.
+/// Prefixes of links.
 const BEGINNINGS: [&str; 3] = ["https://matrix.to/#/", "http://matrix.to/#/", "matrix:"];
-/// What a sentence puts behind a link.
+/// Punctuation that may follow a link.
 const PUNCTUATION: &[char] = &['.', ',', ';', ':', '!', '?', ')', ']', '}', '\'', '"', '*'];
-/// So many bytes before an address are searched for the beginning of its label.
+/// Maximum number of bytes before an address that are searched for the start of its label.
 const LONGEST_LABEL: usize = 300;
 
-/// Longer than any address: two ids, percent-encoded, and servers.
+/// Maximum length of an address: two ids, percent-encoded, and servers.
 const LONGEST_ADDRESS: usize = 2000;
-/// At so many places the end of an address is looked for, from the last one on.
+/// Maximum number of candidates for the end of an address, from the last one backwards.
 const MOST_ENDS: usize = 64;
 
-/// What a link of Matrix leads to.
+/// Target of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
     User(OwnedUserId),
-    /// By its alias.
+    /// A room by its alias.
     Room(String),
-    /// By an id, which says nothing to a reader.
+    /// A room by its id, which means nothing to a reader.
     NamelessRoom,
     Message,
-    /// Something that only Matrix knows, or nothing.
+    /// Any other Matrix link, or an invalid one.
     Other,
 }
 
 impl Target {
-    /// Returns where an address leads, if it is one of Matrix.
+    /// Parses an address; `None` if it is not a Matrix link.
     pub(super) fn of(address: &str) -> Option<Self> {
         let address = address.trim();
         if let Some(path) = address.strip_prefix("matrix:") {
@@ -48,7 +47,7 @@ impl Target {
             .strip_prefix("https://")
             .or_else(|| site.strip_prefix("http://"))?;
         let host = host.strip_prefix("www.").unwrap_or(host);
-        // A server of its own may have its own addresses, with what they lead to before the id.
+        // Other servers may have their own addresses, with a path segment before the id.
         let sigiled = match fragment.split_once('/') {
             Some(("user" | "room", id)) => Some(id),
             Some(_) | None => None,
@@ -59,7 +58,7 @@ impl Target {
         Self::of_ids(sigiled?)
     }
 
-    /// Reads `u/bob:example.org`, `roomid/room:example.org/e/event` and such.
+    /// Parses `u/bob:example.org`, `roomid/room:example.org/e/event` and the like.
     fn of_parts(path: &str) -> Option<Self> {
         let path = path.trim_start_matches('/');
         let (path, _) = path.split_once('?').unwrap_or((path, ""));
@@ -77,7 +76,7 @@ impl Target {
         Self::of_ids(&ids)
     }
 
-    /// Reads `@bob:example.org`, `!room:example.org/$event` and such, where every character may be percent-encoded.
+    /// Parses `@bob:example.org`, `!room:example.org/$event` and the like; any character may be percent-encoded.
     fn of_ids(ids: &str) -> Option<Self> {
         let (ids, _) = ids.split_once('?').unwrap_or((ids, ""));
         let (first, second) = ids.split_once('/').unwrap_or((ids, ""));
@@ -95,11 +94,11 @@ impl Target {
         is_opaque_id(&decoded(second)).then_some(Self::Message)
     }
 
-    /// Returns what to read where a link to it is shown with this label.
+    /// Returns the text for a link to this target with this label.
     pub(super) fn read(&self, label: &str, names: &Names) -> String {
         let label = without_brackets(label.trim());
         let shown = decoded(label);
-        // An address as its own label tells nothing.
+        // A label that is itself an address is useless.
         let telling = !label.is_empty() && Self::of(label).is_none();
         match self {
             Self::User(user) if !telling || shown == user.as_str() => {
@@ -114,7 +113,7 @@ impl Target {
     }
 }
 
-/// Returns whether the id of a room or an event can look like that.
+/// Returns whether a text has the form of a room id or an event id.
 fn is_opaque_id(id: &str) -> bool {
     let opaque = |text: &str| {
         let known = |it: char| it.is_ascii_alphanumeric() || "!$_-+/=.~".contains(it);
@@ -128,7 +127,7 @@ fn is_opaque_id(id: &str) -> bool {
     }
 }
 
-/// Returns a text in which links of Matrix read as what they lead to, also those that are written
+/// Replaces the Matrix links in a text by names, including Markdown links such as
 /// `[Bob](https://matrix.to/#/@bob:example.org)`.
 pub(super) fn read_links(text: &str, names: &Names) -> String {
     let mut read = String::with_capacity(text.len());
@@ -163,15 +162,15 @@ fn up_to(text: &str, end: impl Fn(char) -> bool) -> &str {
     text.split(end).next().unwrap_or(text)
 }
 
-/// Returns the address that a text begins with: as much as is one of Matrix. What a sentence has right behind it, a `'s` or
-/// a dash or another address, is none of it.
+/// Returns the address that a text begins with, without what a sentence puts behind it: an `'s`, a dash, another
+/// address.
 fn bare_address(text: &str) -> &str {
     let text = cut(text, LONGEST_ADDRESS);
     let word = up_to(text, |it| it.is_whitespace() || "<>\"|`".contains(it));
     let sites = BEGINNINGS.iter().filter(|it| it.starts_with("http"));
     let next = sites.filter_map(|site| Some(word.get(1..)?.find(site)? + 1));
     let word = cut(word, next.min().unwrap_or(word.len()));
-    // From an id's colon on nothing is written in other letters.
+    // After the colon of an id only ASCII can follow.
     let id = word.find("#/").map_or("matrix:".len(), |at| at + 2);
     let colon = word.get(id..).and_then(|it| it.find(':')).unwrap_or(0);
     let foreign = |(at, it): &(usize, char)| *at >= id + colon && !it.is_ascii();
@@ -194,7 +193,7 @@ fn bare_address(text: &str) -> &str {
     whole
 }
 
-/// Returns what stands behind a link whose address has been read: a title is part of the link.
+/// Returns the text behind a link; a title is part of the link.
 fn after_address(rest: &str) -> Option<&str> {
     let rest = rest.strip_prefix('>').unwrap_or(rest).trim_start();
     let quote = rest.chars().next().filter(|it| "\"'".contains(*it));
@@ -216,8 +215,8 @@ fn beginning(text: &str) -> Option<usize> {
     found.min()
 }
 
-/// Returns where the label before `](` begins, with its bracket, and the label. Clients escape brackets within names, or
-/// do not.
+/// Returns the position of the `[` of the label that ends with `](`, and the label. Not all clients escape brackets in
+/// names.
 fn label_before(read: &str, mark: &str) -> Option<(usize, String)> {
     let end = read.len().checked_sub(mark.len())?;
     let head = read.get(..end)?;
@@ -242,7 +241,7 @@ fn label_before(read: &str, mark: &str) -> Option<(usize, String)> {
     Some((at, unescaped(head.get(at + 1..)?)))
 }
 
-/// Returns the name in `@[Bob B]#1234`, which `FluffyChat` makes of names with spaces.
+/// Returns the name in `@[Bob B]#1234`, which `FluffyChat` writes for names with spaces.
 fn without_brackets(label: &str) -> &str {
     let named = label.strip_prefix("@[").and_then(|it| it.split_once(']'));
     match named {
@@ -251,7 +250,7 @@ fn without_brackets(label: &str) -> &str {
     }
 }
 
-/// Takes back the backslashes of Markdown.
+/// Removes Markdown's backslashes.
 fn unescaped(label: &str) -> String {
     let mut text = String::with_capacity(label.len());
     let mut characters = label.chars().peekable();
@@ -267,11 +266,17 @@ fn unescaped(label: &str) -> String {
     text
 }
 
-/// Takes percent-encoding back; what is none stays as it is.
+/// Decodes percent-encoding; invalid sequences stay as they are.
 pub(super) fn decoded(text: &str) -> String {
     percent_decode_str(text)
         .decode_utf8()
         .map_or_else(|_| text.to_owned(), Into::into)
+}
+
+/// Cuts a text to at most `longest` bytes, at a character boundary.
+pub(super) fn cut(text: &str, longest: usize) -> &str {
+    text.get(..text.floor_char_boundary(longest))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]

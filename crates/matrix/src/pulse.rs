@@ -1,4 +1,4 @@
-//! Whether the homeserver answers, for whoever wants to know now.
+//! The homeserver's current state, shared between the adapter and its users.
 
 use std::collections::BTreeMap;
 
@@ -8,38 +8,38 @@ use tokio::time::Instant;
 use super::trouble::RoomTrouble;
 use relay_model::OwnedRoomOrAliasId;
 
-/// Where the sync loop notes the server's answers; cheap to clone.
+/// Where the sync loop records the server's answers; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(watch::Sender<Heard>);
 
-/// What was heard of the homeserver.
+/// State of the homeserver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// When it answered the sync loop last; a server with nothing to tell answers every 30 s.
+    /// Time of the last answer to the sync loop; an idle server answers every 30 s.
     pub answered: Option<Instant>,
-    /// Why nothing of it can be taken in.
+    /// Why answers of the server cannot be processed.
     pub failing: Option<Failing>,
-    /// What is wrong with rooms of the configuration, by their names there.
+    /// Problems with configured rooms, by their configured names.
     pub troubles: BTreeMap<OwnedRoomOrAliasId, RoomTrouble>,
-    /// By how many milliseconds this computer's clock is ahead of its; `None`: it has not told.
+    /// Milliseconds that this computer's clock is ahead of the server's; `None`: unknown.
     pub clock_ahead: Option<i64>,
-    /// By how many milliseconds the clock that dates its answers, a proxy's, is ahead of its own; 0: they agree.
+    /// Milliseconds that the clock dating its answers, a proxy's, is ahead of its own; 0: they agree.
     pub dates_ahead: i64,
 }
 
-/// Why nothing of the homeserver can be taken in.
+/// Why answers of the homeserver cannot be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
-    /// Since when.
+    /// Time of the first failure.
     pub since: Instant,
-    /// Why.
+    /// The cause.
     pub cause: String,
-    /// The cure, where the cause is this computer's disk and not the homeserver.
+    /// The hint, if this computer's disk is the cause and not the homeserver.
     pub disk: Option<&'static str>,
 }
 
 impl Pulse {
-    /// Returns what was heard so far.
+    /// Returns the current state.
     pub fn heard(&self) -> Heard {
         self.0.borrow().clone()
     }
@@ -51,7 +51,7 @@ impl Pulse {
         });
     }
 
-    /// Notes what is wrong with a room of the configuration; `None`: nothing.
+    /// Records the problem of a configured room; `None`: none.
     pub(super) fn trouble(&self, name: &OwnedRoomOrAliasId, trouble: Option<RoomTrouble>) {
         self.0.send_modify(|heard| {
             match trouble {
@@ -61,7 +61,7 @@ impl Pulse {
         });
     }
 
-    /// Notes how this computer's clock goes beside the server's, and the one that dates its answers.
+    /// Records the offsets of this computer's clock, and of the clock that dates the server's answers.
     pub(super) fn clock(&self, ahead: Option<i64>, dates_ahead: i64) {
         self.0.send_modify(|heard| {
             heard.clock_ahead = ahead;
@@ -69,7 +69,7 @@ impl Pulse {
         });
     }
 
-    /// Notes that nothing can be taken in, and why; with the cure, where that is for want of a sound disk.
+    /// Records a failure and its cause; with the hint, if the disk is the cause.
     pub(super) fn failed(&self, error: &str, disk: Option<&'static str>, now: Instant) {
         self.0.send_modify(|heard| {
             let since = heard.failing.as_ref().map(|failing| failing.since);

@@ -1,4 +1,4 @@
-//! Events of a room's timeline to ours: decrypted where the key is here, with what is known of their senders.
+//! Converts events of a room's timeline: decrypts them if the key is known, and adds the facts about their senders.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,7 +17,7 @@ use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 
 pub(super) struct Reader<'a> {
     rooms: &'a Rooms,
-    /// Where history ends.
+    /// Decides which messages are history.
     pub(super) news: News,
     late: Late,
     pub(super) server: ServerClock,
@@ -45,8 +45,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Takes note of the server's clock, from an answer that has come just now. Only events of ours tell it: what others
-    /// send bears the time of their own servers, or one that a bridge has chosen.
+    /// Records the server's time from an answer that has just arrived. Only our own events are used: events of others
+    /// carry the time of their servers, or one that a bridge chose.
     pub(super) fn note_clock(&mut self, events: &[TimelineEvent]) {
         let mut envelopes = events.iter().rev().filter_map(Envelope::of);
         let own = envelopes.find(|event| event.sender == self.rooms.own);
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Turns events of a room into ours; what was before the join is left out.
+    /// Converts events of a room; events from before our join are left out.
     pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
         let shows_join = !self.rooms.is_synced(room.room_id()) && self.shows_join(events);
         let mut joined = !shows_join;
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         let mut senders = HashMap::new();
         let mut read = Vec::with_capacity(events.len());
         for event in events {
-            // The key may have come since, before the event was known to wait for it.
+            // The key may have arrived before the event was recorded as waiting for it.
             let opened = match &event.kind {
                 TimelineEventKind::UnableToDecrypt { event, .. } => decrypt(room, event).await,
                 TimelineEventKind::Decrypted(_) | TimelineEventKind::PlainText { .. } => None,
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
                 joined = after == "join";
                 continue;
             }
-            // Where our join is in sight, it is the border.
+            // If the timeline shows our join, history ends there.
             let is_history = is_old && (self.news.first_run || !shows_join);
             if joined && !is_history {
                 read.extend(self.convert(room, event, envelope, &mut senders).await);
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         Some(read)
     }
 
-    /// Returns who was banned, by state that no timeline shows.
+    /// Returns bans from state changes that no timeline shows.
     pub(super) fn bans(&self, room: &Room, state: &[Raw<AnySyncStateEvent>]) -> Vec<MatrixEvent> {
         let now = OurClocks::now(&self.rooms.options.clock);
         let banned = |event: &Raw<AnySyncStateEvent>| {
@@ -155,12 +155,12 @@ impl<'a> Reader<'a> {
         state.iter().filter_map(banned).collect()
     }
 
-    /// Returns what waiting events say whose key has come; without keys, all are tried: some keys were missed.
+    /// Decrypts waiting events with these keys; without keys, tries all: some keys were missed.
     pub(super) async fn read_late(&mut self, keys: Option<&[RoomKeyInfo]>) -> Vec<MatrixEvent> {
         let mut events = Vec::new();
         for kept in self.late.take(keys) {
             let Some(room) = self.rooms.mapped(&kept.room) else {
-                // An alias may not be resolved yet.
+                // The alias may not be resolved yet.
                 self.late.keep(kept);
                 continue;
             };
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
                 Some(event) => {
                     let read = self.read(&room, &[event]).await;
                     if read.is_empty() {
-                        // Nobody waits for it any more: whoever keeps it has to know.
+                        // The event no longer waits; the consumer has to delete its copy.
                         events.extend(
                             Envelope::read(&kept.raw).map(|event| event.into_other(kept.room)),
                         );
@@ -182,13 +182,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns what a kept event says, if its key is here.
+/// Decrypts a waiting event, if its key is known.
 async fn open(room: &Room, raw: &str) -> Option<TimelineEvent> {
     let event = Raw::<AnySyncTimelineEvent>::from_json_string(raw.to_owned()).ok()?;
     decrypt(room, &event).await
 }
 
-/// Returns what an encrypted event says, if its key is here.
+/// Decrypts an event, if its key is known.
 async fn decrypt(room: &Room, event: &Raw<AnySyncTimelineEvent>) -> Option<TimelineEvent> {
     let opened = room.decrypt_event(event.cast_ref_unchecked(), None).await;
     opened
@@ -196,7 +196,7 @@ async fn decrypt(room: &Room, event: &Raw<AnySyncTimelineEvent>) -> Option<Timel
         .filter(|event| matches!(event.kind, TimelineEventKind::Decrypted(_)))
 }
 
-/// Returns which key an encrypted event needs.
+/// Returns the id of the key that an encrypted event needs.
 fn session_of(event: &Raw<AnySyncTimelineEvent>) -> Option<String> {
     let content = event.get_field::<serde_json::Value>("content").ok()??;
     Some(content["session_id"].as_str()?.to_owned())

@@ -1,5 +1,5 @@
-//! Gives a new device its standing: signed by its owner, and with a backup of the keys of what was said. An identity
-//! that other people have verified is never replaced without being told to.
+//! Signs a new device with the account's identity, and sets up the backup of its room keys. An identity that others may
+//! have verified is only replaced on request.
 
 use std::fmt;
 use std::io;
@@ -20,24 +20,24 @@ use super::client::device_trust;
 use super::errors::{self, sentence};
 use relay_config::Secret;
 
-/// A person mistypes a key of 48 characters now and then.
+/// Maximum number of attempts to type a recovery key of 48 characters.
 const MOST_ASKED: usize = 3;
 
-/// Asks a person for the recovery key; the argument tells whether one was wrong. `None`: there is none. An error: nobody
-/// can answer any more, which ends the login.
+/// Asks the user for the recovery key; the argument tells whether the previous one was wrong. `None`: there is no key.
+/// An error ends the login: the user cannot answer any more.
 pub type AskForKey =
     Box<dyn Fn(bool) -> BoxFuture<'static, io::Result<Option<Secret<String>>>> + Send + Sync>;
 
-/// How to become the owner of an identity that an earlier login made.
+/// How to unlock an identity that the account already has.
 #[derive(strum::IntoStaticStr)]
 pub enum Unlock {
-    /// Not at all: then the device stays unverified.
+    /// Not at all: the device stays unverified.
     Nothing,
     /// With the account's recovery key.
     Key(Secret<String>),
-    /// With a recovery key that a person may type.
+    /// With a recovery key that the user may type.
     Ask(AskForKey),
-    /// By a new identity in its place; everybody has to verify the account again.
+    /// By replacing it; everybody has to verify the account again.
     Reset,
 }
 
@@ -47,43 +47,43 @@ impl fmt::Debug for Unlock {
     }
 }
 
-/// Whose the account's cross-signing identity is after a login.
+/// State of the account's cross-signing identity after a login.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Identity {
-    /// This login made it.
+    /// Created by this login.
     Created,
-    /// An earlier login's, unlocked with the recovery key.
+    /// Created by an earlier login, unlocked with the recovery key.
     Recovered,
-    /// This login put it in the place of an earlier one.
+    /// Replaced by this login.
     Reset,
-    /// An earlier login's, still locked: other clients show the device as unverified.
+    /// Created by an earlier login, still locked: other clients show the device as unverified.
     Foreign,
-    /// None, because the server did not take ours.
+    /// None: the server did not accept ours.
     #[default]
     Missing,
 }
 
-/// What came of it.
+/// Trust state of a device after a login.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// Whose the identity is.
+    /// State of the identity.
     pub identity: Identity,
-    /// How other people's clients show the device.
+    /// How other users' clients show the device.
     pub trust: DeviceTrust,
-    /// The keys of what is said are backed up on the server.
+    /// Room keys are backed up on the server.
     pub backup: bool,
     /// The new recovery key, if one was made.
     pub recovery_key: Option<Secret<String>>,
-    /// What went wrong; the login stands all the same.
+    /// Problems that did not prevent the login.
     pub problems: Vec<Problem>,
 }
 
-/// Something that went wrong with a device's standing.
+/// A problem with the trust state of a device.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What, in a sentence.
+    /// The problem, in a sentence.
     pub what: String,
-    /// The cure, where one is known.
+    /// The hint, if there is one.
     pub hint: Option<String>,
 }
 
@@ -95,19 +95,19 @@ impl From<String> for Problem {
 
 pub(super) struct Security<'a> {
     pub(super) user: OwnedUserId,
-    /// The account's password. Without it this works where the account has no identity yet and the server asks for no
-    /// proof.
+    /// The account's password. Without it, this works only if the account has no identity yet and the server requires
+    /// no authentication.
     pub(super) password: Option<&'a Secret<String>>,
-    /// What to do about an identity that an earlier login made.
+    /// How to unlock an existing identity.
     pub(super) unlock: &'a Unlock,
-    /// An earlier login gets lost for this one: then it does not end in less than was asked for.
+    /// An earlier login is replaced: then an incomplete result is an error.
     pub(super) is_exchange: bool,
-    /// Ends it, as long as the account's identity is not being changed.
+    /// Cancels the login, except while the account's identity is being changed.
     pub(super) stop: CancellationToken,
 }
 
 impl Security<'_> {
-    /// Returns the proof that the server wants, if we have the password.
+    /// Returns the authentication that the server requires, if the password is known.
     fn proof(&self, wanted: &UiaaInfo) -> Option<AuthData> {
         let user = UserIdentifier::from(&self.user);
         let mut proof = Password::new(user, self.password?.reveal().to_owned());
@@ -116,23 +116,23 @@ impl Security<'_> {
     }
 }
 
-/// Why the device got no standing.
+/// Why the device could not be signed.
 enum Trouble {
-    /// The server did not answer, or not now.
+    /// The server did not answer, or asks for a pause.
     NoAnswer(String),
-    /// The recovery key is another one's.
+    /// The recovery key does not fit.
     WrongKey(String),
-    /// The server said no.
+    /// The server refused.
     Refused(String),
-    /// The server wants the reset of the identity to be approved there.
+    /// The server requires an approval of the identity's reset on its website.
     Unapproved(Url),
-    /// Somebody wants it to end.
+    /// The user interrupted it.
     Interrupted,
 }
 
 impl From<matrix_sdk::Error> for Trouble {
     fn from(error: matrix_sdk::Error) -> Self {
-        let answer = errors::http(&error).and_then(errors::Answer::of);
+        let answer = errors::http(&error).and_then(errors::ServerAnswer::of);
         let is_answered = error.as_uiaa_response().is_some()
             || answer.is_some_and(|answer| answer.status < 500 && answer.status != 429);
         match error {
@@ -152,8 +152,8 @@ impl From<RecoveryError> for Trouble {
     }
 }
 
-/// Signs the device with the account's identity, and turns on key backup. Fails where it is interrupted, and in an exchange
-/// where it is unfinished.
+/// Signs the device with the account's identity, and enables key backup. Fails if interrupted; if an earlier login is
+/// replaced, also if incomplete.
 pub(super) async fn secure(
     client: &Client,
     security: &Security<'_>,
@@ -173,7 +173,7 @@ pub(super) async fn secure(
     }
     let encryption = client.encryption();
     if matches!(standing.identity, Identity::Created | Identity::Reset) {
-        // From here on the account is another one than before: there is no way back, only through.
+        // The account's identity has changed, so there is no way back: from here on `stop` is ignored.
         match enable_backup(client, standing.identity).await {
             Ok(key) => standing.recovery_key = Some(Secret::new(key)),
             Err(error) => {
@@ -185,7 +185,7 @@ pub(super) async fn secure(
         return Err(AuthError::Interrupted);
     }
     standing.backup = encryption.backups().are_enabled().await;
-    // Asks for our own device once more: the signature is on the server now.
+    // Fetches our own device again, which is signed on the server by now.
     if let Err(error) = encryption.request_user_identity(&security.user).await {
         standing.problems.push(sentence(&error).into());
     }
@@ -294,7 +294,7 @@ fn unapproved(url: &Url) -> Problem {
 async fn enable_backup(client: &Client, identity: Identity) -> Result<String, RecoveryError> {
     let recovery = client.encryption().recovery();
     match recovery.enable().await {
-        // Below the backup that a reset deletes, an older one can lie.
+        // A reset deletes the current backup, and an older one may appear.
         Err(RecoveryError::BackupExistsOnServer) if identity == Identity::Reset => {
             client.encryption().backups().create().await?;
             recovery.enable().await
@@ -313,7 +313,7 @@ mod tests {
         let Problem { what, hint } = unapproved(&url);
         let hint = hint.unwrap();
         assert!(!what.contains("run") && !what.contains("://"), "{what}");
-        // The login stands: without --force another is refused.
+        // The login is valid: without `--force` another one is refused.
         for words in [url.as_str(), "--force --reset-cross-signing"] {
             assert!(hint.contains(words), "{hint}");
         }

@@ -1,4 +1,5 @@
-//! The mapped rooms: which they are, where the bot stands with each, and what matters to the relay of a room and the people in it.
+//! The mapped rooms: which rooms they are, whether the bot is joined, and the facts about rooms and members that the
+//! relay needs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,17 +15,18 @@ use tracing::{debug, error, info, warn};
 
 use super::Options;
 use super::errors::Refusal;
-use super::events::{SenderFacts, cut, display_name};
+use super::events::{SenderFacts, display_name};
+use super::links::cut;
 use relay_model::{
     JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
     Tombstone,
 };
 
-/// So many sentences are remembered as said: invites come from anybody.
-const MOST_SAID: usize = 10_000;
-/// An alias that stands for a replaced room is looked up again after that: who upgrades a room moves its aliases a moment later.
+/// Maximum number of messages remembered as logged: anybody can send invites.
+const MOST_LOGGED: usize = 10_000;
+/// Delay before an alias of a replaced room is looked up again: aliases are moved shortly after an upgrade.
 pub(super) const ALIAS_AGAIN: Duration = Duration::from_secs(5);
-/// For the name of somebody who is mentioned, nobody's message waits longer.
+/// Maximum time that a message waits for the name of a mentioned user.
 const LONGEST_WAIT_FOR_MEMBERS: Duration = Duration::from_secs(10);
 
 /// The mapped rooms, shared by the sync loop, the task that joins them, and the senders.
@@ -33,38 +35,37 @@ pub(super) struct Rooms {
     pub(super) client: Client,
     pub(super) own: OwnedUserId,
     pub(super) options: Options,
-    /// Never locked across an await.
+    /// Never held across an await.
     known: Mutex<Known>,
-    /// A room may be joinable now, or needs to be joined again.
+    /// A room may be joinable now, or must be joined again.
     pub(super) retry: Notify,
-    /// The room of an alias is known now, or the joined rooms are to be looked at again.
+    /// An alias was resolved, or the joined rooms must be looked at again.
     pub(super) changed: Notify,
-    /// The first answer of the server is handed over.
+    /// The server's first answer has been handed over.
     pub(super) caught_up: SetOnce<()>,
-    /// The server does not accept the login: the adapter ends. From then on nothing is sent with this client, whose store
-    /// closes.
+    /// The server does not accept the login, so the adapter ends. Nothing is sent with this client afterwards: its
+    /// store is closed.
     pub(super) refused: SetOnce<Refusal>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The room of each configured name, as far as it is known.
+    /// The rooms of the configured names, as far as known.
     resolved: HashMap<OwnedRoomOrAliasId, OwnedRoomId>,
-    /// Rooms that were mapped before. What was said there before they were replaced is still read.
+    /// Rooms that were mapped earlier. If replaced, their messages from before the replacement are still read.
     former: HashSet<OwnedRoomId>,
-    /// What was found out about aliases, and is not handed over yet.
+    /// Changes of aliases that are not handed over yet.
     moved: Vec<MatrixEvent>,
-    /// Aliases that stand for a room that is over for us: since when that is known, and whether it is handed over that they
-    /// stand for it still.
+    /// Aliases that still point to a room that was replaced or left: since when, and whether that was handed over.
     kept: HashMap<OwnedRoomOrAliasId, (Instant, bool)>,
-    /// The rooms that an answer of the server has shown as joined. (The SDK's own mark of it can be lost when an answer
-    /// and a join cross.)
+    /// Rooms that a sync answer has shown as joined. The SDK's own record can be lost in a race between a sync answer
+    /// and a join.
     synced: HashSet<OwnedRoomId>,
-    /// What was told of each room last, and whether we might speak there then.
+    /// The facts last handed over for each room, and whether we could write there.
     announced: HashMap<OwnedRoomId, (JoinedRoom, bool)>,
-    /// Sentences that were logged, so that each is said once.
-    said: HashSet<String>,
-    /// Invites that nobody has looked at yet.
+    /// Messages that are logged only once.
+    logged: HashSet<String>,
+    /// Invites not handled yet.
     invites: HashSet<OwnedRoomId>,
 }
 
@@ -95,7 +96,7 @@ impl Rooms {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of which rooms the configured names stood for when we ran last, and of rooms that were mapped once.
+    /// Restores the rooms that the configured names pointed to in the last run, and rooms that were mapped once.
     pub(super) fn remember(
         &self,
         names: &[(OwnedRoomOrAliasId, OwnedRoomId)],
@@ -111,13 +112,13 @@ impl Rooms {
         }
     }
 
-    /// Returns the room of a configured name, or of any room id.
+    /// Returns the room of a configured name or a room id.
     pub(super) fn room_of(&self, name: &RoomOrAliasId) -> Option<OwnedRoomId> {
         let resolved = self.known().resolved.get(name).cloned();
         resolved.or_else(|| room_id(name))
     }
 
-    /// Returns the room that a name stood for last, if we are in it.
+    /// Returns the room that a name pointed to last, if we are joined.
     pub(super) fn joined_as(&self, name: &RoomOrAliasId) -> Option<Room> {
         let room = self.client.get_room(&self.room_of(name)?)?;
         (room.state() == RoomState::Joined).then_some(room)
@@ -127,7 +128,7 @@ impl Rooms {
         self.known().resolved.values().any(|id| id == room)
     }
 
-    /// Returns the configured names of a room; none: it is not mapped.
+    /// Returns the configured names of a room; empty if it is not mapped.
     fn names_of(&self, room: &RoomId) -> Vec<OwnedRoomOrAliasId> {
         let known = self.known();
         let mut names = self.options.rooms.clone();
@@ -135,37 +136,37 @@ impl Rooms {
         names
     }
 
-    /// Returns whether we would have to send in the clear into an encrypted room, which is never done.
+    /// Returns whether sending would mean plain text in an encrypted room, which never happens.
     pub(super) fn is_refused(&self, room: &Room) -> bool {
         !self.options.e2ee.enabled && room.encryption_state().is_encrypted()
     }
 
-    /// Returns whether a room is read: it is of the configuration; or it was, and has been replaced by another since.
-    /// Nobody speaks there any more.
+    /// Returns whether a room is read: it is mapped, or was mapped and then replaced, so that nobody writes there any
+    /// more.
     fn is_read(&self, room: &Room) -> bool {
         let id = room.room_id();
         self.is_mapped(id) || (self.known().former.contains(id) && tombstone(room).is_some())
     }
 
-    /// Returns a room that is read, unless it is refused.
+    /// Returns a room that is read and not refused.
     pub(super) fn mapped(&self, id: &RoomId) -> Option<Room> {
         let room = self.client.get_room(id)?;
         (self.is_read(&room) && !self.is_refused(&room)).then_some(room)
     }
 
-    /// Returns whether an answer of the server has shown the room as joined.
+    /// Returns whether a sync answer has shown the room as joined.
     pub(super) fn is_synced(&self, id: &RoomId) -> bool {
         self.known().synced.contains(id)
     }
 
-    /// Takes note of which rooms an answer has shown as joined and as left.
+    /// Records which rooms an answer shows as joined and as left.
     pub(super) fn note_synced(&self, answer: &RoomUpdates) {
         let mut known = self.known();
         known.synced.extend(answer.joined.keys().cloned());
         known.synced.retain(|id| !answer.left.contains_key(id));
     }
 
-    /// Returns the joined rooms that are read and that the server has told us of.
+    /// Returns the joined rooms that are read and that a sync answer has shown.
     pub(super) fn joined(&self) -> Vec<Room> {
         let synced = self.known().synced.clone();
         synced
@@ -175,8 +176,7 @@ impl Rooms {
             .collect()
     }
 
-    /// Returns whether there is a joined room of which nothing could be told yet: the server did not say whether it is
-    /// encrypted.
+    /// Returns whether facts about a joined room are missing: the server has not told whether it is encrypted.
     pub(super) fn is_one_untold(&self) -> bool {
         let mut joined = self.joined().into_iter();
         joined.any(|room| {
@@ -184,7 +184,7 @@ impl Rooms {
         })
     }
 
-    /// Takes note of an invite, for whoever joins the rooms.
+    /// Records an invite, to be handled by the joining task.
     pub(super) fn note_invite(&self, room: &RoomId) {
         self.known().invites.insert(room.to_owned());
     }
@@ -193,7 +193,7 @@ impl Rooms {
         std::mem::take(&mut self.known().invites)
     }
 
-    /// Takes note that a room was left, or we were put out of it.
+    /// Records that a room was left, or that we were removed from it.
     pub(super) fn left(&self, room: &Room) -> MatrixEvent {
         let id = room.room_id();
         if self.is_mapped(id) {
@@ -241,25 +241,25 @@ impl Rooms {
         }
     }
 
-    /// Returns whether an alias is to be looked up again soon: its room is over for us.
+    /// Returns whether an alias must be looked up again soon: we are no longer in its room, or it was replaced.
     pub(super) fn is_one_to_look_up(&self, now: Instant) -> bool {
         let known = self.known();
         let mut kept = known.kept.values();
         kept.any(|(since, is_told)| !is_told && now.duration_since(*since) < 2 * ALIAS_AGAIN)
     }
 
-    /// Returns what was found out about aliases since.
+    /// Takes the changes of aliases since the last call.
     pub(super) fn take_moved(&self) -> Vec<MatrixEvent> {
         std::mem::take(&mut self.known().moved)
     }
 
-    /// Returns whether something is to be said: it was not said before.
+    /// Returns whether a message has not been logged yet, and records it.
     pub(super) fn is_news(&self, what: String) -> bool {
         let mut known = self.known();
-        known.said.len() < MOST_SAID && known.said.insert(what)
+        known.logged.len() < MOST_LOGGED && known.logged.insert(what)
     }
 
-    /// Returns what there is to tell of a room, if it is read, usable, and not told before as it is now.
+    /// Returns the facts about a room to hand over, if it is read and usable, and if they have changed.
     pub(super) async fn news(&self, room: &Room) -> Option<JoinedRoom> {
         let id = room.room_id();
         if room.state() != RoomState::Joined || !self.is_read(room) {
@@ -267,7 +267,7 @@ impl Rooms {
         }
         let tombstone = tombstone(room);
         if tombstone.is_some() && self.is_news(format!("replaced {id}")) {
-            // An alias may stand for the successor now.
+            // An alias may point to the successor now.
             self.known().kept.clear();
             self.retry.notify_one();
         }
@@ -305,20 +305,20 @@ impl Rooms {
             tombstone,
             predecessor: room.predecessor_room().map(|it| it.room_id),
         };
-        // What waits for a room where we might not speak is tried again when we may.
-        let told = (now.clone(), may_send(MessageLikeEventType::RoomMessage));
-        let before = self.known().announced.insert(id.to_owned(), told.clone());
-        (before != Some(told)).then_some(now)
+        // Messages parked because we could not write there are retried once we can.
+        let latest = (now.clone(), may_send(MessageLikeEventType::RoomMessage));
+        let before = self.known().announced.insert(id.to_owned(), latest.clone());
+        (before != Some(latest)).then_some(now)
     }
 
-    /// Returns the name to call a member by, without asking the server.
+    /// Returns a member's name, without asking the server.
     pub(super) async fn name_of(&self, room: &Room, user: &OwnedUserId) -> String {
         let member = room.get_member_no_sync(user).await.ok().flatten();
         display_name(member.as_ref().and_then(|it| it.display_name()), user)
     }
 
-    /// Returns the name to call somebody by who may never have said anything here. The server is asked at most once for each
-    /// room, for all of its members.
+    /// Returns the name of a user who may never have written here. Asks the server at most once per room, for all
+    /// members.
     pub(super) async fn name_of_mentioned(&self, room: &Room, user: &OwnedUserId) -> String {
         let known = room.get_member_no_sync(user).await;
         if !matches!(known, Ok(Some(_))) {
@@ -333,13 +333,13 @@ impl Rooms {
         self.name_of(room, user).await
     }
 
-    /// Returns the name and power of a member, without asking the server.
+    /// Returns a member's name and power level, without asking the server.
     pub(super) async fn sender_facts(&self, room: &Room, user: &OwnedUserId) -> SenderFacts {
         let name = self.name_of(room, user).await;
         let levels = room.power_levels_or_default().await;
         let power = match levels.for_user(user) {
             UserPowerLevel::Int(level) => level.into(),
-            // A creator of a version 12 room is above every number.
+            // A creator of a version 12 room has infinite power.
             _ => i64::MAX,
         };
         SenderFacts { name, power }
@@ -350,12 +350,12 @@ fn room_id(name: &RoomOrAliasId) -> Option<OwnedRoomId> {
     <&RoomId>::try_from(name).ok().map(ToOwned::to_owned)
 }
 
-/// Returns that a room is replaced or closed, if it is. One whose tombstone was redacted is as before.
+/// Returns a room's tombstone. A redacted one does not count.
 pub(super) fn tombstone(room: &Room) -> Option<Tombstone> {
     let content = room.tombstone_content()?;
     let successor = content.replacement_room;
     let is_closed = content.body.is_some() || successor.is_some();
-    // A room that replaces itself is none.
+    // A room cannot be its own successor.
     let successor = successor.filter(|it| it != room.room_id());
     is_closed.then_some(Tombstone { successor })
 }

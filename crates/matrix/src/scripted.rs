@@ -1,4 +1,4 @@
-//! For tests: the SDK's client before a homeserver whose answers are written down.
+//! Test support: the SDK's client with a homeserver whose answers are scripted.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,24 +18,24 @@ use super::{Options, Pulse};
 use relay_config::{E2ee, Recipients};
 use relay_model::Clock;
 
-/// The one room.
+/// The only room.
 pub(super) const ROOM: &str = "!room:example.org";
 
 type Script = dyn Fn(&str) -> Value + Send + Sync;
 
-/// A client, logged in, that has seen one encrypted room; and its homeserver.
+/// A logged-in client that has synced one encrypted room, and its homeserver.
 pub(super) struct Scripted {
     pub(super) client: Client,
     pub(super) room: Room,
-    /// The first lines of all requests.
+    /// The request lines received.
     pub(super) asked: Arc<Mutex<Vec<String>>>,
     _home: TempDir,
     _serving: JoinSet<()>,
 }
 
 impl Scripted {
-    /// Starts; the script gets the first line of a request for anything but the sync. Null is the answer 502, an
-    /// error of Matrix the answer 403.
+    /// Starts the server. The script gets the request line of every request but the sync. Null becomes the answer 502,
+    /// a Matrix error the answer 403.
     pub(super) async fn start(script: impl Fn(&str) -> Value + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -74,7 +74,7 @@ impl Scripted {
         }
     }
 
-    /// Returns the rooms, this one being mapped.
+    /// Returns the rooms, with this room mapped.
     pub(super) fn rooms(&self) -> Rooms {
         let options = Options {
             rooms: vec![ROOM.try_into().unwrap()],
@@ -91,14 +91,14 @@ impl Scripted {
         Rooms::new(self.client.clone(), own, options)
     }
 
-    /// Returns how often something with this in its address was asked for.
+    /// Returns the number of requests whose address contains `what`.
     pub(super) fn count(&self, what: &str) -> usize {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|line| line.contains(what)).count()
     }
 }
 
-/// Returns an event that nobody has the key of.
+/// Returns an event whose key nobody has.
 pub(super) fn undecryptable(number: u32) -> Value {
     json!({
         "type": "m.room.encrypted",
@@ -152,7 +152,7 @@ async fn serve(connection: TcpStream, script: Arc<Script>, asked: Arc<Mutex<Vec<
         "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
         answer.len()
     );
-    // Whoever asked may be gone.
+    // The client may be gone.
     drop(connection.write_all(answer.as_bytes()).await);
 }
 

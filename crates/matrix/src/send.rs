@@ -1,4 +1,4 @@
-//! Sends one event to a room, under the transaction id that its row in the outbox holds, and says what became of it.
+//! Sends one event to a room, with the transaction id of its outbox row, and returns the outcome.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use super::events::Envelope;
 use super::rooms::Rooms;
 use relay_model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, SendToRoom, Timestamp};
 
-/// Longer than all requests of one message to a big encrypted room should take.
+/// Maximum time for all requests of one message, even in a large encrypted room.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// Our own reaction is looked for among so many hundred others.
+/// Maximum number of pages of reactions, with 100 each, searched for our own.
 const MOST_PAGES: usize = 10;
 
-/// The event that was sent, or what else became of it.
+/// The id of the sent event, or another outcome.
 type Sent = Result<OwnedEventId, RoomOutcome>;
 
-/// Sends to the mapped rooms; cheap to clone, works from any task.
+/// Sends to the mapped rooms; cheap to clone, usable from any task.
 #[derive(Debug, Clone)]
 pub struct Sender {
     pub(super) rooms: Arc<Rooms>,
@@ -80,7 +80,7 @@ impl SendToRoom for Sender {
         event: &EventId,
         thread: Option<&EventId>,
     ) -> RoomOutcome {
-        // Clients count a receipt without a thread for the room's own timeline, one in a thread only with the thread.
+        // An unthreaded receipt covers the room's own timeline; an event in a thread needs a receipt for that thread.
         let thread = thread.map_or(ReceiptThread::Unthreaded, |root| {
             ReceiptThread::Thread(root.to_owned())
         });
@@ -97,7 +97,7 @@ impl SendToRoom for Sender {
 }
 
 impl Sender {
-    /// Waits for what becomes of an attempt, as long as makes sense.
+    /// Waits for an attempt's outcome, with a timeout.
     async fn limited(&self, attempt: impl Future<Output = Sent>) -> RoomOutcome {
         let sent = tokio::select! {
             biased;
@@ -109,8 +109,8 @@ impl Sender {
         sent.map_or_else(|outcome| outcome, |event| RoomOutcome::Sent { event })
     }
 
-    /// Returns what becomes of a message after this error. Where it is about the login, the server is asked whether it
-    /// means it: nobody may read for half a minute, and one wrong answer must not stop everything.
+    /// Returns the outcome after an error. If the login was refused, asks the server again: the next sync may be half a
+    /// minute away, and a single wrong answer must not stop everything.
     async fn outcome(&self, error: &Error) -> RoomOutcome {
         if errors::refused_login(error).is_some()
             && let Err(error) = self.rooms.client.whoami().await
@@ -121,7 +121,7 @@ impl Sender {
         errors::outcome(error)
     }
 
-    /// Returns a room that is joined and that the server has told us of; if it is not, what becomes of what is for it.
+    /// Returns a joined room that a sync answer has shown; otherwise the outcome for its messages.
     fn room(&self, name: &RoomOrAliasId) -> Result<Room, RoomOutcome> {
         let id = self.rooms.room_of(name);
         let room = id.and_then(|id| self.rooms.client.get_room(&id));
@@ -137,7 +137,7 @@ impl Sender {
         }
     }
 
-    /// The reaction is there already: looks which event it is.
+    /// Finds the event id of our reaction that exists already.
     async fn find_reaction(&self, room: &Room, target: &EventId, key: &str) -> Sent {
         let mut page = None;
         for _ in 0..MOST_PAGES {

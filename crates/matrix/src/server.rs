@@ -1,5 +1,5 @@
-//! The few requests that go past the SDK, because they must not open its store: finding the homeserver, logging in
-//! and out, asking how a device stands. Each has a limit in time and in size.
+//! Requests to the homeserver without the SDK, for when its store must stay closed: discovery, login, logout, state of
+//! the device. Each is limited in time and size.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,61 +15,59 @@ use super::errors;
 use relay_config::{Secret, is_loopback};
 use relay_model::{Explained, Timestamp, causes};
 
-/// How the relay names itself in requests.
 pub(super) const USER_AGENT: &str = concat!("relay/", env!("CARGO_PKG_VERSION"));
-/// Longer than any answer takes that is not lost; the sync's own wait is added by the SDK.
+/// Maximum time for an answer; the SDK adds the sync's own wait.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// No answer is read further: those to such questions take a few kilobytes, and many times their size once they are
-/// understood.
+/// Maximum size of an answer in bytes: normal ones are a few kilobytes, and parsing multiplies their size.
 const LARGEST_ANSWER: u64 = 1024 * 1024;
 
-/// Why a request failed; with the address where one was asked.
+/// Why a request failed; with the address, if a request was made.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// What was given is no address.
+    /// The given text is not an address.
     #[error("`{0}` is not a homeserver")]
     BadAddress(String),
-    /// Plain HTTP beyond this machine.
+    /// Plain HTTP to another machine.
     #[error("`{0}` is not encrypted")]
     PlainHttp(Url),
-    /// Nothing answers.
+    /// The server does not answer.
     #[error("cannot reach the homeserver at {0}")]
     Unreachable(Url, #[source] FirstCause),
     /// The certificate is not accepted.
     #[error("no secure connection to {0}")]
     Tls(Url, #[source] FirstCause),
-    /// Something answers that does not speak Matrix, with that HTTP status.
+    /// The server does not speak Matrix; with the HTTP status.
     #[error("{0} answers, but it is not a Matrix homeserver (HTTP {1})")]
     NotMatrix(Url, u16),
-    /// The homeserver, or what stands before it, is in trouble, with that HTTP status.
+    /// The homeserver, or a proxy before it, has a problem; with the HTTP status.
     #[error(
         "the homeserver at {0}, or a proxy before it, answered HTTP {1}, without a Matrix error"
     )]
     Failing(Url, u16),
-    /// The answer has no end.
+    /// The answer exceeds the size limit.
     #[error(
         "the answer of {0} is larger than 1 MB: that is no homeserver's answer to such a question"
     )]
     TooLarge(Url),
-    /// The homeserver wants a pause, of that length.
+    /// The homeserver limits the rate; with the pause that it asks for.
     #[error("the homeserver limits how often this may be tried")]
     RateLimited(Duration),
-    /// The homeserver said no.
+    /// The homeserver refused.
     #[error("the homeserver refuses: {message} ({errcode}, HTTP {status})")]
     Refused {
         /// HTTP status.
         status: u16,
         /// Matrix error code.
         errcode: String,
-        /// What it says.
+        /// The server's message.
         message: String,
-        /// The whole answer, for what a code alone does not tell.
+        /// The whole answer, for details beyond the error code.
         body: Box<Value>,
     },
 }
 
 impl ServerError {
-    /// Returns that the server at that address was not reached.
+    /// Wraps a transport error of a request to this address.
     pub(super) fn of(url: Url, cause: reqwest::Error) -> Self {
         let failed = if is_certificate_problem(&cause) {
             Self::Tls
@@ -79,7 +77,7 @@ impl ServerError {
         failed(url, FirstCause(cause.without_url()))
     }
 
-    /// Returns the Matrix error code, if the server gave one.
+    /// Returns the Matrix error code, if there is one.
     pub fn errcode(&self) -> Option<&str> {
         match self {
             Self::Refused { errcode, .. } => Some(errcode),
@@ -118,18 +116,18 @@ impl Explained for ServerError {
     }
 }
 
-/// A homeserver, by its address.
+/// A homeserver, identified by its address.
 #[derive(Debug, Clone)]
 pub struct Server {
     http: reqwest::Client,
-    /// Where its API stands.
+    /// Base address of its API.
     pub base: Url,
-    /// What proves whose device asks; none before a login.
+    /// Access token; `None` before a login.
     token: Option<Secret<String>>,
 }
 
 impl Server {
-    /// Takes an address as it is, unless it is plain HTTP beyond loopback and that is not allowed.
+    /// Uses an address as it is. Fails for plain HTTP beyond loopback, unless that is allowed.
     pub(super) fn at(base: Url, allow_http: bool) -> Result<Self, ServerError> {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(ServerError::BadAddress(base.into()));
@@ -145,21 +143,21 @@ impl Server {
         })
     }
 
-    /// Returns the same, to be asked by the device of that token.
+    /// Returns the same server, with requests authenticated by this token.
     pub(super) fn with_token(self, token: &str) -> Self {
         let token = Some(Secret::new(token.to_owned()));
         Self { token, ..self }
     }
 
-    /// Finds the homeserver for a server name (through `/.well-known/matrix/client`) or an address, and makes sure
-    /// that it is one.
+    /// Finds the homeserver for a server name (through `/.well-known/matrix/client`) or an address, and checks that it
+    /// is one.
     pub(super) async fn discover(given: &str, allow_http: bool) -> Result<Self, ServerError> {
         let bad = || ServerError::BadAddress(given.to_owned());
         let given = given.trim();
         if given.contains("://") {
             let url = Url::parse(given).map_err(|_| bad())?;
             let direct = Self::checked(url.clone(), allow_http).await;
-            // A website may fail before a homeserver that is well elsewhere.
+            // The website under this name may fail although the homeserver works.
             if let Err(ServerError::NotMatrix(..) | ServerError::Failing(..)) = direct
                 && let Some(base) = well_known(&url).await
             {
@@ -193,7 +191,7 @@ impl Server {
         self.get(&["v3", "account", "whoami"]).await
     }
 
-    /// Asks for the keys of a device, and with them for those of its owner.
+    /// Requests the keys of a device and of its owner.
     pub(super) async fn device_keys(
         &self,
         user: &UserId,
@@ -216,7 +214,7 @@ impl Server {
         self.ask(Method::POST, path, Some(body)).await
     }
 
-    /// Sends a request below `/_matrix/client` and returns the JSON of its answer.
+    /// Sends a request below `/_matrix/client` and returns the JSON of the answer.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -263,7 +261,7 @@ impl Server {
             let after = after.unwrap_or(Duration::from_mins(1));
             return Err(ServerError::RateLimited(after));
         }
-        // The first half of user-interactive authentication is a 401 without an error code.
+        // User-interactive authentication starts with a 401 without an error code.
         if errcode.is_empty() && body.get("flows").is_none() {
             return Err(self.not_matrix(status));
         }
@@ -276,7 +274,7 @@ impl Server {
         })
     }
 
-    /// Returns that something else than a homeserver has answered.
+    /// Returns the error for an answer that is not from a homeserver.
     pub(super) fn not_matrix(&self, status: StatusCode) -> ServerError {
         let answered = if status.is_server_error() {
             ServerError::Failing
@@ -296,7 +294,7 @@ fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Clien
         .map_err(|cause| ServerError::of(base.clone(), cause))
 }
 
-/// Reads an answer; `None`: it is too large.
+/// Reads an answer; `None`: it exceeds the size limit.
 async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
     if response.content_length() > Some(LARGEST_ANSWER) {
         return Ok(None);
@@ -311,7 +309,7 @@ async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwes
     Ok(Some(bytes))
 }
 
-/// Asks a server's name for the address of its homeserver. Whatever goes wrong: there is none.
+/// Asks a server name for its homeserver's address; `None` on any failure.
 async fn well_known(name: &Url) -> Option<Url> {
     let mut url = name.clone();
     url.set_path("/.well-known/matrix/client");
@@ -326,7 +324,7 @@ async fn well_known(name: &Url) -> Option<Url> {
     Url::parse(answer["m.homeserver"]["base_url"].as_str()?).ok()
 }
 
-/// What began the failure of a request: the layers above only repeat that it failed.
+/// The root cause of a failed request: the outer errors only repeat that it failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", first_words(.0))]
 pub struct FirstCause(pub(crate) reqwest::Error);

@@ -1,19 +1,16 @@
-//! A login of the bot, as it is written down; and whether the homeserver accepts it, asked without the SDK, so that its
-//! store can be closed meanwhile.
+//! The bot's login as stored on disk, and what answers of the homeserver mean for it.
 
 use std::path::{Path, PathBuf};
 
 use matrix_sdk::authentication::matrix::MatrixSession;
-use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use matrix_sdk::{SessionMeta, SessionTokens};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
 use super::MatrixError;
 use super::errors::{self, Refusal};
-use super::files::Files;
 use super::server::{Server, ServerError};
 use relay_model::Explained;
 
@@ -23,49 +20,49 @@ use relay_model::Explained;
 pub enum Made {
     /// With the account's password.
     Password,
-    /// With an access token that somebody gave us.
+    /// With an access token from the configuration.
     AccessToken,
 }
 
 /// A login of the bot: `matrix/session.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
+pub struct StoredSession {
     /// The homeserver's address.
     pub homeserver: Url,
     /// The account.
     pub user_id: OwnedUserId,
-    /// The device that the login made.
+    /// The device created by the login.
     pub device_id: OwnedDeviceId,
-    /// What proves that we are that device, and what renews that on servers where it ages. Never printed.
+    /// The device's access token, and the refresh token on servers where it expires. Never printed.
     #[serde(flatten)]
     pub tokens: SessionTokens,
     /// How it was made.
     pub login: Made,
-    /// The login was told to use plain HTTP to a server that is not on loopback.
+    /// Plain HTTP to a server that is not on loopback is allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_http: bool,
-    /// Where the recovery key was put, because there was no terminal to show it on.
+    /// Where the recovery key was written, if it could not be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_key_file: Option<PathBuf>,
-    /// The server's backup into which this device puts its keys.
+    /// The server's key backup that this device uses.
     #[serde(default)]
     pub key_backup: BackupUse,
 }
 
-/// Into which of the account's backups a device puts its keys; the server only tells whether there is one.
+/// Which of the account's backups a device uploads its keys to; the server only tells whether a backup exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupUse {
-    /// The login was made when that was not noted.
+    /// The login predates the record of the backup.
     #[default]
     Unknown,
-    /// Into none.
+    /// No backup.
     None,
-    /// Into the one of that version.
+    /// The backup of this version.
     Version(String),
 }
 
-impl Session {
+impl StoredSession {
     pub(super) fn to_sdk(&self) -> MatrixSession {
         MatrixSession {
             meta: SessionMeta {
@@ -76,32 +73,13 @@ impl Session {
         }
     }
 
-    /// Returns its homeserver, to be asked past the SDK by its device.
+    /// Returns the session's homeserver, for requests without the SDK.
     pub(super) fn server(&self) -> Result<Server, ServerError> {
         let server = Server::at(self.homeserver.clone(), self.allow_http)?;
         Ok(server.with_token(&self.tokens.access_token))
     }
 
-    /// Renews the access token, as the SDK does while its store is open.
-    async fn renew(&self, files: &Files, token: &str) -> Result<(), MatrixError> {
-        let server = Server::at(self.homeserver.clone(), self.allow_http)?;
-        let body = json!({"refresh_token": token});
-        let answer = server.post(&["v3", "refresh"], &body).await;
-        let answer = answer.map_err(|error| self.verdict(error))?;
-        let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
-            return Err(server.not_matrix(StatusCode::OK).into());
-        };
-        // Somebody may have logged in anew meanwhile.
-        if files.load_session()?.as_ref() != Some(self) {
-            return Ok(());
-        }
-        let mut renewed = self.clone();
-        renewed.tokens.access_token = tokens.access_token;
-        renewed.tokens.refresh_token = tokens.refresh_token.or(renewed.tokens.refresh_token);
-        Ok(files.save_session(&renewed)?)
-    }
-
-    /// Returns what such an answer says of it.
+    /// Returns what an error means for the session.
     pub(super) fn verdict(&self, error: ServerError) -> MatrixError {
         match error {
             ServerError::Refused {
@@ -126,7 +104,7 @@ impl Session {
         }))
     }
 
-    /// Returns whose login the homeserver takes it for, if that is another: `answer` is that to `whoami`.
+    /// Returns whose login it is according to the homeserver, if not ours; `answer` is its answer to `whoami`.
     pub(super) fn is_anothers(&self, answer: &Value) -> Option<String> {
         let told = |what| answer[what].as_str();
         let (user, device) = (told("user_id")?, told("device_id"));
@@ -139,7 +117,7 @@ impl Session {
         })
     }
 
-    /// Returns where the recovery key still lies, if it was written to a file and is there yet.
+    /// Returns the file with the recovery key, if one was written and still exists.
     pub fn recovery_key_left(&self) -> Option<&Path> {
         self.recovery_key_file
             .as_deref()
@@ -157,12 +135,12 @@ impl Session {
 pub struct RefusedLogin {
     pub(super) user: OwnedUserId,
     pub(super) device: OwnedDeviceId,
-    /// What the homeserver has said.
+    /// The homeserver's error.
     pub refusal: Refusal,
 }
 
 impl RefusedLogin {
-    /// Returns what to do whether a relay runs or not, the gentlest first.
+    /// Returns what to do whether or not a relay runs, the mildest cure first.
     pub(super) fn cure(&self) -> &'static str {
         match self.refusal.errcode.as_str() {
             "M_USER_LOCKED" => "ask the homeserver's administrator to unlock the account",
@@ -180,37 +158,22 @@ impl RefusedLogin {
 }
 
 impl Explained for RefusedLogin {
-    /// Returns what to do as long as the relay runs.
+    /// Returns what to do while the relay runs.
     fn hint(&self) -> Option<String> {
         let relay = "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again";
         Some(format!("{relay}: {}", self.cure()))
     }
 }
 
-/// Asks the homeserver whether it accepts the session in `files`. A token that has aged is renewed on the way. Fails with
-/// [`MatrixError::SessionDead`] if it does not; otherwise where that is not known.
-pub async fn ask(files: &Files) -> Result<(), MatrixError> {
-    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
-    let Err(error) = session.server()?.whoami().await else {
-        return Ok(());
-    };
-    match &session.tokens.refresh_token {
-        Some(token) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
-            session.renew(files, token).await
-        }
-        Some(_) | None => Err(session.verdict(error)),
-    }
-}
-
 #[cfg(test)]
-pub(super) mod samples {
+pub(super) mod test_session {
     use matrix_sdk::ruma::{owned_device_id, owned_user_id};
 
     use super::*;
 
     /// A session on a server of no interest.
-    pub(crate) fn session() -> Session {
-        Session {
+    pub(crate) fn session() -> StoredSession {
+        StoredSession {
             homeserver: Url::parse("https://example.org").unwrap(),
             user_id: owned_user_id!("@relay:example.org"),
             device_id: owned_device_id!("DEVICE"),
@@ -262,7 +225,7 @@ mod tests {
     fn a_login_is_another_accounts_or_devices_by_what_the_homeserver_says() {
         let whoami = |user: &str, device: Option<&str>| {
             let answer = serde_json::json!({"user_id": user, "device_id": device});
-            samples::session().is_anothers(&answer)
+            test_session::session().is_anothers(&answer)
         };
         assert_eq!(whoami("@relay:example.org", Some("DEVICE")), None);
         assert_eq!(whoami("@relay:example.org", None), None);
@@ -282,8 +245,8 @@ mod tests {
     fn a_session_of_an_earlier_version_loads() {
         let text = r#"{"homeserver": "https://example.org", "user_id": "@relay:example.org", "device_id": "DEVICE",
             "access_token": "syt_secret", "login": "password"}"#;
-        let session: Session = serde_json::from_str(text).unwrap();
-        assert_eq!(session, samples::session());
+        let session: StoredSession = serde_json::from_str(text).unwrap();
+        assert_eq!(session, test_session::session());
         assert!(!format!("{session:?}").contains("syt_secret"));
     }
 }

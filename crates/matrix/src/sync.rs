@@ -1,5 +1,5 @@
-//! The sync loop: asks the server what happened, and hands over one batch at a time. The next request waits until the
-//! batch before is committed.
+//! The sync loop: requests what happened, and hands over one batch at a time. The next request is made after the
+//! previous batch is committed.
 
 mod answer;
 
@@ -14,9 +14,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use matrix_sdk::Client;
 use matrix_sdk::config::SyncSettings;
-use matrix_sdk::ruma::api::client::filter::{
-    Filter, FilterDefinition, LazyLoadOptions, RoomFilter,
-};
+use matrix_sdk::ruma::api::client::filter::{Filter, FilterDefinition, RoomFilter};
 use matrix_sdk::ruma::api::client::sync::sync_events;
 use matrix_sdk::sync::SyncResponse;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
@@ -28,7 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use super::clock::{self, News, OurClocks};
 use super::errors;
-use super::gaps::Gaps;
+use super::gaps::{Gaps, lazy_members};
 use super::gate::Notes;
 use super::reader::Reader;
 use super::rooms::Rooms;
@@ -36,52 +34,52 @@ use super::{Batch, MatrixError, Options, Start};
 use relay_disk::Trouble;
 use relay_model::Backoff;
 
-/// How long the server may keep a request open while nothing happens.
+/// Maximum time that the server keeps an idle request open.
 const LONG_POLL: Duration = Duration::from_secs(30);
-/// Events of one room in one answer; the server's own default of 10 cuts bursts.
+/// Maximum number of events of one room in an answer; the server's default of 10 truncates bursts.
 const TIMELINE_LIMIT: u32 = 200;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(30));
-/// Where even the smallest answer is too large: each try costs so much.
+/// Pauses while even the smallest answer is too large: each attempt transfers a lot.
 const PAUSES_IN_VAIN: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_mins(5));
-/// After an answer with nothing but events of ours: what we send in a row comes back in a few answers, not in one each.
+/// Pause after an answer with only our own events, so that several sends come back in one answer.
 const OWN_PAUSE: Duration = Duration::from_millis(50);
-/// After an answer of a server that does not wait, counted from the question.
+/// Minimum time between requests to a server that does not honour the long poll.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 type Keys = BoxStream<'static, Option<Vec<RoomKeyInfo>>>;
 
 pub(super) struct Sync<'a> {
-    /// Where the SDK keeps its stores.
+    /// Directory of the SDK's stores.
     store: &'a Path,
     rooms: &'a Rooms,
     reader: Reader<'a>,
     batches: mpsc::Sender<Batch>,
     gaps: Gaps,
-    /// That of the last committed batch.
+    /// Position of the last committed batch.
     position: Option<String>,
-    /// That of the last answer of which everything was handed over; ahead of `position` where there was nothing. The
-    /// SDK's own can be ahead of both, with events that nobody has seen.
+    /// Position of the last answer that was handed over in full; ahead of `position` after empty answers. The SDK's own
+    /// position can be ahead of both, with events that were never handed over.
     handed_over: Option<String>,
-    /// The SDK is ahead of what was handed over: its next answer leaves a gap behind it.
+    /// The SDK is ahead of `handed_over`: its next answer leaves a gap.
     behind: bool,
     committed_at: Instant,
-    /// The last answer held events of ours, and nothing else.
+    /// The last answer held only events of ours.
     heard_only_us: bool,
-    /// What happens on the way to the server.
+    /// State of the path to the server.
     way: Arc<Notes>,
-    /// How many events of a room are asked for.
+    /// Number of events requested per room.
     timeline_limit: u32,
-    /// Tries in vain since the last answer.
+    /// Failures since the last answer.
     failures: u32,
-    told: Option<Standing>,
+    reported: Option<Standing>,
 }
 
-/// What was said last of asking the server.
+/// State of the sync, as logged last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Well,
-    /// It cannot be read, or its answer not be stored for this reason.
+    /// The server does not answer, or its answer cannot be stored because of this disk trouble.
     Failing(Option<Trouble>),
 }
 
@@ -114,13 +112,13 @@ impl<'a> Sync<'a> {
             way,
             timeline_limit: TIMELINE_LIMIT,
             failures: 0,
-            told: None,
+            reported: None,
         }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), MatrixError> {
         tokio::select! {
-            // An answer that is here is taken: the SDK counts it as seen.
+            // An answer that has arrived is processed first: the SDK counts it as seen.
             biased;
             ended = Box::pin(self.go_on()) => match ended? {},
             () = stop.cancelled() => {}
@@ -129,8 +127,8 @@ impl<'a> Sync<'a> {
         Ok(())
     }
 
-    /// Asks and hands over, again and again. May be dropped: what the SDK took and we did not hand over is fetched again from
-    /// the position.
+    /// Requests and hands over, without end. Cancel safe: what the SDK received and was not handed over is fetched
+    /// again from the position.
     async fn go_on(&mut self) -> Result<Infallible, MatrixError> {
         let client = &self.rooms.client;
         if self.position.is_none() && !self.reader.news.first_run {
@@ -145,7 +143,7 @@ impl<'a> Sync<'a> {
         let mut wait = Duration::ZERO;
         let mut last = String::new();
 
-        // A key that came just before the last stop opens what was kept then.
+        // A key that arrived just before the last stop may decrypt events kept then.
         self.look_again().await?;
         loop {
             let asked = Instant::now();
@@ -153,14 +151,14 @@ impl<'a> Sync<'a> {
                 Ok(response) => response,
                 Err(error) => {
                     sleep(self.failed(&error).await).await;
-                    // The first answer after an outage should come at once.
+                    // After an outage the first answer should come at once.
                     wait = Duration::ZERO;
                     continue;
                 }
             };
             self.answered();
             wait = LONG_POLL;
-            // A server that does not wait must not keep us busy.
+            // Limits the rate with a server that does not honour the long poll.
             let is_idle = response.next_batch == last && asked.elapsed() < IDLE_PAUSE;
             last.clone_from(&response.next_batch);
             self.look_at_clock().await;
@@ -177,28 +175,28 @@ impl<'a> Sync<'a> {
 
     fn answered(&mut self) {
         self.rooms.options.pulse.answered(Instant::now());
-        if self.told != Some(Standing::Well) {
+        if self.reported != Some(Standing::Well) {
             info!("connected to the homeserver");
-            self.told = Some(Standing::Well);
+            self.reported = Some(Standing::Well);
             self.reader.server.connected();
         }
         self.failures = 0;
         self.timeline_limit = self.timeline_limit.saturating_mul(2).min(TIMELINE_LIMIT);
     }
 
-    /// Takes note that the server cannot be read, or its answer not be stored. Returns how long to wait before the next try.
+    /// Records a failed request, or an answer that could not be stored. Returns the pause before the next attempt.
     async fn failed(&mut self, error: &matrix_sdk::Error) -> Duration {
         if let Some(refusal) = errors::refused_login(error) {
-            // It ends the adapter, and this loop with it.
+            // This ends the adapter, and the loop with it.
             self.rooms.refused.set(refusal).ok();
             return pending().await;
         }
         let client = &self.rooms.client;
         if errors::is_about_versions(error) {
-            // One wrong answer of the server, or of a proxy, would be believed for a week.
+            // A wrong answer of the server, or of a proxy, would stay cached for a week.
             client.reset_supported_versions().await.ok();
         }
-        // The SDK stores an answer's place before it has done all that follows from it.
+        // The SDK stores an answer's position before all of its effects.
         let taken = sdk_position(client).await;
         let reached = self.handed_over.as_ref().or(self.position.as_ref());
         self.behind |= reached.is_some() && taken.as_ref() != reached;
@@ -214,7 +212,7 @@ impl<'a> Sync<'a> {
             .failed(&error, hint, Instant::now());
         let delay_ms = pause.as_millis();
         let standing = Some(Standing::Failing(disk));
-        if self.told == standing {
+        if self.reported == standing {
             debug!(error, delay_ms, "sync failed");
         } else if let Some(trouble) = disk {
             error!(
@@ -230,14 +228,14 @@ impl<'a> Sync<'a> {
                 delay_ms, "the homeserver cannot be read, trying again until it can"
             );
         }
-        self.told = standing;
+        self.reported = standing;
         pause
     }
 
-    /// Returns what to say of a failure, and the pauses after it. After an answer that was too large,
-    /// fewer events are asked for.
+    /// Returns the message for a failure, and its back-off. After an answer that was too large, fewer events are
+    /// requested.
     fn what_failed(&mut self, error: &matrix_sdk::Error) -> (String, Backoff) {
-        // Another answer may be cut off meanwhile: then this one has failed in another way.
+        // Another answer may have been cut off meanwhile: then this one failed for another reason.
         if !(self.way.take_cut() && errors::is_broken_off(error)) {
             let error = errors::sentence(error);
             let trouble = self.way.trouble.borrow().clone();
@@ -246,8 +244,8 @@ impl<'a> Sync<'a> {
         let pauses = match self.timeline_limit {
             1 => PAUSES_IN_VAIN,
             TIMELINE_LIMIT => {
-                // The first one is news, after whatever else has failed.
-                self.told = None;
+                // The first such failure is logged, whatever failed before.
+                self.reported = None;
                 PAUSES
             }
             _ => PAUSES,
@@ -260,7 +258,7 @@ impl<'a> Sync<'a> {
         (error, pauses)
     }
 
-    /// Asks the server for its time where that is due: what it has answered is dated by it.
+    /// Asks for the server's time if due: events are dated by it.
     async fn look_at_clock(&mut self) {
         let Options { pulse, clock, .. } = &self.rooms.options;
         let (client, server) = (&self.rooms.client, &mut self.reader.server);
@@ -276,14 +274,14 @@ impl<'a> Sync<'a> {
         pulse.clock(server.difference(now), server.dates_ahead(now));
     }
 
-    /// Asks the server, and does meanwhile what comes up.
+    /// Sends a sync request, and does other work until its answer arrives.
     async fn ask(
         &mut self,
         wait: Duration,
         keys: &mut Keys,
     ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
         let rooms = self.rooms;
-        // What was cut off before was another answer.
+        // An earlier cut concerned another answer.
         self.way.take_cut();
         let settings = settings(wait, self.timeline_limit);
         let mut request = Box::pin(rooms.client.sync_once(settings));
@@ -294,7 +292,7 @@ impl<'a> Sync<'a> {
                 (gap, fetched) = self.gaps.next(rooms), if self.position.is_some() => self.take_missing(gap, fetched).boxed(),
                 answer = &mut request => return Ok(answer),
             };
-            // Both go on together: the request may hold a lock of the SDK that the work waits for.
+            // Both must progress together: the request may hold a lock of the SDK that the other work waits for.
             match select(work, request).await {
                 Either::Left((done, pending)) => {
                     done?;
@@ -314,7 +312,7 @@ impl<'a> Sync<'a> {
     }
 }
 
-/// Returns up to where the SDK has taken answers.
+/// Returns the SDK's own sync position.
 async fn sdk_position(client: &Client) -> Option<String> {
     let store = client.state_store();
     let stored = store.get_kv_data(StateStoreDataKey::SyncToken).await;
@@ -326,20 +324,13 @@ async fn keys(client: &Client) -> Keys {
     Box::pin(stream::iter(keys).flatten().map(Result::ok))
 }
 
-/// Has the server tell of those members who have said something, and of no others.
-pub(super) fn lazy_members() -> LazyLoadOptions {
-    LazyLoadOptions::Enabled {
-        include_redundant_members: false,
-    }
-}
-
-/// Returns what a request asks for: the timelines up to a limit, state of rooms and senders, nothing else.
+/// Returns the sync's filter: timelines up to a limit, state of rooms and senders, nothing else.
 pub(super) fn settings(wait: Duration, timeline_limit: u32) -> SyncSettings {
     let mut room = RoomFilter::default();
     room.timeline.limit = Some(timeline_limit.into());
     room.timeline.lazy_load_options = lazy_members();
     room.state.lazy_load_options = lazy_members();
-    // Who types or has read what is nobody's concern here.
+    // Typing notices and read receipts are not needed.
     room.ephemeral.not_types = vec!["*".to_owned()];
     room.account_data.not_types = vec!["*".to_owned()];
     let mut filter = FilterDefinition::default();

@@ -1,9 +1,9 @@
-//! Tasks of the adapter's own. Each has a name, and ends with the set that its owner keeps it in.
+//! Named tasks of the adapter. Each ends with the set that owns it.
 
 use tokio::task::JoinSet;
 use tracing::error;
 
-/// Does work as a task that ends with this future. `None`: it failed, which the log says, by its name.
+/// Runs work as a task that is aborted when this future is dropped. `None`: it panicked; the log names the task.
 pub(super) async fn named<T: Send + 'static>(
     name: &'static str,
     work: impl Future<Output = T> + Send + 'static,

@@ -1,65 +1,65 @@
-//! Why the bot is not in a room of the configuration, or why nothing can be said there: each with its own words and cure.
+//! Why the bot is not in a configured room, or cannot write there: each reason with its message and hint.
 
 use relay_model::{Explained, OwnedRoomId, OwnedUserId};
 
-/// What is wrong with a room of the configuration.
+/// A problem with a configured room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum RoomTrouble {
     /// The alias does not exist.
     #[error("there is no such room alias")]
     NoSuchAlias,
-    /// It did when we ran last: the room that it stood for goes on.
+    /// The alias no longer exists; the room that it pointed to goes on.
     #[error(
         "this room alias does not exist any more; the relay goes on with the room that it stood for, {0}"
     )]
     AliasGone(OwnedRoomId),
-    /// It stood for a room that is replaced by this one.
+    /// The alias pointed to a room that was replaced by this one.
     #[error(
         "this room was replaced by {0}, and the homeserver does not tell whether this alias stands for that"
     )]
     AliasUnknown(OwnedRoomId),
-    /// The server knows no such room.
+    /// The server does not know the room.
     #[error("there is no such room, or nobody of this homeserver is in it")]
     NoSuchRoom,
-    /// The room is not open to us.
+    /// The room requires an invite.
     #[error("the bot is not invited")]
     NotInvited(OwnedUserId),
-    /// An admin does not want us there.
+    /// The bot was banned.
     #[error("the bot is banned")]
     Banned(OwnedUserId),
-    /// An admin has put us out; we do not come back by ourselves, whoever may join.
+    /// The bot was removed; it does not rejoin by itself, even if it could.
     #[error("the bot was put out of the room by {by}")]
     PutOut {
         /// The bot.
         bot: OwnedUserId,
-        /// Who did it.
+        /// The user who removed it.
         by: OwnedUserId,
     },
-    /// The configuration forbids to accept the invite that is there.
+    /// There is an invite, but the configuration forbids accepting it.
     #[error("the bot is invited, but `matrix.invites` is `none`")]
     InvitesOff,
-    /// We would have to write in the clear.
+    /// Sending would require plain text in an encrypted room.
     #[error("the room is encrypted, and `matrix.e2ee.enabled` is false")]
     Encrypted,
-    /// Our homeserver does not reach those of the room.
+    /// The homeserver cannot reach the room's servers.
     #[error("the homeserver does not reach the server of the room: {0}")]
     ServerAway(String),
-    /// The homeserver has another reason.
+    /// Another reason, given by the homeserver.
     #[error("the room cannot be joined: {0}")]
     Other(String),
-    /// Our homeserver cannot be reached just now, which the sync loop says.
+    /// The homeserver does not answer; the sync loop reports it.
     #[error("the homeserver does not answer")]
     NoAnswer,
 }
 
 impl RoomTrouble {
-    /// Returns its short name: that of its variant.
+    /// Returns the variant's name, for machines.
     pub fn name(&self) -> &'static str {
         self.into()
     }
 
-    /// Returns whether it is about a room that we are in.
+    /// Returns whether the bot is joined despite the problem.
     pub fn concerns_joined(&self) -> bool {
         matches!(
             self,
@@ -67,7 +67,7 @@ impl RoomTrouble {
         )
     }
 
-    /// Returns whether it may pass without anybody doing something.
+    /// Returns whether the problem may go away by itself.
     pub fn may_pass(&self) -> bool {
         matches!(
             self,

@@ -1,28 +1,27 @@
-//! What of a message's content a person would read aloud: the formatted text where there is one, else the plain one, without
-//! quotes of replies and marks of form. Pure; nothing is trusted to be of the right type.
+//! Extracts a message's text: from its HTML if there is any, else from the plain body, without quotes of replies and
+//! markup. Pure; no type is trusted.
 
 use serde_json::Value;
 
-use super::events::cut;
 use super::html::read_html;
-use super::links::{Names, read_links};
+use super::links::{Names, cut, read_links};
 use relay_model::RoomTextKind;
 
-/// Of a plain text, so much is looked at.
+/// Maximum length of plain text that is processed, in bytes.
 const LONGEST_PLAIN: usize = 32 * 1024;
 
-/// What stands before a plain text that quotes what it answers.
+/// Which quote of the answered message a plain text may begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quote {
-    /// Nothing: a quotation is its author's.
+    /// None: any quotation is the author's own.
     None,
-    /// Perhaps a quote in the form that clients write, `> <@bob:example.org> …`.
+    /// Possibly a quote in the form `> <@bob:example.org> …`, which clients add to replies.
     Perhaps,
-    /// A quote, by whatever name.
+    /// A quote, whoever is named in it.
     Reply,
 }
 
-/// Returns what kind of message it is, and its words; `None` if it is no message.
+/// Returns the kind and the text of a message; `None` if the event is no message.
 pub(super) fn read_message(
     event_type: &str,
     content: &Value,
@@ -46,14 +45,14 @@ pub(super) fn read_message(
     }
     let media = |word| {
         let name = content["filename"].as_str();
-        // Beside a file name, and another text than that, the body is a caption.
+        // A body that differs from the file name is a caption.
         let is_caption = name.is_some() && content["body"].as_str() != name;
         let caption = is_caption.then(words).flatten();
         Some((RoomTextKind::Media { word }, caption.unwrap_or_default()))
     };
     let kind = match content.get("msgtype") {
         None => "",
-        // Something else than a text no client makes, and none shows.
+        // Clients only send and show strings here.
         Some(kind) => kind.as_str()?,
     };
     match kind {
@@ -68,7 +67,7 @@ pub(super) fn read_message(
         kind if kind.starts_with("m.key.verification.") => {
             Some((RoomTextKind::VerificationRequest, String::new()))
         }
-        // What a client does not know it shows by its words.
+        // A client shows an unknown type by its text.
         _ => Some((RoomTextKind::Text, words()?)),
     }
 }
@@ -101,7 +100,7 @@ fn extensible<'a>(content: &'a Value, wanted: &str) -> Option<&'a str> {
     body.or_else(|| content[short].as_str())
 }
 
-/// Returns `lat,lon` of a location.
+/// Returns a location as `lat,lon`.
 fn place(content: &Value) -> Option<String> {
     let uris = [
         &content["geo_uri"],
@@ -122,7 +121,7 @@ fn coordinates(uri: &str) -> Option<String> {
     if !(-90.0..=90.0).contains(&latitude) || !(-180.0..=180.0).contains(&longitude) {
         return None;
     }
-    // Five decimals are a metre, and all that fits on the air.
+    // Five decimals are a metre, and short enough for a packet.
     Some(format!("{latitude:.5},{longitude:.5}"))
 }
 
@@ -136,7 +135,7 @@ fn poll_question(content: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Returns a text without the quote that clients put before an answer.
+/// Removes the quote that clients put before a reply.
 fn without_quote(body: &str, quote: Quote) -> &str {
     let mark = match quote {
         Quote::None => return body,
@@ -154,7 +153,7 @@ fn without_quote(body: &str, quote: Quote) -> &str {
     rest.strip_prefix('\n').unwrap_or(rest)
 }
 
-/// Returns a plain text without the marks of code and spoilers that a client of Markdown leaves in it.
+/// Removes the marks of code and spoilers that a Markdown client leaves in the plain body.
 fn without_marks(text: &str) -> String {
     if !text.contains('`') && !text.contains("||") {
         return text.to_owned();
@@ -173,15 +172,15 @@ fn without_marks(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Returns whether a line only begins or ends a block of code.
+/// Returns whether a line only opens or closes a code block.
 fn is_fence(line: &str) -> bool {
     line.trim()
         .strip_prefix("```")
         .is_some_and(|language| !language.contains([' ', '`']))
 }
 
-/// Returns a line without pairs of marks that touch what is between them, and no word outside: `` `x` ``, ` ```x``` `, `||x||`,
-/// but not `a||b||c`.
+/// Removes pairs of marks that enclose text and touch no word outside: `` `x` ``, ` ```x``` `, `||x||`, but not
+/// `a||b||c`.
 fn without_pairs(line: &str, mark: char) -> String {
     let least = if mark == '|' { 2 } else { 1 };
     let mut text = String::with_capacity(line.len());

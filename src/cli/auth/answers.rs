@@ -1,4 +1,4 @@
-//! Where the answers come from: a flag, else the environment, else the configuration, else a person at a terminal.
+//! Sources of answers: a flag, else the environment, else the configuration, else a person at a terminal.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::Path;
@@ -14,12 +14,12 @@ use crate::home::Home;
 use relay_config::{Environment, Matrix, Secret};
 use relay_matrix::auth::{AuthError, Given};
 
-/// How often a person is asked for what may have been mistyped.
+/// Maximum number of attempts to answer a question.
 pub(super) const MOST_ASKED: usize = 3;
-/// Somebody may have written more below it.
+/// Maximum size of a password file in bytes; only its first line counts.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// Returns that nobody said what a flag would have said: an error in the arguments.
+/// Returns the error for an answer that no source gave: wrong arguments.
 pub(super) fn missing(what: &str) -> Failure {
     let text = format!("error: {what} is missing, and there is no terminal to ask on");
     Failure::wrong(text)
@@ -30,25 +30,25 @@ pub(super) fn missing_password() -> Failure {
         .and_hint("give --password-file, --password-stdin, or RELAY_MATRIX_PASSWORD")
 }
 
-/// Returns what environment and configuration say of the account. The configuration is read if there is a good one, and
-/// the environment goes before it; a first login comes before any configuration.
+/// Returns the account's settings from the environment, else from the configuration, if that is valid. A first login
+/// precedes any configuration.
 pub(super) fn configured(globals: &Globals, home: &Home) -> Result<Matrix, Failure> {
     let loaded = globals.load_config(home).ok();
     let matrix = loaded.map(|it| it.config.matrix).unwrap_or_default();
     let environment = Environment::of_process();
     let wrong = |error| Failure::wrong(format!("error: {error}"));
-    let said = |key| environment.text(key).map_err(wrong);
+    let given = |key| environment.text(key).map_err(wrong);
     let allows_http = environment.truth("matrix.allow_http");
     let allows_http = allows_http.map_err(wrong)?;
     Ok(Matrix {
-        homeserver: said("matrix.homeserver")?.or(matrix.homeserver),
-        bot_user_id: said("matrix.bot_user_id")?.or(matrix.bot_user_id),
+        homeserver: given("matrix.homeserver")?.or(matrix.homeserver),
+        bot_user_id: given("matrix.bot_user_id")?.or(matrix.bot_user_id),
         allow_http: allows_http.unwrap_or(matrix.allow_http),
         ..matrix
     })
 }
 
-/// Asks a person for something that is no secret.
+/// Asks for something that is not secret.
 pub(super) async fn ask(flag: &str, question: &str) -> Result<String, Failure> {
     let answer = at_terminal(question, Typed::Shown).await?;
     let answer = answer.trim();
@@ -58,7 +58,7 @@ pub(super) async fn ask(flag: &str, question: &str) -> Result<String, Failure> {
     Ok(answer.to_owned())
 }
 
-/// Returns the password, as far as somebody has said it already.
+/// Returns the password, if a flag, the environment or the configuration gives it.
 pub(super) fn given_password(
     args: PasswordArgs,
     configured: Option<Secret<String>>,
@@ -70,11 +70,11 @@ pub(super) fn given_password(
     } else if args.password_stdin {
         Some(Secret::new(line_of(io::stdin().lock())?))
     } else {
-        let said = Environment::of_process().text("matrix.password");
-        let said = said.map_err(anyhow::Error::msg)?;
-        // As of a file that a flag names.
+        let given = Environment::of_process().text("matrix.password");
+        let given = given.map_err(anyhow::Error::msg)?;
+        // As in a file that a flag names.
         let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
-        said.map(first).map(Secret::new).or(configured)
+        given.map(first).map(Secret::new).or(configured)
     };
     if password.as_ref().is_some_and(|it| it.reveal().is_empty()) {
         bail!("the password is empty");
@@ -82,7 +82,7 @@ pub(super) fn given_password(
     Ok(password)
 }
 
-/// A password: what somebody has said, else what a person types unseen, who may mistype it.
+/// A password, given or typed; a typed one may be mistyped.
 pub(super) struct Password {
     user: String,
     given: Option<Secret<String>>,
@@ -96,7 +96,7 @@ impl Password {
         Self { user, given, left }
     }
 
-    /// Returns what was said, or asks.
+    /// Returns the given password, or asks.
     pub(super) async fn get(&mut self) -> Result<Secret<String>, Failure> {
         if let Some(password) = self.given.take() {
             return Ok(password);
@@ -119,15 +119,15 @@ impl Password {
         }
     }
 
-    /// Returns another one after an error that says that the last one is wrong, as long as there is somebody to ask; fails with
-    /// what `told` makes of the error otherwise.
+    /// Asks for another password after the error that the last one is wrong; fails with `failure` of that error if
+    /// nobody can be asked, or too often.
     pub(super) async fn another(
         &mut self,
         error: AuthError,
-        told: impl FnOnce(AuthError) -> Failure,
+        failure: impl FnOnce(AuthError) -> Failure,
     ) -> Result<Secret<String>, Failure> {
         if self.left == 0 || !matches!(error, AuthError::Wrong(Given::Password, ..)) {
-            return Err(told(error));
+            return Err(failure(error));
         }
         say(&Failure::from(error).to_string())?;
         self.get().await
@@ -139,7 +139,7 @@ pub(super) fn first_line(path: &Path) -> anyhow::Result<Secret<String>> {
     Ok(Secret::new(line_of(text.as_bytes())?))
 }
 
-/// An editor may have put a byte order mark before the first line.
+/// Returns the first line, without an editor's byte order mark.
 fn line_of(input: impl io::BufRead) -> io::Result<String> {
     let mut line = String::new();
     input.take(LONGEST_LINE).read_line(&mut line)?;
@@ -147,7 +147,7 @@ fn line_of(input: impl io::BufRead) -> io::Result<String> {
     Ok(line.strip_prefix('\u{feff}').unwrap_or(line).to_owned())
 }
 
-/// Asks whether it is meant, unless that was said already.
+/// Asks for a confirmation, unless it was given already.
 pub(super) async fn confirm(is_sure: bool, question: &str) -> Result<(), Failure> {
     if is_sure {
         return Ok(());

@@ -56,7 +56,7 @@ pub(in crate::cli) struct LoginArgs {
     recovery_key_out: Option<PathBuf>,
 }
 
-/// Logs in, asking for what nobody has said. After a failure an earlier login is as it was.
+/// Logs in, asking for missing answers. If it fails, an earlier login is untouched.
 pub(super) async fn run(
     args: LoginArgs,
     globals: &Globals,
@@ -88,7 +88,7 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Finds out all that a login needs, the homeserver before anybody types a password.
+/// Collects all parameters of a login; the homeserver is checked before a password is typed.
 async fn prepare(
     args: LoginArgs,
     globals: &Globals,
@@ -134,12 +134,12 @@ async fn prepare(
     Ok((store, files, server, options, password))
 }
 
-/// Returns whether it is a whole user id, which names the homeserver, too.
+/// Returns whether it is a whole user id, which includes the homeserver.
 fn is_id(username: &str) -> bool {
     username.starts_with('@')
 }
 
-/// Reaches the homeserver, and returns it with the user's name.
+/// Connects to the homeserver, and returns it with the user name.
 async fn account(
     mut homeserver: Option<String>,
     mut username: Option<String>,
@@ -207,7 +207,7 @@ fn unlock(args: &LoginArgs, files: &Files) -> anyhow::Result<Unlock> {
 
 fn show_key(key: &Secret<String>) {
     progress::clear();
-    // Nobody sees it where standard output is closed; then another login makes a new one.
+    // If standard output is closed, nobody sees the key; another login can create a new one.
     drop(print(&format!(
         "\nRecovery key of the account, shown only now; keep it in a safe place:\n\n    {}\n\n",
         key.reveal()
@@ -267,7 +267,7 @@ fn still_there(device: impl Display, left: &Left) -> String {
     }
 }
 
-/// Returns what an identity of somebody else means, with the cures.
+/// Returns the message for an identity that is still locked, with the cures.
 fn foreign(key: Option<&PathBuf>) -> String {
     let file = key.map_or_else(|| "FILE".to_owned(), |path| path.display().to_string());
     let whose = match key {

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::answers::{self, Password};
-use super::{Globals, PasswordArgs, open, told};
+use super::{Globals, PasswordArgs, open, report_step};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::warn;
 use crate::cli::progress;
@@ -30,8 +30,8 @@ pub(in crate::cli) struct LogoutArgs {
     local_only: bool,
 }
 
-/// Ends the login, after asking whether it is meant. After a failure nothing is deleted, or it says what is left. May be
-/// dropped at any point: what deletes waits for nothing.
+/// Ends the login, after a confirmation. If it fails, nothing is deleted, or the error tells what is left. Cancel safe:
+/// deletions do not await.
 pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Outcome {
     let files = Files::new(home.matrix());
     let session = files.load_session();
@@ -46,7 +46,7 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Out
     if args.local_only {
         let question = "Delete the login and its keys on this machine?";
         answers::confirm(args.yes, question).await?;
-        auth::delete_local(&files, told)?;
+        auth::delete_local(&files, report_step)?;
         warn(
             "the server still has the device; its token may still be valid: remove the device with another client",
         )?;
@@ -77,11 +77,11 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Out
                 password = asked.another(error, untouched).await?;
             }
         }
-        told("the session is ended at the homeserver");
-        auth::delete_local(&files, told)?;
+        report_step("the session is ended at the homeserver");
+        auth::delete_local(&files, report_step)?;
     }
     for path in files.recovery_keys().into_iter().chain(key_elsewhere) {
-        told(&format!(
+        report_step(&format!(
             "a recovery key of the account stays in {}: keep it in a safe place, or delete it if the account is not \
              needed any more",
             path.display()
@@ -90,7 +90,7 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Out
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns why a logout failed before anything was deleted.
+/// Returns the error of a logout that failed before anything was deleted.
 fn untouched(error: AuthError) -> Failure {
     let hint = match &error {
         AuthError::Server(_) => {

@@ -1,7 +1,7 @@
-//! Asks a person at a terminal. What is typed in secret is not shown from before the question on until after the answer,
-//! and whatever ends the asking lets the terminal show again what is typed. SIGKILL cannot be caught, and SIGILL, SIGFPE, SIGSEGV
-//! and SIGBUS not safely: what our own fault raised would be raised again without end. After one of these the terminal stays as
-//! it was while the question stood there; `reset` or `stty echo` helps.
+//! Asks questions on a terminal. Secret input is hidden from before the question until after the answer, and whatever
+//! ends the question restores the echo. SIGKILL cannot be caught, and SIGILL, SIGFPE, SIGSEGV and SIGBUS not safely: a
+//! fault of our own would be raised again without end. After one of these during a question the echo stays off; `reset`
+//! or `stty echo` helps.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -20,19 +20,19 @@ use tokio::time::sleep;
 
 use crate::cli::progress;
 
-/// Longer than any answer, and than any password or key.
+/// Maximum length of a line, longer than any password or key.
 pub(super) const LONGEST_LINE: u64 = 4096;
 
-/// What Ctrl-Z sends, and what a shell sends where it goes on.
+/// The signals of Ctrl-Z, and of a shell that resumes a job.
 const SUSPEND: SignalKind = SignalKind::from_raw(process::Signal::TSTP.as_raw());
 const RESUME: SignalKind = SignalKind::from_raw(process::Signal::CONT.as_raw());
 
-/// How long a command that waits for an answer in the background has to hear that it is to end, before it stops.
+/// Time for a command that waits in the background to receive a signal to end, before it stops.
 const BACKGROUND: Duration = Duration::from_millis(200);
 
 static ASKING: AtomicBool = AtomicBool::new(false);
 
-/// Whether the terminal shows what is typed.
+/// Whether the terminal echoes what is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Typed {
     Shown,
@@ -43,9 +43,8 @@ pub(super) fn is_asking() -> bool {
     ASKING.load(Ordering::Relaxed)
 }
 
-/// Asks a question, and returns the line that is typed, without its end. Where nothing more can be typed, as at the end of
-/// the input or of the terminal, it fails: nobody has answered. Dropped, it leaves the terminal as it was; what is typed later
-/// may get lost.
+/// Asks a question, and returns the typed line without its end. Fails at the end of the input, or if the terminal is
+/// gone. If dropped, the terminal is restored; what is typed later may be lost.
 pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
     let terminal = Arc::new(Terminal::open()?);
     let (mut suspend, mut resume) = (signal(SUSPEND)?, signal(RESUME)?);
@@ -68,17 +67,18 @@ pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
                     asking.show();
                     stop_here();
                 },
-                // Whoever had the terminal meanwhile has set it as they like; the question may have gone out of sight.
+                // Meanwhile another job may have changed the terminal's settings, or scrolled the question away.
                 _ = resume.recv() => asking.pose(question)?,
             }
         }
-        // In the background nothing is read. Who lets a stopped command go on there may do so for it to end: that goes first.
+        // A background job must not read. A shell may also resume a stopped job to end it: such a signal is handled
+        // first.
         sleep(BACKGROUND).await;
         stop_here();
     }
 }
 
-/// Does something that may be suspended from the terminal at any time, also while somebody is being asked.
+/// Does work that may be suspended with Ctrl-Z at any time, also during a question.
 pub(super) async fn suspendable<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let mut suspend = signal(SUSPEND)?;
     let mut work = std::pin::pin!(work);
@@ -93,13 +93,13 @@ pub(super) async fn suspendable<T>(work: impl Future<Output = T>) -> io::Result<
     }
 }
 
-/// Stops this process until its shell lets it go on. Since the wish is heard as a signal, the system does not do that.
+/// Stops this process until its shell resumes it: the caught signal no longer does that.
 fn stop_here() {
     let _ = kill_process(getpid(), process::Signal::STOP);
 }
 
-/// Does something to a terminal that may be another job's by now. The system would stop this process there, if it could send
-/// it the signal for that; now nothing can be read there.
+/// Accesses a terminal that may belong to another job by now. SIGTTOU and SIGTTIN would stop this process; with both
+/// blocked, a write succeeds and a read fails.
 fn from_background<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let mut stops = SigSet::from(Signal::SIGTTOU);
     stops.add(Signal::SIGTTIN);
@@ -109,8 +109,8 @@ fn from_background<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     done
 }
 
-/// Returns whether a shell looks after this process, and would let it go on; where none does, as behind `ssh` or in a
-/// container, it would stand still for ever.
+/// Returns whether a shell controls this process, and would resume it. Without one, as behind `ssh` or in a container,
+/// a stopped process would hang forever.
 fn is_a_job() -> bool {
     let Some(own) = Standing::of("self") else {
         return false;
@@ -119,7 +119,7 @@ fn is_a_job() -> bool {
     own.is_job_of(above)
 }
 
-/// Where a process stands among the others. 0 is what cannot be seen from here, as from inside of a container.
+/// A process's place in the process tree. 0 is what cannot be seen from here, as inside a container.
 #[derive(Debug, Clone, Copy)]
 struct Standing {
     parent: u32,
@@ -128,14 +128,14 @@ struct Standing {
 }
 
 impl Standing {
-    /// Returns where a process stands, by its number or `self`; nothing where the system has no `/proc`.
+    /// Returns the place of a process, by its number or `self`; `None` on systems without `/proc`.
     fn of(process: impl Display) -> Option<Self> {
         Self::read(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
     }
 
     /// Source: `proc_pid_stat(5)`.
     fn read(stat: &str) -> Option<Self> {
-        // Its name may hold anything; behind it stands its state, and then these.
+        // The name may contain anything; after it come the state and these numbers.
         let about = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
         let mut about = about.map(|it| it.parse().ok());
         let mut next = || about.next()?;
@@ -146,7 +146,8 @@ impl Standing {
         })
     }
 
-    /// Returns whether one of those above it is a shell that made it a job: in its session, and in another group.
+    /// Returns whether one of the ancestors `above` is the job's shell: in the same session, but in another process
+    /// group.
     fn is_job_of(self, above: impl Iterator<Item = Self>) -> bool {
         self.session != 0
             && above
@@ -155,7 +156,7 @@ impl Standing {
     }
 }
 
-/// The terminal that the process belongs to, wherever its outputs go.
+/// The process's controlling terminal, wherever its outputs go.
 struct Terminal {
     input: File,
     output: File,
@@ -166,7 +167,7 @@ impl Terminal {
         let own = File::options().read(true).write(true).open("/dev/tty");
         let own = own.and_then(|file| Ok((file.try_clone()?, file)));
         let (input, output) = own.or_else(|_| {
-            // None of its own: then the one that standard input is.
+            // No controlling terminal: use standard input, if it is one.
             let input = io::stdin().as_fd().try_clone_to_owned()?;
             let output = io::stderr().as_fd().try_clone_to_owned()?;
             io::Result::Ok((input.into(), output.into()))
@@ -174,12 +175,12 @@ impl Terminal {
         Ok(Self { input, output })
     }
 
-    /// Returns whether it is not another job's at present.
+    /// Returns whether this process is in the terminal's foreground.
     fn is_ours(&self) -> bool {
         tcgetpgrp(&self.input).map_or(true, |group| group == getpgrp())
     }
 
-    /// A terminal hands out a line at a time.
+    /// Reads one line; a terminal returns a line at a time.
     fn read_line(&self) -> io::Result<String> {
         let mut line = Vec::new();
         let mut input = BufReader::new(&self.input).take(LONGEST_LINE);
@@ -194,11 +195,11 @@ impl Terminal {
     }
 }
 
-/// A question that stands on the terminal; when it is dropped the terminal is as it was.
+/// A question on the terminal; when dropped, the terminal is restored.
 struct Asking {
     terminal: Arc<Terminal>,
     typed: Typed,
-    /// Whether the terminal is to show again what is typed: it did, until this hid it.
+    /// The echo was on and has been turned off by us.
     hidden: bool,
 }
 
@@ -213,7 +214,7 @@ impl Asking {
         }
     }
 
-    /// Writes the question, unless the terminal is another job's, which has it as it wants it.
+    /// Writes the question, unless another job has the terminal.
     fn pose(&mut self, question: &str) -> io::Result<()> {
         if !self.terminal.is_ours() {
             return Ok(());
@@ -222,7 +223,7 @@ impl Asking {
         (&self.terminal.output).write_all(question.as_bytes())
     }
 
-    /// Has the terminal hide what is typed, if that is wanted.
+    /// Turns the echo off, if wanted.
     fn hide(&mut self) -> io::Result<()> {
         if self.typed == Typed::Shown {
             return Ok(());
@@ -234,13 +235,13 @@ impl Asking {
         Ok(tcsetattr(input, OptionalActions::Now, &settings)?)
     }
 
-    /// Has the terminal show again what is typed. Below a script a shell may have taken it back already: that must not stop
-    /// us here, and a line editor, which reads key by key, has it as it wants it.
+    /// Turns the echo on again. A shell may have taken the terminal back already: that must not stop us, and its line
+    /// editor, which reads key by key, needs its own settings.
     fn show(&mut self) {
         if !std::mem::take(&mut self.hidden) {
             return;
         }
-        // A terminal that is gone shows nothing anyway. The end of the line was not shown either.
+        // Failures do not matter: a terminal that is gone shows nothing. The newline was not echoed either.
         drop(from_background(|| {
             let mut settings = tcgetattr(&self.terminal.input)?;
             if settings.local_modes.contains(LocalModes::ICANON) {
@@ -263,7 +264,7 @@ impl Drop for Asking {
 mod tests {
     use super::*;
 
-    /// As the system writes them: a number, a name, a state, and then who is above, the group and the session.
+    /// In the format of the system: number, name, state, then parent, group and session.
     fn is_job(own: &str, above: &[&str]) -> bool {
         let read = |stat: &str| Standing::read(stat).expect("it is complete");
         read(own).is_job_of(above.iter().map(|stat| read(stat)))
@@ -273,7 +274,7 @@ mod tests {
     fn who_stands_in_another_group_than_a_shell_above_is_its_job() {
         let shell = "40 (a (odd) shell) S 30 40 40 34816 50 4194304";
         assert!(is_job("50 (relay) S 40 50 40 34816 50 4194304", &[shell]));
-        // By way of a script, which is in the same group.
+        // Through a script, which is in the same group.
         let script = "50 (sh) S 40 50 40 34816 50 4194304";
         assert!(is_job(
             "51 (relay) S 50 50 40 34816 50 4194304",
@@ -287,7 +288,7 @@ mod tests {
         assert!(!is_job("40 (relay) S 30 40 40 34816 40 4194304", &[other]));
     }
 
-    /// A session or a group that began outside of a container is 0 in it.
+    /// A session or a group created outside a container is 0 inside.
     #[test]
     fn what_cannot_be_seen_from_a_container_is_no_shell() {
         let started_from_outside = "1 (sh) S 0 0 0 0 -1 4194560";

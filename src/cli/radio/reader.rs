@@ -1,4 +1,4 @@
-//! Whether anybody reads standard output.
+//! Detects a closed standard output.
 
 use std::future::pending;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Returns when nobody reads standard output any more; never where that cannot be known, as with a file.
+/// Completes when standard output has no reader any more; never, if that cannot be detected, as for a file.
 pub(super) async fn gone() {
     if let Ok(output) = register()
         && output.ready(Interest::ERROR).await.is_ok()

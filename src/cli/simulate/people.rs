@@ -1,4 +1,4 @@
-//! What `relay simulate` tells where standard output is a terminal: lines for people, with the time of day.
+//! Output of `relay simulate` on a terminal: lines for people, with the time of day.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::tools::printable;
 use relay_model::{NodeNum, Timestamp};
 use relay_simulator::{Connection, Fate, Mesh, Report, Transmitted};
 
-/// Who is on the mesh, and what they are called.
+/// The nodes of the mesh and their names.
 #[derive(Debug)]
 pub(super) struct People(pub(super) Mesh);
 
@@ -22,12 +22,11 @@ impl People {
         }
     }
 
-    /// Says where the radio is, and how to speak on the mesh.
+    /// Returns the radio's address, and how to send from the mesh.
     pub(super) fn invitation(&self, place: &str) -> String {
         let mut text = format!("a simulated radio is at {place}; Ctrl-C ends it\n");
         if let Some(first) = self.0.nodes.first() {
             let first = self.name(NodeNum(first.num));
-            // Writing to a string does not fail.
             let _ = writeln!(
                 text,
                 "type a text and press Enter: {first} says it on channel 0"
@@ -37,7 +36,7 @@ impl People {
     }
 
     pub(super) fn line(&self, report: &Report, at: Timestamp) -> String {
-        let said = match report {
+        let text = match report {
             Report::Transmitted(packet, fate) => self.transmitted(packet, *fate),
             Report::Injected { from, .. } => format!("{} is heard", self.name(*from)),
             Report::Client(Connection::Connected) => "a client has connected".to_owned(),
@@ -54,7 +53,7 @@ impl People {
         };
         let clock = utc(at.into());
         let clock = clock.get(11..19).unwrap_or(&clock);
-        format!("{clock} UTC  {}", printable(&said))
+        format!("{clock} UTC  {}", printable(&text))
     }
 
     fn transmitted(&self, packet: &Transmitted, fate: Fate) -> String {

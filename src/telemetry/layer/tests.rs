@@ -7,7 +7,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use super::*;
 use relay_config::{Component, Level as Asked, Logging};
 
-/// What hostile fields hold.
+/// Value of hostile fields.
 const HOSTILE: &str =
     "secret\n2026-01-31T12:00:00.000000Z ERROR relay: all is lost\r\u{1b}[2J\u{85}\u{2028}\u{202e}";
 
@@ -30,7 +30,7 @@ impl Paper {
     }
 }
 
-/// Logs what the work says, in each format: text, text in colour, JSON.
+/// Returns the log of `work` in each format: text, text in colour, JSON.
 fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
     let papers = [Paper::default(), Paper::default(), Paper::default()];
     let forms = [
@@ -194,7 +194,8 @@ fn who_asks_for_debug_is_told_everything() {
     assert!(!text.contains("left_out"));
 }
 
-/// A reader that tells when a line comes, and takes it when it is let, as a terminal after Ctrl-S; in the end it takes all.
+/// A reader that reports each line and waits for permission to take it, like a terminal after Ctrl-S; in the end it
+/// takes all.
 struct Stepped {
     comes: mpsc::Sender<()>,
     steps: mpsc::Receiver<()>,
@@ -213,7 +214,7 @@ impl Write for Stepped {
     }
 }
 
-/// A log with a reader that has a line before it, and a full queue.
+/// A log whose reader holds a line, and whose queue is full.
 struct Full {
     log: Arc<Log>,
     comes: mpsc::Receiver<()>,
@@ -256,7 +257,7 @@ impl Full {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
     }
 
-    /// Lets the reader take everything, and returns how many lines there are, and how many are said to be missing.
+    /// Lets the reader take everything; returns the number of lines, and the number reported as lost.
     fn read(self) -> (usize, usize) {
         drop(self.step);
         self.log.end();

@@ -1,4 +1,4 @@
-//! Whether the daemon holds a radio that a command wants to use.
+//! Whether the daemon uses the radio that a command wants.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use crate::tools::control;
 use relay_config::Connection;
 use relay_radio::{FoundPort, find_serial_ports};
 
-/// How long a name may take to be looked up.
+/// Maximum time for a name lookup.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(3);
 
-/// Looks whether the daemon of a home holds the radio at `wanted`. If it holds another one, that radio's node is
-/// returned: it may turn out to be the same, reached in another way. `configured` is the radio that the daemon has if it
-/// does not answer. Fails when it holds this one, as far as can be known.
+/// Checks whether a home's daemon uses the radio at `wanted`. If it uses another one, returns that radio's node: it may
+/// turn out to be the same, reached in another way. `configured` stands in for a daemon that does not answer. Fails if
+/// the daemon uses, or may use, this radio.
 pub(crate) async fn held_by_daemon(
     home: &Home,
     configured: Option<&Connection>,
@@ -29,7 +29,7 @@ pub(crate) async fn held_by_daemon(
     };
     let (connection, node) = match control::status(home).await {
         Ok(status) => (status.radio.connection, status.radio.node),
-        // Without a configuration it holds some radio, and nobody knows which.
+        // Without a configuration its radio is unknown.
         Err(_) => (configured.unwrap_or(wanted).clone(), None),
     };
     if may_be_same(&connection, wanted).await {
@@ -38,8 +38,8 @@ pub(crate) async fn held_by_daemon(
     Ok(node.and_then(|node| Some((node.parse().ok()?, connection))))
 }
 
-/// Returns whether two connections may lead to the same radio. Where that cannot be known they do: a second program
-/// takes the radio away from the first.
+/// Returns whether two connections may lead to the same radio; if in doubt, yes: a second client takes the radio away
+/// from the first.
 async fn may_be_same(held: &Connection, wanted: &Connection) -> bool {
     use Connection::{Ble, Serial, Tcp};
     match (held, wanted) {
@@ -48,7 +48,7 @@ async fn may_be_same(held: &Connection, wanted: &Connection) -> bool {
             is_same_port(a.as_deref(), b.as_deref())
         }
         (Ble { ble_address: a, .. }, Ble { ble_address: b, .. }) => is_same_device(a, b),
-        // Which radio is behind the other kind is known when it has told its number.
+        // Of another kind: the radio behind it is known once it has told its number.
         (Tcp { .. } | Serial { .. } | Ble { .. }, _) => false,
     }
 }
@@ -62,7 +62,7 @@ async fn is_same_host(one: &str, other: &str) -> bool {
     one.iter().any(|address| other.contains(address))
 }
 
-/// Returns a host's addresses; none if it has none, or nobody says so in time.
+/// Returns a host's addresses; empty if the lookup fails or times out.
 async fn addresses(host: &str) -> Vec<IpAddr> {
     match timeout(LOOKUP_LIMIT, lookup_host((host, 0))).await {
         Ok(Ok(found)) => found.map(|it| it.ip().to_canonical()).collect(),
@@ -73,7 +73,7 @@ async fn addresses(host: &str) -> Vec<IpAddr> {
 fn is_same_port(one: Option<&Path>, other: Option<&Path>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => real(one) == real(other),
-        // The daemon takes the one likely port.
+        // Without a name, the daemon uses the only likely port.
         (Some(named), None) | (None, Some(named)) => {
             let mut likely = find_serial_ports().into_iter().filter(FoundPort::is_likely);
             match (likely.next(), likely.next()) {
@@ -89,13 +89,13 @@ fn real(port: &Path) -> PathBuf {
     port.canonicalize().unwrap_or_else(|_| port.to_owned())
 }
 
-/// A device may be named by its address, or by one of several names.
+/// Compares devices, which may be named by their address or by one of several names.
 fn is_same_device(one: &str, other: &str) -> bool {
     let both = address(one).zip(address(other));
     both.is_none_or(|(one, other)| one == other)
 }
 
-/// Returns a Bluetooth address in one spelling.
+/// Returns a Bluetooth address in its canonical form.
 fn address(device: &str) -> Option<String> {
     let text = device.trim().to_ascii_uppercase().replace('-', ":");
     let bytes: Vec<&str> = text.split(':').collect();

@@ -1,4 +1,4 @@
-//! `relay radio listen`: what the radio hears, a line each.
+//! `relay radio listen`: the received messages, one line each.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use crate::home::utc;
 use crate::tools::{escaped, printable};
 use relay_model::{ChannelIndex, Destination, RadioText, TextPort};
 
-/// A message as JSON. The text is as it was sent.
+/// A message as JSON, with its text unchanged.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     heard_at: String,
@@ -36,8 +36,7 @@ pub(crate) fn lines(texts: &[RadioText]) -> String {
     texts.iter().map(|text| as_line(text) + "\n").collect()
 }
 
-/// Returns a message as one JSON object. It can go to a terminal: what moves the cursor, or turns the writing round, is
-/// escaped.
+/// Returns a message as one JSON object, with terminal controls and bidirectional controls escaped.
 fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
     let channel = text.channel();
     let line = Line {
@@ -64,14 +63,14 @@ fn as_json(text: &RadioText) -> Result<String, serde_json::Error> {
 
 fn as_line(text: &RadioText) -> String {
     let sender = format!("{} ({})", text.sender.long(), text.sender.num);
-    let said = text.text.trim().replace("\r\n", "\n");
-    let said = said.replace(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'], " ⏎ ");
-    let said = match (text.port, text.is_reaction, text.reply_to) {
-        (_, true, Some(target)) => format!("reacts {said} to packet {target}"),
-        (_, true, None) => format!("reacts {said}"),
-        (TextPort::Alert, false, _) => format!("🚨 {said}"),
-        (_, false, Some(target)) => format!("answers packet {target}: {said}"),
-        (_, false, None) => said,
+    let words = text.text.trim().replace("\r\n", "\n");
+    let words = words.replace(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'], " ⏎ ");
+    let words = match (text.port, text.is_reaction, text.reply_to) {
+        (_, true, Some(target)) => format!("reacts {words} to packet {target}"),
+        (_, true, None) => format!("reacts {words}"),
+        (TextPort::Alert, false, _) => format!("🚨 {words}"),
+        (_, false, Some(target)) => format!("answers packet {target}: {words}"),
+        (_, false, None) => words,
     };
     let place = match text.destination {
         Destination::Channel(index) if text.channel_name.is_empty() => format!("channel {index}"),
@@ -79,7 +78,7 @@ fn as_line(text: &RadioText) -> String {
         Destination::Direct(_) => "direct".to_owned(),
     };
     let at = utc(text.heard_at.into());
-    printable(&format!("{at}  {place}  {sender}: {said}"))
+    printable(&format!("{at}  {place}  {sender}: {words}"))
 }
 
 #[cfg(test)]
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
     use relay_model::{Node, NodeNum, PacketId, Timestamp};
 
-    fn text(said: &str) -> RadioText {
+    fn text(words: &str) -> RadioText {
         RadioText {
             sender: Node {
                 long_name: Some("Bob\u{202e}".to_owned()),
@@ -99,7 +98,7 @@ mod tests {
             fingerprint: None,
             port: TextPort::Text,
             port_name: "TEXT_MESSAGE_APP".to_owned(),
-            text: said.to_owned(),
+            text: words.to_owned(),
             reply_to: None,
             is_reaction: false,
             heard_at: Timestamp(1_767_225_600_000),
@@ -118,28 +117,28 @@ mod tests {
         insta::assert_snapshot!(as_line(&hostile), @"2026-01-01T00:00:00Z  LongFast  Bob (!b0b0b002): one ⏎ two2J[31m");
         let json = as_json(&hostile).unwrap();
         assert!(json.is_ascii(), "{json}");
-        let told: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(told["text"], hostile.text);
-        assert_eq!(told["channel_name"], "LongFast");
-        assert_eq!(told["long_name"], "Bob\u{202e}");
+        let output: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(output["text"], hostile.text);
+        assert_eq!(output["channel_name"], "LongFast");
+        assert_eq!(output["long_name"], "Bob\u{202e}");
     }
 
     #[test]
     fn messages_are_a_line_each_in_either_form() {
         let heard = [text("one"), text("two\nlines")];
-        let told = json_lines(&heard).unwrap();
-        let said: Vec<serde_json::Value> = told
+        let output = json_lines(&heard).unwrap();
+        let values: Vec<serde_json::Value> = output
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        assert_eq!(said.len(), 2);
+        assert_eq!(values.len(), 2);
         assert_eq!(
-            (&said[0]["text"], &said[1]["text"]),
+            (&values[0]["text"], &values[1]["text"]),
             (&"one".into(), &"two\nlines".into())
         );
-        let told = lines(&heard);
-        assert_eq!(told.lines().count(), 2);
-        assert!(told.ends_with(": two ⏎ lines\n"), "{told}");
+        let output = lines(&heard);
+        assert_eq!(output.lines().count(), 2);
+        assert!(output.ends_with(": two ⏎ lines\n"), "{output}");
     }
 
     #[test]

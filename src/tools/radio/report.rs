@@ -1,4 +1,4 @@
-//! What a radio is, which channels it has and which nodes it knows: for people, and as JSON. Never a key.
+//! A radio's settings, channels and nodes: for people, and as JSON. Never a key.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ pub(crate) struct RadioReport {
     locked: bool,
     hop_limit: u8,
     reboot_count: u32,
-    /// More than 100 is powered from outside.
+    /// More than 100 means external power.
     battery_percent: Option<u32>,
     voltage: Option<f32>,
     channel_use_percent: Option<f32>,
@@ -41,7 +41,7 @@ pub(crate) struct ChannelReport {
     role: &'static str,
 }
 
-/// One of the nodes that it knows.
+/// A node known to the radio.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct NodeReport {
     node: String,
@@ -90,7 +90,7 @@ pub(crate) fn radio(profile: &RadioProfile, known: &[KnownNode]) -> RadioReport 
     }
 }
 
-/// Returns a radio's channels that are in use.
+/// Returns the radio's channels in use.
 pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
     let channels = profile.channels.iter();
     let used = channels.filter(|it| it.role != ChannelRole::Disabled);
@@ -102,7 +102,7 @@ pub(crate) fn channels(profile: &RadioProfile) -> Vec<ChannelReport> {
     used.map(report).collect()
 }
 
-/// Returns the nodes that a radio knows: itself, then the others, those first that it heard last.
+/// Returns the radio's nodes: itself, then the others, most recently heard first.
 pub(crate) fn nodes(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<NodeReport> {
     let mut known: Vec<&KnownNode> = known.iter().collect();
     known.sort_by_key(|it| {
@@ -131,24 +131,24 @@ pub(crate) fn nodes(own: NodeNum, known: &[KnownNode], now: Timestamp) -> Vec<No
 
 pub(crate) fn radio_lines(radio: &RadioReport) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, told: &str| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<12} {}", printable(told));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<12} {}", printable(value));
     };
-    let told = |known: &Option<String>| known.clone().unwrap_or_else(|| "not told".to_owned());
+    let or_unknown =
+        |known: &Option<String>| known.clone().unwrap_or_else(|| "not told".to_owned());
     line("node", &radio.node);
     let (long, short) = (&radio.long_name, &radio.short_name);
     let licensed = if radio.licensed { ", licensed" } else { "" };
     line("name", &format!("{long} ({short}){licensed}"));
-    line("hardware", &told(&radio.hardware));
-    line("firmware", &told(&radio.firmware));
-    line("role", &told(&radio.role));
+    line("hardware", &or_unknown(&radio.hardware));
+    line("firmware", &or_unknown(&radio.firmware));
+    line("role", &or_unknown(&radio.role));
     let no_region = "none: it transmits nothing until `lora.region` is set on it";
     match &radio.region {
         None if !radio.locked => line("region", no_region),
-        region => line("region", &told(region)),
+        region => line("region", &or_unknown(region)),
     }
-    line("preset", &told(&radio.preset));
+    line("preset", &or_unknown(&radio.preset));
     let cure = VisitError::Locked.hint().unwrap_or_default();
     let locked = format!("no: it is locked; {cure}");
     let transmit = match (radio.locked, radio.transmit) {
@@ -200,7 +200,7 @@ pub(crate) fn node_lines(nodes: &[NodeReport]) -> String {
             it.snr.map(|snr| format!("{snr:.1}")).unwrap_or_default(),
             it.battery_percent.map(battery).unwrap_or_default(),
             match it.heard_seconds_ago {
-                // It does not hear itself.
+                // A radio does not hear itself.
                 _ if it.own => String::new(),
                 Some(seconds) => format!("{} ago", span::of_seconds(seconds)),
                 None => "never".to_owned(),
@@ -218,7 +218,7 @@ fn battery(percent: u32) -> String {
     }
 }
 
-/// Returns lines whose columns stand below each other; what is in the last cell may have no heading.
+/// Returns an aligned table; the last column may have no heading.
 fn table(headings: &str, rows: impl Iterator<Item = Vec<String>>) -> String {
     let headings = headings.split(' ').map(str::to_owned).collect();
     let rows: Vec<Vec<String>> = std::iter::once(headings)

@@ -1,4 +1,4 @@
-//! `relay radio scan`: which radios could be reached from here. Looks and listens, and never connects.
+//! `relay radio scan`: lists the radios in reach. Only scans and listens, never connects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,33 +14,33 @@ use tracing::debug;
 use crate::tools::printable;
 use relay_radio::{find_bluetooth, find_serial_ports};
 
-/// The service that radios announce on their network.
+/// The DNS-SD service that radios announce.
 const SERVICE: &str = "_meshtastic._tcp.local.";
-/// How long radios on the network may take to answer.
+/// Maximum time for radios on the network to answer.
 const LISTEN_FOR: Duration = Duration::from_secs(5);
-/// Answers that are shown: anybody on the network can send any number.
+/// Maximum number of hosts shown: anybody on the network can announce any number.
 const MOST_HOSTS: usize = 256;
 
-/// A radio that was found: how to name it, and more of it.
+/// A radio: the values that name and describe it.
 type Row = BTreeMap<&'static str, String>;
-type Looked = Result<Vec<Row>, String>;
+type ScanResult = Result<Vec<Row>, String>;
 
-/// One kind of link: what was found, or why nobody could look.
+/// The radios of one kind of link, or why the scan failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Found {
+pub(crate) struct Findings {
     pub(crate) found: Vec<Row>,
     pub(crate) error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Scan {
-    pub(crate) serial: Found,
-    pub(crate) ble: Found,
-    pub(crate) tcp: Found,
+    pub(crate) serial: Findings,
+    pub(crate) ble: Findings,
+    pub(crate) tcp: Findings,
 }
 
-impl From<Looked> for Found {
-    fn from(looked: Looked) -> Self {
+impl From<ScanResult> for Findings {
+    fn from(looked: ScanResult) -> Self {
         let error = looked.as_ref().err().cloned();
         let found = looked.unwrap_or_default();
         Self { found, error }
@@ -77,12 +77,12 @@ fn serial() -> Vec<Row> {
     ports.collect()
 }
 
-fn row<const N: usize>(told: [(&'static str, Option<String>); N]) -> Row {
-    let known = told.into_iter();
+fn row<const N: usize>(fields: [(&'static str, Option<String>); N]) -> Row {
+    let known = fields.into_iter();
     known.filter_map(|(key, it)| Some((key, it?))).collect()
 }
 
-async fn bluetooth() -> Looked {
+async fn bluetooth() -> ScanResult {
     let devices = find_bluetooth().await?;
     let rows = devices.into_iter().map(|device| {
         let connected = device.connected.then(|| "to this computer".to_owned());
@@ -96,7 +96,7 @@ async fn bluetooth() -> Looked {
     Ok(rows.collect())
 }
 
-async fn hosts(daemon: mdns_sd::Result<ServiceDaemon>) -> Looked {
+async fn hosts(daemon: mdns_sd::Result<ServiceDaemon>) -> ScanResult {
     let error = |error: mdns_sd::Error| format!("cannot ask the network: {error}");
     let daemon = daemon.map_err(error)?;
     let answers = daemon.browse(SERVICE).map_err(error)?;
@@ -109,7 +109,7 @@ async fn hosts(daemon: mdns_sd::Result<ServiceDaemon>) -> Looked {
         if found.len() >= MOST_HOSTS && !found.contains_key(&service.fullname) {
             continue;
         }
-        // IPv4 first: an address of a link alone needs more than itself.
+        // IPv4 first: a link-local IPv6 address needs a scope.
         let addresses = service.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr);
         let addresses: BTreeSet<_> = addresses.collect();
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -130,13 +130,13 @@ async fn hosts(daemon: mdns_sd::Result<ServiceDaemon>) -> Looked {
     Ok(found.into_values().collect())
 }
 
-/// Looks whether what is meant for all hosts of a network has a way out. Sends nothing.
+/// Checks for a route for multicast. Sends nothing.
 fn is_on_a_network() -> io::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect((Ipv4Addr::new(224, 0, 0, 251), 5353))
 }
 
-/// What a line tells of a row: a key, what stands before and behind its value, and which value is not worth a word.
+/// A column of a row: its key, the text before and after the value, and the value that is not shown.
 type Part = (&'static str, &'static str, &'static str, &'static str);
 
 const SERIAL: &[Part] = &[
@@ -159,16 +159,15 @@ const TCP: &[Part] = &[
     ("addresses", "  ", "", ""),
 ];
 
-/// Returns what was found for people, with the option that names each.
+/// Returns the radios for people, with the option that selects each.
 pub(crate) fn found_lines(scan: &Scan) -> String {
     let no_ble = "no radio heard: is Bluetooth enabled on it, and no phone connected to it?";
     let mut text = String::new();
-    for (title, nothing, kind, parts) in [
+    for (title, nothing, kind, columns) in [
         ("Serial ports", "none found", &scan.serial, SERIAL),
         ("Bluetooth", no_ble, &scan.ble, BLE),
         ("Network", "no radio answers", &scan.tcp, TCP),
     ] {
-        // Writing to a string does not fail.
         let _ = writeln!(text, "{title}");
         if let Some(error) = &kind.error {
             let _ = writeln!(text, "  cannot look: {}", printable(error));
@@ -176,11 +175,11 @@ pub(crate) fn found_lines(scan: &Scan) -> String {
             let _ = writeln!(text, "  {nothing}");
         }
         for row in &kind.found {
-            let told = parts.iter().filter_map(|(key, before, after, unless)| {
+            let cells = columns.iter().filter_map(|(key, before, after, unless)| {
                 let value = row.get(key).filter(|it| it != unless)?;
                 Some(format!("{before}{value}{after}"))
             });
-            let _ = writeln!(text, "  {}", printable(&told.collect::<String>()));
+            let _ = writeln!(text, "  {}", printable(&cells.collect::<String>()));
         }
     }
     text
@@ -192,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// On this machine alone, at another port than others use.
+    /// On loopback only, with a port of its own.
     fn on_loopback(port: u16) -> mdns_sd::Result<ServiceDaemon> {
         let daemon = ServiceDaemon::new_with_port(port)?;
         daemon.disable_interface(IfKind::All)?;

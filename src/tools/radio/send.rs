@@ -1,4 +1,4 @@
-//! `relay radio send`: one text in one packet, and what becomes of it.
+//! `relay radio send`: sends one text in one packet, and reports its fate.
 
 use std::time::Duration;
 
@@ -14,55 +14,53 @@ use relay_model::{
 };
 use relay_radio::Submission;
 
-/// How long the radio may take to accept a text, its own refusals for now included.
+/// Maximum time for the radio to accept a text, temporary refusals included.
 const TAKEN_LIMIT: Duration = Duration::from_mins(1);
-/// A radio that wants more time than that is not waited for.
+/// Maximum pause that a radio may ask for; for longer ones the command gives up.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long to wait for another node to repeat it.
+/// Maximum time to wait for another node to repeat the text.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 const SLOW_ANSWER_LIMIT: Duration = Duration::from_mins(3);
-/// Presets on which a packet takes seconds.
+/// Presets with an air time of seconds per packet.
 const SLOW_PRESETS: [&str; 3] = ["LongSlow", "LongMod", "custom"];
 const ANSWER: &str = "waiting whether another node repeats it (Ctrl-C ends the wait)";
-/// There is no table here, and one row.
+/// There is no table here, so one constant row id.
 const ROW: MeshRowId = MeshRowId(1);
 
-/// What became of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fate {
     /// Another node repeated it.
     Heard,
-    /// It was sent, and nobody was heard repeating it.
+    /// It was sent, but nobody was heard repeating it.
     Unheard,
-    /// The radio took it, and no answer has come.
+    /// The radio accepted it, but sent no result.
     NoAnswer,
-    /// The radio will never send it.
+    /// The radio refuses it permanently.
     Refused,
-    /// The radio did not take it now.
+    /// The radio refuses it for now.
     NotTaken,
-    /// The radio may have taken it or not.
+    /// Unknown whether the radio accepted it.
     Unknown,
 }
 
-/// A text that was sent, or not.
+/// The result of sending a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Sent {
     pub(crate) channel: u8,
     pub(crate) channel_name: String,
     pub(crate) packet: u32,
-    /// How long the text is.
+    /// Length of the text in bytes.
     pub(crate) bytes: usize,
-    /// The radio took it.
     pub(crate) taken: bool,
     pub(crate) fate: Fate,
-    /// Why, where it was not sent.
+    /// Why it was not sent.
     pub(crate) reason: Option<String>,
-    /// What helps against that.
+    /// The hint for that reason.
     pub(crate) hint: Option<String>,
 }
 
-/// Looks whether a text goes into a packet. It is not split: who sends by hand sees what goes on the air.
+/// Checks that a text fits into a packet. It is not split: the sender decides what goes on the air.
 pub(crate) fn check_text(text: &str) -> Result<(), VisitError> {
     if text.trim().is_empty() {
         return Err(VisitError::NoText);
@@ -72,8 +70,8 @@ pub(crate) fn check_text(text: &str) -> Result<(), VisitError> {
     fits.ok_or(VisitError::TooLong { size })
 }
 
-/// Sends a text on a channel, given by its number or name, and waits for what becomes of it. `taken` is told as soon as
-/// the radio has it. Fails when there is no radio, or no such channel; what the radio makes of the text is no error here.
+/// Sends a text on a channel, given by its number or name, and waits for its fate. `taken` is called once the radio has
+/// accepted it. Fails if there is no radio or no such channel; a refusal of the text is a result, not an error.
 pub(crate) async fn send(
     visit: &mut Visit,
     channel: &str,
@@ -120,7 +118,7 @@ pub(crate) async fn send(
     Ok(sent)
 }
 
-/// What became of a text; why it was not sent, and what helps.
+/// The fate of a text; if it was not sent, the reason and the hint.
 type End = (Fate, Option<(String, Option<String>)>);
 
 impl Sent {
@@ -144,8 +142,8 @@ fn refused(refusal: Refusal, profile: &RadioProfile) -> End {
 }
 
 impl Visit {
-    /// Gives the text to the radio until it takes it, or will not; then waits until it is known whether anybody repeated
-    /// it.
+    /// Submits the text until the radio accepts or refuses it; then waits until it is known whether another node
+    /// repeated it.
     async fn follow(
         &mut self,
         sent: &mut Sent,
@@ -153,7 +151,7 @@ impl Visit {
         profile: &RadioProfile,
         taken: impl Fn(&Sent),
     ) -> Result<End, VisitError> {
-        // Why the radio has not taken it yet.
+        // Why the radio has not accepted it yet.
         let mut not_yet = None;
         let mut limit = Instant::now() + TAKEN_LIMIT;
         self.submit(&submission).await?;
@@ -170,7 +168,7 @@ impl Visit {
                     not_yet = Some((reason, lost.hint()));
                     continue;
                 }
-                // It is looked up by its number only once.
+                // The channel is resolved once: its number must still mean the same channel.
                 Ok(Ok(Event::Radio(RadioEvent::Ready(now))))
                     if !sent.taken && !submission.is_for(&now.channels) =>
                 {
@@ -219,7 +217,7 @@ impl Visit {
                         sent.packet = submission.packet.0;
                     }
                     not_yet = Some((reason, None));
-                    // It goes on its way as soon as the radio takes one again: that the pacer knows.
+                    // The pacer sends it as soon as the radio accepts packets again.
                     self.submit(&submission).await?;
                 }
             }
@@ -239,7 +237,7 @@ fn answer_limit(profile: &RadioProfile) -> Duration {
     }
 }
 
-/// Returns the channel that a number, or else a name, stands for.
+/// Returns the channel by its number, or else by its name.
 fn channel_of<'a>(profile: &'a RadioProfile, wanted: &str) -> Result<&'a Channel, VisitError> {
     let used = || {
         let channels = profile.channels.iter();

@@ -187,7 +187,7 @@ fn without_a_session_nobody_knows_which_rooms_the_bot_is_in() {
         told.contains("not known whether the bot is in it"),
         "{told}"
     );
-    // There may be one that is not accepted.
+    // A session may exist that is not accepted.
     for line in [
         "matrix        cannot be used now\n",
         " because: it is refused\n",

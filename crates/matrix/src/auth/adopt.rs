@@ -1,4 +1,4 @@
-//! Takes up a device that somebody else has logged in: an access token from the configuration in place of a password.
+//! Adopts a device that another program logged in: an access token from the configuration instead of a password.
 
 use matrix_sdk::SessionTokens;
 use matrix_sdk::ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
@@ -10,16 +10,16 @@ use super::login::stand;
 use super::{AuthError, Files, Given, KeyPlace, Login, Server, Unlock};
 use crate::client;
 use crate::recovery::Security;
-use crate::session::{BackupUse, Made, Session};
+use crate::session::{BackupUse, Made, StoredSession};
 use relay_config::Secret;
 
-/// Takes up the device of an access token, and gives it a store and keys of its own. A new recovery key is written to its
-/// default place. The homeserver may be absent where the user id names it; the user is whose device it has to be, if that
-/// is known: the localpart or the whole id.
+/// Adopts the device of an access token, and creates its store and keys. A new recovery key is written to its default
+/// place. `homeserver` may be absent if the user id names it; `user`, if given, is the account that must own the
+/// device: its localpart or its whole id.
 ///
-/// The session is written before the server learns the keys: a crash in between leaves a device that works, though
-/// nobody has signed it. The caller holds the store: no daemon has it open. Fails above all where the device has keys
-/// already, which only the program that made them can use.
+/// The session is written before the keys are uploaded: a crash in between leaves a device that works, but is not
+/// signed. The caller holds the store lock, so no daemon has the store open. Fails if the device already has encryption
+/// keys, which only the program that created them can use.
 pub async fn adopt(
     files: &Files,
     homeserver: Option<&str>,
@@ -41,7 +41,7 @@ pub async fn adopt(
         );
         return Err(AuthError::Wrong(Given::UsedDevice, what, None));
     }
-    let mut session = Session {
+    let mut session = StoredSession {
         homeserver: server.base.clone(),
         user_id,
         device_id,
@@ -74,7 +74,7 @@ pub async fn adopt(
     })
 }
 
-/// Asks whose token it is, and makes sure that it is the expected one's.
+/// Asks the server which account owns the token, and checks that it is the expected one.
 async fn owner(
     server: &Server,
     expected: Option<&str>,
@@ -106,7 +106,7 @@ async fn owner(
     }
 }
 
-/// Returns whether somebody has given the device keys: the server would go on handing out those.
+/// Returns whether the device already has keys on the server, which would go on serving those.
 fn has_keys(answer: &Value, user: &UserId, device: &DeviceId) -> bool {
     let devices = &answer["device_keys"][user.as_str()];
     devices.get(device.as_str()).is_some()
@@ -118,7 +118,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
 
     #[test]
     fn a_device_is_in_use_as_soon_as_the_server_has_keys_of_it() {

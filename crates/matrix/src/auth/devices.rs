@@ -1,47 +1,52 @@
-//! Notes of the devices that logins have made or replaced. Every one but the session's own is to be signed out: at the
-//! end of the login, or at a later login or start if that came to no end.
+//! Notes of the devices that logins created or replaced. Every device except the session's own is signed out: at the
+//! end of the login, or at a later login or start if the login was cut short.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use matrix_sdk::SessionTokens;
+use matrix_sdk::reqwest::Method;
 use matrix_sdk::ruma::{DeviceId, OwnedDeviceId};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use url::Url;
 
-use super::logout::delete_device;
 use super::{Files, Server, ServerError};
 use crate::files::{self, FilesError};
-use crate::session::Session;
+use crate::session::StoredSession;
 use relay_config::Secret;
 
-/// A device that a login has made, or has perhaps made.
+/// Maximum time to sign out the device of a failed login while the user waits for the error.
+pub(super) const SIGN_OUT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A device that a login created, or may have created.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) homeserver: Url,
-    /// The account as it was given: its localpart or its whole id.
+    /// The account as the user gave it: its localpart or its whole id.
     pub(super) user: String,
     pub(super) device_id: OwnedDeviceId,
-    /// Missing as long as the server has not answered.
+    /// `None` until the server has answered.
     #[serde(flatten)]
     pub(super) tokens: Option<SessionTokens>,
     #[serde(default)]
     pub(super) allow_http: bool,
 }
 
-/// A device that is not the session's.
+/// A device other than the session's own.
 #[derive(Debug)]
 pub struct Parted {
-    /// Which.
+    /// The device's id.
     pub device: OwnedDeviceId,
-    /// Why the server has it still.
+    /// Why the device could not be signed out; `None`: it is signed out.
     pub left: Option<Left>,
 }
 
 /// Why a device could not be signed out.
 #[derive(Debug, thiserror::Error)]
 pub enum Left {
-    /// Its token is not known: only the account's password takes it away.
+    /// The access token is unknown: only the account's password can delete the device.
     #[error("the login that made it came to no end")]
     NoToken,
     /// The server failed or refused.
@@ -50,7 +55,7 @@ pub enum Left {
 }
 
 impl Note {
-    pub(super) fn of(session: &Session) -> Self {
+    pub(super) fn of(session: &StoredSession) -> Self {
         Self {
             homeserver: session.homeserver.clone(),
             user: session.user_id.to_string(),
@@ -60,20 +65,20 @@ impl Note {
         }
     }
 
-    fn is_of(&self, session: &Session) -> bool {
+    fn is_of(&self, session: &StoredSession) -> bool {
         let user = &session.user_id;
         self.homeserver == session.homeserver
             && (self.user == user.as_str() || self.user == user.localpart())
     }
 }
 
-/// Writes a note, in the place of an earlier one of the same device.
-pub(super) fn note(files: &Files, note: &Note) -> Result<(), FilesError> {
+/// Writes a note, replacing an earlier note of the same device.
+pub(super) fn write_note(files: &Files, note: &Note) -> Result<(), FilesError> {
     let directory = files.devices();
     files::create_directory(&directory)?;
     let mut earlier = notes(files).into_iter();
     let earlier = earlier.find(|(_, earlier)| earlier.device_id == note.device_id);
-    // What a server calls a device is no name for a file.
+    // A device id chosen by the server is not safe as a file name.
     let new = || directory.join(format!("{:016x}.json", rand::random::<u64>()));
     let path = earlier.map_or_else(new, |(path, _)| path);
     let text =
@@ -90,7 +95,7 @@ pub(super) fn forget(files: &Files, device: &DeviceId) {
     sweep(files);
 }
 
-/// Deletes the directory of the notes if it holds none. What was being written when a login was killed is none.
+/// Deletes the notes' directory if it is empty. Unfinished files of a killed login do not count.
 fn sweep(files: &Files) {
     let entries = fs::read_dir(files.devices()).into_iter().flatten();
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -100,9 +105,9 @@ fn sweep(files: &Files) {
     drop(fs::remove_dir(files.devices()));
 }
 
-/// Signs out every device of the notes but the session's own. With the account's password also those whose token the
-/// server never told us. What does not succeed stays noted. The caller holds the store. Fails when it cannot be known
-/// which device is the session's.
+/// Signs out every noted device except the session's own. With the account's password, also devices whose token is
+/// unknown. Devices that could not be signed out stay noted. The caller holds the store lock. Fails if the session
+/// cannot be read, since the own device is unknown then.
 pub async fn part_with_others(
     files: &Files,
     password: Option<&Secret<String>>,
@@ -130,7 +135,7 @@ pub async fn part_with_others(
 
 async fn end(
     note: &Note,
-    session: Option<&Session>,
+    session: Option<&StoredSession>,
     password: Option<&Secret<String>>,
 ) -> Result<(), Left> {
     let server = Server::at(note.homeserver.clone(), note.allow_http).map_err(Left::Server)?;
@@ -144,10 +149,43 @@ async fn end(
         return Err(Left::NoToken);
     };
     ended.or_else(|error| match error.errcode() {
-        // The server does not know it any more.
+        // The server no longer knows the device.
         Some("M_UNKNOWN_TOKEN" | "M_NOT_FOUND" | "M_USER_DEACTIVATED") => Ok(()),
         Some(_) | None => Err(Left::Server(error)),
     })
+}
+
+pub(super) async fn delete_device(
+    session: &StoredSession,
+    device: &DeviceId,
+    password: &Secret<String>,
+) -> Result<(), ServerError> {
+    let server = session.server()?;
+    let path = ["v3", "devices", device.as_str()];
+    let delete = async |body| server.ask(Method::DELETE, &path, Some(&body)).await;
+    let challenge = match delete(json!({})).await {
+        Ok(_) => return Ok(()),
+        Err(ServerError::Refused { body, .. }) if body.get("flows").is_some() => body,
+        Err(error) => return Err(error),
+    };
+    let mut flows = challenge["flows"].as_array().into_iter().flatten();
+    let offers_password = flows.any(|flow| flow["stages"] == json!(["m.login.password"]));
+    if !offers_password {
+        // An account without a password: only the access token can sign out.
+        return if device == session.device_id {
+            server.sign_out().await
+        } else {
+            Ok(())
+        };
+    }
+    // A wrong password is answered with the same challenge and an error code.
+    let deleted = delete(json!({"auth": {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": session.user_id},
+        "password": password.reveal(),
+        "session": challenge["session"],
+    }}));
+    deleted.await.map(|_| ())
 }
 
 fn notes(files: &Files) -> Vec<(PathBuf, Note)> {
@@ -161,7 +199,7 @@ fn notes(files: &Files) -> Vec<(PathBuf, Note)> {
         .collect()
 }
 
-/// A note that stays makes the device be signed out once more, which does no harm.
+/// A note left behind only makes the device be signed out once more, which does no harm.
 fn strike(path: &Path) {
     drop(fs::remove_file(path));
 }
@@ -169,11 +207,11 @@ fn strike(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
 
     fn noted(device: &str, token: Option<&str>) -> Note {
         Note {
-            // Nobody listens there.
+            // Nothing listens there.
             homeserver: Url::parse("http://127.0.0.1:1").unwrap(),
             user: "relay".to_owned(),
             device_id: device.into(),
@@ -190,7 +228,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
         files.save_session(&session()).unwrap();
-        note(&files, &Note::of(&session())).unwrap();
+        write_note(&files, &Note::of(&session())).unwrap();
         assert!(part_with_others(&files, None).await.unwrap().is_empty());
         assert!(!files.devices().exists());
     }
@@ -199,14 +237,14 @@ mod tests {
     async fn a_device_that_could_not_be_signed_out_stays_noted() {
         let home = tempfile::tempdir().unwrap();
         let files = Files::new(home.path());
-        note(&files, &noted("ONE", None)).unwrap();
-        note(&files, &noted("ONE", Some("token"))).unwrap();
-        note(&files, &noted("../TWO", None)).unwrap();
+        write_note(&files, &noted("ONE", None)).unwrap();
+        write_note(&files, &noted("ONE", Some("token"))).unwrap();
+        write_note(&files, &noted("../TWO", None)).unwrap();
         let parted = part_with_others(&files, None).await.unwrap();
         assert_eq!(parted.len(), 2);
         assert!(parted.iter().all(|parted| parted.left.is_some()));
         assert_eq!(notes(&files).len(), 2);
-        // Of a login that was killed while it wrote.
+        // Left behind by a login that was killed while writing.
         fs::write(files.devices().join("ab.json.new"), "{").unwrap();
         forget(&files, "ONE".into());
         forget(&files, "../TWO".into());

@@ -1,4 +1,6 @@
-//! Where a login begins: the homeserver is found, and asked to let us in as a new device.
+//! First steps of a login: finds the homeserver, and requests a new device.
+
+use std::path::PathBuf;
 
 use matrix_sdk::SessionTokens;
 use matrix_sdk::authentication::matrix::MatrixSession;
@@ -6,12 +8,42 @@ use matrix_sdk::ruma::{DeviceId, OwnedUserId};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::devices::{self, Note};
-use super::login::{GOODBYE, LoginOptions};
-use super::{AuthError, Files, Given, Server, ServerError};
-use crate::session::{BackupUse, Made, Session};
+use super::devices::{self, Note, SIGN_OUT_TIMEOUT};
+use super::{AuthError, Files, Given, Server, ServerError, Unlock};
+use crate::session::{BackupUse, Made, StoredSession};
+use relay_config::Secret;
 
-/// Finds the homeserver, where it is given, else where the user id says; and makes sure that it takes passwords.
+/// Parameters of a login.
+#[derive(Debug)]
+pub struct LoginOptions {
+    /// The account: its localpart or its whole id.
+    pub username: String,
+    /// Its password.
+    pub password: Secret<String>,
+    /// Display name of the new device.
+    pub device_name: String,
+    /// The account's new display name.
+    pub display_name: Option<String>,
+    /// Allows plain HTTP to a server that is not on loopback.
+    pub allow_http: bool,
+    /// Replaces an earlier login.
+    pub force: bool,
+    /// What to do if the account already has an identity.
+    pub unlock: Unlock,
+    /// Where a new recovery key goes.
+    pub recovery_key: KeyPlace,
+}
+
+/// Where a new recovery key goes as soon as it exists: it opens the account's secrets even if the login fails.
+#[derive(Debug)]
+pub enum KeyPlace {
+    /// Written to a file.
+    File(PathBuf),
+    /// Shown to the user.
+    Show(fn(&Secret<String>)),
+}
+
+/// Finds the homeserver from its name, or else from the user id, and checks that it accepts passwords.
 pub async fn find_homeserver(
     homeserver: Option<&str>,
     username: &str,
@@ -33,7 +65,7 @@ pub async fn find_homeserver(
     Err(AuthError::Wrong(Given::Way, what, Some(cure)))
 }
 
-/// Finds the homeserver: where it is given, else where the user id says.
+/// Finds the homeserver from its name, or else from the user id.
 pub(super) async fn find_server(
     homeserver: Option<&str>,
     username: &str,
@@ -49,12 +81,12 @@ pub(super) async fn find_server(
     Ok(Server::discover(given, allow_http).await?)
 }
 
-/// Asks to be let in. What the session will come to is not known yet.
+/// Requests a new device. Key backup and recovery key are not known yet.
 pub(super) async fn request(
     files: &Files,
     server: &Server,
     options: &LoginOptions,
-) -> Result<Session, AuthError> {
+) -> Result<StoredSession, AuthError> {
     let user = options.username.trim();
     let is_bad = user.is_empty() || user.contains(char::is_whitespace);
     if is_bad || (user.starts_with('@') && OwnedUserId::try_from(user).is_err()) {
@@ -62,8 +94,7 @@ pub(super) async fn request(
         let cure = "give `name` or `@name:example.org`";
         return Err(AuthError::Wrong(Given::Name, what, Some(cure)));
     }
-    // No refresh token is asked for: where a server gives tokens that do not age, that is what months without
-    // anybody looking need.
+    // Without a refresh token where possible: a token that never expires survives months without attention.
     let mut answer = try_once(files, server, options, user, false).await?;
     if answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
         answer = try_once(files, server, options, user, true).await?;
@@ -72,7 +103,7 @@ pub(super) async fn request(
         let what = "no user id, device id or access token";
         return Err(AuthError::BadAnswer(server.base.clone(), what));
     };
-    Ok(Session {
+    Ok(StoredSession {
         homeserver: server.base.clone(),
         user_id: meta.user_id,
         device_id: meta.device_id,
@@ -84,7 +115,7 @@ pub(super) async fn request(
     })
 }
 
-/// Asks to be let in as a device that is noted before, so that it can be signed out whatever happens.
+/// Requests a device whose note is written first, so that the device can be signed out whatever happens.
 async fn try_once(
     files: &Files,
     server: &Server,
@@ -99,7 +130,7 @@ async fn try_once(
         tokens: None,
         allow_http: options.allow_http,
     };
-    devices::note(files, &note)?;
+    devices::write_note(files, &note)?;
     let body = json!({
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": user},
@@ -131,17 +162,17 @@ async fn try_once(
         devices::forget(files, &note.device_id);
         note.device_id = device.into();
     }
-    match devices::note(files, &note) {
+    match devices::write_note(files, &note) {
         Ok(()) => Ok(answer),
         Err(error) => Err(unmake(files, server, note, error.into()).await),
     }
 }
 
-/// Takes back a device of which no note can be written, and returns what to say.
+/// Signs out a device whose note cannot be written, and returns the error to report.
 async fn unmake(files: &Files, server: &Server, note: Note, error: AuthError) -> AuthError {
     if let Some(tokens) = &note.tokens {
         let server = server.clone().with_token(&tokens.access_token);
-        if let Ok(Ok(())) = timeout(GOODBYE, server.sign_out()).await {
+        if let Ok(Ok(())) = timeout(SIGN_OUT_TIMEOUT, server.sign_out()).await {
             devices::forget(files, &note.device_id);
             return error;
         }
@@ -149,11 +180,11 @@ async fn unmake(files: &Files, server: &Server, note: Note, error: AuthError) ->
     AuthError::DeviceLeft(note.device_id, Box::new(error))
 }
 
-/// Returns whether it is certain that the server has made no device.
+/// Returns whether the server certainly created no device.
 fn was_not_let_in(error: &ServerError) -> bool {
     match error {
         ServerError::Unreachable(_, cause) => cause.0.is_connect(),
-        // What a proxy says when the server took too long.
+        // A proxy answers so when the server took too long.
         ServerError::NotMatrix(..) | ServerError::Failing(..) | ServerError::TooLarge(_) => false,
         _ => true,
     }

@@ -1,71 +1,37 @@
-//! Login: a new device, its standing, and the session on disk as the last of all.
+//! Login: creates a device, signs it, and writes the session to disk last.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use matrix_sdk::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::devices::{self, Note, Parted};
+use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
+use super::entry::{self, KeyPlace, LoginOptions};
 use super::status::backup_version;
-use super::{AuthError, Files, Server, Standing, Unlock, entry};
+use super::{AuthError, Files, Server, Standing};
 use crate::files::FilesError;
 use crate::recovery::{self, Problem, Security};
-use crate::session::{BackupUse, Session};
+use crate::session::{BackupUse, StoredSession};
 use crate::{client, errors, sync};
-use relay_config::Secret;
 
-/// How long the goodbye of a device may take when its login has failed: somebody waits for the error.
-pub(super) const GOODBYE: Duration = Duration::from_secs(10);
-
-/// What a login needs to know.
-#[derive(Debug)]
-pub struct LoginOptions {
-    /// The account: its localpart or its whole id.
-    pub username: String,
-    /// Its password.
-    pub password: Secret<String>,
-    /// What the device is called in the account's list of devices.
-    pub device_name: String,
-    /// The account's new display name.
-    pub display_name: Option<String>,
-    /// Plain HTTP to a server that is not on loopback is allowed.
-    pub allow_http: bool,
-    /// An earlier login is replaced.
-    pub force: bool,
-    /// What to do about an identity that an earlier login made.
-    pub unlock: Unlock,
-    /// What is done with a new recovery key.
-    pub recovery_key: KeyPlace,
-}
-
-/// What is done with a new recovery key as soon as there is one: it opens the account's secrets even if the login fails.
-#[derive(Debug)]
-pub enum KeyPlace {
-    /// It is written to a file.
-    File(PathBuf),
-    /// It is shown to a person.
-    Show(fn(&Secret<String>)),
-}
-
-/// What a login came to.
+/// Result of a login.
 #[derive(Debug)]
 pub struct Login {
-    /// The new session, as it is on disk.
-    pub session: Session,
-    /// How the new device stands.
+    /// The new session, as stored on disk.
+    pub session: StoredSession,
+    /// The trust state of the new device.
     pub standing: Standing,
-    /// The devices of earlier logins, signed out now as far as that could be done.
+    /// The devices of earlier logins, signed out as far as possible.
     pub parted: Vec<Parted>,
 }
 
-/// Logs in as a new device, beside the login that is there, and lets it take its place when it is whole.
+/// Logs in as a new device beside the current login, and replaces that login once the new one is complete.
 ///
-/// The caller holds the store: no daemon has it open. Whatever fails before, also a crash, leaves an earlier login as it
-/// is, and the new device is signed out. After `stop` it ends as soon as nothing of the account is left half done, with
-/// [`AuthError::Interrupted`], or with the login if that was as good as done. What goes wrong after the server has let us
-/// in, but does not hinder the relay (cross-signing, backup, display name), is in [`Standing::problems`], unless an
-/// earlier login would get lost for less.
+/// The caller holds the store lock, so no daemon has the store open. A failure or a crash before the replacement leaves
+/// the earlier login untouched, and the new device is signed out. After `stop`, the login ends at the next point that
+/// leaves the account consistent: with [`AuthError::Interrupted`], or successfully if nothing essential was left to do.
+/// Problems that do not hinder the relay (cross-signing, backup, display name) are in [`Standing::problems`]; they are
+/// an error if an earlier login would be replaced by a lesser one.
 pub async fn login(
     files: &Files,
     server: &Server,
@@ -82,7 +48,7 @@ pub async fn login(
         Err(error) => return Err(error.into()),
     };
     if let Some(earlier) = &earlier {
-        devices::note(files, &Note::of(earlier))?;
+        devices::write_note(files, &Note::of(earlier))?;
     }
     let mut session = match entry::request(files, server, options).await {
         Ok(session) => session,
@@ -98,11 +64,12 @@ pub async fn login(
     }
 }
 
-/// Leaves nothing behind of a login that failed, on disk or on the server, and returns what to say.
-async fn give_up(files: &Files, made: Option<Session>, error: AuthError) -> AuthError {
-    // What cannot be deleted is deleted by the next login.
+/// Removes all traces of a failed login, on disk and on the server, and returns the error to report.
+async fn give_up(files: &Files, made: Option<StoredSession>, error: AuthError) -> AuthError {
+    // What cannot be deleted now, the next login deletes.
     drop(files.delete_fresh());
-    let parted = tokio::time::timeout(GOODBYE, devices::part_with_others(files, None)).await;
+    let parted =
+        tokio::time::timeout(SIGN_OUT_TIMEOUT, devices::part_with_others(files, None)).await;
     let Some(made) = made else {
         return error;
     };
@@ -113,11 +80,11 @@ async fn give_up(files: &Files, made: Option<Session>, error: AuthError) -> Auth
     }
 }
 
-/// Makes the login in a place of its own, and lets it take its place.
+/// Creates the login in its own directory, then moves it into place.
 async fn make(
     files: &Files,
     options: &LoginOptions,
-    session: &mut Session,
+    session: &mut StoredSession,
     is_exchange: bool,
     stop: &CancellationToken,
 ) -> Result<Standing, AuthError> {
@@ -150,19 +117,19 @@ async fn make(
     Ok(standing)
 }
 
-/// Gives the device its standing, and notes in the session what that came to. The device's keys are made, but nobody has
-/// been told of them yet.
+/// Signs the device, enables its key backup, and records the result in the session. The device's keys exist, but have
+/// not been uploaded yet.
 pub(super) async fn stand(
     files: &Files,
     client: &Client,
-    session: &mut Session,
+    session: &mut StoredSession,
     security: &Security<'_>,
     place: &KeyPlace,
 ) -> Result<Standing, AuthError> {
     let encryption = client.encryption();
     let synced = async {
         encryption.wait_for_e2ee_initialization_tasks().await;
-        // Uploads the device's keys, without which nothing can be signed, and learns the rooms.
+        // Uploads the device's keys, without which nothing can be signed, and fetches the list of rooms.
         Box::pin(client.sync_once(sync::settings(Duration::ZERO, 1))).await
     };
     let synced = security.stop.run_until_cancelled(synced).await;
@@ -177,7 +144,7 @@ pub(super) async fn stand(
     let mut standing = Box::pin(recovery::secure(client, security)).await?;
     standing.problems.extend(problem.map(Problem::from));
     session.recovery_key_file = Some(files.recovery_key()).filter(|path| path.exists());
-    // It is kept nowhere else.
+    // The key is stored nowhere else.
     if let Some(key) = &standing.recovery_key {
         match place {
             KeyPlace::File(path) => {
@@ -188,7 +155,7 @@ pub(super) async fn stand(
         }
     }
     if let Some(tokens) = client.session_tokens() {
-        // They may have been renewed meanwhile.
+        // The tokens may have been renewed meanwhile.
         session.tokens = tokens;
     }
     session.key_backup = if standing.backup {
@@ -206,8 +173,10 @@ pub(super) async fn stand(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Unlock;
     use crate::server::ServerError;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
+    use relay_config::Secret;
 
     fn options(username: &str) -> LoginOptions {
         LoginOptions {
@@ -222,7 +191,7 @@ mod tests {
         }
     }
 
-    /// A server that is not there.
+    /// A server that does not exist.
     fn nobody() -> Server {
         Server::at("http://127.0.0.1:1".parse().unwrap(), false).unwrap()
     }

@@ -1,20 +1,22 @@
-//! How a session stands, as the server sees it.
+//! State of the session, as the server sees it.
 
 use std::path::PathBuf;
 
+use matrix_sdk::SessionTokens;
+use matrix_sdk::reqwest::StatusCode;
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::{AuthError, Files};
 use crate::server::{Server, ServerError};
-use crate::session::{BackupUse, Session};
+use crate::session::{BackupUse, StoredSession};
 use crate::{MatrixError, client};
 use relay_disk::Trouble;
 use relay_model::told;
 
-/// How a session stands, as the server sees it.
+/// State of the session, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// The account.
@@ -25,37 +27,36 @@ pub struct Status {
     pub homeserver: Url,
     /// The server still accepts the session.
     pub token_alive: bool,
-    /// Why it does not, and what to do, the gentlest first.
+    /// Why the server does not accept the session, and what to do, the mildest cure first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// The device is signed by its owner; unknown when the token is dead.
+    /// The device is signed by its owner; `None` if the token is not accepted.
     pub device_verified: Option<bool>,
-    /// Whether this device puts its keys into the account's backup.
+    /// Whether this device uploads its keys to the account's backup.
     pub key_backup: KeyBackup,
-    /// Whether the account has a backup; unknown when the token is dead.
+    /// Whether the account has a backup; `None` if the token is not accepted.
     pub key_backup_on_server: Option<bool>,
-    /// Where the recovery key still lies in a file.
+    /// The file that still holds the recovery key.
     pub recovery_key_file: Option<PathBuf>,
-    /// What is wrong with the device's keys on this machine, as [`damage`] tells it.
+    /// What is wrong with the device's keys on this machine, as returned by [`damage`].
     pub damage: Option<String>,
 }
 
-/// Whether the keys of what a device can read are backed up. That the account has a backup does not say that this device
-/// uses it.
+/// Whether the room keys of a device are backed up. An account can have a backup that this device does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyBackup {
-    /// It puts its keys into the account's backup.
+    /// The device uploads its keys to the account's backup.
     On,
-    /// The account has a backup, and this device puts nothing into it.
+    /// The account has a backup, but the device does not use it.
     Unused,
-    /// The account has none.
+    /// The account has no backup.
     Off,
-    /// The server did not tell, or the login is from before that was noted.
+    /// The server did not answer, or the login predates the record of the backup.
     Unknown,
 }
 
 impl Serialize for KeyBackup {
-    /// As whether the keys are backed up, if that is known.
+    /// Serializes whether the keys are backed up; null if unknown.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::On => serializer.serialize_some(&true),
@@ -65,8 +66,8 @@ impl Serialize for KeyBackup {
     }
 }
 
-/// Returns what is wrong with the keys of the session's device. The store is opened only where the caller holds it: where the
-/// daemon does, the keys are in it.
+/// Returns what is wrong with the keys of the session's device. Opens the store only if the caller holds its lock;
+/// otherwise the daemon has it open, with the keys in it.
 pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let keys = if holds_store {
@@ -76,14 +77,14 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
         client::find_keys(files).map(drop).map_err(Into::into)
     };
     Ok(match keys {
-        // Of the keys a disk that is full tells nothing.
+        // A full disk says nothing about the keys.
         Err(MatrixError::Store(_, cause)) if Trouble::of(&*cause).is_some() => None,
         Err(error) => Some(told(&error)),
         Ok(()) => None,
     })
 }
 
-/// Asks the server how the session stands; never opens the store, so it works beside the daemon.
+/// Asks the server for the state of the session. Never opens the store, so it works beside the daemon.
 pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let server = session.server()?;
@@ -109,7 +110,7 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
                 return Ok(status);
             }
         }
-        // A token that ages is renewed by the daemon: only without that means it is dead.
+        // The daemon renews an expired token; without a refresh token the session is dead.
         Err(ServerError::Refused { errcode, body, .. })
             if session.tokens.refresh_token.is_some()
                 && errcode == "M_UNKNOWN_TOKEN"
@@ -120,7 +121,7 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
         Err(error) => match session.verdict(error) {
             MatrixError::SessionDead(refused) => {
                 status.token_alive = false;
-                // Whether a relay runs that asks again is not known here.
+                // Here it is unknown whether a running relay will ask again.
                 status.refused = Some(format!("{refused}; {}", refused.cure()));
                 return Ok(status);
             }
@@ -135,8 +136,42 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
     Ok(status)
 }
 
+/// Asks the homeserver whether it accepts the session in `files`, renewing an expired token. Fails with
+/// [`MatrixError::SessionDead`] if the session is not accepted, and with another error if that is unknown.
+pub async fn ask(files: &Files) -> Result<(), MatrixError> {
+    let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
+    let Err(error) = session.server()?.whoami().await else {
+        return Ok(());
+    };
+    match &session.tokens.refresh_token {
+        Some(token) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
+            renew(files, &session, token).await
+        }
+        Some(_) | None => Err(session.verdict(error)),
+    }
+}
+
+/// Renews the access token, as the SDK does while its store is open.
+async fn renew(files: &Files, session: &StoredSession, token: &str) -> Result<(), MatrixError> {
+    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
+    let body = json!({"refresh_token": token});
+    let answer = server.post(&["v3", "refresh"], &body).await;
+    let answer = answer.map_err(|error| session.verdict(error))?;
+    let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
+        return Err(server.not_matrix(StatusCode::OK).into());
+    };
+    // Another login may have replaced the session meanwhile.
+    if files.load_session()?.as_ref() != Some(session) {
+        return Ok(());
+    }
+    let mut renewed = session.clone();
+    renewed.tokens.access_token = tokens.access_token;
+    renewed.tokens.refresh_token = tokens.refresh_token.or(renewed.tokens.refresh_token);
+    Ok(files.save_session(&renewed)?)
+}
+
 /// Returns whether the device's keys carry a signature of the account's self-signing key.
-fn is_signed(keys: &Value, session: &Session) -> bool {
+fn is_signed(keys: &Value, session: &StoredSession) -> bool {
     let user = session.user_id.as_str();
     let device = session.device_id.as_str();
     let signing = &keys["self_signing_keys"][user]["keys"];
@@ -147,13 +182,13 @@ fn is_signed(keys: &Value, session: &Session) -> bool {
     }
 }
 
-/// Returns how a session's device stands with the account's backup.
-pub(super) fn use_of(on_server: Option<&str>, session: &Session) -> KeyBackup {
+/// Returns how the session's device uses the account's backup.
+pub(super) fn use_of(on_server: Option<&str>, session: &StoredSession) -> KeyBackup {
     match (on_server, &session.key_backup) {
         (None, _) => KeyBackup::Off,
         (Some(_), BackupUse::Unknown) => KeyBackup::Unknown,
         (Some(version), BackupUse::Version(used)) if version == used => KeyBackup::On,
-        // Or another one has taken the place of ours.
+        // Or another backup has replaced the one that we used.
         (Some(_), BackupUse::None | BackupUse::Version(_)) => KeyBackup::Unused,
     }
 }
@@ -171,7 +206,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::session::samples::session;
+    use crate::session::test_session::session;
 
     #[test]
     fn key_backup_is_on_only_where_this_device_uses_the_accounts_backup() {
@@ -184,7 +219,7 @@ mod tests {
             (None, used("2"), KeyBackup::Off),
             (None, BackupUse::Unknown, KeyBackup::Off),
         ] {
-            let session = Session {
+            let session = StoredSession {
                 key_backup: ours.clone(),
                 ..session()
             };

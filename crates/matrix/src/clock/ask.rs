@@ -1,4 +1,4 @@
-//! Asks what the homeserver's clock shows: by the date of an answer, or by an event of ours.
+//! Asks for the homeserver's time: from the date of an answer, or from an event of ours.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,14 +13,14 @@ use super::OurClocks;
 use crate::events::Envelope;
 use relay_model::{Clock, Timestamp};
 
-/// How long an answer with the server's time may take; half of it is how wrong it can be.
+/// Maximum time for an answer with the server's time; the error is at most half of it.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
-/// In so many rooms an event of ours is looked for.
+/// Maximum number of rooms searched for an event of ours.
 const ROOMS_ASKED: usize = 3;
-/// What lay in a cache for more seconds says nothing: some caches keep the date, others write their own.
+/// Maximum age of a cached answer, in seconds: some caches keep its date, others write their own.
 const OLDEST_ANSWER: u64 = 5;
 
-/// Asks by the date of an answer. `None`: no answer, or one that does not say.
+/// Asks for the date of an answer. `None`: no answer, or no usable date.
 pub(crate) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestamp, OurClocks)> {
     let mut url = client.homeserver();
     url.path_segments_mut()
@@ -28,7 +28,7 @@ pub(crate) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestam
         .pop_if_empty()
         .extend(["_matrix", "client", "versions"]);
     let asked = OurClocks::now(clock);
-    // Synapse allows caches to keep this answer for an hour, but not that of another question.
+    // Synapse lets caches keep this answer for an hour; a distinct query bypasses them.
     url.set_query(Some(&format!("at={}", asked.passed)));
     let answer = client
         .http_client()
@@ -46,8 +46,8 @@ pub(crate) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestam
     Some((arrived(told?, asked, now), now))
 }
 
-/// Asks for the homeserver's own word, an event of ours: a proxy may date answers by a clock of its own. `None`: it has
-/// none, or does not say how old it is.
+/// Asks for the homeserver's own time, from an event of ours: a proxy may date answers with its own clock. `None`:
+/// there is no such event, or it carries no age.
 pub(crate) async fn ask_own(client: &Client, clock: &Clock) -> Option<(Timestamp, OurClocks)> {
     let own = client.user_id()?;
     for room in client.joined_rooms().iter().take(ROOMS_ASKED) {
@@ -70,14 +70,14 @@ pub(crate) async fn ask_own(client: &Client, clock: &Clock) -> Option<(Timestamp
     None
 }
 
-/// Returns what the clock shows that an answer told of, now that it is here: it was said on the way.
+/// Returns the server's time on arrival of an answer, assuming that half of the round trip has passed since.
 fn arrived(told: Timestamp, asked: OurClocks, now: OurClocks) -> Timestamp {
     Timestamp(told.0.saturating_add(now.after(asked) / 2))
 }
 
-/// Returns what the server's clock showed when it sent an answer, unless the answer comes out of a cache.
+/// Returns the server's time from an answer's date, unless the answer comes from a cache.
 fn shown(headers: &HeaderMap) -> Option<Timestamp> {
-    // Half of the second that a date leaves open.
+    // Middle of the second that a date leaves open.
     const HALF: Duration = Duration::from_millis(500);
     let date = http_date_to_system_time(headers.get(DATE)?).ok()?;
     let kept: u64 = match headers.get(AGE) {

@@ -5,20 +5,20 @@ use std::collections::HashSet;
 use super::{OurClocks, ServerClock};
 use relay_model::{OwnedRoomId, RoomId, Timestamp};
 
-/// Where what was said before the start is history.
+/// Decides which messages from before the start are history.
 #[derive(Debug)]
 pub(crate) struct News {
     start: OurClocks,
-    /// Nothing was handed over yet, ever.
+    /// No batch has ever been handed over.
     pub(crate) first_run: bool,
-    /// In doubt what was said is news.
+    /// Every room counts as known.
     any: bool,
-    /// Rooms of which everything is news; on a first run, none.
+    /// Rooms whose messages are all new; empty on a first run.
     known: HashSet<OwnedRoomId>,
 }
 
 impl News {
-    /// Begins with what was known; `any`: other rooms may be, too.
+    /// `any`: rooms that are not in `known` may be known too.
     pub(crate) fn new(
         mut known: HashSet<OwnedRoomId>,
         first_run: bool,
@@ -34,7 +34,7 @@ impl News {
         }
     }
 
-    /// Returns whether everything of a room is news.
+    /// Returns whether all messages of a room are new.
     pub(crate) fn knows(&self, room: &RoomId) -> bool {
         self.any || self.known.contains(room)
     }
@@ -43,7 +43,7 @@ impl News {
         self.known.extend(rooms);
     }
 
-    /// Returns whether what was said in a room at that time, by the server's clock, is history.
+    /// Returns whether a message sent to a room at that time, by the server's clock, is history.
     pub(crate) fn is_history(
         &self,
         room: &RoomId,

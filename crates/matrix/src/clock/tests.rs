@@ -8,8 +8,8 @@ use super::*;
 const NOON: i64 = 1_767_225_600_000;
 const HOUR: i64 = 3_600_000;
 
-/// A moment after so many milliseconds, when the wall clock is so much ahead of the true time.
-fn moment(after: i64, ahead: i64) -> OurClocks {
+/// Clocks after `after` milliseconds, with the wall clock `ahead` milliseconds ahead of the true time.
+fn clocks(after: i64, ahead: i64) -> OurClocks {
     OurClocks {
         wall: Timestamp(NOON + after + ahead),
         passed: HOUR + after,
@@ -17,7 +17,7 @@ fn moment(after: i64, ahead: i64) -> OurClocks {
 }
 
 fn unknown() -> ServerClock {
-    ServerClock::new(None, moment(0, 0), "this".to_owned())
+    ServerClock::new(None, clocks(0, 0), "this".to_owned())
 }
 
 #[test]
@@ -31,20 +31,20 @@ fn a_moment_is_what_the_clock_that_is_handed_in_shows() {
 fn what_was_written_just_now_is_new_whatever_the_clocks_show() {
     let server = Timestamp(NOON);
     for ahead in [5 * HOUR, -5 * HOUR, 40_000, -40_000] {
-        let (mut clock, now) = (unknown(), moment(0, ahead));
+        let (mut clock, now) = (unknown(), clocks(0, ahead));
         clock.learn(server, now);
         assert_eq!(clock.by_ours(server, now), now.wall);
         clock.learn(now.wall, now);
         assert_eq!(clock.by_ours(now.wall, now), now.wall);
     }
-    let (mut clock, now) = (unknown(), moment(0, 2_000));
+    let (mut clock, now) = (unknown(), clocks(0, 2_000));
     assert_eq!(clock.by_ours(server, now), server);
     clock.learn(server, now);
     assert_eq!(clock.by_ours(server, now), server);
     for absurd in [Timestamp(i64::MIN), Timestamp(i64::MAX)] {
         clock.learn(absurd, now);
         clock.by_ours(absurd, now);
-        clock.at(moment(9 * HOUR, 0), now);
+        clock.at(clocks(9 * HOUR, 0), now);
     }
 }
 
@@ -52,33 +52,33 @@ fn what_was_written_just_now_is_new_whatever_the_clocks_show() {
 fn what_a_proxy_writes_over_answers_is_not_the_homeservers_clock() {
     for proxy in [2 * HOUR, -2 * HOUR] {
         let mut clock = unknown();
-        let dated = |after: i64| Some((Timestamp(NOON + after + proxy), moment(after, 0)));
-        let own = |after: i64| Some((Timestamp(NOON + after), moment(after, 0)));
-        let shows = |clock: &ServerClock, after| clock.shows(moment(after, 0)).0 - NOON;
-        // Nothing else is known of it yet.
+        let dated = |after: i64| Some((Timestamp(NOON + after + proxy), clocks(after, 0)));
+        let own = |after: i64| Some((Timestamp(NOON + after), clocks(after, 0)));
+        let shows = |clock: &ServerClock, after| clock.shows(clocks(after, 0)).0 - NOON;
+        // The server's own time is not known yet.
         assert!(clock.is_news(dated(0).unwrap()));
-        clock.answered(dated(0), None, moment(0, 0));
+        clock.answered(dated(0), None, clocks(0, 0));
         assert_eq!(
-            (shows(&clock, 0), clock.dates_ahead(moment(0, 0))),
+            (shows(&clock, 0), clock.dates_ahead(clocks(0, 0))),
             (proxy, 0)
         );
-        assert!(clock.is_due(moment(ASK_AGAIN, 0)));
-        // An event of ours comes back; at the next connect its word is asked for.
-        clock.learn(own(1_000).unwrap().0, moment(1_000, 0));
+        assert!(clock.is_due(clocks(ASK_AGAIN, 0)));
+        // An event of ours comes back; the server's own time is asked for at the next connection.
+        clock.learn(own(1_000).unwrap().0, clocks(1_000, 0));
         assert_eq!(shows(&clock, 1_000), 1_000);
-        assert!(clock.is_due(moment(1_000, 0)));
+        assert!(clock.is_due(clocks(1_000, 0)));
         assert!(clock.is_news(dated(2_000).unwrap()));
-        clock.answered(dated(2_000), own(2_000), moment(2_000, 0));
+        clock.answered(dated(2_000), own(2_000), clocks(2_000, 0));
         assert_eq!(shows(&clock, 2_000), 2_000);
-        assert_eq!(clock.dates_ahead(moment(3_000, 0)), proxy);
-        assert!(!clock.is_due(moment(ASK_AGAIN + 2_000, 0)));
-        // Where it cannot be had a message is young.
-        clock.answered(dated(4_000), None, moment(4_000, 0));
+        assert_eq!(clock.dates_ahead(clocks(3_000, 0)), proxy);
+        assert!(!clock.is_due(clocks(ASK_AGAIN + 2_000, 0)));
+        // Without an event of ours, the time that makes messages younger is used.
+        clock.answered(dated(4_000), None, clocks(4_000, 0));
         assert_eq!(shows(&clock, 4_000), 4_000 + proxy.min(0));
         // Somebody has set the proxy's clock.
-        clock.answered(own(5_000), own(5_000), moment(5_000, 0));
+        clock.answered(own(5_000), own(5_000), clocks(5_000, 0));
         assert_eq!(shows(&clock, 5_000), 5_000);
-        assert_eq!(clock.dates_ahead(moment(5_000, 0)), 0);
+        assert_eq!(clock.dates_ahead(clocks(5_000, 0)), 0);
     }
 }
 
@@ -86,9 +86,9 @@ fn what_a_proxy_writes_over_answers_is_not_the_homeservers_clock() {
 fn a_clock_that_is_set_while_we_run_makes_nothing_old() {
     for (before, after) in [(-3 * HOUR, 0), (3 * HOUR, 0), (0, 5 * HOUR)] {
         let mut clock = unknown();
-        clock.learn(Timestamp(NOON), moment(0, before));
+        clock.learn(Timestamp(NOON), clocks(0, before));
         let written = Timestamp(NOON + HOUR);
-        let now = moment(HOUR, after);
+        let now = clocks(HOUR, after);
         let age = now.wall.0 - clock.by_ours(written, now).0;
         assert_eq!(age, 0, "{before} {after}");
     }
@@ -100,15 +100,15 @@ fn history_ends_at_the_start_whatever_our_clock_was_set_to_since() {
     for (before, after) in [(-3 * HOUR, 0), (3 * HOUR, 0), (0, 0), (3 * HOUR, 3 * HOUR)] {
         for told in [None, Some(1_000), Some(HOUR)] {
             if told.is_none() && after != 0 {
-                // Nobody can know.
+                // Impossible to know.
                 continue;
             }
             let mut clock = unknown();
             if let Some(at) = told {
-                clock.learn(Timestamp(NOON + at), moment(at, before));
+                clock.learn(Timestamp(NOON + at), clocks(at, before));
             }
-            let now = moment(2 * HOUR, after);
-            let start = moment(0, before);
+            let now = clocks(2 * HOUR, after);
+            let start = clocks(0, before);
             let is_history =
                 |news: &News, at: i64| news.is_history(room, Timestamp(NOON + at), &clock, now);
             for news in [true, false].map(|first| News::new(HashSet::new(), first, false, start)) {
@@ -128,7 +128,7 @@ fn history_ends_at_the_start_whatever_our_clock_was_set_to_since() {
 fn where_the_clocks_agree_history_ends_to_the_millisecond() {
     let room = room_id!("!room:example.org");
     for off in [-1_500, 1_500] {
-        let (mut clock, start, now) = (unknown(), moment(0, 0), moment(HOUR, 0));
+        let (mut clock, start, now) = (unknown(), clocks(0, 0), clocks(HOUR, 0));
         clock.learn(Timestamp(NOON + off), start);
         let news = News::new(HashSet::new(), false, false, start);
         let is_history = |at: i64| news.is_history(room, Timestamp(NOON + at), &clock, now);
@@ -144,7 +144,7 @@ fn time_passes() {
 }
 
 fn kept(boot: &str, ahead: i64) -> ClockReading {
-    let then = moment(0, ahead);
+    let then = clocks(0, ahead);
     ClockReading {
         server: Timestamp(NOON),
         ours: then.wall,
@@ -156,7 +156,7 @@ fn kept(boot: &str, ahead: i64) -> ClockReading {
 #[test]
 fn what_was_known_of_the_servers_clock_holds_over_a_restart_whatever_ours_was_set_to_since() {
     for (before, after) in [(0, 0), (2 * HOUR, 2 * HOUR), (-2 * HOUR, 0), (0, 56 * HOUR)] {
-        let now = moment(3 * HOUR, after);
+        let now = clocks(3 * HOUR, after);
         let clock = ServerClock::new(Some(kept("this", before)), now, "this".to_owned());
         let written = Timestamp(NOON + 3 * HOUR);
         assert_eq!(clock.by_ours(written, now), now.wall, "{before} {after}");
@@ -166,7 +166,7 @@ fn what_was_known_of_the_servers_clock_holds_over_a_restart_whatever_ours_was_se
 
 #[test]
 fn what_was_known_before_the_computer_was_started_makes_no_message_older() {
-    let now = moment(3 * HOUR, 0);
+    let now = clocks(3 * HOUR, 0);
     for (boot, before, ahead) in [
         ("that", 2 * HOUR, 2 * HOUR),
         ("that", -2 * HOUR, 0),
@@ -182,7 +182,7 @@ fn what_was_known_before_the_computer_was_started_makes_no_message_older() {
 fn the_server_is_asked_at_each_connect_after_a_jump_and_every_six_hours() {
     let mut clock = unknown();
     let mut asks = |after: i64, ahead: i64| {
-        let now = moment(after, ahead);
+        let now = clocks(after, ahead);
         let due = clock.is_due(now);
         if due {
             clock.answered(Some((Timestamp(NOON + after), now)), None, now);
@@ -195,20 +195,20 @@ fn the_server_is_asked_at_each_connect_after_a_jump_and_every_six_hours() {
         assert!(asks(7 * HOUR, jump) && !asks(7 * HOUR, jump), "{jump}");
     }
     clock.connected();
-    let now = moment(8 * HOUR, 3 * HOUR);
+    let now = clocks(8 * HOUR, 3 * HOUR);
     assert!(clock.is_due(now));
-    // It did not tell: soon again.
+    // No answer: retried soon.
     clock.answered(None, None, now);
-    assert!(!clock.is_due(moment(8 * HOUR + ASK_AGAIN - 1, 3 * HOUR)));
-    assert!(clock.is_due(moment(8 * HOUR + ASK_AGAIN, 3 * HOUR)));
+    assert!(!clock.is_due(clocks(8 * HOUR + ASK_AGAIN - 1, 3 * HOUR)));
+    assert!(clock.is_due(clocks(8 * HOUR + ASK_AGAIN, 3 * HOUR)));
 }
 
 #[test]
 fn a_time_that_cannot_be_is_not_believed() {
     for absurd in [0, EARLIEST.0 - 1, LATEST.0 + 1] {
-        let (mut clock, now) = (unknown(), moment(0, 0));
+        let (mut clock, now) = (unknown(), clocks(0, 0));
         clock.learn(Timestamp(absurd), now);
         assert_eq!(clock.difference(now), None);
-        assert!(clock.said_absurd);
+        assert!(clock.logged_absurd);
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 fn outcome_of(status: u16, errcode: Option<&str>) -> &'static str {
-    let answer = Answer {
+    let answer = ServerAnswer {
         status,
         errcode: errcode.map(str::to_owned),
         retry_after: (status == 429).then_some(Duration::from_secs(3)),
@@ -83,7 +83,7 @@ fn whatever_stands_in_the_header_or_the_body_a_wish_has_bounds() {
         };
         assert_eq!((after, limited), (granted, true), "{header:?} {body}");
     }
-    // Also where it is the token's renewal that has to wait.
+    // The rate limit also applies if the renewal of the token was limited.
     let body = json!({"errcode": "M_LIMIT_EXCEEDED", "error": ""});
     let Error::Http(renewal) = answered(429, Some("7"), &body) else {
         panic!("an answer");
@@ -119,7 +119,7 @@ fn only_what_is_said_of_the_login_closes_the_session() {
         let expected = is_refused.then_some(refusal);
         assert_eq!(refused_login(&error), expected, "{status} {code}");
     }
-    // A proxy that wants a password of its own.
+    // A proxy that requires its own authentication.
     assert_eq!(refused_login(&answered(401, None, &json!("no"))), None);
 }
 

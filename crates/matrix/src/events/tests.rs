@@ -1,4 +1,4 @@
-//! What events of rooms mean to the relay.
+//! Conversion of room events to what the relay handles.
 
 use matrix_sdk::ruma::{owned_event_id, owned_room_id, owned_user_id, user_id};
 use serde_json::json;
@@ -279,7 +279,7 @@ fn a_redaction_is_understood_in_old_and_new_rooms() {
     }
 }
 
-/// An event as the server shows it, and as it stands encrypted in another.
+/// Returns an event as the server shows it, and the same as the content of an encrypted event.
 fn plain_and_encrypted(json: &Value) -> [TimelineEvent; 2] {
     let plain = serde_json::from_value(json.clone()).unwrap();
     let decrypted = json!({

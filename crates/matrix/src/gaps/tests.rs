@@ -60,7 +60,7 @@ async fn a_stretch_that_never_comes_holds_up_none_that_came_later() {
     );
     assert_eq!(gaps.all(), [stuck.clone(), latest.clone()]);
     assert_eq!(gaps.open[0].failures, 1);
-    // The server has forgotten the oldest place.
+    // The server no longer knows the oldest position.
     gaps.drop(&stuck);
     assert_eq!(gaps.all(), [latest]);
 }
@@ -77,7 +77,7 @@ async fn one_refusal_ends_nothing_and_a_server_that_goes_on_refusing_is_believed
         asked += gaps.open[0].due - Instant::now();
     }
     assert!(asked > Duration::from_hours(3), "{asked:?}");
-    // An answer of another kind begins the count afresh.
+    // Another kind of error restarts the count.
     assert!(!gaps.failed(
         &gap,
         &matrix_sdk::Error::AuthenticationRequired,

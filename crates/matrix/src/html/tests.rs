@@ -1,4 +1,4 @@
-//! What Matrix's HTML is read as.
+//! Conversion of Matrix's HTML to text.
 
 use proptest::prelude::*;
 
@@ -209,7 +209,7 @@ fn what_is_larger_or_deeper_than_people_write_is_not_read() {
     assert_eq!(read(&nested("div", 60)).as_deref(), Some("x"));
     assert_eq!(read(&format!("<b>{}</b>", "x".repeat(LONGEST))), None);
     assert_eq!(read(&"<br>".repeat(MOST_TAGS + 1)), None);
-    // Open tags that are opened again in each paragraph.
+    // Open tags that the parser opens again in each paragraph.
     let fonts = (0..MOST_TAGS / 2).map(|it| format!("<font color=\"#{it}\">"));
     let fonts = fonts.collect::<Vec<_>>().concat();
     assert_eq!(

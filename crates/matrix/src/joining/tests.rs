@@ -54,8 +54,8 @@ fn a_room_that_cannot_be_joined_is_tried_less_and_less_often_and_its_trouble_is_
     assert_eq!(pause(RoomTrouble::Encrypted), (true, 80));
 }
 
-fn answer(status: u16, errcode: Option<&str>, words: &str) -> Answer {
-    Answer {
+fn answer(status: u16, errcode: Option<&str>, words: &str) -> ServerAnswer {
+    ServerAnswer {
         status,
         errcode: errcode.map(str::to_owned),
         retry_after: None,

@@ -1,4 +1,4 @@
-//! The power fails at each step of taking a room key that comes with the first message of a session.
+//! A crash at each step of receiving a room key in the first message of an Olm session.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ async fn relay(store: &Path) -> OlmMachine {
     machine.unwrap()
 }
 
-/// Returns the request of that kind, with its id.
+/// Returns the pending request of this kind, with its id.
 macro_rules! request {
     ($machine:expr, $kind:ident) => {{
         let requests = $machine.outgoing_requests().await.unwrap();
@@ -43,7 +43,7 @@ macro_rules! request {
     }};
 }
 
-/// Has Alice share a room key with the relay, which has never heard of her; returns what comes to it, and the key's name.
+/// Lets Alice share a room key with the relay over a new Olm session; returns the message, and the key's session id.
 async fn share(relay: &OlmMachine) -> (Raw<AnyToDeviceEvent>, String) {
     let alice = OlmMachine::new(user_id!("@alice:example.org"), device_id!("PHONE")).await;
     let (to, device) = (relay.user_id(), relay.device_id().to_owned());
@@ -110,7 +110,7 @@ async fn a_room_key_is_kept_at_whatever_moment_the_power_fails_while_it_comes() 
     let first = relay(store.path()).await;
     let (event, session) = share(&first).await;
 
-    // What is on the disk at each moment.
+    // The disk's content at each step.
     let mut moments: Vec<[Vec<u8>; 2]> = Vec::new();
     let mut receiving = Box::pin(receive(&first, &event));
     loop {
@@ -132,7 +132,7 @@ async fn a_room_key_is_kept_at_whatever_moment_the_power_fails_while_it_comes() 
             fs::write(store.path().join(name), bytes).unwrap();
         }
         let again = relay(store.path()).await;
-        // The server was not told that it came.
+        // The server was not told that the message arrived.
         receive(&again, &event).await;
         let room = room_id!("!room:example.org");
         let key = again

@@ -3,7 +3,7 @@ use matrix_sdk::ruma::owned_user_id;
 use super::*;
 
 thread_local! {
-    /// At so many places the end of an address was looked for.
+    /// Number of candidates tried for the end of an address.
     pub(super) static TRIED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 

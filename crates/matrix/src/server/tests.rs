@@ -3,12 +3,12 @@ use std::net::TcpListener;
 
 use super::*;
 
-/// Answers `count` requests alike and returns the address.
+/// Starts a server that answers `count` requests alike, and returns its address.
 fn serve(count: usize, head: &'static str, body: &str) -> Url {
     answer(vec![(head, body.to_owned()); count])
 }
 
-/// Starts a server that gives these answers, one for each request.
+/// Starts a server that gives these answers, one per request.
 fn answer(answers: Vec<(&'static str, String)>) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -111,7 +111,7 @@ async fn nobody_there_is_unreachable() {
 
 #[tokio::test]
 async fn a_name_that_nobody_has_is_told_once_and_without_the_layers_of_a_request() {
-    // Longer than a part of a name may be: no name service is asked.
+    // Longer than a DNS label may be, so no name server is asked.
     let name = "x".repeat(64);
     let error = Server::discover(&name, false).await.unwrap_err();
     let told = relay_model::Chain(&error).to_string();

@@ -1,5 +1,5 @@
-//! Batches for whoever takes them: what an answer of the server holds, after what is missing before it; what is late; and
-//! the position with it.
+//! Converts the server's answers to batches: the gaps before an answer, its events, late decrypted events, and the
+//! position.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,24 +21,24 @@ use crate::gaps::{self, Page, Patience, counted, say_missing};
 use crate::{Batch, MatrixError, errors};
 use relay_model::{Gap, MatrixEvent, Synced};
 
-/// Where nothing happens in the mapped rooms, the position is stored this often: SD cards wear out.
+/// How often the position is stored while the mapped rooms are idle, to spare SD cards.
 const POSITION_EVERY: Duration = Duration::from_mins(10);
 
 impl Sync<'_> {
-    /// Hands over what an answer of the server says.
+    /// Hands over the content of an answer.
     pub(super) async fn take(
         &mut self,
         response: SyncResponse,
         keys: &mut Keys,
     ) -> Result<(), MatrixError> {
         let (next, answer) = (response.next_batch, response.rooms);
-        // As long as it is taken by half, there is no position to leave.
+        // A half-processed answer has no position to resume from.
         self.handed_over = None;
         for update in answer.joined.values() {
             self.reader.note_clock(&update.timeline.events);
         }
         let mut events = Vec::new();
-        // Keys that came with the answer open what is older than its events, which may take that away: one batch.
+        // Keys in the answer decrypt older events, which the answer may redact: both must be in one batch.
         while let Some(Some(keys)) = keys.next().now_or_never() {
             events.extend(self.reader.read_late(keys.as_deref()).await);
         }
@@ -53,7 +53,7 @@ impl Sync<'_> {
                 events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
             }
         }
-        // What was said in a room before it was replaced goes by that: it has to be known first.
+        // How a replaced room's messages are handled depends on the replacement, so it must be handed over first.
         if self.position.is_some() && events.iter().any(is_replaced) {
             self.tell(std::mem::take(&mut events)).await?;
         }
@@ -69,7 +69,7 @@ impl Sync<'_> {
             let Some(room) = self.rooms.mapped(id) else {
                 continue;
             };
-            // What the room was like when we joined is no news.
+            // Bans from before our join are not new.
             if self.rooms.is_synced(id) {
                 events.extend(self.reader.bans(&room, state(update)));
             }
@@ -92,7 +92,8 @@ impl Sync<'_> {
         self.reader.news.learn(joined);
         let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
         self.heard_only_us = !events.is_empty() && events.iter().all(is_ours);
-        // Without a position the next start would take everything for history; an old one only costs a longer look back.
+        // Without a position, the next start would treat everything as history; an old one only costs a longer
+        // catch-up.
         let is_stored = self.position.as_ref().is_some_and(|position| {
             *position == next || self.committed_at.elapsed() < POSITION_EVERY
         });
@@ -108,8 +109,8 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// Hands over what was said in a room between the position and `to`, but for what is `shown` anyway. What cannot be
-    /// fetched for too long is left for later: the other rooms go on.
+    /// Hands over a room's events between the position and `to`, except those in `shown`. If they cannot be fetched in
+    /// time, they become a gap, so that other rooms are not delayed.
     pub(super) async fn fill(
         &mut self,
         room: &Room,
@@ -117,7 +118,7 @@ impl Sync<'_> {
         shown: &[TimelineEvent],
         patience: &mut Patience,
     ) -> Result<(), MatrixError> {
-        // A first run has no past.
+        // A first run has no earlier messages.
         let Some(position) = self.position.clone() else {
             return Ok(());
         };
@@ -155,10 +156,10 @@ impl Sync<'_> {
             failures = 0;
             empty = counted(empty, page.events.is_empty());
             self.reader.note_clock(&page.events);
-            // Some servers order pages in another way than answers: behind an event that is shown one may lie that is not.
+            // Some servers order pages differently from answers: unseen events may follow one in `shown`.
             let is_shown = |it: &TimelineEvent| it.event_id().is_some_and(|id| shown.contains(&id));
             page.events.retain(|it| !is_shown(it));
-            // Not there yet: the position stays.
+            // The end is not reached yet, so the position stays.
             let events = self.reader.read(room, &page.events).await;
             self.tell(events).await?;
             match page.next {
@@ -172,8 +173,7 @@ impl Sync<'_> {
         }
     }
 
-    /// Hands over a page of what was missing, as far as what has happened since leaves something of it. What is given up is
-    /// stored as no longer missing.
+    /// Hands over a page of a gap, without what has been undone since. A gap that was given up is stored as closed.
     pub(super) async fn take_missing(
         &mut self,
         gap: Gap,
@@ -201,7 +201,7 @@ impl Sync<'_> {
         self.hand_batch_over(events, position).await
     }
 
-    /// Hands over what waited for these keys; without keys, all that waited is tried.
+    /// Hands over events that waited for these keys; without keys, all waiting events are tried.
     pub(super) async fn try_late(
         &mut self,
         keys: Option<Vec<RoomKeyInfo>>,
@@ -213,7 +213,7 @@ impl Sync<'_> {
         self.tell(events).await
     }
 
-    /// Tells what is new of the joined rooms, without waiting for the server.
+    /// Hands over changed facts about the joined rooms, without waiting for the server.
     pub(super) async fn announce(&mut self) -> Result<(), MatrixError> {
         if self.position.is_none() {
             return Ok(());
@@ -225,7 +225,8 @@ impl Sync<'_> {
         self.tell(events).await
     }
 
-    /// Hands over what does not change the position. Before the first answer of a first run there is none to hand over with.
+    /// Hands over events without a new position. Before the first answer of a first run there is no position for a
+    /// batch.
     pub(super) async fn tell(&mut self, events: Vec<MatrixEvent>) -> Result<(), MatrixError> {
         match self.position.clone() {
             Some(position) if !events.is_empty() => self.hand_batch_over(events, position).await,
@@ -248,7 +249,7 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// At a clean stop, leaves the latest position with whoever still takes it: the next start is quicker then.
+    /// Hands over the latest position at a clean stop, for a quicker next start.
     pub(super) fn leave_position(&mut self) {
         let position = self.handed_over.take();
         if let Some(position) = position.filter(|it| self.position.as_ref() != Some(it)) {
@@ -274,7 +275,7 @@ impl Sync<'_> {
     }
 }
 
-/// Returns whether it tells of a room that is replaced or closed.
+/// Returns whether an event tells that a room was replaced or closed.
 fn is_replaced(event: &MatrixEvent) -> bool {
     matches!(event, MatrixEvent::Joined(room) if room.tombstone.is_some())
 }
@@ -284,7 +285,7 @@ fn state(update: &JoinedRoomUpdate) -> &[Raw<AnySyncStateEvent>] {
     state
 }
 
-/// Returns whether anything of the room's state is in there; servers differ in where they put it.
+/// Returns whether the update contains room state; servers differ in where they put it.
 fn has_state(update: &JoinedRoomUpdate) -> bool {
     let in_timeline = |event: &TimelineEvent| {
         let key = event.raw().get_field::<String>("state_key");

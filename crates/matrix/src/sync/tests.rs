@@ -1,4 +1,4 @@
-//! The sync loop, on answers by script.
+//! The sync loop with scripted answers.
 
 use matrix_sdk::HttpError;
 use matrix_sdk::deserialized_responses::TimelineEvent;
@@ -13,7 +13,7 @@ use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
 use relay_model::{Gap, MatrixEvent};
 
-/// Returns a loop that was last at `s1`, and who takes its batches.
+/// Returns a loop at position `s1`, and the receiver of its batches.
 fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
     let start = Start {
         position: Some("s1".to_owned()),
@@ -67,7 +67,7 @@ async fn a_position_that_cannot_be_read_is_no_first_run_and_keeps_what_is_missin
     assert_eq!(sync.gaps.all(), [gap]);
 }
 
-/// Returns a page's event.
+/// Returns an event of a page.
 fn event(name: &str, sender: &str, rest: &Value) -> TimelineEvent {
     let mut event = json!({
         "event_id": format!("${name}"),
@@ -133,8 +133,8 @@ const ALICE: &str = "@alice:example.org";
 const BOB: &str = "@bob:example.org";
 const CAROL: &str = "@carol:example.org";
 
-/// Returns what is told of a page with a text of Carol, the bans of Bob and of her, and a text of Bob, where the server
-/// answers so to who is banned.
+/// Returns the texts handed over from a page with a text of Carol, the bans of Bob and Carol, and a text of Bob, with
+/// `answer` as the server's list of bans.
 async fn told_of_missing(answer: Value) -> Vec<String> {
     let server = Scripted::start(move |line| {
         if line.contains("/members?membership=ban") {
@@ -214,7 +214,7 @@ async fn a_cut_answer_that_looks_whole_is_known_for_too_large() {
     let server = Scripted::start(|_| Value::Null).await;
     let rooms = server.rooms();
     let (mut sync, _taken) = sync(&rooms);
-    // Its connection was to end it.
+    // A body that ends with its connection.
     let nonsense = || -> matrix_sdk::Error {
         let error = serde_json::from_str::<Value>(r#"{"next_batch": "s"#).unwrap_err();
         let error = FromHttpResponseError::Deserialization(error.into());
@@ -224,11 +224,11 @@ async fn a_cut_answer_that_looks_whole_is_known_for_too_large() {
     let (told, _) = sync.what_failed(&nonsense());
     assert!(told.contains("EOF"), "{told}");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
-    assert_eq!(sync.told, Some(Standing::Failing(None)));
+    assert_eq!(sync.reported, Some(Standing::Failing(None)));
     sync.way.cut.store(true, Ordering::SeqCst);
     let (told, _) = sync.what_failed(&nonsense());
     assert!(told.contains("larger than 64 MB"), "{told}");
-    assert_eq!(sync.told, None, "it is said");
+    assert_eq!(sync.reported, None, "it is said");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT / 4);
 }
 

@@ -1,5 +1,5 @@
-//! What of messages is read aloud: what clients send, each as its own sources say, in `tests/fixtures/messages`; and what
-//! nobody's client sends.
+//! Texts extracted from messages: as clients send them, according to their sources (`tests/fixtures/messages`), and
+//! malformed ones.
 
 use std::path::Path;
 use std::{env, fs};
@@ -12,7 +12,7 @@ use crate::events::{Envelope, SenderFacts};
 use matrix_sdk::ruma::{owned_room_id, owned_user_id};
 use relay_model::{MatrixEvent, OwnedUserId, RoomText};
 
-/// What one client sends.
+/// The messages of one client.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Corpus {
@@ -21,11 +21,11 @@ struct Corpus {
     messages: Vec<Message>,
 }
 
-/// A message, and what it is read as.
+/// A message, and its expected text.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Message {
-    /// Of the client's source, where it is made.
+    /// Where the client's source creates it.
     source: String,
     what: String,
     #[serde(rename = "type", default = "room_message")]
@@ -50,7 +50,7 @@ fn read(event_type: &str, content: &Value) -> Option<RoomText> {
         "content": content,
     });
     let mut envelope = Envelope::read(&event.to_string())?;
-    // Who is in the room.
+    // The members of the room.
     let members = [
         (owned_user_id!("@bob:example.org"), "Bob"),
         (owned_user_id!("@carol:example.org"), "Carol C"),

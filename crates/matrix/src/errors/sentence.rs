@@ -1,4 +1,4 @@
-//! How errors of the SDK are told: without dumps and addresses, and what is wrong with our own disk first.
+//! Errors of the SDK as one sentence: without dumps and addresses, and a failure of our own disk first.
 
 use std::error::Error as StdError;
 
@@ -6,16 +6,16 @@ use matrix_sdk::Error;
 use matrix_sdk_base::crypto::CryptoStoreError;
 use matrix_sdk_base::store::StoreError;
 
-use super::{Answer, http};
+use super::{ServerAnswer, http};
 use relay_disk::Trouble;
 use relay_model::Chain;
 
-/// Returns what is wrong with our own disk, if that is why the SDK failed.
+/// Returns what is wrong with our own disk, if that made the SDK fail.
 pub(crate) fn disk(error: &Error) -> Option<Trouble> {
     match error {
-        // The network's errors are no news of the disk.
+        // Network errors say nothing about the disk.
         Error::Http(_) => None,
-        // The SDK keeps nothing of these errors but their dump.
+        // Of these errors the SDK keeps only the debug output.
         Error::UnknownError(dump) => {
             let dump = dump.to_string();
             [
@@ -26,7 +26,7 @@ pub(crate) fn disk(error: &Error) -> Option<Trouble> {
             .into_iter()
             .find_map(|(code, trouble)| dump.contains(code).then_some(trouble))
         }
-        // Transparent errors hide what they hold.
+        // Transparent errors hide their source.
         Error::StateStore(error) => match error.as_ref() {
             StoreError::Backend(cause) => Trouble::of(cause.as_ref()),
             other => Trouble::of(other),
@@ -43,7 +43,7 @@ pub(crate) fn disk(error: &Error) -> Option<Trouble> {
 /// Returns an error of the SDK and its causes in one bounded line.
 pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
     let sdk = error.downcast_ref();
-    let told = match (sdk.and_then(http).and_then(Answer::of), sdk) {
+    let text = match (sdk.and_then(http).and_then(ServerAnswer::of), sdk) {
         (Some(answer), _) => answer.message,
         (None, Some(Error::UnknownError(dump))) => {
             let dump = dump.to_string();
@@ -55,11 +55,11 @@ pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
     };
     let disk = sdk.and_then(disk);
     let disk = disk.map(|trouble| format!("the Matrix store cannot be used, {trouble}: "));
-    let told = disk.unwrap_or_default() + told.as_str();
-    told.chars().take(400).collect()
+    let text = disk.unwrap_or_default() + text.as_str();
+    text.chars().take(400).collect()
 }
 
-/// A request's address is long, and leaves no room for what happened.
+/// Removes the request's address: it is long, and leaves no room for the cause.
 fn without_url(text: &str) -> String {
     let url = text.split_once(" for url (");
     match url.and_then(|(before, rest)| Some((before, rest.split_once(')')?.1))) {
