@@ -108,7 +108,7 @@ fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> R
         Table::RowsForRooms => facts.rows_for_rooms = outbox_room::count(tx)?,
         Table::Outage => {
             facts.outage = outage::current(tx)?;
-            facts.told_rooms = outage::told(tx)?;
+            facts.told_rooms = outage::told_rooms(tx)?;
         }
         Table::Expired(few, sign) => {
             facts.expired = backlog::expired(tx)?;

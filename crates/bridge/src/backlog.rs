@@ -103,8 +103,8 @@ pub fn mesh_order(config: &Meshtastic) -> MeshOrder {
     }
 }
 
-/// Returns whether an incoming message belongs to a backlog: it is old, or was written before the outage ended for which the
-/// room's backlog is being `gathering`.
+/// Returns whether an incoming message belongs to a backlog: it is old, or was written before `gathering`, when its room began
+/// to gather one.
 pub(super) fn is_backlog(written: Timestamp, gathering: Option<Timestamp>, now: Timestamp) -> bool {
     now.since(written) > OUTAGE || gathering.is_some_and(|since| written <= since)
 }

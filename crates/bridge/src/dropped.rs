@@ -14,11 +14,11 @@ impl DropReason {
     }
 
     pub(super) fn telling(self) -> Telling {
-        self.told().telling
+        self.texts().telling
     }
 
     pub(super) fn sentences(self, config: &Config, author: &UserId) -> String {
-        filled_in(self.told().sentences, config).replace("{author}", author.as_str())
+        filled_in(self.texts().sentences, config).replace("{author}", author.as_str())
     }
 
     /// Returns how often its author is told; `None`: never.

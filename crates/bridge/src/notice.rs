@@ -64,7 +64,7 @@ impl Refused {
     /// Returns the sentences for the sender: what happened, and the cure.
     #[cfg(any(test, feature = "testing"))]
     pub fn explanation(self, config: &Config) -> String {
-        filled_in(self.told().sentences, config)
+        filled_in(self.texts().sentences, config)
     }
 }
 

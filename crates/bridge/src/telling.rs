@@ -66,7 +66,7 @@ macro_rules! reasons {
             /// All of them in order of declaration, without the wrapped ones.
             pub const ALL: &[Self] = &[$(Self::$reason,)*];
 
-            pub(super) fn told(self) -> $crate::telling::ReasonTexts {
+            pub(super) fn texts(self) -> $crate::telling::ReasonTexts {
                 match self {
                     $(Self::$reason => $crate::telling::ReasonTexts {
                         telling: $telling,
@@ -75,13 +75,13 @@ macro_rules! reasons {
                         hint: None$(.or(Some($hint)))?,
                         sentences: concat!($($sentences)?),
                     },)*
-                    $(Self::$others(other) => $others::told(other),)?
+                    $(Self::$others(other) => $others::texts(other),)?
                 }
             }
 
             /// Returns its short name, as used in counters and in the names of cooldowns.
             pub fn name(self) -> &'static str {
-                self.told().name
+                self.texts().name
             }
         }
 
@@ -90,7 +90,7 @@ macro_rules! reasons {
                 $(if let Self::$others(other) = self {
                     return write!(f, "refused: {other}");
                 })?
-                f.write_str(self.told().words)
+                f.write_str(self.texts().words)
             }
         }
 
@@ -98,7 +98,7 @@ macro_rules! reasons {
 
         impl relay_model::Explained for $reasons {
             fn hint(&self) -> Option<String> {
-                self.told().hint.map(str::to_owned)
+                self.texts().hint.map(str::to_owned)
             }
         }
     };

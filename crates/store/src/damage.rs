@@ -14,9 +14,8 @@ pub(super) fn is_of_type(error: &rusqlite::Error) -> bool {
 
 /// Ends all such rows; senders of packets are told as far as the rows can be read. Returns whether there were any.
 pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
-    // Tables that record positions and known rooms are left out: losing a row there must not pass as empty. No UPDATE touches
-    // more than one row of them.
-    // The last table's triggers change other tables, which are repaired by then.
+    // Not in the tables of positions, gaps and known rooms: a deleted row there would mean that nothing is missing or known, and
+    // no UPDATE touches more than one row. `mesh_outbox` is last, as its rows' end changes other tables, repaired by then.
     let mut tables = tx.connection.prepare(
         "SELECT it.name, group_concat(
              'typeof(\"' || c.name || '\") NOT IN (''null'', ''' || lower(c.type) || ''')', ' OR ')

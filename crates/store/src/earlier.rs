@@ -144,7 +144,7 @@ fn what_was_known_is_known() {
             assert_eq!(nodes::all(tx, RADIO)?.len(), 3);
             assert_eq!(direct::count(tx)?, 1);
             assert!(outage::current(tx)?.is_some());
-            assert_eq!(outage::told(tx)?.len(), 1);
+            assert_eq!(outage::told_rooms(tx)?.len(), 1);
             assert_eq!(backlog::expired(tx)?[0].messages, 2);
             let (minute, hour) = outbox_mesh::sent_by(tx, &alice, THEN - Duration::from_secs(92))?;
             assert_eq!((minute, hour), (29, 31));

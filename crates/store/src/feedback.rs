@@ -184,7 +184,7 @@ pub fn want(
 
 /// Records that a message was redacted: nothing more is shown on it.
 pub fn close(tx: &Tx<'_>, room: &RoomId, event: &EventId, now: Timestamp) -> Result<()> {
-    // Only rows for messages of our own are needed.
+    // Only needed for messages with mesh rows.
     tx.execute(
         "INSERT OR IGNORE INTO feedback (event, room, at)
          SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM mesh_outbox WHERE event = ?1 AND room = ?2)",

@@ -127,8 +127,8 @@ pub fn on_channels(tx: &Tx<'_>, only: Option<MeshRowId>) -> Result<Vec<WaitingPa
     let (first, last) = only.map_or((0, i64::MAX), |id| (id.0, id.0));
     readable(
         tx,
-        // Whether the radio has taken a part of the message, or refused another. `+` keeps SQLite from using the index over all
-        // packets ever sent to a channel.
+        // Whether a part of the message was handed to the radio, and whether another was refused. `+` keeps SQLite from using
+        // the index over all packets ever sent to a channel.
         "SELECT *, bound OR EXISTS (SELECT 1 FROM mesh_outbox AS part
              WHERE part.event = row.event AND part.message = row.message AND part.attempts > 0) AS stays,
              EXISTS (SELECT 1 FROM mesh_outbox AS part WHERE part.event = row.event

@@ -54,7 +54,7 @@ pub fn goes_on(tx: &Tx<'_>) -> Result<()> {
 }
 
 /// Returns the rooms that were told of an outage.
-pub fn told(tx: &Tx<'_>) -> Result<Vec<ToldRoom>> {
+pub fn told_rooms(tx: &Tx<'_>) -> Result<Vec<ToldRoom>> {
     tx.all(
         "SELECT room, since, back FROM outage_told ORDER BY room",
         (),
@@ -119,7 +119,8 @@ mod tests {
             let room = OwnedRoomId::try_from("!room:example.org").unwrap();
             lost(tx, NOON)?;
             told_of(tx, &room, NOON)?;
-            let told_now = |tx: &Tx<'_>| Ok::<_, StoreError>(told(tx)?.pop().map(|it| it.back));
+            let told_now =
+                |tx: &Tx<'_>| Ok::<_, StoreError>(told_rooms(tx)?.pop().map(|it| it.back));
             assert_eq!(told_now(tx)?, Some(None));
             end(tx, later(5))?;
             assert_eq!(told_now(tx)?, Some(Some(later(5))));

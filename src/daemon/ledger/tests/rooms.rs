@@ -244,7 +244,7 @@ fn the_successor_is_told_that_the_radio_is_back_where_the_old_room_was_told_that
     );
     store.transaction(told).unwrap();
     run(&mut store, &config_of(NEW), &[room(NEW, NEW, follows)]);
-    let told = store.transaction(outage::told).unwrap();
+    let told = store.transaction(outage::told_rooms).unwrap();
     assert_eq!((told.len(), told[0].room.as_str()), (1, NEW));
 }
 
