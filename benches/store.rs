@@ -1,4 +1,4 @@
-//! What one message costs in the database, on a file: each commit waits for the disk.
+//! The database writes of one message, on a file: each commit waits for the disk.
 #![expect(
     clippy::unwrap_used,
     reason = "a measurement ends at its first failure"

@@ -1,4 +1,4 @@
-//! The bare client as the bench runs it: what any relay that stands on the SDK cannot be better than.
+//! The handle to a bare client, the lower bound for any relay that uses the SDK.
 
 use std::process::Stdio;
 
@@ -15,7 +15,7 @@ use crate::support::process::temporary_directory;
 use crate::support::synapse::Synapse;
 use crate::support::within;
 
-/// An account of a bare client, and where it keeps its store.
+/// A bare client's account and the directory of its store.
 #[derive(Debug)]
 pub(crate) struct BareHome {
     directory: TempDir,
@@ -24,7 +24,7 @@ pub(crate) struct BareHome {
 }
 
 impl BareHome {
-    /// Makes an account.
+    /// Registers an account.
     pub(crate) async fn new(synapse: &Synapse) -> Self {
         Self {
             directory: temporary_directory("bare"),
@@ -39,7 +39,7 @@ impl BareHome {
         user.parse().expect("a user has an identifier")
     }
 
-    /// Starts the client and waits until its session is restored; the first time, until it is made.
+    /// Starts the client and waits until it has a session: a new one at the first start, the restored one later.
     pub(crate) async fn start(&self) -> Bare {
         let bare = self.spawn();
         bare.ready().await;
@@ -84,7 +84,7 @@ impl Bare {
         self.output.first(0, "that it is ready", pick).await;
     }
 
-    /// Gives it a message to send, and does not wait until it has.
+    /// Queues a message, without waiting until it is sent.
     pub(crate) async fn send(&mut self, room: &OwnedRoomId, content: &Value) {
         let line = format!("{}\n", json!({"room": room, "content": content}));
         let written = self.input.write_all(line.as_bytes()).await;
@@ -93,12 +93,12 @@ impl Bare {
         flushed.expect("the bare client reads its input");
     }
 
-    /// Returns how many lines it has written so far.
+    /// Returns the number of lines written so far.
     pub(crate) fn lines(&self) -> usize {
         self.output.count()
     }
 
-    /// Waits until it has received a text, told at or after line `from`.
+    /// Waits until it has received a text, reported at or after line `from`.
     pub(crate) async fn sees(&self, from: usize, text: &str) {
         let pick = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
@@ -107,13 +107,13 @@ impl Bare {
         self.output.first(from, text, pick).await;
     }
 
-    /// Returns its process.
+    /// Returns its process id.
     pub(crate) fn pid(&self) -> Pid {
         let pid = self.program.id().and_then(|pid| i32::try_from(pid).ok());
         pid.and_then(Pid::from_raw).expect("the bare client runs")
     }
 
-    /// Ends it.
+    /// Stops it.
     pub(crate) async fn stop(self) {
         let Self {
             mut program, input, ..

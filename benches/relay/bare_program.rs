@@ -1,6 +1,6 @@
-//! The bare client: the SDK, a store, a sync loop, and nothing of the relay. This program runs itself as one, so that it
-//! is a process that starts, sends and receives as the relay is. What it is to send comes on standard input, what it
-//! receives goes to standard output, one JSON object a line.
+//! The bare client: the SDK, a store and a sync loop, without the relay. This program starts itself as one, so that it
+//! is a process of its own as the relay is. It reads messages to send from standard input and writes received ones to
+//! standard output, one JSON object a line.
 
 use std::fs;
 use std::io::Write as _;
@@ -23,10 +23,10 @@ use crate::support::synapse::PASSWORD;
 /// The argument that makes this program a bare client.
 pub(crate) const ARGUMENT: &str = "bare-client";
 
-/// Any will do: the store is gone when the bench ends.
+/// Any passphrase: the store is deleted when the bench ends.
 const KEY: [u8; 32] = [7; 32];
 
-/// Runs until standard input ends. The first run in a directory logs in, later ones restore that session.
+/// Runs until standard input ends. The first run in a directory logs in, later ones restore the session.
 pub(crate) async fn run(directory: PathBuf, url: &str, username: &str) {
     let client = Box::pin(session(&directory, url, username)).await;
     tell(&json!({"ready": true}));
@@ -76,7 +76,7 @@ async fn session(directory: &Path, url: &str, username: &str) -> Client {
     client
 }
 
-/// Sends one after the other.
+/// Sends the messages one after the other.
 async fn send_what_comes_in(client: &Client) {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = input.next_line().await.expect("standard input is text") {
@@ -90,7 +90,7 @@ async fn send_what_comes_in(client: &Client) {
     }
 }
 
-/// Joins rooms that it is invited to, and tells of every message.
+/// Accepts invitations, and prints every message.
 async fn receive(client: Client) {
     let mut filter = FilterDefinition::default();
     filter.room.timeline.limit = Some(uint!(200));

@@ -1,18 +1,18 @@
-//! Many messages at once from the mesh: all arrive, in order, once; how long it takes, and what it costs the processor.
+//! A burst of messages from the mesh: all arrive once and in order. Measures its duration and processor time.
 
 use std::time::Instant;
 
 use matrix_sdk::ruma::OwnedRoomId;
 use serde_json::{Value, json};
 
+use crate::extent::Extent;
 use crate::figures::{Figures, progress, rounded};
 use crate::latency::{GOAL_PROCESSOR, Used};
-use crate::plan::Extent;
 use crate::stage::{REST, Stage, sees, start};
 use crate::support::user::User;
 use crate::usage::Usage;
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 4] = [
     "burst_plain",
     "burst_encrypted",
@@ -20,7 +20,7 @@ pub(crate) const FIGURES: [&str; 4] = [
     "processor_burst_encrypted",
 ];
 
-/// Between looks at how far it is.
+/// Interval between two checks of the progress.
 const STEP: usize = 50;
 
 /// Measures them.
@@ -69,7 +69,7 @@ pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     }
 }
 
-/// Waits until the last text has arrived; gives up if none of the next few comes for long.
+/// Waits until the last text has arrived; fails if none arrives for a while.
 pub(crate) async fn follow(alice: &User, room: &OwnedRoomId, texts: &[String]) {
     for (place, text) in texts.iter().enumerate() {
         let last = place + 1 == texts.len();
@@ -79,7 +79,7 @@ pub(crate) async fn follow(alice: &User, room: &OwnedRoomId, texts: &[String]) {
     }
 }
 
-/// Compares what the homeserver keeps with what should have come.
+/// Compares the homeserver's messages with the expected ones.
 pub(crate) async fn arrived(
     figures: &mut Figures,
     name: &str,

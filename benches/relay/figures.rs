@@ -1,11 +1,11 @@
-//! The figures: series of measurements in, one JSON object a line out.
+//! Figures: series of measurements, and their output as one JSON object a line.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Measurements of the same thing, in milliseconds.
+/// Measurements of one quantity, in milliseconds.
 #[derive(Debug, Default)]
 pub(crate) struct Series(Vec<f64>);
 
@@ -15,12 +15,12 @@ impl Series {
         self.0.push(took.as_secs_f64() * 1000.0);
     }
 
-    /// Adds the measurements of another.
+    /// Adds the measurements of another series.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
 
-    /// Returns the value that half of the measurements do not exceed.
+    /// Returns the median.
     pub(crate) fn median(&self) -> f64 {
         self.percentile(50)
     }
@@ -33,7 +33,7 @@ impl Series {
         sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
     }
 
-    /// Returns what there is to say about it.
+    /// Returns the summary for the output.
     pub(crate) fn summary(&self) -> Value {
         json!({
             "min": rounded(self.percentile(0)), "p50": rounded(self.median()), "p95": rounded(self.percentile(95)),
@@ -42,16 +42,16 @@ impl Series {
     }
 }
 
-/// The figures that are wanted, and where they go.
+/// The wanted figures, and the promises broken so far.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    /// Names, or beginnings of names; none means all.
+    /// Names or prefixes of names; empty means all.
     wanted: Vec<String>,
     broken: Vec<String>,
 }
 
 impl Figures {
-    /// Tells only figures whose name begins with one of these; all, if there are none.
+    /// Selects the figures whose names begin with one of these; all, if empty.
     pub(crate) fn new(wanted: Vec<String>) -> Self {
         Self {
             wanted,
@@ -64,7 +64,7 @@ impl Figures {
         self.wanted.is_empty() || names.iter().any(|name| self.want(name))
     }
 
-    /// Tells a figure, with more about it.
+    /// Prints a wanted figure, with further fields.
     pub(crate) fn tell(&self, name: &str, value: f64, unit: &str, more: &Value) {
         if !self.wanted.is_empty() && !self.want(name) {
             return;
@@ -83,7 +83,7 @@ impl Figures {
         writeln!(std::io::stdout().lock(), "{line}").expect("standard output takes the figures");
     }
 
-    /// Tells the median of a series of the relay's and that of the bare client's beside it.
+    /// Prints the relay's median, with both series' summaries.
     pub(crate) fn tell_pair(&self, name: &str, relay: &Series, bare: &Series, more: &Value) {
         let mut all = relay.summary();
         all["bare"] = bare.summary();
@@ -93,13 +93,13 @@ impl Figures {
         self.tell(name, relay.median(), "ms", &all);
     }
 
-    /// Notes that the relay broke a promise: the figures are told, but the run fails.
+    /// Records a broken promise: figures are printed, but the run fails.
     pub(crate) fn broken(&mut self, promise: String) {
         progress(&format!("BROKEN: {promise}"));
         self.broken.push(promise);
     }
 
-    /// Returns the promises that were broken.
+    /// Returns the broken promises.
     pub(crate) fn promises_broken(&self) -> &[String] {
         &self.broken
     }
@@ -109,18 +109,18 @@ impl Figures {
     }
 }
 
-/// Returns how long after `began` it happened.
+/// Returns how long after `began` the future completes.
 pub(crate) async fn after<T>(began: Instant, happens: impl Future<Output = T>) -> Duration {
     happens.await;
     began.elapsed()
 }
 
-/// Returns a value with three digits after the point, as many as are worth reading.
+/// Rounds to three decimal places.
 pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// Says what is being done.
+/// Prints a line about the progress.
 pub(crate) fn progress(text: &str) {
     eprintln!("--- {text}");
 }

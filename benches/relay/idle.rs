@@ -1,17 +1,17 @@
-//! What the relay needs while nobody says anything.
+//! The resources of the idle relay.
 
 use rustix::process::Pid;
 use serde_json::json;
 
+use crate::extent::Extent;
 use crate::figures::{Figures, progress, rounded};
-use crate::plan::Extent;
 use crate::stage::{Stage, sees, start, takes};
 use crate::usage::Usage;
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 2] = ["memory_idle", "processor_idle"];
 
-/// What is asked of the idle relay's memory, in MB.
+/// Limit of the idle relay's memory, in MB.
 const GOAL: u32 = 50;
 
 /// Measures them.

@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of a burst: nothing that was accepted is lost, nothing is doubled, and order is kept.
+//! `kill -9` during a burst: no accepted message is lost or duplicated, and the order is kept.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::burst::arrived;
+use crate::extent::Extent;
 use crate::figures::{Figures, progress, rounded};
-use crate::plan::Extent;
 use crate::stage::{Stage, sees, start, takes};
 use crate::support::radio::{BASE, transmitted};
 use crate::support::relay::Home;
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 2] = ["kill_to_matrix", "kill_to_mesh"];
 
-/// A text of so many bytes has three parts.
+/// Length of a text of three parts, in bytes.
 const LONG: usize = 480;
 
 /// Ids of the burst's packets.
@@ -33,8 +33,8 @@ pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     }
 }
 
-/// What the kill takes away between the radio and the relay's database nobody can know of; afterwards the radio hears
-/// all of the burst again, so in the end everything has to be there once.
+/// A packet may be lost between the radio and the relay's database, which nobody can detect; so the radio receives the
+/// whole burst again afterwards, and finally each text must have arrived once.
 async fn to_matrix(figures: &mut Figures, stage: &mut Stage, count: usize) {
     progress(&format!(
         "kill -9 in a burst of {count} messages from the mesh"
@@ -103,7 +103,7 @@ async fn to_matrix(figures: &mut Figures, stage: &mut Stage, count: usize) {
     );
 }
 
-/// Counts which of the texts are missing in the room, and how many stand there too often.
+/// Counts the missing and the duplicate texts of the room.
 async fn everywhere(stage: &Stage, texts: &[String]) -> (usize, usize) {
     let history = stage.alice.history(&stage.places[0].relay).await;
     let is_one = |body: &str| texts.iter().find(|text| body.ends_with(text.as_str()));
@@ -115,7 +115,7 @@ async fn everywhere(stage: &Stage, texts: &[String]) -> (usize, usize) {
     (texts.len() - different.len(), there.len() - different.len())
 }
 
-/// Returns the ids of the packets of this node that the relay has in its books.
+/// Returns the ids of this node's packets in the relay's database.
 fn accepted(home: &Home) -> HashSet<usize> {
     let books = books(home);
     let mut query = books
@@ -129,7 +129,7 @@ fn accepted(home: &Home) -> HashSet<usize> {
         .collect()
 }
 
-/// Opens the relay's database, to look and not to touch.
+/// Opens the relay's database read-only.
 pub(crate) fn books(home: &Home) -> Connection {
     let path = home.path("database/relay.sqlite");
     let books = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
@@ -144,7 +144,7 @@ async fn to_mesh(figures: &mut Figures, stage: &Stage, count: usize) {
     progress(&format!(
         "kill -9 in a queue of {count} messages to the mesh"
     ));
-    // Wherever a long text is cut, each of its parts ends in its word. One of them is on its way when the relay is killed.
+    // However a long text is cut, each part ends with its word. One part is in flight when the relay is killed.
     let words: Vec<_> = (0..count)
         .map(|number| format!(" killed-on-its-way-{number}"))
         .collect();
@@ -185,7 +185,7 @@ async fn to_mesh(figures: &mut Figures, stage: &Stage, count: usize) {
     let different: HashSet<_> = packets.iter().map(|(_, text)| text).collect();
     let missing = expected.saturating_sub(different.len());
     let doubled = packets.len() - different.len();
-    // Of one text, the parts are in the order of their counters (`Alice 2/3: `).
+    // The parts of one text are in the order of their counters (`Alice 2/3: `).
     let places = packets.iter().map(|(_, text)| {
         let number = words.iter().position(|it| text.ends_with(it.as_str()));
         let part = text.split([' ', ':']).find(|word| word.ends_with("/3"));

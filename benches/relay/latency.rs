@@ -1,18 +1,18 @@
-//! Messages one by one, each when everybody is idle: how long each takes, what the relay adds to what a bare client needs
-//! for the same, and what it costs the processor.
+//! Single messages on an idle system: the time of each, the relay's addition to the bare client's time, and the
+//! processor time.
 
 use std::time::Instant;
 
 use serde_json::json;
 
 use crate::bare::Bare;
+use crate::extent::Extent;
 use crate::figures::{Figures, Series, after, progress, rounded};
-use crate::plan::Extent;
 use crate::stage::{Place, RADIO_REST, REST, Stage, sees, start, takes};
 use crate::support::relay::Relay;
 use crate::usage::Usage;
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 12] = [
     "latency_to_matrix_plain",
     "latency_to_matrix_encrypted",
@@ -28,16 +28,16 @@ pub(crate) const FIGURES: [&str; 12] = [
     "processor_to_mesh_encrypted",
 ];
 
-/// What is asked of the relay's addition to the bare client's median, in milliseconds.
+/// Limit of the relay's addition to the bare client's median, in milliseconds.
 const GOAL_ADDED: u32 = 3;
 
-/// What is asked of the processor time for one message, in milliseconds.
+/// Limit of the processor time for one message, in milliseconds.
 pub(crate) const GOAL_PROCESSOR: u32 = 2;
 
 /// Measures them.
 pub(crate) async fn measure(figures: &Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
-    // The radio itself reads up to 250 ms late after a silence, whoever writes: that would hide what is measured here.
+    // Switches off the radio's own delay of up to 250 ms after a silence, which would hide the relay's.
     let prompt = json!({"fault": "slow_reads", "on": false});
     stage.radio.fault(prompt).await;
     let relay = start(&stage.home).await;
@@ -94,7 +94,7 @@ async fn to_matrix(
     tell(figures, "to_matrix", place, &by_relay, &by_bare, used);
 }
 
-/// The bare client's turn comes while the radio rests.
+/// The bare client runs during the radio's rest.
 async fn to_mesh(
     figures: &Figures,
     stage: &Stage,
@@ -146,7 +146,7 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    /// Returns what both used for each of so many messages since they were looked at.
+    /// Returns the processor time of both for each of so many messages since the last reading.
     pub(crate) fn since(before: (Usage, Usage), relay: &Relay, bare: &Bare, count: usize) -> Self {
         Self {
             relay: Usage::of(relay.pid()).per_message_since(&before.0, count),

@@ -1,18 +1,18 @@
-//! The link to the radio is lost in every way, over TCP and over a serial port: how soon after the radio is back the first
-//! message of each side crosses that was said meanwhile, and how soon a radio is noticed that is there and says nothing.
+//! Losses of the link to the radio, over TCP and over a serial port: the time from the radio's return to the first
+//! message in each direction, and the time until a silent radio is detected.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::extent::Extent;
 use crate::figures::{Figures, Series, after, progress};
-use crate::plan::Extent;
 use crate::stage::{Stage, Wire, sees, start, takes};
 use crate::support::LIMIT;
 use crate::support::radio::transmitted;
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 22] = [
     "radio_back_tcp_lives_to_mesh",
     "radio_back_tcp_lives_to_matrix",
@@ -38,16 +38,16 @@ pub(crate) const FIGURES: [&str; 22] = [
     "radio_silent_serial",
 ];
 
-/// What is asked of the worst return, in milliseconds.
+/// Limit of the longest return, in milliseconds.
 const GOAL_BACK: u32 = 3_000;
 
-/// What is asked of the time until a silent radio is noticed, in milliseconds.
+/// Limit of the time to detect a silent radio, in milliseconds.
 const GOAL_SILENT: u32 = 80_000;
 
-/// How long the radio is there between two losses in a row. It must have time to take the next text, too.
+/// Time between two losses, long enough for the radio to accept the next text too.
 const LIFE: Duration = Duration::from_secs(5);
 
-/// A way to lose the radio, so many times.
+/// A way to lose the radio, and the number of repetitions.
 struct Loss {
     name: &'static str,
     fault: &'static str,
@@ -55,7 +55,7 @@ struct Loss {
     times: usize,
 }
 
-/// Measures them, over both wires at the same time: nearly all of it is waiting.
+/// Measures both wires at the same time, since most of it is waiting.
 pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     let (tcp, serial) = tokio::join!(
         Box::pin(over(Wire::Tcp, figures, extent)),
@@ -66,7 +66,7 @@ pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     }
 }
 
-/// Returns the promises that were broken over one wire.
+/// Returns the promises broken on one wire.
 async fn over(wire: Wire, figures: &Figures, extent: Extent) -> Vec<String> {
     let wanted = |name: &str| {
         let both_ways = ["_to_mesh", "_to_matrix"].map(|way| format!("{name}{way}"));
@@ -79,7 +79,7 @@ async fn over(wire: Wire, figures: &Figures, extent: Extent) -> Vec<String> {
     let mut trial = Trial {
         wire,
         stage: Stage::set_up_over(wire).await,
-        said: Vec::new(),
+        sent: Vec::new(),
         lost_by_the_radio: HashSet::new(),
     };
     let _relay = start(&trial.stage.home).await;
@@ -113,24 +113,24 @@ async fn over(wire: Wire, figures: &Figures, extent: Extent) -> Vec<String> {
     trial.wrong().await
 }
 
-/// One wire, and what was said over it.
+/// One wire, and the texts sent over it.
 struct Trial {
     wire: Wire,
     stage: Stage,
-    said: Vec<Said>,
-    /// Texts of the mesh that a silent radio heard and could not hand over.
+    sent: Vec<TextPair>,
+    /// Texts of the mesh that a silent radio received and could not deliver.
     lost_by_the_radio: HashSet<String>,
 }
 
-/// A text of each side.
+/// A text in each direction.
 #[derive(Clone)]
-struct Said {
+struct TextPair {
     on_the_mesh: String,
     in_matrix: String,
 }
 
 impl Trial {
-    /// The radio keeps what the mesh says meanwhile, the relay what Alice writes.
+    /// Meanwhile the radio stores the mesh's text, and the relay Alice's.
     async fn returns(&mut self, figures: &Figures, name: &str, loss: &Loss) {
         let (mut to_mesh, mut to_matrix) = (Series::default(), Series::default());
         for number in 0..loss.times {
@@ -138,7 +138,7 @@ impl Trial {
             let from = self.stage.radio.output.count();
             let fault = json!({"fault": loss.fault, "seconds": loss.seconds});
             self.stage.radio.fault(fault).await;
-            let said = self.heard(name, number).await;
+            let pair = self.heard(name, number).await;
             let limit = LIMIT + Duration::from_secs(loss.seconds);
             let is_back = |line: &str| line.contains(r#""radio":"back""#).then_some(());
             let Stage {
@@ -154,11 +154,11 @@ impl Trial {
                     .await;
                 Instant::now()
             };
-            let writes = alice.send(&places[0].relay, &said.in_matrix);
+            let writes = alice.send(&places[0].relay, &pair.in_matrix);
             let (back, _) = tokio::join!(returns, writes);
             let (mesh, matrix) = tokio::join!(
-                after(back, takes(radio, from, &said.in_matrix)),
-                after(back, sees(alice, &places[0].relay, &said.on_the_mesh)),
+                after(back, takes(radio, from, &pair.in_matrix)),
+                after(back, sees(alice, &places[0].relay, &pair.on_the_mesh)),
             );
             to_mesh.add(mesh);
             to_matrix.add(matrix);
@@ -168,7 +168,7 @@ impl Trial {
         }
     }
 
-    /// A link that is dead without an end: what Alice writes meanwhile is transmitted afterwards.
+    /// A dead link that stays open: Alice's text is transmitted after the reconnect.
     async fn silence(&mut self, figures: &Figures, name: &str, times: usize) {
         let mut noticed = Series::default();
         for number in 0..times {
@@ -176,33 +176,33 @@ impl Trial {
             let from = self.stage.radio.output.count();
             self.stage.radio.fault(json!({"fault": "half_open"})).await;
             let silent = Instant::now();
-            let said = self.heard(name, number).await;
+            let pair = self.heard(name, number).await;
             let Stage { alice, places, .. } = &self.stage;
-            alice.send(&places[0].relay, &said.in_matrix).await;
-            self.lost_by_the_radio.insert(said.on_the_mesh);
-            // The next link is made by whoever has noticed.
+            alice.send(&places[0].relay, &pair.in_matrix).await;
+            self.lost_by_the_radio.insert(pair.on_the_mesh);
+            // The reconnect shows that the silence was detected.
             let again = |line: &str| line.contains(r#""client":"connected""#).then_some(());
             let output = &self.stage.radio.output;
             let noticing = output.first_within(LIMIT * 3, from, "that it is asked anew", again);
             noticed.add(after(silent, noticing).await);
-            takes(&self.stage.radio, from, &said.in_matrix).await;
+            takes(&self.stage.radio, from, &pair.in_matrix).await;
         }
         tell_worst(figures, name, &noticed, GOAL_SILENT);
     }
 
-    /// A node says something; returns that, and what Alice is to write.
-    async fn heard(&mut self, name: &str, number: usize) -> Said {
-        let said = Said {
+    /// Sends a text on the mesh; returns it with Alice's next text.
+    async fn heard(&mut self, name: &str, number: usize) -> TextPair {
+        let pair = TextPair {
             on_the_mesh: format!("{name}, mesh {number}"),
             in_matrix: format!("{name}, Matrix {number}"),
         };
-        let heard = self.stage.places[0].heard(&said.on_the_mesh);
+        let heard = self.stage.places[0].heard(&pair.on_the_mesh);
         self.stage.radio.write(&heard).await;
-        self.said.push(said.clone());
-        said
+        self.sent.push(pair.clone());
+        pair
     }
 
-    /// Compares what was said with what has come, and returns what is wrong.
+    /// Compares the sent texts with the received ones; returns the differences.
     async fn wrong(&self) -> Vec<String> {
         let history = self.stage.alice.history(&self.stage.places[0].relay).await;
         let in_room: Vec<_> = history.iter().map(|seen| seen.body().to_owned()).collect();
@@ -224,34 +224,34 @@ impl Trial {
             there.iter().filter(is_it).count()
         };
         let mut wrong = Vec::new();
-        for said in &self.said {
-            let heard = times(&in_room, &said.on_the_mesh);
-            let lost = heard == 0 && !self.lost_by_the_radio.contains(&said.on_the_mesh);
+        for pair in &self.sent {
+            let heard = times(&in_room, &pair.on_the_mesh);
+            let lost = heard == 0 && !self.lost_by_the_radio.contains(&pair.on_the_mesh);
             if lost || heard > 1 {
                 wrong.push(format!(
                     "`{}` is {heard} times in the room",
-                    said.on_the_mesh
+                    pair.on_the_mesh
                 ));
             }
-            let taken = times(&on_mesh, &said.in_matrix);
+            let taken = times(&on_mesh, &pair.in_matrix);
             if taken != 1 {
                 wrong.push(format!(
                     "`{}` was transmitted {taken} times",
-                    said.in_matrix
+                    pair.in_matrix
                 ));
             }
         }
         progress(&format!(
             "{}: {} texts each way, {} lost or doubled",
             self.wire.name(),
-            self.said.len(),
+            self.sent.len(),
             wrong.len()
         ));
         wrong
     }
 }
 
-/// Tells a series by its worst measurement.
+/// Prints a series with its maximum as the figure.
 fn tell_worst(figures: &Figures, name: &str, series: &Series, goal: u32) {
     let mut more: Value = series.summary();
     more["goal"] = json!(goal);

@@ -1,4 +1,4 @@
-//! What the relay is measured on, and its size: the figures that need nobody to send anything.
+//! The computer and the program's size: figures that need no messages.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::figures::{Figures, Series};
 use crate::support::process::{relay_program, temporary_directory};
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 3] = ["machine", "disk_sync", "binary_size"];
 
-/// Writes to the disk that are measured.
+/// Number of measured writes to the disk.
 const WRITES: usize = 100;
 
 /// Measures them.
@@ -45,7 +45,7 @@ pub(crate) fn measure(figures: &Figures) {
     figures.tell("binary_size", megabytes, "MB", &json!({}));
 }
 
-/// Measures what it takes until a page is on the disk where the relay's homes are: what a commit cannot be faster than.
+/// Measures the time to write a page to the disk of the relay's homes, the lower bound of a commit.
 fn disk_sync() -> Series {
     let directory = temporary_directory("disk");
     let mut file = File::create(directory.path().join("page")).expect("a file can be made");

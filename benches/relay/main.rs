@@ -1,6 +1,6 @@
-//! Measures the built relay on real parts: a real homeserver, the simulated radio, people's clients. Beside each figure
-//! stands that of a bare client of the SDK which does the same without a relay. `docs/performance.md` says what each
-//! figure means; `scripts/bench` sets up what this needs and runs it.
+//! Measures the built relay with a real homeserver, the simulated radio and real Matrix clients, and beside it a bare
+//! client of the SDK without a relay. `docs/performance.md` explains the figures; `scripts/bench` prepares and runs
+//! this program.
 #![recursion_limit = "256"]
 #![cfg_attr(
     test,
@@ -16,6 +16,8 @@ mod bare;
 mod bare_program;
 #[cfg(test)]
 mod burst;
+#[cfg(test)]
+mod extent;
 #[cfg(test)]
 mod figures;
 #[cfg(test)]
@@ -56,6 +58,6 @@ fn main() -> std::process::ExitCode {
     plan::run()
 }
 
-/// Cargo builds benches as tests; nobody else has reason to.
+/// Cargo builds benches as tests; no other build needs this.
 #[cfg(not(test))]
 fn main() {}

@@ -1,14 +1,13 @@
-//! The homeserver is away for a while: how soon after its return the first message of each side crosses that was said
-//! meanwhile.
+//! An outage of the homeserver: the time from its return to the first message in each direction.
 
 use std::time::{Duration, Instant};
 
+use crate::extent::Extent;
 use crate::figures::{Figures, Series, after, progress};
-use crate::plan::Extent;
 use crate::stage::{RADIO_REST, Stage, sees, start, takes};
 use crate::support::synapse::{Synapse, Trouble};
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 4] = [
     "homeserver_resumed_to_mesh",
     "homeserver_resumed_to_matrix",
@@ -16,7 +15,7 @@ pub(crate) const FIGURES: [&str; 4] = [
     "homeserver_restarted_to_matrix",
 ];
 
-/// Both ways, after the return.
+/// The times in both directions.
 #[derive(Debug, Default)]
 struct Back {
     to_mesh: Series,
@@ -58,7 +57,7 @@ fn wanted(figures: &Figures, name: &str) -> bool {
     figures.want_any_of(&names.each_ref().map(String::as_str))
 }
 
-/// The homeserver keeps what Alice writes as soon as it is back, the relay what the mesh said meanwhile.
+/// As soon as it is back, the homeserver stores Alice's text; the relay has stored the mesh's.
 async fn homeserver_away(
     stage: &mut Stage,
     restarts: bool,
@@ -69,31 +68,31 @@ async fn homeserver_away(
     tokio::time::sleep(RADIO_REST).await;
     let synapse = Synapse::shared().await;
     let from = stage.radio.output.count();
-    let said = Said::new(name, number);
+    let pair = TextPair::new(name, number);
     let place = &stage.places[0];
     if restarts {
         synapse.does(Trouble::Stop);
-        stage.radio.write(&place.heard(&said.on_the_mesh)).await;
+        stage.radio.write(&place.heard(&pair.on_the_mesh)).await;
         synapse.does(Trouble::Start);
         synapse.answers().await;
     } else {
         synapse.does(Trouble::Hang);
-        stage.radio.write(&place.heard(&said.on_the_mesh)).await;
+        stage.radio.write(&place.heard(&pair.on_the_mesh)).await;
         tokio::time::sleep(hang).await;
         synapse.does(Trouble::Resume);
     }
     let returns = Instant::now();
-    stage.alice.send(&place.relay, &said.in_matrix).await;
-    cross(stage, returns, from, &said, back).await;
+    stage.alice.send(&place.relay, &pair.in_matrix).await;
+    cross(stage, returns, from, &pair, back).await;
 }
 
-/// A text of each side.
-struct Said {
+/// A text in each direction.
+struct TextPair {
     on_the_mesh: String,
     in_matrix: String,
 }
 
-impl Said {
+impl TextPair {
     fn new(name: &str, number: usize) -> Self {
         Self {
             on_the_mesh: format!("{name}, mesh {number}"),
@@ -102,12 +101,12 @@ impl Said {
     }
 }
 
-/// Waits until both have crossed, and notes how long after the return.
-async fn cross(stage: &Stage, returns: Instant, from: usize, said: &Said, back: &mut Back) {
+/// Waits until both texts have arrived, and records the times since the return.
+async fn cross(stage: &Stage, returns: Instant, from: usize, pair: &TextPair, back: &mut Back) {
     let room = &stage.places[0].relay;
     let (to_mesh, to_matrix) = tokio::join!(
-        after(returns, takes(&stage.radio, from, &said.in_matrix)),
-        after(returns, sees(&stage.alice, room, &said.on_the_mesh)),
+        after(returns, takes(&stage.radio, from, &pair.in_matrix)),
+        after(returns, sees(&stage.alice, room, &pair.on_the_mesh)),
     );
     back.to_mesh.add(to_mesh);
     back.to_matrix.add(to_matrix);

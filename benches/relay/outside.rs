@@ -1,10 +1,10 @@
-//! Notices that the measuring is ended from outside, so that everything which was started for it ends too.
+//! Detects the end of the bench from outside, so that its processes end too.
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for a signal that ends this program, and returns its name. The end of cargo, which runs this program, is one:
-/// who ends `scripts/bench` ends cargo, and cargo tells nobody.
+/// Waits for a signal that ends this program, and returns its name. The death of cargo, its parent, counts as one:
+/// ending `scripts/bench` ends cargo, which does not signal its children.
 pub(crate) async fn ended() -> &'static str {
     let watch = |kind| signal(kind).expect("signals can be watched");
     let mut interrupted = watch(SignalKind::interrupt());

@@ -1,9 +1,9 @@
-//! What is measured, in which order, and how often.
+//! The selection of figures, and the order of their measurement.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use crate::extent::{Extent, FULL, QUICK};
 use crate::figures::{Figures, progress};
 use crate::{
     bare_program, burst, idle, kill, latency, link, machine, outage, outside, queue, soak, start,
@@ -12,81 +12,7 @@ use crate::{
 const USAGE: &str = "usage: scripts/bench [--quick] [FIGURE...]
 A figure is chosen by its name or by the beginning of it; without one all are measured. They are:";
 
-/// How much is measured.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Extent {
-    /// Starts of the relay, for each kind of room.
-    pub(crate) starts: usize,
-    /// Messages one by one to Matrix, for each kind of room.
-    pub(crate) to_matrix: usize,
-    /// Messages one by one to the mesh, for each kind of room; the radio takes one in two seconds.
-    pub(crate) to_mesh: usize,
-    /// Messages of a burst.
-    pub(crate) burst: usize,
-    /// Packets of the soak.
-    pub(crate) soak: usize,
-    /// Times that the radio is away for 3 s, restarts, is away for 30 s and for 2 min, and is silent; over each wire.
-    pub(crate) short_lives: usize,
-    pub(crate) restarts: usize,
-    pub(crate) half_minutes: usize,
-    pub(crate) two_minutes: usize,
-    pub(crate) silences: usize,
-    /// Times that the homeserver hangs, and that it restarts; how long it hangs.
-    pub(crate) homeserver_outages: usize,
-    pub(crate) hang: Duration,
-    /// Messages that wait for the mesh when the relay is killed.
-    pub(crate) kill_to_mesh: usize,
-    /// Messages of a queue to the mesh.
-    pub(crate) queue: usize,
-    /// Messages that the relay misses.
-    pub(crate) missed: usize,
-    /// How long the relay rests before its memory is read.
-    pub(crate) rest: Duration,
-    /// How long the idle relay's processor time is counted.
-    pub(crate) idle: Duration,
-}
-
-const FULL: Extent = Extent {
-    starts: 10,
-    to_matrix: 200,
-    to_mesh: 40,
-    burst: 500,
-    soak: 5000,
-    short_lives: 12,
-    restarts: 12,
-    half_minutes: 3,
-    two_minutes: 2,
-    silences: 2,
-    homeserver_outages: 3,
-    hang: Duration::from_secs(10),
-    kill_to_mesh: 20,
-    queue: 25,
-    missed: 300,
-    rest: Duration::from_secs(10),
-    idle: Duration::from_mins(1),
-};
-
-const QUICK: Extent = Extent {
-    starts: 3,
-    to_matrix: 30,
-    to_mesh: 5,
-    burst: 100,
-    soak: 1000,
-    short_lives: 3,
-    restarts: 3,
-    half_minutes: 1,
-    two_minutes: 0,
-    silences: 0,
-    homeserver_outages: 1,
-    hang: Duration::from_secs(3),
-    kill_to_mesh: 4,
-    queue: 4,
-    missed: 60,
-    rest: Duration::from_secs(3),
-    idle: Duration::from_secs(10),
-};
-
-/// Returns every group of figures: those that are measured together.
+/// Returns the groups of figures, each measured together.
 fn groups() -> [&'static [&'static str]; 10] {
     [
         &machine::FIGURES,
@@ -102,7 +28,7 @@ fn groups() -> [&'static [&'static str]; 10] {
     ]
 }
 
-/// Reads the arguments and does what they say.
+/// Runs the program as its arguments tell.
 pub(crate) fn run() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
@@ -110,11 +36,11 @@ pub(crate) fn run() -> ExitCode {
         && first == bare_program::ARGUMENT
     {
         runtime.block_on(bare_program::run(PathBuf::from(directory), url, username));
-        // A read of standard input may still be under way: do not wait for it.
+        // A read of standard input may still block: do not wait for it.
         runtime.shutdown_background();
         return ExitCode::SUCCESS;
     }
-    // `cargo bench` says so; `cargo test --benches` only wants to know whether this starts.
+    // `cargo bench` passes this argument; `cargo test --benches` only checks that the program starts.
     if !arguments.iter().any(|argument| argument == "--bench") {
         progress("nothing is measured: scripts/bench does that");
         return ExitCode::SUCCESS;
@@ -145,7 +71,7 @@ pub(crate) fn run() -> ExitCode {
     });
     if let Some(signal) = ended {
         progress(&format!("ended from outside ({signal})"));
-        // Whatever still runs in the background must not hold the end up: the homeserver waits for it.
+        // A background task must not delay the end, which the homeserver's process waits for.
         runtime.shutdown_background();
         return ExitCode::FAILURE;
     }

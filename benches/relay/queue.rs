@@ -1,19 +1,19 @@
-//! What has piled up: how fast a full queue goes on the air, and how soon the relay has caught up with a room.
+//! Queues: the rate at which a full one is transmitted, and the time to catch up with a room.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::extent::Extent;
 use crate::figures::{Figures, progress, rounded};
 use crate::kill::books;
-use crate::plan::Extent;
 use crate::stage::{RADIO_REST, Stage, start, takes};
 use crate::support::within;
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 2] = ["rate_to_mesh", "catch_up"];
 
-/// What is asked of the rate, in seconds a text.
+/// Limit of the rate, in seconds a text.
 const GOAL: f64 = 2.3;
 
 /// Measures them.
@@ -27,7 +27,7 @@ pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     }
 }
 
-/// The simulated radio reads as late as a real one meanwhile.
+/// The simulated radio reads as late as a real one.
 async fn rate(figures: &mut Figures, stage: &mut Stage, count: usize) {
     progress(&format!("a queue of {count} texts to the mesh"));
     stage.radio.fault(json!({"fault": "slow_reads"})).await;
@@ -75,7 +75,7 @@ async fn rate(figures: &mut Figures, stage: &mut Stage, count: usize) {
     assert!(relay.stop().await.success(), "the relay stops");
 }
 
-/// Counts until all that was missed stands in the books; what of it is still worth air time takes its own time.
+/// Waits until all missed messages are in the database; their transmission is not measured.
 async fn catch_up(figures: &mut Figures, stage: &Stage, count: usize) {
     progress(&format!("{count} messages while the relay is away"));
     let known = || {

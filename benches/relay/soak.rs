@@ -6,14 +6,14 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use crate::burst::{arrived, follow};
+use crate::extent::Extent;
 use crate::figures::{Figures, progress, rounded};
 use crate::latency::GOAL_PROCESSOR;
-use crate::plan::Extent;
 use crate::stage::{Stage, start};
 use crate::traffic::{CHANNELS, NODES, packet};
 use crate::usage::Usage;
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 4] = [
     "soak",
     "processor_soak",
@@ -21,10 +21,10 @@ pub(crate) const FIGURES: [&str; 4] = [
     "memory_peak_soak",
 ];
 
-/// One packet after the other: a hundred a second, far more than any mesh carries.
+/// Interval between two packets: a hundred a second, far more than any mesh carries.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// What is asked of the memory afterwards, in MB.
+/// Limit of the memory afterwards, in MB.
 const GOAL: u32 = 60;
 
 /// Measures them.

@@ -1,4 +1,4 @@
-//! What most figures are measured on: Alice, a relay with its radio, and a bare client, each pair in rooms of its own.
+//! The common set-up of most figures: Alice, a relay with its radio, and a bare client, each pair in rooms of its own.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use crate::support::relay::{Home, Relay};
 use crate::support::synapse::Synapse;
 use crate::support::user::{Kind, User};
 
-/// A radio takes a text in two seconds, and the relay waits a little longer: after that the next one goes at once.
+/// Time after which the radio accepts the next text at once: 2 s of the radio, and a little more of the relay.
 pub(crate) const RADIO_REST: Duration = Duration::from_millis(2300);
 
-/// A moment in which what the last message left to do is done, so that the next one meets everybody idle.
+/// Time for the processing of a message to end, so that the next one finds an idle system.
 pub(crate) const REST: Duration = Duration::from_millis(100);
 
-/// A kind of room, twice: one in which the relay is and one in which the bare client is.
+/// Two rooms of one kind: one with the relay and one with the bare client.
 #[derive(Debug)]
 pub(crate) struct Place {
     /// `plain` or `encrypted`, as in the figures' names.
     pub(crate) name: &'static str,
-    /// The radio's channel that is tied to it.
+    /// The channel of the relay's room.
     pub(crate) channel: u8,
     /// The relay's room.
     pub(crate) relay: OwnedRoomId,
     /// The bare client's room.
     pub(crate) bare: OwnedRoomId,
-    /// The content of a message of the relay's.
+    /// The content of one of the relay's messages.
     content: Value,
 }
 
 impl Place {
-    /// Returns what the relay would post for a text, for the bare client to send.
+    /// Returns the relay's message for a text, to be sent by the bare client.
     pub(crate) fn content(&self, text: &str) -> Value {
         let mut content = self.content.clone();
         content["body"] = json!(format!("[{}/LongFast]: {text}", BASE.long));
@@ -42,16 +42,16 @@ impl Place {
         content
     }
 
-    /// Returns what makes the simulated radio hear a text on this channel.
+    /// Returns the input line that makes the simulated radio receive a text on this channel.
     pub(crate) fn heard(&self, text: &str) -> Value {
         json!({"from": BASE.id, "channel": self.channel, "text": text})
     }
 }
 
-/// Everybody, with the relay and the bare client not running: both have been in their rooms, and have their sessions.
+/// The set-up, with the relay and the bare client stopped: both have joined their rooms and have sessions.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// A person in Matrix, in all the rooms.
+    /// A Matrix user in all the rooms.
     pub(crate) alice: User,
     /// The simulated radio.
     pub(crate) radio: Radio,
@@ -63,10 +63,10 @@ pub(crate) struct Stage {
     pub(crate) places: [Place; 2],
 }
 
-/// How the relay reaches its radio.
+/// The wire between the relay and its radio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wire {
-    /// On a port of its own.
+    /// A TCP port.
     Tcp,
     /// A pseudo-terminal behind a link in the relay's home.
     Serial,
@@ -83,12 +83,12 @@ impl Wire {
 }
 
 impl Stage {
-    /// Makes all of it, with the radio on the network.
+    /// Sets everything up, with the radio on the network.
     pub(crate) async fn set_up() -> Self {
         Self::set_up_over(Wire::Tcp).await
     }
 
-    /// Makes all of it.
+    /// Sets everything up.
     pub(crate) async fn set_up_over(wire: Wire) -> Self {
         progress("setting up: homeserver, accounts, rooms, radio");
         let synapse = Synapse::shared().await;
@@ -173,7 +173,7 @@ fn configuration(places: &[Place], wire: Wire, radio: &Radio) -> String {
         format!("  - {{id: '{relay}', meshtastic_channel: {channel}}}\n")
     };
     let routes: String = places.iter().map(route).collect();
-    // Alice writes more in a minute than people are allowed to.
+    // Alice exceeds the default limit.
     format!(
         "matrix:\n  sender_limit: {{per_minute: 1000, per_hour: 10000}}\n\
          matrix_rooms:\n{routes}\
@@ -181,21 +181,21 @@ fn configuration(places: &[Place], wire: Wire, radio: &Radio) -> String {
     )
 }
 
-/// Starts the relay as a user does, and waits until it is ready.
+/// Starts the relay, and waits until it is ready.
 pub(crate) async fn start(home: &Home) -> Relay {
     let relay = home.spawn_with(&[]);
     relay.logs("relay is ready").await;
     relay
 }
 
-/// Waits until Alice sees a text, whoever it is from; returns the event.
+/// Waits until Alice sees a text, from any sender; returns the event.
 pub(crate) async fn sees(alice: &User, room: &OwnedRoomId, text: &str) -> Value {
     let what = format!("a message that ends with {text:?}");
     let seen = alice.sees(room, &what, |seen| seen.body().ends_with(text));
     seen.await.event
 }
 
-/// Waits until the radio has taken a text for the air, told at or after line `from`.
+/// Waits until the radio has accepted a text, reported at or after line `from`.
 pub(crate) async fn takes(radio: &Radio, from: usize, text: &str) {
     let pick = |line: &str| {
         let packet = transmitted(line)?;

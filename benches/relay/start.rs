@@ -1,15 +1,15 @@
-//! From the start of the process, on an existing session, to ready and to the first message each way. Both messages wait
-//! when the process starts: one in the radio, one on the homeserver.
+//! The time from the start of the process, with an existing session, to readiness and to the first message in each
+//! direction. Both messages wait at the start: one in the radio, one on the homeserver.
 
 use std::time::Instant;
 
 use serde_json::json;
 
+use crate::extent::Extent;
 use crate::figures::{Figures, Series, after, progress};
-use crate::plan::Extent;
 use crate::stage::{Place, RADIO_REST, Stage, sees, takes};
 
-/// The figures measured here.
+/// The figures of this file.
 pub(crate) const FIGURES: [&str; 5] = [
     "start_to_ready",
     "start_to_matrix_plain",
@@ -18,7 +18,7 @@ pub(crate) const FIGURES: [&str; 5] = [
     "start_to_mesh_encrypted",
 ];
 
-/// What is asked of the first message each way, in milliseconds.
+/// Limit of the time to the first message in each direction, in milliseconds.
 const GOAL: u32 = 1000;
 
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
-//! What a busy mesh says in a day, as lines for the simulated radio: mostly positions and telemetry, some texts. The same
-//! number gives the same packet.
+//! The packets of a busy mesh in a day, as lines for the simulated radio: mostly positions and telemetry, some texts.
+//! The same number gives the same packet.
 
 use relay_wire::proto::{
     DeviceMetrics, HardwareModel, Message, Neighbor, NeighborInfo, PortNum, Position, Telemetry,
@@ -7,13 +7,13 @@ use relay_wire::proto::{
 };
 use serde_json::{Value, json};
 
-/// Nodes that speak.
+/// Number of nodes.
 pub(crate) const NODES: u32 = 300;
 
-/// Channels that they speak on.
+/// Number of channels.
 pub(crate) const CHANNELS: u32 = 2;
 
-/// Packets after which the mixture begins anew.
+/// Number of packets after which the mixture repeats.
 const MIXTURE: u32 = 20;
 
 const FIRST_NODE: u32 = 0x5000_0000;
@@ -22,13 +22,13 @@ const FIRST_PACKET: u32 = 0x6000_0000;
 /// A packet of the mesh.
 #[derive(Debug)]
 pub(crate) struct Packet {
-    /// What makes the radio hear it.
+    /// The input line of the simulated radio.
     pub(crate) line: Value,
-    /// The channel and the text, if it is one that has to be relayed.
+    /// The channel and the text, if it has to be relayed.
     pub(crate) text: Option<(u32, String)>,
 }
 
-/// Returns the packet with that number. At first every node tells its name, then all kinds are mixed.
+/// Returns the packet with that number. The first packets name every node, all kinds follow mixed.
 pub(crate) fn packet(number: u32) -> Packet {
     let node = number * 7 % NODES;
     let channel = number / MIXTURE % CHANNELS;
@@ -72,7 +72,7 @@ fn tapback(number: u32, node: u32, channel: u32, on: u32) -> Packet {
     Packet { line, text: None }
 }
 
-/// Makes a packet that nobody in Matrix gets to see.
+/// Builds a packet that is not relayed.
 fn silent(number: u32, node: u32, channel: u32, port: PortNum, payload: &[u8]) -> Packet {
     let mut line = line(number, node, channel);
     let hex: Vec<_> = payload.iter().map(|byte| format!("{byte:02x}")).collect();

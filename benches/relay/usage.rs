@@ -1,4 +1,4 @@
-//! What a process costs, as the kernel counts it.
+//! The resources of a process, as counted by the kernel.
 
 use std::fs;
 
@@ -7,29 +7,30 @@ use serde_json::{Value, json};
 
 use crate::figures::rounded;
 
-/// The kernel tells processor time in hundredths of a second to every program, whatever its own clock.
+/// The kernel reports processor time in hundredths of a second, whatever its own clock rate.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a process has used so far, and holds now.
+/// The resources used so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     /// User and system time, in milliseconds.
     pub(crate) processor_ms: f64,
     /// Resident memory in MB (of a million bytes).
     pub(crate) resident: f64,
-    /// The most that was ever resident, in MB.
+    /// Peak of resident memory, in MB.
     pub(crate) peak: f64,
 }
 
 impl Usage {
-    /// Reads it.
+    /// Reads them.
     pub(crate) fn of(pid: Pid) -> Self {
         let read = |name: &str| {
             let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
             fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
         };
         let stat = read("stat");
-        // The program's name, in parentheses, may hold anything; fields 14 and 15 of proc(5) are the 12th and 13th after it.
+        // The program's name, in parentheses, may contain anything; fields 14 and 15 of proc(5) are the 12th and 13th
+        // after it.
         let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
         let fields: Vec<&str> = fields.split_whitespace().collect();
         let ticks = |place: usize| fields[place].parse::<f64>().expect("a number of ticks");
@@ -46,13 +47,13 @@ impl Usage {
         }
     }
 
-    /// Returns the processor's milliseconds for each of so many messages since `before`.
+    /// Returns the processor time in milliseconds for each of so many messages since `before`.
     pub(crate) fn per_message_since(&self, before: &Self, messages: usize) -> f64 {
         let messages = u32::try_from(messages).expect("messages can be counted");
         (self.processor_ms - before.processor_ms) / f64::from(messages)
     }
 
-    /// Returns its memory for people to read.
+    /// Returns the memory for the output.
     pub(crate) fn memory(&self) -> Value {
         json!({"resident": rounded(self.resident), "peak": rounded(self.peak)})
     }

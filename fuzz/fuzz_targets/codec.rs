@@ -19,7 +19,7 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Vec<u8>)
         }
     }
     assert_eq!(codec.skipped(), noise.len() as u64);
-    // What is left of an incomplete frame.
+    // The rest of an incomplete frame.
     noise.extend_from_slice(&buffer);
     (frames, noise)
 }

@@ -1,6 +1,7 @@
-//! Any frames, during the handshake and after it: no panic, whatever the radio or a node on the mesh says.
+//! Any frames, during the handshake and after it, cause no panic.
 //!
-//! The input is a stream as on the wire. Its first byte says whether the handshake is complete before it begins.
+//! The input is a byte stream as on the wire, after a first byte that selects whether the handshake is already
+//! complete.
 
 #![no_main]
 
@@ -10,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use relay_model::Timestamp;
 use relay_wire::codec::{Codec, Item};
 use relay_wire::proto::{FromRadio, Message, MyNodeInfo, from_radio::PayloadVariant};
-use relay_radio::{Moment, Output, Pacer, Session, SessionOptions};
+use relay_radio::{Now, Output, Pacer, Session, SessionOptions};
 use tokio_util::bytes::BytesMut;
 
 const NONCE: u32 = 7;
@@ -19,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&ready, stream)) = input.split_first() else {
         return;
     };
-    let mut now = Moment {
+    let mut now = Now {
         instant: Instant::now(),
         wall: Timestamp(1_750_000_000_000),
     };
@@ -51,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
     let (mut codec, mut buffer) = (Codec::default(), BytesMut::from(stream));
     while let Some(item) = codec.decode(&mut buffer) {
         let Item::Frame(frame) = item else { continue };
-        now = Moment {
+        now = Now {
             instant: now.instant + Duration::from_secs(1),
             wall: now.wall + Duration::from_secs(1),
         };

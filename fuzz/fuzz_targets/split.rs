@@ -1,5 +1,4 @@
-//! Any text of any age, by any rules: what goes on the air is within the packet's limit, and nothing is lost unless that is
-//! said.
+//! Any text of any age by any rules: each packet is within the size limit, and every omission is marked.
 
 #![no_main]
 
@@ -13,7 +12,7 @@ use relay_model::{Draft, Heading, PacketId, span};
 
 /// The bytes of a packet that answers another one (`RadioPayload::Text`).
 const REPLY_BYTES: usize = 227;
-/// What was accepted fits into as many packets as it was counted for: so much text does into 255.
+/// Length in bytes of a text that fits into 255 packets, the maximum.
 const LONGEST: usize = 16_000;
 
 fn letters(text: &str) -> String {
@@ -60,7 +59,7 @@ fuzz_target!(|input: (String, u8, u8, bool, bool, bool, Option<u16>)| {
         let said = match part {
             0 => {
                 let said = packet.strip_prefix("Alice[M]: ").expect("the prefix");
-                // Where there is no room for it, the age is left out.
+                // Without room, the age is omitted.
                 let said = said.strip_prefix(&mark).unwrap_or(said);
                 let counter = if total > 1 {
                     format!("1/{total} ")
@@ -74,7 +73,7 @@ fuzz_target!(|input: (String, u8, u8, bool, bool, bool, Option<u16>)| {
                 packet.strip_prefix(&head).expect("the heading")
             }
         };
-        // What follows the heading stands in the text, in its order.
+        // The text after each heading occurs in the original, in order.
         let said = letters(said);
         match rest.strip_prefix(&said) {
             Some(left) => rest = left.to_owned(),

@@ -14,7 +14,7 @@ pub(super) struct Frame {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Returns what the radio said in a recording, as `chat.a`.
+/// Returns the radio's frames of a recording; the name is given as `chat.a`.
 pub(super) fn from_radio(name: &str) -> Vec<Frame> {
     frames(name, |what| match what {
         What::FromRadio(bytes) => Some(bytes),
@@ -22,7 +22,7 @@ pub(super) fn from_radio(name: &str) -> Vec<Frame> {
     })
 }
 
-/// Returns what its client said.
+/// Returns the client's frames of a recording.
 pub(super) fn to_radio(name: &str) -> Vec<Frame> {
     frames(name, |what| match what {
         What::ToRadio(bytes) => Some(bytes),
@@ -41,7 +41,7 @@ fn frames(name: &str, said: impl Fn(What) -> Option<Vec<u8>>) -> Vec<Frame> {
 mod tests {
     use tokio_util::bytes::BytesMut;
 
-    use super::super::{Answer, Moment, Output, Session, SessionOptions};
+    use super::super::{MeshAnswer, Now, Output, Session, SessionOptions};
     use super::*;
     use relay_model::{
         ChannelIndex, Destination, NodeNum, PacketId, RadioEvent, RadioText, Timestamp,
@@ -52,21 +52,21 @@ mod tests {
     const OWN: NodeNum = NodeNum(0xA11C_E001);
     const BOB: NodeNum = NodeNum(0xB0B0_B002);
 
-    /// Plays the radio's side of a recording, cut into pieces, through codec and session.
+    /// Feeds the radio's frames of a recording, cut into pieces, through the codec and the session.
     fn play(name: &str) -> Vec<Output> {
         let question = &super::to_radio(name)[0].bytes;
         let question = proto::ToRadio::decode(question.as_slice()).expect("a ToRadio");
         let Some(to_radio::PayloadVariant::WantConfigId(nonce)) = question.payload_variant else {
             panic!("not the question: {question:?}")
         };
-        let start = Moment::at(Timestamp(1_750_000_000_000));
+        let start = Now::at(Timestamp(1_750_000_000_000));
         let mut session = Session::new(SessionOptions::default(), nonce, start.instant);
         let mut codec = Codec::default();
         let (mut outputs, mut received) = (Vec::new(), BytesMut::new());
         session.on_time(start);
         for frame in from_radio(name) {
             let bytes = framed(&frame.bytes).unwrap();
-            let now = Moment {
+            let now = Now {
                 instant: start.instant + frame.at,
                 wall: start.wall + frame.at,
             };
@@ -100,7 +100,7 @@ mod tests {
         outputs
             .iter()
             .filter_map(|output| match output {
-                Output::Answer(Answer::Routing(it)) => Some((it.from, it.error)),
+                Output::Answer(MeshAnswer::Routing(it)) => Some((it.from, it.error)),
                 _ => None,
             })
             .collect()
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(answer.destination, Destination::Direct(OWN));
         assert_eq!(answer.text, "answer");
         assert_eq!(answer.channel_name, "");
-        // The second answers a packet that is not ours: the pacer does not know it.
+        // The second is an answer to a packet of another client, which the pacer does not know.
         assert_eq!(routings(&outputs), [(BOB, 0), (BOB, 0)]);
     }
 

@@ -1,4 +1,4 @@
-//! What was handed over to be sent, until it is reported; and whatever else is told to whoever has handed it over.
+//! Submissions from their receipt until they are reported, and the other reports to the daemon.
 
 use std::mem::replace;
 
@@ -18,7 +18,7 @@ pub(super) struct Delivery {
     pub(super) withdrawals: mpsc::Receiver<MeshRowId>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) air: watch::Sender<bool>,
-    /// A text has crossed, either way.
+    /// A text has crossed in either direction since the link was ready.
     pub(super) crossed: bool,
 }
 
@@ -35,7 +35,7 @@ impl Delivery {
         self.events.send(event).await.map_err(|_| End::EventsClosed)
     }
 
-    /// Takes the next row that is handed over, or called back. Cancel safe.
+    /// Receives the next submission or withdrawal. Cancel safe.
     pub(super) async fn take_next(&mut self, takes_more: bool) {
         tokio::select! {
             biased;
@@ -54,7 +54,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Gives back what is not sent, the rows on their way to the pacer too: in the table they can be withdrawn, or expire.
+    /// Returns every unsent submission, those in the channel included, to the outbox, where it can change or expire.
     pub(super) async fn give_back(&mut self) -> Result<(), End> {
         while let Ok(submission) = self.submissions.try_recv() {
             self.pacer.submit(submission);
@@ -63,7 +63,7 @@ impl Delivery {
         self.report().await
     }
 
-    /// Tells who submits, before they get back what the air does not bear.
+    /// Publishes whether the channel bears more than urgent texts, before refused submissions are returned.
     pub(super) fn look_at_air(&self) {
         let now = Instant::now().into_std();
         let is_open = self.pacer.traffic.closed_until(now).is_none();

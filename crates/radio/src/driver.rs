@@ -1,5 +1,5 @@
-//! Keeps the link to a radio: connects, serves the connection until its end, and tries again when it is lost. What is read goes
-//! to the session; what that and the pacer want is done.
+//! Keeps the link to the radio: connects, serves the connection until it ends, and reconnects. Received frames go to
+//! the session; what the session and the pacer ask for is carried out here.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::delivery::Delivery;
 use super::error::{End, Loss, RadioError};
 use super::link::{LinkNotes, LinkState};
 use super::mesh::nodedb::{KnownNode, NodeDb};
-use super::moment::Moment;
+use super::now::Now;
 use super::options::RadioOptions;
 use super::reconnect::Reconnect;
 use super::session::console::{self, Console, Line};
@@ -26,19 +26,19 @@ use super::session::{Output, Session, SessionOptions, disconnect};
 use super::wires::stranger::{self, Greeting};
 use super::wires::{Connection, Wire};
 
-/// How long a packet on its way may keep a stop waiting; the whole stop has 5 s, with the two below.
+/// Maximum time that a packet in flight delays a stop. The whole stop has 5 s, the two limits below included.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long telling the radio that we leave may take.
+/// Maximum time to send the disconnect message.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// How long a radio may take to close the link after we have left.
+/// Maximum time for the radio to close the link after the disconnect message.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Handing an event to the daemon takes no longer unless its disk is in trouble.
+/// Time to hand an event to the daemon after which this side counts as stalled, for example by a full disk.
 const OWN_STALL: Duration = Duration::from_secs(1);
 
-/// Which causes are remembered to have been told.
+/// Maximum number of causes remembered as already reported.
 const TOLD_CAUSES: usize = 16;
 
 #[derive(Debug)]
@@ -48,9 +48,9 @@ pub(super) struct Driver {
     delivery: Delivery,
     reconnect: Reconnect,
     random: StdRng,
-    /// What was told of since the link was ready.
+    /// The causes of lost links reported since the link was last ready.
     told_causes: Vec<Loss>,
-    /// What was said on this link before any frame.
+    /// The bytes received on this link before the first frame.
     greeting: Greeting,
     link: LinkNotes,
     known: watch::Sender<Vec<KnownNode>>,
@@ -71,7 +71,7 @@ impl Driver {
             chat_ports: options.chat_ports,
             on_cable: matches!(options.wire, Wire::Serial(_)),
         };
-        // Each link has a nonce of its own.
+        // Placeholder: each link begins with a nonce of its own.
         let mut session = Session::new(session_options, 0, Instant::now().into_std());
         session.nodes = NodeDb::new(options.nodes);
         let seed = options.seed;
@@ -127,16 +127,16 @@ impl Driver {
         }
     }
 
-    /// Serves a connection until its end, or the daemon's.
+    /// Serves a connection until it ends or the daemon stops.
     async fn serve(&mut self, mut connection: Connection) -> End {
-        let now = Moment::now(&self.clock);
+        let now = Now::of(&self.clock);
         self.session.begin(self.random.random(), now.instant);
         self.greeting = Greeting::default();
         let served = self.converse(&mut connection).await;
         let mut end = served.err().unwrap_or(End::Stopped);
         if matches!(end, End::Lost(_))
             && !self.session.has_heard()
-            // Only there somebody else than a radio may be at the other end.
+            // Only on the network can something other than a radio answer.
             && matches!(self.wire, Wire::Tcp { .. })
             && let Some(who) = stranger::whose(&mut self.greeting, &mut connection).await
             && let Some(error) = self.wire.no_radio(who)
@@ -144,31 +144,31 @@ impl Driver {
             end = error.into();
         }
         if !self.session.has_heard() {
-            // A proxy takes connections for a radio that is away, too, and ends them.
+            // A proxy accepts and closes connections also while the radio is away.
             self.reconnect.on_absent();
         }
         if matches!(end, End::Lost(_)) && self.session.understands() {
-            // Where writing failed, what came before that still waits to be read.
+            // After a failed write, frames received earlier may still be unread.
             self.hear_out(&mut connection).await;
         }
         if matches!(end, End::Stopped | End::EventsClosed) {
-            // The radio may be gone already, then there is nobody to tell.
+            // An error is ignored: the radio may be gone already.
             let bye = timeout(GOODBYE, connection.send(&disconnect())).await;
             self.hear_out(&mut connection).await;
             if matches!(bye, Ok(Ok(()))) {
                 info!("disconnected from the radio");
             }
         }
-        let held = self.session.take_held(Moment::now(&self.clock));
-        // Where nobody takes it, nobody takes anything.
+        let held = self.session.take_held(Now::of(&self.clock));
+        // An error is ignored: it means that the daemon receives no more events.
         drop(self.carry_out(held, None).await);
         connection.close().await;
         end
     }
 
-    /// Takes what the radio had sent before it heard that we leave, or before the link was lost: it does not send that
-    /// again. The radio closes; one that does not is not waited for for long. The daemon is: what was read is in nobody's
-    /// hands until it has taken it.
+    /// Reads the frames that the radio sent before the disconnect or the loss, since it does not send them again. Waits
+    /// at most [`FAREWELL`] for the radio to close, but without limit for the daemon: until it has received an event,
+    /// nothing else holds that event.
     async fn hear_out(&mut self, connection: &mut Connection) {
         let mut limit = Instant::now() + FAREWELL;
         while Instant::now() < limit
@@ -184,13 +184,13 @@ impl Driver {
         }
     }
 
-    /// The conversation on one connection. `Ok` when the daemon stops and nothing is on its way.
+    /// Exchanges frames on one connection. `Ok` when the daemon stops and no packet is in flight.
     async fn converse(&mut self, connection: &mut Connection) -> Result<(), End> {
         let mut console = Console::default();
         let (mut stop_limit, mut stalled) = (None, false);
         loop {
             if !stalled {
-                let due = self.session.on_time(Moment::now(&self.clock));
+                let due = self.session.on_time(Now::of(&self.clock));
                 self.carry_out(due, Some(connection)).await?;
             }
             self.send_next(connection).await?;
@@ -208,7 +208,7 @@ impl Driver {
             let due = self.deadline(stop_limit);
             let due = due.map(|due| sleep_until(Instant::from_std(due)));
             let mut outputs = Vec::new();
-            // Rows before frames: they are few, and a busy mesh is not to keep them waiting.
+            // Submissions before frames: they are few, and a busy mesh must not delay them.
             tokio::select! {
                 biased;
                 () = self.stop.cancelled(), if stop_limit.is_none() => {
@@ -218,7 +218,7 @@ impl Driver {
                 () = self.delivery.take_next(takes_more) => {}
                 item = connection.receive() => match item? {
                     Item::Frame(frame) => {
-                        // A line that a frame interrupts does not go on after it.
+                        // A frame ends a console line that it interrupts.
                         outputs = self.on_text(console.end());
                         outputs.extend(self.on_frame(&frame));
                     }
@@ -237,13 +237,13 @@ impl Driver {
             }
             let began = Instant::now();
             self.carry_out(outputs, Some(connection)).await?;
-            // It was us who were slow (a full disk?): what waits in the link is read before its silence is judged.
+            // The stall was ours, so the unread bytes are processed before the radio counts as silent.
             stalled = began.elapsed() > OWN_STALL;
         }
     }
 
     fn on_frame(&mut self, frame: &[u8]) -> Vec<Output> {
-        let now = Moment::now(&self.clock);
+        let now = Now::of(&self.clock);
         self.delivery.pacer.on_frame(now.instant);
         let outputs = self.session.on_frame(frame, now);
         if self.session.has_heard() {
@@ -252,15 +252,15 @@ impl Driver {
         outputs
     }
 
-    /// Shows what the radio prints; it may tell that the radio has forgotten us.
+    /// Logs what the radio prints; a line may show that the radio has forgotten this client.
     fn on_text(&mut self, lines: impl IntoIterator<Item = Line>) -> Vec<Output> {
-        let mut sign = None;
+        let mut kind = None;
         for line in lines {
             debug!(target: console::TARGET, line = line.text, "the radio prints");
-            sign = sign.max(line.sign);
+            kind = kind.max(line.kind);
         }
-        let now = Moment::now(&self.clock);
-        sign.map_or_else(Vec::new, |sign| self.session.on_sign(sign, now))
+        let now = Now::of(&self.clock);
+        kind.map_or_else(Vec::new, |kind| self.session.on_line(kind, now))
     }
 
     fn deadline(&self, stop_limit: Option<Instant>) -> Option<std::time::Instant> {
@@ -277,14 +277,14 @@ impl Driver {
         times.into_iter().flatten().min()
     }
 
-    /// Does what the session wants. On a link that ends, which is `None`, nothing is written any more, and whoever ended it
-    /// tells that it is lost.
+    /// Carries out the session's outputs. `None` is a link that is ending: nothing is written, and the caller reports
+    /// the loss.
     async fn carry_out(
         &mut self,
         outputs: Vec<Output>,
         mut link: Option<&mut Connection>,
     ) -> Result<(), End> {
-        // What is to be told is told, also where writing fails.
+        // Events are delivered even if a write fails.
         let mut written = Ok(());
         for output in outputs {
             match (output, &mut link) {
@@ -294,7 +294,7 @@ impl Driver {
                             if link.is_some() {
                                 self.on_ready(profile).await?;
                             }
-                            // The daemon is to know by which channels it understands what follows, and then of the loss.
+                            // The daemon needs the channels before the events that follow, and the loss after them.
                             self.told_causes.clear();
                         }
                         RadioEvent::ChannelUse { percent } => {
@@ -307,7 +307,7 @@ impl Driver {
                     self.delivery.tell(Event::Radio(event)).await?;
                 }
                 (Output::Answer(answer), link) => {
-                    let now = Moment::now(&self.clock);
+                    let now = Now::of(&self.clock);
                     self.delivery.pacer.on_answer(answer, now);
                     if link.is_none() {
                         self.delivery.report().await?;
@@ -335,7 +335,7 @@ impl Driver {
     }
 
     async fn on_ready(&mut self, profile: &RadioProfile) -> Result<(), End> {
-        // What was handed over just when the link was lost is looked up again.
+        // Submissions received while the link was being lost return to the outbox.
         self.delivery.give_back().await?;
         let node = profile.own.num;
         self.delivery.pacer.on_ready(profile);
@@ -362,12 +362,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes the packet whose turn it is, if it is any packet's.
     async fn send_next(&mut self, connection: &mut Connection) -> Result<(), End> {
         if self.session.is_looking_again() {
             return Ok(());
         }
-        let now = Moment::now(&self.clock);
+        let now = Now::of(&self.clock);
         let pacer = &mut self.delivery.pacer;
         let Some(submission) = pacer.poll(now) else {
             if self.session.is_ready() && pacer.prompts(now.instant) {
@@ -386,7 +385,7 @@ impl Driver {
         Ok(())
     }
 
-    /// During the handshake the nodes come one by one; they are told together at its end.
+    /// During the handshake the nodes arrive one by one; they are published together at its end.
     async fn tell_nodes(&mut self) -> Result<(), End> {
         if !self.session.is_ready() {
             return Ok(());
@@ -399,7 +398,7 @@ impl Driver {
         self.delivery.tell(Event::Radio(nodes)).await
     }
 
-    /// Tells that the link is lost, and waits until it may be tried again.
+    /// Reports the lost link, and waits until the next attempt.
     async fn lost(&mut self, mut loss: Loss) -> Result<(), End> {
         self.reconnect.crossed = std::mem::take(&mut self.delivery.crossed);
         let now = Instant::now().into_std();
@@ -411,7 +410,7 @@ impl Driver {
         }
         self.link.lost(&loss);
         let Loss { cause, hint, .. } = &loss;
-        // Causes may take turns for days.
+        // Two causes may alternate for days.
         let told = &mut self.told_causes;
         if told.iter().any(|told| told.is_like(&loss)) {
             debug!(cause, delay_ms, "still no link to the radio, trying again");

@@ -1,4 +1,4 @@
-//! Why there is no connection, no link, or no radio at all.
+//! Errors of a connection, a link and the adapter.
 
 use std::io;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use relay_model::{Chain, Event, Explained, LossKind, RadioEvent};
 use relay_wire::codec::TooLong;
 
-/// How long the other side may take to read a frame.
+/// Maximum time for the other end to read a frame.
 pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why the radio's side cannot work.
+/// Why the adapter cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RadioError {
-    /// Bluetooth is not built in.
+    /// This build has no Bluetooth.
     #[error("this relay was built without Bluetooth")]
     NoBluetooth,
     /// The daemon's event loop has ended.
@@ -27,45 +27,45 @@ impl Explained for RadioError {
     }
 }
 
-/// Why there is no connection, or none any more.
+/// Why a connection failed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// There is no way to the radio over its wire, or none any more.
+    /// The radio cannot be reached over its wire, or no longer.
     #[error("{}", Chain(&**cause))]
     NoWay {
-        /// What that means.
+        /// The kind of loss, for the hint.
         kind: LossKind,
-        /// Why, with whatever caused that.
+        /// The wire's own error.
         cause: Box<dyn Explained + Send + Sync>,
     },
-    /// The radio closed it.
+    /// The radio closed the connection.
     #[error("the radio closed the connection")]
     Closed,
-    /// It broke while we waited.
+    /// Reading failed.
     #[error("cannot read from the radio")]
     Read(#[source] io::Error),
-    /// It broke while we wrote.
+    /// Writing failed.
     #[error("cannot write to the radio")]
     Write(#[source] io::Error),
     /// The radio does not read.
     #[error("the radio did not take a frame within {} s", WRITE_LIMIT.as_secs())]
     WriteLimit,
-    /// A frame is too long.
+    /// The frame is too long.
     #[error("cannot frame a packet")]
     Frame(#[from] TooLong),
 }
 
-/// Why there is no link, or none any more.
+/// Why a link was lost or could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Loss {
     pub(super) kind: LossKind,
-    /// The error and its causes, in one sentence.
+    /// The error and its sources, as one sentence.
     pub(super) cause: String,
     pub(super) hint: Option<String>,
 }
 
 impl Loss {
-    /// The link stands, but nobody speaks on it as a radio does, or should; somebody has, or not.
+    /// A link that is open but on which no radio answers; `has_heard` tells whether one did before.
     pub(super) fn of_silence(cause: &str, has_heard: bool) -> Self {
         Self {
             kind: if has_heard {
@@ -78,9 +78,9 @@ impl Loss {
         }
     }
 
-    /// Returns whether a person who was told of the other one learns nothing new.
+    /// Returns whether reporting both would tell a person nothing new.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        // Each of those wants something else of a person.
+        // Each of these kinds has its own remedy.
         let has_own_cure = matches!(self.kind, LossKind::Barred | LossKind::Refused);
         self.kind == other.kind && (!has_own_cure || self.cause == other.cause)
     }
@@ -112,7 +112,6 @@ impl Explained for ConnectionError {
 }
 
 impl ConnectionError {
-    /// A wire tells why there is no way over it.
     pub(super) fn no_way(kind: LossKind, cause: impl Explained + Send + Sync + 'static) -> Self {
         let cause = Box::new(cause);
         Self::NoWay { kind, cause }

@@ -1,8 +1,8 @@
-//! The radio's side: one link, its session and its pace.
+//! The adapter for one radio.
 //!
-//! [`Radio::run`] joins a [`Connection`] (bytes), a [`Session`] (what frames mean), a [`Pacer`] (what may be sent when)
-//! and a [`NodeDb`] (who is who). The last three are pure; whatever waits, and both clocks, stand in `driver.rs`
-//! and `delivery.rs`.
+//! [`Radio::run`] combines a [`Connection`] (bytes), a [`Session`] (the meaning of frames), a [`Pacer`] (the time of
+//! each text) and a [`NodeDb`] (the known nodes). The last three are pure; `driver.rs` and `delivery.rs` do all waiting
+//! and read the clocks.
 //!
 //! ```
 //! use relay_model::{Event, RadioEvent};
@@ -47,7 +47,7 @@ mod driver;
 mod error;
 mod link;
 mod mesh;
-mod moment;
+mod now;
 mod options;
 mod pacer;
 mod radio;
@@ -58,9 +58,9 @@ mod wires;
 pub use error::{ConnectionError, RadioError};
 pub use link::{Link, LinkState};
 pub use mesh::{Details, KnownNode, NodeDb};
-pub use moment::Moment;
+pub use now::Now;
 pub use options::RadioOptions;
-pub use pacer::{Answer, Pacer, Submission};
+pub use pacer::{MeshAnswer, Pacer, Submission};
 pub use radio::Radio;
 pub use session::{HANDSHAKE_LIMIT, Output, Session, SessionOptions};
 pub use wires::{Ble, Connection, FoundPort, SerialPort, Wire, find_bluetooth, find_serial_ports};

@@ -1,4 +1,4 @@
-//! How the link to the radio stands, for whoever wants to know now; what happened to it comes as events.
+//! The current state of the link, for observers; changes are sent as events.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -7,41 +7,41 @@ use tokio::time::Instant;
 use super::error::Loss;
 use relay_model::NodeNum;
 
-/// What is being done about the link.
+/// The stages of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
     /// The connection is being made.
     Connecting,
-    /// Connected; the radio tells how it is set up.
+    /// Connected; the radio is sending its configuration.
     Configuring,
     /// Messages can cross.
     Ready,
-    /// Lost, or never there; it is tried again soon.
+    /// Lost, or never made; the next attempt follows.
     Lost,
 }
 
-/// How the link stands.
+/// The current state of the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// What is being done about it.
+    /// The stage.
     pub state: LinkState,
-    /// Who is at the other end has spoken as a radio does, since the connection was made.
+    /// Whether a valid frame has arrived on this connection.
     pub heard: bool,
-    /// Since when it is ready, or since when it is not.
+    /// Since when the link is ready, or since when it is not.
     pub since: Instant,
-    /// Why it was lost last; `None` while it is ready.
+    /// Why it was last lost; `None` while it is ready.
     pub cause: Option<String>,
-    /// What helps against just that, if we know.
+    /// The remedy for that cause, if known.
     pub hint: Option<String>,
-    /// How often the radio has started since we were ready first, as far as it counts that.
+    /// Restarts of the radio since the link was first ready, as far as the radio counts them.
     pub restarts: u32,
 }
 
 #[derive(Debug)]
 pub(super) struct LinkNotes {
     link: watch::Sender<Link>,
-    /// The radio that was ready last, and its count of starts.
+    /// The radio that was last ready, and its reboot count.
     starts: Option<(NodeNum, u32)>,
 }
 
@@ -66,7 +66,6 @@ impl LinkNotes {
         self.link.subscribe()
     }
 
-    /// Notes the next step towards a link.
     pub(super) fn step(&self, state: LinkState) {
         self.link.send_modify(|link| {
             let is_ready = state == LinkState::Ready;
@@ -95,10 +94,10 @@ impl LinkNotes {
         });
     }
 
-    /// Takes a radio's own count of its starts; returns how often it has started since it was ready last.
+    /// Takes the radio's reboot count; returns how many restarts it has had since it was last ready.
     pub(super) fn started(&mut self, radio: NodeNum, count: u32) -> u32 {
         let before = self.starts.replace((radio, count));
-        // With another radio, or without one, there is nothing to compare.
+        // A count of another radio cannot be compared.
         let before = before.filter(|(known, _)| *known == radio);
         let rise = before.map_or(0, |(_, before)| count.saturating_sub(before));
         self.link.send_if_modified(|link| {

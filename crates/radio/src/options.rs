@@ -1,39 +1,39 @@
-//! What the radio's side has to know.
+//! The options of the adapter.
 
 use std::time::Duration;
 
 use relay_model::{Clock, Node, Timestamp};
 
 use super::error::RadioError;
-use super::moment::Moment;
+use super::now::Now;
 use super::pacer::Pacer;
 use super::wires::{Ble, SerialPort, Wire};
 
-/// What the radio's side has to know.
+/// Options of the adapter.
 #[derive(Debug)]
 pub struct RadioOptions {
     /// How to reach the radio.
     pub wire: Wire,
-    /// From the radio's acceptance of a text to the next.
+    /// Minimum time from the radio's acceptance of a text to the next text.
     pub message_delay: Duration,
-    /// The radio is given the time.
+    /// Whether to set the radio's clock.
     pub set_time: bool,
     /// Further ports that carry text.
     pub chat_ports: Vec<u32>,
-    /// The nodes known from before.
+    /// The nodes in the database.
     pub nodes: Vec<Node>,
-    /// How busy a channel slows traffic down, or stops it.
+    /// The channel utilisation that slows texts down, or holds them back.
     pub channel_use: Option<relay_config::ChannelUse>,
-    /// When the radio took a text of ours last.
+    /// When the radio last accepted a text of ours.
     pub last_accepted: Option<Timestamp>,
-    /// For random numbers that are the same in every run of a test.
+    /// Seed for reproducible random numbers in tests.
     pub seed: Option<u64>,
-    /// Tells the wall-clock time.
+    /// The wall clock.
     pub clock: Clock,
 }
 
 impl RadioOptions {
-    /// Takes them from the configuration, with nothing known from before. Fails if the configured wire is not built in.
+    /// Converts the configuration, without data of earlier runs. Fails if the configured wire is not built in.
     pub fn new(config: &relay_config::Meshtastic) -> Result<Self, RadioError> {
         let wire = match &config.connection {
             relay_config::Connection::Tcp { host, port } => Wire::Tcp {
@@ -59,13 +59,13 @@ impl RadioOptions {
     }
 
     pub(super) fn pacer(&self) -> Pacer {
-        let now = Moment::now(&self.clock);
+        let now = Now::of(&self.clock);
         let mut pacer = Pacer::new(self.message_delay, self.last_accepted, now);
         pacer.traffic.limits = self.channel_use;
         pacer
     }
 
-    /// Takes the defaults for a wire.
+    /// Returns the default options for a wire.
     pub fn over(wire: Wire) -> Self {
         Self {
             wire,

@@ -1,13 +1,12 @@
-//! What may be sent when, and what a refusal means. No I/O, no clock.
+//! Decides when a packet is sent, and interprets refusals. No I/O, no clock.
 //!
-//! The radio takes one text in two seconds, counted from the one that it took last, and says nothing of the ones
-//! that it drops; so there is never more than one packet of ours without an answer, and the next waits for the
-//! delay that counts from that answer. The queue in front is the outbox table's business: here waits at most one
-//! candidate for each destination and lane, and none that the air does not bear for a while: in the table it can be
-//! changed, and tells its age when its turn comes.
+//! The radio accepts one text in two seconds, counted from the last accepted one, and drops others silently. So at most
+//! one packet is unanswered at any time, and the next one is delayed from its answer. The outbox table is the queue:
+//! the pacer holds at most one candidate for each destination and lane, and none that the channel utilisation holds
+//! back, since a row in the table can still be changed or expire.
 
 mod acks;
-pub(crate) mod answer;
+pub(crate) mod mesh_answer;
 pub(crate) mod submission;
 pub(crate) mod traffic;
 
@@ -18,58 +17,57 @@ use relay_model::{
     SendReport, Timestamp,
 };
 
-pub use answer::Answer;
+pub use mesh_answer::MeshAnswer;
 pub use submission::Submission;
 
-use super::moment::Moment;
+use super::now::Now;
 use acks::Acks;
-use answer::{AFTER_FULL_QUEUE, Routing, Verdict};
+use mesh_answer::{AFTER_FULL_QUEUE, Routing, Verdict};
 use traffic::Traffic;
 
-/// How long to wait for a `QueueStatus`.
+/// Maximum time to wait for a `QueueStatus`.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// A refusal comes just after its `QueueStatus`, which looks like success until then.
+/// Time to wait for a refusal, which follows a `QueueStatus` that looks like success.
 const SETTLING: Duration = Duration::from_millis(400);
-/// Places in the radio's transmit queue that are left to the radio itself.
+/// Slots in the radio's transmit queue left to the radio itself.
 const SPARE_PLACES: u32 = 2;
-/// Firmware looks only four times a second for something to read when it has read nothing for 2 s. A heartbeat so long
-/// before a text makes it look at once.
+/// Lead of the heartbeat that wakes the firmware's reader: after 2 s without input it polls only four times a second.
 const PROMPT: Duration = Duration::from_millis(300);
-/// Candidates that wait here: eight channels in three lanes, and some direct messages.
+/// Maximum number of candidates: eight channels in three lanes, and some direct messages.
 const PLACES: usize = 64;
-/// Direct messages among them: any number of nodes can have one, and what is urgent always finds a place.
+/// Maximum number of direct messages among them; urgent ones are always taken.
 const DIRECT_PLACES: usize = 32;
-/// Rows that are named here as to be given back while they are still on their way from the table.
+/// Maximum number of withdrawals remembered for submissions that have not arrived yet.
 const CALLED_BACK: usize = 64;
-/// A direct message that finds no place is submitted again after that.
+/// Delay before a direct message without a free place is submitted again.
 const PLACE_AGAIN: Duration = Duration::from_secs(30);
 
-/// What was meant for another channel than stands in its slot now is looked up again after that: its new place is known then.
+/// Delay before a message whose channel has left its slot is looked up again, by then with the new slot.
 const CHANNEL_AGAIN: Duration = Duration::from_secs(5);
 
 const RECALLED: &str = "called back";
 
-/// The one packet that the radio has not answered yet.
+/// The one packet that the radio has not answered.
 #[derive(Debug)]
 struct Flight {
     submission: Submission,
     written: Instant,
     repeated: Option<Instant>,
-    status: Option<(i32, Moment)>,
+    status: Option<(i32, Now)>,
 }
 
-/// Decides what is sent when, and reports what became of it.
+/// Decides when each submission is sent, and reports its outcome.
 #[derive(Debug, Default)]
 pub struct Pacer {
     delay: Duration,
     not_before: Option<Instant>,
     pub(super) traffic: Traffic,
-    /// The radio was made to look for the text that may go then.
+    /// The text for whose time the wake-up heartbeat was already sent.
     prompted_for: Option<Instant>,
-    /// The radio, while the link is ready.
+    /// The radio's configuration while the link is ready.
     radio: Option<RadioProfile>,
     waiting: Vec<Submission>,
-    /// The rows that are to be given back when they come, the newest first.
+    /// Withdrawn rows whose submissions have not arrived yet, newest first.
     called_back: Vec<MeshRowId>,
     flight: Option<Flight>,
     queue_full: bool,
@@ -79,8 +77,8 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// Makes one that keeps `delay` between texts, also from the one that the radio took before this program's start.
-    pub fn new(delay: Duration, last_accepted: Option<Timestamp>, now: Moment) -> Self {
+    /// Creates a pacer that keeps `delay` between texts, counted also from the last text of an earlier run.
+    pub fn new(delay: Duration, last_accepted: Option<Timestamp>, now: Now) -> Self {
         let rest_of = |delay: Duration| {
             let rest = last_accepted.map(|last| delay.saturating_sub(now.wall.since(last)));
             rest.map(|rest| now.instant + rest)
@@ -98,13 +96,13 @@ impl Pacer {
         self.waiting.len() < PLACES
     }
 
-    /// Returns whether a packet has been written and its fate is not known.
+    /// Returns whether a written packet has no verdict yet.
     pub fn is_waiting_for_answer(&self) -> bool {
         self.flight.is_some()
     }
 
-    /// Takes a row. One that waits here already is replaced, one on its way is not taken twice, one that was called
-    /// back before it came is given back.
+    /// Takes a submission. It replaces a waiting one of the same row, is ignored if the row is in flight, and is
+    /// returned if the row was withdrawn before.
     pub fn submit(&mut self, submission: Submission) {
         let outbox = submission.outbox;
         if self.is_on_its_way(outbox) {
@@ -136,7 +134,7 @@ impl Pacer {
         }
     }
 
-    /// Gives a row back that still waits here, or has not come yet; one on its way to the radio is not stopped.
+    /// Returns a waiting submission, or one that has not arrived yet; a packet in flight is not stopped.
     pub fn withdraw(&mut self, outbox: MeshRowId) {
         if self.give_back(|it| it.outbox == outbox, RECALLED) == 0 && !self.is_on_its_way(outbox) {
             self.called_back.retain(|row| *row != outbox);
@@ -150,7 +148,7 @@ impl Pacer {
         flight.is_some_and(|flight| flight.submission.outbox == outbox)
     }
 
-    /// The link is ready. Unless the radio may transmit, everything is refused; what is meant for a channel goes nowhere else.
+    /// The link is ready. If the radio may not transmit, everything is refused.
     pub fn on_ready(&mut self, profile: &RadioProfile) {
         self.radio = Some(profile.clone());
         self.queue_full = false;
@@ -159,8 +157,8 @@ impl Pacer {
         }
     }
 
-    /// The link is lost, or leaves off. What was on its way is sent again under the same id, and what waits goes
-    /// back to the table too, where it can still be changed or expire.
+    /// The link is lost, or pauses. The packet in flight is repeated under its id, and waiting submissions return to
+    /// the outbox.
     pub fn on_lost(&mut self) {
         self.radio = None;
         if let Some(flight) = self.flight.take() {
@@ -168,7 +166,7 @@ impl Pacer {
             if let Some((res, at)) = flight.status {
                 self.conclude(&flight.submission, Verdict::of_queue(res), at);
             } else {
-                // The radio may have taken it: it is repeated under the same id.
+                // The radio may have accepted it, so the repetition keeps the id.
                 let reason = "the link was lost before an answer";
                 self.retry(Duration::ZERO, true, &flight.submission, reason);
             }
@@ -176,20 +174,20 @@ impl Pacer {
         self.give_back(|_| true, "the link was lost");
     }
 
-    /// Gives back what waits; only what is on its way is still looked after.
+    /// Returns the waiting submissions; only the packet in flight is completed.
     pub fn take_no_more(&mut self) {
         self.give_back(|_| true, "the relay stops");
     }
 
-    /// The radio said something, so the link is alive.
+    /// A frame arrived, so the link is alive.
     pub fn on_frame(&mut self, now: Instant) {
         self.last_frame = Some(now);
     }
 
-    /// Takes an answer.
-    pub fn on_answer(&mut self, answer: Answer, now: Moment) {
+    /// Takes an answer of the radio or of a node.
+    pub fn on_answer(&mut self, answer: MeshAnswer, now: Now) {
         match answer {
-            Answer::Queue {
+            MeshAnswer::Queue {
                 packet,
                 res,
                 free,
@@ -198,7 +196,7 @@ impl Pacer {
                 if maxlen > 0 {
                     self.queue_full = free <= SPARE_PLACES.min(maxlen - 1);
                 }
-                // A second status for the same packet tells of its transmission.
+                // A second status for the same packet reports its transmission.
                 if let Some(flight) = &mut self.flight
                     && flight.submission.packet == packet
                     && flight.status.is_none()
@@ -207,7 +205,7 @@ impl Pacer {
                     self.delay_from(now.instant);
                 }
             }
-            Answer::Routing(routing) => {
+            MeshAnswer::Routing(routing) => {
                 let Some(own) = self.radio.as_ref().map(|it| it.own.num) else {
                     return;
                 };
@@ -217,8 +215,8 @@ impl Pacer {
         }
     }
 
-    /// Ends the flight of a packet whose `Routing` came before its `QueueStatus`, or just after it.
-    fn end_flight(&mut self, own: NodeNum, routing: Routing, now: Moment) {
+    /// Ends the flight of a packet whose `Routing` arrived before its `QueueStatus`, or just after it.
+    fn end_flight(&mut self, own: NodeNum, routing: Routing, now: Now) {
         let Routing { from, error, .. } = routing;
         let is_its = |flight: &mut Flight| {
             let destination = flight.submission.message.destination;
@@ -232,14 +230,14 @@ impl Pacer {
         let at = flight.status.map_or(now, |(_, at)| at);
         let mut verdict = Verdict::of_error(error, flight.submission.message.destination);
         if from != own || verdict.is_sent() {
-            // What became of it the same answer tells `acks`.
+            // `acks` reports the outcome from the same answer.
             verdict = Verdict::Taken;
         }
         self.conclude(&flight.submission, verdict, at);
     }
 
-    /// Settles what is due and returns what is to be written now, if anything.
-    pub fn poll(&mut self, now: Moment) -> Option<&Submission> {
+    /// Settles what is due, and returns the submission to write now, if any.
+    pub fn poll(&mut self, now: Now) -> Option<&Submission> {
         self.radio.as_ref()?;
         if self.traffic.closed_until(now.instant).is_some() {
             let is_less_urgent = |it: &Submission| it.message.lane != Lane::Urgent;
@@ -251,7 +249,7 @@ impl Pacer {
         if self.queue_full {
             return None;
         }
-        // The oldest of the most urgent lane: each destination has one candidate, so they take turns.
+        // The oldest of the most urgent lane. Destinations take turns, since each has one candidate.
         let lanes = self.waiting.iter().map(|it| it.message.lane);
         let (next, lane) = lanes.enumerate().min_by_key(|(_, lane)| *lane)?;
         if self.may_go(lane).is_some_and(|due| now.instant < due) {
@@ -266,8 +264,8 @@ impl Pacer {
         Some(&self.flight.insert(flight).submission)
     }
 
-    /// Looks after the packet on its way: repeats it once when it is not answered.
-    fn poll_flight(&mut self, now: Moment) -> Option<&Submission> {
+    /// Handles timeouts of the packet in flight; an unanswered one is repeated once.
+    fn poll_flight(&mut self, now: Now) -> Option<&Submission> {
         self.flight_due().filter(|due| now.instant >= *due)?;
         let mut flight = self.flight.take()?;
         match (flight.status, flight.repeated) {
@@ -284,13 +282,13 @@ impl Pacer {
         None
     }
 
-    /// Returns when the packet on its way wants to be looked after; `None` if not before the radio says something.
+    /// Returns the deadline of the packet in flight; `None` without a deadline.
     fn flight_due(&self) -> Option<Instant> {
         let flight = self.flight.as_ref()?;
         match (flight.status, flight.repeated) {
             (Some((_, at)), _) => Some(at.instant + SETTLING),
             (None, None) => Some(flight.written + ANSWER_LIMIT),
-            // A radio leaves a packet unanswered whose id it took before; a dead link leaves everything so.
+            // A radio does not answer an id that it has accepted before; a dead link answers nothing.
             (None, Some(repeated)) => {
                 let is_alive = self.last_frame > Some(repeated);
                 is_alive.then(|| repeated + ANSWER_LIMIT)
@@ -298,7 +296,7 @@ impl Pacer {
         }
     }
 
-    /// Returns when [`Pacer::poll`] wants to be called again, if nothing else happens before.
+    /// Returns when [`Pacer::poll`] is due, if nothing else happens first.
     pub fn deadline(&self) -> Option<Instant> {
         match self.flight {
             Some(_) => self.flight_due(),
@@ -306,7 +304,7 @@ impl Pacer {
         }
     }
 
-    /// Returns whether the radio is to be made to look for a text that follows shortly: by a heartbeat, now.
+    /// Returns whether to send the wake-up heartbeat now, shortly before a text.
     pub fn prompts(&mut self, now: Instant) -> bool {
         let due = self.next_text().filter(|due| now < *due);
         let is_time = due.is_some() && self.prompt_deadline().is_some_and(|at| at <= now);
@@ -316,26 +314,26 @@ impl Pacer {
         is_time
     }
 
-    /// Returns when [`Pacer::prompts`] wants to be called, if nothing else happens before.
+    /// Returns when [`Pacer::prompts`] is due, if nothing else happens first.
     pub fn prompt_deadline(&self) -> Option<Instant> {
         let due = self.next_text().filter(|_| self.flight.is_none());
         due.filter(|_| self.prompted_for != due)?
             .checked_sub(PROMPT)
     }
 
-    /// Returns when the next text that waits here may go; `None` if none does before the radio says something.
+    /// Returns when the next waiting text is due; `None` if it waits for an answer.
     fn next_text(&self) -> Option<Instant> {
         self.radio.as_ref().filter(|_| !self.queue_full)?;
         let lanes = self.waiting.iter().map(|it| it.message.lane);
         lanes.min().and_then(|lane| self.may_go(lane))
     }
 
-    /// Returns before when nothing of a lane may go.
+    /// Returns the earliest time for a text of this lane.
     fn may_go(&self, lane: Lane) -> Option<Instant> {
         self.not_before.max(self.traffic.not_before(lane))
     }
 
-    /// Returns what has become known of messages since the last call.
+    /// Returns the outcomes since the last call.
     pub fn take_reports(&mut self) -> Vec<SendReport> {
         std::mem::take(&mut self.reports)
     }
@@ -345,10 +343,10 @@ impl Pacer {
         self.traffic.sent(instant);
     }
 
-    /// Reports what became of a packet, and remembers it for what comes later.
-    fn conclude(&mut self, submission: &Submission, verdict: Verdict, at: Moment) {
+    /// Reports the outcome of a packet, and remembers the packet for later acknowledgements.
+    fn conclude(&mut self, submission: &Submission, verdict: Verdict, at: Now) {
         if let Verdict::Again { after, .. } = verdict {
-            // The rate limit and a full queue concern every destination alike.
+            // The rate limit and a full queue affect every destination.
             let pause = at.instant + after.min(AFTER_FULL_QUEUE);
             self.not_before = self.not_before.max(Some(pause));
             if after > AFTER_FULL_QUEUE {
@@ -365,7 +363,7 @@ impl Pacer {
         self.report(submission, failure.unwrap_or(accepted));
     }
 
-    /// Gives back what waits here and is to go; none of it was written. Returns how much.
+    /// Returns the waiting submissions that `goes` selects; none of them was written. Returns their number.
     fn give_back(&mut self, goes: impl Fn(&Submission) -> bool, reason: &str) -> usize {
         let gone: Vec<_> = self.waiting.extract_if(.., |it| goes(it)).collect();
         for submission in &gone {
@@ -398,8 +396,8 @@ fn is_direct(submission: &Submission) -> bool {
     matches!(submission.message.destination, Destination::Direct(_))
 }
 
-/// The most bytes that firmware sends on a channel; longer payloads it refuses, or does not answer at all. For a
-/// direct message its limit is lower, and its own answer.
+/// Returns the maximum payload in bytes: firmware refuses longer ones or does not answer. Its lower limit for direct
+/// messages has an answer of its own.
 fn payload_limit(payload: &RadioPayload) -> usize {
     match payload {
         RadioPayload::Text { reply_to, .. } if reply_to.is_some() => 227,

@@ -1,4 +1,4 @@
-//! One radio, as others have it: what they hand over, where they look, and what keeps the link meanwhile.
+//! The adapter's public handle: its inputs, what can be observed, and the task behind it.
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -13,10 +13,10 @@ use super::mesh::nodedb::KnownNode;
 use super::options::RadioOptions;
 use super::pacer::submission::Submission;
 
-/// Withdrawals that wait to be noticed.
+/// Capacity of the channel of withdrawals.
 const WITHDRAWALS: usize = 64;
 
-/// The radio's side.
+/// The adapter of one radio.
 #[derive(Debug)]
 pub struct Radio {
     options: RadioOptions,
@@ -28,7 +28,7 @@ pub struct Radio {
 }
 
 impl Radio {
-    /// Makes one; [`Radio::run`] does the work.
+    /// Creates it; [`Radio::run`] does the work.
     pub fn new(options: RadioOptions) -> Self {
         let (withdraw, withdrawals) = mpsc::channel(WITHDRAWALS);
         Self {
@@ -41,29 +41,29 @@ impl Radio {
         }
     }
 
-    /// Returns where to name rows that are to be given back if they wait here still, or when they come: they are reported
-    /// as [`Retry`](relay_model::RadioOutcome::Retry) without delay, to be looked up again.
+    /// Returns the channel for withdrawing submissions. A withdrawn one that is not in flight is reported as
+    /// [`Retry`](relay_model::RadioOutcome::Retry) without delay, also if it arrives only after its withdrawal.
     pub fn withdrawals(&self) -> mpsc::Sender<MeshRowId> {
         self.withdraw.clone()
     }
 
-    /// Returns where to look how the link stands.
+    /// Returns the state of the link.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.watch()
     }
 
-    /// Returns where to look whether the air bears more than urgent texts: what else is submitted is given back meanwhile.
+    /// Returns whether the channel bears more than urgent texts; otherwise other submissions are returned.
     pub fn air(&self) -> watch::Receiver<bool> {
         self.air.subscribe()
     }
 
-    /// Returns where to look for the nodes that the radio told of until it was ready.
+    /// Returns the nodes that the radio had reported when it became ready.
     pub fn known(&self) -> watch::Receiver<Vec<KnownNode>> {
         self.known.subscribe()
     }
 
-    /// Keeps the link until `stop`: takes rows that may be sent, and tells what happens. Fails only when nobody takes the
-    /// events any more; a radio that is away is waited for.
+    /// Keeps the link until `stop`: receives submissions and sends events. Retries while the radio is away; fails only
+    /// when the receiver of the events is closed.
     pub async fn run(
         self,
         submissions: mpsc::Receiver<Submission>,

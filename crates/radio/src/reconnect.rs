@@ -1,56 +1,56 @@
-//! When to try the link again. No I/O, no clock, no random numbers.
+//! The delays between attempts to connect. No I/O, no clock, no random numbers.
 
 use std::time::{Duration, Instant};
 
 use relay_model::{Backoff, LossKind};
 
-/// The delay after the first failure; each further one doubles it.
+/// Delay after the first failure; it doubles with each further one.
 const FIRST: Duration = Duration::from_millis(250);
-/// No delay is longer in the first two minutes: three seconds after the radio is back the first message has to have
-/// crossed, and until then it must be noticed, and tell its configuration.
+/// Maximum delay in the first two minutes: the first message has to cross within 3 s after the radio returns, the
+/// detection of its return and the handshake included.
 const LONGEST_AT_FIRST: Duration = Duration::from_secs(1);
 const AT_FIRST: Duration = Duration::from_mins(2);
-/// No delay is ever longer.
+/// Maximum delay.
 const LONGEST: Duration = Duration::from_mins(1);
-/// A link that was ready and that the radio ends sooner than that was taken away by another client.
+/// A ready link that the radio ends sooner counts as taken by another client.
 const SHORT_LIFE: Duration = Duration::from_secs(15);
-/// So many of those in a row are no accident,
+/// Number of such links in a row from which another client is reported.
 const SHORT_LIVES: u32 = 3;
-/// and after so many on which no text crossed the radio is left to the other client for a while. A restart can take two or three.
+/// Number of such links without a text from which the delays grow. A restart can cause two or three.
 const VAIN_LIVES: u32 = 5;
 
-/// The delays between attempts.
+/// The back-off between attempts.
 #[derive(Debug, Default)]
 pub(super) struct Reconnect {
     failing_since: Option<Instant>,
     failures: u32,
     ready_since: Option<Instant>,
     short_lives: u32,
-    /// So many of the last short lives brought no text across.
+    /// How many of the last short links carried no text.
     vain_lives: u32,
-    /// A text has crossed, either way. Such a link did its work, however short its life: while each of them does, to stand
-    /// back would only cost more of what is said meanwhile.
+    /// A text has crossed on this link in either direction. As long as each short link carries texts, backing off would
+    /// only delay further ones.
     pub(super) crossed: bool,
-    /// How long the attempt took that has just failed.
+    /// Duration of the attempt that has just failed.
     tried_for: Duration,
 }
 
-/// When to try again, and whether somebody else has the radio.
+/// The next attempt, and whether another client uses the radio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NextTry {
     pub(super) delay: Duration,
-    /// The link keeps dying right after it was ready.
+    /// Links keep ending right after they became ready.
     pub(super) another_client: bool,
 }
 
 impl Reconnect {
-    /// The link is ready, or is so again.
+    /// The link is ready, or ready again.
     pub(super) fn on_ready(&mut self, now: Instant) {
         self.ready_since.get_or_insert(now);
     }
 
-    /// It is the radio that was away: nobody took the connection, or nobody spoke on it, or the radio has restarted. A client
-    /// that takes a radio over leaves it in reach, so that delays which grew while two took it from each other are over.
+    /// The radio itself was away: nothing accepted the connection or answered on it, or the radio restarted. This
+    /// resets delays that grew through another client, since a radio taken by one stays reachable.
     pub(super) fn on_absent(&mut self) {
         if self.vain_lives >= VAIN_LIVES {
             self.on_return();
@@ -58,21 +58,21 @@ impl Reconnect {
         (self.short_lives, self.vain_lives) = (0, 0);
     }
 
-    /// No connection could be made in that time.
+    /// The connection could not be made in that time.
     pub(super) fn on_failed(&mut self, tried_for: Duration) {
         self.on_absent();
         self.tried_for = tried_for;
     }
 
-    /// The radio has been plugged in: the next failures are no reason to wait long.
+    /// The radio was plugged in, so the back-off starts anew.
     pub(super) fn on_return(&mut self) {
         self.failures = 0;
         self.failing_since = None;
     }
 
-    /// The link is lost, or could not be made. What broke, or was ended by this computer, tells nothing of another client,
-    /// neither for nor against. `random` is 0 to 1 and shortens the delay by up to a quarter, so that
-    /// two relays do not stay in step.
+    /// The link was lost, or could not be made. A broken link, or one that this computer ended, is no evidence for or
+    /// against another client. `random` is 0 to 1 and shortens the delay by up to a quarter, so that two relays do not
+    /// stay in step.
     pub(super) fn on_lost(&mut self, now: Instant, kind: LossKind, random: f64) -> NextTry {
         let crossed = std::mem::take(&mut self.crossed);
         if let Some(since) = self.ready_since.take() {
@@ -93,13 +93,13 @@ impl Reconnect {
         let at_first = now.saturating_duration_since(since) < AT_FIRST && !stands_back;
         let longest = if at_first { LONGEST_AT_FIRST } else { LONGEST };
         let counted = self.failures.saturating_add(1);
-        // Grows from there on once the first two minutes are over.
+        // From there the delay grows once the first two minutes are over.
         self.failures = if at_first { counted.min(3) } else { counted };
-        // While two clients take the radio from each other, the delay counts the lost links.
+        // While another client takes the radio, the delay grows with the number of lost links.
         let lost = self.vain_lives.saturating_sub(VAIN_LIVES) + 3;
         let failures = if stands_back { lost } else { counted };
         let delay = Backoff::new(FIRST, longest).after(failures, random);
-        // Attempts begin that far apart: where nobody refuses it, one lasts until its limit, which is wait enough.
+        // The delay separates the beginnings of attempts: one that lasts until its timeout has waited long enough.
         let tried_for = std::mem::take(&mut self.tried_for);
         let is_refused = kind == LossKind::Refused;
         let delay = delay.saturating_sub(tried_for).max(FIRST / 2);
@@ -115,7 +115,7 @@ mod tests {
     use super::LossKind::{Absent, Broken, Ended, Refused};
     use super::*;
 
-    /// Fails for ever; returns the time of each attempt since the first failure, and the delay after it.
+    /// Fails without end; returns the time of each attempt since the first failure, and the delay after it.
     fn failures(
         reconnect: &mut Reconnect,
         start: Instant,

@@ -1,15 +1,15 @@
-//! One connection to a radio: handshake, heartbeat, liveness, and what each frame means. No I/O, no clock, no
-//! random numbers: all of that is handed in. `timers.rs` holds what is due when, `due.rs` does it, what the mesh says in `packets.rs`.
+//! One connection to a radio: handshake, heartbeats, liveness, and the meaning of each frame. No I/O, no clock, no
+//! random numbers. `timers.rs` lists the deadlines, `due.rs` handles them, `packets.rs` handles packets of the mesh.
 //!
-//! What a frame holds may be secret (the radio's private key, the channels' keys), so nothing of it is logged.
+//! Frames may hold secrets (the radio's private key, the channels' keys), so they are never logged.
 
 pub(crate) mod console;
-mod doubt;
 mod due;
 mod handshake;
 mod packets;
-mod said;
+mod repeat_filter;
 mod timers;
+mod trust;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -20,77 +20,77 @@ use relay_model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile};
 
 use super::mesh::nodedb::NodeDb;
 use super::mesh::translate;
-use super::moment::Moment;
-use super::pacer::answer::Answer;
-use console::{Sign, prints_always, without_text};
-use doubt::{Doubt, OF_LOG, OF_STARTS, Quiet};
+use super::now::Now;
+use super::pacer::mesh_answer::MeshAnswer;
+use console::{LineKind, prints_always, without_text};
 use handshake::{Handshake, plain_nonce};
 use relay_wire::proto::from_radio::PayloadVariant as FromRadio;
 use relay_wire::proto::log_record::Level;
 use relay_wire::proto::to_radio::PayloadVariant as ToRadio;
 use relay_wire::proto::wire::lockdown_status::State;
 use relay_wire::proto::{self, MeshPacket, Message as _, wire};
-use said::Said;
+use repeat_filter::RepeatFilter;
+use trust::{OF_LOG, OF_STARTS, Quiet, Trust};
 
 pub use timers::HANDSHAKE_LIMIT;
 
 use timers::{HEARTBEAT_EVERY, REBOOT_PAUSE, Timer, Timers};
 
-/// So often a radio is asked whose answer lacked something, before it is taken as it is.
+/// Maximum number of configuration requests before an incomplete answer is accepted.
 const QUESTIONS: u32 = 3;
-/// A heartbeat with the nonce 1 makes the radio introduce itself to the mesh.
+/// First nonce of a heartbeat; the nonce 1 makes the radio broadcast its node info.
 const FIRST_HEARTBEAT: u32 = 2;
 
-/// How a session behaves.
+/// Options of a session.
 #[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
-    /// The radio is given the time.
+    /// Whether to set the radio's clock.
     pub set_time: bool,
     /// Further ports that carry text.
     pub chat_ports: Vec<u32>,
-    /// The radio is on a cable: it prints text between frames, does not notice who comes and goes, and may start anew, or not
-    /// hear us, without the link's end.
+    /// The radio is on a cable: it prints text between frames, does not notice a client's end, and may restart, or miss
+    /// a frame, while the link stays open.
     pub on_cable: bool,
 }
 
-/// What a session wants done, in this order.
+/// An action that the session requests; to be carried out in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// Write the wake bytes.
     Wake,
     /// Write a frame.
     Frame(Vec<u8>),
-    /// Tell the daemon; [`RadioEvent::Ready`] also tells that packets may be sent.
+    /// Send an event; after [`RadioEvent::Ready`] packets may be sent.
     Event(RadioEvent),
-    /// Tell the pacer.
-    Answer(Answer),
-    /// The radio starts afresh on the same link: packets on their way are unanswered for ever.
+    /// Pass it to the pacer.
+    Answer(MeshAnswer),
+    /// The radio restarted on this link; packets in flight stay unanswered.
     Restarted(&'static str),
-    /// Give the link up.
+    /// Close the link.
     Lost(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It is woken, as it may have rebooted, and then asked for its configuration.
+    /// Woken, as it may have restarted; the configuration request follows.
     Waking,
-    /// Asked.
+    /// The configuration was requested.
     Configuring,
-    /// It has told everything.
+    /// The configuration is complete.
     Idle,
 }
 
-/// What outlives a connection.
+/// State kept over connections.
 #[derive(Debug, Default)]
 struct Memory {
-    /// How the radio was set up when it was ready last.
+    /// The configuration when the radio was last ready.
     profile: Option<RadioProfile>,
-    /// What text of the radio is worth.
-    doubt: Doubt,
-    /// What signs of a start in it are worth.
-    start_doubt: Doubt,
-    said: Said,
-    /// So many links in a row were lost on which no frame came after a heartbeat.
+    /// How far log lines are trusted as a sign that the radio has forgotten this client.
+    log_trust: Trust,
+    /// How far boot messages are.
+    start_trust: Trust,
+    repeat_filter: RepeatFilter,
+    /// Number of links in a row that were lost without a frame after a heartbeat.
     mute_links: u32,
 }
 
@@ -98,34 +98,33 @@ struct Memory {
 #[derive(Debug)]
 pub struct Session {
     options: SessionOptions,
-    /// The nodes that the radio told of.
+    /// The nodes that the radio reported.
     pub nodes: NodeDb,
     nonce: u32,
     phase: Phase,
     timers: Timers,
     handshake: Handshake,
-    /// When it has told everything last; packets may be sent since then, also while it is asked again.
+    /// When the configuration was last completed; packets may be sent from then on, also while it is requested again.
     ready_since: Option<Instant>,
-    /// What came when the radio's channels were not known, or not any more; oldest first.
+    /// Packets received while the channels are unknown, oldest first.
     held: VecDeque<MeshPacket>,
     memory: Memory,
-    /// How often the radio was asked for all of its configuration.
     questions: u32,
     heard: bool,
-    /// A frame has come after a heartbeat.
+    /// A frame has arrived after a heartbeat.
     answers: bool,
     heartbeat_nonce: u32,
-    /// When it was given the time last.
-    time_given: Option<Moment>,
-    /// How often it was.
+    /// When its clock was last set.
+    time_given: Option<Now>,
     times_given: u32,
-    /// Until then packets are dated by a time that it does not have any more.
+    /// Until then packets may carry a time of the radio's clock before it was set.
     dated_before: Option<Instant>,
     quiet: Quiet,
 }
 
 impl Session {
-    /// Makes one for a link that has just opened. The nonce is random: an older session's last frame may still come.
+    /// Creates a session for a link that has just opened. The nonce is random, since the last frame of an older session
+    /// may still arrive.
     pub fn new(options: SessionOptions, random: u32, now: Instant) -> Self {
         Self {
             phase: Phase::Waking,
@@ -144,11 +143,11 @@ impl Session {
             time_given: None,
             times_given: 0,
             dated_before: None,
-            quiet: Quiet::since(now),
+            quiet: Quiet::new(now),
         }
     }
 
-    /// Begins anew on another link, with what is known from the one before.
+    /// Starts over on a new link, and keeps the state of earlier ones.
     pub(super) fn begin(&mut self, random: u32, now: Instant) {
         *self = Self {
             nodes: std::mem::take(&mut self.nodes),
@@ -162,18 +161,18 @@ impl Session {
         self.ready_since.is_some()
     }
 
-    /// Returns whether the radio is asked for its configuration beside its work. It may have forgotten us, and have other
-    /// channels: nothing is written until it has answered.
+    /// Returns whether the configuration is being requested again on a ready link. Nothing is written until the answer
+    /// is complete: the radio may have forgotten this client, and may have other channels.
     pub fn is_looking_again(&self) -> bool {
         self.is_ready() && self.phase != Phase::Idle
     }
 
-    /// Returns whether packets of the radio can be understood, if need be by how it was set up before.
+    /// Returns whether packets can be translated, by the last configuration if necessary.
     pub(super) fn understands(&self) -> bool {
         self.memory.profile.is_some()
     }
 
-    /// Returns whether the radio has said anything on this link.
+    /// Returns whether a frame has arrived on this link.
     pub fn has_heard(&self) -> bool {
         self.heard
     }
@@ -182,8 +181,8 @@ impl Session {
         self.memory.profile.as_ref().filter(|_| self.is_ready())
     }
 
-    /// Takes a frame that the radio sent.
-    pub fn on_frame(&mut self, bytes: &[u8], now: Moment) -> Vec<Output> {
+    /// Takes a frame of the radio.
+    pub fn on_frame(&mut self, bytes: &[u8], now: Now) -> Vec<Output> {
         let special = wire::FromRadio::decode(bytes);
         let ordinary = match special {
             Ok(special) if special == wire::FromRadio::default() => proto::FromRadio::decode(bytes),
@@ -206,18 +205,18 @@ impl Session {
         }
     }
 
-    fn alive(&mut self, now: Moment) {
+    fn alive(&mut self, now: Now) {
         self.heard = true;
         if self.heartbeat_nonce != FIRST_HEARTBEAT {
             self.answers = true;
             self.memory.mute_links = 0;
         }
         if self.phase == Phase::Idle {
-            self.is_heard(now);
+            self.restart_silence_timer(now);
         }
     }
 
-    fn on_special(&mut self, frame: wire::FromRadio, now: Moment) -> Vec<Output> {
+    fn on_special(&mut self, frame: wire::FromRadio, now: Now) -> Vec<Output> {
         self.handshake_goes_on(now);
         if let Some(info) = frame.node_info {
             let num = NodeNum(info.num);
@@ -235,10 +234,10 @@ impl Session {
         }
     }
 
-    fn on_variant(&mut self, variant: FromRadio, now: Moment) -> Vec<Output> {
+    fn on_variant(&mut self, variant: FromRadio, now: Now) -> Vec<Output> {
         match variant {
             FromRadio::QueueStatus(status) => {
-                return vec![Output::Answer(Answer::Queue {
+                return vec![Output::Answer(MeshAnswer::Queue {
                     packet: PacketId(status.mesh_packet_id),
                     res: status.res,
                     free: status.free,
@@ -246,10 +245,10 @@ impl Session {
                 })];
             }
             FromRadio::Packet(packet) => {
-                // Who has forgotten us hands over none.
+                // A radio that has forgotten this client delivers no packets.
                 self.timers.remove(&Timer::BelieveStart);
                 self.timers.remove(&Timer::BelieveLog);
-                self.quiet.ends(now.instant);
+                self.quiet.on_packet(now.instant);
                 self.watch_quiet();
                 return self.on_packet(packet, now);
             }
@@ -260,7 +259,7 @@ impl Session {
             }
             FromRadio::ClientNotification(notification) => {
                 let (packet, message) = (notification.reply_id, notification.message);
-                if !self.memory.said.is_news(&message, now.instant) {
+                if !self.memory.repeat_filter.is_news(&message, now.instant) {
                     debug!(packet, ?message, "the radio has more to say");
                 } else if notification.level >= Level::Warning.into() {
                     warn!(packet, ?message, "the radio warns");
@@ -281,15 +280,15 @@ impl Session {
         Vec::new()
     }
 
-    /// Only what belongs to a handshake keeps it from being given up.
-    fn handshake_goes_on(&mut self, now: Moment) {
+    /// Extends the timeout of the handshake; only frames that belong to it do.
+    fn handshake_goes_on(&mut self, now: Now) {
         if self.phase == Phase::Configuring {
             self.timers.remove(&Timer::AskAgain);
-            self.is_told(now);
+            self.expect_configuration(now);
         }
     }
 
-    fn on_complete(&mut self, nonce: u32, now: Moment) -> Vec<Output> {
+    fn on_complete(&mut self, nonce: u32, now: Now) -> Vec<Output> {
         if self.phase != Phase::Configuring || nonce != self.nonce {
             debug!("the end of an older handshake ignored");
             return Vec::new();
@@ -306,17 +305,17 @@ impl Session {
         self.phase = Phase::Idle;
         let heartbeat_at = now.instant + HEARTBEAT_EVERY;
         self.timers = Timers::from([(Timer::Heartbeat, heartbeat_at)]);
-        self.is_heard(now);
+        self.restart_silence_timer(now);
         let looked_again = self.ready_since.replace(now.instant).is_some();
         if !looked_again {
-            self.quiet = Quiet::since(now.instant);
+            self.quiet = Quiet::new(now.instant);
         }
         let before = self.memory.profile.replace(profile.clone());
         self.watch_quiet();
         let start_of = |it: &RadioProfile| (it.own.num, it.reboot_count);
         if before.as_ref().map(start_of) != Some(start_of(&profile)) {
-            // What it printed meant something, if it printed: it has started since, or is another one.
-            (self.memory.doubt, self.memory.start_doubt) = (Doubt::default(), Doubt::default());
+            // The printed text was a true sign: the radio has restarted, or is another one.
+            (self.memory.log_trust, self.memory.start_trust) = (Trust::default(), Trust::default());
         }
         let mut outputs = Vec::new();
         let is_as_before = |mut before: RadioProfile| {
@@ -335,7 +334,7 @@ impl Session {
         outputs
     }
 
-    fn on_lockdown(&mut self, state: State, now: Moment) -> Vec<Output> {
+    fn on_lockdown(&mut self, state: State, now: Now) -> Vec<Output> {
         if !self.is_ready() {
             return Vec::new();
         }
@@ -354,29 +353,29 @@ impl Session {
         }
     }
 
-    /// Takes a sign, in what the radio prints, that it may have forgotten us. It would answer heartbeats all the same, but
-    /// hand over no packet until it is asked for everything.
-    pub(super) fn on_sign(&mut self, sign: Sign, now: Moment) -> Vec<Output> {
+    /// Takes a printed line that may show that the radio has forgotten this client. Such a radio answers heartbeats,
+    /// but delivers packets only after a new configuration request.
+    pub(super) fn on_line(&mut self, kind: LineKind, now: Now) -> Vec<Output> {
         let memory = &mut self.memory;
         let profile = memory.profile.as_ref();
         let means_nothing = profile.is_some_and(|it| prints_always(&it.firmware));
-        match (self.phase, sign) {
-            (Phase::Idle, Sign::Start) => {
-                if let Some(until) = memory.start_doubt.lasts(OF_STARTS, now.instant) {
+        match (self.phase, kind) {
+            (Phase::Idle, LineKind::Start) => {
+                if let Some(until) = memory.start_trust.distrusted_until(OF_STARTS, now.instant) {
                     self.timers.insert(Timer::BelieveStart, until);
                 } else {
                     debug!("looking whether the radio has started anew, as it prints");
                     self.asks_anew(now.instant + REBOOT_PAUSE);
                 }
             }
-            (Phase::Idle, Sign::Log) if !means_nothing => {
-                if let Some(until) = memory.doubt.lasts(OF_LOG, now.instant) {
+            (Phase::Idle, LineKind::Log) if !means_nothing => {
+                if let Some(until) = memory.log_trust.distrusted_until(OF_LOG, now.instant) {
                     self.timers.insert(Timer::BelieveLog, until);
                 } else {
                     return self.look_again("it prints its log", now);
                 }
             }
-            // It had begun to answer, and has forgotten the question.
+            // The radio had begun to answer, and has forgotten the request.
             (Phase::Configuring, _) if self.options.on_cable => {
                 let again = now.instant + REBOOT_PAUSE;
                 self.timers.entry(Timer::AskAgain).or_insert(again);
@@ -386,9 +385,9 @@ impl Session {
         Vec::new()
     }
 
-    /// Everything that was told is told again: channels may have new places. Until it has been, nobody needs to know of
-    /// a further restart.
-    fn restart(&mut self, cause: &'static str, now: Moment) -> Vec<Output> {
+    /// Requests everything again after a restart, since channels may have moved. Further restarts until the answer is
+    /// complete are not reported.
+    fn restart(&mut self, cause: &'static str, now: Now) -> Vec<Output> {
         self.asks_anew(now.instant + REBOOT_PAUSE);
         if self.ready_since.take().is_none() {
             debug!(cause, "the radio has restarted before it was ready");
@@ -398,8 +397,8 @@ impl Session {
         vec![Output::Restarted(cause)]
     }
 
-    /// Asks a radio again that may have forgotten us, or is another one now; nobody is told unless it is.
-    fn look_again(&mut self, cause: &str, now: Moment) -> Vec<Output> {
+    /// Requests the configuration again, in case the radio has forgotten this client; reports only a change.
+    fn look_again(&mut self, cause: &str, now: Now) -> Vec<Output> {
         debug!(cause, "looking whether the radio is as it was");
         self.asks_anew(now.instant);
         self.on_time(now)
@@ -412,7 +411,7 @@ impl Session {
         self.handshake = Handshake::default();
     }
 
-    /// Returns the frame that carries a message; `None` before the handshake's end.
+    /// Returns the frame of a message; `None` before the handshake is complete.
     pub fn send(&self, packet: PacketId, message: &RadioMessage) -> Option<Vec<u8>> {
         let profile = self.profile()?;
         let packet = translate::outgoing(profile.own.num, profile.hop_limit, packet, message);
@@ -420,7 +419,7 @@ impl Session {
     }
 }
 
-/// Returns the frame that ends a session: only then does the radio keep for us what comes meanwhile.
+/// Returns the disconnect frame: only after it does the radio store packets for this client.
 pub(super) fn disconnect() -> Vec<u8> {
     encoded(ToRadio::Disconnect(true))
 }

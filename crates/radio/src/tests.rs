@@ -1,4 +1,4 @@
-//! The adapter and a radio by script, joined by a pipe.
+//! The adapter and a scripted radio, connected by a pipe.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use relay_wire::proto::{self, Message as _, from_radio as from, mesh_packet, to_
 
 const OWN: u32 = 0xA11C_E001;
 
-/// A radio by script, on the other end of a pipe.
+/// A scripted radio at the other end of a pipe.
 struct Peer {
     connection: Connection,
 }
 
 impl Peer {
-    /// Returns what the relay says, wake bytes apart.
+    /// Returns the relay's next frame, without wake bytes.
     async fn hears(&mut self) -> to_radio::PayloadVariant {
         loop {
             match self.connection.receive().await.expect("the relay is there") {
@@ -59,12 +59,12 @@ impl Peer {
             .expect("the relay is there");
     }
 
-    /// Answers the question for the configuration as a real radio did.
+    /// Answers the configuration request with a recorded handshake.
     async fn shakes_hands(&mut self) {
         self.shakes_hands_with(None).await;
     }
 
-    /// Answers likewise, with such a key of the primary channel.
+    /// The same, with another key of the primary channel.
     async fn shakes_hands_with(&mut self, key: Option<u8>) {
         let to_radio::PayloadVariant::WantConfigId(nonce) = self.hears().await else {
             panic!("no question")
@@ -112,7 +112,7 @@ impl Peer {
     }
 }
 
-/// A running adapter, and the queues and pipes around it.
+/// A running adapter with its queues and pipes.
 struct Bench {
     pipes: mpsc::Sender<DuplexStream>,
     submissions: mpsc::Sender<Submission>,
@@ -159,7 +159,7 @@ impl Bench {
             .expect("the adapter runs")
     }
 
-    /// Returns the next event that tells neither of nodes nor of what was ignored.
+    /// Returns the next event that is neither about nodes nor about ignored frames.
     async fn news(&mut self) -> Event {
         loop {
             match self.event().await {
@@ -169,7 +169,7 @@ impl Bench {
         }
     }
 
-    /// Connects a radio and shakes hands with it.
+    /// Connects a radio and completes the handshake.
     async fn ready(&mut self) -> Peer {
         let mut peer = self.connects().await;
         peer.shakes_hands().await;
@@ -200,7 +200,7 @@ impl Bench {
         self.submit_for(number, None).await;
     }
 
-    /// Submits a text that is meant for such a primary channel.
+    /// Submits a text for a primary channel with that key.
     async fn submit_for(&self, number: u32, channel: Option<Fingerprint>) {
         let submission = Submission {
             outbox: MeshRowId(i64::from(number)),
@@ -402,7 +402,7 @@ async fn noise_and_false_headers_do_not_end_the_link() {
         bench.news().await,
         Event::Radio(RadioEvent::Ready(_))
     ));
-    // It claims 500 bytes and swallows what follows, for a while.
+    // Its header announces 500 bytes, which swallows later frames for a while.
     peer.connection.write(b"\x94\xC3\x01\xF4").await.unwrap();
     peer.says(received(9)).await;
     assert!(matches!(
@@ -539,7 +539,7 @@ async fn a_radio_that_was_ready_just_when_its_link_was_lost_is_told_to_be_lost()
         let to_radio::PayloadVariant::WantConfigId(nonce) = peer.hears().await else {
             panic!("no question")
         };
-        // The first answer lacks the channels: asking once more fails, while the second one waits to be read.
+        // The first answer lacks the channels: a further request fails, while the second answer is still unread.
         for (question, lacks_channels) in [(nonce, true), (nonce + 1, false)] {
             let answer = from_radio("chat.a").into_iter().map(|frame| frame.bytes);
             for frame in answer.take_while(|frame| frame[0] != 0x38) {
@@ -619,7 +619,7 @@ async fn a_stop_does_not_wait_for_ever() {
         to_radio::PayloadVariant::Disconnect(true)
     );
     assert!(matches!(bench.running.join_next().await, Some(Ok(Ok(())))));
-    // The whole stop has five seconds, and taking leave of a radio that does not listen a second more.
+    // The whole stop has 5 s, and the disconnect from a radio that does not read one more second.
     assert!(asked.elapsed() + Duration::from_secs(1) < Duration::from_secs(5));
 }
 
@@ -650,7 +650,7 @@ async fn a_row_that_is_withdrawn_on_its_way_to_the_adapter_is_not_sent() {
         }
         bench.withdrawals.send(MeshRowId(1)).await.unwrap();
         if is_late {
-            // The worker has looked it up, and not handed it over yet.
+            // The worker has looked it up, but not yet submitted it.
             sleep(Duration::from_secs(1)).await;
             bench.submit(1).await;
         }

@@ -1,4 +1,4 @@
-//! That no line of standard input or of a script ends the simulated radio, whatever it says.
+//! No input line, valid or not, ends the simulated radio.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::lines::fault::tests::{documented, documented_keys};
 use super::pipe::{self, PipeRadio};
 use super::{Machine, Mesh, Report, Script};
 
-/// A radio on pipes, its driver, and its clients.
+/// A radio on pipes, with its driver and its clients.
 struct Bench {
     radio: PipeRadio,
     running: JoinSet<io::Result<()>>,
@@ -28,12 +28,12 @@ impl Bench {
         Self { radio, running }
     }
 
-    /// Lets the radio have a client that asks for its configuration and reads, for that long.
+    /// Runs the radio for that long with a client that requests the configuration and reads.
     async fn has_a_client(&mut self, span: Duration) {
         let mut pipe = self.radio.connect().await.unwrap();
         self.running.spawn(async move {
             let want = [0x94, 0xC3, 0, 2, 0x18, 42];
-            // The radio may be away, or hang up.
+            // An error is ignored: the radio may be away, or close the connection.
             if pipe.write_all(&want).await.is_ok() {
                 let mut taken = [0; 4096];
                 while matches!(pipe.read(&mut taken).await, Ok(1..)) {}
@@ -52,7 +52,7 @@ impl Bench {
     }
 }
 
-/// Values that a key may be given, sensible or not, as JSON.
+/// Values for a key as JSON, valid or not.
 fn values(key: &str) -> Vec<String> {
     const NUMBERS: &str = "0 1 3 -1 7 8 100 255 256 65536 4294967295 4294967296 18446744073709551615 \
                            18446744073709551616 0.5 1e308 -1e308 1e999";
@@ -93,7 +93,7 @@ fn value(key: &str) -> impl Strategy<Value = String> + use<> {
     ]
 }
 
-/// A line of standard input: something about a fault, something that is said, or anything.
+/// A random line: a fault, a text, or anything else.
 fn line() -> impl Strategy<Value = String> {
     let keys = documented_keys();
     let said = (Just(None), subsequence(keys.clone(), 0..=keys.len().min(6)));
@@ -129,7 +129,7 @@ async fn no_number_of_a_fault_ends_the_radio() {
         bench.has_a_client(minute).await;
         for key in keys.clone() {
             for value in values(key) {
-                // What else it needs.
+                // The other keys of the fault.
                 let others = keys
                     .iter()
                     .filter(|other| **other != key && !["hex", "on"].contains(other));

@@ -1,5 +1,5 @@
-//! The machine against recordings of real radios: the recorded client's side is played to it, and its answers must be of
-//! the same kinds in the same order.
+//! Compares the machine with recordings of real radios: for the recorded frames of a client, it must answer with the
+//! same kinds of frames in the same order.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use relay_wire::proto::{
 use super::harness::{Harness, answers};
 use super::mesh::Mesh;
 use super::recording::{self, Recorded, What};
-use super::side::Side;
+use super::simulated_radio::SimulatedRadio;
 
-/// The recordings in `tests/fixtures/captures`; its README says what happens in them.
+/// The recordings in `tests/fixtures/captures`, described in its README.
 const NAMES: [&str; 10] = [
     "burst.a",
     "burst.b",
@@ -57,7 +57,7 @@ fn requests(recording: &[Recorded]) -> Vec<(Duration, FromClient)> {
         .collect()
 }
 
-/// Returns a mesh as the recorded radio knew it.
+/// Returns the recorded radio's mesh.
 fn mesh_of(frames: &[ToClient]) -> Mesh {
     let mut mesh = Mesh::new(1, 0);
     mesh.channels.clear();
@@ -81,7 +81,7 @@ fn mesh_of(frames: &[ToClient]) -> Mesh {
     mesh
 }
 
-/// Returns what the frames of a handshake are; how many files a radio has is its own affair.
+/// Returns the kinds of a handshake's frames; the number of files differs by radio and is ignored.
 fn handshake(frames: &[ToClient]) -> Vec<String> {
     let mut kinds: Vec<String> = frames
         .iter()
@@ -114,7 +114,7 @@ fn kind(frame: &ToClient) -> String {
     }
 }
 
-/// The name of the variant, as `Debug` writes it.
+/// Returns the name of a variant, from its `Debug` form.
 fn variant_name(variant: Option<&impl Debug>) -> String {
     let debug = format!("{variant:?}");
     let inner = debug.strip_prefix("Some(").unwrap_or(&debug);

@@ -1,4 +1,4 @@
-//! Drives the radio's side over a link: reads, writes, waits. All decisions are the side's; of the faults only those of
+//! Connects a simulated radio with its client: reads, writes and waits. The radio decides everything; only faults of
 //! the wire and the connection are carried out here.
 
 pub(crate) mod pty;
@@ -20,76 +20,77 @@ use super::lines::{Command, Fault, Report, Script, Switch};
 use super::machine::console;
 use super::machine::queues::push_latest;
 use super::recording::{Recorder, What};
-use super::side::Side;
+use super::simulated_radio::SimulatedRadio;
 use wire::Wire;
 
-/// While so many bytes wait to be written nothing more is taken from the radio's queues.
+/// Number of unwritten bytes from which no further frame is taken from the radio.
 const UNWRITTEN: usize = 1 << 20;
 
 const READ: usize = 4096;
 
-/// Reports that nobody takes; then the oldest go.
+/// Maximum number of undelivered reports; beyond it the oldest are dropped.
 const UNTOLD: usize = 65_536;
 
-/// A client that comes that soon after the radio's start sees it start.
+/// Time after the radio's start in which a new client still sees it start.
 const START: Duration = Duration::from_secs(1);
 
-/// How long the last bytes may take before a connection that the radio ends is cut.
+/// Maximum time to write the last bytes before the radio closes a connection.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// `FromRadio.rebooted` = true.
 const REBOOTED: [u8; 2] = [0x40, 1];
 
-/// Where clients come from.
+/// A source of client connections.
 pub trait Port: Send {
     /// A connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin;
 
-    /// The radio prints its log here.
+    /// Whether the radio prints its log on this port.
     const IS_CONSOLE: bool = false;
 
-    /// Returns the next client; never while the port is shut.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
+    /// Returns the next client; none while the port is shut. Cancel safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Shuts the port or opens it again.
+    /// Shuts the port, or opens it again.
     fn set_shut(&mut self, shut: bool) -> io::Result<()>;
 
-    /// Ends a connection by a reset, where that can be told from an end.
+    /// Ends a connection, by a reset where the port has one.
     fn reset(stream: Self::Stream) {
         drop(stream);
     }
 
-    /// The radio begins or ends to start. Networks are away meanwhile.
+    /// The radio begins or completes a start. Network ports are shut meanwhile.
     fn set_starting(&mut self, starting: bool) -> io::Result<()> {
         self.set_shut(starting)
     }
 }
 
-/// What a driver needs beside the radio's side.
+/// The other inputs and outputs of a driver.
 #[derive(Debug)]
 pub struct Controls {
-    /// What is to happen on the mesh, and to the link.
+    /// Messages of the mesh, and faults.
     pub commands: mpsc::Receiver<Command>,
-    /// What is told about the client. Nobody needs to listen.
+    /// Reports on the client. A receiver is optional.
     pub reports: mpsc::Sender<Report>,
     /// Ends the driver.
     pub stop: CancellationToken,
-    /// Writes the link down.
+    /// Records the link.
     pub recorder: Option<Recorder>,
-    /// Decides the noise.
+    /// Seed of the noise.
     pub seed: u64,
-    /// What happens by itself.
+    /// Timed commands.
     pub script: Script,
 }
 
-/// Serves clients, one at a time, until it is stopped or the port fails.
-pub async fn drive<P: Port, S: Side>(port: P, side: S, controls: Controls) -> io::Result<()> {
+/// Serves one client after the other until it is stopped or the port fails.
+pub async fn drive<P: Port, S: SimulatedRadio>(
+    port: P,
+    radio: S,
+    controls: Controls,
+) -> io::Result<()> {
     let driver = Driver {
         port,
-        side,
+        radio,
         wire: Wire::new(controls.seed),
         controls,
         client: None,
@@ -107,21 +108,21 @@ type Client<T> = (ReadHalf<T>, WriteHalf<T>);
 
 struct Driver<P: Port, S> {
     port: P,
-    side: S,
+    radio: S,
     wire: Wire,
     controls: Controls,
     client: Option<Client<P::Stream>>,
     half_open: bool,
     stalled: bool,
-    /// The radio ends the connection as soon as all is written, and then at the latest.
+    /// Deadline for the remaining bytes before the radio closes the connection.
     closing_at: Option<Instant>,
     away_until: Option<Instant>,
-    /// The radio was made to start anew, and came up then.
+    /// When the radio last restarted.
     started_at: Option<Instant>,
     untold: VecDeque<Report>,
 }
 
-impl<P: Port, S: Side> Driver<P, S> {
+impl<P: Port, S: SimulatedRadio> Driver<P, S> {
     async fn run(mut self) -> io::Result<()> {
         self.controls.script.start(now());
         let reports = self.controls.reports.clone();
@@ -131,7 +132,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             self.wire.input.reserve(READ);
             let client = self.client.as_mut();
             let (reader, writer) = client.map(|(reader, writer)| (reader, writer)).unzip();
-            // There is only one client on a serial port: nobody else ends a dead link, so its end is looked for.
+            // A serial port has only one client, so nobody else ends a dead link: its end has to be detected.
             let link_dead = self.half_open && !P::IS_CONSOLE;
             let deaf = link_dead || self.stalled || self.closing_at.is_some();
             let reader = reader.filter(|_| !deaf);
@@ -139,7 +140,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             let writer = writer.filter(|_| !self.half_open);
             let write = writer.zip(self.wire.pieces.front());
             let write = write.map(|(writer, piece)| writer.write(piece));
-            // Every branch is safe to cancel: each loses nothing that it has not returned.
+            // Every branch is cancel safe.
             tokio::select! {
                 () = self.controls.stop.cancelled() => return Ok(()),
                 permit = reports.reserve(), if !self.untold.is_empty() => match permit {
@@ -164,13 +165,12 @@ impl<P: Port, S: Side> Driver<P, S> {
                 },
                 Some(command) = self.controls.commands.recv() => self.obey(&command, now())?,
                 () = sleep_until(deadline.unwrap_or_else(now).into()), if deadline.is_some() => {
-                    self.side.on_time(now());
+                    self.radio.on_time(now());
                 }
             }
         }
     }
 
-    /// Carries out everything that is due without waiting.
     fn progress(&mut self, now: Instant) -> io::Result<()> {
         if self.away_until.is_some_and(|until| until <= now) {
             self.away_until = None;
@@ -184,7 +184,7 @@ impl<P: Port, S: Side> Driver<P, S> {
         if self.client.is_some() && self.closing_at.is_none() {
             self.take_frames(now);
         }
-        if self.side.take_close(now) && self.client.is_some() {
+        if self.radio.take_close(now) && self.client.is_some() {
             self.closing_at = Some(now + LAST_BYTES);
         }
         if self.half_open {
@@ -198,7 +198,6 @@ impl<P: Port, S: Side> Driver<P, S> {
         Ok(())
     }
 
-    /// Carries out the steps of the script that are due.
     fn follow_script(&mut self, now: Instant) -> io::Result<()> {
         self.take_reports(now);
         while let Some(command) = self.controls.script.next(now) {
@@ -214,15 +213,15 @@ impl<P: Port, S: Side> Driver<P, S> {
     }
 
     fn take_reports(&mut self, now: Instant) {
-        while let Some(report) = self.side.next_report() {
+        while let Some(report) = self.radio.next_report() {
             self.controls.script.on_report(&report, now);
             self.tell(report);
         }
     }
 
-    /// What is printed while nobody has the port open is gone.
+    /// Lines printed while no client has the port open are lost.
     fn print_lines(&mut self, now: Instant) {
-        while let Some(line) = self.side.next_line() {
+        while let Some(line) = self.radio.next_line() {
             if P::IS_CONSOLE && self.client.is_some() {
                 self.wire.raw(line.as_bytes(), now);
             }
@@ -231,7 +230,7 @@ impl<P: Port, S: Side> Driver<P, S> {
 
     fn take_frames(&mut self, now: Instant) {
         while self.wire.waiting < UNWRITTEN {
-            let Some(frame) = self.side.next_frame(now) else {
+            let Some(frame) = self.radio.next_frame(now) else {
                 return;
             };
             if !self.half_open {
@@ -242,7 +241,7 @@ impl<P: Port, S: Side> Driver<P, S> {
 
     fn deadline(&self) -> Option<Instant> {
         let times = [
-            self.side.deadline(),
+            self.radio.deadline(),
             self.controls.script.deadline(),
             self.wire.release_at,
             self.closing_at,
@@ -259,11 +258,11 @@ impl<P: Port, S: Side> Driver<P, S> {
         if let Some(recorder) = &mut self.controls.recorder {
             recorder.restart(now);
         }
-        self.side.on_connect(now);
+        self.radio.on_connect(now);
         if !P::IS_CONSOLE {
             return;
         }
-        // What a radio prints before a client speaks.
+        // The output of a radio before a client's first frame.
         let started_at = self.started_at.take();
         if started_at.is_some_and(|at| now.saturating_duration_since(at) < START) {
             self.wire.raw(console::BOOT, now);
@@ -278,7 +277,7 @@ impl<P: Port, S: Side> Driver<P, S> {
             self.wire.input.clear();
         }
         while let Some(frame) = self.wire.next_frame() {
-            self.side.on_to_radio(&frame, now);
+            self.radio.on_to_radio(&frame, now);
             self.record(What::ToRadio(frame), now);
         }
         if !alive {
@@ -286,15 +285,14 @@ impl<P: Port, S: Side> Driver<P, S> {
         }
     }
 
-    /// The client is gone.
     fn lose_client(&mut self, now: Instant) {
         if self.client.is_some() {
-            self.side.on_disconnect(now);
+            self.radio.on_disconnect(now);
             self.drop_client(now);
         }
     }
 
-    /// The connection ends, whoever ended it.
+    /// Drops a connection that either end has closed.
     fn drop_client(&mut self, now: Instant) {
         self.client = None;
         self.half_open = false;
@@ -321,13 +319,13 @@ impl<P: Port, S: Side> Driver<P, S> {
             }
             self.break_link(fault, now)?;
         }
-        if let Err(message) = self.side.obey(command, now) {
+        if let Err(message) = self.radio.obey(command, now) {
             self.tell_error(message);
         }
         Ok(())
     }
 
-    /// Carries out what a fault does to the wire and the connection.
+    /// Applies a fault of the wire or the connection.
     fn break_link(&mut self, fault: &Fault, now: Instant) -> io::Result<()> {
         match fault {
             Fault::Split(Switch { on }) => self.wire.split = *on,

@@ -1,4 +1,4 @@
-//! A client of the machine, for the tests of its files: sends packets, lets time pass, keeps what it is told.
+//! A test client of the machine: sends packets, advances the time, keeps reports.
 
 use std::time::{Duration, Instant};
 
@@ -12,29 +12,29 @@ use super::lines::{Fate, Report};
 use super::machine::Machine;
 use super::machine::frame;
 use super::mesh::Mesh;
-use super::side::Side;
+use super::simulated_radio::SimulatedRadio;
 
-/// A machine, and the time that its client lives in.
+/// A machine, and the current time of its client.
 pub(super) struct Harness {
     pub(super) machine: Machine,
     pub(super) now: Instant,
     /// The machine has closed the connection.
     pub(super) closed: bool,
-    /// The frames of firmware 2.8 that came.
+    /// The frames that only firmware 2.8 sends.
     pub(super) newer: Vec<wire::NewerFromRadio>,
 }
 
 /// An answer to a packet.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Answer {
+pub(super) enum ClientAnswer {
     /// A queue status with that result.
     Status(i32),
-    /// A routing packet: from that node, with that error.
+    /// A routing packet from that node, with that error.
     Routing { from: u32, error: i32 },
 }
 
 impl Harness {
-    /// A machine with that many neighbours, configured, with nothing left to tell.
+    /// A machine with that many neighbours and a configured client, all frames read.
     pub(super) fn live(neighbours: usize) -> Self {
         let mut harness = Self::new(neighbours);
         harness.connect();
@@ -46,7 +46,7 @@ impl Harness {
         Self::of(Mesh::new(1, neighbours))
     }
 
-    /// Likewise, in that mesh.
+    /// The same, with that mesh.
     pub(super) fn of(mesh: Mesh) -> Self {
         let now = Instant::now();
         let mut harness = Self {
@@ -60,7 +60,7 @@ impl Harness {
         harness
     }
 
-    /// A client connects and takes the configuration; returns what came after it.
+    /// Connects a client and reads the configuration; returns the frames after it.
     pub(super) fn connect(&mut self) -> Vec<ToClient> {
         self.machine.on_connect(self.now);
         let frames = self.tell(FromClient::WantConfigId(77));
@@ -79,7 +79,7 @@ impl Harness {
         self.machine.mesh.nodes[place].num
     }
 
-    /// Hands over a frame without taking the answers.
+    /// Sends a frame without reading.
     pub(super) fn write(&mut self, variant: FromClient) {
         let message = ToRadio {
             payload_variant: Some(variant),
@@ -87,7 +87,7 @@ impl Harness {
         self.machine.on_to_radio(&message.encode_to_vec(), self.now);
     }
 
-    /// Hands over a frame; returns all that comes at once.
+    /// Sends a frame; returns the frames that follow at once.
     pub(super) fn tell(&mut self, variant: FromClient) -> Vec<ToClient> {
         self.write(variant);
         self.frames()
@@ -97,7 +97,7 @@ impl Harness {
         self.tell(FromClient::Heartbeat(Heartbeat { nonce }))
     }
 
-    /// Takes all frames that wait.
+    /// Reads all waiting frames.
     pub(super) fn frames(&mut self) -> Vec<ToClient> {
         let (machine, now) = (&mut self.machine, self.now);
         let mut known = Vec::new();
@@ -112,7 +112,7 @@ impl Harness {
         known
     }
 
-    /// Lets time pass, step by step; returns what came.
+    /// Advances the time step by step; returns the frames meanwhile.
     pub(super) fn wait(&mut self, span: Duration) -> Vec<ToClient> {
         let end = self.now + span;
         let mut frames = Vec::new();
@@ -126,7 +126,7 @@ impl Harness {
         frames
     }
 
-    /// A text to everyone on channel 1, as the relay sends it.
+    /// A broadcast text on channel 1, as the relay sends it.
     pub(super) fn text(&self, id: u32, text: &str) -> MeshPacket {
         self.packet(id, PortNum::TextMessageApp, text.as_bytes())
     }
@@ -148,8 +148,8 @@ impl Harness {
         }
     }
 
-    /// Sends a packet; returns the answers to it that come at once.
-    pub(super) fn send(&mut self, packet: MeshPacket) -> Vec<Answer> {
+    /// Sends a packet; returns the answers to it that follow at once.
+    pub(super) fn send(&mut self, packet: MeshPacket) -> Vec<ClientAnswer> {
         let id = packet.id;
         let frames = self.tell(FromClient::Packet(packet));
         answers(&frames, id)
@@ -180,7 +180,7 @@ impl Harness {
 }
 
 /// Returns the answers to a packet among the frames, in order.
-pub(super) fn answers(frames: &[ToClient], id: u32) -> Vec<Answer> {
+pub(super) fn answers(frames: &[ToClient], id: u32) -> Vec<ClientAnswer> {
     frames
         .iter()
         .filter_map(|frame| match frame {
@@ -188,7 +188,7 @@ pub(super) fn answers(frames: &[ToClient], id: u32) -> Vec<Answer> {
                 res,
                 mesh_packet_id,
                 ..
-            }) if *mesh_packet_id == id => Some(Answer::Status(*res)),
+            }) if *mesh_packet_id == id => Some(ClientAnswer::Status(*res)),
             ToClient::Packet(packet) => {
                 let data = content(packet);
                 let routing = Routing::decode(data.payload.as_slice()).ok()?;
@@ -197,7 +197,7 @@ pub(super) fn answers(frames: &[ToClient], id: u32) -> Vec<Answer> {
                 };
                 let is_answer =
                     data.portnum == i32::from(PortNum::RoutingApp) && data.request_id == id;
-                is_answer.then_some(Answer::Routing {
+                is_answer.then_some(ClientAnswer::Routing {
                     from: packet.from,
                     error,
                 })

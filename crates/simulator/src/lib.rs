@@ -1,12 +1,12 @@
-//! A radio without a radio: what firmware 2.7 or 2.8 does, as far as a client can see.
+//! A simulated radio: the behaviour of firmware 2.7 or 2.8 as a client sees it.
 //!
-//! [`Machine`] is the behaviour, pure and with its time handed in; [`Replay`] plays a recording instead. The driver
-//! serves either of them on TCP ([`TcpPort`]), on a serial port ([`PtyPort`]) or, in tests, on in-memory pipes (`pipe`). People use it to try
-//! their Matrix side without a radio, tests use it for everything that a radio can do wrong. The lines in and out are described in
-//! `docs/reference/simulator.md`.
+//! [`Machine`] is the behaviour, without I/O or clock; [`Replay`] plays a recording instead. The driver serves either
+//! on TCP ([`TcpPort`]), on a serial port ([`PtyPort`]) or, in tests, on in-memory pipes (`pipe`). People use it to try
+//! the Matrix side without a radio, tests use it for a radio's faults. `docs/reference/simulator.md` describes the
+//! lines in and out.
 //!
 //! ```
-//! use relay_simulator::{Machine, Mesh, Side as _};
+//! use relay_simulator::{Machine, Mesh, SimulatedRadio as _};
 //! use relay_wire::proto::{FromRadio, Message as _, ToRadio};
 //! use relay_wire::proto::{from_radio::PayloadVariant::MyInfo, to_radio::PayloadVariant::WantConfigId};
 //!
@@ -44,7 +44,7 @@ pub mod pipe;
 #[path = "pipe/tests.rs"]
 mod pipe_tests;
 pub mod recording;
-mod side;
+mod simulated_radio;
 
 pub use driver::pty::PtyPort;
 pub use driver::tcp::TcpPort;
@@ -54,4 +54,4 @@ pub use machine::Machine;
 pub use machine::firmware::Firmware;
 pub use mesh::{MOST_NODES, Mesh};
 pub use recording::replay::Replay;
-pub use side::Side;
+pub use simulated_radio::SimulatedRadio;

@@ -1,6 +1,6 @@
-//! The radio's behaviour as a client sees it. Pure: the time is handed in, frames and reports are taken out.
-//! `connection.rs` is its conversation with a client, `sending.rs` and `settling.rs` what it does with the client's
-//! packets, `hearing.rs` what it does with those of the mesh, `telemetry.rs` what it tells unasked.
+//! The radio's behaviour as a client sees it. Pure: the time is passed in, frames and reports are taken out.
+//! `connection.rs` handles a client's connection, `sending.rs` and `settling.rs` its packets, `hearing.rs` packets of
+//! the mesh, and `telemetry.rs` what is sent unasked.
 
 mod admin;
 mod condition;
@@ -33,36 +33,36 @@ use relay_wire::proto::{
 use super::lines::{Command, Connection, Fault, Report, Switch};
 use super::mesh::Mesh;
 use super::mesh::air::{Air, QUEUE};
-use super::side::Side;
+use super::simulated_radio::SimulatedRadio;
 use condition::Condition;
 use firmware::Firmware;
 use queues::{ClientQueues, PACKETS, UNREAD, push_latest};
-use session::{HANG_UP, IDLE, Phase, Session};
+use session::{ClientSession, HANG_UP, IDLE, Phase};
 
-/// Reports that nobody takes are kept up to that number.
+/// Maximum number of undelivered reports.
 const REPORTS: usize = 65_536;
-/// Lines that wait to be printed.
+/// Maximum number of unprinted lines.
 const MOST_LINES: usize = 1024;
 
-/// A radio without a radio.
+/// The simulated radio.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) mesh: Mesh,
     state: Condition,
     air: Air,
     queues: ClientQueues,
-    session: Option<Session>,
+    session: Option<ClientSession>,
     random: StdRng,
-    /// The texts that a store-and-forward server keeps.
+    /// The texts kept by a store-and-forward server.
     history: VecDeque<MeshPacket>,
     chatted: u32,
     others_turn: bool,
     clock: Option<(u32, Instant)>,
-    /// The client closed, and the radio has not noticed.
+    /// The client has closed, and the radio has not noticed.
     writes_are_lost: bool,
     reports: VecDeque<Report>,
     lines: VecDeque<String>,
-    /// The radio closes the connection then.
+    /// When the radio closes the connection.
     closes_at: Option<Instant>,
     started: Instant,
     telemetry_at: Instant,
@@ -70,13 +70,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts a radio in that mesh; the seed decides ids and delays.
+    /// Starts a radio in that mesh; the seed determines ids and delays.
     pub fn new(mesh: Mesh, seed: u64, now: Instant) -> Self {
         let mut machine = Self {
             mesh,
             state: Condition {
                 preset: Some(0),
-                said: vec![Fault::SlowReads(Switch::ON), Fault::Telemetry(Switch::ON)],
+                faults: vec![Fault::SlowReads(Switch::ON), Fault::Telemetry(Switch::ON)],
                 ..Condition::default()
             },
             air: Air::new(seed),
@@ -99,7 +99,7 @@ impl Machine {
         machine
     }
 
-    /// Gives it another firmware.
+    /// Replaces the firmware.
     #[must_use]
     pub fn with_firmware(mut self, firmware: Firmware) -> Self {
         self.state.firmware = firmware;
@@ -120,7 +120,7 @@ impl Machine {
         push_latest(&mut self.queues.statuses, status, UNREAD);
     }
 
-    /// Puts a packet for the client in its queue; gives it an id and the radio's time where it has none.
+    /// Queues a packet for the client; sets a missing id and a missing time.
     fn push_packet(&mut self, mut packet: MeshPacket, now: Instant) {
         if packet.id == 0 {
             packet.id = self.fresh_id();
@@ -128,7 +128,7 @@ impl Machine {
         self.push_packet_as_it_is(packet, now);
     }
 
-    /// Likewise, but an id of 0 stays.
+    /// The same, but an id of 0 stays.
     fn push_packet_as_it_is(&mut self, mut packet: MeshPacket, now: Instant) {
         if packet.rx_time == 0 {
             packet.rx_time = self.radio_time(now);
@@ -164,7 +164,7 @@ impl Machine {
         })
     }
 
-    /// Prints a line of the log, as firmware before 2.8 does also to its client.
+    /// Prints a log line, as firmware before 2.8 does also for its client.
     fn print(&mut self, message: &str, now: Instant) {
         let line = console::line(self.uptime(now), message);
         push_latest(&mut self.lines, line, MOST_LINES);
@@ -178,7 +178,6 @@ impl Machine {
         self.random.random_range(1..=u32::MAX)
     }
 
-    /// Tells that a frame of the client, or the packet in it, means nothing to the radio.
     fn ignore(&mut self, reason: &'static str, bytes: usize) {
         self.report(Report::Ignored { reason, bytes });
     }
@@ -208,7 +207,7 @@ impl Machine {
         }
     }
 
-    /// Returns when a client that goes on saying nothing is dropped.
+    /// Returns when a silent client is dropped.
     fn idle_at(&self) -> Option<Instant> {
         let session = self.session.as_ref()?;
         (!self.state.is_on(Fault::Patient)).then(|| session.heard_at + IDLE)
@@ -226,7 +225,7 @@ impl Machine {
         }
     }
 
-    /// Statuses, then whether the radio is locked, then all that an open radio tells.
+    /// Queue statuses first, then the lock's state, then all other frames of an unlocked radio.
     fn next_live_frame(&mut self) -> Option<Vec<u8>> {
         if let Some(status) = self.queues.statuses.pop_front() {
             return Some(frame::encode(status));
@@ -251,7 +250,7 @@ impl Machine {
         }
     }
 
-    /// Returns what a talkative radio puts before a frame.
+    /// Returns the frame that a chatty radio sends before another one.
     fn chatter(&mut self, now: Instant) -> Vec<u8> {
         self.chatted = self.chatted.wrapping_add(1);
         frame::encode(if self.chatted.is_multiple_of(3) {
@@ -262,19 +261,19 @@ impl Machine {
     }
 }
 
-impl Side for Machine {
+impl SimulatedRadio for Machine {
     fn on_connect(&mut self, now: Instant) {
         if self.session.is_some() {
             self.report(Report::Client(Connection::Closed));
         }
         self.writes_are_lost = false;
         self.closes_at = None;
-        self.session = Some(Session::new(now));
+        self.session = Some(ClientSession::new(now));
         self.report(Report::Client(Connection::Connected));
     }
 
     fn on_to_radio(&mut self, frame: &[u8], now: Instant) {
-        /// Frames that wait to be read late; a radio's own buffer holds no more either.
+        /// Maximum number of frames that are read late, as in a radio's own buffer.
         const LATE: usize = 64;
         let Some(session) = &mut self.session else {
             return;

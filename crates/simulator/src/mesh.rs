@@ -11,23 +11,23 @@ use relay_wire::proto::{self, HardwareModel, NodeInfo, User, channel::Role};
 
 use super::lines::fault::ChannelChange;
 
-/// The hop limit that the radio is set to.
+/// The radio's hop limit.
 pub(super) const HOP_LIMIT: u32 = 3;
 
-/// 2026-01-01 in Unix seconds: around then the neighbours were last heard.
+/// 2026-01-01 in Unix seconds, around which the neighbours were last heard.
 const LAST_HEARD: u32 = 1_767_225_600;
 
-/// A mesh has no more nodes than that beside the radio's own.
+/// Maximum number of other nodes.
 pub const MOST_NODES: usize = 10_000;
 
-/// No name is longer, in bytes. Those of a radio have 39 and those of its channels 11; a client may have to bear more.
+/// Maximum length of a name in bytes. Firmware allows 39 for nodes and 11 for channels; a client may get longer ones.
 pub(super) const NAME_LIMIT: usize = 100;
 
-/// The key of a channel has no more bytes.
+/// Maximum length of a channel's key in bytes.
 const KEY_LIMIT: usize = 32;
 
-/// Names of the first neighbours, long and short; the odd ones are what real meshes hold. `None`: a node of which the
-/// radio has heard packets but no name yet.
+/// Long and short names of the first neighbours; the odd ones are from real meshes. `None`: a node without a known
+/// name.
 const NAMES: [Option<(&str, &str)>; 8] = [
     Some(("Alice", "ALC")),
     Some(("Bob", "BOB")),
@@ -39,20 +39,20 @@ const NAMES: [Option<(&str, &str)>; 8] = [
     Some(("", "")),
 ];
 
-/// The radio's own node, its channels and its neighbours. Of a node without a user the radio knows no more than its
-/// number; one that was last heard at 0 never was.
+/// The radio's own node, its channels and its neighbours. A node without a user is known only by its number; one last
+/// heard at 0 was never heard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
     /// The radio's own node.
     pub own: NodeInfo,
-    /// The other nodes that the radio knows.
+    /// The other known nodes.
     pub nodes: Vec<NodeInfo>,
-    /// Its eight channel slots.
+    /// The eight channel slots.
     pub channels: Vec<proto::Channel>,
 }
 
 impl Mesh {
-    /// Makes a mesh with that many neighbours; the same seed gives the same mesh.
+    /// Creates a mesh with that many neighbours; the same seed gives the same mesh.
     pub fn new(seed: u64, neighbours: usize) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let own = any_num(&mut random);
@@ -83,7 +83,7 @@ impl Mesh {
         mesh
     }
 
-    /// Moves the times at which nodes were heard, so that the mesh is as it was at that time (Unix seconds).
+    /// Shifts the times of reception as if it were that time (Unix seconds).
     #[must_use]
     pub fn as_of(mut self, present: u32) -> Self {
         for node in std::iter::once(&mut self.own).chain(&mut self.nodes) {
@@ -99,13 +99,12 @@ impl Mesh {
         NodeNum(self.own.num)
     }
 
-    /// Returns the node with that number, the radio's own included.
     pub(super) fn node(&self, num: NodeNum) -> Option<&NodeInfo> {
         let mut nodes = std::iter::once(&self.own).chain(&self.nodes);
         nodes.find(|node| node.num == num.0)
     }
 
-    /// Returns the node with that number; a neighbour not heard before is added, without a name.
+    /// Returns the node with that number; an unknown one is added without a name.
     pub(super) fn node_or_new(&mut self, num: NodeNum) -> &mut NodeInfo {
         if self.node(num).is_none() {
             self.nodes.push(NodeInfo {
@@ -117,18 +116,16 @@ impl Mesh {
         neighbour.unwrap_or(&mut self.own)
     }
 
-    /// Returns the public key with which direct messages to that node are encrypted, if it is known.
+    /// Returns the public key for direct messages to that node, if known.
     pub(super) fn public_key(&self, num: NodeNum) -> Option<&[u8]> {
         let key = self.node(num)?.user.as_ref()?.public_key.as_slice();
         (!key.is_empty()).then_some(key)
     }
 
-    /// Returns how many nodes there are, the radio's own included.
     pub(super) fn node_count(&self) -> u32 {
         u32::try_from(self.nodes.len() + 1).unwrap_or(u32::MAX)
     }
 
-    /// Returns whether a packet can be sent on that channel.
     pub(super) fn channel_enabled(&self, index: u32) -> bool {
         let mut slots = (0..).zip(&self.channels);
         slots.any(|(slot, channel)| slot == index && channel.role() != Role::Disabled)
@@ -140,7 +137,7 @@ impl Mesh {
         found.ok_or_else(|| format!("there is no channel {index}: a radio has channels 0 to 7"))
     }
 
-    /// Changes a channel, or says why it cannot.
+    /// Changes a channel; an error tells why that is impossible.
     pub(super) fn change_channel(&mut self, change: &ChannelChange) -> Result<(), String> {
         let channel = self.slot(change.index)?;
         let settings = channel.settings.get_or_insert_default();
@@ -160,7 +157,7 @@ impl Mesh {
         Ok(())
     }
 
-    /// Lets two channels change places, or says why they cannot; the primary one stays in its slot.
+    /// Swaps two channels; an error tells why that is impossible. The primary one stays in its slot.
     pub(super) fn swap_channels(&mut self, first: u32, second: u32) -> Result<(), String> {
         let (one, other) = (self.slot(first)?.clone(), self.slot(second)?.clone());
         let roles = [one.role(), other.role()];
@@ -184,7 +181,7 @@ impl Mesh {
     }
 }
 
-/// Gives a node another name; returns whether anything changed.
+/// Renames a node; returns whether anything changed.
 pub(super) fn rename(node: &mut NodeInfo, long: Option<&str>, short: Option<&str>) -> bool {
     let before = node.user.clone();
     let num = NodeNum(node.num);
@@ -197,7 +194,7 @@ pub(super) fn rename(node: &mut NodeInfo, long: Option<&str>, short: Option<&str
     node.user != before
 }
 
-/// Names the limit in bytes of what a line gives under that key, if it is longer.
+/// Checks the length of a key's value in bytes.
 pub(super) fn check_length(key: &str, length: usize, limit: usize) -> Result<(), String> {
     if length > limit {
         return Err(format!(
@@ -207,12 +204,12 @@ pub(super) fn check_length(key: &str, length: usize, limit: usize) -> Result<(),
     Ok(())
 }
 
-/// Returns the key of a node whose name was not known at first.
+/// Returns the public key of a node whose name was not known at first.
 pub(super) fn late_key(num: NodeNum) -> Vec<u8> {
     num.0.to_be_bytes().repeat(8)
 }
 
-/// A node that is heard directly.
+/// A node heard directly.
 fn heard(num: NodeNum) -> NodeInfo {
     NodeInfo {
         num: num.0,
@@ -229,7 +226,7 @@ fn neighbour(place: usize, num: NodeNum, random: &mut StdRng) -> NodeInfo {
     };
     NodeInfo {
         user,
-        // The first four are direct neighbours, of the others every third is.
+        // The first four are direct neighbours, and every third of the others.
         hops_away: Some(u32::from(place >= 4 && !place.is_multiple_of(3))),
         snr: f32::from(random.random_range(-40_i8..40)) / 4.0,
         last_heard: if place % 7 == 6 {
@@ -252,7 +249,7 @@ fn user(num: NodeNum, long: &str, short: &str, public_key: Vec<u8>) -> User {
     }
 }
 
-/// Returns what the firmware calls a node whose owner has given it no name.
+/// Returns the firmware's name for a node without one.
 fn unnamed(num: NodeNum, public_key: Vec<u8>) -> User {
     let short = format!("{:04x}", num.0 & 0xFFFF);
     user(num, &format!("Meshtastic {short}"), &short, public_key)
@@ -276,7 +273,7 @@ fn channel(index: i32, name: &str, psk: Vec<u8>, role: Role) -> proto::Channel {
     }
 }
 
-/// Numbers below 4 are reserved by the firmware.
+/// The firmware reserves numbers below 4.
 fn any_num(random: &mut StdRng) -> NodeNum {
     NodeNum(random.random_range(4..u32::MAX))
 }

@@ -1,5 +1,5 @@
-//! The simulated radio on in-memory pipes, for tests in process: no port, and under paused time no waiting. The tests
-//! outside the crate take this file in.
+//! The simulated radio on in-memory pipes, for tests in process: no port, and no waiting under paused time. Tests
+//! outside the crate include this file.
 
 use std::io;
 
@@ -7,31 +7,31 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, Controls, Port, Report, Script, Side, drive};
+use super::{Command, Controls, Port, Report, Script, SimulatedRadio, drive};
 
-/// Bytes that each direction of a pipe holds; small enough that a reader who stalls is felt.
+/// Capacity of each direction of a pipe in bytes; small, so that a reader that stalls blocks the writer.
 pub const PIPE: usize = 4096;
 
-/// A radio on pipes, as a test holds it. Its driver ends when `stop` is cancelled.
+/// A test's handle to a radio on pipes. Its driver ends when `stop` is cancelled.
 #[derive(Debug)]
 pub struct PipeRadio {
-    /// What is to happen on the mesh, and to the link.
+    /// Messages of the mesh, and faults.
     pub commands: mpsc::Sender<Command>,
-    /// What is told about the client.
+    /// Reports on the client.
     pub reports: mpsc::Receiver<Report>,
     /// Ends the driver.
     pub stop: CancellationToken,
-    /// Takes the far ends of pipes: each is its client from then on.
+    /// Takes the far ends of pipes, each a new client.
     pub clients: mpsc::Sender<DuplexStream>,
 }
 
-/// Makes a radio on pipes, and the future that has to run for it.
-pub fn radio<S: Side + Send + 'static>(
-    side: S,
+/// Creates a radio on pipes, and the future that drives it.
+pub fn radio<S: SimulatedRadio + Send + 'static>(
+    simulated: S,
     seed: u64,
     script: Script,
 ) -> (PipeRadio, impl Future<Output = io::Result<()>> + Send) {
-    // Tests do one thing after the other; a few may pile up before the driver's turn.
+    // Tests act one step at a time; a few commands may queue up.
     let (client_sender, clients) = mpsc::channel(4);
     let (command_sender, commands) = mpsc::channel(64);
     let (report_sender, reports) = mpsc::channel(1024);
@@ -54,7 +54,7 @@ pub fn radio<S: Side + Send + 'static>(
         stop,
         clients: client_sender,
     };
-    (radio, drive(port, side, controls))
+    (radio, drive(port, simulated, controls))
 }
 
 impl PipeRadio {
@@ -75,7 +75,7 @@ struct PipePort {
 impl Port for PipePort {
     type Stream = DuplexStream;
 
-    /// A client that comes while the port is shut is hung up on.
+    /// A client that connects while the port is shut is disconnected.
     async fn accept(&mut self) -> io::Result<DuplexStream> {
         loop {
             match self.clients.recv().await {

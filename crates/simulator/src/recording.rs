@@ -1,5 +1,5 @@
-//! Recordings of a link between a radio and its client: our own format (`crates/wire/proto/recording.proto`), written and read, and
-//! JSON lines (`{"ms": 12, "dir": "rx", "hex": "…"}`), read only.
+//! Recordings of a link between a radio and its client: reads and writes our own format
+//! (`crates/wire/proto/recording.proto`), and reads JSON lines (`{"ms": 12, "dir": "rx", "hex": "…"}`).
 
 pub(crate) mod replay;
 
@@ -13,38 +13,38 @@ use serde::Deserialize;
 use relay_model::Explained;
 use relay_wire::proto::Message;
 use relay_wire::proto::recording::Entry;
-/// What happened on a recorded link.
+/// An event on a recorded link.
 pub use relay_wire::proto::recording::entry::What;
 
-/// The longest recording.
+/// Maximum size of a recording in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Something that happened on a recorded link.
+/// A timed event on a recorded link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// When, since the connection opened.
+    /// Time since the connection opened.
     pub at: Duration,
-    /// What.
+    /// The event.
     pub what: What,
 }
 
-/// Why there is no recording.
+/// Errors of a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     /// The file cannot be read.
     #[error("cannot read the recording `{0}`")]
     Read(PathBuf, #[source] io::Error),
-    /// The file cannot be made.
+    /// The file cannot be created.
     #[error("cannot write the recording `{0}`")]
     Write(PathBuf, #[source] io::Error),
-    /// The file is no recording, for that reason.
+    /// The file is not a recording, with the reason.
     #[error("`{0}` is not a recording: {1}")]
     Malformed(PathBuf, String),
 }
 
 impl Explained for RecordingError {}
 
-/// Writes what happens on a link to a file.
+/// Records a link to a file.
 #[derive(Debug)]
 pub struct Recorder {
     file: File,
@@ -52,19 +52,19 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts a recording; a file of that name is replaced.
+    /// Starts a recording; an existing file is replaced.
     pub fn create(path: &Path, now: Instant) -> Result<Self, RecordingError> {
         let file =
             File::create(path).map_err(|cause| RecordingError::Write(path.to_owned(), cause))?;
         Ok(Self { file, opened: now })
     }
 
-    /// A connection opened: times count from here.
+    /// A connection opened; times count from now.
     pub fn restart(&mut self, now: Instant) {
         self.opened = now;
     }
 
-    /// Writes what happened.
+    /// Records an event.
     pub fn write(&mut self, what: What, now: Instant) -> io::Result<()> {
         let at = now.saturating_duration_since(self.opened);
         let entry = Entry {
@@ -84,7 +84,7 @@ pub fn read(path: &Path) -> Result<Vec<Recorded>, RecordingError> {
     parse(&bytes).map_err(|problem| RecordingError::Malformed(path.to_owned(), problem))
 }
 
-/// Reads the bytes of a recording of either format, or says what is wrong with them.
+/// Parses a recording of either format.
 fn parse(bytes: &[u8]) -> Result<Vec<Recorded>, String> {
     if u64::try_from(bytes.len()).is_ok_and(|size| size > LIMIT) {
         return Err(format!("it is longer than {LIMIT} bytes"));
@@ -92,7 +92,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Recorded>, String> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err("it is written in UTF-16: save it as UTF-8".to_owned());
     }
-    // A delimited entry may begin with `{` too, but is never followed by a whole line of JSON.
+    // A delimited entry may also begin with `{`, but never with a whole line of JSON.
     let first_line = bytes.split(|byte| *byte == b'\n').next();
     if serde_json::from_slice::<Line>(first_line.unwrap_or_default()).is_ok() {
         parse_lines(bytes)

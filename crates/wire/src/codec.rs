@@ -1,9 +1,8 @@
-//! Bytes to frames and back, as on the radio's TCP and serial links; both directions are framed alike.
+//! Framing on TCP and serial links, the same in both directions.
 //!
-//! A frame is `94 C3`, its length as two bytes (big endian, at most 512), and that many bytes of protobuf.
-//! There is no checksum, and `94 C3` is common inside a frame (it occurs in UTF-8), so it is looked for only
-//! outside plausible frames. What is not a frame is noise or a radio's debug text: it is handed over as
-//! [`Item::Log`], never an error. What the frames hold is none of this file's business.
+//! A frame is `94 C3`, its length as two bytes (big endian, at most 512), and that many bytes of protobuf. There is no
+//! checksum, and `94 C3` also occurs inside frames (in UTF-8), so it is searched only outside plausible frames. All
+//! other bytes are noise or a radio's debug text: an [`Item::Log`], never an error.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +14,16 @@ const MAGIC: [u8; 2] = [0x94, 0xC3];
 /// Magic and length.
 const HEADER: usize = 4;
 
-/// The most bytes that a frame holds, either way.
+/// Maximum size of a frame's protobuf in bytes.
 pub const FRAME_LIMIT: usize = 512;
 
-/// What is written before the first frame: it ends a half-read header, and begins none.
+/// Sent before the first frame: ends a half-read header, and begins none.
 pub const WAKE: [u8; 32] = [0xC3; 32];
 
-/// After that time an incomplete frame is taken for noise that looks like a header. The longest frame takes
-/// 45 ms on a serial line.
+/// Age at which an incomplete frame counts as noise. The longest frame takes 45 ms on a serial line.
 pub const STALE_AFTER: Duration = Duration::from_secs(4);
 
-/// What stands on the wire.
+/// An element of the byte stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A frame's protobuf, without the header. May be empty, and need not be valid protobuf.
@@ -34,15 +32,15 @@ pub enum Item {
     Log(Bytes),
 }
 
-/// A frame that the other side would drop.
+/// The frame exceeds the protocol's limit, so its receiver would drop it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the frame has {size} bytes, a radio's link takes {FRAME_LIMIT}")]
 pub struct TooLong {
-    /// Its bytes.
+    /// Its size in bytes.
     pub size: usize,
 }
 
-/// Returns a frame with its header before it.
+/// Prefixes a frame with its header.
 pub fn framed(frame: &[u8]) -> Result<Vec<u8>, TooLong> {
     let size = frame.len();
     let length = u16::try_from(size).ok().filter(|_| size <= FRAME_LIMIT);
@@ -50,17 +48,17 @@ pub fn framed(frame: &[u8]) -> Result<Vec<u8>, TooLong> {
     Ok([&MAGIC[..], &length.to_be_bytes(), frame].concat())
 }
 
-/// Takes frames out of a stream of bytes.
+/// Splits a byte stream into frames and noise.
 ///
-/// The buffer of undecoded bytes is the caller's; it never needs to hold more than one frame and what was read with it.
+/// The caller owns the buffer of undecoded bytes; it holds at most one frame and what was read with it.
 #[derive(Debug, Default)]
 pub struct Codec {
     incomplete_since: Option<Instant>,
 }
 
 impl Codec {
-    /// Takes what stands at the front; `None` if that is the beginning of a frame, or nothing. A header that cannot be one
-    /// is noise for its first byte only: the byte that failed may begin the next frame (`94 94 C3 …`).
+    /// Removes the first item of the buffer; `None` if it begins with an incomplete frame, or is empty. After an
+    /// invalid header only its first byte is noise, since the next one may begin a frame (`94 94 C3 …`).
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Option<Item> {
         let mut rests = (0..buffer.len()).filter_map(|at| buffer.get(at..));
         let noise = rests.position(may_be_header).unwrap_or(buffer.len());
@@ -80,8 +78,8 @@ impl Codec {
         Some(Item::Frame(buffer.split_to(length).freeze()))
     }
 
-    /// Returns when [`Codec::resync`] wants to be called: only if `buffer`, with nothing left to decode, begins with
-    /// an incomplete frame. Its age counts from the first call that sees it.
+    /// Returns when [`Codec::resync`] is due: only while `buffer`, fully decoded, begins with an incomplete frame. Its
+    /// age counts from the first call that sees it.
     pub fn deadline(&mut self, buffer: &BytesMut, now: Instant) -> Option<Instant> {
         if buffer.is_empty() {
             self.incomplete_since = None;
@@ -90,8 +88,8 @@ impl Codec {
         Some(*self.incomplete_since.get_or_insert(now) + STALE_AFTER)
     }
 
-    /// Drops one byte of a frame that has been incomplete for [`STALE_AFTER`], and returns whether it did: then there
-    /// may be frames to decode in what it had swallowed.
+    /// Drops one byte of a frame that has been incomplete for [`STALE_AFTER`]. Returns whether it did, in which case
+    /// the buffer may contain frames.
     pub fn resync(&mut self, buffer: &mut BytesMut, now: Instant) -> bool {
         let since = self.incomplete_since;
         if since.is_none_or(|since| now < since + STALE_AFTER) || buffer.is_empty() {
@@ -103,7 +101,7 @@ impl Codec {
     }
 }
 
-/// Returns whether the bytes are a header, or its beginning.
+/// Returns whether the bytes are a header or the beginning of one.
 fn may_be_header(bytes: &[u8]) -> bool {
     let is_magic = bytes.iter().zip(MAGIC).all(|(byte, magic)| *byte == magic);
     let at = |at: usize| bytes.get(at).copied().unwrap_or_default();
@@ -122,8 +120,7 @@ mod tests {
         super::framed(payload).unwrap()
     }
 
-    /// Feeds the pieces one after the other; returns the frames, and everything outside them. What is left of an incomplete
-    /// frame at the end is noise.
+    /// Decodes the pieces in order; returns the frames, and everything outside them, a final incomplete frame included.
     fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Vec<u8>) {
         let (mut codec, mut buffer) = (Codec::default(), BytesMut::new());
         let (mut frames, mut noise) = (Vec::new(), Vec::new());
@@ -241,19 +238,19 @@ mod tests {
         assert_eq!(codec.deadline(&buffer, later), Some(later + STALE_AFTER));
     }
 
-    /// Bytes in which the magic and its parts are frequent.
+    /// Bytes that often contain the magic, or parts of it.
     fn bytes(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![2 => Just(0x94), 2 => Just(0xC3), 1 => 0u8..3, 3 => any::<u8>()];
         vec(byte, length)
     }
 
-    /// Noise that cannot be the beginning of a plausible header, not even together with what follows it.
+    /// Noise that does not form a plausible header, not even with the bytes after it.
     fn harmless() -> impl Strategy<Value = Vec<u8>> {
         vec(prop_oneof![Just(0xC3), 3u8..0x94, 0x95u8..=0xFF], 0..40)
     }
 
     proptest! {
-        // Making the bytes is what takes the time.
+        // Generating the bytes takes most of the time.
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
@@ -301,8 +298,8 @@ mod tests {
             let (mut codec, mut now) = (Codec::default(), Instant::now());
             let mut buffer = BytesMut::from(noise.as_slice());
             let mut found = false;
-            // The same frame over and over, as heartbeats are answered: at the latest when the longest
-            // false header is filled, one of them is recognised.
+            // The same frame repeated, like answers to heartbeats: at the latest when the longest false header is
+            // complete, one of them is found.
             for _ in 0..700 {
                 buffer.extend_from_slice(&framed(&payload));
                 loop {

@@ -1,7 +1,7 @@
-//! The frames in which a Meshtastic radio talks, and the protobufs in them.
+//! The frames of the Meshtastic protocol, and their protobufs.
 //!
-//! [`codec`] finds frames in a stream of bytes and finds its place again after noise; [`proto`] is the one place that names the
-//! types of the `meshtastic` crate, and those that it lacks. Nothing here reads or writes: bytes go in, frames come out.
+//! [`codec`] finds frames in a byte stream, also after noise; [`proto`] alone names the types of the `meshtastic`
+//! crate, and adds those that the crate lacks. No I/O.
 //!
 //! ```
 //! use relay_wire::proto::{Message as _, ToRadio, to_radio::PayloadVariant};

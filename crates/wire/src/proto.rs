@@ -1,11 +1,11 @@
-//! The one place that names the `meshtastic` crate's types, and those of `proto/`.
+//! The types of the `meshtastic` crate, named only here, and those of `proto/`.
 
 pub use meshtastic::protobufs::*;
 pub use prost::Message;
 
-/// The number with which a client asks for everything but the other nodes,
+/// The nonce that requests everything but the other nodes.
 pub const CONFIG_ONLY: u32 = 69420;
-/// and that with which it asks for the nodes only.
+/// The nonce that requests only the nodes.
 pub const NODES_ONLY: u32 = 69421;
 
 /// The recording format of the simulated radio, `proto/recording.proto`.
@@ -14,13 +14,13 @@ pub mod recording {
     include!(concat!(env!("OUT_DIR"), "/relay.recording.rs"));
 }
 
-/// What the crate's types lack, `proto/wire.proto`.
+/// Messages that the crate lacks, `proto/wire.proto`.
 #[expect(missing_docs, clippy::doc_markdown, reason = "generated code")]
 pub mod wire {
     include!(concat!(env!("OUT_DIR"), "/relay.wire.rs"));
 
     impl std::fmt::Debug for ChannelSettings {
-        /// Without the key.
+        /// Omits the key.
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.debug_struct("ChannelSettings")
                 .field("name", &String::from_utf8_lossy(&self.name))

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use relay_simulator::{Command, Fault, Report, Side};
+use relay_simulator::{Command, Fault, Report, SimulatedRadio};
 use relay_wire::codec::FRAME_LIMIT;
 use relay_wire::proto::{FromRadio, Message as _, from_radio::PayloadVariant};
 
@@ -55,8 +55,8 @@ pub(crate) struct Gatt<S> {
     hangs_up_at_read: bool,
 }
 
-impl<S: Side> Gatt<S> {
-    /// For a radio without a PIN.
+impl<S: SimulatedRadio> Gatt<S> {
+    /// Makes one for a radio without a PIN.
     pub(crate) fn new(side: S) -> Self {
         Self {
             side,

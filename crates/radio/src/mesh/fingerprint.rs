@@ -1,29 +1,29 @@
-//! What a channel is, from the name and the key that the radio tells; the key goes no further than here.
+//! The identity of a channel, as a hash of its name and its key; the key stays in this file.
 //!
-//! Radios, and the apps that set them up, tell one key in several forms: the firmware's default key by its number or
-//! written out, a short key with zeros behind it or without. On the air they are one key, so the form in which it
-//! encrypts is what counts: a radio that takes the place of another has the same channels as that one.
+//! Radios and the apps that configure them write one key in several forms: the firmware's default key by its number or
+//! in full, a short key with or without trailing zeros. The hash uses the form that encrypts on the air, so a
+//! replacement radio has the same channels as its predecessor.
 
 use sha2::{Digest as _, Sha256};
 
 use relay_model::Fingerprint;
 
-/// The key number 1 of the firmware (`defaultpsk` in its `Channels.h`); those behind it differ in the last byte.
+/// Key number 1 of the firmware (`defaultpsk` in its `Channels.h`); the keys after it differ in the last byte.
 const DEFAULT_KEY: [u8; 16] = [
     0xd4, 0xf1, 0xbb, 0x3a, 0x20, 0x29, 0x07, 0x59, 0xf0, 0xbc, 0xff, 0xab, 0xcf, 0x4e, 0x69, 0x01,
 ];
 
-/// Returns what a channel is that has this name, as people see it, and this key, as the radio tells it.
+/// Returns the identity of a channel from its displayed name and its key as the radio sends it.
 pub(crate) fn of(name: &[u8], key: &[u8]) -> Fingerprint {
     let mut hash = Sha256::new();
-    // The length keeps apart what would read the same.
+    // The length prevents two pairs of name and key from hashing the same bytes.
     hash.update((name.len() as u64).to_be_bytes());
     hash.update(name);
     hash.update(written_out(key));
     Fingerprint(hash.finalize().into())
 }
 
-/// Returns a key as the firmware encrypts with it (`Channels::getKey`); none is none.
+/// Expands a key as the firmware does before it encrypts (`Channels::getKey`); an empty key stays empty.
 fn written_out(key: &[u8]) -> Vec<u8> {
     match key {
         [] | [0] => Vec::new(),
@@ -87,7 +87,7 @@ mod tests {
         };
         let printed = format!("{settings:?} {:?}", of(b"Rescue", b"secret"));
         assert!(printed.contains("Rescue"), "{printed}");
-        // Neither as a text nor as numbers, of which 115 is the first.
+        // Neither as text nor as numbers, of which 115 is the first.
         assert!(
             !printed.contains("secret") && !printed.contains("115"),
             "{printed}"

@@ -1,7 +1,7 @@
-//! What a radio tells of its mesh, in the words of the relay.
+//! What a radio reports of its mesh, converted to the types of `relay-model`.
 //!
-//! `translate.rs` turns packets into them, and messages into packets; `names.rs` has the protocol's own words for people,
-//! and `fingerprint.rs` what a channel is. `nodedb.rs` remembers who is who.
+//! `translate.rs` converts packets and messages, `names.rs` has the protocol's names for people, `fingerprint.rs` the
+//! identity of a channel, and `nodedb.rs` the known nodes.
 
 pub(crate) mod fingerprint;
 pub(crate) mod names;

@@ -1,12 +1,12 @@
-//! The protocol's words for boards, roles, regions, presets and ports, for people to read. Newer firmware has words that
-//! nobody here knows yet: then their numbers are shown.
+//! The protocol's names for boards, roles, regions, presets and ports. Values of newer firmware that have no name yet
+//! are shown as numbers.
 
 use relay_wire::proto::config::LoRaConfig;
 use relay_wire::proto::config::device_config::Role;
 use relay_wire::proto::config::lo_ra_config::RegionCode;
 use relay_wire::proto::{HardwareModel, PortNum};
 
-/// Returns a board's name; none where the radio does not tell it.
+/// Returns a board's name; `None` where the radio does not send it.
 pub(crate) fn hardware(number: i32) -> Option<String> {
     (number != 0).then(|| word(number, "board", HardwareModel::as_str_name))
 }
@@ -24,7 +24,7 @@ fn word<W: TryFrom<i32>>(number: i32, what: &str, name: impl Fn(&W) -> &'static 
     known.unwrap_or_else(|_| format!("{what} {number}"))
 }
 
-/// Returns the name of the preset that a radio sends with.
+/// Returns the name of the radio's modem preset.
 pub(crate) fn preset(lora: &LoRaConfig) -> String {
     match known_preset(lora.modem_preset) {
         _ if !lora.use_preset => "custom".to_owned(),
@@ -33,7 +33,7 @@ pub(crate) fn preset(lora: &LoRaConfig) -> String {
     }
 }
 
-/// Returns the name of a channel that has none, as the firmware's own screen shows it.
+/// Returns the name of an unnamed channel, as the firmware's own screen shows it.
 pub(super) fn default_channel(lora: Option<&LoRaConfig>) -> &'static str {
     match lora {
         Some(lora) if !lora.use_preset => "Custom",
@@ -42,7 +42,7 @@ pub(super) fn default_channel(lora: Option<&LoRaConfig>) -> &'static str {
     }
 }
 
-/// Numbers and names of `LoRaConfig.ModemPreset`, also those that the crate does not know yet.
+/// Names of `LoRaConfig.ModemPreset`, including those that the `meshtastic` crate lacks.
 fn known_preset(preset: i32) -> Option<&'static str> {
     Some(match preset {
         0 => "LongFast",
@@ -70,7 +70,7 @@ pub(super) const REMOTE_SHELL: i32 = 13;
 
 /// Returns a port's name in the protocol's spelling, or its number.
 pub(crate) fn port(number: i32) -> String {
-    // What the crate does not know yet.
+    // Ports that the `meshtastic` crate lacks.
     let known = match number {
         REMOTE_SHELL => Some("REMOTE_SHELL_APP"),
         37 => Some("MESH_BEACON_APP"),

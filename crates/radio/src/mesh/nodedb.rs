@@ -1,23 +1,23 @@
-//! The nodes that the radio told us of, in memory. No I/O, no clock.
+//! The nodes that the radio has reported, in memory. No I/O, no clock.
 //!
-//! A radio remembers some hundred nodes and forgets the others; here their names are kept. What is new goes to the
-//! database in batches, at most one a minute: it lies on an SD card. Only a new name is told at once.
+//! A radio remembers a few hundred nodes; this table keeps the names of those that it forgets. Changes go to the
+//! database in batches, at most one a minute to spare an SD card; only a new name is written at once.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use relay_model::{Node, NodeNum, Timestamp};
 
-/// The most nodes that are remembered; then the one that was heard longest ago is forgotten.
+/// Maximum number of nodes; beyond it the one heard least recently is dropped.
 const REMEMBERED: usize = 4096;
 
-/// The most characters of a name; firmware has at most 39 bytes.
+/// Maximum characters of a name; firmware allows 39 bytes.
 const NAME_LIMIT: usize = 64;
 
-/// Batches without a new name are at least so far apart.
+/// Minimum time between two batches without a new name.
 const BATCH_EVERY: Duration = Duration::from_mins(1);
 
-/// What was learned of a node; `None` is nothing new.
+/// News of a node; `None` is no change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct News {
     pub(crate) long_name: Option<String>,
@@ -27,35 +27,35 @@ pub(crate) struct News {
     pub(crate) last_heard: Option<Timestamp>,
 }
 
-/// What a radio tells of a node that only people are interested in; kept in memory alone.
+/// Details of a node for display; kept only in memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Details {
-    /// Its model, as Meshtastic names it.
+    /// The board, as Meshtastic names it.
     pub hardware: Option<String>,
-    /// Its role, as Meshtastic names it.
+    /// The role, as Meshtastic names it.
     pub role: Option<String>,
-    /// How many hops away it is.
+    /// Distance in hops.
     pub hops: Option<u8>,
-    /// How well it was heard, in dB.
+    /// Signal-to-noise ratio in dB.
     pub snr: Option<f32>,
-    /// It was heard over the internet.
+    /// Heard over the internet.
     pub via_mqtt: bool,
-    /// Its battery; more than 100 is powered from outside.
+    /// Battery level; above 100 is external power.
     pub battery_percent: Option<u32>,
-    /// Of its battery, in volts.
+    /// Battery voltage.
     pub voltage: Option<f32>,
-    /// How busy the channel is around it.
+    /// Channel utilisation around the node.
     pub channel_use_percent: Option<f32>,
-    /// How much of the last hour it sent itself.
+    /// Share of the last hour that the node itself transmitted.
     pub air_use_percent: Option<f32>,
 }
 
-/// A node of which a radio told.
+/// A node that the radio has reported.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownNode {
-    /// Who it is.
+    /// Its number and names.
     pub node: Node,
-    /// What else is known of it.
+    /// Its other details.
     pub details: Details,
 }
 
@@ -66,7 +66,7 @@ impl From<Node> for KnownNode {
     }
 }
 
-/// The nodes, and which of them the database does not know as they are.
+/// The nodes, and which of them differ from the database.
 #[derive(Debug, Default)]
 pub struct NodeDb {
     nodes: HashMap<NodeNum, KnownNode>,
@@ -76,7 +76,7 @@ pub struct NodeDb {
 }
 
 impl NodeDb {
-    /// Makes one that knows these nodes from before.
+    /// Creates the table with the nodes of the database.
     pub(crate) fn new(nodes: impl IntoIterator<Item = Node>) -> Self {
         let nodes = nodes.into_iter().take(REMEMBERED);
         Self {
@@ -85,13 +85,13 @@ impl NodeDb {
         }
     }
 
-    /// Returns a node, with nothing but its number if it is unknown.
+    /// Returns a node; an unknown one has only its number.
     pub(crate) fn node(&self, num: NodeNum) -> Node {
         let known = self.nodes.get(&num);
         known.map_or_else(|| Node::unknown(num), |known| known.node.clone())
     }
 
-    /// Takes what was learned of a node. Empty names are no names, and take none away.
+    /// Updates a node. An empty name does not overwrite a known one.
     pub(crate) fn learn(&mut self, num: NodeNum, news: News) {
         if num == NodeNum(0) || num == NodeNum::BROADCAST {
             return;
@@ -126,21 +126,21 @@ impl NodeDb {
         self.changed.insert(num);
     }
 
-    /// Takes note of what else a radio told of a node that [`NodeDb::learn`] has just taken.
+    /// Stores the details of a node that [`NodeDb::learn`] has just updated.
     pub(crate) fn learn_details(&mut self, num: NodeNum, details: Details) {
         if let Some(known) = self.nodes.get_mut(&num) {
             known.details = details;
         }
     }
 
-    /// Returns all nodes, in order of their numbers.
+    /// Returns all nodes, sorted by number.
     pub(crate) fn known(&self) -> Vec<KnownNode> {
         let mut known: Vec<KnownNode> = self.nodes.values().cloned().collect();
         known.sort_by_key(|it| it.node.num);
         known
     }
 
-    /// Returns when [`NodeDb::take_batch`] has something, if nothing is learned before.
+    /// Returns when the next batch is due.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.changed.is_empty() {
             return None;
@@ -151,7 +151,7 @@ impl NodeDb {
         }
     }
 
-    /// Returns the nodes that the database does not know as they are, if it is time for that.
+    /// Returns the nodes that differ from the database, if a batch is due.
     pub fn take_batch(&mut self, now: Instant) -> Vec<Node> {
         if self.deadline(now).is_none_or(|due| now < due) {
             return Vec::new();

@@ -1,7 +1,7 @@
-//! Protobuf to the shared words, and back. No protobuf leaves `radio`.
+//! Converts protobufs to the types of `relay-model`, and back. No protobuf leaves this crate.
 //!
-//! Whatever comes from the mesh is untrusted: every field may be missing, absurd, or of the wrong kind. Cleaning a
-//! text for people is the bridge's business; here invalid UTF-8 is replaced and nothing else.
+//! Data of the mesh is untrusted: every field may be missing, absurd or of the wrong kind. Invalid UTF-8 is replaced
+//! here; all other cleaning of text is the bridge's.
 
 use std::time::Duration;
 
@@ -13,49 +13,47 @@ use relay_model::{
 use super::fingerprint;
 use super::names;
 use super::nodedb::{Details, News, NodeDb};
-use crate::pacer::answer::{Answer, Routing};
+use crate::pacer::mesh_answer::{MeshAnswer, Routing};
 use relay_wire::proto::channel::Role;
 use relay_wire::proto::mesh_packet::{PayloadVariant, TransportMechanism};
 use relay_wire::proto::{self, Message as _, PortNum, wire};
 
-/// The address of everyone, but not by radio.
+/// The broadcast address for everything but LoRa.
 const BROADCAST_NO_LORA: NodeNum = NodeNum(1);
-/// A radio's clock may be ahead of ours by so much.
+/// Maximum lead of a radio's clock over ours.
 const CLOCK_AHEAD: Duration = Duration::from_mins(10);
-/// A packet that the radio kept for us may be so old; one that comes live, a day.
+/// Maximum age of a packet that the radio stored for us; that of a live packet is a day.
 const KEPT_AT_MOST: Duration = Duration::from_hours(30 * 24);
 const LIVE_AT_MOST: Duration = Duration::from_hours(24);
 
-/// Why a packet is nothing to us that came on a port of no interest.
+/// The reason for ignoring a packet on an unused port.
 const ANOTHER_PORT: &str = "another port";
 
-/// What is known when a packet comes.
+/// The context of a packet.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) own: NodeNum,
     pub(crate) channels: &'a [Channel],
     pub(crate) nodes: &'a NodeDb,
     pub(crate) chat_ports: &'a [u32],
-    /// The radio may still be handing over what it kept while we were away.
+    /// The radio may still be delivering packets that it stored while no client was connected.
     pub(crate) catching_up: bool,
-    /// The time of arrival.
+    /// Time of arrival.
     pub(crate) now: Timestamp,
 }
 
-/// What a packet is to us.
+/// A converted packet.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Translated {
-    /// Something to read.
     Text(Box<RadioText>),
-    /// A node told of itself.
     News(NodeNum, News),
-    /// An answer to a packet of ours, or of somebody else.
-    Answer(Answer),
-    /// The radio's own measure of how busy the channel is, in percent.
+    /// An answer to a packet of this client or of another one.
+    Answer(MeshAnswer),
+    /// The radio's own measurement of the channel utilisation, in percent.
     ChannelUse(f32),
 }
 
-/// What a packet is to us, or why it is nothing.
+/// A converted packet, or why it is ignored.
 type Meaning = Result<Translated, &'static str>;
 
 pub(crate) fn packet(packet: &proto::MeshPacket, context: &Context<'_>) -> Meaning {
@@ -70,7 +68,7 @@ pub(crate) fn packet(packet: &proto::MeshPacket, context: &Context<'_>) -> Meani
     }
     let port = match PortNum::try_from(data.portnum) {
         _ if data.portnum == names::REMOTE_SHELL => return Err("remote shell"),
-        // Also of nodes that talk to somebody else.
+        // Packets between other nodes included.
         Ok(PortNum::NodeinfoApp) => {
             let user: wire::User = parsed(&data.payload)?;
             return Ok(Translated::News(from, news_of_user(&user)));
@@ -102,14 +100,14 @@ fn answer(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>)
     }
     let routing: proto::Routing = parsed(&data.payload)?;
     let error = match routing.variant {
-        // Nothing at all is "no error", the default that need not be written.
+        // An empty `Routing` is "no error": protobuf omits the default.
         None => 0,
         Some(proto::routing::Variant::ErrorReason(error)) => {
             u32::try_from(error).unwrap_or(u32::MAX)
         }
         Some(_) => return Err(OF_OTHERS),
     };
-    Ok(Translated::Answer(Answer::Routing(Routing {
+    Ok(Translated::Answer(MeshAnswer::Routing(Routing {
         from: NodeNum(packet.from),
         request: PacketId(data.request_id),
         error,
@@ -127,7 +125,7 @@ fn own_telemetry(data: &proto::Data) -> Meaning {
     }
 }
 
-/// A text that a store-and-forward server tells again: `from` and `id` are the original's.
+/// A text replayed by a store-and-forward server; `from` and `id` are those of the original.
 fn replay(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>) -> Meaning {
     use proto::store_and_forward::{RequestResponse, Variant};
     let stored: proto::StoreAndForward = parsed(&data.payload)?;
@@ -148,7 +146,7 @@ fn replay(packet: &proto::MeshPacket, data: &proto::Data, context: &Context<'_>)
     Ok(Translated::Text(Box::new(heard)))
 }
 
-/// Returns where a text went. Whatever it was when it was said, one that is told again comes as a packet for us, or for all.
+/// Returns the destination of a text. A replayed text counts as direct or broadcast by its replay.
 fn destination(
     packet: &proto::MeshPacket,
     context: &Context<'_>,
@@ -203,7 +201,7 @@ fn text_of(
     }
 }
 
-/// The payload; some old clients put a tapback's code point into `emoji`, and nothing else anywhere.
+/// Returns the text; some old clients put the code point of a tapback into `emoji`, and send no payload.
 fn text(data: &proto::Data) -> String {
     if data.payload.is_empty() && data.emoji > 1 {
         let tapback = char::from_u32(data.emoji);
@@ -213,21 +211,20 @@ fn text(data: &proto::Data) -> String {
 }
 
 fn hops(packet: &proto::MeshPacket, data: &proto::Data) -> Option<u8> {
-    // Old firmware sends no `hop_start`, newer always a `bitfield`.
+    // Old firmware sends no `hop_start`; newer firmware always sends a `bitfield`.
     let told = packet.hop_start > 0 || data.bitfield.is_some();
     let made = packet.hop_start.checked_sub(packet.hop_limit);
     let made = made.filter(|made| told && *made <= 7)?;
     u8::try_from(made).ok()
 }
 
-/// The radio's own time where it is plausible, else the time of arrival.
+/// Returns the radio's time of reception if plausible, else the time of arrival.
 fn heard_at(rx_time: u32, oldest: Duration, now: Timestamp) -> Timestamp {
     let told = Timestamp::from_secs(rx_time);
     let is_plausible = (now - oldest..=now + CLOCK_AHEAD).contains(&told);
     if is_plausible { told.min(now) } else { now }
 }
 
-/// Returns what a `NodeInfo` tells.
 pub(crate) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> News {
     let last_heard = Some(Timestamp::from_secs(info.last_heard))
         .filter(|at| info.last_heard > 0 && *at <= now + CLOCK_AHEAD);
@@ -238,7 +235,6 @@ pub(crate) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> News {
     }
 }
 
-/// Returns what a `NodeInfo` tells beyond names.
 pub(crate) fn details_of_node(info: &wire::NodeInfo) -> Details {
     let (user, metrics) = (info.user.as_ref(), info.device_metrics.unwrap_or_default());
     Details {
@@ -271,7 +267,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Returns the eight channels as people see them; a slot that the radio did not tell is disabled.
+/// Returns the eight channels with displayed names; a slot that the radio did not send is disabled.
 pub(crate) fn channels(
     told: &[wire::Channel],
     lora: Option<&proto::config::LoRaConfig>,
@@ -295,7 +291,7 @@ pub(crate) fn channels(
         let name = name.filter(|name| !name.is_empty());
         let name = name.unwrap_or(names::default_channel(lora).as_bytes());
         let key = settings.map_or(&[][..], |it| &it.psk);
-        // The firmware has secondary channels without a key share the primary one's.
+        // Firmware lets a secondary channel without a key share the key of the primary one.
         let shares = role == ChannelRole::Secondary && key.is_empty();
         let key = if shares { primary_key } else { key };
         Channel {
@@ -308,8 +304,8 @@ pub(crate) fn channels(
     ChannelIndex::all().map(channel).collect()
 }
 
-/// Makes the packet of a message: `own` is needed for the radio's refusals to come back, and `hop_limit` because
-/// firmware fills in none.
+/// Builds the packet of a message. Without `own` the radio's refusals do not come back; firmware does not fill in
+/// `hop_limit`.
 pub(crate) fn outgoing(
     own: NodeNum,
     hop_limit: u8,
@@ -339,7 +335,7 @@ pub(crate) fn outgoing(
     }
 }
 
-/// Makes the packet that sets our own radio's clock; it never goes on the air.
+/// Builds the packet that sets the connected radio's clock; it is not transmitted.
 pub(crate) fn set_time(own: NodeNum, id: PacketId, now: Timestamp) -> Option<proto::MeshPacket> {
     let seconds = u32::try_from(now.0 / 1000).ok()?;
     let admin = proto::AdminMessage {

@@ -1,27 +1,26 @@
-//! What is known of packets that the radio took: acknowledgements come late, twice and out of order, and may only
-//! improve what was told before. No I/O, no clock; bounded.
+//! Outcomes of accepted packets. Acknowledgements come late, twice and out of order, and may only improve an earlier
+//! report. No I/O, no clock; bounded.
 
 use std::collections::VecDeque;
 
 use relay_model::{Destination, MeshRowId, NodeNum, PacketId, RadioOutcome, SendReport};
 
-use super::answer::{Routing, Verdict};
+use super::mesh_answer::{Routing, Verdict};
 use super::submission::Submission;
 
-/// So many packets are remembered: a quarter of an hour of texts at the fastest pace. The latest acknowledgement
-/// that was measured came after 98 seconds.
+/// Maximum number of remembered packets: a quarter of an hour of texts at the fastest pace. The latest acknowledgement
+/// measured arrived after 98 s.
 const REMEMBERED: usize = 512;
 
-/// How good it stands; later is better.
+/// The outcome so far, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    /// The radio took it.
     Taken,
-    /// It failed, or nobody was heard repeating it; an acknowledgement may still prove that wrong.
+    /// It failed, or no repetition was heard; an acknowledgement may still follow.
     Doubtful,
     /// Another node repeated it.
     Heard,
-    /// The addressee has it.
+    /// The addressee acknowledged it.
     Delivered,
 }
 
@@ -33,7 +32,7 @@ struct Sent {
     standing: Standing,
 }
 
-/// The packets of late, and what became of them.
+/// The recent packets and their outcomes.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     sent: VecDeque<Sent>,
@@ -41,8 +40,8 @@ pub(super) struct Acks {
 }
 
 impl Acks {
-    /// Remembers a packet that the radio took, or one that failed: an acknowledgement may still come, a failure is not told
-    /// twice.
+    /// Remembers an accepted packet, or a failed one: an acknowledgement may still arrive, and its failure is not
+    /// reported twice.
     pub(super) fn remember(&mut self, submission: &Submission, is_taken: bool) {
         self.sent.retain(|sent| sent.packet != submission.packet);
         let sent = Sent {
@@ -58,7 +57,7 @@ impl Acks {
         keep(&mut self.sent, sent);
     }
 
-    /// Returns what a `Routing` tells that was not told before; nothing if the packet is not one of ours.
+    /// Returns the news in a `Routing`; `None` if there is none or the packet is unknown.
     pub(super) fn on_routing(&mut self, own: NodeNum, routing: Routing) -> Option<SendReport> {
         let Routing { from, error, .. } = routing;
         let mut sent = self.sent.iter_mut();
@@ -73,7 +72,7 @@ impl Acks {
             (0, false) => Standing::Heard,
             _ => Standing::Doubtful,
         };
-        // Only the addressee knows better than a node that repeated the packet.
+        // Only the addressee's refusal overrides a repetition by another node.
         let refused_by_addressee = error != 0 && from_addressee && sent.standing == Standing::Heard;
         if news <= sent.standing && !refused_by_addressee {
             return None;
@@ -94,8 +93,8 @@ impl Acks {
         })
     }
 
-    /// Turns the verdict on a packet that is not taken, or nobody heard, into what is reported of its row: what may
-    /// be repeated once is repeated once. `None` for a packet that was taken.
+    /// Converts the verdict on a packet to the outcome of its row, with one retry where the verdict allows one. `None`
+    /// for an accepted packet.
     pub(super) fn outcome(&mut self, verdict: Verdict, outbox: MeshRowId) -> Option<RadioOutcome> {
         match verdict {
             Verdict::Taken => None,
@@ -123,7 +122,7 @@ impl Acks {
     }
 }
 
-/// Adds the latest, and forgets the oldest where there are too many.
+/// Appends an entry, and drops the oldest one beyond the limit.
 fn keep<T>(queue: &mut VecDeque<T>, latest: T) {
     if queue.len() >= REMEMBERED {
         queue.pop_front();

@@ -1,22 +1,22 @@
-//! What is handed over to be sent.
+//! A message submitted for transmission.
 
 use relay_model::{Channel, Destination, Fingerprint, MeshRowId, PacketId, RadioMessage};
 
-/// A row of the outbox that may be sent now.
+/// A row of the outbox that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
     /// The row.
     pub outbox: MeshRowId,
-    /// The id under which it is to be sent.
+    /// The id of the packet.
     pub packet: PacketId,
-    /// What its channel is, where that is known; `None` for a direct message.
+    /// The identity of its channel, if known; `None` for a direct message.
     pub channel: Option<Fingerprint>,
-    /// What it says.
+    /// The message.
     pub message: RadioMessage,
 }
 
 impl Submission {
-    /// Returns whether its slot is, among these channels, what it is meant for, as far as that is known.
+    /// Returns whether the slot holds the intended channel, as far as its identity is known.
     pub fn is_for(&self, channels: &[Channel]) -> bool {
         let Destination::Channel(slot) = self.message.destination else {
             return true;

@@ -1,4 +1,4 @@
-//! What is sent when, and what an answer or its lack comes to.
+//! When packets are sent, and the outcomes of answers and timeouts.
 
 use proptest::prelude::*;
 use strum::VariantArray as _;
@@ -13,28 +13,28 @@ const OWN: NodeNum = NodeNum(0xA11C_E001);
 const BOB: NodeNum = NodeNum(0xB0B0_B002);
 const DELAY: Duration = Duration::from_millis(2050);
 
-/// A pacer with its own clock.
+/// A pacer with a simulated clock.
 struct Bench {
     pacer: Pacer,
-    now: Moment,
+    now: Now,
 }
 
 impl Bench {
     fn new() -> Self {
-        let now = Moment::at(Timestamp(1_000_000));
+        let now = Now::at(Timestamp(1_000_000));
         let mut pacer = Pacer::new(DELAY, None, now);
         pacer.on_ready(&profile(true));
         Self { pacer, now }
     }
 
     fn wait(&mut self, span: Duration) {
-        self.now = Moment {
+        self.now = Now {
             instant: self.now.instant + span,
             wall: self.now.wall + span,
         };
     }
 
-    /// Waits until the pacer wants to be called.
+    /// Advances the clock to the pacer's deadline.
     fn until_deadline(&mut self) {
         let due = self
             .pacer
@@ -59,7 +59,7 @@ impl Bench {
 
     fn queue_with(&mut self, packet: u32, res: i32, free: u32) {
         self.pacer.on_frame(self.now.instant);
-        let answer = Answer::Queue {
+        let answer = MeshAnswer::Queue {
             packet: PacketId(packet),
             res,
             free,
@@ -74,10 +74,10 @@ impl Bench {
             request: PacketId(request),
             error,
         };
-        self.pacer.on_answer(Answer::Routing(routing), self.now);
+        self.pacer.on_answer(MeshAnswer::Routing(routing), self.now);
     }
 
-    /// Waits until a refusal would have come, then returns what was reported.
+    /// Waits until a refusal would have arrived, then returns the reports.
     fn settled(&mut self) -> Vec<(u32, RadioOutcome)> {
         self.wait(SETTLING);
         assert_eq!(self.written(), None);
@@ -101,7 +101,7 @@ impl Bench {
             .collect()
     }
 
-    /// Has a text written and accepted.
+    /// Writes a text that the radio accepts.
     fn accept(&mut self, number: u32) -> Timestamp {
         assert_eq!(self.written(), Some(number));
         self.queue(number, 0);
@@ -159,7 +159,7 @@ fn retry(outcomes: &[(u32, RadioOutcome)]) -> Option<(u32, Duration, bool)> {
     }
 }
 
-/// Whether this row, and nothing else, was given back as if it had never been submitted.
+/// Returns whether this row alone was returned, as if it had never been submitted.
 fn is_as_before(outcomes: &[(u32, RadioOutcome)], row: u32) -> bool {
     matches!(outcomes, [(it, RadioOutcome::Retry { written: false, .. })] if *it == row)
 }
@@ -182,7 +182,7 @@ fn the_next_text_waits_for_the_delay_from_the_acceptance_of_the_last() {
 
 #[test]
 fn the_delay_survives_a_restart_and_a_clock_that_jumped() {
-    let now = Moment::at(Timestamp(1_000_000));
+    let now = Now::at(Timestamp(1_000_000));
     let first_at = |last: i64| {
         let mut pacer = Pacer::new(DELAY, Some(Timestamp(last)), now);
         pacer.on_ready(&profile(true));
@@ -223,7 +223,7 @@ fn urgent_goes_first_reactions_last_and_destinations_in_turn() {
         bench.queue(number, 0);
         bench.settled();
         if number == 2 {
-            // The next row of the same channel takes its place behind the others.
+            // The next row of the same channel is queued behind the others.
             bench.submit(6, channel(0), Lane::Message);
         }
     }
@@ -262,7 +262,7 @@ fn a_refusal_just_after_a_status_that_looks_like_success_is_no_success() {
     assert_eq!(bench.written(), Some(2));
 }
 
-/// `QueueStatus.res`, whether a `Routing` with the same number follows, and what is reported.
+/// `QueueStatus.res`, whether a `Routing` with the same number follows, and the report.
 #[test]
 fn every_refusal_is_reported_as_the_table_says() {
     let refused = |refusal| RadioOutcome::Refused(refusal);
@@ -520,7 +520,7 @@ fn what_is_meant_for_a_channel_goes_out_on_that_one_alone() {
         bench.wait(DELAY);
     }
 
-    // What came while there was no link is looked at, too.
+    // Answers that arrived without a link are read too.
     bench.pacer.on_lost();
     submit(&mut bench, 5, channel(1), Some(1));
     let mut changed = profile(true);
@@ -610,7 +610,7 @@ fn a_heartbeat_shortly_before_a_text_makes_the_radio_look_for_it() {
     assert!(bench.pacer.prompts(bench.now.instant));
     assert!(!bench.pacer.prompts(bench.now.instant), "once");
     assert_eq!(bench.pacer.prompt_deadline(), None);
-    // Its answer is about no packet.
+    // Its answer concerns no packet.
     bench.queue(0, 0);
     bench.wait(PROMPT);
     assert!(!bench.pacer.prompts(bench.now.instant), "it is due");
@@ -670,7 +670,7 @@ fn a_used_up_duty_cycle_is_tried_again_after_five_minutes_by_whatever_waits() {
     assert_eq!(bench.written(), Some(2));
 }
 
-/// What happens to the pacer.
+/// An event for the pacer.
 #[derive(Debug, Clone)]
 enum Happening {
     Submit(u32, u32, u8),
@@ -703,8 +703,8 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    /// Texts are apart, one is unanswered, a row has one verdict for each time it is handed over, and whatever
-    /// waits on a live link has a time at which it is looked at again.
+    /// Texts keep their distance, one at a time is unanswered, each submission of a row has one verdict, and every
+    /// candidate on a live link has a deadline.
     #[test]
     fn the_pace_is_kept_whatever_happens(happenings in prop::collection::vec(happening(), 1..80)) {
         let mut bench = Bench::new();
@@ -717,7 +717,7 @@ proptest! {
         for happening in happenings {
             match happening {
                 Happening::Submit(row, to, lane) => {
-                    // A worker hands nothing over twice, and nothing but one row of its queue.
+                    // A worker never submits a row twice, and only one row of its queue.
                     if !held.contains(&row) && linked {
                         held.push(row);
                         bench.submit(row, channel(to), Lane::VARIANTS[usize::from(lane)]);

@@ -1,5 +1,4 @@
-//! How much traffic the air bears: what a busy channel, or a share of the air time that is used up, holds back. Urgent
-//! texts are never held back by it. No I/O, no clock.
+//! Limits by channel utilisation and by the radio's duty cycle. Urgent texts are exempt. No I/O, no clock.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +7,21 @@ use tracing::{info, warn};
 use relay_config::ChannelUse;
 use relay_model::Lane;
 
-/// On a busy channel texts are spaced to that.
+/// Minimum time between two texts on a busy channel.
 pub(super) const SLOW_DELAY: Duration = Duration::from_secs(10);
-/// A radio tells each minute how busy its channel is; what it told longer ago counts no more.
+/// How long a measured channel utilisation is valid; radios report it each minute.
 const TELEMETRY_LIFE: Duration = Duration::from_mins(3);
 
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    /// Texts slow down, or stop but for urgent ones, on a channel that is busier.
+    /// The utilisation from which texts slow down, and from which only urgent ones go.
     pub(crate) limits: Option<ChannelUse>,
     delay: Duration,
-    /// The next text may go then while the channel is busy.
+    /// Earliest time of the next text while the channel is busy.
     slow_not_before: Option<Instant>,
-    /// The radio's share of the air time is used up until then.
+    /// When the exhausted duty cycle is tried again.
     resting_until: Option<Instant>,
-    /// What the channel allows, as it was told last, and until when that counts.
+    /// The allowance by the last measurement, and until when it is valid.
     channel: Option<(Allowed, Instant)>,
 }
 
@@ -34,7 +33,7 @@ enum Allowed {
 }
 
 impl Traffic {
-    /// Makes it without limits; between two texts there is always `delay`.
+    /// Creates it without limits; `delay` always separates two texts.
     pub(crate) fn new(delay: Duration, slow_not_before: Option<Instant>) -> Self {
         Self {
             delay,
@@ -64,18 +63,18 @@ impl Traffic {
         }
     }
 
-    /// A text went on its way, or the radio answered it, then.
+    /// A text was sent, or answered, at that time.
     pub(crate) fn sent(&mut self, at: Instant) {
         let next = at + self.delay.max(SLOW_DELAY);
         self.slow_not_before = self.slow_not_before.max(Some(next));
     }
 
-    /// The radio took a text, so it may transmit.
+    /// The radio accepted a text, so its duty cycle is not exhausted.
     pub(crate) fn taken(&mut self) {
         self.resting_until = None;
     }
 
-    /// The radio's share of the air time is used up: trying would change nothing for a while.
+    /// The duty cycle is exhausted: no text for that span.
     pub(crate) fn rest(&mut self, now: Instant, span: Duration) {
         if self.resting_until.is_none() {
             let seconds = span.as_secs();
@@ -87,7 +86,7 @@ impl Traffic {
         self.resting_until = self.resting_until.max(Some(now + span));
     }
 
-    /// Returns before when the air bears nothing of a lane, as far as is known now.
+    /// Returns until when a lane is held back, as far as is known now.
     pub(super) fn not_before(&self, lane: Lane) -> Option<Instant> {
         if lane == Lane::Urgent {
             return None;
@@ -100,7 +99,7 @@ impl Traffic {
         busy.max(self.resting_until)
     }
 
-    /// Returns until when the air bears only urgent texts, as far as is known now; `None` if it bears others.
+    /// Returns until when only urgent texts may go, as far as is known now; `None` if there is no limit.
     pub(crate) fn closed_until(&self, now: Instant) -> Option<Instant> {
         let busy = self.channel.filter(|(it, _)| *it == Allowed::Urgent);
         let busy = busy.map(|(_, lapses)| lapses);
@@ -131,7 +130,7 @@ mod tests {
         traffic
     }
 
-    /// Percent, and how long after a text the next one may go.
+    /// Percent, and the delay between two texts.
     #[test]
     fn a_busier_channel_holds_back_more() {
         let now = Instant::now();

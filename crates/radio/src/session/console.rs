@@ -1,45 +1,45 @@
-//! What a radio prints between frames: boot messages and its log, as lines that can be read. No I/O, no clock.
+//! Text that a radio prints between frames: boot messages and its log. No I/O, no clock.
 //!
-//! Only serial links carry such text. Firmware from 2.8 on stops it with a client's first frame, so text of its log on a
-//! link that is in use hints that it has forgotten the client; older firmware prints it always. A start shows in what is
-//! printed only then, and in the uptime that the log tells. All of it is weak evidence: firmware prints texts and names
-//! of strangers as they are, line ends included.
+//! Only serial links carry it. Firmware from 2.8 on stops printing at a client's first frame, so a log line on a link
+//! in use suggests that the radio has forgotten the client; older firmware always prints. A restart shows in boot
+//! messages and in the uptime of log lines. All of this is weak evidence: firmware prints texts and names of strangers
+//! unescaped, line ends included.
 
-/// Under which name the lines are logged, so that they can be asked for, or not.
+/// The log target of the printed lines, so that they can be filtered.
 pub(crate) const TARGET: &str = "relay_radio::console";
 
-/// A line that is longer is cut in pieces.
+/// Maximum length of a line in bytes; a longer one is split.
 const LONGEST_LINE: usize = 1024;
 
-/// The first words of lines in the log of the firmware, before `|`.
+/// The levels of firmware log lines, before `|`.
 const LEVELS: [&str; 7] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRIT", "HEAP"];
 
-/// What is printed only at a start: the processor's boot loader, then the firmware's banner.
+/// Text printed only at a start: the boot loader's lines and the firmware's banner.
 const BOOT: [&str; 5] = ["rst:0x", "ESP-ROM:", "ets ", "boot:0x", "//\\ E S H T"];
 
-/// After it, firmware prints the text of a message.
+/// What precedes the text of a message in a log line.
 const MESSAGE_TEXT: &str = "msg=";
 
-/// Puts lines together, and reads them.
+/// Assembles and classifies lines.
 #[derive(Debug, Default)]
 pub(crate) struct Console {
     partial: Vec<u8>,
-    /// A message's text has begun, and no line of the log since.
+    /// Within the text of a message: no log line since its begin.
     in_text: bool,
-    /// For how many seconds the radio has been up, as its log told last.
+    /// The radio's uptime in seconds by the last log line.
     uptime: Option<u64>,
 }
 
-/// A line as it may be shown, and what it tells.
+/// A readable line, and what it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Without what no log is to hold.
+    /// The line without texts of messages.
     pub(crate) text: String,
-    pub(crate) sign: Option<Sign>,
+    pub(crate) kind: Option<LineKind>,
 }
 
 impl Console {
-    /// Takes bytes from outside frames; returns the lines that they end, without empty ones.
+    /// Takes bytes outside frames; returns the complete, non-empty lines.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Vec<Line> {
         let mut lines = Vec::new();
         for byte in bytes {
@@ -54,60 +54,64 @@ impl Console {
         lines
     }
 
-    /// Ends the line that is under way; returns it, if there is one.
+    /// Ends the incomplete line, and returns it.
     pub(crate) fn end(&mut self) -> Option<Line> {
         let text = readable(&std::mem::take(&mut self.partial))?;
         let of_log = is_of_log(&text);
         if self.in_text && !of_log {
             let text = "…".to_owned();
-            return Some(Line { text, sign: None });
+            return Some(Line { text, kind: None });
         }
         self.in_text = text.contains(MESSAGE_TEXT);
-        let sign = if of_log {
+        let kind = if of_log {
             let uptime = uptime_in(&text);
             let before = std::mem::replace(&mut self.uptime, uptime);
             let is_less = before.zip(uptime).is_some_and(|(before, now)| now < before);
-            Some(if is_less { Sign::Start } else { Sign::Log })
+            Some(if is_less {
+                LineKind::Start
+            } else {
+                LineKind::Log
+            })
         } else if BOOT.iter().any(|boot| text.starts_with(boot)) {
             self.uptime = None;
-            Some(Sign::Start)
+            Some(LineKind::Start)
         } else {
             None
         };
         let text = without_text(&text);
-        Some(Line { text, sign })
+        Some(Line { text, kind })
     }
 }
 
-/// What a line tells of the radio.
+/// The kinds of lines that tell something of the radio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Sign {
-    /// It is of the log, which some firmware prints only while it serves no client on this link.
+pub(crate) enum LineKind {
+    /// A log line; some firmware prints these only while it serves no client on this link.
     Log,
-    /// It is printed only at a start, or soon after one.
+    /// A line that is printed only during a start, or soon after it.
     Start,
 }
 
-/// Returns whether a line is one of the log: `INFO  | 12:34:56 789 [Router] …`.
+/// Returns whether a line is a log line: `INFO  | 12:34:56 789 [Router] …`.
 fn is_of_log(line: &str) -> bool {
     line.split_once('|')
         .is_some_and(|(level, _)| LEVELS.contains(&level.trim_end()))
 }
 
-/// Returns the uptime that a line of the log tells, in seconds.
+/// Returns the uptime of a log line in seconds.
 fn uptime_in(line: &str) -> Option<u64> {
     let (_, rest) = line.split_once('|')?;
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Returns whether a radio prints its log to its client, too: until 2.7 firmware did (`SerialConsole::log_to_serial`).
+/// Returns whether this firmware prints its log also to a client, as up to 2.7 (`SerialConsole::log_to_serial`).
 pub(super) fn prints_always(firmware: &str) -> bool {
     let mut parts = firmware.split('.').map_while(|it| it.parse().ok());
     let version: Option<(u32, u32)> = parts.next().zip(parts.next());
     version.is_some_and(|version| version < (2, 8))
 }
 
-/// Returns a line without codes for terminals and control characters. `None` if nothing is left.
+/// Returns a line without terminal codes and control characters; `None` if nothing is left.
 fn readable(line: &[u8]) -> Option<String> {
     let mut shown = String::new();
     let text = String::from_utf8_lossy(line);
@@ -121,7 +125,7 @@ fn readable(line: &[u8]) -> Option<String> {
             shown.push(character);
         }
     }
-    // A boot loader's text at another speed, or a cable that picks things up.
+    // Text of a boot loader at another speed, or electrical noise.
     let unreadable = shown.matches(char::REPLACEMENT_CHARACTER).count();
     if unreadable * 3 > shown.chars().count() {
         return Some(format!("{} bytes of noise", line.len()));
@@ -130,7 +134,7 @@ fn readable(line: &[u8]) -> Option<String> {
     (!shown.is_empty()).then(|| shown.to_owned())
 }
 
-/// Returns what the radio says without the text of a message in it: that is nobody's business who reads a log.
+/// Removes the text of a message, which is private, from a line.
 pub(super) fn without_text(line: &str) -> String {
     match line.find(MESSAGE_TEXT) {
         Some(at) => format!("{}{MESSAGE_TEXT}…", line.get(..at).unwrap_or_default()),
@@ -148,9 +152,9 @@ mod tests {
         lines.into_iter().map(|line| line.text).collect()
     }
 
-    fn signs(console: &mut Console, text: &str) -> Vec<Option<Sign>> {
+    fn kinds(console: &mut Console, text: &str) -> Vec<Option<LineKind>> {
         let lines = console.take(text.as_bytes());
-        lines.iter().map(|line| line.sign).collect()
+        lines.iter().map(|line| line.kind).collect()
     }
 
     #[test]
@@ -200,7 +204,7 @@ mod tests {
                 "not a text"
             ]
         );
-        // Nor where a frame, or its length, cuts it.
+        // Also if a frame, or its header, interrupts the line.
         console.take(b"INFO  | 12:00:00 7 msg=hel");
         assert_eq!(shown(console.end()), ["INFO  | 12:00:00 7 msg=…"]);
         assert_eq!(shown(console.take(b"lo\n")), ["…"]);
@@ -208,18 +212,21 @@ mod tests {
 
     #[test]
     fn a_start_shows_in_what_the_boot_loader_prints() {
-        for (line, sign) in [
-            ("INFO  | ??:??:?? 1 Booted, wake cause 0", Some(Sign::Log)),
-            ("DEBUG | 12:00:00 4 Filesystem files:", Some(Sign::Log)),
-            ("rst:0x1 (POWERON_RESET),boot:0x13", Some(Sign::Start)),
-            ("ESP-ROM:esp32s3-20210327", Some(Sign::Start)),
-            ("//\\ E S H T /\\ S T / C", Some(Sign::Start)),
+        for (line, kind) in [
+            (
+                "INFO  | ??:??:?? 1 Booted, wake cause 0",
+                Some(LineKind::Log),
+            ),
+            ("DEBUG | 12:00:00 4 Filesystem files:", Some(LineKind::Log)),
+            ("rst:0x1 (POWERON_RESET),boot:0x13", Some(LineKind::Start)),
+            ("ESP-ROM:esp32s3-20210327", Some(LineKind::Start)),
+            ("//\\ E S H T /\\ S T / C", Some(LineKind::Start)),
             ("E (1234) wifi: no memory", None),
             ("INFO", None),
             ("information | x", None),
         ] {
             let mut console = Console::default();
-            assert_eq!(signs(&mut console, &format!("{line}\n")), [sign], "{line}");
+            assert_eq!(kinds(&mut console, &format!("{line}\n")), [kind], "{line}");
         }
     }
 
@@ -228,11 +235,11 @@ mod tests {
         let mut console = Console::default();
         let log =
             "INFO  | 12:00:00 177 [Router] x\nINFO  | 12:00:00 177 y\nWARN  | ??:??:?? 178 z\n";
-        assert_eq!(signs(&mut console, log), [Some(Sign::Log); 3]);
+        assert_eq!(kinds(&mut console, log), [Some(LineKind::Log); 3]);
         let log = "DEBUG | ??:??:?? 0 Filesystem files:\nDEBUG | ??:??:?? 1 x\n";
         assert_eq!(
-            signs(&mut console, log),
-            [Some(Sign::Start), Some(Sign::Log)]
+            kinds(&mut console, log),
+            [Some(LineKind::Start), Some(LineKind::Log)]
         );
     }
 
@@ -240,12 +247,12 @@ mod tests {
     fn a_message_that_looks_like_a_start_is_none() {
         let mut console = Console::default();
         let log = "INFO  | 12:00:00 7 Received text msg from=0x1, id=0x2, msg=x\nrst:0x1 spoof\n";
-        assert_eq!(signs(&mut console, log), [Some(Sign::Log), None]);
-        assert_eq!(signs(&mut console, "//\\ E S H T\n"), [None]);
+        assert_eq!(kinds(&mut console, log), [Some(LineKind::Log), None]);
+        assert_eq!(kinds(&mut console, "//\\ E S H T\n"), [None]);
         let log = "INFO  | 12:00:00 7 y\nrst:0x1\n";
         assert_eq!(
-            signs(&mut console, log),
-            [Some(Sign::Log), Some(Sign::Start)]
+            kinds(&mut console, log),
+            [Some(LineKind::Log), Some(LineKind::Start)]
         );
     }
 

@@ -1,35 +1,34 @@
-//! What a session does when its time has come: it wakes the radio, asks it, asks again, looks after it, and gives it up.
-//! And the time that it gives the radio.
+//! The handlers of a session's deadlines, and the setting of the radio's clock.
 
 use std::iter::once;
 use std::time::{Duration, Instant};
 
-use super::console::Sign;
+use super::console::LineKind;
 use super::timers::{
     ASK_EVERY, HANDSHAKE_LIMIT, HANDSHAKE_LONGEST, HEARTBEAT_EVERY, MUTE_AGAIN, SILENCE, Timer,
     WAKE_PAUSE,
 };
 use super::{FIRST_HEARTBEAT, Output, Phase, Session, encoded};
 use crate::mesh::translate;
-use crate::moment::Moment;
+use crate::now::Now;
 use relay_model::{PacketId, Timestamp};
 use relay_wire::proto::{self, to_radio::PayloadVariant as ToRadio};
 
-/// The radio is given the time again when our clock is off by more from what it was given.
+/// Deviation of our clock from the time set before, above which the radio's clock is set again.
 const CLOCK_SLACK: Duration = Duration::from_secs(5);
-/// What the radio has dated by the time that it was given before our clock was set may be on its way to us for so long.
+/// How long after setting its clock the radio may still deliver packets with the old time.
 pub(super) const DATED_BEFORE: Duration = Duration::from_secs(10);
-/// Before this year 2024 our own clock is not set either.
+/// Before this time, in 2024, our own clock counts as not set.
 const PLAUSIBLE_TIME: Timestamp = Timestamp(1_704_067_200_000);
 
 impl Session {
-    /// Returns when [`Session::on_time`] wants to be called.
+    /// Returns when [`Session::on_time`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.values().min().copied()
     }
 
-    /// Does what is due.
-    pub fn on_time(&mut self, now: Moment) -> Vec<Output> {
+    /// Handles everything that is due.
+    pub fn on_time(&mut self, now: Now) -> Vec<Output> {
         let mut timers = self.timers.iter();
         let due = timers.find(|(_, at)| now.instant >= **at);
         let Some(timer) = due.map(|(timer, _)| *timer) else {
@@ -48,8 +47,8 @@ impl Session {
                 self.phase = Phase::Configuring;
                 let limit = now.instant + HANDSHAKE_LONGEST;
                 self.timers.insert(Timer::Handshake, limit);
-                self.is_told(now);
-                self.asks_again(now);
+                self.expect_configuration(now);
+                self.schedule_ask_again(now);
                 vec![self.question()]
             }
             Timer::Untold => vec![Output::Lost(if self.heard {
@@ -63,7 +62,7 @@ impl Session {
                 vec![Output::Lost(cause)]
             }
             Timer::AskAgain => {
-                self.asks_again(now);
+                self.schedule_ask_again(now);
                 vec![Output::Wake, self.question()]
             }
             Timer::Silence => {
@@ -76,10 +75,10 @@ impl Session {
                 }
                 vec![Output::Lost(cause)]
             }
-            Timer::BelieveStart => self.on_sign(Sign::Start, now),
-            Timer::BelieveLog => self.on_sign(Sign::Log, now),
+            Timer::BelieveStart => self.on_line(LineKind::Start, now),
+            Timer::BelieveLog => self.on_line(LineKind::Log, now),
             Timer::Quiet => {
-                self.quiet.asks(now.instant);
+                self.quiet.on_request(now.instant);
                 self.look_again("it hands over no packet", now)
             }
             Timer::Heartbeat => {
@@ -89,31 +88,31 @@ impl Session {
         }
     }
 
-    /// Something that belongs to the answer has come, or the radio is asked for it.
-    pub(super) fn is_told(&mut self, now: Moment) {
+    /// The configuration was requested, or a frame of it arrived.
+    pub(super) fn expect_configuration(&mut self, now: Now) {
         let limit = now.instant + HANDSHAKE_LIMIT;
         self.timers.insert(Timer::Untold, limit);
     }
 
-    /// A radio whose configuration is known has spoken.
-    pub(super) fn is_heard(&mut self, now: Moment) {
+    /// A frame arrived from a radio whose configuration is complete.
+    pub(super) fn restart_silence_timer(&mut self, now: Now) {
         let silence = SILENCE.after(self.memory.mute_links.saturating_add(1), 0.0);
         self.timers.insert(Timer::Silence, now.instant + silence);
     }
 
-    /// Sees to it that a radio is asked again that only says that it is there.
+    /// Schedules the configuration request for a radio that delivers no packets.
     pub(super) fn watch_quiet(&mut self) {
         let is_mute = self.profile().is_some_and(|it| !it.transmits());
         let at = match self.ready_since {
             Some(since) if is_mute => Some(since + MUTE_AGAIN),
-            // On other links a radio cannot start anew behind our back.
+            // On other links a restart ends the link.
             _ => self.options.on_cable.then(|| self.quiet.deadline()),
         };
         let at = at.filter(|_| self.phase == Phase::Idle);
         self.timers.extend(at.map(|at| (Timer::Quiet, at)));
     }
 
-    fn asks_again(&mut self, now: Moment) {
+    fn schedule_ask_again(&mut self, now: Now) {
         if self.options.on_cable {
             let again = now.instant + ASK_EVERY;
             self.timers.insert(Timer::AskAgain, again);
@@ -124,7 +123,7 @@ impl Session {
         Output::Frame(encoded(ToRadio::WantConfigId(self.nonce)))
     }
 
-    /// Returns a heartbeat to be written now; the next one is due as long after it as after any other.
+    /// Returns a heartbeat to write now; the interval to the next one starts anew.
     pub fn heartbeat(&mut self, now: Instant) -> Vec<u8> {
         self.timers.insert(Timer::Heartbeat, now + HEARTBEAT_EVERY);
         let nonce = self.heartbeat_nonce;
@@ -132,8 +131,8 @@ impl Session {
         encoded(ToRadio::Heartbeat(proto::Heartbeat { nonce }))
     }
 
-    /// Gives the radio the time, once, and again when our clock was set: what it hears is dated by it.
-    pub(super) fn give_time(&mut self, now: Moment) -> Option<Output> {
+    /// Sets the radio's clock, which dates its packets: once, and again after a step of our clock.
+    pub(super) fn give_time(&mut self, now: Now) -> Option<Output> {
         let is_told = self.time_given.is_some_and(|given| {
             let shown = given.wall + now.instant.saturating_duration_since(given.instant);
             now.wall.since(shown).max(shown.since(now.wall)) <= CLOCK_SLACK
@@ -145,7 +144,7 @@ impl Session {
         if self.time_given.replace(now).is_some() {
             self.dated_before = Some(now.instant + DATED_BEFORE);
         }
-        // Not one of its last ids, which it would ignore.
+        // A recent id would be ignored.
         self.times_given = self.times_given.wrapping_add(1);
         let id = PacketId(self.nonce.wrapping_add(self.times_given).max(1));
         let packet = translate::set_time(own, id, now.wall)?;

@@ -1,4 +1,4 @@
-//! What a radio tells of itself between `want_config_id` and `config_complete_id`. No I/O, no clock.
+//! The radio's answer between `want_config_id` and `config_complete_id`. No I/O, no clock.
 
 use relay_model::{NodeNum, RadioProfile, RadioSetup};
 
@@ -7,14 +7,14 @@ use crate::mesh::{names, translate};
 use relay_wire::proto::config::{self, LoRaConfig};
 use relay_wire::proto::{CONFIG_ONLY, NODES_ONLY, from_radio::PayloadVariant as Part, wire};
 
-/// Every radio tells all its slots, also those that are not in use.
+/// Every radio sends all its slots, disabled ones included.
 const CHANNELS: usize = 8;
 
 /// The firmware's own default.
 const DEFAULT_HOP_LIMIT: u8 = 3;
 const LARGEST_HOP_LIMIT: u32 = 7;
 
-/// Returns a nonce that asks for the whole handshake.
+/// Returns a nonce that requests the whole configuration.
 pub(super) fn plain_nonce(random: u32) -> u32 {
     let mut nonce = random.max(1);
     while [CONFIG_ONLY, NODES_ONLY].contains(&nonce) {
@@ -23,7 +23,6 @@ pub(super) fn plain_nonce(random: u32) -> u32 {
     nonce
 }
 
-/// What was told so far.
 #[derive(Debug, Default)]
 pub(super) struct Handshake {
     own: Option<(NodeNum, u32)>,
@@ -35,10 +34,10 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    /// Takes a part of it. Most are of no interest, and some hold secrets.
+    /// Takes a part. Most are ignored, and some hold secrets.
     pub(super) fn take(&mut self, part: Part) {
         match part {
-            // With it every handshake begins: what was told before belongs to an older one.
+            // Every handshake begins with it: earlier parts belong to an older one.
             Part::MyInfo(info) => {
                 *self = Self {
                     own: Some((NodeNum(info.my_node_num), info.reboot_count)),
@@ -65,25 +64,25 @@ impl Handshake {
         }
     }
 
-    /// Returns whether a radio that has said who it is did not tell all that every radio tells: a frame may have been lost.
+    /// Returns whether a part that every radio sends is missing: a frame may have been lost.
     pub(super) fn has_gaps(&self) -> bool {
         let is_whole = self.channels.len() == CHANNELS && self.lora.is_some();
         !is_whole && self.own.is_some_and(|(own, _)| own != NodeNum(0))
     }
 
-    /// Returns whether this is that radio, as far as it said who it is.
+    /// Returns whether the answer is by that radio, as far as known.
     pub(super) fn is_of(&self, radio: NodeNum) -> bool {
         self.own.is_none_or(|(own, _)| own == radio)
     }
 
-    /// Ends it: returns the radio as it is set up. `None` if the radio did not say who it is.
+    /// Returns the radio's configuration; `None` without the radio's identity.
     pub(super) fn complete(self, nodes: &NodeDb) -> Option<RadioProfile> {
         let (own, reboot_count) = self.own.filter(|(own, _)| *own != NodeNum(0))?;
         let lora = self.lora.as_ref();
         let region = lora.map(|lora| lora.region).filter(|region| *region != 0);
         let hop_limit = lora.map(|lora| lora.hop_limit.min(LARGEST_HOP_LIMIT));
         let hop_limit = hop_limit.and_then(|limit| u8::try_from(limit).ok());
-        // Every radio has a primary channel: one that tells none is locked.
+        // Every radio has a primary channel: one that sends none is locked.
         let locked = self.channels.iter().all(|channel| channel.role == 0);
         Some(RadioProfile {
             locked,
@@ -91,7 +90,7 @@ impl Handshake {
             firmware: self.firmware,
             channels: translate::channels(&self.channels, lora),
             hop_limit: hop_limit.unwrap_or(DEFAULT_HOP_LIMIT),
-            // What was not told does not stop anybody.
+            // A missing part restricts nothing.
             region_set: lora.is_none() || region.is_some(),
             transmit_enabled: !locked && lora.is_none_or(|lora| lora.tx_enabled),
             reboot_count,

@@ -1,4 +1,4 @@
-//! What the mesh says on a link: it waits for the radio's channels, and is translated by them.
+//! Packets of the mesh on a link: they wait for the radio's channels, and are translated with them.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use tracing::{debug, warn};
 use super::{Output, Session, ignored};
 use crate::mesh::nodedb::News;
 use crate::mesh::translate::{self, Context, Translated};
-use crate::moment::Moment;
+use crate::now::Now;
 use relay_model::{NodeNum, RadioEvent, RadioProfile};
 use relay_wire::proto::MeshPacket;
 
-/// So many packets wait for the end of a handshake; firmware holds its own back, so there are hardly any.
+/// Maximum number of packets that wait for the end of a handshake, where firmware sends hardly any.
 const HELD: usize = 64;
-/// For so long after the handshake the radio may hand over what it kept for us.
+/// How long after the handshake the radio may deliver stored packets.
 const CATCH_UP: Duration = Duration::from_mins(1);
 
 impl Session {
-    /// Takes what waits for a handshake that will not end on this link: the radio does not say it again. It is understood
-    /// by how the radio was set up when it was ready last.
-    pub(crate) fn take_held(&mut self, now: Moment) -> Vec<Output> {
+    /// Translates the packets that wait for a handshake that will not complete, with the last configuration: the radio
+    /// does not send them again.
+    pub(crate) fn take_held(&mut self, now: Now) -> Vec<Output> {
         let held = std::mem::take(&mut self.held);
         let packets = held.len();
         if packets > 0 && self.last_profile().is_none() {
@@ -32,13 +32,13 @@ impl Session {
         heard.collect()
     }
 
-    /// Returns how the radio was set up when it was ready last, unless it is known to be another one now.
+    /// Returns the last configuration of the radio, unless another radio answers now.
     pub(super) fn last_profile(&self) -> Option<&RadioProfile> {
         let last = self.memory.profile.as_ref();
         last.filter(|last| self.is_ready() || self.handshake.is_of(last.own.num))
     }
 
-    pub(super) fn on_packet(&mut self, packet: MeshPacket, now: Moment) -> Vec<Output> {
+    pub(super) fn on_packet(&mut self, packet: MeshPacket, now: Now) -> Vec<Output> {
         if self.is_ready() {
             let mut outputs = Vec::from_iter(self.give_time(now));
             outputs.extend(self.translate(&packet, now));
@@ -50,7 +50,7 @@ impl Session {
         oldest.map_or_else(Vec::new, |oldest| self.translate(&oldest, now))
     }
 
-    fn translate(&mut self, packet: &MeshPacket, now: Moment) -> Vec<Output> {
+    fn translate(&mut self, packet: &MeshPacket, now: Now) -> Vec<Output> {
         let since = self.ready_since;
         let catching_up = since.is_none_or(|since| now.instant < since + CATCH_UP);
         let Some(profile) = self.last_profile() else {

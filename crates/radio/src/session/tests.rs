@@ -1,10 +1,10 @@
-//! What a session makes of a radio's frames, of text and of time.
+//! Frames, printed text and timeouts of a session.
 
 use std::time::Duration;
 
-use super::doubt::FIRST as FIRST_DOUBT;
 use super::due::DATED_BEFORE;
 use super::timers::MUTE_AGAIN;
+use super::trust::FIRST_PAUSE;
 use super::*;
 use crate::captures::{from_radio, to_radio as from_client};
 use crate::mesh::fingerprint;
@@ -15,20 +15,20 @@ const OWN: NodeNum = NodeNum(0xA11C_E001);
 /// The nonce in `chat.a`.
 const NONCE: u32 = 0x6102_62C5;
 
-/// A session with its own clock.
+/// A session with a simulated clock.
 struct Bench {
     session: Session,
-    now: Moment,
+    now: Now,
 }
 
 impl Bench {
     fn new(options: SessionOptions) -> Self {
-        let now = Moment::at(Timestamp(1_750_000_000_000));
+        let now = Now::at(Timestamp(1_750_000_000_000));
         let session = Session::new(options, NONCE, now.instant);
         Self { session, now }
     }
 
-    /// A session after the handshake of the recording.
+    /// A session after the recorded handshake.
     fn ready(options: SessionOptions) -> Self {
         let mut bench = Self::new(options);
         bench.session.on_time(bench.now);
@@ -51,22 +51,22 @@ impl Bench {
         self.frame(&frame.encode_to_vec())
     }
 
-    /// Something comes of the radio again and again, for that long.
+    /// Frames arrive repeatedly for that long.
     fn is_heard_for(&mut self, span: Duration) {
-        let last = Moment {
+        let last = Now {
             instant: self.now.instant + span,
             ..self.now
         };
-        self.session.is_heard(last);
+        self.session.restart_silence_timer(last);
     }
 
-    /// Returns after what time the session does something by itself.
+    /// Returns the time until the session's next action.
     fn due_in(&self) -> Duration {
         self.session.deadline().unwrap() - self.now.instant
     }
 
     fn wait(&mut self, span: Duration) -> Vec<Output> {
-        self.now = Moment {
+        self.now = Now {
             instant: self.now.instant + span,
             wall: self.now.wall + span,
         };
@@ -74,7 +74,7 @@ impl Bench {
     }
 }
 
-/// The radio's side of a handshake, its last frame included.
+/// The radio's frames of a handshake, the last one included.
 fn handshake() -> Vec<Vec<u8>> {
     let frames = from_radio("chat.a").into_iter().map(|frame| frame.bytes);
     let mut frames: Vec<_> = frames.take_while(|bytes| bytes[0] != 0x38).collect();
@@ -132,7 +132,7 @@ fn no_frame_begins_the_one_before_it_since_radios_on_bluetooth_drop_such_a_frame
     let mut frames = Vec::new();
     for round in 0..1000 {
         let now = bench.now.instant;
-        // Both kinds: those that are due, and those that the pacer prompts.
+        // Both kinds: the periodic ones, and those for the pacer.
         if round % 2 == 0 {
             frames.push(bench.session.heartbeat(now));
         }
@@ -173,7 +173,7 @@ fn the_wake_bytes_come_first_and_then_the_question() {
     assert_eq!(bench.wait(pause).len(), 1);
 }
 
-/// What a session on a cable knows.
+/// The options of a session on a cable.
 fn on_a_cable() -> SessionOptions {
     SessionOptions {
         on_cable: true,
@@ -181,7 +181,7 @@ fn on_a_cable() -> SessionOptions {
     }
 }
 
-/// A radio on a cable whose firmware prints its log only while it serves nobody.
+/// A radio on a cable whose firmware prints its log only without a client.
 fn ready_on_a_cable() -> Bench {
     let mut bench = Bench::ready(SessionOptions::default());
     bench.session.options = on_a_cable();
@@ -233,7 +233,7 @@ fn a_radio_that_is_still_starting_is_asked_again_until_it_answers() {
     ));
 }
 
-/// The radio answers, having started so often.
+/// The radio answers, with that reboot count.
 fn tells(bench: &mut Bench, reboot_count: u32) -> Vec<Output> {
     let mut frames = handshake();
     let my_info = proto::MyNodeInfo {
@@ -260,7 +260,7 @@ fn tells(bench: &mut Bench, reboot_count: u32) -> Vec<Output> {
     frames.iter().flat_map(|it| bench.frame(it)).collect()
 }
 
-/// The radio answers as it did when it was asked first.
+/// The radio repeats its first answer.
 fn tells_the_same(bench: &mut Bench) -> Vec<Output> {
     let profile = bench.session.memory.profile.as_ref();
     tells(bench, profile.map_or(0, |it| it.reboot_count))
@@ -275,9 +275,9 @@ fn restarts(outputs: &[Output]) -> bool {
 #[test]
 fn a_radio_that_prints_its_log_is_asked_whether_it_has_forgotten_us() {
     let mut bench = ready_on_a_cable();
-    let outputs = bench.session.on_sign(Sign::Log, bench.now);
+    let outputs = bench.session.on_line(LineKind::Log, bench.now);
     assert_eq!(outputs, [Output::Wake], "nobody is told");
-    let more = bench.session.on_sign(Sign::Log, bench.now);
+    let more = bench.session.on_line(LineKind::Log, bench.now);
     assert_eq!(more, [], "more of the text");
     assert!(asks(&bench.wait(Duration::from_millis(100))));
     assert!(bench.session.is_ready() && bench.session.is_looking_again());
@@ -286,11 +286,11 @@ fn a_radio_that_prints_its_log_is_asked_whether_it_has_forgotten_us() {
     assert!(!bench.session.is_looking_again());
 
     bench.wait(Duration::from_hours(1));
-    bench.session.on_sign(Sign::Log, bench.now);
+    bench.session.on_line(LineKind::Log, bench.now);
     bench.wait(Duration::from_millis(100));
     assert_eq!(profile(&tells(&mut bench, 90)).reboot_count, 90);
-    // The text meant something, and so may the next.
-    let outputs = bench.session.on_sign(Sign::Log, bench.now);
+    // The text was a true sign, so the next one is trusted too.
+    let outputs = bench.session.on_line(LineKind::Log, bench.now);
     assert_eq!(outputs, [Output::Wake]);
 }
 
@@ -300,12 +300,12 @@ fn older_firmware_prints_its_log_always_and_means_nothing_by_it() {
     let profile = bench.session.memory.profile.as_mut().unwrap();
     profile.firmware = "2.7.26.54e0d8d".to_owned();
     for _ in 0..100 {
-        assert_eq!(bench.session.on_sign(Sign::Log, bench.now), []);
+        assert_eq!(bench.session.on_line(LineKind::Log, bench.now), []);
         bench.wait(Duration::from_millis(100));
         assert!(!bench.session.is_looking_again());
     }
-    // What it prints at a start does mean something.
-    assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
+    // Boot messages are a true sign.
+    assert_eq!(bench.session.on_line(LineKind::Start, bench.now), []);
     assert!(bench.session.is_looking_again());
 }
 
@@ -313,9 +313,9 @@ fn older_firmware_prints_its_log_always_and_means_nothing_by_it() {
 fn a_radio_that_prints_what_only_a_start_prints_is_asked_each_time_once_it_can_answer() {
     let mut bench = ready_on_a_cable();
     for count in 90..100 {
-        assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
+        assert_eq!(bench.session.on_line(LineKind::Start, bench.now), []);
         assert!(bench.session.is_looking_again(), "nothing is written");
-        let more = bench.session.on_sign(Sign::Start, bench.now);
+        let more = bench.session.on_line(LineKind::Start, bench.now);
         assert_eq!(more, [], "more of the text");
         assert_eq!(bench.wait(REBOOT_PAUSE), [Output::Wake]);
         assert!(asks(&bench.wait(Duration::from_millis(100))));
@@ -325,7 +325,7 @@ fn a_radio_that_prints_what_only_a_start_prints_is_asked_each_time_once_it_can_a
 
 #[test]
 fn a_radio_whose_text_only_looks_like_a_start_is_asked_once_a_minute_and_nobody_is_told() {
-    let prints = Some((Sign::Start, Duration::from_secs(1)));
+    let prints = Some((LineKind::Start, Duration::from_secs(1)));
     let asked = asked(HOUR, prints, Some(Duration::from_secs(50)));
     assert!((58..=65).contains(&asked.len()), "{}", asked.len());
 }
@@ -335,16 +335,17 @@ fn a_radio_that_starts_while_it_answers_is_asked_again() {
     let mut bench = Bench::new(on_a_cable());
     bench.session.on_time(bench.now);
     bench.wait(Duration::from_millis(100));
-    assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
+    assert_eq!(bench.session.on_line(LineKind::Start, bench.now), []);
     bench.frame(&handshake()[0]);
-    assert_eq!(bench.session.on_sign(Sign::Start, bench.now), []);
+    assert_eq!(bench.session.on_line(LineKind::Start, bench.now), []);
     assert!(asks(&bench.wait(REBOOT_PAUSE)));
 }
 
-/// Returns how often a radio is asked that runs that long, prints its log and hands over a packet so often.
+/// Returns how often a radio is asked for its configuration in that time, if it prints its log and delivers a packet at
+/// these intervals.
 fn asked(
     long: Duration,
-    prints: Option<(Sign, Duration)>,
+    prints: Option<(LineKind, Duration)>,
     packets: Option<Duration>,
 ) -> Vec<Duration> {
     let tick = Duration::from_millis(100);
@@ -354,8 +355,8 @@ fn asked(
     while since < long {
         let is_time = |every: Duration| since.as_millis().is_multiple_of(every.as_millis());
         let mut outputs = Vec::new();
-        if let Some((sign, _)) = prints.filter(|(_, every)| is_time(*every)) {
-            outputs.extend(bench.session.on_sign(sign, bench.now));
+        if let Some((kind, _)) = prints.filter(|(_, every)| is_time(*every)) {
+            outputs.extend(bench.session.on_line(kind, bench.now));
         }
         if packets.is_some_and(is_time) {
             bench.frame(&text(1));
@@ -378,12 +379,12 @@ const HOUR: Duration = Duration::from_hours(1);
 #[test]
 fn a_radio_that_prints_its_log_always_or_now_and_then_is_asked_ever_less_often() {
     for prints in [1, 7, 60] {
-        let prints = Some((Sign::Log, Duration::from_secs(prints)));
+        let prints = Some((LineKind::Log, Duration::from_secs(prints)));
         let asked = asked(4 * HOUR, prints, Some(Duration::from_secs(50)));
         assert!((2..=13).contains(&asked.len()), "{asked:?}");
     }
-    // With no packet that shows that it knows us.
-    let prints = Some((Sign::Log, Duration::from_secs(7)));
+    // Without a packet that shows that it knows this client.
+    let prints = Some((LineKind::Log, Duration::from_secs(7)));
     let asked = asked(HOUR, prints, None);
     assert!((9..=14).contains(&asked.len()), "{asked:?}");
 }
@@ -424,7 +425,7 @@ fn a_radio_that_has_forgotten_us_in_silence_is_found_out_within_minutes_each_tim
 #[test]
 fn a_radio_that_does_not_answer_when_it_is_asked_again_is_lost() {
     let mut bench = ready_on_a_cable();
-    bench.session.on_sign(Sign::Log, bench.now);
+    bench.session.on_line(LineKind::Log, bench.now);
     bench.wait(Duration::from_millis(100));
     for _ in 0..14 {
         assert!(asks(&bench.wait(Duration::from_secs(2))));
@@ -438,23 +439,27 @@ fn a_radio_that_does_not_answer_when_it_is_asked_again_is_lost() {
 #[test]
 fn a_radio_that_forgets_us_right_after_a_handshake_is_asked_within_seconds() {
     let mut bench = ready_on_a_cable();
-    bench.session.on_sign(Sign::Log, bench.now);
+    bench.session.on_line(LineKind::Log, bench.now);
     bench.wait(Duration::from_millis(100));
     tells_the_same(&mut bench);
     assert_eq!(bench.wait(Duration::from_secs(1)), []);
-    assert_eq!(bench.session.on_sign(Sign::Log, bench.now), [], "not yet");
+    assert_eq!(
+        bench.session.on_line(LineKind::Log, bench.now),
+        [],
+        "not yet"
+    );
     let due = bench.due_in();
-    assert!(due < FIRST_DOUBT, "{due:?}");
+    assert!(due < FIRST_PAUSE, "{due:?}");
     assert_eq!(bench.wait(due), [Output::Wake]);
 
-    // A packet would have shown that it knows us.
+    // A packet would have shown that it knows this client.
     let mut bench = ready_on_a_cable();
-    bench.session.on_sign(Sign::Log, bench.now);
+    bench.session.on_line(LineKind::Log, bench.now);
     bench.wait(Duration::from_millis(100));
     tells_the_same(&mut bench);
-    bench.session.on_sign(Sign::Log, bench.now);
+    bench.session.on_line(LineKind::Log, bench.now);
     bench.frame(&text(1));
-    assert_eq!(bench.wait(FIRST_DOUBT), []);
+    assert_eq!(bench.wait(FIRST_PAUSE), []);
 }
 
 #[test]
@@ -655,7 +660,7 @@ fn a_link_without_a_frame_for_75_seconds_is_lost() {
         outputs.extend(bench.wait(Duration::from_secs(1)));
     }
     assert_eq!(outputs.len(), 2, "two heartbeats");
-    // What cannot be decoded is no sign of life.
+    // An undecodable frame does not show that the radio is alive.
     bench.frame(&[0xFF; 20]);
     assert!(matches!(
         bench.wait(Duration::from_secs(1))[..],
@@ -729,7 +734,7 @@ fn what_comes_just_after_our_clock_was_set_is_as_old_as_its_arrival() {
             proto::QueueStatus::default(),
         ));
     }
-    // Returns how old a text counts that is so many seconds old by the radio's clock, and whether the radio was given the time.
+    // Returns the age of a text that is so many seconds old by the radio's clock, and whether that clock was set.
     let age_of = |bench: &mut Bench, shows: Timestamp, seconds: u64| {
         let heard = shows - Duration::from_secs(seconds);
         let outputs = bench.frame(&text_at(1, u32::try_from(heard.0 / 1000).unwrap()));
@@ -867,7 +872,7 @@ fn text_at(number: u32, rx_time: u32) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Returns which texts were handed over; they were understood by the channels of `chat.a`.
+/// Returns the delivered texts, which were translated with the channels of `chat.a`.
 fn texts(outputs: &[Output]) -> Vec<u32> {
     let texts = outputs.iter().filter_map(|output| match output {
         Output::Event(RadioEvent::Text(text)) => {
@@ -890,7 +895,7 @@ fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
         }
         outputs.extend(bench.frame(&text(number)));
     }
-    // Of those that are too many the oldest are not kept waiting.
+    // Beyond the limit the oldest packets are translated at once.
     assert_eq!(texts(&outputs), (1..=36).collect::<Vec<_>>());
     outputs.extend(bench.session.take_held(bench.now));
     assert_eq!(texts(&outputs), (1..=100).collect::<Vec<_>>());
@@ -904,7 +909,7 @@ fn packets_between_a_restart_and_a_handshake_that_never_ends_are_not_lost() {
     let outputs = bench.session.take_held(bench.now);
     assert_eq!(texts(&outputs), [101]);
 
-    // Another radio's channels are others.
+    // Another radio has other channels.
     let other = proto::MyNodeInfo {
         my_node_num: 7,
         ..Default::default()
@@ -976,7 +981,7 @@ fn a_radio_that_transmits_nothing_is_asked_again_after_10_minutes() {
     }
 }
 
-/// A radio's answer; a locked one does not tell its channels' names.
+/// A radio's answer; a locked radio omits the channels' names.
 fn answers(bench: &mut Bench, locked: bool) -> Vec<Output> {
     let slot = wire::Channel::default();
     let channels = (0..8).map(|index| wire::FromRadio {
@@ -1020,12 +1025,12 @@ fn what_the_radio_has_said_is_no_news_on_the_next_connection() {
         bench
             .session
             .memory
-            .said
+            .repeat_filter
             .is_news(sentence, bench.now.instant)
     );
     bench.session.begin(NONCE, bench.now.instant);
-    let said = &mut bench.session.memory.said;
-    assert!(!said.is_news(sentence, bench.now.instant));
+    let filter = &mut bench.session.memory.repeat_filter;
+    assert!(!filter.is_news(sentence, bench.now.instant));
 }
 
 #[test]
@@ -1109,7 +1114,7 @@ fn our_packet_is_the_one_that_a_real_client_sent() {
     assert_eq!(frame.as_ref(), packet.map(|packet| &packet.bytes));
 }
 
-/// Waits on a link that is ready, second by second, until it is given up; returns how long that took.
+/// Waits on a ready link, second by second, until it is closed; returns how long that took.
 fn silence_until_lost(bench: &mut Bench) -> u64 {
     for seconds in 1..=1000 {
         let outputs = bench.wait(Duration::from_secs(1));
@@ -1120,7 +1125,7 @@ fn silence_until_lost(bench: &mut Bench) -> u64 {
     panic!("the link is never given up")
 }
 
-/// Opens the next link, and shakes hands.
+/// Opens the next link, and completes the handshake.
 fn next_link(mut bench: Bench) -> Bench {
     bench.session.begin(NONCE, bench.now.instant);
     bench.session.on_time(bench.now);
@@ -1139,7 +1144,7 @@ fn a_radio_that_answers_no_heartbeat_at_all_is_given_longer_on_each_further_link
         bench = next_link(bench);
     }
     assert_eq!(lives, [75, 150, 300, 600, 600, 600]);
-    // Whatever comes after a heartbeat shows that this radio answers.
+    // A frame after a heartbeat shows that this radio answers.
     bench.wait(HEARTBEAT_EVERY);
     bench.variant(from_radio::PayloadVariant::ConfigCompleteId(0));
     assert_eq!(silence_until_lost(&mut bench), 75);

@@ -1,4 +1,4 @@
-//! A connection: receives and sends one frame at a time, whatever the wire.
+//! A connection that sends and receives one frame at a time, on any wire.
 
 use std::io;
 
@@ -18,7 +18,7 @@ use relay_wire::codec::{Codec, Item, framed};
 
 const READ_SIZE: usize = 4096;
 
-/// How to reach the radio. A further wire is one more variant, and one file like `tcp.rs`.
+/// How to reach the radio. A further wire is another variant, and a file like `tcp.rs`.
 #[derive(Debug)]
 pub enum Wire {
     /// Over the network.
@@ -32,12 +32,12 @@ pub enum Wire {
     Ble(Ble),
     /// Over a cable.
     Serial(SerialPort),
-    /// Through pipes in memory, one for each connection; for tests.
+    /// Over in-memory pipes, one for each connection; for tests.
     Pipes(mpsc::Receiver<DuplexStream>),
 }
 
 impl Wire {
-    /// Connects. Where that fails, trying again later may help. To cancel it gives a connection up that is being made.
+    /// Connects. An error may be temporary. Cancelling it abandons the attempt.
     pub async fn connect(&mut self) -> Result<Connection, ConnectionError> {
         match self {
             Self::Tcp { host, port } => Ok(Connection::over(tcp::connect(host, *port).await?)),
@@ -50,14 +50,14 @@ impl Wire {
         }
     }
 
-    /// Tidies up behind a [`Wire::connect`] that was given up, where nobody will connect again.
+    /// Cleans up after a cancelled [`Wire::connect`] that is not followed by another one.
     pub(crate) async fn give_up(&mut self) {
         if let Self::Ble(ble) = self {
             ble.give_up().await;
         }
     }
 
-    /// Returns what it means that links keep ending right after they were ready.
+    /// Returns the likely cause of links that keep ending right after they became ready.
     pub(crate) fn cause_of_short_lives(&self) -> &'static str {
         match self {
             Self::Serial(_) | Self::Ble(_) => {
@@ -69,8 +69,7 @@ impl Wire {
         }
     }
 
-    /// Returns what it means that somebody else answers where the radio should; `None` on a wire on which a radio itself
-    /// prints text.
+    /// Returns the error for a peer that is not a radio; `None` on a wire where a radio itself prints text.
     pub(crate) fn no_radio(&self, who: &'static str) -> Option<ConnectionError> {
         let Self::Tcp { host, port } = self else {
             return None;
@@ -79,7 +78,7 @@ impl Wire {
         Some(TcpError::Stranger { address, who }.into())
     }
 
-    /// Returns as soon as it is worth trying again before its time; only a serial port tells. Cancel safe.
+    /// Completes when an early retry is worthwhile; only serial ports report this. Cancel safe.
     pub(crate) async fn returns(&mut self) {
         match self {
             Self::Serial(port) => port.returns().await,
@@ -88,7 +87,7 @@ impl Wire {
     }
 }
 
-/// Both directions of a wire that carries bytes.
+/// Both directions of a byte stream.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -96,14 +95,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// An open connection.
 pub struct Connection(Carrier);
 
-/// What carries frames: each wire is one of these.
 enum Carrier {
     Bytes(Bytes),
     Packets(Packets),
 }
 
 impl Connection {
-    /// Makes one over anything that carries bytes both ways.
+    /// Creates one over any byte stream.
     pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         Self(Carrier::Bytes(Bytes {
             stream: Box::new(stream),
@@ -112,7 +110,7 @@ impl Connection {
         }))
     }
 
-    /// Receives a frame, or what is none. Cancel safe: what was received before stays in the buffer.
+    /// Receives a frame, or bytes outside frames. Cancel safe: received bytes stay in the buffer.
     pub async fn receive(&mut self) -> Result<Item, ConnectionError> {
         match &mut self.0 {
             Carrier::Bytes(bytes) => bytes.receive().await,
@@ -120,7 +118,7 @@ impl Connection {
         }
     }
 
-    /// Writes a whole frame. Not cancel safe: half a frame may be written, and the connection is to be dropped then.
+    /// Writes a whole frame. Not cancel safe: half a frame may be written, after which the connection must be dropped.
     pub async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
         match &mut self.0 {
             Carrier::Bytes(bytes) => bytes.write(&framed(frame)?).await,
@@ -128,18 +126,17 @@ impl Connection {
         }
     }
 
-    /// Asks whoever is there for a word, where that is no radio: an empty line, and that nothing more comes. Whatever it is,
-    /// nothing else is written to it any more.
+    /// Prompts a peer that is not a radio with an empty line and the end of the stream. Nothing may be written
+    /// afterwards.
     pub(super) async fn ask_stranger(&mut self) {
         if let Carrier::Bytes(bytes) = &mut self.0 {
-            // It may be gone already.
+            // An error is ignored: the peer may be gone.
             drop(bytes.write(b"\r\n\r\n").await);
             drop(timeout(WRITE_LIMIT, bytes.stream.shutdown()).await);
         }
     }
 
-    /// Writes what is no frame, such as the wake bytes; not cancel safe either. Where whole packets are carried there is nothing
-    /// else.
+    /// Writes bytes outside frames, such as the wake bytes; not cancel safe. Does nothing on wires of whole packets.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         match &mut self.0 {
             Carrier::Bytes(carrier) => carrier.write(bytes).await,
@@ -147,7 +144,7 @@ impl Connection {
         }
     }
 
-    /// Closes the connection where dropping it would not: it takes a moment, and never fails.
+    /// Closes a connection that dropping would leave open; quick, and never fails.
     pub async fn close(&mut self) {
         if let Carrier::Packets(packets) = &mut self.0 {
             packets.close().await;
@@ -155,7 +152,7 @@ impl Connection {
     }
 }
 
-/// Frames among bytes.
+/// Frames in a byte stream.
 struct Bytes {
     stream: Box<dyn Stream>,
     codec: Codec,
@@ -178,7 +175,7 @@ impl Bytes {
             };
             match read {
                 Ok(Ok(0)) if self.received.is_empty() => return Err(ConnectionError::Closed),
-                // Nobody takes leave in the middle of a packet.
+                // A clean end does not cut a packet.
                 Ok(Ok(0)) => {
                     return Err(ConnectionError::Read(io::ErrorKind::UnexpectedEof.into()));
                 }

@@ -1,11 +1,11 @@
-//! A radio that is heard on Bluetooth, whoever listens.
+//! A radio found by a Bluetooth scan.
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundDevice {
     pub address: String,
     pub name: Option<String>,
-    /// How well it is heard, in dBm.
+    /// Signal strength in dBm.
     pub rssi: Option<i16>,
-    /// This computer is connected to it.
+    /// Whether this computer is connected to it.
     pub connected: bool,
 }

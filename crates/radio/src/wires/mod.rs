@@ -1,9 +1,9 @@
-//! The ways to a radio, and what is carried on them.
+//! The wires to a radio.
 //!
-//! `connection.rs` is the face of all of them: it connects, receives and sends one frame at a time. `tcp.rs` and `serial.rs`
-//! open a stream of bytes, among which the codec finds frames; `serial_ports.rs` knows the ports of this computer.
-//! `ble` carries whole packets, as `packets.rs` hands them over; `no_ble.rs` stands for it where it is not built in.
-//! `stranger.rs` tells who answers where there is no radio.
+//! `connection.rs` is the interface to all of them: it connects, and sends and receives frames. `tcp.rs` and
+//! `serial.rs` open a byte stream, in which the codec finds frames; `serial_ports.rs` lists this computer's ports.
+//! `ble` carries whole packets through `packets.rs`; `no_ble.rs` replaces it in a build without Bluetooth.
+//! `stranger.rs` identifies peers that are not radios.
 
 #[cfg(feature = "ble")]
 mod ble;

@@ -1,4 +1,4 @@
-//! What stands for Bluetooth in a relay that was built without it.
+//! The replacement for Bluetooth in a build without it.
 
 use std::future::Ready;
 
@@ -9,12 +9,12 @@ use super::found_device::FoundDevice;
 use super::packets::Packets;
 use crate::error::{ConnectionError, RadioError};
 
-/// Bluetooth, which is not built in: there is none of it.
+/// Bluetooth, of which this build has none.
 #[derive(Debug)]
 pub enum Ble {}
 
 impl Ble {
-    /// Always refuses.
+    /// Always fails.
     pub fn new(_device: &str, _pin: Option<Secret<u32>>) -> Result<Self, RadioError> {
         Err(RadioError::NoBluetooth)
     }
@@ -28,7 +28,7 @@ impl Ble {
     }
 }
 
-/// Returns why no radio is found: this relay was built without Bluetooth.
+/// Returns why no radio is found.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
     Err(told(&RadioError::NoBluetooth))
 }

@@ -1,7 +1,7 @@
-//! What carries whole packets instead of bytes: no framing, no wake bytes.
+//! Wires that carry whole packets instead of bytes: no framing, no wake bytes.
 //!
-//! The wire is a future of its own, which reads ahead and writes; it belongs to the connection and runs only while
-//! somebody receives or sends. Whoever drops the connection ends it.
+//! The wire is a future that reads ahead and writes. It is polled only while the connection receives or sends, and ends
+//! when the connection is dropped.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -12,17 +12,16 @@ use tokio_util::bytes::Bytes;
 use crate::error::ConnectionError;
 use relay_wire::codec::{FRAME_LIMIT, TooLong};
 
-/// Packets read ahead; while so many wait, the radio keeps the others.
+/// Maximum number of packets read ahead; further ones stay in the radio.
 const AHEAD: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) packet: Vec<u8>,
-    /// Told when the radio has taken it.
+    /// Completes when the radio has accepted the packet.
     pub(super) taken: oneshot::Sender<()>,
 }
 
-/// The wire's ends of the queues.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) incoming: mpsc::Sender<Bytes>,
@@ -41,14 +40,13 @@ pub(super) struct Packets {
 }
 
 impl Packets {
-    /// Makes one. `work` carries packets until it returns why it cannot any more; `farewell` closes a wire that still
-    /// could.
+    /// Creates a connection. `work` carries packets until it fails; `farewell` closes a wire that is still open.
     pub(super) fn new<W: Future<Output = ConnectionError> + Send + 'static>(
         work: impl FnOnce(Ends) -> W,
         farewell: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let (read, incoming) = mpsc::channel(AHEAD);
-        // One at a time: its sender waits until the radio has taken it.
+        // One at a time: a sender waits for the radio's confirmation.
         let (outgoing, to_write) = mpsc::channel(1);
         let ends = Ends {
             incoming: read,
@@ -63,22 +61,22 @@ impl Packets {
         }
     }
 
-    /// Receives a packet. What was read before the end is received before the error. Cancel safe: the wire goes on where it
-    /// was.
+    /// Receives a packet. Packets read before the end of the wire precede its error. Cancel safe: the wire continues
+    /// where it was.
     pub(super) async fn receive(&mut self) -> Result<Bytes, ConnectionError> {
         loop {
             tokio::select! {
                 biased;
                 Some(packet) = self.incoming.recv() => return Ok(packet),
-                // It may have sent its last packet, and still tidy up.
+                // The radio may have sent its last packet before this end.
                 cause = ended(&mut self.work), if self.work.is_some() => self.end(cause),
                 else => return Err(self.ended.take().unwrap_or(ConnectionError::Closed)),
             }
         }
     }
 
-    /// Hands a packet to the radio, and waits until it has taken it. Not cancel safe: the packet may have gone, or may go
-    /// yet. It is never cut.
+    /// Sends a packet, and waits for the radio's confirmation. Not cancel safe: the packet may have gone, or may still
+    /// go. It is never cut.
     pub(super) async fn send(&mut self, packet: &[u8]) -> Result<(), ConnectionError> {
         if packet.len() > FRAME_LIMIT {
             let size = packet.len();
@@ -90,7 +88,7 @@ impl Packets {
             taken,
         };
         let hand_over = async {
-            // Where one of them fails the wire has ended, and says itself why.
+            // An error means that the wire has ended, and its own error is reported.
             if self.outgoing.send(outgoing).await.is_err() || is_taken.await.is_err() {
                 pending::<()>().await;
             }
@@ -111,7 +109,7 @@ impl Packets {
         }
     }
 
-    /// The wire has ended by itself: there is nothing to be closed.
+    /// The wire has ended by itself and needs no farewell.
     fn end(&mut self, cause: ConnectionError) {
         self.work = None;
         self.farewell = None;
@@ -119,7 +117,7 @@ impl Packets {
     }
 }
 
-/// Returns why the wire has ended; it may be asked again, and says then that it is closed.
+/// Returns the wire's error; further calls return that it is closed.
 async fn ended(work: &mut Option<Work>) -> ConnectionError {
     match work {
         Some(work) => work.await,
@@ -135,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// A wire that answers each packet with that packet, three times.
+    /// A wire that answers each packet with three copies.
     async fn echo(mut ends: Ends) -> ConnectionError {
         while let Some(outgoing) = ends.outgoing.recv().await {
             for _ in 0..3 {

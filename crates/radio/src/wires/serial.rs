@@ -1,8 +1,8 @@
-//! The wire over a cable: a serial port, with all that goes wrong there before the first byte.
+//! The wire over a cable: a serial port, and the errors of opening it.
 //!
-//! Opening and closing a port must not reset the board behind it: the port keeps its lines when it is closed, and
-//! nothing is done with them that the port's kind does not need (docs/decisions/0011). A port's name is looked up each
-//! time it is opened, because a device may come back under another one.
+//! Opening and closing a port must not reset the board: the modem lines keep their state on closing, and are changed
+//! only where the kind of port needs it (docs/decisions/0011). The port is looked up again at each attempt, since a
+//! device may return under another name.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,19 +25,18 @@ use relay_model::{Explained, LossKind};
 use super::serial_ports::{self, FoundPort, holders_of};
 use crate::error::ConnectionError;
 
-/// What every radio's console speaks, with eight bits, no parity, one stop bit and no flow control, as the library has them.
+/// The speed of every radio's console. The library's other defaults fit: 8 bits, no parity, one stop bit.
 const BAUD: u32 = 115_200;
 
-/// Between two frames: small boards take what comes byte by byte.
+/// Pause between two frames: small boards read byte by byte.
 const FRAME_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long the system may take to open a port.
+/// Maximum time to open a port.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether a port is back.
+/// How often the return of a port is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Why a serial port cannot be used, and what helps.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SerialError {
     #[error("there is no serial port `{}`", port.display())]
@@ -46,7 +45,7 @@ pub(super) enum SerialError {
     NoneFound,
     #[error("several serial ports may be the radio: {}", listed(ports))]
     Several { ports: Vec<FoundPort> },
-    /// Another program has it: which, as far as we may know.
+    /// Other programs have it open; as far as they can be seen.
     #[error("the serial port `{}` is in use{}", port.display(), by_whom(holders))]
     Busy { port: PathBuf, holders: Vec<String> },
     #[error("the relay may not open the serial port `{}`", port.display())]
@@ -94,12 +93,12 @@ impl Explained for SerialError {
 #[derive(Debug, Default)]
 pub struct SerialPort {
     configured: Option<PathBuf>,
-    /// The devices when it was last tried.
+    /// The devices at the last attempt.
     seen: Vec<Sight>,
-    /// What the system has not finished yet; there is never more than one of each.
+    /// Blocking calls that have not returned yet; at most one of each.
     looking: Option<JoinHandle<Vec<Sight>>>,
     opening: Option<JoinHandle<Result<Opened, SerialError>>>,
-    /// The programs that were told to have it open beside us.
+    /// The programs already reported as sharing the port.
     told: Vec<String>,
 }
 
@@ -107,15 +106,15 @@ pub struct SerialPort {
 struct Opened {
     link: SerialLink,
     port: PathBuf,
-    /// Who else has it open: root is kept from no port, and not every program locks its own.
+    /// Other programs with the port open: root can open any port, and not every program locks its own.
     others: Vec<String>,
 }
 
-/// A port with what tells its device from one that comes later under the same name, or with other rights.
+/// A port, with data that changes when another device takes its name, or its permissions change.
 type Sight = (PathBuf, [u64; 3], [i64; 2]);
 
 impl SerialPort {
-    /// Makes one; `None` means the one that looks like a radio.
+    /// Creates it; `None` selects the port that is likely a radio.
     pub fn new(configured: Option<PathBuf>) -> Self {
         Self {
             configured,
@@ -123,7 +122,7 @@ impl SerialPort {
         }
     }
 
-    /// Opens it. Cancel safe: what the system has begun is taken up by the next call.
+    /// Opens the port. Cancel safe: the next call resumes a blocking call.
     pub(super) async fn connect(&mut self) -> Result<SerialLink, SerialError> {
         let began = Instant::now();
         let look = timeout(OPEN_LIMIT, self.look()).await;
@@ -143,7 +142,7 @@ impl SerialPort {
         Ok(opened.link)
     }
 
-    /// Returns when there is a device that was not there at the last attempt. Cancel safe.
+    /// Completes when a device has appeared since the last attempt. Cancel safe.
     pub(super) async fn returns(&mut self) {
         loop {
             let now = self.look().await;
@@ -154,7 +153,7 @@ impl SerialPort {
         }
     }
 
-    /// Looks for devices. Cancel safe.
+    /// Lists the devices. Cancel safe.
     async fn look(&mut self) -> Vec<Sight> {
         let configured = self.configured.clone();
         let seen = done_aside(&mut self.looking, move || sights(configured)).await;
@@ -162,8 +161,8 @@ impl SerialPort {
     }
 }
 
-/// Does what may block: at a board that hangs, at a port behind a dead hub. Returns nothing only if it panics. Cancel safe:
-/// what has begun is taken up by the next call.
+/// Runs a call that may block on a hung board or a dead hub. `None` only after a panic. Cancel safe: the next call
+/// resumes it.
 async fn done_aside<T: Send + 'static>(
     begun: &mut Option<JoinHandle<T>>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -178,7 +177,7 @@ async fn done_aside<T: Send + 'static>(
 }
 
 impl Opened {
-    /// Opens a port; `None` means the one that looks like a radio. May block.
+    /// Opens a port; `None` selects the likely radio. May block.
     fn new(configured: Option<PathBuf>) -> Result<Self, SerialError> {
         let port = match configured {
             Some(port) => port,
@@ -195,7 +194,7 @@ impl Opened {
     }
 }
 
-/// Returns whether there is a device that was not there before. That another one leaves is no news of the radio.
+/// Returns whether a device has appeared; one that has gone is no reason to retry.
 fn has_appeared(now: &[Sight], before: &[Sight]) -> bool {
     now.iter().any(|sight| !before.contains(sight))
 }
@@ -214,7 +213,7 @@ fn sight(port: PathBuf) -> Option<Sight> {
     Some((port, device, changed))
 }
 
-/// Returns the one port that may be the radio.
+/// Returns the only port that is likely a radio.
 fn only_likely(mut found: Vec<FoundPort>) -> Result<PathBuf, SerialError> {
     found.retain(FoundPort::is_likely);
     match found.as_slice() {
@@ -227,9 +226,9 @@ fn only_likely(mut found: Vec<FoundPort>) -> Result<PathBuf, SerialError> {
     }
 }
 
-/// Opens a port and sets it up. May block.
+/// Opens and configures a port. May block.
 fn open(port: &Path) -> Result<SerialStream, SerialError> {
-    // Held until the port is open: in between it would be closed, and its lines with it.
+    // Held until the port is open, since closing it in between would change its lines.
     let held = keep_lines(port)?;
     let builder = tokio_serial::new(port.to_string_lossy(), BAUD).exclusive(false);
     let mut stream = SerialStream::open(&builder).map_err(|error| match error.kind() {
@@ -250,8 +249,8 @@ fn open(port: &Path) -> Result<SerialStream, SerialError> {
     Ok(stream)
 }
 
-/// Sees to it that the port's lines stay as they are when it is closed: on many boards they work the reset. Fails if
-/// the port is not to be had.
+/// Makes the port keep its modem lines when it is closed: on many boards they trigger a reset. Fails if the port cannot
+/// be opened.
 fn keep_lines(port: &Path) -> Result<File, SerialError> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let refused = |error: rustix::io::Errno| refused(port, error.into());
@@ -260,8 +259,8 @@ fn keep_lines(port: &Path) -> Result<File, SerialError> {
         let port = port.to_owned();
         return Err(SerialError::NotSerial { port });
     }
-    // Whoever gets the first lock is alone; the second one bears the same lock of the port that is opened next, which
-    // keeps it, and nobody gets the first lock beside it.
+    // Exclusive needs a port that nobody holds. Shared admits the port that is opened next, which keeps it and so
+    // blocks every further exclusive lock.
     for lock in [
         FlockOperation::NonBlockingLockExclusive,
         FlockOperation::NonBlockingLockShared,
@@ -276,8 +275,8 @@ fn keep_lines(port: &Path) -> Result<File, SerialError> {
     Ok(held.into())
 }
 
-/// Returns whether a port is one end of a pseudo-terminal. It keeps the system's exclusive access as long as its other end
-/// is open: nobody but root could open it again after our end without warning.
+/// Returns whether a port is a pseudo-terminal. The system keeps exclusive access to one as long as its other end is
+/// open, so after an unclean exit only root could open it again.
 fn is_pseudo_terminal(port: &File) -> bool {
     const MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
     let device = port.metadata().map(|it| it.rdev());
@@ -289,7 +288,7 @@ fn busy(path: &Path) -> SerialError {
     SerialError::Busy { port, holders }
 }
 
-/// Returns what it means that the system refuses a port.
+/// Interprets an error of opening a port.
 fn refused(path: &Path, source: io::Error) -> SerialError {
     let port = path.to_owned();
     match source.kind() {
@@ -305,7 +304,7 @@ fn refused(path: &Path, source: io::Error) -> SerialError {
     }
 }
 
-/// The group that owns the port is the one to join, unless it is root's.
+/// Names the group that owns the port, unless that is root's.
 fn cure_for_rights(group: Option<&str>) -> String {
     let group = group.filter(|group| *group != "root").unwrap_or("dialout");
     format!(
@@ -344,7 +343,7 @@ fn gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, cause)
 }
 
-/// Returns what an error of an open port means: without its device nothing can be read or written any more.
+/// Converts an error of an open port whose device is gone.
 fn unless_gone(error: io::Error) -> io::Error {
     use rustix::io::Errno;
     match Errno::from_io_error(&error) {
@@ -353,7 +352,7 @@ fn unless_gone(error: io::Error) -> io::Error {
     }
 }
 
-/// An open serial port. Frames are written with a pause between them.
+/// An open serial port that pauses between frames.
 #[derive(Debug)]
 pub(super) struct SerialLink {
     stream: SerialStream,
@@ -368,7 +367,7 @@ impl AsyncRead for SerialLink {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer)).map_err(unless_gone)?;
-        // A port that is open has something to read, or makes one wait.
+        // An open port either has data or blocks: no data means that its device is gone.
         if buffer.filled().len() == before && buffer.remaining() > 0 {
             return Poll::Ready(Err(gone()));
         }
@@ -391,7 +390,7 @@ impl AsyncWrite for SerialLink {
             .map_err(unless_gone)
     }
 
-    /// Ends a frame. What the system has taken it sends by itself; to wait for it would block the thread.
+    /// Ends a frame, without draining the system's buffer, which would block the thread.
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pause = Some(Box::pin(sleep(FRAME_PAUSE)));
         Poll::Ready(Ok(()))
@@ -403,10 +402,10 @@ impl AsyncWrite for SerialLink {
 }
 
 impl Drop for SerialLink {
-    /// The system would wait up to 30 s, in this thread, for a board that takes nothing any more.
+    /// Otherwise closing may block this thread for up to 30 s at a board that reads nothing.
     fn drop(&mut self) {
         let cleared = self.stream.clear(ClearBuffer::Output);
-        // The system keeps that as long as any other program has the port open.
+        // The system keeps exclusive access as long as another program has the port open.
         let shared = self.stream.set_exclusive(false);
         if let Err(error) = cleared.and(shared) {
             debug!(%error, "a serial port that is gone is closed");

@@ -1,14 +1,14 @@
-//! The serial ports of this machine: which of them may be a radio, of what kind they are, and who holds one.
+//! The serial ports of this computer: the likely radios, the kind of each port, and the programs that have it open.
 //!
-//! What is asked here is `/dev`, `/sys` and `/proc`; where they do not exist nothing is found.
+//! Reads `/dev`, `/sys` and `/proc`; without them nothing is found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The names of ports on USB.
+/// Name prefixes of USB serial ports.
 const NAMES: [&str; 2] = ["ttyACM", "ttyUSB"];
 
-/// Makers of chips between USB and a board's UART: their DTR and RTS work the board's reset, not a program.
+/// Vendors of USB-to-UART bridges, whose DTR and RTS drive the board's reset circuit.
 const BRIDGES: [u16; 4] = [
     0x0403, // FTDI
     0x067B, // Prolific
@@ -16,7 +16,7 @@ const BRIDGES: [u16; 4] = [
     0x1A86, // WCH
 ];
 
-/// Makers of things on serial ports that are no radios.
+/// Vendors of serial devices that are not radios.
 const OTHERS: [u16; 9] = [
     0x0483, // STMicroelectronics: debug probes
     0x05C6, // Qualcomm: modems
@@ -29,21 +29,21 @@ const OTHERS: [u16; 9] = [
     0x2C7C, // Quectel: modems
 ];
 
-/// What such things call themselves, in lower case.
+/// Product names of such devices, in lower case.
 const OTHER_NAMES: [&str; 5] = ["zigbee", "z-wave", "zwave", "conbee", "modem"];
 
-/// A serial port on USB.
+/// A USB serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundPort {
-    /// Its device, which may have another name after the next start.
+    /// Its device file, which may change at the next start.
     pub device: PathBuf,
-    /// Its name that stays, from `/dev/serial/by-id`.
+    /// Its stable name in `/dev/serial/by-id`.
     pub stable: Option<PathBuf>,
-    /// What is plugged in there, if that can be read.
+    /// The USB device behind it, if known.
     pub usb: Option<Usb>,
 }
 
-/// A USB device: the numbers of its maker and of itself, and what it calls itself.
+/// A USB device: vendor, product, and product name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usb {
     pub vendor: u16,
@@ -52,36 +52,36 @@ pub struct Usb {
 }
 
 impl FoundPort {
-    /// Returns whether it may be a radio: some devices are known to be something else.
+    /// Returns whether it may be a radio; some devices are known not to be one.
     pub fn is_likely(&self) -> bool {
         let Some(usb) = &self.usb else { return true };
         let name = usb.name.as_deref().unwrap_or_default().to_lowercase();
         !OTHERS.contains(&usb.vendor) && !OTHER_NAMES.iter().any(|other| name.contains(other))
     }
 
-    /// Returns the name to write into a configuration.
+    /// Returns the name for the configuration.
     pub fn best_name(&self) -> &Path {
         self.stable.as_deref().unwrap_or(&self.device)
     }
 }
 
-/// Returns all serial ports on USB, in the order of their names.
+/// Returns all USB serial ports, sorted by name.
 pub fn find() -> Vec<FoundPort> {
     find_in(Path::new("/dev"), Path::new("/sys"))
 }
 
-/// Returns the devices of serial ports on USB, in the order of their names; cheaper than [`find`].
+/// Returns the device files of USB serial ports, sorted by name; cheaper than [`find`].
 pub(super) fn devices() -> Vec<PathBuf> {
     devices_in(Path::new("/dev"))
 }
 
-/// Returns whether a port is a board's own USB, which believes that nobody is there without DTR. The system sets DTR and
-/// RTS when it opens a port; on other ports they reset the board, or put it into its boot loader, if they are not alike.
+/// Returns whether a port is a board's native USB, which sends nothing without DTR. The system sets DTR and RTS on
+/// opening; behind a bridge, setting only one of them resets the board or starts its boot loader.
 pub(super) fn needs_dtr(port: &Path) -> bool {
     needs_dtr_in(port, Path::new("/sys"))
 }
 
-/// Returns who has a port open, as far as we may know.
+/// Returns the programs that have a port open, as far as they can be seen.
 pub(super) fn holders_of(port: &Path) -> Vec<String> {
     holders_in(port, Path::new("/proc"), std::process::id())
 }
@@ -113,7 +113,7 @@ fn devices_in(dev: &Path) -> Vec<PathBuf> {
     entries(dev).into_iter().filter(is_on_usb).collect()
 }
 
-/// Returns what the system knows of the USB device behind a port: it stands in a directory above the port's own.
+/// Returns the USB device behind a port, described in a parent directory of the port's own.
 fn usb_of(device: &Path, sys: &Path) -> Option<Usb> {
     let class = sys.join("class/tty").join(device.file_name()?);
     let own = class.join("device").canonicalize().ok()?;
@@ -134,7 +134,7 @@ fn usb_of(device: &Path, sys: &Path) -> Option<Usb> {
 fn needs_dtr_in(port: &Path, sys: &Path) -> bool {
     let device = port.canonicalize().unwrap_or_else(|_| port.to_owned());
     let usb = usb_of(&device, sys);
-    // Newer bridges of WCH call themselves modems, as boards with USB of their own do.
+    // Newer bridges of WCH use the modem class, as boards with native USB do.
     let bridge = usb.is_some_and(|usb| BRIDGES.contains(&usb.vendor));
     name_of(&device).starts_with("ttyACM") && !bridge
 }
@@ -148,7 +148,7 @@ fn holders_in(port: &Path, proc: &Path, own: u32) -> Vec<String> {
         let mut open = open.filter_map(|it| fs::read_link(it).ok());
         open.any(|it| what.contains(&it.as_path()))
     };
-    // Who has made a pseudo-terminal may hold both its ends; that is the radio's side.
+    // A program may hold both ends of its own pseudo-terminal; that is the simulated radio.
     let is_pty = device.starts_with("/dev/pts");
     let makers = ["/dev/ptmx", "/dev/pts/ptmx"].map(Path::new);
     let makes_ptys = |process: &Path| is_pty && has_open(process, &makers);
@@ -165,20 +165,19 @@ fn holders_in(port: &Path, proc: &Path, own: u32) -> Vec<String> {
     holders.into_iter().map(named).collect()
 }
 
-/// Devices and processes choose their names themselves.
+/// Removes control characters: devices and processes choose their own names.
 fn printable(name: &str) -> String {
     const LONGEST: usize = 80;
     let shown = name.chars().filter(|character| !character.is_control());
     shown.take(LONGEST).collect()
 }
 
-/// Returns a file's own name; an empty one where it is no text.
+/// Returns the file name; empty if it is not UTF-8.
 fn name_of(path: &Path) -> &str {
     let name = path.file_name().and_then(|name| name.to_str());
     name.unwrap_or_default()
 }
 
-/// Returns what is in a directory, in the order of its names.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -193,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    /// A machine's directories.
+    /// The system directories of a computer.
     struct Machine(tempfile::TempDir);
 
     impl Machine {

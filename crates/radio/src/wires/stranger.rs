@@ -1,4 +1,4 @@
-//! Who answers where a radio should be: other servers say so in their first bytes.
+//! Identifies a peer that is not a radio by its first bytes.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::Connection;
 use relay_wire::codec::Item;
 
-/// How long is waited for what a server said before it closed.
+/// Maximum time to wait for the last bytes of a server that closed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// So many of the first bytes are kept.
+/// Maximum number of first bytes that are kept.
 const KEPT: usize = 64;
 
-/// What other servers begin with, and what they are.
+/// First bytes of other servers, and their names.
 const GREETINGS: [(&[u8], &str); 13] = [
     (b"SSH-", "an SSH server"),
     (b"HTTP/", "a web server"),
@@ -32,19 +32,19 @@ const GREETINGS: [(&[u8], &str); 13] = [
     (b"-DENIED ", "a Redis server"),
 ];
 
-/// The first bytes on a link on which no frame has come yet.
+/// The first bytes on a link before any frame.
 #[derive(Debug, Default)]
 pub(crate) struct Greeting {
     bytes: Vec<u8>,
 }
 
 impl Greeting {
-    /// Takes bytes that are no frame. Returns who says them, as soon as that is known.
+    /// Takes bytes outside frames. Returns the peer as soon as it is identified.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<&'static str> {
         let room = KEPT.saturating_sub(self.bytes.len());
         self.bytes.extend(bytes.iter().take(room));
         match self.bytes.as_slice() {
-            // A packet's length and number, and the version of the protocol and of the server.
+            // A packet's length and number, the protocol's version, and the server's version.
             [_, _, 0, 0, 10, b'0'..=b'9', ..] => Some("a database server (MySQL)"),
             // "Interpret as command", with WILL, WON'T, DO or DON'T.
             [0xFF, 0xFB..=0xFE, ..] => Some("a telnet server"),
@@ -55,8 +55,8 @@ impl Greeting {
         }
     }
 
-    /// Returns who has said all this, if it was no radio: somebody with text, most of it in UTF-8. `None` if nothing was said,
-    /// or what may be the rest of a frame.
+    /// Returns the peer if the bytes so far are text, most of it UTF-8. `None` without bytes, or if they may be the
+    /// rest of a frame.
     fn whose(&mut self) -> Option<&'static str> {
         let who = self.take(&[]);
         let text = String::from_utf8_lossy(&self.bytes);
@@ -69,8 +69,8 @@ impl Greeting {
     }
 }
 
-/// Returns who ended a link, or let it fail, before any frame came; `None` if that cannot be told. Where writing failed, what
-/// was said before still waits to be read; and many a server says nothing before it has been asked for something.
+/// Identifies the peer that ended a link, or did not answer, before any frame; `None` if unknown. Bytes received before
+/// a failed write are read first, and servers that speak only when asked are prompted.
 pub(crate) async fn whose(greeting: &mut Greeting, link: &mut Connection) -> Option<&'static str> {
     link.ask_stranger().await;
     let limit = Instant::now() + LAST_WORDS;

@@ -14,16 +14,15 @@ use relay_model::{Explained, LossKind};
 
 use crate::error::ConnectionError;
 
-/// How long it may take to learn a host's addresses.
+/// Maximum time to resolve a host name.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a connection to one address may take. Where nothing refuses it, as behind a router while the radio is off, the
-/// system asks after one second, and then after three: too late for a radio that is back.
+/// Maximum time to connect to one address. Where nothing refuses the connection, as behind a router while the radio is
+/// off, the system retries after 1 s and then after 3 s, too late for a radio that is back.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// The kernel asks a silent radio every 5 s whether it still knows the connection. One that restarted without closing it,
-/// as boards on a wireless network do, says at once that it does not; our next heartbeat may be half a minute away. One
-/// that vanished is given up after a minute.
+/// Idle time before the first TCP keepalive probe. A radio that restarted without closing the connection answers a
+/// probe with a reset, well before the next heartbeat; one that vanished is given up after a minute.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_TRIES: u32 = 11;
@@ -56,7 +55,7 @@ impl From<TcpError> for ConnectionError {
     }
 }
 
-/// Connects to a radio, at the first of its addresses that answers.
+/// Connects to the first address of the host that answers.
 pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpError> {
     let stream = match timeout(LOOKUP_LIMIT, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => connect_to_one(addresses).await,
@@ -76,7 +75,7 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpError
     })
 }
 
-/// Tries one address after the other. Fails with what the system said last; without a cause if it said nothing.
+/// Tries each address in turn. Returns the last error; `None` if all timed out.
 async fn connect_to_one(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> Result<TcpStream, Option<io::Error>> {
@@ -178,7 +177,7 @@ mod tests {
         silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let silent = silent.listen(1).unwrap();
         let silent = silent.local_addr().map(|it| (it, silent)).unwrap();
-        // Nobody takes them: once a few wait, the system drops whatever comes.
+        // With the backlog full, the system drops further connections.
         let mut waiting = Vec::new();
         while let Ok(stream) = connect_to_one([silent.0]).await {
             waiting.push(stream);

@@ -1,7 +1,7 @@
-//! The simulated radio's serial port: a pseudo-terminal behind a symbolic link that keeps its name.
+//! The simulated radio's serial port: a pseudo-terminal behind a symbolic link with a constant name.
 //!
-//! A radio that is unplugged takes the device away, and comes back as another one behind the same link. One that
-//! restarts keeps its port, as behind a bridge between USB and UART: what is said to it meanwhile is lost.
+//! Unplugging the radio removes the device; it returns as another one behind the same link. A restart keeps the port,
+//! as behind a USB-to-UART bridge: bytes sent meanwhile are lost.
 
 use std::fs;
 use std::io::{self, Cursor};
@@ -20,17 +20,17 @@ use tokio::net::unix::pipe;
 
 use super::Port;
 
-/// Nothing tells that a client has opened the port: it is looked for that often.
+/// How often the port is checked for a client, whose opening raises no event.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A serial port that takes one client.
+/// A serial port for one client.
 #[derive(Debug)]
 pub struct PtyPort {
     link: PathBuf,
-    /// While it is unplugged: what it comes back as.
+    /// While unplugged, the device of its return.
     pty: Pty,
     plugged: bool,
-    /// What was read first of the client, which holds it as long as it is there.
+    /// The client's first bytes, which the client's stream keeps alive.
     client: Option<Weak<[u8]>>,
     starting: bool,
 }
@@ -41,11 +41,11 @@ struct Pty {
     device: PathBuf,
 }
 
-/// A client on the port: what was read when it was noticed, and what it says from then on.
+/// A client's stream: the bytes that revealed it, then all later ones.
 type PtyStream = Join<Chain<Cursor<Arc<[u8]>>, pipe::Receiver>, pipe::Sender>;
 
 impl PtyPort {
-    /// Makes a port, and the link to it. A link that is there already is replaced; nothing else of that name is.
+    /// Opens a pseudo-terminal and makes the link. An existing link is replaced, any other file is not.
     pub fn open(link: &Path) -> io::Result<Self> {
         let pty = Pty::open()?;
         point(link, &pty.device)?;
@@ -58,7 +58,7 @@ impl PtyPort {
         })
     }
 
-    /// Returns the device behind the link; none while it is unplugged.
+    /// Returns the device behind the link; `None` while unplugged.
     pub fn device(&self) -> Option<&Path> {
         self.plugged.then_some(&self.pty.device)
     }
@@ -66,7 +66,7 @@ impl PtyPort {
 
 impl Pty {
     fn open() -> io::Result<Self> {
-        // A program started in between would keep the port alive.
+        // A child process must not inherit the port, which would stay open.
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = rustix::pty::openpt(flags)?;
         rustix::io::ioctl_fionbio(&master, true)?;
@@ -75,7 +75,7 @@ impl Pty {
         let name = rustix::pty::ptsname(&master, Vec::new())?;
         let device = PathBuf::from(std::ffi::OsStr::from_bytes(name.as_bytes()));
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        // Once opened and closed, a master tells from then on whether anybody has it open.
+        // A master reports whether its slave is open only after the slave was opened and closed once.
         let slave = rustix::fs::open(&device, flags, Mode::empty())?;
         let mut settings = rustix::termios::tcgetattr(&slave)?;
         settings.make_raw();
@@ -84,7 +84,7 @@ impl Pty {
     }
 }
 
-/// Lets the link lead there, from one moment to the next.
+/// Replaces the link atomically.
 fn point(link: &Path, device: &Path) -> io::Result<()> {
     if fs::symlink_metadata(link).is_ok_and(|it| !it.file_type().is_symlink()) {
         let taken = "something else than a symbolic link has that name";
@@ -114,7 +114,7 @@ impl Port for PtyPort {
             };
             if let Some(count) = read.filter(|_| !self.starting) {
                 first.truncate(count);
-                // Registrations of its own for each client: that a port was closed is never forgotten by one.
+                // Each client gets its own registrations, since one that has seen the port closed stays closed.
                 let reader = pipe::Receiver::from_owned_fd_unchecked(master.try_clone()?)?;
                 let writer = pipe::Sender::from_owned_fd_unchecked(master.try_clone()?)?;
                 let first: Arc<[u8]> = first.into();
@@ -125,10 +125,10 @@ impl Port for PtyPort {
         }
     }
 
-    /// A shut port is unplugged.
+    /// Shutting the port unplugs it.
     fn set_shut(&mut self, shut: bool) -> io::Result<()> {
         if shut && self.plugged {
-            // Before the old one is closed, so that it has another name.
+            // Opened before the old one is closed, for another name.
             let next = Pty::open()?;
             fs::remove_file(&self.link)?;
             self.pty = next;
@@ -149,7 +149,7 @@ impl Drop for PtyPort {
     fn drop(&mut self) {
         let leads_here = |device| device == self.pty.device;
         if self.plugged && fs::read_link(&self.link).is_ok_and(leads_here) {
-            // Nobody is left to hear that it could not be removed.
+            // A failure cannot be reported here.
             drop(fs::remove_file(&self.link));
         }
     }

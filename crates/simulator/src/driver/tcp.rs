@@ -9,16 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Port;
 
-/// A TCP port that takes clients.
+/// A TCP port for clients.
 #[derive(Debug)]
 pub struct TcpPort {
     listener: Option<TcpListener>,
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
 }
 
 impl TcpPort {
-    /// Listens there; port 0 picks a free one.
+    /// Listens at that address; port 0 selects a free one.
     pub async fn listen(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -42,7 +42,7 @@ impl Port for TcpPort {
     }
 
     fn reset(stream: TcpStream) {
-        // Without it the connection ends, and that is all.
+        // If it fails, the connection ends normally.
         let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
     }
 

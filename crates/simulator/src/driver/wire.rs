@@ -1,5 +1,5 @@
-//! What stands between the radio's frames and the bytes of the link, and what can go wrong there: noise, split and
-//! joined frames. Pure; the driver reads and writes.
+//! Converts between frames and the bytes of a link, with faults: noise, split and joined frames. Pure; the driver does
+//! the I/O.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,28 +10,27 @@ use tokio_util::bytes::{Buf as _, Bytes, BytesMut};
 
 use relay_wire::codec::{Codec, Item, TooLong, framed};
 
-/// The bytes on their way to a client, in the pieces in which they are to be written.
+/// The buffered bytes of a link, in the pieces in which they are written.
 #[derive(Debug)]
 pub(super) struct Wire {
     codec: Codec,
-    /// What was read from the client.
     pub(super) input: BytesMut,
-    /// What is written next, the first of them perhaps in part already. None is empty.
+    /// The pieces to write; the first may be partly written, and none is empty.
     pub(super) pieces: VecDeque<Bytes>,
-    /// How many bytes are still to be written.
+    /// Number of unwritten bytes.
     pub(super) waiting: usize,
-    /// Every byte is written by itself.
+    /// Every byte is written separately.
     pub(super) split: bool,
-    /// Bytes are held back for so long and written in one piece.
+    /// How long bytes are held back to be written in one piece.
     pub(super) join: Duration,
     held: Vec<u8>,
-    /// When [`Self::release`] wants to be called.
+    /// When [`Self::release`] is due.
     pub(super) release_at: Option<Instant>,
     random: StdRng,
 }
 
 impl Wire {
-    /// Makes a wire in order; the seed decides its noise.
+    /// Creates a wire without faults; the seed determines its noise.
     pub(super) fn new(seed: u64) -> Self {
         Self {
             codec: Codec::default(),
@@ -46,7 +45,7 @@ impl Wire {
         }
     }
 
-    /// Forgets the bytes of an earlier connection; what is wrong with the wire stays wrong.
+    /// Drops the bytes of an earlier connection; faults stay.
     pub(super) fn restart(&mut self) {
         self.codec = Codec::default();
         self.input.clear();
@@ -69,13 +68,12 @@ impl Wire {
         None
     }
 
-    /// Writes a frame, if it is no longer than a link takes.
     pub(super) fn frame(&mut self, frame: &[u8], now: Instant) -> Result<(), TooLong> {
         self.raw(&framed(frame)?, now);
         Ok(())
     }
 
-    /// Writes half a frame; nothing should follow.
+    /// Writes half a frame, after which nothing should follow.
     pub(super) fn half_frame(&mut self, now: Instant) {
         self.raw(&[0x94, 0xC3, 0, 100, 0x12, 0x55], now);
     }
@@ -95,19 +93,19 @@ impl Wire {
         self.pieces.extend(pieces);
     }
 
-    /// Writes that many random bytes, with false headers among them.
+    /// Writes that many random bytes, false headers included.
     pub(super) fn noise(&mut self, count: usize, now: Instant) {
         /// A header with an impossible length, a first byte twice, a lone one.
         const FALSE_HEADERS: [u8; 8] = [0x94, 0xC3, 0xFF, 0xFF, 0x94, 0x94, 0xC0, 0x94];
         let random = std::iter::repeat_with(|| self.random.random());
-        // A header by chance would swallow good frames that follow: that is another fault, `garbage` with `hex`.
+        // A random header would swallow valid frames after it; that is another fault, `garbage` with `hex`.
         let harmless = random.map(|byte| if byte == 0xC3 { 0xC2 } else { byte });
         let noise = FALSE_HEADERS.into_iter().chain(harmless);
         let noise: Vec<u8> = noise.take(count).collect();
         self.raw(&noise, now);
     }
 
-    /// Lets go of what was held back long enough.
+    /// Releases bytes that were held back long enough.
     pub(super) fn release(&mut self, now: Instant) {
         if self.release_at.is_some_and(|at| at <= now) {
             self.release_at = None;
@@ -116,7 +114,7 @@ impl Wire {
         }
     }
 
-    /// That many bytes of the first piece are written.
+    /// That many bytes of the first piece were written.
     pub(super) fn written(&mut self, count: usize) {
         self.waiting = self.waiting.saturating_sub(count);
         if let Some(piece) = self.pieces.front_mut() {

@@ -1,4 +1,4 @@
-//! What can go wrong, by name. Nothing happens here: the machine and the wire act on it.
+//! The faults by name. The machine and the wire implement them.
 
 use serde::Deserialize;
 
@@ -6,45 +6,45 @@ use relay_model::NodeNum;
 
 use super::values::{at_most, bytes, node};
 
-/// Nothing is away for longer: a week, in seconds.
+/// Longest absence: a week, in seconds.
 const LONGEST_AWAY: u64 = 7 * 24 * 60 * 60;
-/// Nothing is held up for longer: an hour, in milliseconds.
+/// Longest delay: an hour, in milliseconds.
 const LONGEST_PAUSE: u64 = 60 * 60 * 1000;
-/// No more noise at once, in bytes.
+/// Most bytes of noise at once.
 const MOST_NOISE: u64 = 1 << 20;
-/// No more packets are kept for an absent client.
+/// Most packets kept for an absent client.
 const MOST_PACKETS: u64 = 10_000;
 const WHOLE: u64 = 100;
 
-/// Something that goes wrong, or right again.
+/// A fault that begins or ends.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "a line says them by name")]
 pub enum Fault {
-    /// The link is dead without an end: nothing is read or written any more, and what is sent is lost.
+    /// The link is dead but open: nothing is read or written, and sent bytes are lost.
     HalfOpen {},
-    /// Nothing is read from the client any more, until it is switched off.
+    /// Nothing is read from the client until this is switched off.
     Stall(Switch),
     /// The radio closes the connection.
     Close {
         #[serde(default)]
         mid_frame: bool,
-        /// By a reset instead of an end.
+        /// By a reset instead of a normal end.
         #[serde(default)]
         reset: bool,
     },
-    /// The radio closes the connection in the middle of the next configuration.
+    /// The radio closes the connection during the next configuration.
     HangUp {
         /// After so many frames of it.
         after: usize,
     },
-    /// The radio closes the connection and takes no other for that long.
+    /// The radio closes the connection and accepts no other for that long.
     Away {
         #[serde(default = "number::<_, 5>")]
         #[serde(deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
         seconds: u64,
     },
-    /// The radio restarts: queues empty, clock unset, one more start counted, away for that long.
+    /// The radio restarts and is away for that long: queues empty, clock unset, reboot count increased.
     Reboot {
         #[serde(default = "number::<_, 5>")]
         #[serde(deserialize_with = "at_most::<_, _, LONGEST_AWAY>")]
@@ -52,10 +52,10 @@ pub enum Fault {
     },
     /// Bytes outside any frame.
     Garbage {
-        /// How many random ones; among them false headers.
+        /// Number of random bytes, with false headers among them.
         #[serde(default, deserialize_with = "at_most::<_, _, MOST_NOISE>")]
         bytes: usize,
-        /// Or exactly these.
+        /// The exact bytes instead.
         #[serde(default, deserialize_with = "bytes")]
         hex: Option<Vec<u8>>,
     },
@@ -65,11 +65,11 @@ pub enum Fault {
     },
     /// A frame with exactly these bytes.
     Frame {
-        /// The bytes; none is a legal frame.
+        /// The bytes; an empty frame is valid.
         #[serde(default, deserialize_with = "bytes")]
         hex: Option<Vec<u8>>,
     },
-    /// Every byte is written by itself.
+    /// Every byte is written separately.
     Split(Switch),
     /// Frames are held back for a while and written in one piece.
     Join {
@@ -79,12 +79,12 @@ pub enum Fault {
         #[serde(deserialize_with = "at_most::<_, _, LONGEST_PAUSE>")]
         ms: u64,
     },
-    /// Nobody repeats what the radio says, and nobody answers it.
+    /// No node repeats or answers the client's packets.
     NobodyRepeats(Switch),
     /// How nodes answer direct messages.
     DirectAnswer {
         answer: DirectAnswer,
-        /// The `Routing.Error` of `error`; by default the addressee does not have our key (`PKI_UNKNOWN_PUBKEY`).
+        /// The `Routing.Error` of `error`; by default the addressee lacks our key (`PKI_UNKNOWN_PUBKEY`).
         #[serde(default = "number::<_, 35>")]
         error: u32,
     },
@@ -93,106 +93,106 @@ pub enum Fault {
     Silent {
         #[serde(default = "number::<_, 1>")]
         count: u32,
-        /// They are not transmitted either, as if they had never come.
+        /// They are not transmitted either, as if they had never arrived.
         #[serde(default)]
         lost: bool,
     },
     RegionUnset(Switch),
     TransmitOff(Switch),
-    /// The hour's share of air time is used up.
+    /// The duty cycle of the hour is exhausted.
     DutyCycle(Switch),
     /// A pause before each frame of the configuration.
     SlowConfig {
         #[serde(deserialize_with = "at_most::<_, _, LONGEST_PAUSE>")]
         ms: u64,
     },
-    /// The configuration's closing frame does not come.
+    /// The final frame of the configuration does not come.
     NeverComplete(Switch),
-    /// The nodes of the configuration never end.
+    /// The configuration repeats nodes without end.
     EndlessConfig(Switch),
-    /// The next configuration begins with the closing frame of an older one.
+    /// The next configuration begins with the final frame of an older one.
     StaleComplete {
-        /// The older one's number.
+        /// The nonce of the older one.
         nonce: u32,
     },
-    /// So many frames of the next configuration are lost, from that place on.
+    /// So many frames of the next configuration are lost, from that index on.
     LostFrames {
-        /// The place, from 0.
+        /// The index, from 0.
         from: usize,
         #[serde(default = "number::<_, 1>")]
         count: usize,
     },
     /// The radio is locked, as hardened firmware 2.8 can be: a blank configuration, and no packets.
     Locked(Switch),
-    /// A store-and-forward server: after each handshake the radio tells all texts since its start again.
+    /// A store-and-forward server: after each handshake the radio replays all texts since its start.
     StoreForwardServer(Switch),
     /// A client on another link of the radio takes every second packet.
     OtherTransport(Switch),
-    /// Before each frame comes one of the radio's log, or a notification.
+    /// A log frame or a notification precedes each frame.
     Chatter(Switch),
     LogRecord {
         text: String,
     },
-    /// The radio's own radio is simulated, as in the firmware's simulator: a second queue status and a packet on port 69
-    /// for each transmission.
+    /// The radio has a simulated transceiver, as in the firmware's simulator: each transmission causes a second queue
+    /// status and a packet on port 69.
     SimulatedRadio(Switch),
-    /// Clients that say nothing are kept, as by firmware before 2.7.22.
+    /// Silent clients are kept, as by firmware before 2.7.22.
     Patient(Switch),
-    /// What is repeated of a broadcast comes by MQTT.
+    /// Repetitions of broadcasts arrive by MQTT.
     MqttEcho(Switch),
-    /// Acknowledgements are empty instead of spelling out that there is no error.
+    /// Acknowledgements are empty instead of an explicit "no error".
     EmptyAcks(Switch),
     /// Packets for the radio itself get the queue status 35.
     ShouldRelease(Switch),
     BroadcastAnswer {
         answer: BroadcastAnswer,
     },
-    /// An acknowledgement, or a refusal, of any packet.
+    /// An acknowledgement or refusal of any packet.
     Answer {
         request_id: u32,
-        /// Who answers; absent: the radio itself.
+        /// The sender; absent: the radio itself.
         #[serde(default, deserialize_with = "node")]
         from: Option<NodeNum>,
         /// The `Routing.Error`; 0: none.
         #[serde(default)]
         error: u32,
     },
-    /// The modem preset, as in the radio's configuration; seen at the next handshake.
+    /// The modem preset of the configuration, from the next handshake on.
     Preset {
-        /// Its number; absent: none is used.
+        /// Its number; absent: no preset.
         number: Option<i32>,
     },
-    /// Two channels change places; seen at the next handshake.
+    /// Two channels swap their slots, from the next handshake on.
     SwapChannels {
         first: u32,
         second: u32,
     },
-    /// After each handshake the radio tells what it has kept of other nodes, as firmware 2.8 does: positions, telemetry
-    /// and status, as ordinary packets with their old ids and times.
+    /// After each handshake the radio sends stored packets of other nodes, as firmware 2.8 does: positions, telemetry
+    /// and status, with their old ids and times.
     Cached(Switch),
-    /// The radio says that it has restarted, on the same connection.
+    /// The radio reports a restart on the same connection.
     Rebooted {},
-    /// The radio does not notice when its client closes, and goes on writing.
+    /// The radio does not notice that its client has closed, and continues to write.
     UnnoticedClose(Switch),
-    /// The radio reads what comes after a silence up to 250 ms late: it does so from the start.
+    /// The radio reads frames after a silence up to 250 ms late; on from the start.
     SlowReads(Switch),
-    /// How many packets wait for an absent client.
+    /// Maximum number of packets kept for an absent client.
     Queue {
         #[serde(deserialize_with = "at_most::<_, _, MOST_PACKETS>")]
         capacity: usize,
     },
-    /// A channel is changed; seen at the next handshake.
+    /// Changes a channel, from the next handshake on.
     Channel(ChannelChange),
-    /// The radio belongs to a licensed amateur; seen at the next handshake.
+    /// The radio belongs to a licensed amateur, from the next handshake on.
     Licensed(Switch),
     Notification {
         text: String,
-        /// The packet that it is about.
+        /// The packet concerned.
         reply_id: Option<u32>,
     },
-    /// The radio tells its own telemetry each minute.
+    /// The radio sends its own telemetry each minute.
     Telemetry(Switch),
-    /// How busy the air is, in that telemetry; told at once, too.
+    /// The channel utilisation in the telemetry; also sent at once.
     ChannelUse {
         #[serde(deserialize_with = "at_most::<_, _, WHOLE>")]
         percent: u8,
@@ -203,7 +203,7 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Switch {
-    /// True where it is not given.
+    /// True if absent.
     #[serde(default = "yes")]
     pub on: bool,
 }
@@ -216,27 +216,27 @@ impl Switch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusals {
-    /// With that `Routing.Error`.
+    /// The `Routing.Error`.
     pub error: u32,
-    /// So many.
+    /// Their number.
     #[serde(default = "number::<_, 1>")]
     pub count: u32,
-    /// With a routing packet; without one there is only the queue status.
+    /// Whether a routing packet follows; otherwise only the queue status tells.
     #[serde(default = "yes")]
     pub nak: bool,
-    /// So many pass before.
+    /// Number of packets that pass before.
     #[serde(default)]
     pub skip: u32,
 }
 
-/// What is new of a channel.
+/// A change of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelChange {
     pub index: u32,
     pub name: Option<String>,
     pub key: Option<Vec<u8>>,
-    /// Switches it on (as a secondary channel) or off.
+    /// Enables it as a secondary channel, or disables it.
     pub enabled: Option<bool>,
 }
 
@@ -244,13 +244,13 @@ pub struct ChannelChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BroadcastAnswer {
-    /// By the first repeat.
+    /// By the first repetition.
     #[default]
     Usual,
     Twice,
-    /// Given up, and acknowledged after all.
+    /// Reported as failed, then acknowledged.
     Late,
-    /// Given up.
+    /// Reported as failed.
     Never,
 }
 
@@ -258,17 +258,17 @@ pub enum BroadcastAnswer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DirectAnswer {
-    /// As the way to it makes it: a neighbour at once, others after a repeat.
+    /// By distance: a neighbour at once, others after a repetition.
     #[default]
     Usual,
     /// Repeated, but never answered.
     ImplicitOnly,
-    /// Answered first, and repeated after that.
+    /// Answered, then repeated.
     Swapped,
     Twice,
-    /// Given up, and answered after all.
+    /// Reported as failed, then answered.
     Late,
-    /// Given up.
+    /// Reported as failed.
     Never,
     Error,
 }
@@ -290,7 +290,7 @@ pub(crate) mod tests {
 
     const DOCUMENT: &str = include_str!("../../../../docs/reference/simulator.md");
 
-    /// Returns the first two cells of each row of a section's first table, the words in backticks of each.
+    /// Returns the first two columns of a section's first table, each cell as its words in backticks.
     fn table(heading: &str) -> Vec<[Vec<&'static str>; 2]> {
         let (_, section) = DOCUMENT.split_once(heading).expect("the section is there");
         let section = section.split("\n#").next().expect("a section");
@@ -303,20 +303,20 @@ pub(crate) mod tests {
         .collect()
     }
 
-    /// Returns the faults that the document knows, each with its keys.
+    /// Returns the documented faults, each with its keys.
     pub(crate) fn documented() -> Vec<(&'static str, Vec<&'static str>)> {
         let rows = table("\n### Faults\n").into_iter();
         rows.flat_map(|[names, keys]| names.into_iter().map(move |name| (name, keys.clone())))
             .collect()
     }
 
-    /// Returns the keys that the document knows of what a node says.
+    /// Returns the documented keys of a node's message.
     pub(crate) fn documented_keys() -> Vec<&'static str> {
         let rows = table("\n### What a node says\n").into_iter();
         rows.flat_map(|[keys, _]| keys).collect()
     }
 
-    /// Returns what is expected where that line says something unknown.
+    /// Returns the keys that the error for an unknown key in this line lists.
     fn expected(line: &str) -> BTreeSet<String> {
         let error = serde_json::from_str::<serde_json::Value>(line).map(|object| {
             if object.get("fault").is_some() {
@@ -344,7 +344,7 @@ pub(crate) mod tests {
         let documented = documented();
         let names = owned(documented.iter().map(|(name, _)| *name));
         assert_eq!(expected(r#"{"fault": "?"}"#), names);
-        // Whoever mistypes one is shown them all.
+        // The error for an unknown fault lists all of them.
         let told = r#"{"fault": "?"}"#.parse::<Command>().unwrap_err();
         assert!(names.iter().all(|name| told.contains(name)), "{told}");
         for (name, keys) in documented {

@@ -1,4 +1,4 @@
-//! What people and tests make the simulated mesh do: one JSON object a line, or a plain text.
+//! Input of the simulated mesh: one JSON object a line, or a plain text.
 
 use std::str::FromStr;
 
@@ -11,66 +11,66 @@ use relay_model::NodeNum;
 use super::fault::Fault;
 use super::values::{bytes, node};
 
-/// No message about a line is longer than that: it may repeat what the line says. A list of all faults has room.
+/// Maximum length of an error message in bytes: it may quote the line. A list of all faults fits.
 const MESSAGE_LIMIT: usize = 2000;
 
-/// Something to do.
+/// A command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// A node says something.
+    /// A node sends a message.
     Say(Box<Say>),
-    /// Something goes wrong, or right again.
+    /// A fault begins or ends.
     Fault(Fault),
 }
 
-/// What a node of the mesh says.
+/// A message of a node.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Say {
-    /// The node; the radio's own number for what is typed on the device; absent: the first neighbour.
+    /// The sender; the radio's own number for a text typed on the device; absent: the first neighbour.
     #[serde(deserialize_with = "node")]
     pub from: Option<NodeNum>,
-    /// To whom; absent: everyone.
+    /// The addressee; absent: a broadcast.
     #[serde(deserialize_with = "node")]
     pub to: Option<NodeNum>,
     /// The channel's index.
     pub channel: u32,
     pub text: Option<String>,
-    /// The payload's bytes, where they are not a text.
+    /// The payload, if not a text.
     #[serde(deserialize_with = "bytes")]
     pub hex: Option<Vec<u8>>,
     /// The packet's id; absent: a random one.
     pub id: Option<u32>,
-    /// The packet that it answers, or reacts to.
+    /// The packet replied or reacted to.
     pub reply_id: Option<u32>,
-    /// It is a tapback (`true` or 1).
+    /// Whether it is a tapback (`true` or 1).
     #[serde(deserialize_with = "flag")]
     pub emoji: u32,
-    /// The port's number; absent: a text.
+    /// The port number; absent: a text.
     pub port: Option<i32>,
-    /// It came by MQTT somewhere on its way.
+    /// Whether it came by MQTT.
     pub via_mqtt: bool,
-    /// Its author agrees to publication by MQTT.
+    /// Whether the sender agrees to publication by MQTT.
     pub ok_to_mqtt: bool,
-    /// Hops that it made.
+    /// Number of hops.
     pub hops: Option<u8>,
-    /// Signal to noise ratio in dB.
+    /// Signal-to-noise ratio in dB.
     pub snr: Option<f32>,
     /// Signal strength in dBm.
     pub rssi: Option<i32>,
-    /// The node's long name from now on; told to the radio first.
+    /// The node's new long name, sent to the radio first.
     pub name: Option<String>,
-    /// The node's short name from now on; told to the radio first.
+    /// The node's new short name, sent to the radio first.
     pub short: Option<String>,
-    /// When the radio heard it, in Unix seconds; absent: now, by the radio's clock.
+    /// Time of reception in Unix seconds; absent: now, by the radio's clock.
     pub rx_time: Option<u32>,
-    /// A store-and-forward server tells it again, to the radio alone.
+    /// A replay of a store-and-forward server, to the radio alone.
     pub stored: bool,
-    /// It does not say how many hops it made, as old firmware does.
+    /// Without the number of hops, as by old firmware.
     pub hopless: bool,
-    /// The client sees it although it is for another node.
+    /// Delivered to the client although addressed to another node.
     pub overheard: bool,
-    /// The radio has no key for it: the client gets it encrypted.
+    /// Delivered encrypted, since the radio lacks the key.
     pub encrypted: bool,
 }
 

@@ -1,7 +1,7 @@
-//! What is said to the simulated radio, and what it says of its client, line by line (`docs/reference/simulator.md`).
+//! The input and output lines of the simulated radio (`docs/reference/simulator.md`).
 //!
-//! `input.rs` reads a line: what a node says, or a fault of `fault.rs`, from the values of `values.rs`. `script.rs` holds lines
-//! that have their time. `report.rs` is what comes out.
+//! `input.rs` parses a line: a message or a fault (`fault.rs`), with the value types of `values.rs`. `script.rs` holds
+//! timed lines, `report.rs` is the output.
 
 pub(crate) mod fault;
 mod input;

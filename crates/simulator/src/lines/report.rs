@@ -1,4 +1,4 @@
-//! What the simulated radio tells about its client, beside what it tells the client: one JSON object a line.
+//! Reports on the client: one JSON object a line.
 
 use std::time::Duration;
 
@@ -11,90 +11,90 @@ use relay_wire::proto::{Data, MeshPacket, PortNum, routing::Error};
 
 use crate::mesh::packets::error_number;
 
-/// A packet that the client handed over.
+/// A packet of the client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transmitted {
-    /// All but its content, as the client gave it; the id is the radio's choice where the client gave none.
+    /// The packet without its content, as sent; the radio chooses a missing id.
     pub header: MeshPacket,
-    /// What it says.
+    /// The content.
     pub content: Data,
-    /// When it came, since the radio was started.
+    /// Time of arrival since the start of the radio.
     pub at: Duration,
 }
 
-/// What became of a packet of the client, as far as is known yet.
+/// The fate of a client's packet so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Fate {
-    /// The radio queued it for the air.
+    /// Queued for transmission.
     Accepted,
-    /// The radio refused it, with that `Routing.Error` or queue status.
+    /// Refused, with that `Routing.Error` or queue status.
     Refused(u32),
-    /// It came too soon after another, and was dropped.
+    /// Dropped, too soon after another packet.
     RateLimited,
-    /// Its id was seen on this connection before: ignored without an answer.
+    /// Ignored without an answer: the id was seen before on this connection.
     Duplicate,
-    /// A fault made the radio lose it.
+    /// Lost by a fault.
     Lost,
-    /// It was for the radio itself.
+    /// Addressed to the radio itself.
     Local,
-    /// It was transmitted, and no answer is asked for.
+    /// Transmitted without a request for an acknowledgement.
     Sent,
-    /// Another node repeated it.
+    /// Repeated by another node.
     Heard,
-    /// Nobody was heard repeating or answering it.
+    /// Neither repeated nor answered.
     Unheard,
-    /// A direct message was repeated by another node than its addressee.
+    /// A direct message repeated by a node other than its addressee.
     Relayed,
-    /// The addressee has it.
+    /// Received by the addressee.
     Delivered,
-    /// The addressee answered with that error.
+    /// Refused by the addressee with that error.
     Failed(u32),
 }
 
-/// What the client's connection is doing.
+/// Changes of the client's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
-    /// A client connected.
+    /// A client has connected.
     Connected,
-    /// It was told the whole configuration.
+    /// It has received the whole configuration.
     Configured,
-    /// It is gone, or the radio closed the connection.
+    /// It has disconnected, or the radio closed the connection.
     Closed,
 }
 
-/// Something to tell.
+/// A report.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// A packet of the client, and its fate; the same packet comes again when more is known.
+    /// A packet of the client and its fate; repeated when the fate changes.
     Transmitted(Box<Transmitted>, Fate),
-    /// A packet was put on the mesh from outside.
+    /// A packet was injected into the mesh.
     Injected {
         /// Its id.
         id: u32,
         /// Its sender.
         from: NodeNum,
     },
-    /// The client's connection changed.
+    /// The client's connection has changed.
     Client(Connection),
-    /// The radio was away, or restarted, and can be reached again.
+    /// The radio can be reached again after an absence or restart.
     Back,
     /// A frame of the client was ignored.
     Ignored {
-        /// Why.
+        /// The reason.
         reason: &'static str,
         /// Its size in bytes.
         bytes: usize,
     },
-    /// The script has come to its end.
+    /// The script has ended.
     ScriptEnded,
-    /// A line from outside was not understood, or could not be carried out, for that reason.
+    /// An input line was invalid or could not be carried out, with the reason.
     Error(String),
 }
 
 impl Transmitted {
-    /// Returns its text, if it is one.
+    /// Returns the text of a text message.
     pub fn text(&self) -> Option<&str> {
         match self.content.portnum() {
             PortNum::TextMessageApp | PortNum::AlertApp | PortNum::DetectionSensorApp => {
@@ -124,7 +124,7 @@ impl Transmitted {
 }
 
 impl Fate {
-    /// Returns the number that goes with it.
+    /// Returns the error number of the fate.
     pub fn error(self) -> Option<u32> {
         match self {
             Self::Refused(error) | Self::Failed(error) => Some(error),
@@ -136,7 +136,7 @@ impl Fate {
 }
 
 impl Report {
-    /// Returns it as a JSON object.
+    /// Returns the report as a JSON object.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Transmitted(packet, fate) => {

@@ -1,5 +1,4 @@
-//! What is to happen by itself, step after step: the lines of standard input, each with its time. Pure: the time is
-//! handed in.
+//! Timed input lines. Pure: the time is passed in.
 
 use std::collections::VecDeque;
 use std::str::FromStr;
@@ -11,14 +10,14 @@ use serde_json::Value;
 use super::input::{self, Command};
 use super::report::{Connection, Report};
 
-/// No step waits for longer.
+/// Longest delay of a step.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
-/// Steps that happen by themselves. The clock of a step starts when the one before it has happened.
+/// The steps of a script. The delay of each counts from the step before.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Script {
     steps: VecDeque<Step>,
-    /// When the step before happened, or what the next one waits for did; `None` while it waits for that.
+    /// When the previous step ran, or when the awaited report came; `None` while it is awaited.
     since: Option<Instant>,
 }
 
@@ -26,29 +25,29 @@ pub struct Script {
 struct Step {
     when: Option<Awaited>,
     after: Duration,
-    /// `None`: it only waits.
+    /// `None` only waits.
     command: Option<Command>,
 }
 
-/// What a step can wait for; only what happens after the step before counts.
+/// The reports that a step can wait for; only those after the previous step count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Awaited {
     Connected,
     Configured,
     Closed,
-    /// The client hands over a packet, or more becomes of one.
+    /// The client sent a packet, or the fate of one has changed.
     Transmitted,
 }
 
 impl Script {
-    /// Starts its clock.
+    /// Starts the clock of the first step.
     pub fn start(&mut self, now: Instant) {
         let step = self.steps.front();
         self.since = step.is_none_or(|step| step.when.is_none()).then_some(now);
     }
 
-    /// Takes what the radio tells of its client: a step may wait for it.
+    /// Takes a report, which may be the awaited one.
     pub fn on_report(&mut self, report: &Report, now: Instant) {
         let happened = match report {
             Report::Client(Connection::Connected) => Awaited::Connected,
@@ -63,7 +62,7 @@ impl Script {
         }
     }
 
-    /// Returns when the next step is due; `None` while it waits for something else than time.
+    /// Returns when the next step is due; `None` while it awaits a report.
     pub fn deadline(&self) -> Option<Instant> {
         self.since?.checked_add(self.steps.front()?.after)
     }
@@ -72,19 +71,19 @@ impl Script {
     pub fn next(&mut self, now: Instant) -> Option<Option<Command>> {
         let due = self.deadline().filter(|due| *due <= now)?;
         let step = self.steps.pop_front()?;
-        // From when it was due, not from when it was noticed: a script takes as long each time.
+        // Counted from the due time, so that a script always takes equally long.
         self.start(due);
         Some(step.command)
     }
 
-    /// Returns whether all has happened.
+    /// Returns whether all steps have run.
     pub fn is_over(&self) -> bool {
         self.steps.is_empty()
     }
 }
 
 impl FromStr for Script {
-    /// Why it cannot be read, and in which line.
+    /// The error, with its line.
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -129,7 +128,7 @@ impl FromStr for Step {
     }
 }
 
-/// Reads a span of time: a number and `ms`, `s`, `m` or `h`; a week at most.
+/// Parses a duration: a number and `ms`, `s`, `m` or `h`; at most a week.
 fn span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no span of time: write it like 500ms, 2s, 10m or 1h");
     let digits = text.find(|it: char| !it.is_ascii_digit());
@@ -141,7 +140,7 @@ fn span(text: &str) -> Result<Duration, String> {
         "h" => Duration::from_hours(1),
         _ => return Err(wrong()),
     };
-    // What is no number by now has too many digits.
+    // Only digits are left: an error is an overflow.
     let number: u32 = number.parse().unwrap_or(u32::MAX);
     let span = unit.saturating_mul(number);
     if span > LONGEST {

@@ -1,4 +1,4 @@
-//! How single values of a line are read.
+//! Parsers of single values in a line.
 
 use serde::Deserialize as _;
 use serde::de::{self, Deserializer};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use relay_model::NodeNum;
 
-/// Reads a number that is not larger than `MOST`.
+/// Parses a number up to `MOST`.
 pub(super) fn at_most<'de, D, T, const MOST: u64>(input: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -19,7 +19,7 @@ where
         .ok_or_else(|| de::Error::custom(format!("{number} is out of range: 0 to {MOST}")))
 }
 
-/// Reads a node's id, or its number.
+/// Parses a node's id or number.
 pub(super) fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum>, D::Error> {
     let read = |node| match node {
         Value::String(text) if text == "^all" => Ok(NodeNum::BROADCAST),
@@ -31,7 +31,7 @@ pub(super) fn node<'de, D: Deserializer<'de>>(input: D) -> Result<Option<NodeNum
     Option::deserialize(input)?.map(read).transpose()
 }
 
-/// Reads bytes that are written as hexadecimal text.
+/// Parses hexadecimal bytes.
 pub(super) fn bytes<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Vec<u8>>, D::Error> {
     let text = Option::<String>::deserialize(input)?;
     let read = |text: String| {

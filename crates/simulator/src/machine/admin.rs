@@ -1,4 +1,4 @@
-//! What the radio does with packets for itself: who its owner is, and the clock.
+//! Packets addressed to the radio itself: requests for its owner, and the setting of its clock.
 
 use std::time::Instant;
 
@@ -12,11 +12,10 @@ use super::Machine;
 use crate::lines::{Fault, Transmitted};
 use crate::mesh::{HOP_LIMIT, packets};
 
-/// Older firmware says of a packet that it kept for itself that its memory can be released.
+/// Queue status of older firmware for a packet that stayed in the radio.
 const SHOULD_RELEASE: u32 = 35;
 
 impl Machine {
-    /// Takes a packet that the client sent to the radio's own node.
     pub(super) fn deliver_locally(&mut self, packet: &Transmitted, now: Instant) {
         let released = self.state.is_on(Fault::ShouldRelease);
         self.push_status(if released { SHOULD_RELEASE } else { 0 }, packet.header.id);
@@ -56,7 +55,7 @@ impl Machine {
         self.push_packet(answer, now);
     }
 
-    /// Carries a request out; returns the answer to a question. Changes of settings are not simulated.
+    /// Carries a request out; returns the answer to a query. Changes of settings are not simulated.
     fn administer(&mut self, question: AdminMessage, now: Instant) -> Option<Admin> {
         match question.payload_variant? {
             Admin::SetTimeOnly(unix_seconds) => {
@@ -72,7 +71,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::{Answer, Harness, answers, content, packets};
+    use crate::harness::{ClientAnswer, Harness, answers, content, packets};
     use relay_wire::proto::{
         from_radio::PayloadVariant as ToClient, to_radio::PayloadVariant as FromClient,
     };
@@ -98,8 +97,8 @@ mod tests {
         let frames = ask(&mut harness, 7, Admin::SetTimeOnly(1_800_000_000), true);
         let own = harness.own();
         let acknowledged = [
-            Answer::Status(0),
-            Answer::Routing {
+            ClientAnswer::Status(0),
+            ClientAnswer::Routing {
                 from: own,
                 error: 0,
             },
@@ -109,7 +108,7 @@ mod tests {
         let frames = harness.hear(r#"{"text": "later"}"#);
         assert_eq!(packets(&frames)[0].rx_time, 1_800_000_005);
         let frames = ask(&mut harness, 8, Admin::SetTimeOnly(1_800_000_000), false);
-        assert_eq!(answers(&frames, 8), [Answer::Status(0)]);
+        assert_eq!(answers(&frames, 8), [ClientAnswer::Status(0)]);
     }
 
     #[test]
@@ -123,7 +122,7 @@ mod tests {
             panic!("{message:?}");
         };
         assert_eq!(user.long_name, "Simulated radio");
-        assert_eq!(answers(&frames, answer.id), [Answer::Status(0)]);
+        assert_eq!(answers(&frames, answer.id), [ClientAnswer::Status(0)]);
     }
 
     #[test]
@@ -137,8 +136,8 @@ mod tests {
         assert_eq!(frames.len(), 2);
         let own = harness.own();
         let acknowledged = [
-            Answer::Status(0),
-            Answer::Routing {
+            ClientAnswer::Status(0),
+            ClientAnswer::Routing {
                 from: own,
                 error: 0,
             },

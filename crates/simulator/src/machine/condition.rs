@@ -1,4 +1,4 @@
-//! How the radio is set up and what is wrong with it now.
+//! The radio's settings and its current faults.
 
 use std::mem::discriminant;
 use std::time::Duration;
@@ -8,10 +8,9 @@ use crate::lines::{BroadcastAnswer, DirectAnswer, Fault, Refusals, Switch};
 
 #[derive(Debug, Default)]
 pub(super) struct Condition {
-    /// How often the radio has started.
     pub(super) reboot_count: u32,
     pub(super) firmware: Firmware,
-    /// The modem preset's number; none if it is set up by hand.
+    /// The number of the modem preset; `None` for manual settings.
     pub(super) preset: Option<i32>,
     pub(super) direct_answer: DirectAnswer,
     pub(super) direct_error: u32,
@@ -24,19 +23,19 @@ pub(super) struct Condition {
     pub(super) stale_complete: Option<u32>,
     pub(super) lost_frames: Option<(usize, usize)>,
     pub(super) channel_use: u8,
-    /// What was last said of each other kind of fault.
-    pub(super) said: Vec<Fault>,
+    /// The last fault of each other kind.
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Condition {
-    /// Returns whether a fault that can be switched is on.
+    /// Returns whether a fault with a switch is on.
     pub(super) fn is_on(&self, kind: fn(Switch) -> Fault) -> bool {
-        self.said.contains(&kind(Switch::ON))
+        self.faults.contains(&kind(Switch::ON))
     }
 
-    pub(super) fn note(&mut self, fault: &Fault) {
+    pub(super) fn apply_fault(&mut self, fault: &Fault) {
         let kind = discriminant(fault);
-        self.said.retain(|it| discriminant(it) != kind);
-        self.said.push(fault.clone());
+        self.faults.retain(|it| discriminant(it) != kind);
+        self.faults.push(fault.clone());
     }
 }

@@ -1,5 +1,4 @@
-//! The radio's side of one connection: from the client's first question over its configuration to the end, and the
-//! restart of the radio.
+//! The radio's end of one connection, from the configuration request to the end, and the restart of the radio.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +15,10 @@ use super::telemetry::TELEMETRY_EVERY;
 use crate::lines::{Connection, Fault, Report};
 use crate::mesh::packets;
 
-/// Between the frames of a configuration that does not end.
+/// Pause between the frames of an endless configuration.
 const ENDLESS_PAUSE: Duration = Duration::from_millis(100);
 
-/// Texts that a store-and-forward server keeps.
+/// Maximum number of texts kept by a store-and-forward server.
 const HISTORY: usize = 1000;
 
 impl Machine {
@@ -42,7 +41,7 @@ impl Machine {
         }
     }
 
-    /// Closes the connection then; what waits for the client waits for the next one.
+    /// Schedules the end of the connection; undelivered packets wait for the next client.
     pub(super) fn close(&mut self, at: Instant) {
         if self.session.take().is_some() {
             self.report(Report::Client(Connection::Closed));
@@ -50,7 +49,7 @@ impl Machine {
         self.closes_at = Some(at);
     }
 
-    /// Tells the client of now that the radio is locked, or unlocked for it.
+    /// Tells the current client that the radio is locked, or unlocked for it.
     pub(super) fn tell_lock(&mut self) {
         let locked = self.state.is_on(Fault::Locked);
         if let Some(session) = &mut self.session {
@@ -62,8 +61,8 @@ impl Machine {
         }
     }
 
-    /// Keeps a text, if the radio is a store-and-forward server. Returns whether its client gets it from there, so that it
-    /// does not wait by itself.
+    /// Stores a text, if the radio is a store-and-forward server. Returns whether the client gets it by a replay, so
+    /// that it is not queued too.
     pub(super) fn remember(&mut self, packet: &MeshPacket) -> bool {
         let is_text = packets::port_of(packet) == Some(i32::from(PortNum::TextMessageApp));
         if !is_text || !self.state.is_on(Fault::StoreForwardServer) {
@@ -109,7 +108,7 @@ impl Machine {
         if let Some(left) = &mut self.state.hang_up {
             *left = left.saturating_sub(1);
         }
-        // One that is stale is not the last.
+        // A stale one is not the last.
         if frames.is_empty() && frame::is_complete(&frame) {
             session.phase = Phase::Live;
             if self.state.is_on(Fault::Locked) {

@@ -1,8 +1,8 @@
-//! Which firmware is simulated.
+//! The simulated firmware versions.
 
 use strum::{Display, EnumString};
 
-/// A version of the firmware, printed and parsed as its first two numbers.
+/// A firmware version, printed and parsed as its first two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Display, EnumString)]
 #[strum(parse_err_ty = String, parse_err_fn = not_simulated)]
 pub enum Firmware {
@@ -10,7 +10,7 @@ pub enum Firmware {
     #[default]
     #[strum(serialize = "2.7")]
     V2_7,
-    /// 2.8: region presets in the handshake, thin nodes, and after it what was kept of other nodes.
+    /// 2.8: region presets in the handshake, shorter node infos, and stored packets of other nodes after it.
     #[strum(serialize = "2.8")]
     V2_8,
 }

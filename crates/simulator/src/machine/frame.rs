@@ -10,19 +10,17 @@ pub(crate) fn encode(variant: PayloadVariant) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Returns the bytes of a frame that only newer firmware has, with what fills it.
 pub(super) fn encode_newer(fill: impl FnOnce(&mut NewerFromRadio)) -> Vec<u8> {
     let mut frame = NewerFromRadio::default();
     fill(&mut frame);
     frame.encode_to_vec()
 }
 
-/// Returns what a frame holds, if that is known.
+/// Decodes a frame; `None` if its content is unknown.
 pub(crate) fn decode(frame: &[u8]) -> Option<PayloadVariant> {
     FromRadio::decode(frame).ok()?.payload_variant
 }
 
-/// Returns whether a frame closes a configuration.
 pub(crate) fn is_complete(frame: &[u8]) -> bool {
     matches!(decode(frame), Some(PayloadVariant::ConfigCompleteId(_)))
 }

@@ -1,5 +1,4 @@
-//! What the radio tells a client that asks for its configuration, in the order that the firmware keeps
-//! (2.7.26, measured). Decides nothing about when.
+//! The frames of the configuration, in the order of the firmware (2.7.26, measured). Their timing is decided elsewhere.
 
 use std::collections::VecDeque;
 
@@ -19,7 +18,7 @@ use super::frame;
 use crate::lines::Fault;
 use crate::mesh::{HOP_LIMIT, Mesh, packets};
 
-/// Returns all frames that answer `want_config_id` = `nonce`, the closing one included.
+/// Returns all frames that answer `want_config_id` = `nonce`, the final one included.
 pub(super) fn series(mesh: &Mesh, state: &Condition, nonce: u32) -> VecDeque<Vec<u8>> {
     let newer = state.firmware == Firmware::V2_8;
     let mut frames = VecDeque::new();
@@ -72,7 +71,7 @@ fn metadata(state: &Condition) -> PayloadVariant {
     })
 }
 
-/// Of a locked radio only the slots are told.
+/// A locked radio sends only the slots.
 fn channel(channel: &proto::Channel, state: &Condition) -> PayloadVariant {
     let mut told = channel.clone();
     if state.is_on(Fault::Locked) {
@@ -82,7 +81,7 @@ fn channel(channel: &proto::Channel, state: &Condition) -> PayloadVariant {
     PayloadVariant::Channel(told)
 }
 
-/// Which presets are lawful where: all, in one region.
+/// The permitted presets by region: all, in one region.
 fn region_presets() -> Vec<u8> {
     let presets = wire::PresetGroup {
         presets: (0..10).collect(),
@@ -106,7 +105,7 @@ fn mesh_beacon() -> Vec<u8> {
     frame::encode_newer(|frame| frame.module_config = Some(config))
 }
 
-/// Firmware 2.8 tells position and telemetry as packets after the handshake instead.
+/// Firmware 2.8 sends position and telemetry as packets after the handshake instead.
 pub(super) fn node_info(node: &proto::NodeInfo, firmware: Firmware) -> Vec<u8> {
     let known = firmware == Firmware::V2_7 && node.user.is_some();
     frame::encode(PayloadVariant::NodeInfo(proto::NodeInfo {
@@ -116,8 +115,7 @@ pub(super) fn node_info(node: &proto::NodeInfo, firmware: Firmware) -> Vec<u8> {
     }))
 }
 
-/// Returns what holds nothing but an empty part with that tag, if such a part is known. The firmware tells its parts tag
-/// after tag, too.
+/// Returns a message with only an empty part of that tag, if there is one. The firmware also sends its parts by tag.
 fn with_part<T: Message + Default>(tag: u32) -> T {
     let mut bytes = Vec::new();
     encode_key(tag, WireType::LengthDelimited, &mut bytes);
@@ -126,7 +124,7 @@ fn with_part<T: Message + Default>(tag: u32) -> T {
     T::decode(bytes.as_slice()).unwrap_or_default()
 }
 
-/// Of what it is set to a radio tells here only what its client acts on.
+/// Sends only those settings that the relay uses.
 fn config(tag: u32, mesh: &Mesh, state: &Condition) -> PayloadVariant {
     let mut config: proto::Config = with_part(tag);
     match &mut config.payload_variant {
@@ -147,7 +145,7 @@ fn config(tag: u32, mesh: &Mesh, state: &Condition) -> PayloadVariant {
     PayloadVariant::Config(config)
 }
 
-/// The last three have no variant before 2.8: the firmware sends them for modules that it does not have yet.
+/// Before 2.8 the last three have no variant: the firmware sends them for modules that it lacks.
 fn module_config(tag: u32, firmware: Firmware) -> PayloadVariant {
     let is_known = firmware == Firmware::V2_8 || tag <= 13;
     let config = is_known.then(|| with_part(tag));
@@ -226,7 +224,7 @@ mod tests {
                         assert_eq!(node.position.is_none(), thin);
                         assert_eq!(node.device_metrics.is_none(), thin);
                     }
-                    // A module that this client does not know is none for it.
+                    // A module unknown to this client decodes to nothing.
                     Some(PayloadVariant::ModuleConfig(module)) if thin => {
                         assert!(module.payload_variant.is_some() || frame == mesh_beacon());
                     }
@@ -239,7 +237,7 @@ mod tests {
     #[test]
     fn a_locked_radio_tells_blank_channels_and_no_metadata() {
         let locked = Condition {
-            said: vec![Fault::Locked(Switch::ON)],
+            faults: vec![Fault::Locked(Switch::ON)],
             ..state(Firmware::V2_8)
         };
         for frame in series(&Mesh::new(1, 3), &locked, 7) {

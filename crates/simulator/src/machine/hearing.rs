@@ -1,4 +1,4 @@
-//! What the radio does with packets of the mesh: which of them its client gets to see, and how they look.
+//! Packets of the mesh: whether the client receives them, and in which form.
 
 use std::time::Instant;
 
@@ -15,17 +15,17 @@ use super::firmware::Firmware;
 use crate::lines::{Report, Say};
 use crate::mesh::{HOP_LIMIT, MOST_NODES, NAME_LIMIT, check_length, late_key, packets, rename};
 
-/// Payload that a packet can carry.
+/// Maximum payload of a packet in bytes.
 const PAYLOAD_LIMIT: usize = 233;
 
-/// More hops a packet never makes.
+/// Maximum number of hops.
 const MOST_HOPS: u32 = 7;
 
-/// The hash under which a client sees the channel of a packet that the radio cannot decrypt.
+/// The channel hash that a client sees for a packet that the radio cannot decrypt.
 const FOREIGN_CHANNEL_HASH: u32 = 70;
 
 impl Machine {
-    /// Lets a node of the mesh say something, or says what is wrong with it.
+    /// Sends a message of a node; an error tells what is wrong with it.
     pub(crate) fn hear(&mut self, say: &Say, now: Instant) -> Result<(), String> {
         let first = self.mesh.nodes.first().map(|node| NodeNum(node.num));
         let from = say.from.or(first);
@@ -86,7 +86,7 @@ impl Machine {
             return;
         }
         if say.encrypted && self.state.firmware == Firmware::V2_8 {
-            // Carried on, but not shown to the client any more.
+            // Forwarded, but no longer delivered to the client.
             return;
         }
         if !say.encrypted && self.state.firmware == Firmware::V2_7 {
@@ -114,13 +114,13 @@ impl Machine {
         }
         packet.payload_variant = Some(if say.encrypted {
             packet.channel = FOREIGN_CHANNEL_HASH;
-            // As good as any cipher text: the client has no key either.
+            // Any bytes serve as cipher text: the client has no key either.
             let hidden = data.encode_to_vec().into_iter().map(|byte| byte ^ 0xA5);
             PayloadVariant::Encrypted(hidden.collect())
         } else {
             PayloadVariant::Decoded(data)
         });
-        // The server does not have the author's key, so it tells everything on the channel.
+        // The server lacks the sender's key, so its replay is a channel message.
         if to_us && from != own && !say.stored {
             let key = self.mesh.public_key(from);
             packet.public_key = key.map_or_else(|| late_key(from), <[u8]>::to_vec);
@@ -128,12 +128,12 @@ impl Machine {
             packet.channel = 0;
         }
         if !self.remember(&packet) {
-            // An id of 0, as very old firmware sends it, stays 0.
+            // An id of 0, as of very old firmware, stays 0.
             self.push_packet_as_it_is(packet, now);
         }
     }
 
-    /// Returns a packet with everything but content.
+    /// Returns a packet without content.
     fn envelope(&self, say: &Say, from: NodeNum, hops: u32, snr: f32) -> MeshPacket {
         let packet = MeshPacket {
             from: from.0,
@@ -172,7 +172,7 @@ impl Machine {
     }
 }
 
-/// Returns what a store-and-forward server makes of a text; it says which ones were for one node alone.
+/// Returns a store-and-forward server's replay of a text, which is marked if the text was direct.
 fn told_again(text: Vec<u8>, direct: bool) -> Vec<u8> {
     let kind = if direct {
         store_and_forward::RequestResponse::RouterTextDirect
@@ -186,7 +186,7 @@ fn told_again(text: Vec<u8>, direct: bool) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Returns the packet's payload; `None` if the line only names a node.
+/// Returns the payload; `None` if the line only renames a node.
 fn payload(say: &Say) -> Result<Option<Vec<u8>>, String> {
     let payload = match (&say.text, &say.hex) {
         (Some(_), Some(_)) => return Err("either `text` or `hex`, not both".to_owned()),

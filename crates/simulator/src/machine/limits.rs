@@ -1,4 +1,4 @@
-//! How often one connection may send what: the firmware's rate limits, and its memory of packet ids.
+//! The firmware's limits for one connection: its rate limits, and its memory of packet ids.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,7 +9,6 @@ use super::queues::push_latest;
 
 const REMEMBERED_IDS: usize = 20;
 
-/// The memory of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     ids: VecDeque<u32>,
@@ -17,7 +16,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Returns whether the connection sent that id lately, and remembers it.
+    /// Returns whether the connection sent that id recently, and remembers it.
     pub(super) fn is_repeated(&mut self, id: u32) -> bool {
         if self.ids.contains(&id) {
             return true;
@@ -26,7 +25,7 @@ impl Limits {
         false
     }
 
-    /// Returns whether a packet of that port may pass; only then the port's time begins anew.
+    /// Returns whether a packet on that port is within the rate limit, whose interval starts anew only then.
     pub(super) fn passes(&mut self, port: PortNum, now: Instant) -> bool {
         let wait = match port {
             PortNum::TextMessageApp => 2,

@@ -1,4 +1,4 @@
-//! What waits in the radio for its client: few of each kind, in memory only, and what is pushed out when they are full.
+//! The radio's queues for its client: bounded and in memory.
 
 use std::collections::VecDeque;
 
@@ -6,13 +6,13 @@ use relay_wire::proto::{MeshPacket, PortNum, from_radio::PayloadVariant};
 
 use crate::mesh::packets::port_of;
 
-/// The firmware keeps so many unread queue statuses, and as many notifications; the oldest goes first.
+/// Maximum number of unread queue statuses, and of notifications; the oldest is dropped.
 pub(super) const UNREAD: usize = 2;
 
-/// Packets that most radios keep for their client (classic ESP32: 8, native: 100).
+/// Maximum number of packets kept by most radios (classic ESP32: 8, native: 100).
 pub(super) const PACKETS: usize = 32;
 
-/// What waits for the client, whether one is connected or not.
+/// The queues, which also fill without a client.
 #[derive(Debug, Default)]
 pub(super) struct ClientQueues {
     pub(crate) statuses: VecDeque<PayloadVariant>,
@@ -20,12 +20,11 @@ pub(super) struct ClientQueues {
     pub(super) notifications: VecDeque<PayloadVariant>,
     packets: VecDeque<MeshPacket>,
     capacity: usize,
-    /// What is told after a handshake, beside what waits.
+    /// Packets replayed after a handshake, beside the queued ones.
     pub(crate) again: VecDeque<MeshPacket>,
 }
 
 impl ClientQueues {
-    /// Makes empty queues; `capacity` is that of the packets.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -33,15 +32,15 @@ impl ClientQueues {
         }
     }
 
-    /// Changes how many packets are kept; surplus ones go, oldest first.
+    /// Changes the capacity for packets; the oldest surplus ones are dropped.
     pub(super) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity;
         let surplus = self.packets.len().saturating_sub(capacity);
         self.packets.drain(..surplus);
     }
 
-    /// Adds a packet. When the queue is full, a text or range test pushes out the oldest packet of any kind, and every
-    /// other packet is itself dropped.
+    /// Queues a packet. In a full queue a text or range test replaces the oldest packet of any kind, and any other
+    /// packet is dropped.
     pub(super) fn push_packet(&mut self, packet: MeshPacket) {
         if self.packets.len() >= self.capacity {
             let strong = [PortNum::TextMessageApp, PortNum::RangeTestApp].map(i32::from);
@@ -55,7 +54,7 @@ impl ClientQueues {
         }
     }
 
-    /// Takes what goes to the client next: statuses before the log before notifications before packets.
+    /// Takes the next frame for the client: statuses, then the log, then notifications, then packets.
     pub(super) fn pop(&mut self) -> Option<PayloadVariant> {
         let told = [&mut self.statuses, &mut self.log, &mut self.notifications];
         let told = told.into_iter().find_map(VecDeque::pop_front);
@@ -66,13 +65,12 @@ impl ClientQueues {
         })
     }
 
-    /// Forgets everything, as a reboot does.
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.capacity);
     }
 }
 
-/// Adds an item; of more than `most` the oldest is lost.
+/// Appends an item; beyond `most` the oldest is dropped.
 pub(crate) fn push_latest<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
     if queue.len() >= most {
         queue.pop_front();

@@ -1,5 +1,5 @@
-//! What the radio does with its client's packets: the firmware's checks, what it does not send and how it says so (by its
-//! rate limits, its state, or by order), and the way to the air. What becomes of a packet there is `settling.rs`.
+//! Packets of the client: the firmware's checks, the refusals (by rate limit, state or fault) and their reports, and
+//! the way to the air. `settling.rs` handles the outcomes.
 
 use std::time::Instant;
 
@@ -16,17 +16,17 @@ use crate::mesh::packets::{self, error_number};
 /// Header of a packet on the air.
 const AIR_HEADER: usize = 16;
 
-/// A frame with a longer payload does not even decode on the radio.
+/// Maximum payload of a frame that the radio decodes.
 const PAYLOAD_LIMIT: usize = 234;
 
-/// Encoded `Data` that fits on the air, and how much of it the encryption of direct messages takes.
+/// Maximum size of an encoded `Data` on the air, and the overhead of encrypting direct messages.
 const DATA_LIMIT: usize = 239;
 const DIRECT_OVERHEAD: usize = 12;
 
-/// A queue status with a number of its own.
+/// A queue status that is not a `Routing.Error`.
 const STATUS_DISABLED: u32 = 34;
 
-/// Why a packet is not sent, and how its client hears of it.
+/// A refusal, and how the client is told.
 #[derive(Debug)]
 struct Refusal {
     fate: Fate,
@@ -37,7 +37,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// By a queue status and a routing packet with that number.
+    /// Refuses by a queue status and a routing packet with that number.
     fn by(error: u32) -> Self {
         Self {
             fate: Fate::Refused(error),
@@ -69,7 +69,7 @@ impl Machine {
         self.report(Report::Transmitted(packet, fate));
     }
 
-    /// Returns what becomes of the packet at once.
+    /// Returns the immediate fate of the packet.
     fn handle_packet(&mut self, packet: &Transmitted, now: Instant) -> Fate {
         if take_one(&mut self.state.lost) {
             return Fate::Lost;
@@ -102,8 +102,8 @@ impl Machine {
         fate
     }
 
-    /// A packet that comes too soon is dropped, and the status looks like success. Only for a text there is a routing
-    /// packet, addressed to the sender that the client named: without a sender it never comes.
+    /// Applies the rate limit: an early packet is dropped, with a status that looks like success. For a text a routing
+    /// packet follows, addressed to the sender given by the client: without a sender it never arrives.
     fn rate_limit(&mut self, packet: &Transmitted, now: Instant) -> Option<Refusal> {
         let header = &packet.header;
         let port = PortNum::try_from(packet.content.portnum).ok()?;
@@ -121,13 +121,13 @@ impl Machine {
         })
     }
 
-    /// Returns why the packet cannot be sent, if so; the order of the checks is the firmware's.
+    /// Returns the refusal of the packet, if any; the checks are in the firmware's order.
     fn refusal(&mut self, packet: &Transmitted, direct: bool) -> Option<Refusal> {
         let refuse = &mut self.state.refuse;
         if !take_one(&mut refuse.skip) && take_one(&mut refuse.count) {
             let mut refusal = Refusal::by(refuse.error);
             if refuse.error == error_number(Error::RateLimitExceeded) {
-                // The rate limit looks like success until its routing packet comes.
+                // The rate limit looks like success until its routing packet arrives.
                 refusal.status = 0;
             }
             refusal.nak = refusal.nak.filter(|_| refuse.nak);
@@ -174,7 +174,6 @@ impl Machine {
         }
     }
 
-    /// Lets time pass on the air.
     pub(super) fn progress_on_air(&mut self, now: Instant) {
         while let Some(event) = self.air.next(now) {
             match event {
@@ -193,7 +192,7 @@ impl Machine {
         }
     }
 
-    /// Broadcasts the radio's own names, as a heartbeat with nonce 1 asks for.
+    /// Broadcasts the radio's own names, as a heartbeat with nonce 1 requests.
     pub(super) fn announce_own_node(&mut self, now: Instant) {
         let user = self.mesh.own.user.as_ref().map(User::encode_to_vec);
         let data = Data {
@@ -210,7 +209,7 @@ impl Machine {
         self.push_status(fate.error().unwrap_or_default(), id);
     }
 
-    /// Returns whether it is encrypted for its addressee alone: all direct messages, but for a few ports.
+    /// Returns whether the packet is encrypted for its addressee alone, as direct messages on most ports are.
     fn is_direct(&self, packet: &Transmitted) -> bool {
         let on_channel = [
             PortNum::TracerouteApp,
@@ -225,7 +224,7 @@ impl Machine {
     }
 }
 
-/// Returns the content as it goes on the air: the firmware adds the bit field, which takes two bytes.
+/// Returns the content on the air, where the firmware adds the bit field of two bytes.
 fn on_air(data: &Data) -> Data {
     Data {
         bitfield: Some(u32::from(data.want_response) << 1),
@@ -233,7 +232,7 @@ fn on_air(data: &Data) -> Data {
     }
 }
 
-/// Counts one down; returns whether there was one left.
+/// Decrements a counter; returns whether it was above 0.
 fn take_one(count: &mut u32) -> bool {
     let left = *count > 0;
     *count = count.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! What the radio knows of one connection. No behaviour.
+//! The radio's state of one connection. No behaviour.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,27 +7,27 @@ use relay_wire::proto::wire::lockdown_status::State;
 
 use super::limits::Limits;
 
-/// A client that sends nothing for so long is dropped.
+/// Time after which a silent client is dropped.
 pub(super) const IDLE: Duration = Duration::from_mins(15);
 
-/// So long a radio takes to close the connection of a client that says goodbye.
+/// Delay with which a radio closes the connection after a disconnect message.
 pub(super) const HANG_UP: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct ClientSession {
     pub(super) limits: Limits,
     pub(super) phase: Phase,
     pub(super) heartbeat: bool,
     pub(super) heard_at: Instant,
-    /// How the lock stands, if that is still to be told.
+    /// A change of the lock that the client has not been told.
     pub(super) lockdown: Option<State>,
-    /// Frames of the client that are read late, and when.
+    /// Frames of the client that are read late, with their times.
     pub(super) late_frames: VecDeque<(Instant, Vec<u8>)>,
-    /// A frame that another one was put before.
+    /// A frame that another one precedes.
     pub(super) held: Option<Vec<u8>>,
 }
 
-impl Session {
+impl ClientSession {
     pub(super) fn new(heard_at: Instant) -> Self {
         Self {
             limits: Limits::default(),
@@ -43,13 +43,11 @@ impl Session {
 
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// The client has not asked for anything yet.
+    /// No request yet.
     Silent,
-    /// The configuration is on its way.
     Configuring {
         frames: VecDeque<Vec<u8>>,
         next_at: Instant,
     },
-    /// The configuration is told.
     Live,
 }

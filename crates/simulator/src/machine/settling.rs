@@ -1,4 +1,4 @@
-//! What becomes of a packet on the air, and how the client hears of it.
+//! The outcome of a packet on the air, and its report to the client.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::lines::{BroadcastAnswer, DirectAnswer, Fate, Fault, Report, Transmitt
 use crate::mesh::packets;
 
 impl Machine {
-    /// Returns what will become of a packet on the air, one after the other.
+    /// Returns the successive fates of a packet on the air.
     pub(super) fn course(&self, packet: &Transmitted) -> Vec<Fate> {
         if !packet.header.want_ack {
             return vec![Fate::Sent];
@@ -48,8 +48,8 @@ impl Machine {
         }
     }
 
-    /// The firmware's own simulator tells its client of each transmission: once more that there is room, and the packet
-    /// itself, wrapped up.
+    /// Reports a transmission, as the firmware's own simulator does: a further queue status, and the packet itself in a
+    /// wrapper.
     pub(super) fn tell_begun(&mut self, packet: &Transmitted, now: Instant) {
         let (header, content) = (&packet.header, &packet.content);
         let wrapped = Compressed {
@@ -71,7 +71,7 @@ impl Machine {
         self.push_packet(packet, now);
     }
 
-    /// Tells the client, and whoever watches, what became of a packet.
+    /// Reports the fate of a packet to the client and to the observers.
     pub(super) fn settle(&mut self, packet: Box<Transmitted>, fate: Fate, now: Instant) {
         let (header, own, error) = (&packet.header, self.mesh.own_num(), fate.error());
         let number = error.unwrap_or_default();
@@ -84,7 +84,7 @@ impl Machine {
                 let snr = self.mesh.node(to).map_or(0.0, |node| node.snr);
                 Some(packets::answer_of(to, own, header.id, number, snr))
             }
-            // Nobody answers, or the client was told at once.
+            // Unanswered, or answered at once.
             _ => None,
         };
         if let Some(mut answer) = answer {

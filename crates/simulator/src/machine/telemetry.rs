@@ -1,4 +1,4 @@
-//! What the radio knows of itself and tells unasked: its clock, its telemetry and its statistics.
+//! The radio's clock, telemetry and statistics.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use super::Machine;
 use crate::lines::Fault;
 use crate::mesh::packets;
 
-/// How often the radio tells its own telemetry, and its statistics.
+/// How often the radio sends its telemetry and statistics.
 pub(super) const TELEMETRY_EVERY: Duration = Duration::from_mins(1);
 const STATISTICS_EVERY: Duration = Duration::from_mins(15);
 
 impl Machine {
-    /// Returns the radio's time in Unix seconds; 0 as long as nobody has set it.
+    /// Returns the radio's clock in Unix seconds; 0 until it is set.
     pub(super) fn radio_time(&self, now: Instant) -> u32 {
         self.clock.map_or(0, |(set_to, at)| {
             set_to.saturating_add(seconds(now.saturating_duration_since(at)))
@@ -44,7 +44,6 @@ impl Machine {
         }
     }
 
-    /// Tells the client how busy the air is, among other things.
     pub(super) fn tell_metrics(&mut self, now: Instant) {
         let metrics = packets::metrics(seconds(self.uptime(now)), self.state.channel_use);
         self.tell_own(Variant::DeviceMetrics(metrics), now);

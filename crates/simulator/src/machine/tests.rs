@@ -1,7 +1,7 @@
-//! What a client sees of the machine: connection, handshake, heartbeat, clock, restarts.
+//! The machine as a client sees it: connection, handshake, heartbeat, clock, restarts.
 
 use super::*;
-use crate::harness::{Answer, Harness, answers, packets};
+use crate::harness::{ClientAnswer, Harness, answers, packets};
 use relay_wire::proto::Heartbeat;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -105,7 +105,7 @@ fn a_packet_before_the_handshake_is_sent_and_its_status_comes_after_it() {
     let text = harness.text(7, "early");
     assert_eq!(harness.send(text), []);
     let frames = harness.tell(FromClient::WantConfigId(5));
-    assert_eq!(answers(&frames, 7), [Answer::Status(0)]);
+    assert_eq!(answers(&frames, 7), [ClientAnswer::Status(0)]);
     assert_eq!(
         frames.last(),
         Some(&ToClient::QueueStatus(QueueStatus {

@@ -1,15 +1,15 @@
-//! How a fault changes the radio. Faults of the wire and the connection are the driver's.
+//! The effect of faults on the radio. The driver handles faults of the wire and the connection.
 
 use std::time::{Duration, Instant};
 
 use super::Machine;
 use super::queues::{UNREAD, push_latest};
-use super::session::Session;
+use super::session::ClientSession;
 use crate::lines::{Fault, Switch};
 use crate::mesh::packets;
 
 impl Machine {
-    /// Lets something go wrong, or right again; says why it cannot.
+    /// Applies a fault or its end; an error tells why that is impossible.
     pub(crate) fn set_condition(&mut self, fault: &Fault, now: Instant) -> Result<(), String> {
         let state = &mut self.state;
         match fault {
@@ -58,7 +58,7 @@ impl Machine {
                 self.push_packet(answer, now);
             }
             Fault::Locked(_) => {
-                state.note(fault);
+                state.apply_fault(fault);
                 self.tell_lock();
             }
             Fault::Reboot { .. } => {
@@ -66,13 +66,15 @@ impl Machine {
                 self.restart(now);
             }
             Fault::Rebooted {} => {
-                // The client keeps its connection, and has to ask for everything again.
-                self.session = self.session.take().map(|it| Session::new(it.heard_at));
+                // The client keeps its connection, and has to request the configuration again.
+                if let Some(session) = &mut self.session {
+                    *session = ClientSession::new(session.heard_at);
+                }
                 self.restart(now);
             }
             Fault::Close { .. } | Fault::Away { .. } => self.close(now),
-            // Those that can be switched; what is noted of the wire's own faults nobody asks for.
-            _ => state.note(fault),
+            // Faults with a switch; those of the wire are recorded too, and never read here.
+            _ => state.apply_fault(fault),
         }
         Ok(())
     }

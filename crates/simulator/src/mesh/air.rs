@@ -1,5 +1,5 @@
-//! The radio's transmit queue and what becomes of a packet on the air: when it is sent, repeated and answered.
-//! Times are those of the LongFast preset, roughly as measured.
+//! The radio's transmit queue, and the outcomes of packets on the air. Times are those of the LongFast preset, roughly
+//! as measured.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,26 +9,26 @@ use rand::{RngExt, SeedableRng};
 
 use crate::lines::report::{Fate, Transmitted};
 
-/// Packets that the transmit queue holds.
+/// Capacity of the transmit queue in packets.
 pub(crate) const QUEUE: u32 = 16;
 
-/// The queue status that a full one answers.
+/// Queue status of a full queue.
 const STATUS_QUEUE_FULL: u32 = 32;
 
 /// A slot of LongFast's contention window.
 const SLOT: Duration = Duration::from_millis(28);
 
-/// More outcomes than that are never pending: a client that floods the full queue learns nothing of its packets.
+/// Maximum number of pending events: packets of a client that floods the full queue have no outcome.
 const PENDING: usize = 4096;
 
-/// A packet on its way to the air.
+/// A packet queued for transmission.
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {
-    /// The client's packet; none for one of the radio's own.
+    /// The client's packet; `None` for a packet of the radio itself.
     pub packet: Option<Box<Transmitted>>,
-    /// Its size on the air in bytes, header included.
+    /// Size on the air in bytes, header included.
     pub size: usize,
-    /// What will become of it, one after the other.
+    /// Its successive fates.
     pub fates: Vec<Fate>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Flight {
 pub(crate) enum AirEvent {
     Begun {
         packet: Option<Box<Transmitted>>,
-        /// The queue, which was full, has room again.
+        /// A full queue has room again.
         room_again: bool,
     },
     Became(Box<Transmitted>, Fate),
@@ -59,7 +59,7 @@ enum Step {
 }
 
 impl Air {
-    /// Makes an empty queue; the seed decides the random delays.
+    /// Creates an empty queue; the seed determines the random delays.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -70,12 +70,11 @@ impl Air {
         }
     }
 
-    /// Returns how many packets the queue still takes.
     pub(crate) fn free(&self) -> u32 {
         QUEUE.saturating_sub(u32::try_from(self.waiting.len()).unwrap_or(QUEUE))
     }
 
-    /// Queues a packet, if there is room. If there is none, an answer that was asked for is that nobody answered.
+    /// Queues a packet, if there is room. Without room, a requested acknowledgement fails later.
     pub(crate) fn queue(&mut self, flight: Flight, now: Instant) -> Fate {
         if self.free() == 0 {
             self.was_full = true;
@@ -95,12 +94,12 @@ impl Air {
         Fate::Accepted
     }
 
-    /// Returns when [`Self::next`] wants to be called.
+    /// Returns when [`Self::next`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.steps.keys().next().map(|(at, _)| *at)
     }
 
-    /// Returns the next that happened up to now.
+    /// Returns the next event up to now.
     pub(crate) fn next(&mut self, now: Instant) -> Option<AirEvent> {
         loop {
             let first = self.steps.first_entry();
@@ -122,7 +121,6 @@ impl Air {
         }
     }
 
-    /// Forgets everything, as a reboot does.
     pub(crate) fn clear(&mut self) {
         self.waiting.clear();
         self.steps.clear();
@@ -137,12 +135,12 @@ impl Air {
         for (place, fate) in flight.fates.into_iter().enumerate() {
             when += match fate {
                 Fate::Heard | Fate::Relayed => self.neighbours_delay() + one_transmission,
-                // The answer to a packet that went over another node has a longer way.
+                // The answer to a relayed packet takes longer.
                 Fate::Delivered | Fate::Failed(_) if place > 0 => self.between(4_000, 14_000),
                 Fate::Delivered | Fate::Failed(_) => self.between(50, 200) + air_time(36),
-                // Nobody was heard after three tries.
+                // Not heard after three tries.
                 Fate::Unheard => (try_wait(one_transmission) * 3).saturating_sub(one_transmission),
-                // The others are told at once.
+                // Reported at once.
                 _ => Duration::ZERO,
             };
             if let Some(packet) = flight.packet.clone() {
@@ -177,8 +175,8 @@ impl Air {
     }
 }
 
-/// Returns how long that many bytes are on the air with LongFast (spreading factor 11, 250 kHz, coding rate 4/5, preamble
-/// of 16 symbols), by the formula of the chip's data sheet.
+/// Returns the transmission time of that many bytes with LongFast (spreading factor 11, 250 kHz, coding rate 4/5,
+/// preamble of 16 symbols), by the formula of the chip's data sheet.
 pub(super) fn air_time(size: usize) -> Duration {
     /// 2^11 / 250 kHz.
     const SYMBOL: Duration = Duration::from_micros(8192);
@@ -217,7 +215,7 @@ mod tests {
         }
     }
 
-    /// Runs the clock to the end; returns what happened with the seconds since `start`.
+    /// Advances the clock to the end; returns the events with their seconds since `start`.
     fn run(air: &mut Air, start: Instant) -> Vec<(f64, AirEvent)> {
         let mut all = Vec::new();
         while let Some(at) = air.deadline() {
@@ -228,7 +226,7 @@ mod tests {
         all
     }
 
-    /// Likewise; returns what became of the packets.
+    /// The same for the fates of packets.
     fn fates(air: &mut Air, start: Instant) -> Vec<(f64, u32, Fate)> {
         let happened = run(air, start).into_iter();
         happened

@@ -1,4 +1,4 @@
-//! The packets that the radio makes itself: acknowledgements, its telemetry, answers to its owner.
+//! Packets of the radio itself: acknowledgements, telemetry, answers to its owner.
 
 use relay_model::NodeNum;
 use relay_wire::proto::{
@@ -10,8 +10,8 @@ use relay_wire::proto::{
 
 use super::{HOP_LIMIT, Mesh};
 
-/// Returns the routing packet with which the radio itself answers a packet of its client: `error` 0 for an
-/// acknowledgement, else a `Routing.Error`.
+/// Returns the radio's own routing packet for a packet of its client: an acknowledgement if `error` is 0, else a
+/// refusal.
 pub(crate) fn own_routing(own: NodeNum, channel: u32, request_id: u32, error: u32) -> MeshPacket {
     MeshPacket {
         from: own.0,
@@ -23,7 +23,7 @@ pub(crate) fn own_routing(own: NodeNum, channel: u32, request_id: u32, error: u3
     }
 }
 
-/// Returns the routing packet with which another node answers a direct message.
+/// Returns another node's routing packet for a direct message.
 pub(crate) fn answer_of(
     peer: NodeNum,
     own: NodeNum,
@@ -46,7 +46,7 @@ pub(crate) fn answer_of(
     }
 }
 
-/// Returns a packet of the radio's own to everyone that only its client sees.
+/// Returns a broadcast of the radio itself that only its client receives.
 pub(crate) fn own_broadcast(own: NodeNum, port: PortNum, payload: Vec<u8>) -> MeshPacket {
     MeshPacket {
         from: own.0,
@@ -58,7 +58,6 @@ pub(crate) fn own_broadcast(own: NodeNum, port: PortNum, payload: Vec<u8>) -> Me
     }
 }
 
-/// Returns the content of a packet, with nothing but a payload.
 pub(crate) fn data(port: PortNum, payload: Vec<u8>) -> Data {
     Data {
         portnum: i32::from(port),
@@ -67,7 +66,6 @@ pub(crate) fn data(port: PortNum, payload: Vec<u8>) -> Data {
     }
 }
 
-/// Returns the number of a packet's port, if it can be read.
 pub(crate) fn port_of(packet: &MeshPacket) -> Option<i32> {
     match &packet.payload_variant {
         Some(PayloadVariant::Decoded(data)) => Some(data.portnum),
@@ -75,7 +73,7 @@ pub(crate) fn port_of(packet: &MeshPacket) -> Option<i32> {
     }
 }
 
-/// Returns where all simulated nodes are.
+/// Returns the position of all simulated nodes.
 pub(crate) fn position(time: u32) -> Position {
     Position {
         latitude_i: Some(470_000_000),
@@ -85,7 +83,7 @@ pub(crate) fn position(time: u32) -> Position {
     }
 }
 
-/// Returns what firmware 2.8 has kept of other nodes: the same packets each time.
+/// Returns the packets of other nodes that firmware 2.8 has stored, the same each time.
 pub(crate) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
     let status = "at home".to_owned();
     let status = StatusMessage { status }.encode_to_vec();
@@ -118,7 +116,6 @@ pub(crate) fn cached(mesh: &Mesh) -> Vec<MeshPacket> {
     kept.collect()
 }
 
-/// Returns what a node measures of itself.
 pub(crate) fn metrics(uptime: u32, channel_use: u8) -> DeviceMetrics {
     DeviceMetrics {
         battery_level: Some(101),
@@ -129,18 +126,17 @@ pub(crate) fn metrics(uptime: u32, channel_use: u8) -> DeviceMetrics {
     }
 }
 
-/// Returns the payload of a packet that tells what was measured.
 pub(crate) fn telemetry(time: u32, variant: telemetry::Variant) -> Vec<u8> {
     let variant = Some(variant);
     Telemetry { time, variant }.encode_to_vec()
 }
 
-/// Returns an error's number, as queue statuses and reports have it.
+/// Returns an error's number, as in queue statuses and reports.
 pub(crate) fn error_number(error: routing::Error) -> u32 {
     i32::from(error).unsigned_abs()
 }
 
-/// The error is encoded even if it is 0 (`18 00`), as the firmware does.
+/// The error is encoded even if it is 0 (`18 00`), as by the firmware.
 fn routing_data(request_id: u32, error: u32, bitfield: Option<u32>) -> PayloadVariant {
     let reason = i32::try_from(error).unwrap_or(i32::MAX);
     let variant = Some(routing::Variant::ErrorReason(reason));

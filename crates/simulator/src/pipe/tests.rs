@@ -1,4 +1,4 @@
-//! What the wire does, on pipes.
+//! Faults of the wire, on pipes.
 
 use std::io;
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl TestClient {
         self.pipe.write_all(&bytes).await.unwrap();
     }
 
-    /// Returns the next frame that holds something; `None` at the end.
+    /// Returns the next frame with content; `None` at the end.
     async fn next(&mut self) -> Option<ToClient> {
         loop {
             match self.codec.decode(&mut self.input) {
@@ -227,7 +227,7 @@ async fn a_stalled_radio_makes_the_client_wait() {
     let bench = Bench::start();
     let mut client = bench.client().await;
     bench.does(r#"{"fault": "stall"}"#).await;
-    // The fault overtakes nothing: the text behind it is the sign that it is in force.
+    // The fault is applied in order: the text after it shows that it is in force.
     bench.does("stalled").await;
     assert_eq!(client.text().await, "stalled");
     let flood = vec![0; 100_000];
@@ -272,7 +272,7 @@ async fn a_link_can_end_in_the_middle_of_the_configuration() {
     let bench = Bench::start();
     let mut first = bench.client().await;
     bench.does(r#"{"fault": "hang_up", "after": 9}"#).await;
-    // The text behind it is the sign that it is in force.
+    // The text after it shows that it is in force.
     bench.does("in force").await;
     assert_eq!(first.text().await, "in force");
     let mut client = bench.unconfigured().await;

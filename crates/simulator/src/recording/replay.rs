@@ -1,4 +1,4 @@
-//! Plays the radio's side of a recording to a client: waits for the client's frame where the recorded client sent one.
+//! Replays the radio's frames of a recording, and waits wherever the recorded client sent a frame.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -13,21 +13,19 @@ use crate::lines::{Command, Connection, Fate, Fault, Report, Transmitted};
 use crate::machine::frame;
 use crate::mesh::air::QUEUE;
 use crate::mesh::packets::port_of;
-use crate::side::Side;
+use crate::simulated_radio::SimulatedRadio;
 
-/// A recording that is played.
+/// A recording being replayed.
 ///
-/// The client's own nonce and packet ids take the place of the recorded ones. What the recorded client did not do is
-/// answered as a radio would: heartbeats, and other packets with a queue status that accepts them.
+/// The client's own nonce and packet ids replace the recorded ones. Frames that the recorded client did not send are
+/// answered as by a radio: heartbeats, and other packets with a queue status that accepts them.
 #[derive(Debug)]
 pub struct Replay {
-    /// The recorded connections.
     connections: Vec<Vec<Recorded>>,
-    /// Which of them is played, or was played last.
+    /// The index of the current or last one.
     played: usize,
-    /// Where it stands.
     next: usize,
-    /// To what the recording's times are bound: (one of them, when it was).
+    /// A recorded time, and the time of its replay.
     bound: (Duration, Instant),
     connected: bool,
     started: Instant,
@@ -39,7 +37,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Makes one. Each client hears the next recorded connection, and after the last the first again.
+    /// Creates a replay. Each client gets the next recorded connection; after the last one follows the first.
     pub fn new(recording: &[Recorded], now: Instant) -> Self {
         let connections = recording.split_inclusive(|it| matches!(it.what, What::Closed(_)));
         let connections: Vec<_> = connections.map(<[Recorded]>::to_vec).collect();
@@ -69,7 +67,7 @@ impl Replay {
         self.ids.clear();
     }
 
-    /// Returns the frame of the client for which the recording waits.
+    /// Returns the client's frame that the recording waits for.
     fn awaited(&self) -> Option<FromClient> {
         match &self.current()?.what {
             What::ToRadio(frame) => ToRadio::decode(frame.as_slice()).ok()?.payload_variant,
@@ -81,7 +79,7 @@ impl Replay {
         matches!(self.awaited(), Some(FromClient::WantConfigId(_)))
     }
 
-    /// Goes on behind the frame for which it waited.
+    /// Continues after the awaited frame.
     fn go_on(&mut self, now: Instant) {
         if let Some(at) = self.current().map(|it| it.at) {
             self.bound = (at, now);
@@ -89,12 +87,11 @@ impl Replay {
         }
     }
 
-    /// Returns when the next that the radio does is due.
     fn due(&self) -> Option<Instant> {
         let it = self.current()?;
         let (bound_to, at) = self.bound;
         let is_the_radios = !matches!(it.what, What::ToRadio(_));
-        // What no clock can tell is never due.
+        // A time that overflows is never due.
         let due = at.checked_add(it.at.saturating_sub(bound_to));
         due.filter(|_| is_the_radios)
     }
@@ -119,7 +116,7 @@ impl Replay {
         self.reports.push_back(report);
     }
 
-    /// Puts the client's nonce and ids where the recorded ones were; another frame stays as it is, to the byte.
+    /// Replaces the recorded nonce and ids by the client's; any other frame stays byte for byte.
     fn adapt(&self, frame: Vec<u8>) -> Vec<u8> {
         let Some(recorded) = frame::decode(&frame) else {
             return frame;
@@ -145,7 +142,7 @@ impl Replay {
     }
 }
 
-impl Side for Replay {
+impl SimulatedRadio for Replay {
     fn on_connect(&mut self, now: Instant) {
         self.played = (self.played + 1) % self.connections.len().max(1);
         self.rewind(now);
@@ -278,7 +275,7 @@ mod tests {
         replay.on_to_radio(&message.encode_to_vec(), now);
     }
 
-    /// Takes all that comes until the replay waits for its client.
+    /// Takes all frames until the replay waits for its client.
     fn frames(replay: &mut Replay, now: &mut Instant) -> Vec<ToClient> {
         let mut frames = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! Packets of real radios, and odd ones, as the relay understands them.
+//! Converts packets of real radios, and invalid ones.
 
 use super::*;
 
@@ -310,7 +310,7 @@ fn routing_is_an_answer_only_to_us() {
         })
     };
     let answer = |error| {
-        Ok(Translated::Answer(Answer::Routing(Routing {
+        Ok(Translated::Answer(MeshAnswer::Routing(Routing {
             from: BOB,
             request: PacketId(9),
             error,
@@ -419,7 +419,7 @@ fn a_channel_is_the_same_in_every_slot_and_another_with_another_key_or_name() {
         channel(1, "Rescue", &[7; 32], 2),
         channel(2, "Club", &[], 2),
     ]);
-    // Another radio: it has the name and the key of its primary channel written out.
+    // Another radio, which sends the name and the key of its primary channel in full.
     let moved = told(&[
         channel(
             0,
@@ -443,7 +443,7 @@ fn a_channel_is_the_same_in_every_slot_and_another_with_another_key_or_name() {
     for (one, other) in [(0, 0), (1, 1), (2, 2), (1, 3)] {
         assert_ne!(before[one].fingerprint, rekeyed[other].fingerprint, "{one}");
     }
-    // Without a key of its own a channel has that of the primary one, but as the primary one it has none.
+    // A channel without a key shares that of the primary one; the primary one without a key has none.
     let primary = told(&[channel(0, "Club", &[], 1), channel(2, "", &[1], 2)]);
     assert_ne!(primary[0].fingerprint, before[2].fingerprint);
     assert_eq!(primary[2].fingerprint, before[0].fingerprint);

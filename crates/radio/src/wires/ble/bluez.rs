@@ -1,5 +1,5 @@
-//! What Linux's Bluetooth service offers beyond the library: whether it is there, its end, a link that leaves nothing
-//! behind, who else uses the radio, and pairing by PIN.
+//! Features of Linux's Bluetooth service that the library lacks: the service's presence and end, connecting without
+//! leftovers, other users of the radio, and pairing by PIN.
 
 use std::time::Duration;
 
@@ -26,38 +26,38 @@ const MANAGER_PATH: &str = "/org/bluez";
 const MANAGER: &str = "org.bluez.AgentManager1";
 const ROOT_PATH: &str = "/relay";
 const AGENT_PATH: &str = "/relay/agent";
-/// We can type a PIN and show nothing.
+/// This agent can enter a PIN and display nothing.
 const ABILITY: &str = "KeyboardOnly";
 
-/// The radio and both Bluetooth stacks have 30 s for a pairing by their own rules.
+/// Maximum time for a pairing; the radio and both Bluetooth stacks allow 30 s.
 const PAIR_LIMIT: Duration = Duration::from_secs(35);
 
-/// Our own way to the service, beside the library's.
+/// A connection to the service beside the library's.
 #[derive(Debug, Clone)]
 pub(super) struct Service {
     connection: Connection,
 }
 
-/// Tells when the service, or the message bus, has ended.
+/// Reports the end of the service or of the message bus.
 #[derive(Debug)]
 pub(super) struct ServiceEnd {
     owners: NameOwnerChangedStream,
 }
 
-/// Tells when a link has ended.
+/// Reports the end of a link.
 #[derive(Debug)]
 pub(super) struct LinkEnd {
     changes: PropertiesChangedStream,
-    /// When the link was made: what was told before that is of an earlier one.
+    /// When the link was made; earlier signals belong to an earlier link.
     made: Sequence,
 }
 
 impl Service {
-    /// Asks the message bus to take us in.
+    /// Connects to the message bus.
     pub(super) async fn open() -> Result<(Self, ServiceEnd), BleError> {
         let open = async {
-            // What serves something from the beginning is ready when it is built. The agent comes later, and the server
-            // that would start with it could miss the question for the PIN.
+            // Objects registered with the builder are ready when the connection is. The agent is registered later, and
+            // an object server started with it could miss the request for the PIN.
             let connection = zbus::connection::Builder::system()?
                 .serve_at(ROOT_PATH, ObjectManager)?
                 .build()
@@ -82,14 +82,14 @@ impl Service {
         matches!(timeout(CALL_LIMIT, ping).await, Ok(Ok(())))
     }
 
-    /// Connects a device, and waits until its services are known. The library can do that too, but for each link it listens
-    /// anew, and what goes wrong when it stops listening stays on the message bus as long as the relay runs.
+    /// Connects a device, and waits until its services are known. The library's own connecting subscribes anew for each
+    /// link, and a failed unsubscription stays on the message bus as long as the relay runs.
     pub(super) async fn connect(&self, device: &Device) -> Result<LinkEnd, BleError> {
         let named = &device.named;
         match self.connect_and_resolve(&path_of(device)).await {
             Ok(Some(end)) => Ok(end),
             Ok(None) => Err(BleError::LostAtOnce(named.name.clone())),
-            // We connect once at a time.
+            // This adapter makes one connection at a time.
             Err(Error::MethodError(error, _, _)) if error.ends_with(".InProgress") => {
                 Err(BleError::Used(named.clone()))
             }
@@ -97,7 +97,7 @@ impl Service {
         }
     }
 
-    /// Returns nothing if the link was lost meanwhile.
+    /// Returns `None` if the link was lost meanwhile.
     async fn connect_and_resolve(&self, path: &str) -> Result<Option<LinkEnd>, Error> {
         let properties = PropertiesProxy::new(&self.connection, SERVICE, path).await?;
         let changes = properties.receive_properties_changed().await?;
@@ -118,8 +118,8 @@ impl Service {
         }
     }
 
-    /// Returns how a link to a device stands. Whoever made it, the service keeps it when they die; but it forgets what they
-    /// subscribed to, so that somebody lives where there is a subscription.
+    /// Returns the state of a device's link. A link outlives the program that made it, but a subscription does not: it
+    /// shows that a program is alive.
     pub(super) async fn standing(&self, device: &Device) -> Result<Standing, BleError> {
         let what = "asking who uses the radio";
         let path = path_of(device);
@@ -154,13 +154,13 @@ impl Service {
         Ok(standing)
     }
 
-    /// Lets the service pass a device's notifications on, until our connection ends.
+    /// Subscribes to a device's notifications until this connection ends.
     pub(super) async fn subscribe(&self, device: &Device, place: &str) -> Result<(), BleError> {
         let subscribed = self.call_doorbell(place, "StartNotify").await;
         subscribed.map_err(|error| meaning("subscribing to the radio", &device.named, error))
     }
 
-    /// Ends that: what is subscribed to outlives a link.
+    /// Cancels the subscription, which outlives a link.
     pub(super) async fn unsubscribe(&self, place: &str) {
         let unsubscribed = self.call_doorbell(place, "StopNotify");
         if let Ok(Err(error)) = timeout(CALL_LIMIT / 5, unsubscribed).await {
@@ -173,7 +173,7 @@ impl Service {
         doorbell.call_method(method, &()).await.map(drop)
     }
 
-    /// Makes a bond with a device, unless there is one.
+    /// Pairs with a device, unless it is paired.
     pub(super) async fn pair(&self, device: &Device, pin: u32) -> Result<(), BleError> {
         let named = &device.named;
         let name = &named.name;
@@ -198,7 +198,7 @@ impl Service {
         };
         let pair = self.pair_with_agent(&device, pin);
         let paired = limited("pairing", PAIR_LIMIT, pair, meaning).await;
-        // Whether it worked or not; where the connection ends, the service forgets the agent by itself.
+        // After success and failure; when the connection ends, the service drops the agent itself.
         let server = self.connection.object_server();
         if let Err(error) = server.remove::<Agent, _>(AGENT_PATH).await {
             debug!(%error, "the agent was not there");
@@ -209,7 +209,7 @@ impl Service {
         Ok(())
     }
 
-    /// Returns whether that has made a bond; somebody else may have been faster.
+    /// Returns whether this call paired the device; another program may have been faster.
     async fn pair_with_agent(&self, device: &Proxy<'_>, pin: u32) -> Result<bool, Error> {
         let server = self.connection.object_server();
         let agent = Agent {
@@ -231,7 +231,7 @@ impl Service {
 }
 
 impl LinkEnd {
-    /// Waits until the link is lost, whoever makes another one right after it. Cancel safe.
+    /// Waits until this link is lost, also if another one follows at once. Cancel safe.
     pub(super) async fn wait(&mut self) -> BleError {
         while let Some(change) = self.changes.next().await {
             if self.is_told_by(&change) {
@@ -276,7 +276,7 @@ impl ServiceEnd {
     }
 }
 
-/// Answers the service's question for the PIN of the one radio that we pair.
+/// Answers the service's request for the PIN of the one radio that is being paired.
 struct Agent {
     device: OwnedObjectPath,
     pin: u32,

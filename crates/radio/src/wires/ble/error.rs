@@ -1,4 +1,4 @@
-//! Why there is no link over Bluetooth, and what a person can do about it.
+//! Errors of a Bluetooth link, and their remedies.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use tokio::time::timeout;
 use crate::error::ConnectionError;
 use relay_model::{Explained, LossKind};
 
-/// How long the radio is looked for.
+/// Maximum time to search for the radio.
 pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(20);
 
-/// The radio, as people and the system's commands name it.
+/// The radio's names in messages and commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
-    /// As the configuration names it: its address or a name.
+    /// Its configured address or name.
     pub(super) name: String,
-    /// What `bluetoothctl` takes: its address.
+    /// Its address, for `bluetoothctl`.
     pub(super) address: String,
 }
 
-/// Why there is no link over Bluetooth: each sentence stands for itself.
+/// Why there is no Bluetooth link: each message stands alone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BleError {
-    /// Without the system's message bus there is no Bluetooth on Linux.
+    /// Bluetooth on Linux needs the system's message bus.
     #[error("the system's D-Bus does not answer")]
     NoBus,
     #[error("the Bluetooth service does not answer")]
@@ -31,7 +31,7 @@ pub(super) enum BleError {
     Denied,
     #[error("this computer has no Bluetooth adapter, or its driver is missing")]
     NoAdapter,
-    /// It is off, and somebody may have switched it off on purpose.
+    /// Switched off, perhaps on purpose.
     #[error("the Bluetooth adapter is off")]
     AdapterOff,
     #[error("the radio `{device}` was not found within {} s", SCAN_LIMIT.as_secs())]
@@ -44,7 +44,7 @@ pub(super) enum BleError {
     NotARadio(String),
     #[error("the radio `{}` wants to be paired", .0.name)]
     NotPaired(Named),
-    /// It shows or has another PIN.
+    /// The radio shows or uses another PIN.
     #[error("the radio `{}` refuses the PIN", .0.name)]
     WrongPin(Named),
     #[error(
@@ -54,12 +54,12 @@ pub(super) enum BleError {
     Used(Named),
     #[error("the radio `{device}` cannot be paired ({cause})")]
     Pairing { device: String, cause: String },
-    /// A call got no answer: the service hangs, or the way to it has ended unseen.
+    /// A call timed out: the service hangs, or the connection to it has ended unnoticed.
     #[error("Bluetooth: {what} took longer than {} s", limit.as_secs())]
     TooLong { what: &'static str, limit: Duration },
     #[error("the Bluetooth service has ended")]
     ServiceEnded,
-    /// What carries our calls to the Bluetooth service ended under us: D-Bus on Linux.
+    /// The connection to the Bluetooth service has ended: D-Bus on Linux.
     #[error("the way to the Bluetooth service has ended")]
     WayEnded,
     #[error("the Bluetooth link to the radio is lost")]
@@ -70,8 +70,8 @@ pub(super) enum BleError {
     Other { what: &'static str, cause: String },
 }
 
-/// What the system says where a bond is missing. The numbers are ATT's: insufficient authentication, authorization,
-/// encryption key size, encryption.
+/// Error texts of a missing bond. The numbers are ATT's: insufficient authentication, authorization, encryption key
+/// size, encryption.
 const NOT_PAIRED: &[&str] = &[
     "NotPermitted",
     "NotAuthorized",
@@ -84,16 +84,16 @@ const NOT_PAIRED: &[&str] = &[
 ];
 
 impl BleError {
-    /// Returns what an error of the system means; only a radio is paired.
+    /// Interprets an error of the library; `radio` is the one to be paired, if any.
     pub(super) fn of(what: &'static str, radio: Option<&Named>, error: &btleplug::Error) -> Self {
         if matches!(error, btleplug::Error::NotConnected) {
             return Self::Lost;
         }
-        // The names of D-Bus errors stand in the debug form alone.
+        // Only the debug form contains the names of D-Bus errors.
         Self::meant(what, radio, error.to_string(), &format!("{error:?}"))
     }
 
-    /// Returns what a sentence of the system means; `all` has the names of errors too.
+    /// Interprets an error text; `all` contains the names of errors too.
     pub(super) fn meant(
         what: &'static str,
         radio: Option<&Named>,
@@ -115,7 +115,7 @@ impl BleError {
         }
     }
 
-    /// Returns whether there may be a link of ours still, to be ended: what is there after a loss is somebody else's.
+    /// Returns whether a link of ours may remain and has to be closed; after a loss, a link belongs to another program.
     pub(super) fn may_leave_link(&self) -> bool {
         !matches!(
             self,
@@ -123,13 +123,12 @@ impl BleError {
         )
     }
 
-    /// Returns whether the way to the Bluetooth service has ended. A service that ends leaves it as it is.
+    /// Returns whether the connection to the Bluetooth service has ended; the end of the service alone does not end it.
     pub(super) fn ends_way(&self) -> bool {
         matches!(self, Self::NoBus | Self::WayEnded)
     }
 }
 
-/// Waits only so long for what is called.
 pub(super) async fn limited<T, E>(
     what: &'static str,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! This computer's side of Bluetooth: its adapter, and the radio among the devices that the adapter hears.
+//! This computer's Bluetooth adapter, and the search for the radio.
 
 use std::pin::Pin;
 use std::str::FromStr as _;
@@ -17,15 +17,15 @@ use uuid::Uuid;
 
 use super::error::{BleError, Named, SCAN_LIMIT, limited};
 
-/// Meshtastic's Bluetooth service, and its characteristics (`src/BluetoothCommon.h` of the firmware).
+/// Meshtastic's Bluetooth service and its characteristics (`src/BluetoothCommon.h` of the firmware).
 pub(super) const SERVICE: Uuid = Uuid::from_u128(0x6ba1_b218_15a8_461f_9fa8_5dca_e273_eafd);
 pub(super) const TO_RADIO: Uuid = Uuid::from_u128(0xf75c_76d2_129e_4dad_a1dd_7866_1244_01e7);
 pub(super) const FROM_RADIO: Uuid = Uuid::from_u128(0x2c55_e69e_4993_11ed_b878_0242_ac12_0002);
 pub(super) const FROM_NUM: Uuid = Uuid::from_u128(0xed9d_a18c_a800_4f66_a670_aa75_47e3_4453);
 
-/// How long a call to the Bluetooth service may take.
+/// Maximum duration of a call to the Bluetooth service.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// The system tells of new devices, but not when it learns a name: names are looked at again so often.
+/// How often the names of found devices are read again: the system reports new devices, but not later names.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(super) type Events = Pin<Box<dyn Stream<Item = CentralEvent> + Send>>;
@@ -36,36 +36,33 @@ pub(super) struct Device {
     pub(super) peripheral: Peripheral,
 }
 
-/// A device, and what it tells of itself.
 pub(super) type Heard = (Peripheral, PeripheralProperties);
 pub(super) type Notifications = Pin<Box<dyn Stream<Item = ValueNotification> + Send>>;
 
-/// The radio that is looked for.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    /// As the configuration names it.
+    /// Its configured address or name.
     pub(super) name: String,
     address: Option<BDAddr>,
 }
 
-/// The way to the Bluetooth service, kept as long as the message bus lives, over ends of the service: a further one would
-/// leave the first one's connection open for ever, and a stream that is dropped may make the library's own task panic.
+/// The library's connection to the Bluetooth service, kept over ends of the service as long as the message bus lives: a
+/// second connection would leave the first one open, and dropping an event stream may make the library's task panic.
 pub(super) struct Host {
     manager: Manager,
     pub(super) chosen: Option<Chosen>,
 }
 
-/// That way, with whoever has it: the connection, as long as there is one.
+/// Exclusive access to that connection, held by a link while there is one.
 pub(super) type Lent = OwnedMutexGuard<Option<Host>>;
 
-/// How a link to a device stands.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     pub(super) connected: bool,
     /// The device's services are known.
     pub(super) resolved: bool,
     pub(super) doorbell: Option<String>,
-    /// A program that lives listens to its doorbell.
+    /// A running program is subscribed to its notifications.
     pub(super) used: bool,
 }
 
@@ -73,19 +70,19 @@ pub(super) struct Chosen {
     name: String,
     adapter: Adapter,
     pub(super) events: Events,
-    /// The radio of the last connection, and its notifications.
+    /// The radio of the last connection.
     pub(super) known: Option<Known>,
 }
 
-/// A radio that was found once.
+/// A radio that was found before.
 pub(super) struct Known {
     pub(super) radio: Peripheral,
-    /// Its notifications; they go on over a lost link.
+    /// Its notifications, which continue over a lost link.
     pub(super) doorbell: Notifications,
 }
 
 impl Wanted {
-    /// Takes an address, or anything else as a name.
+    /// Parses an address; anything else is a name.
     pub(super) fn new(name: &str) -> Self {
         let name = name.trim();
         let address = BDAddr::from_str(&name.replace('-', ":")).ok();
@@ -99,7 +96,7 @@ impl Wanted {
         if let Some(wanted) = self.address {
             return address == wanted;
         }
-        // Systems that hide addresses have an identifier of their own.
+        // Some systems hide addresses and have their own identifiers.
         let mut names = names.into_iter().flatten();
         id == self.name || names.any(|name| name.eq_ignore_ascii_case(&self.name))
     }
@@ -113,7 +110,7 @@ impl Host {
         })
     }
 
-    /// Takes the adapter that is switched on; the first one where there are several. None is switched on.
+    /// Selects the first adapter that is switched on; none is switched on by this.
     pub(super) async fn choose_adapter(&mut self) -> Result<&mut Chosen, BleError> {
         let mut found = Vec::new();
         for adapter in within("listing the Bluetooth adapters", self.manager.adapters()).await? {
@@ -145,7 +142,7 @@ impl Host {
 }
 
 impl Chosen {
-    /// Looks for the radio: first among the devices that are connected or heard, since a connected one is silent.
+    /// Finds the radio: first among the known devices, since a connected one does not advertise.
     pub(super) async fn find(&mut self, wanted: &Wanted) -> Result<Device, BleError> {
         let mut found = look(&self.adapter, Some(wanted)).await?;
         if found.is_empty() {
@@ -155,7 +152,7 @@ impl Chosen {
         let Some((peripheral, _)) = found.pop() else {
             return Err(BleError::NotFound { device: name });
         };
-        // Some systems hide it.
+        // Some systems hide the address.
         let address = match peripheral.address() {
             address if address == BDAddr::default() => peripheral.id().to_string(),
             address => address.to_string(),
@@ -164,7 +161,7 @@ impl Chosen {
         Ok(Device { named, peripheral })
     }
 
-    /// Searches until the radio that is wanted is heard, or for so long; without one for all radios.
+    /// Searches until the wanted radio is found or the limit is reached; without a name, for all radios.
     pub(super) async fn search(
         &mut self,
         wanted: Option<&Wanted>,
@@ -175,7 +172,7 @@ impl Chosen {
         let what = wanted.map_or("looking for radios", |_| "looking for the radio");
         match within(what, adapter.start_scan(ScanFilter { services })).await {
             Ok(()) => {}
-            // An earlier search of ours was given up and goes on, or another program looks too.
+            // An earlier search of ours was cancelled and continues, or another program is searching.
             Err(BleError::Other { cause, .. }) if cause.contains("already in progress") => {}
             Err(error) => return Err(error),
         }
@@ -191,7 +188,7 @@ impl Chosen {
             }
         };
         let found = search.await;
-        // A radio cannot be connected while it is looked for.
+        // A radio cannot be connected during a search.
         if let Err(error) = within("ending the search", adapter.stop_scan()).await {
             debug!(%error, "the search for radios could not be ended");
         }
@@ -199,8 +196,7 @@ impl Chosen {
     }
 }
 
-/// Waits for something new, or for the time to look again; fails if the adapter is off now. What its events say may have
-/// waited here while nobody listened.
+/// Waits for an event or the next look; fails if the adapter is off by now. An event may be old.
 async fn wait_for_news(adapter: &Adapter, events: &mut Events) -> Result<(), BleError> {
     let until = Instant::now() + LOOK_EVERY;
     loop {
@@ -226,11 +222,11 @@ async fn is_off(adapter: &Adapter) -> Result<bool, BleError> {
     Ok(state == CentralState::PoweredOff)
 }
 
-/// Returns the radio that is wanted, or all of them, among the devices that are connected, or heard at this moment.
+/// Returns the wanted radio, or all of them, among the devices connected or found now.
 async fn look(adapter: &Adapter, wanted: Option<&Wanted>) -> Result<Vec<Heard>, BleError> {
     let mut found = Vec::new();
     for device in within("listing the Bluetooth devices", adapter.peripherals()).await? {
-        // One that vanishes meanwhile is none.
+        // The device has vanished meanwhile.
         let Ok(Some(properties)) = within("asking a device", device.properties()).await else {
             continue;
         };
@@ -256,7 +252,7 @@ pub(super) async fn is_connected(device: &Peripheral) -> Result<bool, BleError> 
     within("asking a device", device.is_connected()).await
 }
 
-/// Returns whether an event says that this device is connected, or not any more.
+/// Returns whether an event reports this device as connected or disconnected.
 pub(super) fn link_change(event: &CentralEvent, id: &PeripheralId) -> Option<bool> {
     match event {
         CentralEvent::DeviceConnected(device) if device == id => Some(true),
@@ -265,7 +261,7 @@ pub(super) fn link_change(event: &CentralEvent, id: &PeripheralId) -> Option<boo
     }
 }
 
-/// Calls the Bluetooth service, and waits only so long.
+/// Calls the Bluetooth service with a timeout.
 pub(super) async fn within<T>(
     what: &'static str,
     call: impl Future<Output = btleplug::Result<T>>,

@@ -1,4 +1,4 @@
-//! One link to a radio over Bluetooth: reads until the radio has no more, writes, and learns that the link is lost.
+//! One Bluetooth link: reads until the radio has no more packets, writes, and detects the loss of the link.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::host::{CALL_LIMIT, Device, Events, FROM_NUM, Lent, Notifications, lin
 use crate::error::ConnectionError;
 use crate::wires::packets::{Ends, Outgoing};
 
-/// How long the radio may take for a read or a write: some hold a read back for 20 s.
+/// Maximum time for a read or a write: some radios delay a read by 20 s.
 const RADIO_LIMIT: Duration = Duration::from_secs(25);
-/// How often the link is looked at, beside its events: nobody tells of a dead Bluetooth service everywhere.
+/// How often the link is checked beside its events: not every system reports a dead Bluetooth service.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
-/// How often the radio is asked without its doorbell, which it rings neither always nor for everything.
+/// How often the radio is read without a notification, which it does not always send.
 const ASK_EVERY: Duration = Duration::from_secs(15);
-/// When to ask again after a write or a packet: an answer takes the radio a moment, and need not ring.
+/// Delays of further reads after a write or a packet: the radio prepares its answer, and may not notify.
 const ASK_AGAIN: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
@@ -31,18 +31,17 @@ const ASK_AGAIN: [Duration; 4] = [
     Duration::from_millis(700),
 ];
 
-/// What a link reads and writes.
 #[derive(Debug, Clone)]
 pub(super) struct Radio {
     pub(super) device: Device,
     pub(super) written: Characteristic,
     pub(super) read: Characteristic,
-    /// Who passes the doorbell on.
+    /// The service that delivers the notifications.
     pub(super) service: Service,
     pub(super) doorbell: String,
 }
 
-/// Carries packets until the link is lost; returns why.
+/// Carries packets until the link is lost; returns the cause.
 pub(super) async fn carry(
     radio: Radio,
     mut lent: Lent,
@@ -67,7 +66,7 @@ pub(super) async fn carry(
     }
     debug!(device = radio.device.named.name, %error, "the Bluetooth link has ended");
     match &error {
-        // Nobody is there to hear it.
+        // The disconnect could not be delivered.
         BleError::NoBus | BleError::WayEnded | BleError::NoService | BleError::ServiceEnded => {}
         error if error.may_leave_link() => leave(radio).await,
         _ => radio.service.unsubscribe(&radio.doorbell).await,
@@ -75,7 +74,7 @@ pub(super) async fn carry(
     error.into()
 }
 
-/// Waits until the link is lost, and returns how.
+/// Waits until the link is lost, and returns the cause.
 async fn watch(
     radio: &Radio,
     events: &mut Events,
@@ -87,10 +86,10 @@ async fn watch(
     loop {
         tokio::select! {
             end = service_end.wait() => return end,
-            // Another program may have connected the radio again already.
+            // Another program may already have connected the radio again.
             end = link_end.wait() => return end,
             event = events.next() => match event {
-                // An event of an earlier link may have waited here: the device itself is asked.
+                // The event may belong to an earlier link, so the device is asked.
                 Some(event) if link_change(&event, &id) == Some(false) => {}
                 Some(CentralEvent::StateUpdate(CentralState::PoweredOff)) => {}
                 Some(_) => continue,
@@ -108,7 +107,7 @@ async fn watch(
     }
 }
 
-/// Reads and writes, one after the other: the radio does one thing at a time.
+/// Reads and writes one after the other: the radio does one thing at a time.
 async fn pump(
     radio: &Radio,
     doorbell: &mut Notifications,
@@ -117,7 +116,7 @@ async fn pump(
     let (mut read_at, mut read_again) = (Instant::now(), ASK_AGAIN.iter());
     let mut may_write = true;
     loop {
-        // The radio keeps few writes: it gets the time of a read between two.
+        // The radio's buffer of writes is small, so a read follows each write.
         let writes = std::mem::replace(&mut may_write, true);
         tokio::select! {
             biased;
@@ -126,7 +125,7 @@ async fn pump(
                 write(radio, outgoing.ok_or(BleError::Lost)?).await?;
             }
             place = place_for_packet(&ends.incoming, read_at) => {
-                // Without one nobody is there to read for any more.
+                // Without a receiver, reading is pointless.
                 let place = place.ok_or(BleError::Lost)?;
                 let read = radio.device.peripheral.read(&radio.read);
                 let packet = answer("reading from the radio", radio, read).await?;
@@ -147,18 +146,18 @@ async fn pump(
     }
 }
 
-/// Waits until the radio rings. Cancel safe.
+/// Waits for a notification. Cancel safe.
 async fn next_ring(doorbell: &mut Notifications) -> Result<(), BleError> {
     while let Some(notification) = doorbell.next().await {
         if notification.uuid == FROM_NUM {
             return Ok(());
         }
     }
-    // Whoever asks again gets the same answer at once.
+    // Further calls would return at once.
     Err(BleError::WayEnded)
 }
 
-/// Waits until it is time to read and there is a place for what is read: what is read has left the radio.
+/// Waits until a read is due and the queue has room: a packet that was read has left the radio.
 async fn place_for_packet(
     incoming: &mpsc::Sender<Bytes>,
     due: Instant,
@@ -171,7 +170,7 @@ async fn write(radio: &Radio, outgoing: Outgoing) -> Result<(), BleError> {
     let (peripheral, packet) = (&radio.device.peripheral, &outgoing.packet);
     let write = peripheral.write(&radio.written, packet, WriteType::WithResponse);
     answer("writing to the radio", radio, write).await?;
-    // Nobody waits for it any more: then nobody needs to know.
+    // The sender no longer waits for the confirmation.
     outgoing.taken.send(()).or(Ok(()))
 }
 
@@ -184,13 +183,12 @@ async fn answer<T>(
     limited(what, RADIO_LIMIT, call, meaning).await
 }
 
-/// Ends the link and what there is on it.
 pub(super) async fn leave(radio: Radio) {
     radio.service.unsubscribe(&radio.doorbell).await;
     hang_up(radio.device.peripheral).await;
 }
 
-/// Ends the link; a device that is gone, or a service, is not waited for.
+/// Closes the link, without waiting for a device or service that is gone.
 pub(super) async fn hang_up(device: Peripheral) {
     if let Ok(Err(error)) = timeout(CALL_LIMIT / 5, device.disconnect()).await {
         debug!(%error, "the Bluetooth link was gone already");

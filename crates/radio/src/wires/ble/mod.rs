@@ -1,8 +1,8 @@
-//! The wire over Bluetooth Low Energy: whole packets, written to one characteristic and read from another, with a third
-//! one as a doorbell.
+//! The wire over Bluetooth Low Energy: whole packets, written to one characteristic and read from another, with
+//! notifications by a third.
 //!
-//! `host.rs` finds the radio, this file makes the link, `link.rs` carries packets, `bluez.rs` does what the library
-//! cannot: pairing by PIN, seeing the Bluetooth service end, and who else uses the radio.
+//! `host.rs` finds the radio, this file makes the link, `link.rs` carries packets, and `bluez.rs` has what the library
+//! lacks.
 
 mod bluez;
 mod error;
@@ -36,14 +36,14 @@ use host::{
     Chosen, Device, FROM_RADIO, Host, Known, Lent, SERVICE, TO_RADIO, Wanted, link_change, within,
 };
 
-/// How long a link may take, its services included.
+/// Maximum time to connect, discovery of services included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
-/// How long a subscription may take; it may begin an encryption.
+/// Maximum time to subscribe; subscribing may start an encryption.
 const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Nobody listens to a link for so long who still lives: its maker has died.
+/// Time without a subscriber after which a link counts as abandoned by its program.
 const ABANDONED_AFTER: Duration = Duration::from_secs(2);
-/// How often is looked whether somebody listens.
+/// How often the subscribers of a link are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A radio on Bluetooth.
@@ -55,7 +55,7 @@ pub struct Ble {
     half_made: Option<Peripheral>,
 }
 
-/// A link, and who tells of its end.
+/// A link, and the report of its end.
 type Made = Result<(link::Radio, LinkEnd), BleError>;
 
 impl fmt::Debug for Ble {
@@ -68,7 +68,7 @@ impl fmt::Debug for Ble {
 }
 
 impl Ble {
-    /// Takes a radio's address or name, and its PIN. Fails only in a relay that was built without Bluetooth.
+    /// Takes a radio's address or name, and its PIN. Fails only in a build without Bluetooth.
     pub fn new(device: &str, pin: Option<Secret<u32>>) -> Result<Self, RadioError> {
         Ok(Self {
             wanted: Wanted::new(device),
@@ -78,14 +78,14 @@ impl Ble {
         })
     }
 
-    /// Ends what a connecting that was given up has left: a device that stays linked answers to nobody else.
+    /// Closes the link of a cancelled connect, since a linked device accepts no other client.
     pub(super) async fn give_up(&mut self) {
         if let Some(device) = self.half_made.take() {
             link::hang_up(device).await;
         }
     }
 
-    /// Finds the radio and connects. One that is given up leaves what the next one takes over.
+    /// Finds the radio and connects. A later call resumes a cancelled one.
     pub(super) async fn connect(&mut self) -> Result<Packets, ConnectionError> {
         let mut lent = Arc::clone(&self.host).lock_owned().await;
         let connecting = async {
@@ -128,7 +128,7 @@ impl Ble {
         if let Some(pin) = &self.pin {
             service.pair(&device, *pin.reveal()).await?;
         }
-        // The same device keeps its notifications over links.
+        // The notifications of the same device continue over links.
         let found = device.peripheral;
         let known = host.known.take().filter(|it| it.radio.id() == found.id());
         let known = match known {
@@ -148,7 +148,7 @@ impl Ble {
             found.iter().find(its).cloned().ok_or_else(no_radio)
         };
         let (written, read) = (characteristic(TO_RADIO)?, characteristic(FROM_RADIO)?);
-        // Two programs that connect at the same moment get the same link: it is the one's who listens first.
+        // Two programs that connect at the same time share one link; it belongs to the first subscriber.
         let standing = service.standing(&device).await?;
         if standing.used {
             return Err(BleError::Used(device.named));
@@ -168,7 +168,7 @@ impl Ble {
     }
 }
 
-/// Ends a link whose maker has died. One that somebody uses is theirs, and who is just making it will listen in a moment.
+/// Closes a link whose program has died, which shows by the lasting lack of a subscriber.
 async fn end_abandoned_link(service: &Service, device: &Device) -> Result<(), BleError> {
     let began = Instant::now();
     let mut unused_since = began;
@@ -195,8 +195,8 @@ async fn end_abandoned_link(service: &Service, device: &Device) -> Result<(), Bl
     }
 }
 
-/// Connects, and waits for the radio's services. Not every system notices that the link is lost meanwhile, so the adapter's
-/// events are listened to.
+/// Connects and waits for the radio's services. The adapter's events show a loss that the call itself misses on some
+/// systems.
 async fn connect_device(
     host: &mut Chosen,
     service: &Service,
@@ -204,7 +204,7 @@ async fn connect_device(
 ) -> Result<LinkEnd, BleError> {
     let name = &device.named.name;
     let id = device.peripheral.id();
-    // What happened before is of no interest, and would pile up while one attempt after the other fails.
+    // Drops old events, which would pile up during failed attempts.
     if let Some(known) = &mut host.known {
         while let Some(Some(_)) = known.doorbell.next().now_or_never() {}
     }
@@ -236,8 +236,8 @@ async fn connect_device(
     }
 }
 
-/// Returns the way to the service, with an adapter chosen. What fails keeps it: each further one would stay
-/// open behind it. Only one that is dead is replaced: nothing comes through while the service answers on another.
+/// Returns the library's connection, with an adapter selected. An error keeps the connection, since another would stay
+/// open beside it; only a dead one is replaced, when the service answers on the other connection.
 async fn open_host<'a>(lent: &'a mut Lent, service: &Service) -> Result<&'a mut Chosen, BleError> {
     if let Some(host) = lent.as_mut()
         && let Some(error) = host.choose_adapter().await.err()

@@ -1,4 +1,4 @@
-//! Which radios are heard on Bluetooth. Never connects to one.
+//! Lists the radios in Bluetooth range. Never connects to one.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::host::{Host, is_connected};
 use crate::wires::found_device::FoundDevice;
 use relay_model::told;
 
-/// How long is listened: a radio that saves power calls every few seconds.
+/// Duration of the scan: a radio that saves power advertises every few seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(8);
 
-/// Returns the radios that are heard; where nobody can listen, why, with the cure.
+/// Returns the radios in range; without a usable adapter, the cause and its remedy.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
     let found = async {
         let (_service, mut end) = Service::open().await?;

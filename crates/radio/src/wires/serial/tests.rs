@@ -1,4 +1,4 @@
-//! Serial ports, on pseudo-terminals.
+//! Serial ports, as pseudo-terminals.
 
 use std::os::unix::fs::symlink;
 
@@ -59,7 +59,7 @@ async fn a_port_in_use_is_told_with_who_uses_it_and_is_free_again_after_its_end(
     port(&device.path).connect().await.unwrap();
 }
 
-/// Nothing tidies up behind a process that is killed.
+/// Nothing cleans up after a killed process.
 #[tokio::test]
 async fn a_pseudo_terminal_is_left_open_to_ordinary_users_at_all_times() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -202,7 +202,7 @@ fn without_a_name_the_only_likely_port_is_taken() {
         ");
 }
 
-/// Tests may run as root, whom nothing is refused: what the system's answers mean is checked by themselves.
+/// Tests may run as root, who is never refused, so the system's errors are tested directly.
 #[test]
 fn what_the_system_refuses_is_told_with_its_cure() {
     let tells = |errno: rustix::io::Errno| {

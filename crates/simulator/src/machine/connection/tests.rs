@@ -1,9 +1,9 @@
-//! What the configuration tells and how it can fail, restarts, and what comes after a handshake.
+//! The configuration and its faults, restarts, and packets after a handshake.
 
 use super::*;
 use crate::Firmware;
 use crate::harness::{Harness, content, packets};
-use crate::side::Side;
+use crate::simulated_radio::SimulatedRadio;
 use relay_wire::proto::{Channel, config, to_radio::PayloadVariant as FromClient};
 
 const MINUTE: Duration = Duration::from_mins(1);

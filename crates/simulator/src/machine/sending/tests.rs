@@ -1,9 +1,9 @@
-//! What becomes of a client's packets.
+//! The outcomes of a client's packets.
 
 use std::time::Duration;
 
 use super::*;
-use crate::harness::{Answer, Harness, answers, packets};
+use crate::harness::{ClientAnswer, Harness, answers, packets};
 use relay_wire::proto::{
     from_radio::PayloadVariant as ToClient, to_radio::PayloadVariant as FromClient,
 };
@@ -11,8 +11,8 @@ use relay_wire::proto::{
 const MINUTE: Duration = Duration::from_mins(1);
 const LIMIT: Duration = Duration::from_secs(2);
 
-fn nak(harness: &Harness, error: i32) -> Answer {
-    Answer::Routing {
+fn nak(harness: &Harness, error: i32) -> ClientAnswer {
+    ClientAnswer::Routing {
         from: harness.own(),
         error,
     }
@@ -57,7 +57,7 @@ fn without_want_ack_there_is_no_acknowledgement() {
         hop_limit: 0,
         ..harness.text(7, "hello")
     };
-    assert_eq!(harness.send(text), [Answer::Status(0)]);
+    assert_eq!(harness.send(text), [ClientAnswer::Status(0)]);
     assert_eq!(harness.wait(MINUTE), []);
     assert_eq!(harness.fates(7), [Fate::Accepted, Fate::Sent]);
 }
@@ -97,7 +97,7 @@ fn a_repeated_id_gets_no_reaction_at_all() {
     harness.connect();
     assert_eq!(
         harness.send(text),
-        [Answer::Status(0)],
+        [ClientAnswer::Status(0)],
         "a new connection starts blank"
     );
 }
@@ -113,15 +113,18 @@ fn a_text_too_soon_looks_like_success_but_for_a_routing_packet_to_the_named_send
     );
     harness.send(first);
     harness.now += Duration::from_millis(1999);
-    assert_eq!(harness.send(soon), [Answer::Status(0), nak(&harness, 38)]);
+    assert_eq!(
+        harness.send(soon),
+        [ClientAnswer::Status(0), nak(&harness, 38)]
+    );
     let anonymous = MeshPacket {
         from: 0,
         ..anonymous
     };
-    assert_eq!(harness.send(anonymous), [Answer::Status(0)]);
+    assert_eq!(harness.send(anonymous), [ClientAnswer::Status(0)]);
     assert_eq!(harness.fates(3), [Fate::RateLimited]);
     harness.now += Duration::from_millis(1);
-    assert_eq!(harness.send(later), [Answer::Status(0)]);
+    assert_eq!(harness.send(later), [ClientAnswer::Status(0)]);
     let frames = harness.wait(MINUTE);
     assert_eq!(answers(&frames, 2), []);
     assert_eq!(answers(&frames, 3), []);
@@ -139,7 +142,10 @@ fn direct_messages_replies_and_tapbacks_share_the_limit_of_texts() {
     };
     let tapback = reply(harness.text(3, "👍"), 1, 1);
     for packet in [direct, tapback] {
-        assert_eq!(harness.send(packet), [Answer::Status(0), nak(&harness, 38)]);
+        assert_eq!(
+            harness.send(packet),
+            [ClientAnswer::Status(0), nak(&harness, 38)]
+        );
     }
 }
 
@@ -151,7 +157,7 @@ fn positions_come_every_10_s_and_traces_every_30_s_with_a_notification() {
     harness.send(packet);
     harness.now += Duration::from_secs(9);
     let packet = position(&harness, 2);
-    assert_eq!(harness.send(packet), [Answer::Status(0)]);
+    assert_eq!(harness.send(packet), [ClientAnswer::Status(0)]);
     assert_eq!(harness.fates(2), [Fate::RateLimited]);
     harness.now += Duration::from_secs(1);
     let packet = position(&harness, 3);
@@ -193,19 +199,19 @@ fn what_fits_on_the_air_is_what_was_measured() {
             ..reply(harness.text(id, &"x".repeat(size)), reply_id, emoji)
         };
         let packet = sized(&harness, 1, fits);
-        assert_eq!(harness.send(packet), [Answer::Status(0)], "{fits}");
+        assert_eq!(harness.send(packet), [ClientAnswer::Status(0)], "{fits}");
         harness.now += LIMIT;
         let packet = sized(&harness, 2, fits + 1);
         assert_eq!(
             harness.send(packet),
-            [Answer::Status(7), nak(&harness, 7)],
+            [ClientAnswer::Status(7), nak(&harness, 7)],
             "{fits}"
         );
         assert_eq!(harness.fates(2), [Fate::Refused(7)]);
         let packet = sized(&harness, 3, 10);
         assert_eq!(
             harness.send(packet),
-            [Answer::Status(0), nak(&harness, 38)],
+            [ClientAnswer::Status(0), nak(&harness, 38)],
             "a text that is too long starts the limit"
         );
     }
@@ -228,7 +234,10 @@ fn a_disabled_channel_and_one_beyond_7_are_refused_on_channel_0() {
             ..harness.text(id, "nowhere")
         };
         let frames = harness.tell(FromClient::Packet(text));
-        assert_eq!(answers(&frames, id), [Answer::Status(6), nak(&harness, 6)]);
+        assert_eq!(
+            answers(&frames, id),
+            [ClientAnswer::Status(6), nak(&harness, 6)]
+        );
         assert_eq!(packets(&frames)[0].channel, 0);
         harness.now += LIMIT;
     }
@@ -243,7 +252,10 @@ fn a_direct_message_needs_the_addressees_key() {
             to,
             ..harness.text(id, "to whom?")
         };
-        assert_eq!(harness.send(text), [Answer::Status(39), nak(&harness, 39)]);
+        assert_eq!(
+            harness.send(text),
+            [ClientAnswer::Status(39), nak(&harness, 39)]
+        );
         harness.now += LIMIT;
     }
 }
@@ -257,11 +269,11 @@ fn a_neighbour_confirms_a_direct_message_itself() {
         channel: 0,
         ..harness.text(7, "private")
     };
-    assert_eq!(harness.send(text), [Answer::Status(0)]);
+    assert_eq!(harness.send(text), [ClientAnswer::Status(0)]);
     let frames = harness.wait(Duration::from_secs(3));
     assert_eq!(
         answers(&frames, 7),
-        [Answer::Routing {
+        [ClientAnswer::Routing {
             from: peer,
             error: 0
         }]
@@ -282,7 +294,7 @@ fn a_node_behind_another_is_relayed_to_first_and_confirms_later() {
     let frames = harness.wait(MINUTE);
     let expected = [
         nak(&harness, 0),
-        Answer::Routing {
+        ClientAnswer::Routing {
             from: peer,
             error: 0,
         },
@@ -315,9 +327,9 @@ fn direct_messages_can_be_answered_in_every_odd_way() {
         };
         harness.send(text);
         let frames = harness.wait(MINUTE * 2);
-        let expected: Vec<Answer> = expected
+        let expected: Vec<ClientAnswer> = expected
             .into_iter()
-            .map(|(by_peer, error)| Answer::Routing {
+            .map(|(by_peer, error)| ClientAnswer::Routing {
                 from: if by_peer { peer } else { own },
                 error,
             })
@@ -335,7 +347,7 @@ fn without_a_region_or_with_transmission_off_there_is_a_status_and_no_routing_pa
         let mut harness = Harness::live(3);
         harness.fault(fault);
         let text = harness.text(7, "hello");
-        assert_eq!(harness.send(text), [Answer::Status(34)]);
+        assert_eq!(harness.send(text), [ClientAnswer::Status(34)]);
         assert_eq!(harness.wait(MINUTE), []);
         assert_eq!(harness.fates(7), [Fate::Refused(34)]);
     }
@@ -347,7 +359,10 @@ fn a_used_up_duty_cycle_comes_with_a_notification() {
     harness.fault(r#"{"fault": "duty_cycle"}"#);
     let text = harness.text(7, "hello");
     let frames = harness.tell(FromClient::Packet(text));
-    assert_eq!(answers(&frames, 7), [Answer::Status(9), nak(&harness, 9)]);
+    assert_eq!(
+        answers(&frames, 7),
+        [ClientAnswer::Status(9), nak(&harness, 9)]
+    );
     assert!(matches!(&frames[1], ToClient::ClientNotification(note) if note.reply_id == Some(7)));
 }
 
@@ -383,10 +398,10 @@ fn refusals_can_be_ordered_with_and_without_a_routing_packet() {
     let mut harness = Harness::live(3);
     harness.fault(r#"{"fault": "refuse", "error": 33, "count": 1, "nak": false}"#);
     let text = harness.text(1, "refused");
-    assert_eq!(harness.send(text), [Answer::Status(33)]);
+    assert_eq!(harness.send(text), [ClientAnswer::Status(33)]);
     harness.now += LIMIT;
     let text = harness.text(2, "taken");
-    assert_eq!(harness.send(text), [Answer::Status(0)]);
+    assert_eq!(harness.send(text), [ClientAnswer::Status(0)]);
 }
 
 #[test]
@@ -401,7 +416,7 @@ fn a_silent_radio_transmits_without_a_status_and_a_deaf_one_takes_the_repeat() {
     harness.fault(r#"{"fault": "silent", "lost": true}"#);
     let text = harness.text(2, "lost");
     assert_eq!(harness.send(text.clone()), []);
-    assert_eq!(harness.send(text), [Answer::Status(0)]);
+    assert_eq!(harness.send(text), [ClientAnswer::Status(0)]);
     assert_eq!(harness.fates(2), [Fate::Lost, Fate::Accepted]);
 }
 
@@ -436,7 +451,8 @@ fn broadcasts_can_be_acknowledged_in_every_odd_way() {
         let mut harness = Harness::live(3);
         let fault = format!(r#"{{"fault": "broadcast_answer", "answer": "{answer}"}}"#);
         let frames = acknowledged(&mut harness, &fault);
-        let expected: Vec<Answer> = expected.into_iter().map(|it| nak(&harness, it)).collect();
+        let expected: Vec<ClientAnswer> =
+            expected.into_iter().map(|it| nak(&harness, it)).collect();
         assert_eq!(answers(&frames, 7), expected, "{answer}");
     }
 }
@@ -475,7 +491,7 @@ fn answers_to_packets_that_nobody_sent_can_be_ordered() {
     let frames = harness.frames();
     let expected = [
         nak(&harness, 0),
-        Answer::Routing {
+        ClientAnswer::Routing {
             from: 0x63,
             error: 35,
         },
@@ -514,7 +530,9 @@ fn hop_limit_zero_is_no_hops_without_an_acknowledgement() {
         ..harness.text(7, "only next door")
     };
     harness.send(text);
-    let told = std::iter::from_fn(|| crate::side::Side::next_report(&mut harness.machine));
+    let told = std::iter::from_fn(|| {
+        crate::simulated_radio::SimulatedRadio::next_report(&mut harness.machine)
+    });
     let hops: Vec<u32> = told
         .filter_map(|report| match report {
             Report::Transmitted(packet, _) => Some(packet.header.hop_limit),
@@ -536,6 +554,9 @@ fn older_firmware_says_35_of_a_packet_for_itself() {
             to: harness.own(),
             ..harness.text(7, "note to self")
         };
-        assert_eq!(harness.send(text), [Answer::Status(res), nak(&harness, 0)]);
+        assert_eq!(
+            harness.send(text),
+            [ClientAnswer::Status(res), nak(&harness, 0)]
+        );
     }
 }

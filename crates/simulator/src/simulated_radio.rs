@@ -1,12 +1,12 @@
-//! The radio's side of a link, as its driver sees it: pure, with the time handed in. The machine is one, a replayed
-//! recording another.
+//! The interface between a driver and a simulated radio: pure, with the time passed in. Implemented by the machine and
+//! by a replayed recording.
 
 use std::time::Instant;
 
 use super::lines::{Command, Report};
 
-/// The radio's side of a link.
-pub trait Side {
+/// A simulated radio.
+pub trait SimulatedRadio {
     /// A client has connected; an earlier one is gone.
     fn on_connect(&mut self, now: Instant);
 
@@ -16,29 +16,29 @@ pub trait Side {
     /// The client has closed the connection.
     fn on_disconnect(&mut self, now: Instant);
 
-    /// Time has passed; wanted at [`Self::deadline`], harmless at any other time.
+    /// Handles everything that is due; harmless before [`Self::deadline`].
     fn on_time(&mut self, now: Instant);
 
-    /// Returns when [`Self::on_time`] wants to be called next.
+    /// Returns when [`Self::on_time`] is due.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Takes the next frame for the client. What is taken counts as written.
+    /// Takes the next frame for the client; it then counts as written.
     fn next_frame(&mut self, now: Instant) -> Option<Vec<u8>>;
 
-    /// Takes the wish to close the connection.
+    /// Takes the request to close the connection.
     fn take_close(&mut self, now: Instant) -> bool;
 
-    /// Takes the next thing to tell about the client.
+    /// Takes the next report on the client.
     fn next_report(&mut self) -> Option<Report>;
 
-    /// Takes the next line that the radio prints to a client on a serial port.
+    /// Takes the next line printed to a client on a serial port.
     fn next_line(&mut self) -> Option<String> {
         None
     }
 
-    /// Makes a node of the mesh say something, or something go wrong that is not the wire's business.
+    /// Carries out a message of a node, or a fault that is not of the wire.
     ///
     /// # Errors
-    /// Says why it cannot be.
+    /// The reason why it cannot be carried out.
     fn obey(&mut self, command: &Command, now: Instant) -> Result<(), String>;
 }

@@ -1,31 +1,31 @@
-//! What the radio answers to a packet of ours, and what each answer means for the packet's message.
+//! Answers of the radio and of nodes to a packet, and their meaning for its message.
 
 use std::time::Duration;
 
 use relay_model::{ChannelIndex, Destination, NodeNum, PacketId, RadioOutcome, Refusal};
 
-/// An answer of the radio, or of a node.
+/// An answer of the radio or of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// `QueueStatus`: the radio has taken or refused a packet, or tells the room in its queue.
+pub enum MeshAnswer {
+    /// `QueueStatus`: a packet was accepted or refused, or the room in the transmit queue has changed.
     Queue {
-        /// The packet; [`PacketId::NONE`] if it concerns none.
+        /// The packet; [`PacketId::NONE`] if the status concerns none.
         packet: PacketId,
-        /// 0, or why not.
+        /// 0, or the number of the refusal.
         res: i32,
-        /// Room in the queue.
+        /// Free slots in the transmit queue.
         free: u32,
-        /// The queue's size; 0 if not told.
+        /// Size of the transmit queue; 0 if not reported.
         maxlen: u32,
     },
-    /// An acknowledgement, or a refusal.
+    /// An acknowledgement or a refusal.
     Routing(Routing),
 }
 
-/// `Routing`: what became of a packet.
+/// `Routing`: the outcome of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Routing {
-    /// Who says so: our own node for everything but an addressee's answer.
+    /// The sender: an addressee, or in all other cases the connected radio's node.
     pub from: NodeNum,
     /// The packet.
     pub request: PacketId,
@@ -33,34 +33,33 @@ pub struct Routing {
     pub error: u32,
 }
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The radio took it.
     Taken,
-    /// To be sent again under another id.
+    /// Send it again under a new id.
     Again {
-        /// Not before.
+        /// Minimum delay.
         after: Duration,
         reason: &'static str,
-        /// Only once, and the second time that is what became of it.
+        /// The outcome if the one retry fails too; `None` retries without limit.
         at_last: Option<RadioOutcome>,
     },
-    /// Not to be sent again: that is what became of it.
+    /// Do not send it again.
     Final(RadioOutcome),
 }
 
-/// Firmware takes one text in two seconds.
+/// Firmware accepts one text in two seconds.
 const AFTER_RATE_LIMIT: Duration = Duration::from_millis(2200);
 /// The radio's transmit queue holds 16 packets.
 pub(super) const AFTER_FULL_QUEUE: Duration = Duration::from_secs(7);
 /// The limits of transmission time are counted over an hour.
 const AFTER_DUTY_CYCLE: Duration = Duration::from_mins(5);
-/// Firmware that lacks a key asks for it.
+/// Firmware that lacks a key requests it.
 const AFTER_MISSING_KEY: Duration = Duration::from_secs(30);
 
 impl Verdict {
-    /// Returns what a `QueueStatus` means to which no `Routing` came.
+    /// Returns the meaning of a `QueueStatus` without a `Routing`.
     pub(super) fn of_queue(res: i32) -> Self {
         match res {
             // 35: delivered within the radio itself.
@@ -69,7 +68,7 @@ impl Verdict {
             33 => Self::never(Refusal::NoInterface),
             // The same number as PKI_FAILED, which always comes with a `Routing`.
             34 => Self::never(Refusal::TransmitOff),
-            // The radio's own refusal: the same for every destination.
+            // The radio's own refusal, independent of the destination.
             other => {
                 let error = u32::try_from(other).unwrap_or(u32::MAX);
                 Self::of_error(error, Destination::Channel(ChannelIndex::PRIMARY))
@@ -77,7 +76,7 @@ impl Verdict {
         }
     }
 
-    /// Returns what an error number of a `Routing` means.
+    /// Returns the meaning of a `Routing.Error`.
     pub(super) fn of_error(error: u32, destination: Destination) -> Self {
         let direct = matches!(destination, Destination::Direct(_));
         match error {
@@ -103,7 +102,7 @@ impl Verdict {
         }
     }
 
-    /// Returns whether the packet was on the air.
+    /// Returns whether the packet was transmitted.
     pub(super) fn is_sent(&self) -> bool {
         match self {
             Self::Taken | Self::Final(RadioOutcome::Unheard) => true,

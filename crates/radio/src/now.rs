@@ -1,21 +1,21 @@
-//! The present, as the pure machines get it handed in.
+//! The current time, passed to the pure state machines.
 
 use std::time::Instant;
 
 use relay_model::{Clock, Timestamp};
 
-/// The present on both clocks.
+/// The current time on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
-    /// For spans of time: never jumps.
+pub struct Now {
+    /// Monotonic clock, for durations.
     pub instant: Instant,
-    /// For what is told to people and kept in tables.
+    /// Wall clock, for people and tables.
     pub wall: Timestamp,
 }
 
-impl Moment {
-    /// Returns the present. Only the adapter's edge asks.
-    pub fn now(clock: &Clock) -> Self {
+impl Now {
+    /// Reads both clocks; called only by the code with I/O.
+    pub fn of(clock: &Clock) -> Self {
         Self {
             instant: tokio::time::Instant::now().into_std(),
             wall: clock.now(),
@@ -24,8 +24,8 @@ impl Moment {
 }
 
 #[cfg(test)]
-impl Moment {
-    /// For tests: any moment with that wall-clock time.
+impl Now {
+    /// For tests: any instant with that wall-clock time.
     pub(super) fn at(wall: Timestamp) -> Self {
         Self {
             instant: Instant::now(),

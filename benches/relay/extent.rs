@@ -1,0 +1,78 @@
+//! How often and for how long each figure is measured.
+
+use std::time::Duration;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    /// Starts of the relay, for each kind of room.
+    pub(crate) starts: usize,
+    /// Single messages to Matrix, for each kind of room.
+    pub(crate) to_matrix: usize,
+    /// Single messages to the mesh, for each kind of room; the radio accepts one in 2 s.
+    pub(crate) to_mesh: usize,
+    /// Messages of a burst.
+    pub(crate) burst: usize,
+    /// Packets of the soak.
+    pub(crate) soak: usize,
+    /// Number of losses of the radio over each wire: absences of 3 s, restarts, absences of 30 s and of 2 min,
+    /// silences.
+    pub(crate) short_lives: usize,
+    pub(crate) restarts: usize,
+    pub(crate) half_minutes: usize,
+    pub(crate) two_minutes: usize,
+    pub(crate) silences: usize,
+    /// Number of times that the homeserver hangs and restarts, and the duration of a hang.
+    pub(crate) homeserver_outages: usize,
+    pub(crate) hang: Duration,
+    /// Messages in the queue to the mesh when the relay is killed.
+    pub(crate) kill_to_mesh: usize,
+    /// Messages in a queue to the mesh.
+    pub(crate) queue: usize,
+    /// Messages sent while the relay is stopped.
+    pub(crate) missed: usize,
+    /// Idle time before the relay's memory is read.
+    pub(crate) rest: Duration,
+    /// Time over which the idle relay's processor time is measured.
+    pub(crate) idle: Duration,
+}
+
+pub(crate) const FULL: Extent = Extent {
+    starts: 10,
+    to_matrix: 200,
+    to_mesh: 40,
+    burst: 500,
+    soak: 5000,
+    short_lives: 12,
+    restarts: 12,
+    half_minutes: 3,
+    two_minutes: 2,
+    silences: 2,
+    homeserver_outages: 3,
+    hang: Duration::from_secs(10),
+    kill_to_mesh: 20,
+    queue: 25,
+    missed: 300,
+    rest: Duration::from_secs(10),
+    idle: Duration::from_mins(1),
+};
+
+pub(crate) const QUICK: Extent = Extent {
+    starts: 3,
+    to_matrix: 30,
+    to_mesh: 5,
+    burst: 100,
+    soak: 1000,
+    short_lives: 3,
+    restarts: 3,
+    half_minutes: 1,
+    two_minutes: 0,
+    silences: 0,
+    homeserver_outages: 1,
+    hang: Duration::from_secs(3),
+    kill_to_mesh: 4,
+    queue: 4,
+    missed: 60,
+    rest: Duration::from_secs(3),
+    idle: Duration::from_secs(10),
+};
