@@ -18,7 +18,7 @@ use relay_wire::proto::channel::Role;
 use relay_wire::proto::mesh_packet::{PayloadVariant, TransportMechanism};
 use relay_wire::proto::{self, Message as _, PortNum, wire};
 
-/// The broadcast address for everything but LoRa.
+/// The broadcast address for everything but `LoRa`.
 const BROADCAST_NO_LORA: NodeNum = NodeNum(1);
 /// Maximum lead of a radio's clock over ours.
 const CLOCK_AHEAD: Duration = Duration::from_mins(10);
