@@ -256,8 +256,9 @@ impl Server {
         let errcode = text("errcode").to_owned();
         if errcode == "M_LIMIT_EXCEEDED" || status == StatusCode::TOO_MANY_REQUESTS {
             let wait = body["retry_after_ms"].as_u64().map(Duration::from_millis);
-            let after = retry_after.or(wait.map(RetryAfter::Delay));
-            let after = after.and_then(|it| errors::wish(it, Timestamp::now().into()));
+            let wish = |it| errors::wish(it, Timestamp::now().into());
+            let in_body = || wait.map(RetryAfter::Delay).and_then(wish);
+            let after = retry_after.and_then(wish).or_else(in_body);
             let after = after.unwrap_or(Duration::from_mins(1));
             return Err(ServerError::RateLimited(after));
         }

@@ -18,7 +18,7 @@ pub(super) struct Delivery {
     pub(super) withdrawals: mpsc::Receiver<MeshRowId>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) air: watch::Sender<bool>,
-    /// A text has crossed in either direction since the link was ready.
+    /// A text has crossed in either direction since the last loss of the link.
     pub(super) crossed: bool,
 }
 
@@ -54,7 +54,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Returns every unsent submission, those in the channel included, to the outbox, where it can change or expire.
+    /// Returns every submission that is not concluded, those in the channel included, to the outbox, where it can change or expire.
     pub(super) async fn give_back(&mut self) -> Result<(), End> {
         while let Ok(submission) = self.submissions.try_recv() {
             self.pacer.submit(submission);

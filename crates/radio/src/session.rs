@@ -72,7 +72,7 @@ pub enum Output {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Woken, as it may have restarted; the configuration request follows.
+    /// To be woken, or woken just now, as it may have restarted; the configuration request follows.
     Waking,
     /// The configuration was requested.
     Configuring,

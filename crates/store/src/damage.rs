@@ -21,7 +21,7 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
              'typeof(\"' || c.name || '\") NOT IN (''null'', ''' || lower(c.type) || ''')', ' OR ')
          FROM sqlite_schema AS it JOIN pragma_table_info(it.name) AS c
          WHERE it.type = 'table' AND it.name NOT LIKE 'sqlite_%'
-             AND it.name NOT IN ('gap', 'known_room', 'meta')
+             AND it.name NOT IN ('gap', 'known_room', 'meta', 'seen_event', 'seen_packet', 'told')
          GROUP BY it.name ORDER BY it.name = 'mesh_outbox'",
     )?;
     let tables = tables.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -40,7 +40,13 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
             "room_outbox" => format!(
                 "UPDATE room_outbox SET send_as = NULL, attempts = 0, tried_at = NULL, error = NULL, accepted_at = 0
                  WHERE ({damaged})
-                     AND typeof(room) = 'text' AND typeof(txn) = 'text' AND typeof(content) = 'text';"
+                     AND typeof(room) = 'text' AND typeof(txn) = 'text' AND typeof(content) = 'text';
+                 DELETE FROM message_pair WHERE room_outbox IN (SELECT id FROM room_outbox WHERE {damaged});"
+            ),
+            // What waits for the room is kept for another as before; until that room is known, only a protected one takes its place.
+            "mapped_room" => format!(
+                "UPDATE mapped_room SET alias = NULL, encrypted = 1, public = 0, replaced = 0, successor = NULL, heir = NULL
+                 WHERE ({damaged}) AND typeof(room) = 'text' AND typeof(waits) IN ('text', 'null');"
             ),
             // Do not show a sign twice.
             "feedback" => format!(
@@ -57,7 +63,7 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
     Ok(any)
 }
 
-/// Marks the messages of damaged waiting packets for their senders, and removes the packets from the message map.
+/// Marks the messages of damaged waiting packets for their senders, leaves the signs of all others, and removes the packets from the message map.
 fn end_packets(damaged: &str) -> String {
     let (waiting, reaction) = (MeshState::Waiting as u8, Lane::Reaction as u8);
     let (refused, none) = (Sign::Refused.key(), PacketId::NONE);
@@ -68,7 +74,7 @@ fn end_packets(damaged: &str) -> String {
              AND typeof(event) = 'text' AND typeof(room) = 'text' AND typeof(accepted_at) = 'integer'
          ON CONFLICT (event) DO UPDATE SET given = excluded.given;
          INSERT OR IGNORE INTO feedback_changed (event)
-         SELECT event FROM mesh_outbox WHERE ({damaged}) AND typeof(event) = 'text';
+         SELECT event FROM mesh_open WHERE ({damaged}) AND typeof(event) = 'text';
          UPDATE message_pair SET packet = {none}, text = '', alert = 0
          WHERE mesh_outbox IN (SELECT id FROM mesh_open WHERE {damaged});"
     )

@@ -193,7 +193,7 @@ pub fn is_asked(tx: &Tx<'_>, to: Destination, lane: Lane) -> Result<bool> {
     )
 }
 
-/// The sendable packets of a queue, new ones and retries, in this order.
+/// The sendable packets of a queue, new ones and retries, in the order given.
 macro_rules! may_go {
     ($order:literal) => {
         concat!(

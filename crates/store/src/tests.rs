@@ -567,6 +567,31 @@ fn what_is_damaged_beside_what_a_message_for_a_room_takes_costs_nothing() {
 }
 
 #[test]
+fn what_was_decided_on_and_what_waits_for_another_room_stays_known_whatever_is_damaged() {
+    let mut store = Store::in_memory().unwrap();
+    let one = EventId::parse("$one:example.org").unwrap();
+    let accepted = store.transaction(|tx| {
+        seen::mark_event(tx, &one, Timestamp(1))?;
+        test_rows::accept_for_mesh(tx, one.as_str(), &["hello"], test_rows::NOW).map(drop)
+    });
+    accepted.unwrap();
+    store.damage_types(
+        "UPDATE seen_event SET at = x'00';
+         UPDATE mesh_outbox SET author = x'00';
+         INSERT INTO mapped_room (room, alias, encrypted, public, waits)
+         VALUES ('!old:example.org', x'00', 'no', 1, 'no_successor')",
+    );
+    let known = store.transaction(|tx| {
+        tx.run("UPDATE mesh_outbox SET attempts = attempts + 1", ())?;
+        assert!(!tx.exists("SELECT 1 FROM mesh_outbox", ())?);
+        let sql = "SELECT 1 FROM mapped_room WHERE waits = 'no_successor' AND encrypted = 1";
+        assert!(tx.exists(sql, ())?);
+        seen::has_event(tx, &one)
+    });
+    assert!(known.unwrap());
+}
+
+#[test]
 fn what_a_change_had_done_before_it_met_a_damaged_row_is_not_done_twice() {
     let mut store = Store::in_memory().unwrap();
     let accepted = store.transaction(|tx| {

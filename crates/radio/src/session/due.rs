@@ -27,7 +27,7 @@ impl Session {
         self.timers.values().min().copied()
     }
 
-    /// Handles everything that is due.
+    /// Handles one timer that is due; to be called again while [`deadline`](Self::deadline) is past.
     pub fn on_time(&mut self, now: Now) -> Vec<Output> {
         let mut timers = self.timers.iter();
         let due = timers.find(|(_, at)| now.instant >= **at);

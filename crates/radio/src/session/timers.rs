@@ -39,7 +39,7 @@ pub(super) enum Timer {
     /// Printed text that was distrusted before is trusted.
     BelieveStart,
     BelieveLog,
-    /// A radio that answers heartbeats delivers no packets.
+    /// A radio that answers heartbeats delivers no packets, or one that is mute or locked is to be asked again.
     Quiet,
     Heartbeat,
 }
