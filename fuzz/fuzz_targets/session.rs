@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use relay_model::Timestamp;
+use relay_radio::{Now, Output, Pacer, Session, SessionOptions};
 use relay_wire::codec::{Codec, Item};
 use relay_wire::proto::{FromRadio, Message, MyNodeInfo, from_radio::PayloadVariant};
-use relay_radio::{Now, Output, Pacer, Session, SessionOptions};
 use tokio_util::bytes::BytesMut;
 
 const NONCE: u32 = 7;
