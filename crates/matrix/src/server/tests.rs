@@ -28,11 +28,17 @@ fn answer(answers: Vec<(&'static str, String)>) -> Url {
     Url::parse(&format!("http://127.0.0.1:{port}")).unwrap()
 }
 
+/// Returns whether a command that fails with this error says that its arguments are wrong.
+fn is_wrong(error: &ServerError) -> bool {
+    error.exit() == ExitCode::from(2)
+}
+
 #[tokio::test]
 async fn plain_http_is_for_loopback_unless_allowed() {
     let beyond = Url::parse("http://matrix.example.org").unwrap();
     let refused = Server::at(beyond.clone(), false).unwrap_err();
     assert!(refused.hint().unwrap().contains("--allow-http"));
+    assert!(is_wrong(&refused));
     assert!(Server::at(beyond, true).is_ok());
     for here in ["http://127.0.0.1:8008", "http://[::1]", "http://localhost"] {
         assert!(
@@ -56,6 +62,7 @@ async fn what_is_no_address_is_said_to_be_none() {
             matches!(error, ServerError::BadAddress(_)),
             "{wrong}: {error}"
         );
+        assert!(is_wrong(&error));
     }
 }
 
@@ -147,6 +154,20 @@ retry-after: 7",
         relay_model::told(&error),
         "the homeserver limits how often this may be tried; try again in 7 s"
     );
+}
+
+#[tokio::test]
+async fn a_date_that_one_of_the_clocks_has_wrong_does_not_hide_the_wish_beside_it() {
+    let url = serve(
+        1,
+        "429 Slow
+retry-after: Wed, 21 Oct 2099 07:28:00 GMT",
+        r#"{"errcode":"M_LIMIT_EXCEEDED","error":"","retry_after_ms":7000}"#,
+    );
+    let server = Server::at(url, false).unwrap();
+    let error = server.get(&["v3", "login"]).await.unwrap_err();
+    assert_eq!(error.hint().unwrap(), "try again in 7 s");
+    assert!(!is_wrong(&error));
 }
 
 #[tokio::test]
