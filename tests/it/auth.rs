@@ -265,6 +265,25 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
         assert!(person.is_shown_what_is_typed());
     }
 
+    // The terminal may be another job's before the command knows of it: only the program in between was suspended.
+    let mut person = home.at_shell(&["timeout", "--foreground", "600"], login);
+    person.sees("Password of bot: ").await;
+    person.signal_to("timeout", Signal::STOP);
+    person.sees("suspended").await;
+    person.signal_to("relay", Signal::STOP);
+    person.has_stopped("relay").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.signal_to("relay", Signal::CONT);
+    person.has_stopped("relay").await;
+    assert!(person.is_shown_what_is_typed());
+    person.types("fg");
+    person.sees("Password of bot: ").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.presses("\u{3}");
+    person.sees("interrupted").await;
+    person.ends().await;
+    assert!(person.is_shown_what_is_typed());
+
     // In the background the command ends at a signal.
     let mut person = home.at_shell(&[], login);
     person.sees("Password of bot: ").await;

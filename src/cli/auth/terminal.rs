@@ -57,24 +57,38 @@ pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
             reason = "a read of the terminal ends with a line, or with the process"
         )]
         let mut line = tokio::task::spawn_blocking(move || reader.read_line());
-        loop {
+        // Set if another job may have had the terminal since the read began, which makes a read fail.
+        let mut was_suspended = false;
+        let line = loop {
             tokio::select! {
-                line = &mut line => match line.map_err(io::Error::other)? {
-                    Err(_) if !terminal.is_ours() && is_a_job() => break,
-                    line => return line,
-                },
+                line = &mut line => break line.map_err(io::Error::other)?,
                 _ = suspend.recv() => if is_a_job() {
                     asking.show();
                     stop_here();
+                    was_suspended = true;
                 },
                 // Meanwhile another job may have changed the terminal's settings, or scrolled the question away.
-                _ = resume.recv() => asking.pose(question)?,
+                _ = resume.recv() => {
+                    asking.pose(question)?;
+                    was_suspended = true;
+                }
             }
+        };
+        match line {
+            Err(_) if !terminal.is_ours() && is_a_job() => {
+                // A background job must not read. A shell may also resume a stopped job to end it: such a signal is
+                // handled first.
+                sleep(BACKGROUND).await;
+                // The read may fail before the signal is known that took the terminal away: stop for it once only.
+                suspend = signal(SUSPEND)?;
+                if !terminal.is_ours() {
+                    asking.show();
+                    stop_here();
+                }
+            }
+            Err(_) if was_suspended => {}
+            line => return line,
         }
-        // A background job must not read. A shell may also resume a stopped job to end it: such a signal is handled
-        // first.
-        sleep(BACKGROUND).await;
-        stop_here();
     }
 }
 

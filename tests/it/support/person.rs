@@ -115,26 +115,35 @@ impl Person {
         settings.local_modes.contains(LocalModes::ECHO)
     }
 
-    /// Waits until a program of this name, at this terminal, is suspended.
+    /// Waits until a program of this name, at this terminal, is suspended, with all its threads: one that still runs may
+    /// read what is typed next.
     pub(crate) async fn has_stopped(&self, name: &str) {
-        let ours = self.program.id().expect("the command runs").to_string();
-        let is_stopped = |stat: String| {
-            let (named, about) = stat.rsplit_once(')').expect("it has a name");
-            let about: Vec<_> = about.split_whitespace().collect();
-            named.ends_with(&format!("({name}")) && about[0] == "T" && about[3] == ours
-        };
-        let stats = || {
-            let processes = std::fs::read_dir("/proc").expect("there are processes");
-            let processes = processes.map(|it| it.expect("it can be read").path());
-            // The program may have ended meanwhile.
-            processes.filter_map(|it| std::fs::read_to_string(it.join("stat")).ok())
+        let is_stopped = || {
+            let mut threads = stats(&self.process(name).join("task"));
+            threads.all(|stat| stat.state == "T")
         };
         let stopped = async {
-            while !stats().any(is_stopped) {
+            while !is_stopped() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         within("the command stops", stopped).await;
+    }
+
+    /// Sends a signal to a program of this name, at this terminal.
+    pub(crate) fn signal_to(&self, name: &str, signal: Signal) {
+        let pid = self.process(name);
+        let pid = pid.file_name().and_then(|pid| pid.to_str()?.parse().ok());
+        let pid = pid.and_then(Pid::from_raw).expect("the program runs");
+        kill_process(pid, signal).expect("the program takes signals");
+    }
+
+    /// Returns the folder of a program of this name, at this terminal, below `/proc`.
+    fn process(&self, name: &str) -> PathBuf {
+        let session = self.program.id().expect("the command runs").to_string();
+        let mut processes = stats(Path::new("/proc"));
+        let found = processes.find(|stat| stat.name == name && stat.session == session);
+        found.expect("the program runs").folder
     }
 
     /// Sends the command a signal.
@@ -151,6 +160,32 @@ impl Person {
         };
         ended.expect("the command can be waited for")
     }
+}
+
+/// What the system says of a process or a thread.
+struct Stat {
+    folder: PathBuf,
+    name: String,
+    state: String,
+    session: String,
+}
+
+/// Reads it for each process or thread of a folder; one may have ended meanwhile. Source: `proc_pid_stat(5)`.
+fn stats(folder: &Path) -> impl Iterator<Item = Stat> + use<> {
+    let folders = std::fs::read_dir(folder).expect("there are processes");
+    let folders = folders.map(|it| it.expect("it can be read").path());
+    folders.filter_map(|folder| {
+        let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+        let (named, about) = stat.rsplit_once(')')?;
+        let (_, name) = named.split_once('(')?;
+        let about: Vec<_> = about.split_whitespace().collect();
+        Some(Stat {
+            name: name.to_owned(),
+            state: about[0].to_owned(),
+            session: about[3].to_owned(),
+            folder,
+        })
+    })
 }
 
 fn read(mut terminal: File, screen: &watch::Sender<String>) {
