@@ -4,7 +4,7 @@ mod layer;
 mod line;
 mod rate;
 mod rotating;
-mod words;
+mod sanitize;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};

@@ -59,7 +59,7 @@ const MACHINES: [&str; 21] = [
     "crates/matrix/src/html.rs",
     "crates/matrix/src/late.rs",
     "crates/matrix/src/links.rs",
-    "crates/matrix/src/words.rs",
+    "crates/matrix/src/message_text.rs",
     "crates/model/src/",
     "crates/radio/src/pacer",
     "crates/wire/src/codec.rs",
@@ -69,7 +69,7 @@ const MACHINES: [&str; 21] = [
     "crates/radio/src/reconnect.rs",
     "crates/simulator/src/",
     "src/telemetry/rate.rs",
-    "src/telemetry/words.rs",
+    "src/telemetry/sanitize.rs",
 ];
 
 /// What lies in such a folder and is not: it reads a clock or a file, or serves a simulated radio.

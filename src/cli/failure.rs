@@ -114,7 +114,7 @@ mod tests {
     fn a_failure_is_told_with_its_causes_and_what_helps_against_them() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let error = anyhow::Error::new(full).context("cannot write `\u{1b}[2Ja`");
-        let told = "error: cannot write `[2Ja`: no storage space\nhint: make room on the disk";
-        assert_eq!(Failure::from(error).to_string(), told);
+        let expected = "error: cannot write `[2Ja`: no storage space\nhint: make room on the disk";
+        assert_eq!(Failure::from(error).to_string(), expected);
     }
 }

@@ -311,8 +311,8 @@ mod tests {
             "{\"request\":\"stop\"}\n",
             "\u{FFFD}\n",
         ] {
-            let told = ask(&mut client, wrong).await;
-            assert!(matches!(told, Some(ControlAnswer::Error(_))), "{wrong:?}");
+            let answer = ask(&mut client, wrong).await;
+            assert!(matches!(answer, Some(ControlAnswer::Error(_))), "{wrong:?}");
         }
         let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
         assert!(matches!(status, Some(ControlAnswer::Status(_))));

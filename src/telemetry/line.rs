@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use super::words::{MORE, fixed, words};
+use super::sanitize::{MORE, fixed, sanitized};
 use relay_model::Chain;
 
 /// Approximate maximum length of a line's content in bytes; the rest is left out.
@@ -113,15 +113,15 @@ impl Value {
 
 impl Visit for Recorded {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, Value::Words(words(format_args!("{value:?}"))));
+        self.take(field, Value::Words(sanitized(format_args!("{value:?}"))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, Value::Quoted(words(value)));
+        self.take(field, Value::Quoted(sanitized(value)));
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        self.take(field, Value::Words(words(Chain(error))));
+        self.take(field, Value::Words(sanitized(Chain(error))));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {

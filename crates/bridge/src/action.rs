@@ -62,8 +62,8 @@ pub enum Action {
     KeepEdit(Box<RoomEdit>),
     /// Show a sign on a message that does not follow from its mesh rows.
     Sign(OwnedRoomId, OwnedEventId, Sign),
-    /// Start a cooldown, so that a notice is not repeated: [`super::Facts::told`].
-    Remember {
+    /// Start a cooldown, so that a notice is not repeated: [`super::Facts::cooldowns`].
+    StartCooldown {
         /// Its name: `dm_reply !a1b2c3d4`, `alert !a1b2c3d4`, `refused too_long !room:example.org`.
         what: String,
         /// End of the cooldown.

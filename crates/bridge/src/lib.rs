@@ -4,6 +4,7 @@
 //! the joined rooms) is supplied again after a restart.
 
 mod action;
+mod author_notice;
 mod backlog;
 mod books;
 mod calendar;
@@ -15,7 +16,6 @@ mod facts;
 mod feedback;
 mod format;
 mod late;
-mod lesson;
 mod notice;
 mod outage;
 mod policy;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Bridge;
 use super::action::{Action, OutageStep};
+use super::author_notice::{ROOM_AGAIN, start_cooldown};
 use super::facts::Facts;
-use super::lesson::{ROOM_AGAIN, once};
 use relay_model::{Chore, JoinedRoom, Notice, OwnedRoomId, RoomMessage, Timestamp, ToldRoom, span};
 
 /// Minimum time the link must be up, or missing in this run, before its state counts; limited to the notice delay. After a
@@ -94,9 +94,11 @@ impl Bridge {
         for room in self.idle_rooms(facts) {
             let is_told = facts.told_rooms.iter().any(|it| it.room == *room);
             let what = format!("{TOLD}{room}");
-            if !is_told && let Some(remember) = once(&facts.told, what, now + ROOM_AGAIN) {
+            if !is_told
+                && let Some(cooldown) = start_cooldown(&facts.cooldowns, what, now + ROOM_AGAIN)
+            {
                 actions.extend([
-                    remember,
+                    cooldown,
                     Action::Outage(OutageStep::ToldAway(room.clone(), since)),
                     Action::say(self.away_notice(room, since, now)),
                 ]);
@@ -106,8 +108,8 @@ impl Bridge {
     }
 
     fn tell_back(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        let told = facts.told_rooms.iter();
-        let over = told.filter_map(|it| Some((it, it.back?)));
+        let rooms = facts.told_rooms.iter();
+        let over = rooms.filter_map(|it| Some((it, it.back?)));
         let steps = over.flat_map(|(ToldRoom { room, since, .. }, back)| {
             if now.since(back) > OLD_NEWS {
                 vec![Action::Outage(OutageStep::OldNews(room.clone()))]

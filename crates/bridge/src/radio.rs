@@ -62,7 +62,7 @@ impl Bridge {
         // Nothing is moved until a radio has reported its channels in this run.
         let profile = self.profile.as_ref().filter(|it| !it.locked);
         let channels = channels.or(profile.map(|it| it.channels.as_slice()));
-        let mut told = facts.told.clone();
+        let mut cooldowns = facts.cooldowns.clone();
         let mut known: BTreeSet<MeshRowId> = BTreeSet::new();
         let (mut packets, mut moved, mut actions) = (Vec::new(), 0, Vec::new());
         for packet in &facts.packets {
@@ -92,12 +92,12 @@ impl Bridge {
                     let is_first = !packet.is_known && known.insert(packet.message);
                     actions.push(Action::RefuseWaiting(packet.id, refused, is_first));
                     if is_first {
-                        let said = self.tell_refused(refused, &packet.about, &told, now);
-                        told.extend(said.iter().filter_map(|it| match it {
-                            Action::Remember { what, .. } => Some(what.clone()),
+                        let notice = self.notify_refused(refused, &packet.about, &cooldowns, now);
+                        cooldowns.extend(notice.iter().filter_map(|it| match it {
+                            Action::StartCooldown { what, .. } => Some(what.clone()),
                             _ => None,
                         }));
-                        actions.extend(said);
+                        actions.extend(notice);
                     }
                 }
             }

@@ -95,8 +95,8 @@ impl RouteProblem {
             ChannelRef::Index(index) => format!("channel {index} is not in use on the radio"),
             ChannelRef::Name(name) => format!("the radio has no channel named `{name}`"),
         };
-        let told = |(index, name): &(ChannelIndex, String)| format!("{index} ({name})");
-        let available: Vec<_> = self.available.iter().map(told).collect();
+        let shown = |(index, name): &(ChannelIndex, String)| format!("{index} ({name})");
+        let available: Vec<_> = self.available.iter().map(shown).collect();
         match available.as_slice() {
             [] => format!("{missing}; it has none"),
             some => format!("{missing}; it has {}", some.join(", ")),

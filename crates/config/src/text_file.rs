@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use relay_model::{Explained, told};
+use relay_model::{Explained, full_text};
 
 /// Why a file cannot be read as a text, with the cure. The path is its caller's to name.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,8 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
 
 /// Does the same, with a sentence that says what cannot be read, why, and what to do about it.
 pub fn read_or_say_why(path: &Path, limit: u64) -> Result<String, String> {
-    read(path, limit).map_err(|error| format!("cannot read `{}`: {}", path.display(), told(&error)))
+    read(path, limit)
+        .map_err(|error| format!("cannot read `{}`: {}", path.display(), full_text(&error)))
 }
 
 fn explained(path: &Path, cause: &io::Error) -> TextFileError {

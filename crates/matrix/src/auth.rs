@@ -121,7 +121,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use relay_model::told;
+    use relay_model::full_text;
 
     #[test]
     fn a_device_that_is_left_hides_neither_the_cause_nor_its_cure() {
@@ -129,7 +129,7 @@ mod tests {
         let error = FilesError::of("write", "session.json")(full).into();
         let left = AuthError::DeviceLeft("NEW".into(), Box::new(error));
         assert_eq!(
-            told(&left),
+            full_text(&left),
             "the login failed, and its new device NEW could not be signed out yet: cannot write `session.json`: no \
              storage space; make room on the disk; the relay signs the device out at its next login or start"
         );

@@ -23,6 +23,7 @@ mod joining;
 mod keys;
 mod late;
 mod links;
+mod message_text;
 mod pulse;
 mod reader;
 mod recovery;
@@ -35,7 +36,6 @@ mod session;
 mod sync;
 mod task;
 mod trouble;
-mod words;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::Options;
-use super::errors::Refusal;
+use super::errors::LoginRefusal;
 use super::events::{SenderFacts, display_name};
 use super::links::cut;
 use relay_model::{
@@ -45,7 +45,7 @@ pub(super) struct Rooms {
     pub(super) caught_up: SetOnce<()>,
     /// The server does not accept the login, so the adapter ends. Nothing is sent with this client afterwards: its
     /// store is closed.
-    pub(super) refused: SetOnce<Refusal>,
+    pub(super) refused: SetOnce<LoginRefusal>,
 }
 
 #[derive(Debug, Default)]

@@ -68,8 +68,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::mesh_report::{accepted, next_expiry, retry, submitted};
-    use crate::outbox_mesh::{self, next_due};
+    use crate::outbox::mesh_report::{accepted, next_expiry, retry, submitted};
+    use crate::outbox::outbox_mesh::{self, next_due};
     use crate::test_rows::*;
     use relay_model::Lane;
 

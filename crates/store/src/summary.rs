@@ -1,11 +1,13 @@
 //! Queries for `status`: queue lengths, ages, parked rooms; and the message of a row.
 
 use super::columns::{Row, destination, identifier, optional};
-use super::drafts::packets;
-use super::gaps::{Missing, missing};
-use super::mapped_rooms::{Held, held};
-use super::parked::{Parked, parked};
-use super::{Result, Tx, direct, late};
+use super::{Result, Tx};
+use crate::messages::direct;
+use crate::outbox::drafts::packets;
+use crate::outbox::parked::{Parked, parked};
+use crate::rooms::gaps::{Missing, missing};
+use crate::rooms::late;
+use crate::rooms::mapped_rooms::{Held, held};
 use relay_model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
 /// State of the outboxes.
@@ -125,8 +127,8 @@ fn waiting(row: &Row<'_>, destination: Option<Destination>) -> rusqlite::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh_report::{accepted, submitted};
-    use crate::outbox_room;
+    use crate::outbox::mesh_report::{accepted, submitted};
+    use crate::outbox::outbox_room;
     use crate::test_rows::*;
 
     #[test]
@@ -137,18 +139,18 @@ mod tests {
             accept_for_room(tx, ROOM, 2, "hello again")?;
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
             outbox_room::park(tx, Some(&room(ROOM)), "may not", NOON)?;
-            let told = summary(tx)?;
+            let found = summary(tx)?;
             let to_room = Queued {
                 room: Some(room(ROOM)),
                 destination: None,
                 count: 2,
                 oldest: NOON,
             };
-            assert_eq!(told.to_matrix, [to_room]);
-            assert_eq!(told.to_mesh.len(), 1);
-            assert_eq!(told.to_mesh[0].destination, Some(CHANNEL));
-            assert_eq!(told.to_mesh[0].count, 2);
-            assert_eq!(told.parked[0].error, "may not");
+            assert_eq!(found.to_matrix, [to_room]);
+            assert_eq!(found.to_mesh.len(), 1);
+            assert_eq!(found.to_mesh[0].destination, Some(CHANNEL));
+            assert_eq!(found.to_mesh[0].count, 2);
+            assert_eq!(found.parked[0].error, "may not");
 
             submitted(tx, rows[0].0, NOON)?;
             accepted(tx, rows[0].0, NOON)?;

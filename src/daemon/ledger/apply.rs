@@ -105,7 +105,7 @@ impl Books<'_> {
                 tx.log(move || debug!(event_id = %edit.target, "an edit is kept until its message comes, or is sent"));
             }
             Action::Sign(room, event, sign) => feedback::give(tx, &room, &event, sign, now)?,
-            Action::Remember { what, until } => cooldown::remember(tx, &what, until)?,
+            Action::StartCooldown { what, until } => cooldown::start(tx, &what, until)?,
             Action::Drop(reason) => self.dropped(event, reason, false),
             Action::DropAndTell(reason) => self.dropped(event, reason, true),
             Action::Seen(SeenKey::Packet { sender, packet }) => seen::mark_packet(tx, radio, sender, packet, now)?,

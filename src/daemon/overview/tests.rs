@@ -229,13 +229,13 @@ fn a_cure_stands_beside_what_it_helps_against_and_not_in_its_sentence() {
             ..Summary::default()
         })
     };
-    let told = status(facts.clone(), summary());
-    let cure = told.radio.silence_hint.unwrap();
-    assert!(!told.radio.silence.unwrap().contains(&cure), "{cure}");
-    assert_eq!(told.rooms[0].hint.as_deref(), Some("map another channel"));
-    assert!(!told.rooms[0].problems[0].contains("map another"));
+    let status = status(facts.clone(), summary());
+    let cure = status.radio.silence_hint.unwrap();
+    assert!(!status.radio.silence.unwrap().contains(&cure), "{cure}");
+    assert_eq!(status.rooms[0].hint.as_deref(), Some("map another channel"));
+    assert!(!status.rooms[0].problems[0].contains("map another"));
     let hint = |it: Option<ParkedStatus>| it.unwrap().hint.unwrap();
-    assert_eq!(hint(told.rooms[0].parked.clone()), OWN_WORDS);
+    assert_eq!(hint(status.rooms[0].parked.clone()), OWN_WORDS);
     let mut config = config();
     config.matrix.e2ee.recipients = Recipients::Verified;
     for (trust, cure) in [
@@ -247,9 +247,9 @@ fn a_cure_stands_beside_what_it_helps_against_and_not_in_its_sentence() {
             device: "DEVICE".to_owned(),
             trust,
         });
-        let told = status_of(&config, facts.clone(), summary());
-        assert_eq!(hint(told.rooms[0].parked.clone()), cure);
-        assert_eq!(hint(told.matrix.parked), OWN_WORDS);
+        let status = status_of(&config, facts.clone(), summary());
+        assert_eq!(hint(status.rooms[0].parked.clone()), cure);
+        assert_eq!(hint(status.matrix.parked), OWN_WORDS);
     }
 }
 

@@ -82,9 +82,9 @@ fn an_event_is_one_line_in_every_format_whatever_strangers_put_into_it() {
     );
     assert!(first.contains(r#" name="secret\n2026"#), "{first}");
     for line in logs[2].lines() {
-        let told: Value = serde_json::from_str(line).unwrap();
+        let json: Value = serde_json::from_str(line).unwrap();
         assert!(
-            !told["message"].as_str().unwrap().contains(char::is_control),
+            !json["message"].as_str().unwrap().contains(char::is_control),
             "{line}"
         );
     }

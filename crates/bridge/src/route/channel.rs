@@ -43,7 +43,7 @@ impl Spot {
     }
 
     /// Placeholder for a message whose channel is not known.
-    pub const UNKNOWN: Self = Self {
+    pub(crate) const UNKNOWN: Self = Self {
         slot: ChannelIndex::PRIMARY,
         channel: None,
     };

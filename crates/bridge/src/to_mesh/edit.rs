@@ -57,11 +57,11 @@ impl Bridge {
     ) -> Vec<Action> {
         let about = about_target(edit, now);
         if reason.is_of_edits() {
-            self.teach(reason, &about, &facts.told, now)
+            self.notify_author(reason, &about, &facts.cooldowns, now)
         } else if facts.versions.is_empty() {
             Vec::new()
         } else {
-            self.teach_of_edit(reason, &about, &facts.told, now)
+            self.notify_of_edit(reason, &about, &facts.cooldowns, now)
         }
     }
 

@@ -206,7 +206,7 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(
-            relay_model::told(&error),
+            relay_model::full_text(&error),
             "already logged in as @relay:example.org (device DEVICE) at https://example.org/; use --force to log in anew"
         );
     }

@@ -14,7 +14,7 @@ use crate::server::{Server, ServerError};
 use crate::session::{BackupUse, StoredSession};
 use crate::{MatrixError, client};
 use relay_disk::Trouble;
-use relay_model::told;
+use relay_model::full_text;
 
 /// State of the session, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
     Ok(match keys {
         // A full disk says nothing about the keys.
         Err(MatrixError::Store(_, cause)) if Trouble::of(&*cause).is_some() => None,
-        Err(error) => Some(told(&error)),
+        Err(error) => Some(full_text(&error)),
         Ok(()) => None,
     })
 }

@@ -3,7 +3,7 @@
 use std::future::Ready;
 
 use relay_config::Secret;
-use relay_model::told;
+use relay_model::full_text;
 
 use super::found_device::FoundDevice;
 use super::packets::Packets;
@@ -30,5 +30,5 @@ impl Ble {
 
 /// Returns why no radio is found.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
-    Err(told(&RadioError::NoBluetooth))
+    Err(full_text(&RadioError::NoBluetooth))
 }

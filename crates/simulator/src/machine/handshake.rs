@@ -73,12 +73,12 @@ fn metadata(state: &Condition) -> PayloadVariant {
 
 /// A locked radio sends only the slots.
 fn channel(channel: &proto::Channel, state: &Condition) -> PayloadVariant {
-    let mut told = channel.clone();
+    let mut slot = channel.clone();
     if state.is_on(Fault::Locked) {
-        told.settings = None;
-        told.set_role(Role::Disabled);
+        slot.settings = None;
+        slot.set_role(Role::Disabled);
     }
-    PayloadVariant::Channel(told)
+    PayloadVariant::Channel(slot)
 }
 
 /// The permitted presets by region: all, in one region.

@@ -312,13 +312,13 @@ mod tests {
         assert!(matches!(told.first(), Some(ToClient::MyInfo(_))));
         assert!(told.contains(&ToClient::ConfigCompleteId(4242)));
         tell(&mut replay, text(777), now);
-        let told = frames(&mut replay, &mut now);
-        let mut statuses = told.iter().filter_map(|frame| match frame {
+        let frames = frames(&mut replay, &mut now);
+        let mut statuses = frames.iter().filter_map(|frame| match frame {
             ToClient::QueueStatus(status) => Some(status.mesh_packet_id),
             _ => None,
         });
         assert_eq!(statuses.next(), Some(777));
-        let contents: Vec<&Data> = told
+        let contents: Vec<&Data> = frames
             .iter()
             .filter_map(|frame| match frame {
                 ToClient::Packet(packet) => Some(crate::harness::content(packet)),

@@ -149,7 +149,7 @@ fn goes(actions: &[Action]) -> Option<(Destination, Option<Fingerprint>, bool, O
 
 fn is_refused(actions: &[Action], reason: Refused) -> bool {
     let words = reason.explanation(&config());
-    let of_edit = format!("{words}{}", crate::lesson::ABOUT_EDIT);
+    let of_edit = format!("{words}{}", crate::author_notice::ABOUT_EDIT);
     goes(actions).is_none()
         && actions.contains(&Action::Drop(DropReason::Refused(reason)))
         && [[words], [of_edit]]

@@ -199,7 +199,7 @@ impl From<BleError> for ConnectionError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use relay_model::told;
+    use relay_model::full_text;
 
     fn named() -> Named {
         Named {
@@ -224,18 +224,18 @@ mod tests {
             BleError::WrongPin(named()),
             BleError::Used(named()),
         ] {
-            let told = told(&error);
-            assert!(told.contains("the radio `Base`"), "{told}");
-            let quoted = told.split('`').skip(1).step_by(2);
+            let text = full_text(&error);
+            assert!(text.contains("the radio `Base`"), "{text}");
+            let quoted = text.split('`').skip(1).step_by(2);
             let commands: Vec<_> = quoted
                 .filter_map(|it| {
                     let command = it.strip_prefix("bluetoothctl ").unwrap_or(it);
                     command.split_once(' ').filter(|(verb, _)| *verb != "scan")
                 })
                 .collect();
-            assert!(!commands.is_empty(), "{told}");
+            assert!(!commands.is_empty(), "{text}");
             for (_, whom) in commands {
-                assert!(whom.starts_with(&named().address), "{told}");
+                assert!(whom.starts_with(&named().address), "{text}");
             }
         }
     }
