@@ -109,7 +109,7 @@ impl Overview<'_> {
         let (cause, hint) = match session {
             Ok(_) => (
                 failing.map(|it| it.cause.clone()),
-                failing.and_then(|it| it.disk).map(str::to_owned),
+                failing.and_then(|it| it.disk?.hint()),
             ),
             Err(none) => (Some(none.cause.clone()), none.hint.clone()),
         };

@@ -2,9 +2,9 @@
 //! to be cured first.
 
 use super::status::RoomTroubleStatus;
-use relay_bridge::Waiting;
+use relay_bridge::{Waiting, WaitingRoom};
 use relay_matrix::RoomTrouble;
-use relay_model::{Explained as _, JoinedRoom, Tombstone};
+use relay_model::{Explained, JoinedRoom, Tombstone};
 use relay_store::mapped_rooms::{FOLLOWED, Held};
 
 /// Returns what is wrong with a room: its messages are held for its successor (`held`), the adapter reports a problem under
@@ -17,11 +17,11 @@ pub(super) fn trouble_of(
 ) -> Option<RoomTroubleStatus> {
     match held {
         Some(held) if held.why != FOLLOWED => {
-            let why = Waiting::of(&held.why, held.heir.clone());
+            let why = &Waiting::of(&held.why, held.heir.clone());
             return Some(RoomTroubleStatus {
                 successor: why.successor().map(ToString::to_string),
                 may_pass: why.may_pass(),
-                ..status(why.name(), why.text(), why.hint(&held.room))
+                ..of(why.name(), &WaitingRoom(&held.room, why))
             });
         }
         _ if !is_mapped => return None,
@@ -38,10 +38,9 @@ pub(super) fn trouble_of(
         Some(Held { heir: None, .. }) | None => {}
     }
     if let Some(trouble) = heard.filter(|it| joined.is_none() || it.concerns_joined()) {
-        let hint = trouble.hint().unwrap_or_default();
         return Some(RoomTroubleStatus {
             may_pass: trouble.may_pass(),
-            ..status(trouble.name(), trouble.to_string(), hint)
+            ..of(trouble.name(), trouble)
         });
     }
     let joined = joined?;
@@ -60,6 +59,10 @@ pub(super) fn trouble_of(
             "let the bot write there (its power level is too low); the relay notices",
         )),
     }
+}
+
+fn of(reason: &str, error: &impl Explained) -> RoomTroubleStatus {
+    status(reason, error.to_string(), error.hint().unwrap_or_default())
 }
 
 fn status(reason: &str, text: impl Into<String>, hint: impl Into<String>) -> RoomTroubleStatus {

@@ -117,7 +117,7 @@ impl Explained for StoreError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Open(_, cause) => match Trouble::of(cause) {
-                Some(trouble) => trouble.hint(),
+                Some(trouble) => return trouble.hint(),
                 None => {
                     "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
                 }
@@ -135,8 +135,8 @@ impl Explained for StoreError {
                  a new one is made at the next start"
             }
             Self::Busy(_) => "close the other program that has the database open",
-            Self::ReadOnly(..) => Trouble::ReadOnly.hint(),
-            Self::Disk(..) => Trouble::Failed.hint(),
+            Self::ReadOnly(..) => return Trouble::ReadOnly.hint(),
+            Self::Disk(..) => return Trouble::Failed.hint(),
             Self::Unreadable(_)
             | Self::Known(_)
             | Self::Thread(_)
