@@ -51,7 +51,6 @@ mod thread;
 mod turns;
 
 use std::cell::RefCell;
-use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,7 +59,7 @@ use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, Connection, OpenFlags, Params, Row, TransactionBehavior};
 use tracing::{error, warn};
 
-use relay_model::{RoomOrAliasId, Timestamp};
+use relay_model::{Chain, RoomOrAliasId, Timestamp};
 
 use file::{FileKind, Identity};
 use outbox_room::RoomRow;
@@ -426,10 +425,8 @@ impl<'a> Tx<'a> {
                 Ok(row) => readable.push(row),
                 Err(error) => {
                     damaged.extend(row.get(0).ok());
-                    self.log(move || {
-                        let error = &error as &dyn Error;
-                        error!(error, statement = sql, "left out; please report this");
-                    });
+                    let (room, event) = columns::place(row);
+                    self.log(move || error!(error = %Chain(&error), room, event, statement = sql, "left out; please report this"));
                 }
             }
         }
