@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use relay_config::LoadError;
+use relay_config::{Finding, LoadError};
 use relay_disk::cure;
 use relay_matrix::FilesError;
 use relay_matrix::auth::AuthError;
@@ -78,6 +78,7 @@ macro_rules! explained {
 explained!(
     AuthError,
     ControlError,
+    Finding,
     FilesError,
     HomeError,
     LoadError,

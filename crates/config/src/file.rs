@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::{ChannelRef, Component, Connection, Direction, Level, OkToMqtt, PortNum};
-    use relay_model::ChannelIndex;
+    use relay_model::{ChannelIndex, told};
 
     const SHORTEST: &str = "\
 matrix_rooms:
@@ -140,12 +140,12 @@ meshtastic: {connection_type: tcp, host: 192.168.1.20}
 
     fn problems(text: &str) -> Vec<String> {
         let problems = Config::from_yaml(text).unwrap_err().problems;
-        problems.iter().map(Finding::to_string).collect()
+        problems.iter().map(|it| told(it)).collect()
     }
 
     fn warnings(text: &str) -> Vec<String> {
         let loaded = Config::from_yaml(text).unwrap();
-        loaded.warnings.iter().map(Finding::to_string).collect()
+        loaded.warnings.iter().map(|it| told(it)).collect()
     }
 
     #[test]
