@@ -105,23 +105,21 @@ impl RuntimeState {
         self.lock().session = session;
     }
 
-    /// Records a committed batch. Returns whether the radio may transmit now, if that has changed.
-    pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) -> Option<bool> {
-        let (mut now, mut may_transmit) = (self.lock(), None);
+    /// Records a committed batch.
+    pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) {
+        let mut now = self.lock();
         for (place, way) in now.counts.add(std::mem::take(&mut outcome.counts)) {
             say_first(&place, way);
         }
         for event in events {
             match event {
                 Event::Radio(RadioEvent::Ready(profile)) => {
-                    may_transmit = Some(outcome.silence.is_none());
                     now.radio = Some(RadioFacts {
                         profile: profile.clone(),
                         silence: outcome.silence,
                         route_problems: outcome.route_problems.clone().unwrap_or_default(),
                     });
                 }
-                Event::Radio(RadioEvent::Lost { .. }) => may_transmit = Some(false),
                 Event::Radio(RadioEvent::ChannelUse { percent }) => {
                     now.channel_use = Some((*percent, Instant::now()));
                 }
@@ -140,7 +138,6 @@ impl RuntimeState {
                 Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
             }
         }
-        may_transmit
     }
 
     fn lock(&self) -> MutexGuard<'_, RuntimeFacts> {

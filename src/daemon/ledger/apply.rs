@@ -173,6 +173,7 @@ impl Books<'_> {
                 }
             }
             Action::Ready(readiness) => self.ready(*readiness)?,
+            Action::MayTransmit(may) => self.outcome.may_transmit = Some(may),
             Action::Move(packets, moved) => self.move_packets(packets, moved)?,
             Action::CallBack(row, refuse) => {
                 if refuse {

@@ -15,6 +15,8 @@ pub(in crate::daemon) struct Outcome {
     pub(in crate::daemon) mesh: HashSet<(Destination, Lane)>,
     /// Rooms that have changed: failed sends are retried now.
     pub(in crate::daemon) changed: BTreeSet<OwnedRoomOrAliasId>,
+    /// Whether the radio may transmit now, if that has changed.
+    pub(in crate::daemon) may_transmit: Option<bool>,
     /// Why the radio that is ready now must not transmit, by its own setup or the configuration; `None`: it may.
     pub(in crate::daemon) silence: Option<Refused>,
     /// The mapped channels that cannot be used; `None`: no radio has reported its channels.

@@ -251,7 +251,7 @@ fn undecryptable(name: &str) -> Event {
     })
 }
 
-fn lost() -> Event {
+pub(super) fn lost() -> Event {
     let cause = "cut".to_owned();
     Event::Radio(RadioEvent::Lost {
         kind: relay_model::LossKind::Absent,
