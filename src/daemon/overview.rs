@@ -17,7 +17,6 @@ use relay_config::{ChannelRef, Config, Recipients};
 use relay_matrix::{DeviceTrust, Heard};
 use relay_model::{ChannelRole, Explained as _, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 use relay_radio::Link;
-use relay_store::mapped_rooms::FOLLOWED;
 use relay_store::summary::{Queued, Summary};
 
 /// The cure of a mapped channel that the radio does not have.
@@ -156,7 +155,7 @@ impl Overview<'_> {
             Place::Channel(_) | Place::Direct | Place::Elsewhere => None,
         });
         let waiting = self.tables().into_iter().flat_map(|tables| {
-            let held = tables.held.iter().filter(|it| it.why != FOLLOWED);
+            let held = tables.held.iter().filter(|it| it.why.is_some());
             let held = held.map(|it| it.room.clone().into());
             let waiting = tables.to_matrix.iter().chain(&tables.to_mesh);
             held.chain(waiting.filter_map(|it| Some(self.facts.known(it.room.as_ref()?))))

@@ -3,7 +3,7 @@
 use super::columns::{Row, destination, identifier, optional};
 use super::drafts::packets;
 use super::gaps::{Missing, missing};
-use super::mapped_rooms::{Held, held};
+use super::mapped_rooms::{HeldRoom, held};
 use super::parked::{Parked, parked};
 use super::{Result, Tx, direct, late};
 use relay_model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
@@ -18,7 +18,7 @@ pub struct Summary {
     /// Rooms for which sending is suspended.
     pub parked: Vec<Parked>,
     /// Rooms held because others are to take their place.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldRoom>,
     /// How many direct messages are kept.
     pub direct_messages: u64,
     /// How many events wait for their keys.

@@ -52,11 +52,12 @@ impl Books<'_> {
                 }
             }
             Held::Followed(to) => {
-                mapped_rooms::hold(tx, &room, Some((mapped_rooms::FOLLOWED, Some(&to))))?;
+                mapped_rooms::hold(tx, &room, Some((None, Some(&to))))?;
             }
             Held::Waits(why, news) => {
                 let successor = why.successor();
-                mapped_rooms::hold(tx, &room, Some((why.name(), successor.map(|it| &**it))))?;
+                let hold = (Some(why.name()), successor.map(|it| &**it));
+                mapped_rooms::hold(tx, &room, Some(hold))?;
                 if let Some((messages, packets)) = news {
                     let successor = successor.map_or_else(String::new, ToString::to_string);
                     let waits = WaitingRoom(&room, &why);
