@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::finding::{Finding, Origin, Wrong, near};
-use super::text_file;
+use super::text_file::read_text;
 use super::values::truth;
 use relay_model::Explained as _;
 
@@ -202,9 +202,9 @@ fn of_variable(variable: String, wrong: Wrong) -> Finding {
 
 /// Reads a value from a file, as Docker and Kubernetes hand in secrets; a last line break is not part of it.
 fn read_value(path: &Path) -> Result<String, Wrong> {
-    let text = text_file::read(path, LARGEST_FILE).map_err(|error| Wrong {
+    let text = read_text(path, LARGEST_FILE).map_err(|error| Wrong {
         hint: error.hint(),
-        ..Wrong::new(format!("cannot read `{}`: {error}", path.display()))
+        ..Wrong::new(error.to_string())
     })?;
     let value = text.strip_suffix('\n').unwrap_or(&text);
     Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())

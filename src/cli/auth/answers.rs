@@ -11,7 +11,7 @@ use crate::cli::Globals;
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
 use crate::home::Home;
-use relay_config::{Environment, Matrix, Secret};
+use relay_config::{Environment, Matrix, Secret, read_text};
 use relay_matrix::auth::{AuthError, Given};
 
 /// Maximum number of attempts to answer a question.
@@ -37,11 +37,11 @@ pub(super) fn configured(globals: &Globals, home: &Home) -> Result<Matrix, Failu
     let matrix = loaded.map(|it| it.config.matrix).unwrap_or_default();
     let environment = Environment::of_process();
     let given = |key| environment.text(key);
-    let allows_http = environment.truth("matrix.allow_http")?;
+    let allow_http = environment.truth("matrix.allow_http")?;
     Ok(Matrix {
         homeserver: given("matrix.homeserver")?.or(matrix.homeserver),
         bot_user_id: given("matrix.bot_user_id")?.or(matrix.bot_user_id),
-        allow_http: allows_http.unwrap_or(matrix.allow_http),
+        allow_http: allow_http.unwrap_or(matrix.allow_http),
         ..matrix
     })
 }
@@ -131,8 +131,8 @@ impl Password {
     }
 }
 
-pub(super) fn first_line(path: &Path) -> anyhow::Result<Secret<String>> {
-    let text = relay_config::read_or_say_why(path, LONGEST_FILE).map_err(anyhow::Error::msg)?;
+pub(super) fn first_line(path: &Path) -> Result<Secret<String>, Failure> {
+    let text = read_text(path, LONGEST_FILE)?;
     Ok(Secret::new(line_of(text.as_bytes())?))
 }
 
