@@ -160,11 +160,8 @@ impl Explained for MatrixError {
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),
             Self::Store(path, cause) => {
-                let trouble = Trouble::of(&**cause).map(|trouble| trouble.at(path));
-                Some(trouble.map_or_else(
-                    || format!("if it is damaged, {LOG_IN_ANEW}"),
-                    |trouble| told(&trouble),
-                ))
+                let trouble = Trouble::of(&**cause).map(|it| told(&it.at(path)));
+                trouble.or_else(|| Some(format!("if it is damaged, {LOG_IN_ANEW}")))
             }
             Self::Closed => None,
         }

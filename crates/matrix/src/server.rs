@@ -106,9 +106,7 @@ impl Explained for ServerError {
                  this machine trusts"
             }
             Self::NotMatrix(..) => "give the server's name, or the address that its clients use",
-            Self::RateLimited(after) => {
-                return Some(format!("try again in {} s", after.as_secs().max(1)));
-            }
+            Self::RateLimited(after) => &format!("try again in {} s", after.as_secs().max(1)),
             Self::TooLarge(_) | Self::Refused { .. } => return None,
         };
         Some(hint.to_owned())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use relay_disk::Trouble;
+use relay_disk::{Trouble, cure};
 use relay_model::{Explained, MeshRowId};
 
 /// What the tables' functions return.
@@ -116,12 +116,10 @@ impl StoreError {
 impl Explained for StoreError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Open(_, cause) => match Trouble::of(cause) {
-                Some(trouble) => return trouble.hint(),
-                None => {
-                    "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
-                }
-            },
+            Self::Open(_, cause) if Trouble::of(cause).is_some() => return cure(cause),
+            Self::Open(..) => {
+                "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
+            }
             Self::Gone(_) => {
                 "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again"
             }
