@@ -77,7 +77,7 @@ impl Overview<'_> {
         let radio = self.facts.radio.as_ref();
         let profile = radio.map(|radio| &radio.profile);
         let channel_use = self.facts.channel_use;
-        let silence = radio.and_then(|radio| radio.silence);
+        let silence = radio.and_then(|radio| radio.problems.silence);
         RadioStatus {
             connection: self.config.meshtastic.connection.clone(),
             state: self.link.state,
@@ -176,7 +176,7 @@ impl Overview<'_> {
             .collect();
         let channels = mapped.iter().map(|it| it.meshtastic_channel.to_string());
         let radio = self.facts.radio.iter();
-        let problems = radio.flat_map(|radio| &radio.route_problems);
+        let problems = radio.flat_map(|radio| &radio.problems.routes);
         let problems: Vec<_> = problems
             .filter(|it| *self.facts.known(&it.room) == *name)
             .collect();

@@ -9,7 +9,7 @@ use tracing::info;
 use super::counts::{Counts, Place, Way};
 use super::ledger::Outcome;
 use super::status::DatabaseStatus;
-use relay_bridge::{Refused, RouteProblem};
+use relay_bridge::RadioProblems;
 use relay_matrix::DeviceTrust;
 use relay_model::{
     Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, RadioProfile,
@@ -43,10 +43,8 @@ pub(super) struct RuntimeFacts {
 #[derive(Debug, Clone)]
 pub(super) struct RadioFacts {
     pub(super) profile: Box<RadioProfile>,
-    /// Why nothing is transmitted.
-    pub(super) silence: Option<Refused>,
-    /// Mapped channels that the radio does not have, or that are never relayed.
-    pub(super) route_problems: Vec<RouteProblem>,
+    /// What prevents relaying.
+    pub(super) problems: RadioProblems,
 }
 
 /// Why no session is open.
@@ -116,8 +114,7 @@ impl RuntimeState {
                 Event::Radio(RadioEvent::Ready(profile)) => {
                     now.radio = Some(RadioFacts {
                         profile: profile.clone(),
-                        silence: outcome.silence,
-                        route_problems: outcome.route_problems.clone().unwrap_or_default(),
+                        problems: outcome.problems.clone().unwrap_or_default(),
                     });
                 }
                 Event::Radio(RadioEvent::ChannelUse { percent }) => {
@@ -176,6 +173,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use relay_bridge::{Refused, RouteProblem};
     use relay_config::ChannelRef;
     use relay_model::{Node, NodeNum, RadioSetup};
 
@@ -221,8 +219,12 @@ mod tests {
             refused: Refused::NoChannel,
             available: Vec::new(),
         };
+        let problems = RadioProblems {
+            routes: vec![problem],
+            silence: None,
+        };
         let mut outcome = Outcome {
-            route_problems: Some(vec![problem.clone()]),
+            problems: Some(problems.clone()),
             ..Outcome::default()
         };
         let ready = Event::Radio(RadioEvent::Ready(Box::new(RadioProfile {
@@ -237,10 +239,7 @@ mod tests {
             setup: RadioSetup::default(),
         })));
         runtime_state.committed(&[ready.clone(), ready], &mut outcome);
-        assert_eq!(
-            runtime_state.facts().radio.unwrap().route_problems,
-            [problem]
-        );
+        assert_eq!(runtime_state.facts().radio.unwrap().problems, problems);
     }
 
     #[tokio::test(start_paused = true)]

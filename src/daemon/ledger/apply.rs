@@ -298,9 +298,7 @@ impl Books<'_> {
 
     fn ready(&mut self, readiness: Readiness) -> Result<()> {
         single_values::set_meshnet(self.tx, &readiness.meshnet)?;
-        let problems = &readiness.problems;
-        self.outcome.silence = problems.silence;
-        self.outcome.route_problems = Some(problems.routes.clone());
+        self.outcome.problems = Some(readiness.problems.clone());
         self.tx.log(move || {
             info!(
                 node = %readiness.own.num,
