@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
+use serde_json::Value;
 
 use relay_disk::{create_private_directory, cure};
 use relay_model::Explained;
@@ -200,7 +201,17 @@ impl Home {
 
     /// Adds this home to the relay's commands (between backticks) in a text, unless it is the default home.
     pub(crate) fn named_in(&self, text: &str) -> String {
-        let home = format!(" --home {}`", quoted(&self.path));
+        self.named_as(&quoted(&self.path), text)
+    }
+
+    /// Does so in JSON.
+    pub(crate) fn named_in_json(&self, json: &str) -> String {
+        let path = Value::from(quoted(&self.path)).to_string();
+        self.named_as(path.trim_matches('"'), json)
+    }
+
+    fn named_as(&self, path: &str, text: &str) -> String {
+        let home = format!(" --home {path}`");
         match text.split_once("`relay ") {
             Some((before, commands)) if !self.is_default => {
                 let commands = commands.split("`relay ");

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Failure, Outcome, success_if};
-use super::output::{print, warn};
+use super::output::{as_json, print, warn};
 use super::progress;
 use super::{Globals, interruptible};
 use crate::home::{Home, LockError, StoreGuard};
@@ -141,7 +141,7 @@ async fn status(home: &Home, json: bool) -> Outcome {
         if let Some(object) = object.as_object_mut() {
             object.insert("logged_in".to_owned(), true.into());
         }
-        print(&format!("{object:#}\n"))?;
+        print(&home.named_in_json(&as_json(&object)?))?;
     } else {
         print(&home.named_in(&sentences(&status)))?;
     }

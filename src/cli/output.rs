@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::home::Home;
 use crate::tools::{escaped, printable};
 
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -23,6 +24,20 @@ pub(super) fn show<T: Serialize>(
     lines: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
     print(&if json { as_json(value)? } else { lines(value) })
+}
+
+/// The same; the relay's commands in it name the home.
+pub(super) fn show_of<T: Serialize>(
+    home: &Home,
+    json: bool,
+    value: &T,
+    lines: impl Fn(&T) -> String,
+) -> anyhow::Result<()> {
+    print(&if json {
+        home.named_in_json(&as_json(value)?)
+    } else {
+        home.named_in(&lines(value))
+    })
 }
 
 /// Returns a value as JSON that is safe for a terminal.
