@@ -138,10 +138,8 @@ async fn status(home: &Home, json: bool) -> Outcome {
     };
     if json {
         let mut object = serde_json::to_value(&status).context("cannot be told as JSON")?;
-        if let Some(object) = object.as_object_mut() {
-            object.insert("logged_in".to_owned(), true.into());
-        }
-        print(&home.named_in_json(&as_json(&object)?))?;
+        object["logged_in"] = true.into();
+        print(&home.named(&as_json(&object)?, true))?;
     } else {
         print(&home.named_in(&sentences(&status)))?;
     }

@@ -100,8 +100,7 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
     let loaded = outcome.map_err(|error| load_failure(globals, home, error))?;
     let examples = loaded.config.examples();
     let place = home.database(&loaded.config.database.path, Database::APPLICATION_ID);
-    let mut warnings = loaded.warnings.iter();
-    warnings.try_for_each(|it| warn(told(it)))?;
+    loaded.warnings.iter().try_for_each(|it| warn(told(it)))?;
     place.warning.iter().try_for_each(warn)?;
     notes(&loaded, home).iter().try_for_each(|note| say(note))?;
     examples.iter().try_for_each(warn)?;
@@ -121,8 +120,7 @@ pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> 
         LoadError::Missing(_) => Failure::from(error).with_hint(Some(globals.missing_hint(home))),
         LoadError::Read(..) => error.into(),
         LoadError::Wrong(problems) => {
-            let mut warnings = problems.warnings.iter();
-            let warned = warnings.try_for_each(|it| warn(told(it)));
+            let warned = problems.warnings.iter().try_for_each(|it| warn(told(it)));
             warned.map_or_else(Failure::from, |()| Failure::wrong(problems.to_string()))
         }
     }

@@ -78,7 +78,7 @@ macro_rules! explained {
 explained!(
     AuthError,
     ControlError,
-    Finding,
+    Box<Finding>,
     FilesError,
     HomeError,
     LoadError,

@@ -17,27 +17,15 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         .context("cannot write to standard output")
 }
 
-/// Writes a result as JSON, or as lines.
+/// Writes a result as JSON, or as lines; the relay's commands in it name the home.
 pub(super) fn show<T: Serialize>(
+    home: Option<&Home>,
     json: bool,
     value: &T,
     lines: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
-    print(&if json { as_json(value)? } else { lines(value) })
-}
-
-/// The same; the relay's commands in it name the home.
-pub(super) fn show_of<T: Serialize>(
-    home: &Home,
-    json: bool,
-    value: &T,
-    lines: impl Fn(&T) -> String,
-) -> anyhow::Result<()> {
-    print(&if json {
-        home.named_in_json(&as_json(value)?)
-    } else {
-        home.named_in(&lines(value))
-    })
+    let text = if json { as_json(value)? } else { lines(value) };
+    print(&home.map(|home| home.named(&text, json)).unwrap_or(text))
 }
 
 /// Returns a value as JSON that is safe for a terminal.

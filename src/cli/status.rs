@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Globals;
 use super::failure::{Failure, Outcome, success_if};
-use super::output::show_of;
+use super::output::show;
 use crate::tools::control::{self, ControlError};
 use crate::tools::{doctor, status};
 
@@ -33,7 +33,7 @@ pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> Outcome {
         let is_elsewhere = matches!(error, ControlError::NotRunning { .. });
         Failure::from(error).with_hint(home.hint().filter(|_| is_elsewhere))
     })?;
-    show_of(&home, arguments.json, &status, status::lines)?;
+    show(Some(&home), arguments.json, &status, status::lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -44,6 +44,6 @@ pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> Outcom
     }
     let home = globals.home()?;
     let health = doctor::examine(&home).await;
-    show_of(&home, arguments.json, &health, doctor::lines)?;
+    show(Some(&home), arguments.json, &health, doctor::lines)?;
     Ok(success_if(health.healthy))
 }

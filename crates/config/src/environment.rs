@@ -95,19 +95,19 @@ impl Environment {
 
     /// Returns the text that the environment gives a key under any of its names, an empty one as none; or why it cannot
     /// be had, with the name of the variable.
-    pub fn text(&self, path: &str) -> Result<Option<String>, Finding> {
+    pub fn text(&self, path: &str) -> Result<Option<String>, Box<Finding>> {
         let text = self
             .setting(path)
-            .map(|Setting { variable, text }| text.map_err(|wrong| of_variable(variable, wrong)));
+            .map(|Setting { variable, text }| text.or_else(|wrong| of_variable(variable, wrong)));
         Ok(text.transpose()?.filter(|text| !text.is_empty()))
     }
 
     /// Returns the yes or no that the environment gives a key, likewise.
-    pub fn truth(&self, path: &str) -> Result<Option<bool>, Finding> {
+    pub fn truth(&self, path: &str) -> Result<Option<bool>, Box<Finding>> {
         let hint = "set it to one of these, or take it out of the environment";
         let wrong = |text: &str| Wrong::not(text, "`true` or `false`").hint(hint);
         let truth =
-            |it: String| truth(&it).ok_or_else(|| of_variable(variable_of(path), wrong(&it)));
+            |it: String| truth(&it).map_or_else(|| of_variable(variable_of(path), wrong(&it)), Ok);
         self.text(path)?.map(truth).transpose()
     }
 
@@ -196,8 +196,9 @@ pub(super) fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace(['.', '-'], "_").to_uppercase())
 }
 
-fn of_variable(variable: String, wrong: Wrong) -> Finding {
-    Finding::of("", &Origin::Variable(variable), "", wrong)
+fn of_variable<T>(variable: String, wrong: Wrong) -> Result<T, Box<Finding>> {
+    let place = Origin::Variable(variable);
+    Err(Box::new(Finding::of("", &place, "", wrong)))
 }
 
 /// Reads a value from a file, as Docker and Kubernetes hand in secrets; a last line break is not part of it.
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!(truth(""), Ok(None));
         let error = truth("perhaps").unwrap_err();
         assert_eq!(
-            relay_model::told(&error),
+            relay_model::told(&*error),
             "RELAY_MATRIX_ALLOW_HTTP: `perhaps` is not `true` or `false`; set it to one of these, or take it out of \
              the environment"
         );

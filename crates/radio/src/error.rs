@@ -117,11 +117,8 @@ impl Explained for ConnectionError {
 
 impl ConnectionError {
     pub(super) fn no_way(kind: LossKind, cause: impl Explained + Send + Sync + 'static) -> Self {
-        Self::NoWay {
-            kind,
-            hint: cause.hint(),
-            cause: Box::new(cause),
-        }
+        let (hint, cause) = (cause.hint(), Box::new(cause));
+        Self::NoWay { kind, hint, cause }
     }
 
     pub(super) fn kind(&self) -> LossKind {

@@ -56,8 +56,8 @@ impl Books<'_> {
             }
             Held::Waits(why, news) => {
                 let successor = why.successor();
-                let hold = (Some(why.name()), successor.map(|it| &**it));
-                mapped_rooms::hold(tx, &room, Some(hold))?;
+                let state = (Some(why.name()), successor.map(|it| &**it));
+                mapped_rooms::hold(tx, &room, Some(state))?;
                 if let Some((messages, packets)) = news {
                     let successor = successor.map_or_else(String::new, ToString::to_string);
                     let waits = WaitingRoom(&room, &why);
