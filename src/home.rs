@@ -200,11 +200,18 @@ impl Home {
 
     /// Adds this home to the relay's commands (between backticks) in a text, unless it is the default home.
     pub(crate) fn named_in(&self, text: &str) -> String {
+        self.named(text, false)
+    }
+
+    /// Does so, in JSON if the text is that.
+    pub(crate) fn named(&self, text: &str, is_json: bool) -> String {
         let home = format!(" --home {}`", quoted(&self.path));
+        let escaped = is_json.then(|| serde_json::Value::from(&*home).to_string());
+        let home = escaped.as_ref().map_or(&*home, |it| it.trim_matches('"'));
         match text.split_once("`relay ") {
             Some((before, commands)) if !self.is_default => {
                 let commands = commands.split("`relay ");
-                let named: Vec<_> = commands.map(|it| it.replacen('`', &home, 1)).collect();
+                let named: Vec<_> = commands.map(|it| it.replacen('`', home, 1)).collect();
                 format!("{before}`relay {}", named.join("`relay "))
             }
             Some(_) | None => text.to_owned(),

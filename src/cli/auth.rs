@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Failure, Outcome, success_if};
-use super::output::{print, warn};
+use super::output::{as_json, print, warn};
 use super::progress;
 use super::{Globals, interruptible};
 use crate::home::{Home, LockError, StoreGuard};
@@ -138,10 +138,8 @@ async fn status(home: &Home, json: bool) -> Outcome {
     };
     if json {
         let mut object = serde_json::to_value(&status).context("cannot be told as JSON")?;
-        if let Some(object) = object.as_object_mut() {
-            object.insert("logged_in".to_owned(), true.into());
-        }
-        print(&format!("{object:#}\n"))?;
+        object["logged_in"] = true.into();
+        print(&home.named(&as_json(&object)?, true))?;
     } else {
         print(&home.named_in(&sentences(&status)))?;
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use relay_config::LoadError;
+use relay_config::{Finding, LoadError, TextFileError};
 use relay_disk::cure;
 use relay_matrix::FilesError;
 use relay_matrix::auth::AuthError;
@@ -78,6 +78,7 @@ macro_rules! explained {
 explained!(
     AuthError,
     ControlError,
+    Box<Finding>,
     FilesError,
     HomeError,
     LoadError,
@@ -85,6 +86,7 @@ explained!(
     RecordingError,
     StartError,
     TelemetryError,
+    TextFileError,
     VisitError,
     io::Error
 );

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::home::Home;
 use crate::tools::{escaped, printable};
 
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -16,13 +17,15 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         .context("cannot write to standard output")
 }
 
-/// Writes a result as JSON, or as lines.
+/// Writes a result as JSON, or as lines; the relay's commands in it name the home.
 pub(super) fn show<T: Serialize>(
+    home: Option<&Home>,
     json: bool,
     value: &T,
     lines: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
-    print(&if json { as_json(value)? } else { lines(value) })
+    let text = if json { as_json(value)? } else { lines(value) };
+    print(&home.map(|home| home.named(&text, json)).unwrap_or(text))
 }
 
 /// Returns a value as JSON that is safe for a terminal.

@@ -130,7 +130,7 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
     match command {
         RadioCommand::Scan { json } => {
             let found = progress::of("looking for radios", radio::scan()).await;
-            show(json, &found, radio::found_lines)?;
+            show(None, json, &found, radio::found_lines)?;
         }
         RadioCommand::Info(link) => {
             let work = async |visit: &mut Visit| {
@@ -138,7 +138,7 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
                 Ok(radio::radio(&profile, &visit.known()))
             };
             let result = visit(&link, globals, work).await?;
-            show(link.json, &result, radio::radio_lines)?;
+            show(None, link.json, &result, radio::radio_lines)?;
         }
         RadioCommand::Nodes(link) => {
             let work = async |visit: &mut Visit| {
@@ -146,12 +146,12 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
                 Ok(radio::nodes(own, &visit.known(), Timestamp::now()))
             };
             let result = visit(&link, globals, work).await?;
-            show(link.json, &result, |it| radio::node_lines(it))?;
+            show(None, link.json, &result, |it| radio::node_lines(it))?;
         }
         RadioCommand::Channels(link) => {
             let work = async |visit: &mut Visit| Ok(radio::channels(&*visit.unlocked().await?));
             let result = visit(&link, globals, work).await?;
-            show(link.json, &result, |it| radio::channel_lines(it))?;
+            show(None, link.json, &result, |it| radio::channel_lines(it))?;
         }
         RadioCommand::Listen(link) => Box::pin(listen(&link, globals)).await?,
         RadioCommand::Send(arguments) => return Box::pin(send(&arguments, globals)).await,

@@ -147,7 +147,8 @@ impl<S: SendToRoom> EventLoop<S> {
 
     /// Updates the state, wakes the workers and schedules the next chores after a commit.
     fn go_on(&mut self, events: &[Event], mut outcome: Outcome) {
-        if let Some(may_transmit) = self.runtime_state.committed(events, &mut outcome) {
+        self.runtime_state.committed(events, &mut outcome);
+        if let Some(may_transmit) = outcome.may_transmit {
             // Rows for a radio that must not transmit stay in the table until they expire.
             self.radio_ready.send_replace(may_transmit);
         }

@@ -8,6 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
 use super::sanitize::{MORE, fixed, sanitized};
+use crate::home::Home;
 use relay_model::Chain;
 
 /// Approximate maximum length of a line's content in bytes; the rest is left out.
@@ -74,6 +75,15 @@ impl Recorded {
                 if is_known(name, known) {
                     self.add(name, Value::Words(known.to_owned()));
                 }
+            }
+        }
+    }
+
+    /// Names the home in the commands of the hint.
+    pub(super) fn name(&mut self, home: &Home) {
+        for (name, value) in &mut self.fields {
+            if let ("hint", Value::Quoted(hint)) = (*name, value) {
+                *hint = home.named_in(hint);
             }
         }
     }

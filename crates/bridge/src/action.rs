@@ -113,6 +113,8 @@ pub enum Action {
     UseRadio(NodeNum, Option<Vec<Channel>>),
     /// The radio is ready.
     Ready(Box<Readiness>),
+    /// Set whether the radio may be given anything from now on.
+    MayTransmit(bool),
     /// Move waiting packets to other slots (the number of those), or record their channels.
     Move(Vec<(MeshRowId, Spot)>, usize),
     /// Call a packet back from the radio; if set, it is refused then.

@@ -45,7 +45,7 @@ pub use readiness::{RadioProblems, Readiness};
 pub use render::render;
 pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::{PACKET_BYTES, Packets};
-pub use succession::Waiting;
+pub use succession::{Waiting, WaitingRoom};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

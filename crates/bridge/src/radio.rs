@@ -45,6 +45,7 @@ impl Bridge {
             news: problems.since(&before),
             problems,
         })));
+        actions.push(Action::MayTransmit(!is_silent));
         if !is_silent {
             actions.extend(self.radio_is_back(facts, now));
         }

@@ -41,7 +41,7 @@ pub use pattern::UserPattern;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
-pub use text_file::{TextFileError, read_or_say_why};
+pub use text_file::{TextFileError, read_text};
 
 keys! {
     /// The whole configuration.

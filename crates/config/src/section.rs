@@ -300,7 +300,7 @@ impl Section<'_> {
                 let node = Node::NOTHING;
                 return Some((origin, Node { value, ..node }));
             }
-            Err(message) => Wrong::new(message),
+            Err(wrong) => wrong,
         };
         self.reader.problem(&origin, path, wrong);
         None

@@ -93,13 +93,9 @@ impl Explained for AuthError {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
             Self::DeviceLeft(_, cause) => {
-                let cure = cause
-                    .hint()
-                    .map(|hint| format!("{hint}; "))
-                    .unwrap_or_default();
-                Some(format!(
-                    "{cure}the relay signs the device out at its next login or start"
-                ))
+                let ours = "the relay signs the device out at its next login or start";
+                let cure = cause.hint().map(|hint| format!("{hint}; {ours}"));
+                cure.or_else(|| Some(ours.to_owned()))
             }
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),

@@ -139,10 +139,10 @@ pub struct RefusedLogin {
     pub refusal: LoginRefusal,
 }
 
-impl RefusedLogin {
+impl Explained for RefusedLogin {
     /// Returns what to do whether or not a relay runs, the mildest cure first.
-    pub(super) fn cure(&self) -> &'static str {
-        match self.refusal.errcode.as_str() {
+    fn hint(&self) -> Option<String> {
+        let cure = match self.refusal.errcode.as_str() {
             "M_USER_LOCKED" => "ask the homeserver's administrator to unlock the account",
             "M_USER_DEACTIVATED" => {
                 "ask the homeserver's administrator whether the account can be activated again; with another account: `relay auth login --force`, also beside a running relay"
@@ -153,15 +153,8 @@ impl RefusedLogin {
             _ => {
                 "wait if the homeserver is being restarted, repaired or restored; only if the device was signed out for good run `relay auth login --force`, also beside a running relay, which makes a new device"
             }
-        }
-    }
-}
-
-impl Explained for RefusedLogin {
-    /// Returns what to do while the relay runs.
-    fn hint(&self) -> Option<String> {
-        let relay = "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again";
-        Some(format!("{relay}: {}", self.cure()))
+        };
+        Some(cure.to_owned())
     }
 }
 
@@ -211,7 +204,8 @@ mod tests {
                     message: "so it is".to_owned(),
                 },
             };
-            let (cure, hint) = (refused.cure(), refused.hint().unwrap());
+            let cure = refused.hint().unwrap();
+            let hint = MatrixError::SessionDead(Box::new(refused)).hint().unwrap();
             for words in ["asks again", "by itself", "`relay auth status`"] {
                 assert!(!cure.contains(words), "{cure}");
             }

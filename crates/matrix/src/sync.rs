@@ -32,7 +32,7 @@ use super::reader::Reader;
 use super::rooms::Rooms;
 use super::{Batch, MatrixError, Options, Start};
 use relay_disk::Trouble;
-use relay_model::Backoff;
+use relay_model::{Backoff, Explained as _};
 
 /// Maximum time that the server keeps an idle request open.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -205,11 +205,10 @@ impl<'a> Sync<'a> {
         let disk = errors::disk(error).map(|trouble| trouble.at(self.store));
         let (error, pauses) = self.what_failed(error);
         let pause = wish.unwrap_or_else(|| pauses.after(self.failures, rand::random()));
-        let hint = disk.map(Trouble::hint);
         self.rooms
             .options
             .pulse
-            .failed(&error, hint, Instant::now());
+            .failed(&error, disk, Instant::now());
         let delay_ms = pause.as_millis();
         let standing = Some(Standing::Failing(disk));
         if self.reported == standing {
@@ -218,7 +217,7 @@ impl<'a> Sync<'a> {
             error!(
                 reason = %trouble,
                 path = %self.store.display(),
-                hint,
+                hint = trouble.hint(),
                 error,
                 "what the homeserver says cannot be stored, trying again until it can"
             );

@@ -7,7 +7,7 @@ use crate::outbox::drafts::packets;
 use crate::outbox::parked::{Parked, parked};
 use crate::rooms::gaps::{Missing, missing};
 use crate::rooms::late;
-use crate::rooms::mapped_rooms::{Held, held};
+use crate::rooms::mapped_rooms::{HeldRoom, held};
 use relay_model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
 /// State of the outboxes.
@@ -20,7 +20,7 @@ pub struct Summary {
     /// Rooms for which sending is suspended.
     pub parked: Vec<Parked>,
     /// Rooms held because others are to take their place.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldRoom>,
     /// How many direct messages are kept.
     pub direct_messages: u64,
     /// How many events wait for their keys.

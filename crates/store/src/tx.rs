@@ -1,12 +1,14 @@
 //! A transaction: its statements, and what becomes of rows that cannot be read or changed.
 
 use std::cell::RefCell;
-use std::error::Error;
 
 use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, Connection, Params, Row};
 use tracing::error;
 
+use relay_model::Chain;
+
+use crate::columns;
 use crate::damage;
 use crate::error::{Result, StoreError};
 
@@ -154,10 +156,8 @@ impl<'a> Tx<'a> {
                 Ok(row) => readable.push(row),
                 Err(error) => {
                     damaged.extend(row.get(0).ok());
-                    self.log(move || {
-                        let error = &error as &dyn Error;
-                        error!(error, statement = sql, "left out; please report this");
-                    });
+                    let (room, event) = columns::place(row);
+                    self.log(move || error!(error = %Chain(&error), room, event, statement = sql, "left out; please report this"));
                 }
             }
         }

@@ -177,7 +177,7 @@ async fn account(
     Ok((server, username))
 }
 
-fn unlock(args: &LoginArgs, files: &Files) -> anyhow::Result<Unlock> {
+fn unlock(args: &LoginArgs, files: &Files) -> Result<Unlock, Failure> {
     if args.reset_cross_signing {
         return Ok(Unlock::Reset);
     }

@@ -173,6 +173,7 @@ impl Books<'_> {
                 }
             }
             Action::Ready(readiness) => self.ready(*readiness)?,
+            Action::MayTransmit(may) => self.outcome.may_transmit = Some(may),
             Action::Move(packets, moved) => self.move_packets(packets, moved)?,
             Action::CallBack(row, refuse) => {
                 if refuse {
@@ -297,9 +298,7 @@ impl Books<'_> {
 
     fn ready(&mut self, readiness: Readiness) -> Result<()> {
         single_values::set_meshnet(self.tx, &readiness.meshnet)?;
-        let problems = &readiness.problems;
-        self.outcome.silence = problems.silence;
-        self.outcome.route_problems = Some(problems.routes.clone());
+        self.outcome.problems = Some(readiness.problems.clone());
         self.tx.log(move || {
             info!(
                 node = %readiness.own.num,

@@ -203,7 +203,7 @@ fn what_is_wrong_with_a_radio_is_news_once_for_as_long_as_it_lasts() {
 fn nothing_is_handed_to_a_radio_that_must_not_transmit() {
     let may_transmit = |config: &Config, change: &dyn Fn(&mut RadioProfile)| {
         let done = decide(&mut Store::in_memory().unwrap(), config, &[ready(change)]);
-        done.silence.is_none()
+        done.may_transmit.unwrap()
     };
     assert!(may_transmit(&config(), &|_| {}));
     assert!(!may_transmit(&config(), &|profile| profile.region_set = false));
@@ -216,6 +216,13 @@ fn nothing_is_handed_to_a_radio_that_must_not_transmit() {
     let mut chosen = config();
     chosen.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
     assert!(may_transmit(&chosen, &|profile| profile.own.is_licensed = true));
+    let after = |events: &[Event]| {
+        let done = decide(&mut Store::in_memory().unwrap(), &config(), events);
+        done.may_transmit
+    };
+    assert_eq!(after(&[joined()]), None);
+    assert_eq!(after(&[ready(|_| {}), rerun::lost()]), Some(false));
+    assert_eq!(after(&[rerun::lost(), ready(|_| {})]), Some(true));
 }
 
 fn text_of_node(sender: u32, packet: PacketId, text: &str, heard_at: Timestamp) -> Event {

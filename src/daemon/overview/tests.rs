@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::daemon::runtime_state::{RadioFacts, RuntimeState};
-use relay_bridge::Refused;
+use relay_bridge::{RadioProblems, Refused};
 use relay_config::{Connection, Direction, MappedRoom};
 use relay_model::{
     Channel, ChannelIndex, Destination, JoinedRoom, Node, NodeNum, RadioProfile, RadioSetup,
@@ -59,8 +59,7 @@ fn facts(joined: bool) -> RuntimeFacts {
             locked: false,
             setup: RadioSetup::default(),
         }),
-        silence: None,
-        route_problems: Vec::new(),
+        problems: RadioProblems::default(),
     });
     if joined {
         let joined = JoinedRoom {
@@ -190,7 +189,7 @@ fn a_room_whose_channel_is_gone_from_the_radio_tells_the_problem() {
     let mut facts = facts(true);
     let radio = facts.radio.as_mut().unwrap();
     radio.profile.channels[0].role = ChannelRole::Disabled;
-    radio.route_problems = vec![RouteProblem {
+    radio.problems.routes = vec![RouteProblem {
         entry: 0,
         room: room(ALIAS),
         channel: ChannelRef::Name("club".to_owned()),
@@ -210,8 +209,8 @@ fn a_room_whose_channel_is_gone_from_the_radio_tells_the_problem() {
 fn a_cure_stands_beside_what_it_helps_against_and_not_in_its_sentence() {
     let mut facts = facts(true);
     let radio = facts.radio.as_mut().unwrap();
-    radio.silence = Some(Refused::NoRegion);
-    radio.route_problems = vec![RouteProblem {
+    radio.problems.silence = Some(Refused::NoRegion);
+    radio.problems.routes = vec![RouteProblem {
         entry: 0,
         room: room(ALIAS),
         channel: ChannelRef::Name("admin".to_owned()),

@@ -30,6 +30,10 @@ impl Paper {
     }
 }
 
+fn home() -> Home {
+    Home::locate(Some("/srv/relay".as_ref()), |_| None).unwrap()
+}
+
 /// Returns the log of `work` in each format: text, text in colour, JSON.
 fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
     let papers = [Paper::default(), Paper::default(), Paper::default()];
@@ -47,10 +51,23 @@ fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
     let log = Log::start(super::super::open_libraries(logging), sinks.collect()).unwrap();
     let subscriber = tracing_subscriber::registry()
         .with(super::super::filter(logging))
-        .with(LogLayer(Arc::clone(&log)));
+        .with(LogLayer(Arc::clone(&log), home()));
     tracing::subscriber::with_default(subscriber, work);
     log.end();
     papers.map(|paper| paper.text())
+}
+
+#[test]
+fn a_hint_names_the_home_that_its_command_is_for() {
+    let logs = logged(&Logging::default(), || {
+        warn!(target: "relay::daemon", hint = Some("run `relay auth login`"), "not logged in");
+    });
+    for log in &logs {
+        assert!(
+            log.contains("run `relay auth login --home /srv/relay`"),
+            "{log}"
+        );
+    }
 }
 
 #[test]
@@ -253,7 +270,7 @@ impl Full {
     }
 
     fn hear(&self, work: impl FnOnce()) {
-        let layer = LogLayer(Arc::clone(&self.log));
+        let layer = LogLayer(Arc::clone(&self.log), home());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
     }
 
@@ -336,7 +353,7 @@ fn where_nobody_reads_any_more_the_others_still_do() {
         sink(Box::new(paper.clone())),
     ];
     let log = Log::start(Targets::new(), sinks).unwrap();
-    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log)));
+    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log), home()));
     tracing::subscriber::with_default(subscriber, || info!(target: "relay", "still here"));
     log.end();
     assert!(paper.text().contains("still here"));

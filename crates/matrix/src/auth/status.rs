@@ -122,7 +122,7 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
             MatrixError::SessionDead(refused) => {
                 status.token_alive = false;
                 // Here it is unknown whether a running relay will ask again.
-                status.refused = Some(format!("{refused}; {}", refused.cure()));
+                status.refused = Some(full_text(&*refused));
                 return Ok(status);
             }
             other => return Err(other.into()),

@@ -92,6 +92,24 @@ async fn a_website_that_fails_may_still_tell_where_its_homeserver_is() {
 }
 
 #[tokio::test]
+async fn what_a_server_names_wrongly_is_its_own_mistake_and_not_the_persons() {
+    for (named, why) in [
+        ("http://matrix.example.org/", "is not encrypted"),
+        ("ftp://matrix.example.org/", "is not a homeserver"),
+    ] {
+        let told = json!({"m.homeserver": {"base_url": named}}).to_string();
+        let url = answer(vec![("404 Not Found", String::new()), ("200 OK", told)]);
+        let error = Server::discover(url.as_str(), false).await.unwrap_err();
+        assert_eq!(
+            relay_model::Chain(&error).to_string(),
+            format!("{url} names a homeserver that cannot be used: `{named}` {why}")
+        );
+        assert!(error.hint().is_some());
+        assert!(!is_wrong(&error));
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_would_take_much_memory_is_not_read() {
     let zeros = "[0],".repeat(300_000);
     let url = serve(1, "200 OK", &format!(r#"{{"versions":[{zeros}[0]]}}"#));

@@ -6,17 +6,17 @@ use crate::outbox::drafts::packets;
 use crate::{Result, Tx};
 use relay_model::{OldRoom, OwnedRoomId, RoomId, Tombstone, WaitsForRoom};
 
-/// Reason of a held room whose rows were moved to its successor; more may arrive.
-pub const FOLLOWED: &str = "followed";
+/// Value of the column `waits`: the rows were moved to the successor.
+const FOLLOWED: &str = "followed";
 
 /// A room for which sending is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldRoom {
     /// The room.
     pub room: OwnedRoomId,
-    /// The reason.
-    pub why: String,
-    /// The room that is to take its place.
+    /// The name of the condition that its rows wait for; `None`: they were moved to the heir, and more may arrive.
+    pub why: Option<String>,
+    /// The room that is to take its place, or has.
     pub heir: Option<OwnedRoomId>,
 }
 
@@ -66,10 +66,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OldRoom> {
     })
 }
 
+/// Why a room is held and its heir, as in [`HeldRoom`].
+pub type Hold<'a> = (Option<&'a str>, Option<&'a RoomId>);
+
 /// Sets why sending to a room is held; `None`: it is not. Returns whether that changes anything.
-pub fn hold(tx: &Tx<'_>, room: &RoomId, why: Option<(&str, Option<&RoomId>)>) -> Result<bool> {
-    let (why, heir) = why.unzip();
-    let heir = heir.flatten().map(RoomId::as_str);
+pub fn hold(tx: &Tx<'_>, room: &RoomId, hold: Option<Hold<'_>>) -> Result<bool> {
+    let why = hold.map(|(why, _)| why.unwrap_or(FOLLOWED));
+    let heir = hold.and_then(|(_, heir)| Some(heir?.as_str()));
     // A room that was never joined may be known by its waiting rows alone.
     if why.is_some() {
         tx.execute(
@@ -88,15 +91,15 @@ pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
     tx.run("DELETE FROM mapped_room WHERE room = ?1", [room.as_str()])
 }
 
-/// Returns the held rooms: another room is to take their place, or has ([`FOLLOWED`]).
-pub fn held(tx: &Tx<'_>) -> Result<Vec<Held>> {
+/// Returns the held rooms: another room is to take their place, or has.
+pub fn held(tx: &Tx<'_>) -> Result<Vec<HeldRoom>> {
     tx.all(
         "SELECT room, waits, heir FROM mapped_room WHERE waits IS NOT NULL ORDER BY room",
         (),
         |row| {
-            Ok(Held {
+            Ok(HeldRoom {
                 room: identifier(row, "room")?,
-                why: row.get("waits")?,
+                why: Some(row.get("waits")?).filter(|it| it != FOLLOWED),
                 heir: optional(row, "heir")?,
             })
         },
@@ -130,4 +133,31 @@ pub fn standing(tx: &Tx<'_>) -> Result<Vec<WaitsForRoom>> {
             })
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_rows::on_empty;
+
+    #[test]
+    fn a_room_is_held_for_a_condition_or_because_its_rows_were_moved() {
+        on_empty(|tx| {
+            let [old, heir] =
+                ["!old:example.org", "!new:example.org"].map(|it| RoomId::parse(it).unwrap());
+            for (why, stored) in [(Some("replaced"), "replaced"), (None, "followed")] {
+                assert!(hold(tx, &old, Some((why, Some(&heir))))?);
+                assert!(!hold(tx, &old, Some((why, Some(&heir))))?);
+                let held = held(tx)?;
+                assert_eq!(held[0].why.as_deref(), why);
+                assert_eq!(held[0].heir.as_ref(), Some(&heir));
+                // As databases of earlier versions have it.
+                let waits: Vec<String> = tx.column("SELECT waits FROM mapped_room", ())?;
+                assert_eq!(waits, [stored]);
+            }
+            assert!(hold(tx, &old, None)?);
+            assert_eq!(held(tx)?, []);
+            Ok(())
+        });
+    }
 }

@@ -55,7 +55,7 @@ struct Relay {
 
 /// The log, without random values.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub(super) struct Log(pub(super) Arc<Mutex<String>>);
 
 impl<S: tracing::Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
@@ -251,7 +251,7 @@ fn undecryptable(name: &str) -> Event {
     })
 }
 
-fn lost() -> Event {
+pub(super) fn lost() -> Event {
     let cause = "cut".to_owned();
     Event::Radio(RadioEvent::Lost {
         kind: relay_model::LossKind::Absent,

@@ -159,22 +159,16 @@ impl Explained for BleError {
                 "is it on, in reach, with Bluetooth enabled, and is no phone connected to it?"
             }
             Self::Connect { .. } => "is it in reach?",
-            Self::NotPaired(Named { address, .. }) => {
-                return Some(format!(
-                    "set `meshtastic.ble_pin`, or pair it once with `bluetoothctl` (`scan le`, `pair {address}` and its \
-                     PIN); if it was paired before and has forgotten it, `bluetoothctl remove {address}` first"
-                ));
-            }
-            Self::WrongPin(Named { address, .. }) => {
-                return Some(format!(
-                    "`meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); a radio that shows a new one \
-                     each time is paired once with `bluetoothctl` (`scan le`, `pair {address}` and that PIN)"
-                ));
-            }
+            Self::NotPaired(Named { address, .. }) => &format!(
+                "set `meshtastic.ble_pin`, or pair it once with `bluetoothctl` (`scan le`, `pair {address}` and its PIN); if \
+                 it was paired before and has forgotten it, `bluetoothctl remove {address}` first"
+            ),
+            Self::WrongPin(Named { address, .. }) => &format!(
+                "`meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); a radio that shows a new one each time \
+                 is paired once with `bluetoothctl` (`scan le`, `pair {address}` and that PIN)"
+            ),
             Self::Used(Named { address, .. }) => {
-                return Some(format!(
-                    "end that program, or its link with `bluetoothctl disconnect {address}`"
-                ));
+                &format!("end that program, or its link with `bluetoothctl disconnect {address}`")
             }
             _ => return None,
         };
