@@ -1,4 +1,4 @@
-//! One worker per (mesh destination, lane): submits its oldest due row to the radio's pacer, and the next one once the
+//! One worker per (mesh destination, lane): submits the row whose turn it is to the radio's pacer, and the next one once the
 //! radio's answer is stored. The pacer decides which of the submitted packets goes on the air, and when.
 
 use std::error::Error;

@@ -24,11 +24,11 @@ const PERSON_AGAIN: Duration = Duration::from_hours(24);
 const ANSWER_AGAIN: &str = " If it answered something, please write it again as an answer to the same message: this room has \
                             several channels.";
 
-/// Cooldown of notices about edits of the same message,
+/// Cooldown of notices about edits of the same message.
 const EDIT_AGAIN: Duration = Duration::from_mins(1);
-/// with this maximum number of messages per author
+/// Maximum number of messages per author with such notices during the cooldown.
 const EDITS_TOLD: usize = 3;
-/// and per room in that time: a homeserver accepts about twelve messages a minute from the bot, mesh messages included.
+/// Maximum number of messages per room with such notices during the cooldown: a homeserver accepts about twelve messages a minute from the bot, mesh messages included.
 const EDITS_TOLD_IN_ROOM: usize = 6;
 /// Added to notices about edits.
 pub(super) const ABOUT_EDIT: &str = " This is about the edit, and is said once a minute.";

@@ -85,11 +85,11 @@ pub struct Bridge {
     /// Since when nothing new is sent to replaced rooms, if anything was sent there in this run.
     followed: BTreeMap<OwnedRoomId, Timestamp>,
     calendar: Calendar,
-    /// Uptime at the last round,
+    /// Uptime at the last round.
     up: Duration,
-    /// at the last retry of parked rooms,
+    /// Uptime at the last retry of parked rooms.
     unparked_at: Duration,
-    /// and at the last retry of rooms that refused a sign.
+    /// Uptime at the last retry of rooms that refused a sign.
     permitted_at: Duration,
     operator_told: Arc<BTreeSet<(&'static str, String)>>,
 }

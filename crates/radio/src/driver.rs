@@ -294,7 +294,7 @@ impl Driver {
                             if link.is_some() {
                                 self.on_ready(profile).await?;
                             }
-                            // The daemon needs the channels before the events that follow, and the loss after them.
+                            // From now on each cause of a loss is told anew.
                             self.told_causes.clear();
                         }
                         RadioEvent::ChannelUse { percent } => {

@@ -13,7 +13,7 @@ use super::mesh::nodedb::KnownNode;
 use super::options::RadioOptions;
 use super::pacer::submission::Submission;
 
-/// Capacity of the channel of withdrawals.
+/// Capacity of the queue of withdrawals.
 const WITHDRAWALS: usize = 64;
 
 /// The adapter of one radio.
@@ -41,7 +41,7 @@ impl Radio {
         }
     }
 
-    /// Returns the channel for withdrawing submissions. A withdrawn one that is not in flight is reported as
+    /// Returns the queue for withdrawing submissions. A withdrawn one that is not in flight is reported as
     /// [`Retry`](relay_model::RadioOutcome::Retry) without delay, also if it arrives only after its withdrawal.
     pub fn withdrawals(&self) -> mpsc::Sender<MeshRowId> {
         self.withdraw.clone()
@@ -52,7 +52,7 @@ impl Radio {
         self.link.watch()
     }
 
-    /// Returns whether the channel bears more than urgent texts; otherwise other submissions are returned.
+    /// Returns whether the mesh's channel bears more than urgent texts; otherwise other submissions are returned.
     pub fn air(&self) -> watch::Receiver<bool> {
         self.air.subscribe()
     }

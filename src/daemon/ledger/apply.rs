@@ -20,7 +20,8 @@ use relay_store::{
     relayed, retention, seen, single_values,
 };
 
-pub(super) struct Books<'a> {
+/// Carries out the actions of one event.
+pub(super) struct Applier<'a> {
     pub(super) tx: &'a Tx<'a>,
     /// Our own node.
     pub(super) radio: NodeNum,
@@ -30,7 +31,7 @@ pub(super) struct Books<'a> {
     pub(super) next: Vec<Chore>,
 }
 
-impl Books<'_> {
+impl Applier<'_> {
     #[expect(
         clippy::too_many_lines,
         reason = "an arm for each action, and none does more than one thing"

@@ -105,7 +105,7 @@ pub fn refused(tx: &Tx<'_>, id: MeshRowId, packet: PacketId, error: &str) -> Res
 pub enum Retried {
     /// It waits again, under this id.
     Waits(PacketId),
-    /// It was withdrawn meanwhile.
+    /// It was withdrawn meanwhile; what the radio had taken keeps its state.
     Withdrawn,
     /// The report is outdated: the row has ended, or was sent under another id.
     Late,

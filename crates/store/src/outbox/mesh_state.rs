@@ -58,7 +58,7 @@ pub(crate) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Resul
     }
 }
 
-/// Returns the readable ones of these complete rows. Unreadable rows that wait are ended: they can never be sent.
+/// Returns the readable ones of these rows (`SELECT *`). Unreadable rows that wait are ended: they can never be sent.
 pub(crate) fn readable<T>(
     tx: &Tx<'_>,
     sql: &'static str,
@@ -74,7 +74,7 @@ pub(crate) fn readable<T>(
     })
 }
 
-/// Ends the waiting ones of the complete rows that a statement returns, and returns them.
+/// Ends the waiting ones of the rows that a statement returns (`SELECT *`), and returns them.
 pub(crate) fn end_all(
     tx: &Tx<'_>,
     sql: &'static str,
@@ -88,7 +88,7 @@ pub(crate) fn end_all(
     Ok(rows)
 }
 
-/// Reads a complete row.
+/// Reads a row of `SELECT *`.
 pub(crate) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
     let room: Option<String> = row.get("room")?;
     Ok(Ended {

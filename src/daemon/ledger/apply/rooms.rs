@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::Books;
+use super::Applier;
 use crate::daemon::counts::{Place, Way};
 use relay_bridge::{DropReason, GivenUp, Held, WaitingRoom, WhyGivenUp};
 use relay_model::{
@@ -11,7 +11,7 @@ use relay_model::{
 use relay_store::mesh_report::Withdrawal;
 use relay_store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
 
-impl Books<'_> {
+impl Applier<'_> {
     pub(super) fn join(&mut self, room: &JoinedRoom, is_news: bool, is_open: bool) -> Result<()> {
         let tx = self.tx;
         let id: OwnedRoomOrAliasId = room.room.clone().into();
