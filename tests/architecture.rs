@@ -60,9 +60,9 @@ fn the_ways_through_the_files_name_files_and_functions_that_are_there() -> Resul
     let mut texts = Vec::new();
     let mut steps = 0;
     for row in ways.lines().filter(|line| line.starts_with("| ")) {
-        let named: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let tokens: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
         let (files, names): (Vec<&str>, Vec<&str>) =
-            named.into_iter().partition(|name| name.contains('/'));
+            tokens.into_iter().partition(|name| name.contains('/'));
         steps += usize::from(!files.is_empty());
         for file in files {
             match fs::read_to_string(root().join(in_tree(file))) {
@@ -79,7 +79,7 @@ fn the_ways_through_the_files_name_files_and_functions_that_are_there() -> Resul
                 last.to_owned()
             };
             if !texts.iter().any(|text| has_word(text, &sought)) {
-                wrong.push(format!("`{name}` is in no file named so far: {row}"));
+                wrong.push(format!("`{name}` is in no file tokens so far: {row}"));
             }
         }
     }

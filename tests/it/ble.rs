@@ -228,9 +228,9 @@ async fn another_program_that_uses_the_radio_keeps_it_and_is_named() {
     let bluez = bluetooth.service();
     let program = bluetooth.another_program().await;
     let lone = lone(bluetooth, NAME, &[]);
-    let line = lone.relay.logs(USED).await;
+    let logged = lone.relay.logs(USED).await;
     let cure = format!("`bluetoothctl disconnect {ADDRESS}`");
-    assert!(line.contains(NAME) && line.contains(&cure), "{line}");
+    assert!(logged.contains(NAME) && logged.contains(&cure), "{logged}");
     lone.relay.logs_times("still no link to the radio", 2).await;
     assert_eq!(
         (bluez.count("Disconnect"), bluez.count("WriteValue")),

@@ -221,9 +221,9 @@ async fn a_port_in_use_is_told_with_its_user_and_taken_once_it_is_free() {
     let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     rustix::fs::flock(&holder, lock).expect("the port can be locked");
     let mut scene = stage.raise_the_curtain().await;
-    let line = scene.relay.logs("is in use by").await;
+    let logged = scene.relay.logs("is in use by").await;
     let own = format!("(process {})", std::process::id());
-    assert!(line.contains(&own), "{line}");
+    assert!(logged.contains(&own), "{logged}");
     drop(holder);
     carries(&mut scene, "free at last").await;
 }
