@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::{Failure, Outcome, success_if};
 use super::output::{as_json, print, warn};
-use super::progress;
-use super::{Globals, interruptible};
+use super::{Globals, interruptible, progress};
 use crate::home::{Home, LockError, StoreGuard};
 use relay_matrix::auth::{self, AuthError, Files, KeyBackup};
 

@@ -7,10 +7,9 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::Globals;
 use super::failure::{Failure, Outcome};
-use super::globals::mmrelay_hint;
 use super::output::{print, say, warn};
+use super::{Globals, globals::mmrelay_hint};
 use crate::home::{Home, quoted};
 use crate::tools;
 use relay_config::{Database, LoadError, Loaded};

@@ -12,13 +12,11 @@ use clap::{Args, Subcommand};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::config::load_failure;
 use super::failure::{Failure, Outcome, success_if};
 use super::output::{as_json, print, remark, show};
-use super::{Globals, interruptible, progress};
-use crate::telemetry;
-use crate::tools::hint as hint_line;
+use super::{Globals, config::load_failure, interruptible, progress};
 use crate::tools::radio::{self, Fate, Held, Sent, Visit, VisitError, Visited};
+use crate::{telemetry, tools::hint as hint_line};
 use relay_config::{Connection, Meshtastic};
 use relay_model::{Event, Explained as _, RadioEvent, RadioText, Timestamp};
 

@@ -2,9 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::Globals;
-use super::config::load_failure;
-use super::failure::Outcome;
+use super::{Globals, config::load_failure, failure::Outcome};
 use crate::{daemon, telemetry};
 use relay_model::full_text;
 

@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Globals;
 use super::failure::{Failure, Outcome, success_if};
-use super::output::show;
+use super::{Globals, output::show};
 use crate::tools::control::{self, ControlError};
 use crate::tools::{doctor, status};
 

@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::ledger::{Ledger, Outcome};
-use super::queues::Queues;
-use super::room_worker::RoomReport;
-use super::runtime_state::RuntimeState;
+use super::{queues::Queues, room_worker::RoomReport, runtime_state::RuntimeState};
 use relay_matrix::Batch;
 use relay_model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom};
 use relay_store::{Database, StoreError};

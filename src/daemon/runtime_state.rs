@@ -7,8 +7,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::counts::{Counts, Place, Way};
-use super::ledger::Outcome;
-use super::status::DatabaseStatus;
+use super::{ledger::Outcome, status::DatabaseStatus};
 use relay_bridge::RadioProblems;
 use relay_matrix::DeviceTrust;
 use relay_model::{

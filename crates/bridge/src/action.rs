@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::dropped::DropReason;
-use super::facts::SeenKey;
-use super::notice::Refused;
-use super::readiness::Readiness;
-use super::route::Spot;
-use super::succession::Waiting;
+use super::{
+    dropped::DropReason, facts::SeenKey, notice::Refused, readiness::Readiness, route::Spot,
+    succession::Waiting,
+};
 use relay_model::{
     Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
     NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,

@@ -4,12 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Bridge;
-use super::action::Action;
-use super::dropped::DropReason;
-use super::facts::Facts;
-use super::notice::Refused;
 use super::telling::{Often, Telling};
+use super::{Bridge, action::Action, dropped::DropReason, facts::Facts, notice::Refused};
 use relay_model::{
     Chore, Event, EventId, Lane, MeshSource, Notice, RadioOutcome, RoomId, RowMessage, SendReport,
     Timestamp, UserId,

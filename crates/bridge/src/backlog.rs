@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use super::Bridge;
-use super::action::Action;
 use super::author_notice::{ROOM_AGAIN, start_cooldown};
-use super::facts::Facts;
-use super::late::written;
+use super::{Bridge, action::Action, facts::Facts, late::written};
 use relay_config::{Config, Meshtastic};
 use relay_model::{
     Chore, Expired, Gathering, MeshOrder, MeshSource, Notice, RoomMessage, Sign, Timestamp, span,

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use strum::VariantArray as _;
 
-use super::Bridge;
-use super::action::Action;
-use super::facts::Facts;
+use super::{Bridge, action::Action, facts::Facts};
 use relay_model::{Chore, Sign, Synced, Timestamp, WaitingPacket};
 
 /// Maximum time to wait for reports on a packet (180 s on slow presets).

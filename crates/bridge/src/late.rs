@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use super::Bridge;
-use super::action::Action;
 use super::author_notice::{ROOM_AGAIN, start_cooldown};
-use super::dropped::DropReason;
-use super::facts::Facts;
-use super::route::Aim;
+use super::{Bridge, action::Action, dropped::DropReason, facts::Facts, route::Aim};
 use relay_model::{
     Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent, Unread, span,
 };

@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use super::Bridge;
 use super::action::{Action, OutageStep};
 use super::author_notice::{ROOM_AGAIN, start_cooldown};
-use super::facts::Facts;
+use super::{Bridge, facts::Facts};
 use relay_model::{Chore, JoinedRoom, Notice, OwnedRoomId, RoomMessage, Timestamp, ToldRoom, span};
 
 /// Minimum time the link must be up, or missing in this run, before its state counts; limited to the notice delay. After a

@@ -4,12 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::action::Action;
-use super::facts::Facts;
-use super::notice::Refused;
 use super::readiness::{RadioProblems, Readiness};
-use super::route::Spot;
-use super::{Bridge, policy};
+use super::{Bridge, action::Action, facts::Facts, notice::Refused, policy, route::Spot};
 use relay_model::{Channel, MeshRowId, RadioProfile, Timestamp};
 
 impl Bridge {

@@ -4,8 +4,7 @@ mod channel;
 
 use std::collections::BTreeMap;
 
-use super::notice::Refused;
-use super::policy::is_admin;
+use super::{notice::Refused, policy::is_admin};
 use relay_config::{ChannelRef, MappedRoom};
 use relay_model::{
     Channel, ChannelIndex, ChannelRole, Explained, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId,

@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::testing::*;
-use super::*;
+use super::{testing::*, *};
 use relay_model::{
     ChannelRole, Lane, MeshRowId, MeshSource, NodeNum, PacketId, RadioOutcome, RadioText, Refusal,
     Relayed, RoomContent, RoomRedaction, RoomText, RowMessage, SendReport, WaitingPacket,

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use super::action::Action;
-use super::dropped::DropReason;
-use super::echo::is_echo;
-use super::facts::Facts;
 use super::format::{ALERT, Speaker, shown_text};
-use super::policy;
 use super::relation::{RoomTarget, room_target};
 use super::text::{clean_text, fitting, one_emoji};
-use super::{Bridge, notice};
+use super::{
+    Bridge, action::Action, dropped::DropReason, echo::is_echo, facts::Facts, notice, policy,
+};
 use relay_config::SensorType;
 use relay_model::{
     ChannelIndex, Destination, Lane, MeshContent, MeshMessage, MessagePair, NodeNum, Origin,

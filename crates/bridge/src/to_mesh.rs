@@ -4,23 +4,16 @@ mod edit;
 
 use std::time::Duration;
 
-use super::Bridge;
-use super::action::Action;
-use super::backlog::is_backlog;
-use super::dropped::DropReason;
-use super::facts::Facts;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, reaction_in_words, relay_heading,
     spoken_text, user_heading,
 };
-use super::notice::Refused;
-use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
-use super::render::plan;
 use super::route::{Aim, Spot};
-use super::split::fit;
-use super::telling::Telling;
-use super::text::clean_text;
+use super::{
+    Bridge, action::Action, backlog::is_backlog, dropped::DropReason, facts::Facts,
+    notice::Refused, policy, render::plan, split::fit, telling::Telling, text::clean_text,
+};
 use relay_config::ReactionStyle;
 use relay_model::{
     Destination, Draft, Heading, Lane, Media, MeshContent, MeshMessage, MeshSource, OwnedRoomId,

@@ -12,15 +12,12 @@ use std::process::ExitCode;
 use matrix_sdk::ruma::OwnedDeviceId;
 use url::Url;
 
-use super::MatrixError;
-use super::files::FilesError;
-use super::session::StoredSession;
+use super::{MatrixError, files::FilesError, session::StoredSession};
 use relay_model::Explained;
 
-pub use super::DeviceTrust;
-pub use super::files::Files;
 pub use super::recovery::{AskForKey, Identity, Problem, Standing, Unlock};
 pub use super::server::{Server, ServerError};
+pub use super::{DeviceTrust, files::Files};
 pub use adopt::adopt;
 pub use devices::{Left, Parted, part_with_others};
 pub use entry::{KeyPlace, LoginOptions, find_homeserver};

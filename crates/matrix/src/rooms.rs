@@ -13,10 +13,8 @@ use tokio::sync::{Notify, SetOnce};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::Options;
-use super::errors::LoginRefusal;
 use super::events::{SenderFacts, display_name};
-use super::links::cut;
+use super::{Options, errors::LoginRefusal, links::cut};
 use relay_model::{
     JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
     Tombstone,

@@ -25,12 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::clock::{self, News, OurClocks};
-use super::errors;
 use super::gaps::{Gaps, lazy_members};
-use super::gate::Notes;
-use super::reader::Reader;
-use super::rooms::Rooms;
-use super::{Batch, MatrixError, Options, Start};
+use super::{
+    Batch, MatrixError, Options, Start, errors, gate::Notes, reader::Reader, rooms::Rooms,
+};
 use relay_disk::Trouble;
 use relay_model::{Backoff, Explained as _};
 

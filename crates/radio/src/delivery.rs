@@ -7,9 +7,7 @@ use tokio::time::Instant;
 
 use relay_model::{Event, MeshRowId, RadioEvent, RadioOutcome, SendReport};
 
-use super::error::End;
-use super::pacer::Pacer;
-use super::pacer::submission::Submission;
+use super::{error::End, pacer::Pacer, pacer::submission::Submission};
 
 #[derive(Debug)]
 pub(super) struct Delivery {

@@ -5,13 +5,11 @@ use tokio_util::sync::CancellationToken;
 
 use relay_model::{Event, MeshRowId};
 
-use super::delivery::Delivery;
-use super::driver::Driver;
-use super::error::RadioError;
 use super::link::{Link, LinkNotes};
-use super::mesh::nodedb::KnownNode;
-use super::options::RadioOptions;
-use super::pacer::submission::Submission;
+use super::{
+    delivery::Delivery, driver::Driver, error::RadioError, mesh::nodedb::KnownNode,
+    options::RadioOptions, pacer::submission::Submission,
+};
 
 /// Capacity of the queue of withdrawals.
 const WITHDRAWALS: usize = 64;

@@ -2,8 +2,7 @@
 
 use rusqlite::named_params;
 
-use super::columns::SLACK;
-use super::{Result, Tx, single_values};
+use super::{Result, Tx, columns::SLACK, single_values};
 use relay_model::{Jump, Timestamp};
 
 /// The columns to shift, with the condition that selects the affected rows.

@@ -3,8 +3,7 @@
 use rusqlite::ffi::SQLITE_CONSTRAINT_DATATYPE;
 use tracing::error;
 
-use super::columns::place;
-use super::{Result, Tx};
+use super::{Result, Tx, columns::place};
 use relay_model::{Lane, MeshState, PacketId, Sign};
 
 /// Returns whether a statement failed because of a value's type.

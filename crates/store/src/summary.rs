@@ -2,12 +2,10 @@
 
 use super::columns::{Row, destination, identifier, optional};
 use super::{Result, Tx};
-use crate::messages::direct;
-use crate::outbox::drafts::packets;
 use crate::outbox::parked::{Parked, parked};
 use crate::rooms::gaps::{Missing, missing};
-use crate::rooms::late;
 use crate::rooms::mapped_rooms::{HeldRoom, held};
+use crate::{messages::direct, outbox::drafts::packets, rooms::late};
 use relay_model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
 /// State of the outboxes.

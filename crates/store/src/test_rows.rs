@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::{Result, Store, Tx};
-use crate::outbox::drafts;
-use crate::outbox::outbox_mesh;
-use crate::outbox::outbox_room;
-use crate::shown::feedback;
+use crate::{outbox::drafts, outbox::outbox_mesh, outbox::outbox_room, shown::feedback};
 use relay_model::{
     ChannelIndex, Destination, Draft, EventId, Fingerprint, Gathering, Lane, MeshContent,
     MeshMessage, MeshOrder, MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId,

@@ -8,9 +8,8 @@ use tracing::error;
 
 use relay_model::Chain;
 
-use crate::columns;
-use crate::damage;
 use crate::error::{Result, StoreError};
+use crate::{columns, damage};
 
 /// A transaction, as the tables' functions take it.
 pub struct Tx<'a> {

@@ -7,10 +7,7 @@ use anyhow::anyhow;
 
 use super::PasswordArgs;
 use super::terminal::{self, LONGEST_LINE, Typed};
-use crate::cli::Globals;
-use crate::cli::failure::Failure;
-use crate::cli::output::say;
-use crate::home::Home;
+use crate::{cli::Globals, cli::failure::Failure, cli::output::say, home::Home};
 use relay_config::{Environment, Matrix, Secret, read_text};
 use relay_matrix::auth::{AuthError, Given};
 

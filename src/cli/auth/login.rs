@@ -13,9 +13,8 @@ use super::terminal::{self, Typed};
 use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{print, say, warn};
-use crate::cli::progress;
 use crate::home::{Home, StoreGuard};
-use crate::tools;
+use crate::{cli::progress, tools};
 use relay_config::Secret;
 use relay_matrix::auth::{
     self, AuthError, DeviceTrust, Files, Identity, KeyPlace, Left, Login, LoginOptions, Parted,

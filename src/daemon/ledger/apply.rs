@@ -6,8 +6,7 @@ mod rooms;
 use tracing::{debug, info, warn};
 
 use super::super::counts::{Place, Way};
-use super::Outcome;
-use super::outcome::place;
+use super::{Outcome, outcome::place};
 use relay_bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use relay_model::{
     Chore, Destination, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::VisitError;
-use crate::home::utc;
-use crate::tools::printable;
+use crate::{home::utc, tools::printable};
 use relay_model::{Channel, ChannelRole, Explained as _, NodeNum, RadioProfile, Timestamp, span};
 use relay_radio::KnownNode;
 

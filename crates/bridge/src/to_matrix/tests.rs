@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::testing::*;
 use super::super::{Action, DropReason, Facts};
-use super::*;
+use super::{super::testing::*, *};
 use relay_config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use relay_model::{
     ChannelRole, Event, EventRef, JoinedRoom, MatrixEvent, MeshMessage, MessagePair, Node, Origin,

@@ -4,16 +4,11 @@
 use std::time::Duration;
 
 use super::{own_words, source_of};
-use crate::Bridge;
-use crate::action::Action;
-use crate::dropped::DropReason;
-use crate::facts::Facts;
-use crate::format::ALERT;
-use crate::notice::Refused;
-use crate::policy;
-use crate::render::plan;
 use crate::route::{Aim, Spot};
-use crate::telling::Telling;
+use crate::{
+    Bridge, action::Action, dropped::DropReason, facts::Facts, format::ALERT, notice::Refused,
+    policy, render::plan, telling::Telling,
+};
 use relay_config::Edits;
 use relay_model::{
     Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,

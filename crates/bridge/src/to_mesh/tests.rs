@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::testing::*;
 use super::super::{Action, DropReason, Facts, author_notice};
-use super::*;
+use super::{super::testing::*, *};
 use relay_config::{ChannelRef, Direction, Overflow};
 use relay_model::{
     ChannelIndex, ChannelRole, Event, Explained as _, JoinedRoom, MatrixEvent, MeshMessage,

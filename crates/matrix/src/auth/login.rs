@@ -7,12 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
 use super::entry::{self, KeyPlace, LoginOptions};
-use super::status::backup_version;
-use super::{AuthError, Files, Server, Standing};
-use crate::files::FilesError;
+use super::{AuthError, Files, Server, Standing, status::backup_version};
 use crate::recovery::{self, Problem, Security};
 use crate::session::{BackupUse, StoredSession};
-use crate::{client, errors, sync};
+use crate::{client, errors, files::FilesError, sync};
 
 /// Result of a login.
 #[derive(Debug)]

@@ -5,8 +5,7 @@ use std::future::Ready;
 use relay_config::Secret;
 use relay_model::full_text;
 
-use super::found_device::FoundDevice;
-use super::packets::Packets;
+use super::{found_device::FoundDevice, packets::Packets};
 use crate::error::{ConnectionError, RadioError};
 
 /// Bluetooth, of which this build has none.

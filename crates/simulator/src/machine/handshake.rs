@@ -12,9 +12,7 @@ use relay_wire::proto::{
     wire,
 };
 
-use super::condition::Condition;
-use super::firmware::Firmware;
-use super::frame;
+use super::{condition::Condition, firmware::Firmware, frame};
 use crate::lines::Fault;
 use crate::mesh::{HOP_LIMIT, Mesh, packets};
 

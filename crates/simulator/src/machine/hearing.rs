@@ -9,9 +9,7 @@ use relay_wire::proto::{
     store_and_forward,
 };
 
-use super::Machine;
-use super::console;
-use super::firmware::Firmware;
+use super::{Machine, console, firmware::Firmware};
 use crate::lines::{Report, Say};
 use crate::mesh::{HOP_LIMIT, MOST_NODES, NAME_LIMIT, check_length, late_key, packets, rename};
 

@@ -10,10 +10,9 @@ use relay_wire::proto::{
 
 use super::{Recorded, What};
 use crate::lines::{Command, Connection, Fate, Fault, Report, Transmitted};
-use crate::machine::frame;
-use crate::mesh::air::QUEUE;
-use crate::mesh::packets::port_of;
-use crate::simulated_radio::SimulatedRadio;
+use crate::{
+    machine::frame, mesh::air::QUEUE, mesh::packets::port_of, simulated_radio::SimulatedRadio,
+};
 
 /// A recording being replayed.
 ///

@@ -3,8 +3,7 @@
 //! know are not changed.
 
 use super::own_packets::{free_packet_id, own_packet};
-use crate::columns::Row;
-use crate::{Result, StoreError, Tx};
+use crate::{Result, StoreError, Tx, columns::Row};
 use relay_model::{Draft, Heading, Media, MeshRowId, MeshState, PacketId, Timestamp};
 
 /// The number of packets that rows stand for.

@@ -1,13 +1,9 @@
 //! Outcomes of packets that were handed to the radio.
 
-use super::backlog;
-use super::drafts;
 use super::mesh_state::{end_all, end_waiting, ended, set_state};
-use super::mesh_waiting::TAKE_BACK;
 use super::own_packets::{free_packet_id, own_packet};
-use super::turns;
-use crate::messages::message_map;
-use crate::{Result, Tx, single_values};
+use super::{backlog, drafts, mesh_waiting::TAKE_BACK, turns};
+use crate::{Result, Tx, messages::message_map, single_values};
 use relay_model::{MeshRowId, MeshState, PacketId, Timestamp};
 
 pub use super::mesh_state::{Ended, state};

@@ -6,10 +6,7 @@ use rusqlite::Params;
 use tracing::error;
 
 use super::mesh_facts::row_message;
-use crate::columns::Row;
-use crate::messages::message_map;
-use crate::shown::feedback;
-use crate::{Result, Tx};
+use crate::{Result, Tx, columns::Row, messages::message_map, shown::feedback};
 use relay_model::{MeshRowId, MeshState, RowMessage};
 
 /// A row that has ended, for the sign or notice to its sender.

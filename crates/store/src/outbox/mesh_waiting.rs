@@ -1,8 +1,7 @@
 //! Changes to packets while they wait for the mesh: withdrawn, expired, moved, assigned to another radio.
 
-use super::mesh_facts::row_message;
 use super::mesh_state::{Ended, end_all, end_waiting, readable};
-use super::own_packets::UNKNOWN_RADIO;
+use super::{mesh_facts::row_message, own_packets::UNKNOWN_RADIO};
 use crate::columns::{Row, TO_CHANNEL, target, unreadable};
 use crate::{Result, Tx};
 use relay_model::{

@@ -9,15 +9,12 @@
 
 use rusqlite::params;
 
-use super::backlog;
-use super::drafts;
 use super::mesh_state::{end_waiting, readable};
 use super::own_packets::{free_packet_id, own_packet};
-use super::turns;
+use super::{backlog, drafts, turns};
 use crate::columns::{LONGEST_WAIT, Row, SLACK, destination, mesh_source, target};
 use crate::messages::message_map::{self, Link};
-use crate::shown::feedback;
-use crate::{Result, Tx};
+use crate::{Result, Tx, shown::feedback};
 use relay_model::{
     Destination, Fingerprint, Lane, MeshContent, MeshMessage, MeshOrder, MeshRowId, MeshSource,
     MeshState, MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,

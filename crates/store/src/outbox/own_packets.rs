@@ -1,7 +1,6 @@
 //! Ids of our own packets, reserved for as long as they are remembered.
 
-use crate::messages::message_map;
-use crate::{Result, Tx};
+use crate::{Result, Tx, messages::message_map};
 use relay_model::{MeshRowId, NodeNum, PacketId, Timestamp};
 
 /// Placeholder for our node until a radio has reported its number; see `mesh_report::adopt_radio`.

@@ -1,7 +1,6 @@
 //! Parked rooms: sending to a room (403) or for the whole account (401) is suspended until something changes.
 
-use crate::columns::optional;
-use crate::{Result, Tx};
+use crate::{Result, Tx, columns::optional};
 use relay_model::{OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 
 /// A room, or the account, for which sending is suspended.

@@ -4,8 +4,7 @@
 //! each with their oldest message, so that a flood delays nobody else. A message counts once, however many parts it has, and a
 //! started message is finished first. The backlog takes no part in it (`backlog.rs`).
 
-use crate::columns::target;
-use crate::{Result, Tx};
+use crate::{Result, Tx, columns::target};
 use relay_model::{Destination, Lane, MeshRowId};
 
 /// Returns whether the senders of a queue take turns, or one of its messages has been started.

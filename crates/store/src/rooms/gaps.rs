@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use tracing::error;
 
 use super::known_rooms;
-use crate::columns::identifier;
-use crate::{Result, Tx, single_values};
+use crate::{Result, Tx, columns::identifier, single_values};
 use relay_model::{Gap, OwnedRoomId, OwnedUserId, UserId};
 
 /// The missing part of a room's timeline.

@@ -1,8 +1,7 @@
 //! The rooms mapped and joined in the last run, by their names in the configuration: messages written since then are new, in
 //! any other room they are history. Also resolves an alias before the server is asked.
 
-use crate::columns::identifier;
-use crate::{Result, Tx};
+use crate::{Result, Tx, columns::identifier};
 use relay_model::{OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
 
 /// Stores the room of these names.

@@ -3,8 +3,7 @@
 //! Count and bytes are limited per room ([`UndecryptableEvent::MOST_OF_ROOM`]) and per person. Beyond the limit the oldest are
 //! evicted: only their ids stay, until their room is told of them.
 
-use crate::columns::identifier;
-use crate::{Result, Tx};
+use crate::{Result, Tx, columns::identifier};
 use relay_model::{EventId, OwnedEventId, RoomId, Timestamp, UndecryptableEvent, Unread, UserId};
 
 /// Value of the column `given_up`: the key may still come in time (view `key_awaited`).

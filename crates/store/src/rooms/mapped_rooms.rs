@@ -2,8 +2,7 @@
 //! Succession is decided in the bridge.
 
 use crate::columns::{Row, identifier, optional};
-use crate::outbox::drafts::packets;
-use crate::{Result, Tx};
+use crate::{Result, Tx, outbox::drafts::packets};
 use relay_model::{OldRoom, OwnedRoomId, RoomId, Tombstone, WaitsForRoom};
 
 /// Value of the column `waits`: the rows were moved to the successor.

@@ -1,7 +1,6 @@
 //! The radio's outage, and the rooms that were told of it and not yet of its end.
 
-use crate::columns::identifier;
-use crate::{Result, Tx};
+use crate::{Result, Tx, columns::identifier};
 use relay_model::{Outage, RoomId, Timestamp, ToldRoom};
 
 /// Records the start of an outage; one that is still open continues.

@@ -1,7 +1,5 @@
 //! A row that cannot be read costs only itself.
 
-use tracing_subscriber::layer::SubscriberExt as _;
-
 use super::*;
 use relay_model::{RoomContent, Sign};
 use relay_store::feedback;
@@ -130,8 +128,7 @@ fn what_cannot_be_read_is_named_in_the_log_as_far_as_it_can() {
     store
         .damage_types("UPDATE undecryptable SET sent_at = x'00' WHERE event <> '$two:example.org'");
     let log = rerun::Log::default();
-    let subscriber = tracing_subscriber::registry().with(log.clone());
-    tracing::subscriber::with_default(subscriber, || {
+    log.hears(|| {
         let late = store.transaction(relay_store::late::waiting).unwrap();
         assert_eq!(late.len(), 1);
         let gone = store.transaction(|tx| relay_store::late::give_up(tx, &late[0].event));

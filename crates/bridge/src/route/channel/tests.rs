@@ -1,8 +1,7 @@
 //! Channels are identified by their fingerprints.
 
 use super::*;
-use crate::testing::*;
-use crate::{Action, Bridge, DropReason, Facts};
+use crate::{Action, Bridge, DropReason, Facts, testing::*};
 use relay_config::{Config, Direction, ReactionStyle};
 use relay_model::{
     Destination, Draft, Event, Lane, MatrixEvent, MeshContent, MeshRowId, MeshSource, MessagePair,

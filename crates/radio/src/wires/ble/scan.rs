@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::bluez::Service;
-use super::error::BleError;
 use super::host::{Host, is_connected};
+use super::{bluez::Service, error::BleError};
 use crate::wires::found_device::FoundDevice;
 use relay_model::full_text;
 

@@ -3,12 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::StoreError;
 use crate::outbox::mesh_report::{
     Withdrawal, accepted, expire, outcome, refused, submitted, withdraw,
 };
-use crate::outbox::outbox_room;
-use crate::{Store, test_rows::*};
+use crate::{Store, StoreError, outbox::outbox_room, test_rows::*};
 use relay_model::MeshState;
 
 const MESSAGE: &str = "$message:example.org";
