@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
+use serde_json::Value;
 
 use relay_disk::{create_private_directory, cure};
 use relay_model::Explained;
@@ -200,21 +201,30 @@ impl Home {
 
     /// Adds this home to the relay's commands (between backticks) in a text, unless it is the default home.
     pub(crate) fn named_in(&self, text: &str) -> String {
-        self.named(text, false)
-    }
-
-    /// Does so, in JSON if the text is that.
-    pub(crate) fn named(&self, text: &str, is_json: bool) -> String {
         let home = format!(" --home {}`", quoted(&self.path));
-        let escaped = is_json.then(|| serde_json::Value::from(&*home).to_string());
-        let home = escaped.as_ref().map_or(&*home, |it| it.trim_matches('"'));
         match text.split_once("`relay ") {
             Some((before, commands)) if !self.is_default => {
                 let commands = commands.split("`relay ");
-                let named: Vec<_> = commands.map(|it| it.replacen('`', home, 1)).collect();
+                let named: Vec<_> = commands.map(|it| it.replacen('`', &home, 1)).collect();
                 format!("{before}`relay {}", named.join("`relay "))
             }
             Some(_) | None => text.to_owned(),
+        }
+    }
+
+    /// Does so in the hints of a JSON value; its other texts may be those of strangers.
+    pub(crate) fn name_hints(&self, value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    match value {
+                        Value::String(hint) if key.ends_with("hint") => *hint = self.named_in(hint),
+                        value => self.name_hints(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|it| self.name_hints(it)),
+            _ => {}
         }
     }
 

@@ -138,7 +138,10 @@ async fn status(home: &Home, json: bool) -> Outcome {
     if json {
         let mut object = serde_json::to_value(&status).context("cannot be told as JSON")?;
         object["logged_in"] = true.into();
-        print(&home.named(&as_json(&object)?, true))?;
+        if let Some(refused) = &status.refused {
+            object["refused"] = home.named_in(refused).into();
+        }
+        print(&as_json(&object)?)?;
     } else {
         print(&home.named_in(&sentences(&status)))?;
     }

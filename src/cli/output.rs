@@ -17,15 +17,22 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         .context("cannot write to standard output")
 }
 
-/// Writes a result as JSON, or as lines; the relay's commands in it name the home.
+/// Writes a result as JSON, or as lines; the relay's commands in lines and hints name the home.
 pub(super) fn show<T: Serialize>(
     home: Option<&Home>,
     json: bool,
     value: &T,
     lines: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
-    let text = if json { as_json(value)? } else { lines(value) };
-    print(&home.map(|home| home.named(&text, json)).unwrap_or(text))
+    if !json {
+        let text = lines(value);
+        return print(&home.map(|home| home.named_in(&text)).unwrap_or(text));
+    }
+    let mut value = serde_json::to_value(value).context("cannot be told as JSON")?;
+    if let Some(home) = home {
+        home.name_hints(&mut value);
+    }
+    print(&as_json(&value)?)
 }
 
 /// Returns a value as JSON that is safe for a terminal.

@@ -83,7 +83,7 @@ impl Recorded {
     pub(super) fn name(&mut self, home: &Home) {
         for (name, value) in &mut self.fields {
             if let ("hint", Value::Quoted(hint)) = (*name, value) {
-                *hint = home.named_in(hint);
+                *hint = sanitized(home.named_in(hint));
             }
         }
     }

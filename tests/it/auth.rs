@@ -284,6 +284,17 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
     person.ends().await;
     assert!(person.is_shown_what_is_typed());
 
+    // After that the end of the input ends the question at once, as ever.
+    let mut person = home.at_shell(&[], login);
+    person.sees("Password of bot: ").await;
+    person.presses("\u{1a}");
+    person.sees("suspended").await;
+    person.has_stopped("relay").await;
+    person.types("fg");
+    person.sees("Password of bot: ").await;
+    person.presses("\u{4}");
+    person.ends().await;
+
     // In the background the command ends at a signal.
     let mut person = home.at_shell(&[], login);
     person.sees("Password of bot: ").await;

@@ -58,6 +58,27 @@ fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
 }
 
 #[test]
+fn a_home_with_an_odd_name_breaks_no_line() {
+    let paper = Paper::default();
+    let sink = Sink {
+        format: LogFormat::Text,
+        colour: false,
+        writer: Box::new(paper.clone()),
+    };
+    let libraries = super::super::open_libraries(&Logging::default());
+    let log = Log::start(libraries, vec![sink]).unwrap();
+    let home = Home::locate(Some("/srv/odd\n\u{1b}[31m".as_ref()), |_| None).unwrap();
+    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log), home));
+    tracing::subscriber::with_default(subscriber, || {
+        info!(target: "relay", hint = "run `relay status`", "odd");
+    });
+    log.end();
+    let text = paper.text();
+    assert!(text.contains(r"--home '/srv/odd\n\u{1b}[31m'"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
 fn a_hint_names_the_home_that_its_command_is_for() {
     let logs = logged(&Logging::default(), || {
         warn!(target: "relay::daemon", hint = Some("run `relay auth login`"), "not logged in");
