@@ -54,3 +54,20 @@ pub(super) fn warn(what: impl Display) -> anyhow::Result<()> {
 pub(super) fn remark(line: &str) {
     drop(writeln!(io::stderr(), "{}", printable(line)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_with_an_odd_name_plays_no_tricks_in_json() {
+        let home = Home::locate(Some("/srv/\u{1b}[31m\u{9b}\u{202e}".as_ref()), |_| None).unwrap();
+        let mut value = serde_json::json!({"hint": "run `relay status`"});
+        home.name_hints(&mut value);
+        let json = as_json(&value).unwrap();
+        assert!(
+            json.contains(r"--home '/srv/\u001b[31m\u009b\u202e'"),
+            "{json}"
+        );
+    }
+}
