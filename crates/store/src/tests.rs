@@ -197,6 +197,28 @@ fn what_was_committed_is_there_after_opening_again() {
 }
 
 #[test]
+fn clearing_what_is_empty_writes_nothing_to_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = path_in(&directory);
+    let mut store = Store::open(&path).unwrap();
+    let written = || {
+        fs::metadata(path.with_extension("sqlite-wal"))
+            .unwrap()
+            .len()
+    };
+    let before = written();
+    let clear = |tx: &Tx<'_>| {
+        known_rooms::keep_only(tx, &[])?;
+        feedback::forget_changed(tx)?;
+        outage::end(tx, Timestamp(1))?;
+        outage::forget_all(tx)?;
+        outbox::parked::unpark_all(tx)
+    };
+    store.transaction(clear).unwrap();
+    assert_eq!(written(), before);
+}
+
+#[test]
 fn a_batch_that_fails_half_way_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(&path_in(&directory)).unwrap();

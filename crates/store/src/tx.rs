@@ -54,6 +54,9 @@ impl<'a> Tx<'a> {
     }
 
     pub(super) fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>> {
+        // Without WHERE, SQLite writes a page even if the table is empty (its "truncate optimization"), and the commit waits
+        // for the disk.
+        debug_assert!(!sql.starts_with("DELETE") || sql.contains("WHERE"), "{sql}");
         #[cfg(any(test, feature = "testing"))]
         crate::testing::fault::pass()?;
         Ok(self.connection.prepare_cached(sql)?)

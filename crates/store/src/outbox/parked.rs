@@ -33,7 +33,7 @@ pub fn unpark(tx: &Tx<'_>, room: Option<&RoomOrAliasId>) -> Result<bool> {
 
 /// Ends all parking: one try is due.
 pub fn unpark_all(tx: &Tx<'_>) -> Result<()> {
-    tx.run("DELETE FROM parked", ())
+    tx.run("DELETE FROM parked WHERE TRUE", ())
 }
 
 /// Returns what is parked.

@@ -32,7 +32,7 @@ pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
     }
     let is_known = |name| kept.iter().any(|(it, _)| it == name);
     if configured.iter().all(is_known) {
-        tx.execute("DELETE FROM known_room", ())?;
+        tx.execute("DELETE FROM known_room WHERE TRUE", ())?;
         for (name, room) in kept {
             remember(tx, &room, &[name])?;
         }

@@ -29,7 +29,7 @@ pub fn current(tx: &Tx<'_>) -> Result<Option<Outage>> {
 
 /// Ends the outage: rooms that were told of it are to be told of the end.
 pub fn end(tx: &Tx<'_>, back: Timestamp) -> Result<()> {
-    tx.execute("DELETE FROM outage", ())?;
+    tx.execute("DELETE FROM outage WHERE TRUE", ())?;
     tx.run(
         "UPDATE outage_told SET back = ?1 WHERE back IS NULL",
         [back],
@@ -82,8 +82,8 @@ pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
 
 /// Forgets the outage and the rooms told.
 pub fn forget_all(tx: &Tx<'_>) -> Result<()> {
-    tx.execute("DELETE FROM outage", ())?;
-    tx.run("DELETE FROM outage_told", ())
+    tx.execute("DELETE FROM outage WHERE TRUE", ())?;
+    tx.run("DELETE FROM outage_told WHERE TRUE", ())
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
 
 /// Clears the list of changed messages.
 pub fn forget_changed(tx: &Tx<'_>) -> Result<()> {
-    tx.run("DELETE FROM feedback_changed", ())
+    tx.run("DELETE FROM feedback_changed WHERE TRUE", ())
 }
 
 /// Records that a mesh row has changed its state. Reactions have no sign.
