@@ -73,19 +73,23 @@ async fn build(
     way: &Arc<Notes>,
 ) -> Result<Client, MatrixError> {
     let config = stores(files, key);
-    let (state, events, media) = tokio::try_join!(
-        SqliteStateStore::open_with_config(&config),
-        SqliteEventCacheStore::open_with_config(&config),
-        SqliteMediaStore::open_with_config(&config),
-    )
-    .map_err(|cause| unusable(files, cause))?;
+    let opening = async {
+        tokio::try_join!(
+            SqliteStateStore::open_with_config(&config),
+            SqliteEventCacheStore::open_with_config(&config),
+            SqliteMediaStore::open_with_config(&config),
+        )
+    };
+    // The stores open on threads of their own; reading the system's certificates for the HTTP client takes as long.
+    let making = async { bound(Client::builder(), files, session, way) };
+    let (opened, (builder, gate)) = tokio::join!(opening, making);
+    let (state, events, media) = opened.map_err(|cause| unusable(files, cause))?;
     // `relay.lock` excludes other processes.
     let stores = StoreConfig::new(CrossProcessLockConfig::SingleProcess)
         .state_store(state)
         .event_cache_store(events)
         .media_store(media)
         .crypto_store(keys);
-    let (builder, gate) = bound(Client::builder(), files, session, way);
     let builder = builder
         .homeserver_url(&session.homeserver)
         .respect_login_well_known(false)
