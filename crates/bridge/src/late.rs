@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::author_notice::{ROOM_AGAIN, start_cooldown};
-use super::{Bridge, action::Action, dropped::DropReason, facts::Facts, route::Aim};
+use super::{Bridge, action::Action, dropped::DropReason, facts::Facts};
 use relay_model::{
     Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent, Unread, span,
 };
@@ -95,20 +95,6 @@ impl Bridge {
         match checked {
             Ok(()) => Action::KeepUndecryptable(Box::new(event.clone()), sent_at),
             Err(reason) => Action::Drop(reason),
-        }
-    }
-
-    /// Returns why nothing goes from a room to the mesh, regardless of the radio's channels.
-    pub(super) fn check_room(&self, room: &OwnedRoomId) -> Result<(), DropReason> {
-        if !self.routes.is_mapped(room) {
-            return Err(DropReason::UnmappedRoom);
-        }
-        if !self.config.meshtastic.broadcast_enabled {
-            return Err(DropReason::BroadcastOff);
-        }
-        match self.routes.channel_of(room, Aim::Room) {
-            Ok(_) | Err(DropReason::Refused(_)) => Ok(()),
-            Err(reason) => Err(reason),
         }
     }
 }

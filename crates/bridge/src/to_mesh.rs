@@ -340,6 +340,20 @@ impl Bridge {
         }
     }
 
+    /// Returns why nothing goes from a room to the mesh, regardless of the radio's channels.
+    pub(super) fn check_room(&self, room: &OwnedRoomId) -> Result<(), DropReason> {
+        if !self.routes.is_mapped(room) {
+            return Err(DropReason::UnmappedRoom);
+        }
+        if !self.config.meshtastic.broadcast_enabled {
+            return Err(DropReason::BroadcastOff);
+        }
+        match self.routes.channel_of(room, Aim::Room) {
+            Ok(_) | Err(DropReason::Refused(_)) => Ok(()),
+            Err(reason) => Err(reason),
+        }
+    }
+
     /// Checks whether anything of this sender goes from this room to the mesh.
     pub(super) fn check_right(
         &self,
