@@ -13,10 +13,13 @@ mod matrix;
 mod meshtastic;
 mod mmrelay;
 mod operation;
+mod pages;
 mod pattern;
 mod rooms;
 mod secret;
 mod section;
+mod table;
+mod takes;
 mod template;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
@@ -37,6 +40,7 @@ pub use finding::{Finding, Problems};
 pub use matrix::{E2ee, Matrix, Recipients, SenderLimit, is_loopback};
 pub use meshtastic::*;
 pub use operation::*;
+pub use pages::{SCHEMA_FILE, sample, schema};
 pub use pattern::UserPattern;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
@@ -45,19 +49,21 @@ pub use text_file::{TextFileError, read_or_say_why};
 
 keys! {
     /// The whole configuration.
-    Config {
-        /// `matrix`: the account, who may transmit, what messages of the mesh look like.
-        matrix: Matrix = within(Matrix::read);
-        /// `matrix_rooms`: which room goes with which channel; never empty where it was read. The order matters: of two
-        /// channels in one room, the first gets what has no target.
+    pub Config {
+        /// Which room goes with which channel. A room may have several channels and a channel several rooms; of a room's
+        /// channels the first gets what is no reply. Put ids and aliases in quotes: YAML takes `#` for a comment and `!` for a
+        /// tag.
         matrix_rooms: Vec<MappedRoom> = by(rooms);
-        /// `meshtastic`: the radio, and what goes on the air.
+        /// The radio, and what goes on the air.
         meshtastic: Meshtastic = within(Meshtastic::read);
-        /// `database`: our own data.
+        /// The account, who may transmit, and what messages of the mesh look like.
+        matrix: Matrix = within(Matrix::read);
+        /// Our own data.
+        #[mmrelay = "db"]
         database: Database = within(Database::read);
-        /// `health`: when we count as unhealthy.
+        /// When the relay counts as unhealthy.
         health: Health = within(Health::read);
-        /// `logging`: what is logged, and where.
+        /// What is logged, and where.
         logging: Logging = within(Logging::read);
     }
 }

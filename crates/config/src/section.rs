@@ -1,33 +1,48 @@
-//! Reads one mapping key by key, the environment's word before the file's, and remembers what it was asked for:
-//! so unknown keys are found without a list of the known ones.
+//! Reads one mapping key by key, the environment's word before the file's, and remembers what it was asked for: so unknown
+//! keys are found without a list of the known ones, and the table of all keys is what a reading of nothing asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use strum::VariantNames;
 
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, nearest, printable};
 use super::mmrelay;
-use super::values::{Convert, nothing, structured};
-use super::yaml::{Entry, Node, Value};
+use super::table::{Given, Row};
+use super::takes::{Kind, Takes};
+use super::values::{Checked, Convert, nothing, structured};
+use super::yaml::{self, Entry, Node, Value};
 use super::yaml_traps::is_assignment;
 
-/// Makes sections of the table of their keys: what each is for, its type, by which method of [`Section`] it is read, and
-/// with what: the default, and what knows range and unit. A key may use the values of those above it.
+/// Makes sections of the table of their keys: what each is for, in the words in which people read it everywhere; MMRelay's
+/// name, if that is another; its type; by which method of [`Section`] it is read, and with what: its default or an example,
+/// as they are written in a file, and what it takes. A key may use the values of those above it.
 macro_rules! keys {
     ($(
-        $(#[$about:meta])*
-        $name:ident {
-            $( $(#[$purpose:meta])* $key:ident: $kind:ty = $how:ident($($with:expr),*); )*
+        $(#[doc = $about:literal])*
+        $(#[derive($($derived:ident),*)])?
+        $vis:vis $name:ident {
+            $(
+                $(#[doc = $purpose:literal])*
+                $(#[mmrelay = $old:literal])?
+                $key:ident: $kind:ty = $how:ident($($with:expr),*);
+            )*
         }
     )*) => { $(
-        $(#[$about])*
+        $(#[doc = $about])*
+        $(#[derive($($derived),*)])?
         #[derive(Debug, Clone, PartialEq)]
-        pub struct $name {
-            $( $(#[$purpose])* pub $key: $kind, )*
+        $vis struct $name {
+            $( $(#[doc = $purpose])* pub $key: $kind, )*
         }
 
         impl $name {
             pub(in $crate) fn read(it: &mut $crate::section::Section<'_>) -> Self {
-                $( let $key = it.$how(stringify!($key), $($with),*); )*
+                $(
+                    it.line(stringify!($key), concat!($($purpose),*), [$($old),*].first().copied());
+                    let $key = it.$how(stringify!($key), $($with),*);
+                )*
                 Self { $( $key ),* }
             }
         }
@@ -41,19 +56,48 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
-/// Makes types of the words that a key takes, each with what it stands for.
+/// Makes types of the words that a key takes, each with what it stands for, and how else it may be spelled.
 macro_rules! words {
     ($(
         $(#[$about:meta])*
-        $name:ident { $( $(#[$meaning:meta])* $word:ident, )* }
+        $vis:vis $name:ident {
+            $(
+                $(#[doc = $meaning:literal])*
+                $(#[strum($($role:ident = $spelling:literal),*)])?
+                $word:ident,
+            )*
+        }
     )*) => { $(
         $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
         #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-        pub enum $name { $( $(#[$meaning])* $word, )* }
+        $vis enum $name {
+            $( $(#[doc = $meaning])* $(#[strum($($role = $spelling),*)])? $word, )*
+        }
+
+        impl $crate::section::Words for $name {
+            const MEANINGS: &'static [&'static str] = &[$( concat!($($meaning),*) ),*];
+            const SPELLINGS: &'static [&'static str] = &[$( $($( $spelling, )*)? )*];
+        }
+
+        impl Default for $name {
+            /// The first one, where nothing says which.
+            fn default() -> Self {
+                let [first, ..] = [$( Self::$word ),*];
+                first
+            }
+        }
     )* };
 }
 pub(super) use words;
+
+/// The words that a key takes.
+pub(super) trait Words: FromStr + VariantNames + Default + 'static {
+    /// What each of them means.
+    const MEANINGS: &'static [&'static str];
+    /// Other spellings, most of them MMRelay's.
+    const SPELLINGS: &'static [&'static str];
+}
 
 /// What is known while a configuration is read, and what was found in it.
 #[derive(Debug, Default)]
@@ -61,8 +105,8 @@ pub(super) struct Reader {
     file: String,
     environment: Environment,
     found: Problems,
-    /// The paths that were asked for.
-    pub(super) asked: BTreeSet<String>,
+    /// What is read, if that is asked for.
+    pub(super) table: Option<Vec<Row>>,
     /// The paths that are given, and where.
     pub(super) given: BTreeMap<String, Origin>,
     /// Keys of MMRelay were met that mean nothing here, or its old names.
@@ -77,9 +121,11 @@ pub(super) struct Section<'r> {
     origin: Origin,
     pub(super) entries: Vec<Entry>,
     known: Vec<Key>,
+    /// The key that is read next, and what it is for.
+    line: (Key, &'static str, Option<Key>),
 }
 
-/// A key, as it is written in its section.
+/// A key as it is written in its section, or a value as it is written behind one.
 pub(super) type Key = &'static str;
 
 /// What a key without a value means.
@@ -155,8 +201,9 @@ impl Reader {
             origin,
             entries,
             known: Vec::new(),
+            line: ("", "", None),
         };
-        mmrelay::adopt(&mut section);
+        mmrelay::leave_out(&mut section);
         let value = read(&mut section);
         section.refuse_unknown();
         value
@@ -164,37 +211,81 @@ impl Reader {
 }
 
 impl Section<'_> {
+    /// Says what the key that is read next is for, and takes MMRelay's name of it as ours.
+    pub(super) fn line(&mut self, key: Key, about: &'static str, old: Option<Key>) {
+        self.line = (key, about.trim(), old);
+        let mut entries = self.entries.iter();
+        let Some(index) = old.and_then(|old| entries.position(|it| it.key == old)) else {
+            return;
+        };
+        if self.entries.iter().any(|it| it.key == key) {
+            let entry = self.entries.remove(index);
+            let counts = format!("is the old name of `{key}`, which is given too and counts");
+            self.leave_out(&entry, counts);
+        } else if let Some(entry) = self.entries.get_mut(index) {
+            self.reader.is_mmrelay = true;
+            key.clone_into(&mut entry.key);
+        }
+    }
+
     /// Returns the key's value, or this default if it is not given or not right.
-    pub(super) fn get<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
-        self.read(key, Empty::Absent, convert).unwrap_or(default)
+    pub(super) fn get<T: Default>(&mut self, key: Key, default: Key, takes: Takes<T>) -> T {
+        self.or_default(key, Empty::Absent, default, takes)
     }
 
     /// Likewise, for a key that restricts who or what passes: without a value it is a mistake.
-    pub(super) fn restricting<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
-        self.read(key, Empty::Mistake, convert).unwrap_or(default)
+    pub(super) fn restricting<T: Default>(&mut self, key: Key, default: Key, takes: Takes<T>) -> T {
+        self.or_default(key, Empty::Mistake, default, takes)
     }
 
     /// Likewise, for a key to which the empty text means something; an empty variable does too.
-    pub(super) fn text<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
-        self.read(key, Empty::Text, convert).unwrap_or(default)
+    pub(super) fn text<T: Default>(&mut self, key: Key, default: Key, takes: Takes<T>) -> T {
+        self.or_default(key, Empty::Text, default, takes)
     }
 
-    /// Returns the key's value, if it is given and right.
-    pub(super) fn value<T>(&mut self, key: Key, convert: impl Convert<T>) -> Option<T> {
-        self.read(key, Empty::Absent, convert)
+    /// Returns the key's value, if it is given and right; the example is for people.
+    pub(super) fn value<T>(&mut self, key: Key, example: Key, takes: Takes<T>) -> Option<T> {
+        self.note(key, Given::Example(example), Some(takes.kind));
+        self.read(key, Empty::Absent, &takes.read)
+    }
+
+    /// Likewise, for a key that restricts who or what passes.
+    pub(super) fn restriction<T>(&mut self, key: Key, example: Key, takes: Takes<T>) -> Option<T> {
+        self.note(key, Given::Example(example), Some(takes.kind));
+        self.read(key, Empty::Mistake, &takes.read)
     }
 
     /// Returns the key's value, which must be given and right.
     pub(super) fn required<T>(
         &mut self,
         key: Key,
+        example: Key,
         why: &str,
-        convert: impl Convert<T>,
+        takes: Takes<T>,
     ) -> Option<T> {
-        if !self.is_given(key) {
-            self.problem(key, Wrong::new(why));
+        self.note(key, Given::Required(example), Some(takes.kind));
+        self.needed(key, why, &takes.read)
+    }
+
+    /// Returns the key's value, which must be given if another key has a certain value.
+    pub(super) fn required_with<T>(
+        &mut self,
+        key: Key,
+        example: Key,
+        (other, word, is_so): (Key, Key, bool),
+        takes: Takes<T>,
+    ) -> Option<T> {
+        self.note(
+            key,
+            Given::RequiredWith(example, other, word),
+            Some(takes.kind),
+        );
+        if is_so {
+            let why = format!("is required for `{other}: {word}`");
+            self.needed(key, &why, &takes.read)
+        } else {
+            self.read(key, Empty::Absent, &takes.read)
         }
-        self.read(key, Empty::Required, convert)
     }
 
     /// Reads a key by what also looks at others beside it.
@@ -204,6 +295,7 @@ impl Section<'_> {
 
     /// Reads the section under a key.
     pub(super) fn within<T>(&mut self, key: Key, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        self.note(key, Given::Section, None);
         let node = self.take(key, Empty::Absent).unwrap_or(Node::NOTHING);
         let (path, origin) = (self.path_of(key), self.origin_of(key).clone());
         self.reader.section(path, origin, node, read)
@@ -242,7 +334,7 @@ impl Section<'_> {
         self.reader.warning(&origin, &path, wrong);
     }
 
-    fn path_of(&self, key: &str) -> String {
+    pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() || key.is_empty() {
             format!("{}{key}", self.path)
         } else {
@@ -262,21 +354,62 @@ impl Section<'_> {
         }
     }
 
-    fn read<T>(&mut self, key: Key, empty: Empty, convert: impl Convert<T>) -> Option<T> {
-        let wrongs = match convert(&self.take(key, empty)?) {
-            Ok(value) => return Some(value),
-            Err(wrongs) => wrongs,
-        };
-        for wrong in wrongs {
-            self.problem(key, wrong);
+    /// Puts a key into the table.
+    fn note(&mut self, key: Key, given: Given, kind: Option<Box<dyn Fn() -> Kind>>) {
+        let path = self.path_of(key);
+        if let Some(table) = &mut self.reader.table {
+            let (_, about, old) = Some(self.line).filter(|it| it.0 == key).unwrap_or_default();
+            let kind = kind.map(|it| it());
+            let row = Row {
+                path,
+                about,
+                old,
+                kind,
+                given,
+            };
+            table.push(row);
         }
-        None
+    }
+
+    fn needed<T>(&mut self, key: Key, why: &str, read: &impl Convert<T>) -> Option<T> {
+        if !self.is_given(key) {
+            self.problem(key, Wrong::new(why));
+        }
+        self.read(key, Empty::Required, read)
+    }
+
+    fn or_default<T: Default>(
+        &mut self,
+        key: Key,
+        empty: Empty,
+        default: Key,
+        takes: Takes<T>,
+    ) -> T {
+        self.note(key, Given::Default(default), Some(takes.kind));
+        self.read(key, empty, &takes.read).unwrap_or_else(|| {
+            // A default that its own key refuses is a mistake like any other.
+            let node = yaml::parse(default).map_err(Vec::from);
+            let checked = node.and_then(|it| (takes.read)(&it.root));
+            self.right(key, checked).unwrap_or_default()
+        })
+    }
+
+    fn read<T>(&mut self, key: Key, empty: Empty, read: &impl Convert<T>) -> Option<T> {
+        let node = self.take(key, empty)?;
+        self.right(key, read(&node))
+    }
+
+    /// Returns what is right, and reports what is wrong.
+    fn right<T>(&mut self, key: Key, checked: Checked<T>) -> Option<T> {
+        for wrong in checked.as_ref().err().into_iter().flatten() {
+            self.problem(key, wrong.clone());
+        }
+        checked.ok()
     }
 
     fn take(&mut self, key: Key, empty: Empty) -> Option<Node> {
         self.known.push(key);
         let path = self.path_of(key);
-        self.reader.asked.insert(path.clone());
         let index = self.entries.iter().position(|entry| entry.key == key);
         let entry = index.map(|index| self.entries.remove(index));
         let (origin, node) = self
@@ -295,11 +428,7 @@ impl Section<'_> {
         let wrong = match setting.text {
             Ok(text) if text.is_empty() && empty == Empty::Mistake => empty_mistake(),
             Ok(text) if text.is_empty() && empty != Empty::Text => return None,
-            Ok(text) => {
-                let value = Value::Scalar { text, plain: true };
-                let node = Node::NOTHING;
-                return Some((origin, Node { value, ..node }));
-            }
+            Ok(text) => return Some((origin, Node::text(text, Node::NOTHING.place))),
             Err(message) => Wrong::new(message),
         };
         self.reader.problem(&origin, path, wrong);

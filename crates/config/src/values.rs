@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -71,6 +72,19 @@ pub(super) fn whole<T: TryFrom<i64>>(range: RangeInclusive<i64>, unit: &str) -> 
             Wrong::new(format!("{number} is out of range: {least} to {most}{unit}"))
         })?)
     }
+}
+
+/// Returns a path; a shell's `~` is none.
+pub(super) fn path(node: &Node) -> Checked<PathBuf> {
+    let text = some_text(node)?;
+    if text.contains('\0') {
+        return Err(Wrong::new("is not a path").into());
+    }
+    if text == "~" || text.starts_with("~/") {
+        let hint = "write the whole path, or one relative to the home directory";
+        return Err(Wrong::new("`~` is not understood here").hint(hint).into());
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// Returns what one of a few words stands for. `off` and `false`, `true` and `on` are each other's spellings.
@@ -164,11 +178,6 @@ pub(super) fn one_or_list_of<T>(item: impl Convert<T> + Copy) -> impl Convert<Ve
     }
 }
 
-/// Returns a value whose absence means something else.
-pub(super) fn some<T>(item: impl Convert<T>) -> impl Convert<Option<T>> {
-    move |node: &Node| item(node).map(Some)
-}
-
 /// Returns a prefix or reaction key; an empty one is fine.
 pub(super) fn template<V: Variable>(node: &Node) -> Checked<Template<V>> {
     parsed(&text(node)?)
@@ -205,7 +214,7 @@ pub(super) fn hinted<T>(hint: &str, checked: Checked<T>) -> Checked<T> {
 }
 
 /// The names of ports, as the protocol spells them (meshtastic/portnums.proto), without those that carry no message.
-const PORTS: &[(&str, u32)] = &[
+pub(super) const PORTS: &[(&str, u32)] = &[
     ("TEXT_MESSAGE_APP", 1),
     ("REMOTE_HARDWARE_APP", 2),
     ("POSITION_APP", 3),
@@ -298,13 +307,15 @@ pub(super) fn scalar<'a>(node: &'a Node, expected: &str) -> Checked<&'a str> {
     Err(wrong.into())
 }
 
+/// The words for yes and no.
+pub(super) const YES: [&str; 5] = ["true", "yes", "on", "y", "1"];
+pub(super) const NO: [&str; 5] = ["false", "no", "off", "n", "0"];
+
 /// Returns what a word for yes or no means.
 pub(super) fn truth(text: &str) -> Option<bool> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" | "1" => Some(true),
-        "false" | "no" | "off" | "n" | "0" => Some(false),
-        _ => None,
-    }
+    let word = text.trim().to_ascii_lowercase();
+    let is_yes = YES.contains(&word.as_str());
+    (is_yes || NO.contains(&word.as_str())).then_some(is_yes)
 }
 
 fn parse_size(text: &str) -> Option<u64> {

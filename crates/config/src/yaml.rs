@@ -35,6 +35,13 @@ impl Node {
         value: Value::Null { comment: false },
         tag: None,
     };
+
+    /// Returns a text as one without quotes.
+    pub(super) fn text(text: String, place: Place) -> Self {
+        let value = Value::Scalar { text, plain: true };
+        let tag = None;
+        Self { place, value, tag }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

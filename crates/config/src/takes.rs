@@ -1,0 +1,257 @@
+//! What keys take: how a value is read, and the same said to people and to editors (as JSON Schema).
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::meshtastic::PortNum;
+use super::pages;
+use super::pattern::UserPattern;
+use super::secret::Secret;
+use super::section::Words;
+use super::template::{Template, Variable};
+use super::values::{self, Checked, PORTS};
+use super::yaml::Node;
+use relay_model::{NodeNum, OwnedUserId};
+
+/// How a value is read.
+type Read<T> = Box<dyn Fn(&Node) -> Checked<T>>;
+
+/// How a value is read, and what it may be.
+pub(super) struct Takes<T> {
+    pub(super) read: Read<T>,
+    pub(super) kind: Box<dyn Fn() -> Kind>,
+}
+
+impl<T> Takes<T> {
+    pub(super) fn new(
+        kind: impl Fn() -> Kind + 'static,
+        read: impl Fn(&Node) -> Checked<T> + 'static,
+    ) -> Self {
+        let (read, kind) = (Box::new(read), Box::new(kind));
+        Self { read, kind }
+    }
+}
+
+/// What a value may be.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    /// For people: what stands behind "takes".
+    pub(super) says: String,
+    pub(super) schema: Value,
+}
+
+impl Kind {
+    pub(super) fn new(says: impl fmt::Display, schema: Value) -> Self {
+        let says = says.to_string();
+        Self { says, schema }
+    }
+
+    /// A text of which the reader knows more than a pattern can tell.
+    pub(super) fn text(says: &str, pattern: &str) -> Self {
+        let schema = json!({ "type": ["string", "number"], "pattern": pattern });
+        Self::new(says, schema)
+    }
+
+    /// One of a few words, in upper or lower case.
+    pub(super) fn words<T: Words>() -> Self {
+        let meant = |(word, meaning): (&&str, &&str)| {
+            let meaning = meaning.trim().trim_end_matches('.');
+            format!("`{word}` ({})", with_small_letter(meaning))
+        };
+        let shown: Vec<String> = T::VARIANTS.iter().zip(T::MEANINGS).map(meant).collect();
+        let says = match shown.split_last() {
+            Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+            _ => shown.concat(),
+        };
+        let known = || T::VARIANTS.iter().chain(T::SPELLINGS);
+        let proposed: Vec<Value> = T::VARIANTS.iter().map(|it| pages::json_of(it)).collect();
+        let mut taken = vec![json!({ "enum": proposed })];
+        let mut spellings: Vec<&str> = known().copied().collect();
+        for (yes, all) in [(true, values::YES), (false, values::NO)] {
+            if known().any(|word| all.contains(word)) {
+                spellings.extend(all);
+                taken.push(json!({ "const": yes }));
+            }
+        }
+        taken.push(json!({ "type": "string", "pattern": in_any_case(&spellings) }));
+        Self::new(says, json!({ "anyOf": taken }))
+    }
+
+    pub(super) fn or(&self, other: &Self) -> Self {
+        let says = format!("{}, or {}", self.says, other.says);
+        Self::new(says, json!({ "anyOf": [self.schema, other.schema] }))
+    }
+
+    fn list(items: &str, item: &Value) -> Self {
+        let schema = json!({ "type": "array", "items": item });
+        Self::new(format!("a list of {items}"), schema)
+    }
+}
+
+fn with_small_letter(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(|it| it.to_lowercase().to_string());
+    first.unwrap_or_default() + rest.as_str()
+}
+
+/// Returns a pattern for whole words in any case: there is no flag for that in a schema.
+fn in_any_case(words: &[&str]) -> String {
+    let letter = |it: char| match it {
+        _ if it.is_ascii_alphabetic() => format!("[{}{it}]", it.to_ascii_uppercase()),
+        _ => it.to_string(),
+    };
+    let spelled = |word: &&str| word.to_ascii_lowercase().chars().map(letter).collect();
+    let words: Vec<String> = words.iter().map(spelled).collect();
+    format!("^({})$", words.join("|"))
+}
+
+pub(super) fn truth() -> Kind {
+    let words = [values::YES, values::NO].concat();
+    let schema = json!({ "anyOf": [
+        { "type": "boolean" },
+        { "type": "integer", "minimum": 0, "maximum": 1 },
+        { "type": "string", "pattern": in_any_case(&words) },
+    ]});
+    Kind::new("`true` or `false`", schema)
+}
+
+pub(super) fn boolean() -> Takes<bool> {
+    Takes::new(truth, values::boolean)
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Words>() -> Takes<T> {
+    Takes::new(Kind::words::<T>, values::choice)
+}
+
+/// A whole number; what it counts is said behind the range.
+pub(super) fn whole<T: TryFrom<i64> + 'static>(
+    range: RangeInclusive<i64>,
+    unit: &'static str,
+) -> Takes<T> {
+    let (least, most) = (*range.start(), *range.end());
+    let schema = move || json!({ "type": "integer", "minimum": least, "maximum": most });
+    let kind = move || Kind::new(format!("{least} to {most}{unit}"), schema());
+    Takes::new(kind, values::whole(range, unit))
+}
+
+pub(super) fn some_text() -> Takes<String> {
+    Takes::new(|| Kind::text("a text", r"\S"), values::some_text)
+}
+
+pub(super) fn text_or_none() -> Takes<Option<String>> {
+    Takes::new(|| Kind::text("a text", ""), values::text_or_none)
+}
+
+pub(super) fn secret() -> Takes<Secret<String>> {
+    Takes::new(|| Kind::text("a text", "^."), values::secret)
+}
+
+/// A path; a relative one begins in the home directory.
+pub(super) fn path() -> Takes<PathBuf> {
+    let kind = || Kind::text("path, relative to the home directory", "^(?!~(/|$)).+");
+    Takes::new(kind, values::path)
+}
+
+fn time(says: &str, least: &str) -> Kind {
+    let pattern = "^ *([0-9.]+(ms|s|m|min|h|d) *)+$|^[0-9.]+$";
+    let text = json!({ "type": "string", "pattern": pattern });
+    Kind::new(
+        says,
+        json!({ "anyOf": [{ "type": "number", (least): 0 }, text] }),
+    )
+}
+
+pub(super) fn duration() -> Takes<Duration> {
+    Takes::new(|| time("a time", "minimum"), values::duration)
+}
+
+/// A time of more than nothing.
+pub(super) fn some_duration() -> Takes<Duration> {
+    Takes::new(|| time("a time", "exclusiveMinimum"), values::some_duration)
+}
+
+pub(super) fn duration_or_off() -> Takes<Option<Duration>> {
+    let off = || json!({ "anyOf": [{ "enum": ["off", false] }, { "pattern": in_any_case(&values::NO), "type": "string" }] });
+    let kind = move || Kind::new("`off`", off()).or(&time("a time", "exclusiveMinimum"));
+    Takes::new(kind, values::duration_or_off)
+}
+
+pub(super) fn size() -> Takes<u64> {
+    let kind = || {
+        let number = json!({ "type": "integer", "minimum": 1024, "maximum": 1_u64 << 40 });
+        let pattern = "^ *[0-9]+ *([kKmMgG]([iI]?[bB])?|[bB])?$";
+        let text = json!({ "type": "string", "pattern": pattern });
+        Kind::new(
+            "1 KiB to 1 TiB, in bytes or as in `5 MiB`",
+            json!({ "anyOf": [number, text] }),
+        )
+    };
+    Takes::new(kind, values::size)
+}
+
+/// A text with variables in braces.
+pub(super) fn template<V: Variable + 'static>() -> Takes<Template<V>> {
+    let kind = || {
+        let all = V::all().into_iter();
+        let (mut shown, mut patterns) = (Vec::new(), Vec::new());
+        for (name, may_be_cut, _) in all {
+            shown.push(format!("`{{{name}}}`"));
+            patterns.push(name.to_owned());
+            if may_be_cut {
+                shown.push(format!("`{{{name}N}}`"));
+                patterns.push(format!("{name}[1-9][0-9]?"));
+            }
+        }
+        let says = format!("text with {}, N characters at most", shown.join(" "));
+        let pattern = format!(r"^([^{{}}]|\{{\{{|\}}\}}|\{{({})\}})*$", patterns.join("|"));
+        Kind::text(&says, &pattern)
+    };
+    Takes::new(kind, values::template)
+}
+
+pub(super) fn patterns_kind() -> Kind {
+    let item = json!({ "type": "string", "pattern": "^ *[@*?]" });
+    Kind::list("user ids, or globs as in `@*:example.org`", &item)
+}
+
+/// Users named one by one or by a glob.
+pub(super) fn patterns() -> Takes<Vec<UserPattern>> {
+    Takes::new(patterns_kind, values::list_of(values::pattern))
+}
+
+pub(super) fn user_ids() -> Takes<Vec<OwnedUserId>> {
+    let item = || json!({ "type": "string", "pattern": "^ *@[^:]*:." });
+    let kind = move || Kind::list("user ids", &item());
+    Takes::new(kind, values::list_of(values::user_id))
+}
+
+pub(super) fn nodes() -> Takes<Vec<NodeNum>> {
+    let item = || {
+        json!({ "anyOf": [
+            { "type": "string", "pattern": "^ *![0-9a-fA-F]{8} *$" },
+            { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+        ]})
+    };
+    let kind = move || Kind::list("nodes", &item());
+    Takes::new(kind, values::list_of(values::node_num))
+}
+
+/// Ports; one is a list of one.
+pub(super) fn ports() -> Takes<Vec<PortNum>> {
+    let kind = || {
+        let names: Vec<&str> = PORTS.iter().map(|(name, _)| *name).collect();
+        let port = json!({ "anyOf": [
+            { "enum": names },
+            { "type": "integer", "minimum": 0, "maximum": 511 },
+            { "type": "string", "pattern": in_any_case(&names) },
+        ]});
+        let list = Kind::list("ports", &port);
+        Kind::new(list.says, json!({ "anyOf": [list.schema, port] }))
+    };
+    Takes::new(kind, values::one_or_list_of(values::port_num))
+}
