@@ -9,9 +9,10 @@ use strum::Display;
 
 use super::finding::Wrong;
 use super::secret::Secret;
-use super::section::{Section, keys, words};
+use super::section::{Section, keys};
 use super::takes::{Kind, Takes, some_text, whole};
 use super::values::{self, Checked, hinted, scalar};
+use super::words::words;
 
 /// The one link to the radio; also as `relay status --json` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::finding::{Wrong, near, quoted};
-use super::table::table;
 use super::text_file;
 use super::values::truth;
 
@@ -56,9 +55,9 @@ impl Environment {
         }))
     }
 
-    /// Returns whether any variable gives a key, so that a file may be missing.
-    pub fn has_keys(&self) -> bool {
-        let names = names();
+    /// Returns whether any variable gives one of these keys, so that a file may be missing.
+    pub(super) fn has_keys(&self, paths: &[String]) -> bool {
+        let names = names(paths);
         self.variables.keys().any(|name| names.contains(name))
     }
 
@@ -118,9 +117,9 @@ impl Environment {
         self.variables.get(&own).map(|_| setting(&own, ""))
     }
 
-    /// Returns the variables that give no key, each with what to say about it.
-    pub(super) fn unknown(&self) -> Vec<(String, Wrong)> {
-        let mut known = names();
+    /// Returns the variables that give none of these keys, which are all, each with what to say about it.
+    pub(super) fn unknown(&self, paths: &[String]) -> Vec<(String, Wrong)> {
+        let mut known = names(paths);
         known.extend(NO_KEYS.map(str::to_owned));
         let about = |name: &String| {
             if let Some(why) = meaningless(name) {
@@ -159,10 +158,9 @@ fn meaningless(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the names of all variables that give a key.
-fn names() -> BTreeSet<String> {
-    let table = table();
-    let own = table.iter().flat_map(|row| variables_of(&row.path));
+/// Returns the names of all variables that give one of these keys.
+fn names(paths: &[String]) -> BTreeSet<String> {
+    let own = paths.iter().flat_map(|path| variables_of(path));
     own.flat_map(|name| [format!("{name}_FILE"), name])
         .collect()
 }
@@ -178,7 +176,7 @@ fn variables_of(path: &str) -> impl Iterator<Item = String> {
 }
 
 /// Returns our own name of the variable that overrides a key.
-pub(super) fn variable_of(path: &str) -> String {
+fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace(['.', '-'], "_").to_uppercase())
 }
 
@@ -192,6 +190,7 @@ fn read_value(path: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::paths;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -208,7 +207,7 @@ mod tests {
             both.setting("meshtastic.host").unwrap().text.unwrap(),
             "new"
         );
-        assert!(both.unknown().is_empty());
+        assert!(both.unknown(&paths()).is_empty());
         let alias = environment(&[("MMRELAY_MESHTASTIC_HOST", "old")]);
         assert_eq!(
             alias.setting("meshtastic.host").unwrap().text.unwrap(),
@@ -286,7 +285,7 @@ mod tests {
             ("RELAY_HOME", "/x"),
             ("PATH", "/bin"),
         ]);
-        let unknown = found.unknown();
+        let unknown = found.unknown(&paths());
         assert_eq!(unknown.len(), 1, "{unknown:?}");
         assert_eq!(
             unknown[0].1.hint.as_deref(),
@@ -297,7 +296,7 @@ mod tests {
     #[test]
     fn only_a_near_variable_is_suggested() {
         let hint = |name: &str| {
-            let unknown = environment(&[(name, "x")]).unknown();
+            let unknown = environment(&[(name, "x")]).unknown(&paths());
             unknown.into_iter().next().and_then(|(_, wrong)| wrong.hint)
         };
         for odd in ["RELAY_FOO", "RELAY_SERVICE_HOST", "RELAY_MESHTASTIC_FOO"] {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, printable};
 use super::section::Reader;
+use super::table::paths;
 use super::text_file::{self, TextFileError};
 use super::yaml;
 use super::{Config, mmrelay};
@@ -85,7 +86,7 @@ impl Config {
         }
         // Where something required is missing, the report says so, and the result is never used.
         let config = reader.section(String::new(), Origin::Nowhere, document.root, Self::read);
-        for (variable, wrong) in environment.unknown() {
+        for (variable, wrong) in environment.unknown(&paths()) {
             reader.warning(&Origin::Variable(variable), "", wrong);
         }
         let found = reader.found();
@@ -105,7 +106,7 @@ impl Config {
         let name = path.file_name().unwrap_or(path.as_os_str());
         let text = match text_file::read(path, LARGEST) {
             Ok(text) => text,
-            Err(cause) if cause.is_missing && environment.has_keys() => String::new(),
+            Err(cause) if cause.is_missing && environment.has_keys(&paths()) => String::new(),
             Err(cause) if cause.is_missing => return Err(LoadError::Missing(path.to_owned())),
             Err(cause) => return Err(LoadError::Read(path.to_owned(), cause)),
         };

@@ -7,13 +7,14 @@ use url::{Host, Url};
 use super::finding::{Wrong, quoted};
 use super::pattern::UserPattern;
 use super::secret::Secret;
-use super::section::{Section, keys, words};
+use super::section::{Section, keys};
 use super::takes::{
     Kind, Takes, boolean, choice, duration_or_off, patterns, patterns_kind, secret, template,
     text_or_none, user_ids, whole,
 };
 use super::template::{ReactionVariable, RoomVariable, Template};
 use super::values::{self, Checked, hinted, list_of, pattern, some_text, structured, user_id};
+use super::words::words;
 use super::yaml::{Node, Value};
 use relay_model::{OwnedServerName, OwnedUserId, UserId};
 

@@ -6,12 +6,14 @@ use serde_json::json;
 
 use super::connection::{Connection, connection};
 use super::finding::Wrong;
-use super::section::{Section, keys, words};
+use super::port::PortNum;
+use super::section::{Section, keys};
 use super::takes::{
     Kind, Takes, boolean, choice, duration, nodes, ports, some_duration, some_text, template, whole,
 };
 use super::template::{MeshVariable, Template};
 use super::values;
+use super::words::words;
 use relay_model::{NodeNum, Sign};
 
 const DM_REPLY: &str = "\"This node is a bridge to Matrix and cannot deliver private messages. \
@@ -193,10 +195,6 @@ words! {
         Off,
     }
 }
-
-/// A port number of the mesh's packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PortNum(pub u32);
 
 impl Feedback {
     /// Returns whether people are shown this sign.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::finding::Origin;
-use super::section::Section;
 
 /// Keys of MMRelay that mean nothing here: which, and why.
 pub(super) const MEANINGLESS: &[(&str, &str)] = &[
@@ -46,16 +45,11 @@ pub(super) const MEANINGLESS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Warns of what means nothing here.
-pub(super) fn leave_out(section: &mut Section<'_>) {
-    for entry in std::mem::take(&mut section.entries) {
-        let path = section.path_of(&entry.key);
-        let mut all = MEANINGLESS.iter();
-        match all.find(|(keys, _)| keys.split(' ').any(|it| it == path)) {
-            Some((_, why)) => section.leave_out(&entry, format!("has no meaning here: {why}")),
-            None => section.entries.push(entry),
-        }
-    }
+/// Returns why a key means nothing here, if it is one of those.
+pub(super) fn meaningless(path: &str) -> Option<&'static str> {
+    let mut all = MEANINGLESS.iter();
+    let (_, why) = all.find(|(keys, _)| keys.split(' ').any(|it| it == path))?;
+    Some(why)
 }
 
 /// Defaults that differ from MMRelay's: the key, and behind it what is different while it is not given; `{}` is the key

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
-use super::section::{Section, Words as _, keys, words};
+use super::section::{Section, keys};
 use super::takes::{Kind, Takes, boolean, choice, path, size, some_duration, truth, whole};
 use super::values::{self, scalar};
+use super::words::{Words as _, words};
 
 const LOG: &str = "logs/relay.log";
 

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::mmrelay::MEANINGLESS;
-use super::table::{Given, Row, table};
-use super::yaml;
+use super::section::{Given, Row};
+use super::table::table;
+use super::takes::json_of;
 
 /// How the schema's file is called beside a configuration: the sample names it in its first line.
 pub const SCHEMA_FILE: &str = "config.schema.json";
@@ -52,6 +53,11 @@ impl Given {
 }
 
 impl Row {
+    /// Returns the section, and the key in it.
+    fn split(&self) -> (&str, &str) {
+        self.path.rsplit_once('.').unwrap_or(("", &self.path))
+    }
+
     /// Returns what is said of the key: what it is for, and what it takes where that is not evident from its value.
     fn explanation(&self) -> String {
         let says = self.kind.as_ref().map_or("", |kind| &kind.says);
@@ -200,23 +206,6 @@ fn list(entry: &Value) -> Value {
         { "type": "array", "minItems": 1, "items": entry },
         { "type": "object", "minProperties": 1, "additionalProperties": named },
     ]})
-}
-
-/// Returns a value as it is written in a file.
-pub(super) fn json_of(written: &str) -> Value {
-    let document = yaml::parse(written);
-    document.map_or(Value::Null, |it| node_as_json(&it.root))
-}
-
-fn node_as_json(node: &yaml::Node) -> Value {
-    match &node.value {
-        yaml::Value::Scalar { text, plain: true } => {
-            serde_json::from_str(text).unwrap_or_else(|_| json!(text))
-        }
-        yaml::Value::Scalar { text, plain: false } => json!(text),
-        yaml::Value::List(items) => items.iter().map(node_as_json).collect(),
-        yaml::Value::Map(_) | yaml::Value::Null { .. } => Value::Null,
-    }
 }
 
 #[cfg(test)]

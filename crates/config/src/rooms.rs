@@ -3,11 +3,12 @@
 use serde_json::{Value as Json, json};
 use strum::Display;
 
-use super::finding::{Origin, Wrong};
-use super::section::{Reader, Section, keys, words};
+use super::finding::{Origin, Place, Wrong};
+use super::section::{Reader, Section, keys};
 use super::takes::{Kind, Takes, choice};
 use super::values::{some_text, structured};
-use super::yaml::{self, Node, Place, Value};
+use super::words::words;
+use super::yaml::{self, Node, Value};
 use relay_model::{
     ChannelIndex, OwnedRoomOrAliasId, OwnedServerName, ParseIdError, RoomAddress, RoomAddressError,
 };

@@ -2,14 +2,10 @@
 //! keys are found without a list of the known ones, and the table of all keys is what a reading of nothing asks for.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
-
-use strum::VariantNames;
 
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, nearest, printable};
 use super::mmrelay;
-use super::table::{Given, Row};
 use super::takes::{Kind, Takes};
 use super::values::{Checked, Convert, nothing, structured};
 use super::yaml::{self, Entry, Node, Value};
@@ -56,49 +52,6 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
-/// Makes types of the words that a key takes, each with what it stands for, and how else it may be spelled.
-macro_rules! words {
-    ($(
-        $(#[$about:meta])*
-        $vis:vis $name:ident {
-            $(
-                $(#[doc = $meaning:literal])*
-                $(#[strum($($role:ident = $spelling:literal),*)])?
-                $word:ident,
-            )*
-        }
-    )*) => { $(
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
-        #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-        $vis enum $name {
-            $( $(#[doc = $meaning])* $(#[strum($($role = $spelling),*)])? $word, )*
-        }
-
-        impl $crate::section::Words for $name {
-            const MEANINGS: &'static [&'static str] = &[$( concat!($($meaning),*) ),*];
-            const SPELLINGS: &'static [&'static str] = &[$( $($( $spelling, )*)? )*];
-        }
-
-        impl Default for $name {
-            /// The first one, where nothing says which.
-            fn default() -> Self {
-                let [first, ..] = [$( Self::$word ),*];
-                first
-            }
-        }
-    )* };
-}
-pub(super) use words;
-
-/// The words that a key takes.
-pub(super) trait Words: FromStr + VariantNames + Default + 'static {
-    /// What each of them means.
-    const MEANINGS: &'static [&'static str];
-    /// Other spellings, most of them MMRelay's.
-    const SPELLINGS: &'static [&'static str];
-}
-
 /// What is known while a configuration is read, and what was found in it.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -111,6 +64,32 @@ pub(super) struct Reader {
     pub(super) given: BTreeMap<String, Origin>,
     /// Keys of MMRelay were met that mean nothing here, or its old names.
     pub(super) is_mmrelay: bool,
+}
+
+/// A key.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// As in `meshtastic.long_messages.part_bytes`; the keys of an entry of a list stand in `matrix_rooms[]`.
+    pub(super) path: String,
+    /// What it is for; empty for a switch of MMRelay that only the reader knows.
+    pub(super) about: &'static str,
+    /// MMRelay's name of it, if that is another.
+    pub(super) old: Option<Key>,
+    /// What it takes; a section has none.
+    pub(super) kind: Option<Kind>,
+    pub(super) given: Given,
+}
+
+/// What there is without the key, as it is written in a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Given {
+    Section,
+    Default(Key),
+    /// Nothing; an example of what could be.
+    Example(Key),
+    Required(Key),
+    /// Required if this other key of the section is that.
+    RequiredWith(Key, Key, Key),
 }
 
 /// A mapping of the configuration; an absent one is an empty one.
@@ -203,7 +182,7 @@ impl Reader {
             known: Vec::new(),
             line: ("", "", None),
         };
-        mmrelay::leave_out(&mut section);
+        section.leave_out_meaningless();
         let value = read(&mut section);
         section.refuse_unknown();
         value
@@ -301,8 +280,18 @@ impl Section<'_> {
         self.reader.section(path, origin, node, read)
     }
 
+    /// Leaves out the keys of MMRelay that mean nothing here.
+    fn leave_out_meaningless(&mut self) {
+        for entry in std::mem::take(&mut self.entries) {
+            match mmrelay::meaningless(&self.path_of(&entry.key)) {
+                Some(why) => self.leave_out(&entry, format!("has no meaning here: {why}")),
+                None => self.entries.push(entry),
+            }
+        }
+    }
+
     /// Says why a key of MMRelay is left out.
-    pub(super) fn leave_out(&mut self, entry: &Entry, why: String) {
+    fn leave_out(&mut self, entry: &Entry, why: String) {
         self.reader.is_mmrelay = true;
         let (path, origin) = (self.path_of(&entry.key), self.origin.at(entry.place));
         self.reader.warning(&origin, &path, Wrong::new(why));

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::meshtastic::PortNum;
-use super::pages;
 use super::pattern::UserPattern;
+use super::port::{PORTS, PortNum};
 use super::secret::Secret;
-use super::section::Words;
 use super::template::{Template, Variable};
-use super::values::{self, Checked, PORTS};
-use super::yaml::Node;
+use super::values::{self, Checked};
+use super::words::Words;
+use super::yaml::{self, Node};
 use relay_model::{NodeNum, OwnedUserId};
 
 /// How a value is read.
@@ -68,7 +67,7 @@ impl Kind {
             _ => shown.concat(),
         };
         let known = || T::VARIANTS.iter().chain(T::SPELLINGS);
-        let proposed: Vec<Value> = T::VARIANTS.iter().map(|it| pages::json_of(it)).collect();
+        let proposed: Vec<Value> = T::VARIANTS.iter().map(|it| json_of(it)).collect();
         let mut taken = vec![json!({ "enum": proposed })];
         let mut spellings: Vec<&str> = known().copied().collect();
         for (yes, all) in [(true, values::YES), (false, values::NO)] {
@@ -107,6 +106,23 @@ fn in_any_case(words: &[&str]) -> String {
     let spelled = |word: &&str| word.to_ascii_lowercase().chars().map(letter).collect();
     let words: Vec<String> = words.iter().map(spelled).collect();
     format!("^({})$", words.join("|"))
+}
+
+/// Returns a value as it is written in a file.
+pub(super) fn json_of(written: &str) -> Value {
+    let document = yaml::parse(written);
+    document.map_or(Value::Null, |it| node_as_json(&it.root))
+}
+
+fn node_as_json(node: &yaml::Node) -> Value {
+    match &node.value {
+        yaml::Value::Scalar { text, plain: true } => {
+            serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+        }
+        yaml::Value::Scalar { text, plain: false } => json!(text),
+        yaml::Value::List(items) => items.iter().map(node_as_json).collect(),
+        yaml::Value::Map(_) | yaml::Value::Null { .. } => Value::Null,
+    }
 }
 
 pub(super) fn truth() -> Kind {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use strum::VariantNames;
 
 use super::finding::{Wrong, nearest, printable, quoted};
-use super::meshtastic::PortNum;
 use super::pattern::UserPattern;
+use super::port::{PORTS, PortNum};
 use super::secret::Secret;
 use super::template::{Template, Variable};
 use super::yaml::{self, Node, Value};
@@ -212,44 +212,6 @@ fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
 pub(super) fn hinted<T>(hint: &str, checked: Checked<T>) -> Checked<T> {
     checked.map_err(|all| all.into_iter().map(|it| it.hint(hint)).collect())
 }
-
-/// The names of ports, as the protocol spells them (meshtastic/portnums.proto), without those that carry no message.
-pub(super) const PORTS: &[(&str, u32)] = &[
-    ("TEXT_MESSAGE_APP", 1),
-    ("REMOTE_HARDWARE_APP", 2),
-    ("POSITION_APP", 3),
-    ("NODEINFO_APP", 4),
-    ("ROUTING_APP", 5),
-    ("ADMIN_APP", 6),
-    ("TEXT_MESSAGE_COMPRESSED_APP", 7),
-    ("WAYPOINT_APP", 8),
-    ("AUDIO_APP", 9),
-    ("DETECTION_SENSOR_APP", 10),
-    ("ALERT_APP", 11),
-    ("KEY_VERIFICATION_APP", 12),
-    ("REPLY_APP", 32),
-    ("IP_TUNNEL_APP", 33),
-    ("PAXCOUNTER_APP", 34),
-    ("STORE_FORWARD_PLUSPLUS_APP", 35),
-    ("NODE_STATUS_APP", 36),
-    ("SERIAL_APP", 64),
-    ("STORE_FORWARD_APP", 65),
-    ("RANGE_TEST_APP", 66),
-    ("TELEMETRY_APP", 67),
-    ("ZPS_APP", 68),
-    ("SIMULATOR_APP", 69),
-    ("TRACEROUTE_APP", 70),
-    ("NEIGHBORINFO_APP", 71),
-    ("ATAK_PLUGIN", 72),
-    ("MAP_REPORT_APP", 73),
-    ("POWERSTRESS_APP", 74),
-    ("LORAWAN_BRIDGE", 75),
-    ("RETICULUM_TUNNEL_APP", 76),
-    ("CAYENNE_APP", 77),
-    ("GROUPALARM_APP", 112),
-    ("PRIVATE_APP", 256),
-    ("ATAK_FORWARDER", 257),
-];
 
 pub(super) fn port_num(node: &Node) -> Checked<PortNum> {
     let text = scalar(node, "a port's name or number")?.trim();
@@ -484,14 +446,7 @@ mod tests {
 
     #[test]
     fn a_list_from_the_environment_is_read_as_yaml() {
-        let given = Node {
-            place: yaml::Place { line: 1, column: 1 },
-            value: Value::Scalar {
-                text: "[1, RANGE_TEST_APP]".to_owned(),
-                plain: true,
-            },
-            tag: None,
-        };
+        let given = Node::text("[1, RANGE_TEST_APP]".to_owned(), Node::NOTHING.place);
         assert_eq!(list_of(port_num)(&given), Ok(vec![PortNum(1), PortNum(66)]));
     }
 
