@@ -49,6 +49,7 @@ pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
 pub use text_file::{TextFileError, read_or_say_why};
+pub use words::Words;
 
 keys! {
     /// The whole configuration.

@@ -71,7 +71,7 @@ words! {
         Warn,
         /// State changes.
         Info,
-        /// Each message.
+        /// Each message, without its text.
         Debug,
         /// Bytes and texts.
         Trace,

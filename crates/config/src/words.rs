@@ -40,8 +40,8 @@ macro_rules! words {
 pub(super) use words;
 
 /// The words that a key takes.
-pub(super) trait Words: FromStr + VariantNames + Default + 'static {
-    /// What each of them means.
+pub trait Words: FromStr<Err = strum::ParseError> + VariantNames + Default + 'static {
+    /// What each of them means, in a sentence.
     const MEANINGS: &'static [&'static str];
     /// Other spellings, most of them MMRelay's.
     const SPELLINGS: &'static [&'static str];
