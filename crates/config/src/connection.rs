@@ -11,7 +11,7 @@ use super::finding::Wrong;
 use super::secret::Secret;
 use super::section::{Section, keys};
 use super::takes::{Kind, Takes, some_text, whole};
-use super::values::{self, Checked, hinted, scalar};
+use super::values::{self, hinted, scalar};
 use super::words::words;
 
 /// The one link to the radio; also as `relay status --json` tells it.
@@ -188,32 +188,27 @@ fn host(kind: Option<ConnectionType>) -> Takes<String> {
     let described = move || Kind::text("a name or address", pattern);
     Takes::new(described, move |node| {
         let text = values::some_text(node)?;
+        let text = text.trim();
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        if bare.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Ok(bare.to_owned());
+        }
+        let wrong = Wrong::not(text, "a host's name or address");
+        let fits = |character: char| character.is_alphanumeric() || ".-_%".contains(character);
         if matches!(kind, Some(Serial | Ble)) {
-            Ok(text)
+            Ok(text.to_owned())
+        } else if text.contains('/') {
+            let hint = "write the name or address alone, as in `192.168.1.20`";
+            Err(wrong.hint(hint).into())
+        } else if text.contains(':') {
+            let hint = "the port has a key of its own: `meshtastic.port`";
+            Err(wrong.hint(hint).into())
+        } else if text.len() > 253 || !text.chars().all(fits) {
+            Err(wrong.into())
         } else {
-            checked_host(text.trim())
+            Ok(text.to_owned())
         }
     })
-}
-
-fn checked_host(text: &str) -> Checked<String> {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Ok(bare.to_owned());
-    }
-    let wrong = Wrong::not(text, "a host's name or address");
-    let fits = |character: char| character.is_alphanumeric() || ".-_%".contains(character);
-    if text.contains('/') {
-        let hint = "write the name or address alone, as in `192.168.1.20`";
-        Err(wrong.hint(hint).into())
-    } else if text.contains(':') {
-        let hint = "the port has a key of its own: `meshtastic.port`";
-        Err(wrong.hint(hint).into())
-    } else if text.len() > 253 || !text.chars().all(fits) {
-        Err(wrong.into())
-    } else {
-        Ok(text.to_owned())
-    }
 }
 
 /// A pairing PIN: up to six digits, leading zeros included.

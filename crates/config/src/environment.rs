@@ -62,7 +62,7 @@ impl Environment {
     }
 
     /// Returns a variable's value, an empty one as none.
-    pub fn variable(&self, name: &str) -> Option<&str> {
+    fn variable(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::finding::{Wrong, nearest, quoted};
 use super::pattern::UserPattern;
 use super::port::{PORTS, PortNum};
 use super::secret::Secret;
 use super::template::{Template, Variable};
-use super::values::{self, Checked};
+use super::values::{self, Checked, hinted, parsed, scalar, structured};
 use super::words::Words;
 use super::yaml::{self, Node};
 use relay_model::{NodeNum, OwnedUserId};
@@ -135,8 +136,12 @@ pub(super) fn truth() -> Kind {
     Kind::new("`true` or `false`", schema)
 }
 
+/// Yes or no, in all the words that YAML has had for them.
 pub(super) fn boolean() -> Takes<bool> {
-    Takes::new(truth, values::boolean)
+    Takes::new(truth, |node| {
+        let text = scalar(node, "`true` or `false`")?;
+        Ok(values::truth(text).ok_or_else(|| Wrong::not(text, "`true` or `false`"))?)
+    })
 }
 
 /// One of a few words.
@@ -152,7 +157,16 @@ pub(super) fn whole<T: TryFrom<i64> + 'static>(
     let (least, most) = (*range.start(), *range.end());
     let schema = move || json!({ "type": "integer", "minimum": least, "maximum": most });
     let kind = move || Kind::new(format!("{least} to {most}{unit}"), schema());
-    Takes::new(kind, values::whole(range, unit))
+    Takes::new(kind, move |node| {
+        let text = scalar(node, "a whole number")?;
+        let Ok(number) = text.trim().replace('_', "").parse::<i64>() else {
+            return Err(Wrong::not(text, "a whole number").into());
+        };
+        let fits = range.contains(&number).then(|| T::try_from(number).ok());
+        Ok(fits.flatten().ok_or_else(|| {
+            Wrong::new(format!("{number} is out of range: {least} to {most}{unit}"))
+        })?)
+    })
 }
 
 pub(super) fn some_text() -> Takes<String> {
@@ -167,36 +181,51 @@ pub(super) fn secret() -> Takes<Secret<String>> {
     Takes::new(|| Kind::text("a text", "^."), values::secret)
 }
 
-/// A path; a relative one begins in the home directory.
+/// A path; a relative one begins in the home directory, and a shell's `~` is none.
 pub(super) fn path() -> Takes<PathBuf> {
     let kind = || Kind::text("path, relative to the home directory", "^(?!~(/|$)).+");
-    Takes::new(kind, values::path)
+    Takes::new(kind, |node| {
+        let text = values::some_text(node)?;
+        if text.contains('\0') {
+            return Err(Wrong::new("is not a path").into());
+        }
+        if text == "~" || text.starts_with("~/") {
+            let hint = "write the whole path, or one relative to the home directory";
+            return Err(Wrong::new("`~` is not understood here").hint(hint).into());
+        }
+        Ok(PathBuf::from(text))
+    })
 }
 
-fn time(says: &str, least: &str) -> Kind {
+fn time(least: &str) -> Kind {
     let pattern = "^ *([0-9.]+(ms|s|m|min|h|d) *)+$|^[0-9.]+$";
     let text = json!({ "type": "string", "pattern": pattern });
-    Kind::new(
-        says,
-        json!({ "anyOf": [{ "type": "number", (least): 0 }, text] }),
-    )
+    let number = json!({ "type": "number", (least): 0 });
+    Kind::new("a time", json!({ "anyOf": [number, text] }))
 }
 
 pub(super) fn duration() -> Takes<Duration> {
-    Takes::new(|| time("a time", "minimum"), values::duration)
+    Takes::new(|| time("minimum"), values::duration)
 }
 
 /// A time of more than nothing.
 pub(super) fn some_duration() -> Takes<Duration> {
-    Takes::new(|| time("a time", "exclusiveMinimum"), values::some_duration)
+    Takes::new(|| time("exclusiveMinimum"), values::some_duration)
 }
 
 pub(super) fn duration_or_off() -> Takes<Option<Duration>> {
     let off = || json!({ "anyOf": [{ "enum": ["off", false] }, { "pattern": in_any_case(&values::NO), "type": "string" }] });
-    let kind = move || Kind::new("`off`", off()).or(&time("a time", "exclusiveMinimum"));
-    Takes::new(kind, values::duration_or_off)
+    let kind = move || Kind::new("`off`", off()).or(&time("exclusiveMinimum"));
+    Takes::new(kind, |node| {
+        if values::truth(scalar(node, "a time or `off`")?) == Some(false) {
+            return Ok(None);
+        }
+        let hint = "write it as `90s`, `10m`, `1h`, or `off`";
+        hinted(hint, values::some_duration(node)).map(Some)
+    })
 }
 
+/// A number of bytes: `5242880`, `5 MiB`, `5MB`.
 pub(super) fn size() -> Takes<u64> {
     let kind = || {
         let number = json!({ "type": "integer", "minimum": 1024, "maximum": 1_u64 << 40 });
@@ -207,7 +236,31 @@ pub(super) fn size() -> Takes<u64> {
             json!({ "anyOf": [number, text] }),
         )
     };
-    Takes::new(kind, values::size)
+    Takes::new(kind, |node| {
+        let text = scalar(node, "a size, as in `5 MiB`")?;
+        let bytes = parse_size(text.trim_start())
+            .ok_or_else(|| Wrong::not(text, "a size").hint("write it in bytes, or as `5 MiB`"))?;
+        if !(1024..=1 << 40).contains(&bytes) {
+            return Err(Wrong::new("is out of range: 1 KiB to 1 TiB").into());
+        }
+        Ok(bytes)
+    })
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|character: char| !character.is_ascii_digit());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "k" | "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "m" | "mib" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "g" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// A text with variables in braces.
@@ -227,7 +280,7 @@ pub(super) fn template<V: Variable + 'static>() -> Takes<Template<V>> {
         let pattern = format!(r"^([^{{}}]|\{{\{{|\}}\}}|\{{({})\}})*$", patterns.join("|"));
         Kind::text(&says, &pattern)
     };
-    Takes::new(kind, values::template)
+    Takes::new(kind, |node| parsed(&values::text(node)?))
 }
 
 pub(super) fn patterns_kind() -> Kind {
@@ -254,7 +307,14 @@ pub(super) fn nodes() -> Takes<Vec<NodeNum>> {
         ]})
     };
     let kind = move || Kind::list("nodes", &item());
-    Takes::new(kind, values::list_of(values::node_num))
+    Takes::new(kind, values::list_of(node_num))
+}
+
+/// Reads a node: `!a1b2c3d4`, or its number.
+fn node_num(node: &Node) -> Checked<NodeNum> {
+    let text = scalar(node, "a node id")?.trim();
+    let number = text.parse::<u32>().map(NodeNum);
+    number.or_else(|_| parsed(text))
 }
 
 /// Ports; one is a list of one.
@@ -269,5 +329,110 @@ pub(super) fn ports() -> Takes<Vec<PortNum>> {
         let list = Kind::list("ports", &port);
         Kind::new(list.says, json!({ "anyOf": [list.schema, port] }))
     };
-    Takes::new(kind, values::one_or_list_of(values::port_num))
+    Takes::new(kind, |node| match structured(node)?.value {
+        yaml::Value::Scalar { .. } => Ok(vec![port_num(node)?]),
+        _ => values::list_of(port_num)(node),
+    })
+}
+
+fn port_num(node: &Node) -> Checked<PortNum> {
+    let text = scalar(node, "a port's name or number")?.trim();
+    if let Ok(number) = text.parse::<u32>() {
+        if number <= 511 {
+            return Ok(PortNum(number));
+        }
+        let sentence = format!("{number} is out of range: ports are 0 to 511");
+        return Err(Wrong::new(sentence).into());
+    }
+    let mut ports = PORTS.iter();
+    let found = ports.find(|(name, _)| name.eq_ignore_ascii_case(text));
+    Ok(found.map(|(_, number)| PortNum(*number)).ok_or_else(|| {
+        let near = nearest(text, PORTS.iter().map(|(name, _)| *name));
+        let hint = near.unwrap_or_else(|| "a port can also be given by its number".to_owned());
+        Wrong::new(format!("{} is no port's name", quoted(text))).hint(hint)
+    })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(yaml: &str) -> Node {
+        yaml::parse(yaml).unwrap().root
+    }
+
+    fn read<T>(takes: &Takes<T>, yaml: &str) -> Checked<T> {
+        (takes.read)(&node(yaml))
+    }
+
+    fn message<T>(checked: Checked<T>) -> String {
+        match checked {
+            Ok(_) => panic!("nothing is wrong"),
+            Err(all) => all[0].message.clone(),
+        }
+    }
+
+    #[test]
+    fn off_is_false_and_false_is_off() {
+        #[derive(Debug, PartialEq, strum::EnumString, strum::VariantNames)]
+        #[strum(serialize_all = "snake_case")]
+        enum Signs {
+            Reactions,
+            Off,
+        }
+        for yaml in ["off", "false", "no", "\"off\"", "False"] {
+            assert_eq!(read(&duration_or_off(), yaml), Ok(None), "{yaml}");
+        }
+        assert_eq!(values::choice(&node("reactions")), Ok(Signs::Reactions));
+        assert_eq!(values::choice(&node("false")), Ok(Signs::Off));
+        assert_eq!(
+            message(values::choice::<Signs>(&node("reaktions"))),
+            "`reaktions` is not one of `reactions`, `off`"
+        );
+    }
+
+    #[test]
+    fn numbers_outside_their_range_are_told_the_range() {
+        let channels = whole::<u8>(0..=7, "");
+        assert_eq!(read(&channels, "7"), Ok(7));
+        assert_eq!(message(read(&channels, "9")), "9 is out of range: 0 to 7");
+        assert_eq!(
+            message(read(&channels, "many")),
+            "`many` is not a whole number"
+        );
+        assert_eq!(
+            message(read(&channels, "1.5")),
+            "`1.5` is not a whole number"
+        );
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(read(&size(), "5 MiB"), Ok(5 << 20));
+        assert_eq!(read(&size(), "5242880"), Ok(5 << 20));
+        assert_eq!(read(&size(), "5MB"), Ok(5_000_000));
+        for yaml in ["5 furlongs", "-1", "99999999999999 GiB", "é"] {
+            assert!(read(&size(), yaml).is_err(), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn each_bad_item_of_a_list_is_reported_with_its_place() {
+        let wrongs = read(&nodes(), "['!a1b2c3d4', x, 7, !a1b2c3d4 ]").unwrap_err();
+        let places: Vec<_> = wrongs.iter().map(|wrong| wrong.within.as_str()).collect();
+        assert_eq!(places, ["[1]", "[3]"]);
+        assert!(
+            wrongs[1]
+                .hint
+                .as_deref()
+                .unwrap_or_default()
+                .contains("\"!a1b2c3d4\"")
+        );
+    }
+
+    #[test]
+    fn a_list_from_the_environment_is_read_as_yaml() {
+        let given = Node::text("[1, RANGE_TEST_APP]".to_owned(), Node::NOTHING.place);
+        assert_eq!((ports().read)(&given), Ok(vec![PortNum(1), PortNum(66)]));
+    }
 }
