@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Mode;
+use serde_json::Value;
 
 use relay_disk::{create_private_directory, cure};
 use relay_model::Explained;
@@ -208,6 +209,22 @@ impl Home {
                 format!("{before}`relay {}", named.join("`relay "))
             }
             Some(_) | None => text.to_owned(),
+        }
+    }
+
+    /// Does so in the hints of a JSON value; its other texts may be those of strangers.
+    pub(crate) fn name_hints(&self, value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    match value {
+                        Value::String(hint) if key.ends_with("hint") => *hint = self.named_in(hint),
+                        value => self.name_hints(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|it| self.name_hints(it)),
+            _ => {}
         }
     }
 

@@ -4,7 +4,7 @@ mod layer;
 mod line;
 mod rate;
 mod rotating;
-mod words;
+mod sanitize;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
@@ -79,7 +79,7 @@ pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError
     let log = Log::start(open_libraries(logging), sinks).map_err(TelemetryError::Thread)?;
     tracing_subscriber::registry()
         .with(filter(logging))
-        .with(LogLayer(Arc::clone(&log)))
+        .with(LogLayer(Arc::clone(&log), home.clone()))
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
     // Panics are logged too: their message may contain a stranger's text.

@@ -1,5 +1,6 @@
-//! Checked against the sources: who may name whom in the program, that no files import each other, and that what decides asks neither
-//! for the time nor for a runtime.
+//! Checked against the sources: who may name whom in the program, that no files import each other, that what decides asks neither
+//! for the time nor for a runtime, and that the ways through the files, in `docs/architecture.md`, lead through files and functions
+//! that are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -49,6 +50,67 @@ const MAY_NAME: [(&str, &[&str]); 7] = [
 /// How the crates are named.
 const CRATE: &str = "relay_";
 
+/// The steps of the page, a table's row each, with the files that it names and what is to be found in them.
+#[test]
+fn the_ways_through_the_files_name_files_and_functions_that_are_there() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/architecture.md"))?;
+    let (_, ways) = page
+        .split_once("## The ways through the files")
+        .context("there are no ways")?;
+    let ways = ways.split("\n## ").next().unwrap_or_default();
+    let (mut wrong, mut middle, mut steps) = (Vec::new(), Vec::new(), 0);
+    for row in ways.lines().filter(|line| line.starts_with("| ")) {
+        let tokens: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let (files, names): (Vec<&str>, Vec<&str>) =
+            tokens.into_iter().partition(|name| name.contains('/'));
+        steps += usize::from(!files.is_empty());
+        let mut texts = Vec::new();
+        for file in files {
+            match fs::read_to_string(root().join(in_tree(file))) {
+                Ok(text) => texts.push(text),
+                Err(error) => wrong.push(format!("{file}: {error}")),
+            }
+        }
+        let step = row.split(' ').nth(1).unwrap_or_default();
+        if ["a", "b", "c", "d", "e", "f"].contains(&step) {
+            middle.extend(texts.iter().cloned());
+        } else if row.contains(" to f |") || row.contains(" to e |") {
+            texts.extend(middle.iter().cloned());
+        }
+        for name in names {
+            let last = name.rsplit("::").next().unwrap_or(name);
+            let is_function = last.starts_with(|first: char| first.is_ascii_lowercase());
+            let sought = if is_function {
+                format!("fn {last}")
+            } else {
+                last.to_owned()
+            };
+            if !texts.iter().any(|text| has_word(text, &sought)) {
+                wrong.push(format!("`{name}` is in no file of its step: {row}"));
+            }
+        }
+    }
+    assert!(steps > 20, "{steps} steps were read");
+    none(&wrong)
+}
+
+/// Returns where a file stands that the page names by its crate.
+fn in_tree(file: &str) -> String {
+    match file.split_once('/') {
+        Some((part, rest)) if root().join("crates").join(part).is_dir() => {
+            format!("crates/{part}/src/{rest}")
+        }
+        _ => format!("src/{file}"),
+    }
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |it: char| it.is_alphanumeric() || it == '_';
+    text.match_indices(word).any(|(at, _)| {
+        !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part)
+    })
+}
+
 /// What is pure: the beginnings of the files' names.
 const MACHINES: [&str; 21] = [
     "crates/bridge/src/",
@@ -61,7 +123,7 @@ const MACHINES: [&str; 21] = [
     "crates/matrix/src/html.rs",
     "crates/matrix/src/late.rs",
     "crates/matrix/src/links.rs",
-    "crates/matrix/src/words.rs",
+    "crates/matrix/src/message_text.rs",
     "crates/model/src/",
     "crates/radio/src/pacer",
     "crates/wire/src/codec.rs",
@@ -71,7 +133,7 @@ const MACHINES: [&str; 21] = [
     "crates/radio/src/reconnect.rs",
     "crates/simulator/src/",
     "src/telemetry/rate.rs",
-    "src/telemetry/words.rs",
+    "src/telemetry/sanitize.rs",
 ];
 
 /// What lies in such a folder and is not: it reads a clock or a file, or serves a simulated radio.
@@ -288,6 +350,10 @@ fn the_reader_of_sources_sees_what_is_named() -> Result<()> {
     Ok(())
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn none(offences: &[String]) -> Result<()> {
     if offences.is_empty() {
         Ok(())
@@ -370,7 +436,7 @@ fn children(tokens: &[TokenTree]) -> Vec<String> {
 
 /// Returns all our sources but the program's `lib.rs`, which names every module.
 fn sources() -> Result<Vec<Source>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut sources = Vec::new();
     let mut directories = vec![root.join("src")];
     for part in fs::read_dir(root.join("crates"))? {

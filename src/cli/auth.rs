@@ -16,9 +16,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Failure, Outcome, success_if};
-use super::output::{print, warn};
-use super::progress;
-use super::{Globals, interruptible};
+use super::output::{as_json, print, warn};
+use super::{Globals, interruptible, progress};
 use crate::home::{Home, LockError, StoreGuard};
 use relay_matrix::auth::{self, AuthError, Files, KeyBackup};
 
@@ -138,10 +137,11 @@ async fn status(home: &Home, json: bool) -> Outcome {
     };
     if json {
         let mut object = serde_json::to_value(&status).context("cannot be told as JSON")?;
-        if let Some(object) = object.as_object_mut() {
-            object.insert("logged_in".to_owned(), true.into());
+        object["logged_in"] = true.into();
+        if let Some(refused) = &status.refused {
+            object["refused"] = home.named_in(refused).into();
         }
-        print(&format!("{object:#}\n"))?;
+        print(&as_json(&object)?)?;
     } else {
         print(&home.named_in(&sentences(&status)))?;
     }

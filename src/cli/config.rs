@@ -7,16 +7,15 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::Globals;
 use super::failure::{Failure, Outcome};
-use super::globals::mmrelay_hint;
 use super::output::{print, say, warn};
+use super::{Globals, globals::mmrelay_hint};
 use crate::home::{Home, quoted};
 use crate::tools;
 use relay_config::{Database, LoadError, Loaded};
 use relay_disk::write_private;
 use relay_matrix::auth::Files;
-use relay_model::{Chain, Explained as _};
+use relay_model::{Chain, Explained as _, full_text};
 
 /// The commands under `relay config`.
 #[derive(Debug, Subcommand)]
@@ -111,7 +110,10 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
     let loaded = outcome.map_err(|error| load_failure(globals, home, error))?;
     let examples = loaded.config.examples();
     let place = home.database(&loaded.config.database.path, Database::APPLICATION_ID);
-    loaded.warnings.iter().try_for_each(warn)?;
+    loaded
+        .warnings
+        .iter()
+        .try_for_each(|it| warn(full_text(it)))?;
     place.warning.iter().try_for_each(warn)?;
     notes(&loaded, home).iter().try_for_each(|note| say(note))?;
     examples.iter().try_for_each(warn)?;
@@ -130,10 +132,13 @@ pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> 
     match error {
         LoadError::Missing(_) => Failure::from(error).with_hint(Some(globals.missing_hint(home))),
         LoadError::Read(..) => error.into(),
-        LoadError::Wrong(problems) => match problems.warnings.iter().try_for_each(warn) {
-            Ok(()) => Failure::wrong(problems.to_string()),
-            Err(error) => error.into(),
-        },
+        LoadError::Wrong(problems) => {
+            let warned = problems
+                .warnings
+                .iter()
+                .try_for_each(|it| warn(full_text(it)));
+            warned.map_or_else(Failure::from, |()| Failure::wrong(problems.to_string()))
+        }
     }
 }
 

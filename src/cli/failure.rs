@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use relay_config::LoadError;
+use relay_config::{Finding, LoadError, TextFileError};
 use relay_disk::cure;
 use relay_matrix::FilesError;
 use relay_matrix::auth::AuthError;
@@ -78,6 +78,7 @@ macro_rules! explained {
 explained!(
     AuthError,
     ControlError,
+    Box<Finding>,
     FilesError,
     HomeError,
     LoadError,
@@ -85,6 +86,7 @@ explained!(
     RecordingError,
     StartError,
     TelemetryError,
+    TextFileError,
     VisitError,
     io::Error
 );
@@ -114,7 +116,7 @@ mod tests {
     fn a_failure_is_told_with_its_causes_and_what_helps_against_them() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let error = anyhow::Error::new(full).context("cannot write `\u{1b}[2Ja`");
-        let told = "error: cannot write `[2Ja`: no storage space\nhint: make room on the disk";
-        assert_eq!(Failure::from(error).to_string(), told);
+        let expected = "error: cannot write `[2Ja`: no storage space\nhint: make room on the disk";
+        assert_eq!(Failure::from(error).to_string(), expected);
     }
 }

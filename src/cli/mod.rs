@@ -4,13 +4,13 @@ mod auth;
 mod config;
 mod failure;
 mod globals;
+mod help;
 mod output;
 mod progress;
 mod radio;
 mod run;
 mod simulate;
 mod status;
-mod words;
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -74,12 +74,12 @@ enum Command {
 /// Runs the command given by the process's arguments, and returns the exit code: 0 done, 1 failed, 2 wrong arguments or
 /// configuration.
 pub fn main() -> ExitCode {
-    let commands = words::with_exit_codes(Arguments::command(), "");
+    let commands = help::with_exit_codes(Arguments::command(), "");
     let parsed = commands.clone().try_get_matches();
     let arguments = match parsed.and_then(|it| Arguments::from_arg_matches(&it)) {
         Ok(arguments) => arguments,
         Err(error) => {
-            let error = words::with_nearest(error, &commands);
+            let error = help::with_nearest(error, &commands);
             // Help and version go to standard output with 0, wrong arguments to standard error with 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             return match error.print() {

@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::home::Home;
 use crate::tools::{escaped, printable};
 
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -16,13 +17,22 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
         .context("cannot write to standard output")
 }
 
-/// Writes a result as JSON, or as lines.
+/// Writes a result as JSON, or as lines; the relay's commands in lines and hints name the home.
 pub(super) fn show<T: Serialize>(
+    home: Option<&Home>,
     json: bool,
     value: &T,
     lines: impl Fn(&T) -> String,
 ) -> anyhow::Result<()> {
-    print(&if json { as_json(value)? } else { lines(value) })
+    if !json {
+        let text = lines(value);
+        return print(&home.map(|home| home.named_in(&text)).unwrap_or(text));
+    }
+    let mut value = serde_json::to_value(value).context("cannot be told as JSON")?;
+    if let Some(home) = home {
+        home.name_hints(&mut value);
+    }
+    print(&as_json(&value)?)
 }
 
 /// Returns a value as JSON that is safe for a terminal.
@@ -43,4 +53,21 @@ pub(super) fn warn(what: impl Display) -> anyhow::Result<()> {
 /// Writes a message beside the result; failures are ignored.
 pub(super) fn remark(line: &str) {
     drop(writeln!(io::stderr(), "{}", printable(line)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_with_an_odd_name_plays_no_tricks_in_json() {
+        let home = Home::locate(Some("/srv/\u{1b}[31m\u{9b}\u{202e}".as_ref()), |_| None).unwrap();
+        let mut value = serde_json::json!({"hint": "run `relay status`"});
+        home.name_hints(&mut value);
+        let json = as_json(&value).unwrap();
+        assert!(
+            json.contains(r"--home '/srv/\u001b[31m\u009b\u202e'"),
+            "{json}"
+        );
+    }
 }

@@ -12,13 +12,11 @@ use clap::{Args, Subcommand};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::config::load_failure;
 use super::failure::{Failure, Outcome, success_if};
 use super::output::{as_json, print, remark, show};
-use super::{Globals, interruptible, progress};
-use crate::telemetry;
-use crate::tools::hint as hint_line;
+use super::{Globals, config::load_failure, interruptible, progress};
 use crate::tools::radio::{self, Fate, Held, Sent, Visit, VisitError, Visited};
+use crate::{telemetry, tools::hint as hint_line};
 use relay_config::{Connection, Meshtastic};
 use relay_model::{Event, Explained as _, RadioEvent, RadioText, Timestamp};
 
@@ -130,7 +128,7 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
     match command {
         RadioCommand::Scan { json } => {
             let found = progress::of("looking for radios", radio::scan()).await;
-            show(json, &found, radio::found_lines)?;
+            show(None, json, &found, radio::found_lines)?;
         }
         RadioCommand::Info(link) => {
             let work = async |visit: &mut Visit| {
@@ -138,7 +136,7 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
                 Ok(radio::radio(&profile, &visit.known()))
             };
             let result = visit(&link, globals, work).await?;
-            show(link.json, &result, radio::radio_lines)?;
+            show(None, link.json, &result, radio::radio_lines)?;
         }
         RadioCommand::Nodes(link) => {
             let work = async |visit: &mut Visit| {
@@ -146,12 +144,12 @@ pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
                 Ok(radio::nodes(own, &visit.known(), Timestamp::now()))
             };
             let result = visit(&link, globals, work).await?;
-            show(link.json, &result, |it| radio::node_lines(it))?;
+            show(None, link.json, &result, |it| radio::node_lines(it))?;
         }
         RadioCommand::Channels(link) => {
             let work = async |visit: &mut Visit| Ok(radio::channels(&*visit.unlocked().await?));
             let result = visit(&link, globals, work).await?;
-            show(link.json, &result, |it| radio::channel_lines(it))?;
+            show(None, link.json, &result, |it| radio::channel_lines(it))?;
         }
         RadioCommand::Listen(link) => Box::pin(listen(&link, globals)).await?,
         RadioCommand::Send(arguments) => return Box::pin(send(&arguments, globals)).await,

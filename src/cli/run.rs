@@ -2,10 +2,9 @@
 
 use tracing::{info, warn};
 
-use super::Globals;
-use super::config::load_failure;
-use super::failure::Outcome;
+use super::{Globals, config::load_failure, failure::Outcome};
 use crate::{daemon, telemetry};
+use relay_model::full_text;
 
 pub(super) async fn run(globals: &Globals) -> Outcome {
     let home = globals.home()?;
@@ -13,7 +12,7 @@ pub(super) async fn run(globals: &Globals) -> Outcome {
     let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;
     let warnings = home.prepare(globals.allow_network_home)?;
     telemetry::start(&loaded.config.logging, &home)?;
-    let warnings_of_config = loaded.warnings.iter().map(ToString::to_string);
+    let warnings_of_config = loaded.warnings.iter().map(|it| full_text(it));
     let examples = loaded.config.examples();
     for warning in warnings
         .into_iter()

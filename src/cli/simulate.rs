@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::output::print;
 use crate::signals::{Hangup, Signals};
 use people::People;
@@ -140,10 +140,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn read_script(path: &Path) -> anyhow::Result<Script> {
-    let text = relay_config::read_or_say_why(path, SCRIPT_LIMIT).map_err(anyhow::Error::msg)?;
+fn read_script(path: &Path) -> Result<Script, Failure> {
+    let text = relay_config::read_text(path, SCRIPT_LIMIT)?;
     let script = text.parse::<Script>().map_err(anyhow::Error::msg);
-    script.with_context(|| format!("cannot follow the script `{}`", path.display()))
+    Ok(script.with_context(|| format!("cannot follow the script `{}`", path.display()))?)
 }
 
 /// Serves a recording, or else a live machine.

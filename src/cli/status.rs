@@ -4,9 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Globals;
 use super::failure::{Failure, Outcome, success_if};
-use super::output::show;
+use super::{Globals, output::show};
 use crate::tools::control::{self, ControlError};
 use crate::tools::{doctor, status};
 
@@ -33,9 +32,7 @@ pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> Outcome {
         let is_elsewhere = matches!(error, ControlError::NotRunning { .. });
         Failure::from(error).with_hint(home.hint().filter(|_| is_elsewhere))
     })?;
-    show(arguments.json, &status, |it| {
-        home.named_in(&status::lines(it))
-    })?;
+    show(Some(&home), arguments.json, &status, status::lines)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -46,8 +43,6 @@ pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> Outcom
     }
     let home = globals.home()?;
     let health = doctor::examine(&home).await;
-    show(arguments.json, &health, |it| {
-        home.named_in(&doctor::lines(it))
-    })?;
+    show(Some(&home), arguments.json, &health, doctor::lines)?;
     Ok(success_if(health.healthy))
 }

@@ -11,11 +11,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::first_login::FirstLogin;
-use super::ledger::Ledger;
-use super::pipeline::Pipeline;
 use super::runtime_state::{Login, NoSession};
 use super::verdict::{self, Again, Wait};
+use super::{first_login::FirstLogin, ledger::Ledger, pipeline::Pipeline};
 use crate::home::Lock;
 use relay_config::Secret;
 use relay_matrix::auth::{self, AuthError};

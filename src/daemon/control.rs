@@ -19,11 +19,10 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::account_limit::AccountLimit;
-use super::health::Examined;
-use super::overview::Overview;
-use super::runtime_state::RuntimeState;
 use super::status::{DatabaseStatus, Health, Status};
+use super::{
+    account_limit::AccountLimit, health::Examined, overview::Overview, runtime_state::RuntimeState,
+};
 use crate::home::Home;
 use relay_config::Config;
 use relay_disk::Socket;
@@ -311,8 +310,8 @@ mod tests {
             "{\"request\":\"stop\"}\n",
             "\u{FFFD}\n",
         ] {
-            let told = ask(&mut client, wrong).await;
-            assert!(matches!(told, Some(ControlAnswer::Error(_))), "{wrong:?}");
+            let answer = ask(&mut client, wrong).await;
+            assert!(matches!(answer, Some(ControlAnswer::Error(_))), "{wrong:?}");
         }
         let status = ask(&mut client, "{\"request\":\"status\"}\n").await;
         assert!(matches!(status, Some(ControlAnswer::Status(_))));

@@ -11,9 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::ledger::{Ledger, Outcome};
-use super::queues::Queues;
-use super::room_worker::RoomReport;
-use super::runtime_state::RuntimeState;
+use super::{queues::Queues, room_worker::RoomReport, runtime_state::RuntimeState};
 use relay_matrix::Batch;
 use relay_model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom};
 use relay_store::{Database, StoreError};
@@ -48,34 +46,34 @@ impl<S: SendToRoom> EventLoop<S> {
     pub(super) async fn run(mut self, stop: CancellationToken, finish: CancellationToken) {
         let started = self.clock.since_boot();
         loop {
-            let mut work = Work::default();
+            let mut batch = EventBatch::default();
             self.runtime_state.beat();
             tokio::select! {
-                Some(event) = self.radio.recv() => work.event(event),
-                Some(report) = self.reports.recv() => work.report(report),
-                Some(batch) = self.batches.recv(), if !stop.is_cancelled() => work.batch(batch),
+                Some(event) = self.radio.recv() => batch.event(event),
+                Some(report) = self.reports.recv() => batch.report(report),
+                Some(synced) = self.batches.recv(), if !stop.is_cancelled() => batch.sync(synced),
                 () = sleep_until(self.chores_at) => {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
                     let up = self.clock.since_boot().saturating_sub(started);
-                    work.event(Event::Chore(Chore::Round(up)));
+                    batch.event(Event::Chore(Chore::Round(up)));
                 }
                 // The rest of the queues is drained below.
                 () = finish.cancelled() => {}
             }
-            while work.0.len() < LARGEST_BATCH {
+            while batch.0.len() < LARGEST_BATCH {
                 if let Ok(event) = self.radio.try_recv() {
-                    work.event(event);
+                    batch.event(event);
                 } else if let Ok(report) = self.reports.try_recv() {
-                    work.report(report);
+                    batch.report(report);
                 } else if finish.is_cancelled()
-                    && let Ok(batch) = self.batches.try_recv()
+                    && let Ok(synced) = self.batches.try_recv()
                 {
-                    work.batch(batch);
+                    batch.sync(synced);
                 } else {
                     break;
                 }
             }
-            if work.0.is_empty() || !self.settle(work, &finish).await {
+            if batch.0.is_empty() || !self.settle(batch, &finish).await {
                 return;
             }
         }
@@ -84,8 +82,8 @@ impl<S: SendToRoom> EventLoop<S> {
     /// Commits a batch, retrying without limit, and signals the senders that wait for it. While the database cannot be written no
     /// further event is accepted: back-pressure stops the adapters.
     /// Returns false if `finish` was cancelled meanwhile, or the database's thread has ended and the relay has to stop.
-    async fn settle(&mut self, work: Work, finish: &CancellationToken) -> bool {
-        let (events, waiting): (Vec<Event>, Vec<_>) = work.0.into_iter().unzip();
+    async fn settle(&mut self, batch: EventBatch, finish: &CancellationToken) -> bool {
+        let (events, waiting): (Vec<Event>, Vec<_>) = batch.0.into_iter().unzip();
         let events: Arc<[Event]> = events.into();
         let mut backoff = PAUSES;
         loop {
@@ -112,7 +110,7 @@ impl<S: SendToRoom> EventLoop<S> {
                 (Err(error), several @ [_, _, ..]) if error.is_of_content() => {
                     // One of the events cannot be stored: commit each alone.
                     for one in several.iter().cloned().zip(waiting) {
-                        if !Box::pin(self.settle(Work(vec![one]), finish)).await {
+                        if !Box::pin(self.settle(EventBatch(vec![one]), finish)).await {
                             return false;
                         }
                     }
@@ -147,7 +145,8 @@ impl<S: SendToRoom> EventLoop<S> {
 
     /// Updates the state, wakes the workers and schedules the next chores after a commit.
     fn go_on(&mut self, events: &[Event], mut outcome: Outcome) {
-        if let Some(may_transmit) = self.runtime_state.committed(events, &mut outcome) {
+        self.runtime_state.committed(events, &mut outcome);
+        if let Some(may_transmit) = outcome.may_transmit {
             // Rows for a radio that must not transmit stay in the table until they expire.
             self.radio_ready.send_replace(may_transmit);
         }
@@ -203,14 +202,14 @@ fn give_up(event: &Event, error: &StoreError) {
 
 /// The events of one transaction, each with its signal of the commit, dropped if the event is given up.
 #[derive(Default)]
-struct Work(Vec<(Event, Option<oneshot::Sender<()>>)>);
+struct EventBatch(Vec<(Event, Option<oneshot::Sender<()>>)>);
 
-impl Work {
+impl EventBatch {
     fn event(&mut self, event: Event) {
         self.0.push((event, None));
     }
 
-    fn batch(&mut self, batch: Batch) {
+    fn sync(&mut self, batch: Batch) {
         let events = batch.events.into_iter().map(Event::Matrix);
         self.0.extend(events.map(|event| (event, None)));
         let synced = Event::Matrix(MatrixEvent::Synced(Box::new(batch.synced)));

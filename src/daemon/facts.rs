@@ -76,9 +76,9 @@ pub(super) fn look_up(
     if let Some((sender, at, but)) = &questions.urgent_sent {
         facts.urgent_sent = outbox_mesh::urgent_by(tx, sender, *at, but)?;
     }
-    for name in &questions.told {
-        if cooldown::is_told(tx, name, now)? {
-            facts.told.push(name.clone());
+    for name in &questions.cooldowns {
+        if cooldown::is_running(tx, name, now)? {
+            facts.cooldowns.push(name.clone());
         }
     }
     if let Some(outbox) = questions.reported {
@@ -98,7 +98,9 @@ pub(super) fn look_up(
 
 fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> Result<()> {
     match table {
-        Table::Told(start) => facts.told.extend(cooldown::beginning_with(tx, start, now)?),
+        Table::Cooldowns(start) => facts
+            .cooldowns
+            .extend(cooldown::beginning_with(tx, start, now)?),
         Table::Packets(only) => facts.packets = mesh_report::on_channels(tx, *only)?,
         Table::RadioAway => facts.radio_away = single_values::radio_away_since(tx)?,
         Table::LastActive => facts.last_active = outbox_mesh::last_active(tx)?,

@@ -3,8 +3,8 @@
 //! A check fails if a person or a restart must cure the fault. A homeserver that is away is a warning: nothing is lost, and
 //! the relay retries.
 
+mod checks;
 mod rooms;
-mod words;
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use relay_config::Connection;
 use relay_model::span;
 use relay_radio::LinkState;
 
-use words::{check, clock_apart, failed, ok, warning};
+use checks::{check, clock_apart, failed, ok, warning};
 
-pub(crate) use words::{clock_off, limit_met, times};
+pub(crate) use checks::{clock_off, limit_met, times};
 
 /// Time without an iteration after which the event loop counts as hung; it does chores every 20 s.
 const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);

@@ -1,4 +1,4 @@
-//! One worker per (mesh destination, lane): submits its oldest due row to the radio's pacer, and the next one once the
+//! One worker per (mesh destination, lane): submits the row whose turn it is to the radio's pacer, and the next one once the
 //! radio's answer is stored. The pacer decides which of the submitted packets goes on the air, and when.
 
 use std::error::Error;
@@ -373,8 +373,8 @@ mod tests {
     #[test]
     fn a_text_that_was_never_written_to_the_radio_becomes_packets_anew() {
         // The prefix with the age makes the text one packet longer.
-        let said = "x".repeat(222);
-        let (mut store, id, packet) = accepted(&said);
+        let expected = "x".repeat(222);
+        let (mut store, id, packet) = accepted(&expected);
         let handed = next(&mut store, later(6)).unwrap();
         assert!(
             handed.1.starts_with("Alice[M]: (6 min ago) 1/2 xx"),

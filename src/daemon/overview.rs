@@ -17,7 +17,6 @@ use relay_config::{ChannelRef, Config, Recipients};
 use relay_matrix::{DeviceTrust, Heard};
 use relay_model::{ChannelRole, Explained as _, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 use relay_radio::Link;
-use relay_store::mapped_rooms::FOLLOWED;
 use relay_store::summary::{Queued, Summary};
 
 /// The cure of a mapped channel that the radio does not have.
@@ -78,7 +77,7 @@ impl Overview<'_> {
         let radio = self.facts.radio.as_ref();
         let profile = radio.map(|radio| &radio.profile);
         let channel_use = self.facts.channel_use;
-        let silence = radio.and_then(|radio| radio.silence);
+        let silence = radio.and_then(|radio| radio.problems.silence);
         RadioStatus {
             connection: self.config.meshtastic.connection.clone(),
             state: self.link.state,
@@ -109,7 +108,7 @@ impl Overview<'_> {
         let (cause, hint) = match session {
             Ok(_) => (
                 failing.map(|it| it.cause.clone()),
-                failing.and_then(|it| it.disk).map(str::to_owned),
+                failing.and_then(|it| it.disk?.hint()),
             ),
             Err(none) => (Some(none.cause.clone()), none.hint.clone()),
         };
@@ -156,7 +155,7 @@ impl Overview<'_> {
             Place::Channel(_) | Place::Direct | Place::Elsewhere => None,
         });
         let waiting = self.tables().into_iter().flat_map(|tables| {
-            let held = tables.held.iter().filter(|it| it.why != FOLLOWED);
+            let held = tables.held.iter().filter(|it| it.why.is_some());
             let held = held.map(|it| it.room.clone().into());
             let waiting = tables.to_matrix.iter().chain(&tables.to_mesh);
             held.chain(waiting.filter_map(|it| Some(self.facts.known(it.room.as_ref()?))))
@@ -177,7 +176,7 @@ impl Overview<'_> {
             .collect();
         let channels = mapped.iter().map(|it| it.meshtastic_channel.to_string());
         let radio = self.facts.radio.iter();
-        let problems = radio.flat_map(|radio| &radio.route_problems);
+        let problems = radio.flat_map(|radio| &radio.problems.routes);
         let problems: Vec<_> = problems
             .filter(|it| *self.facts.known(&it.room) == *name)
             .collect();

@@ -8,14 +8,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::error;
 
-use super::account_limit::AccountLimit;
-use super::event_loop::EventLoop;
 use super::ledger::{Ledger, Outcome};
 use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
-use super::room_worker::RoomSide;
-use super::runtime_state::RuntimeState;
-use super::supervisor::Supervisor;
+use super::{
+    account_limit::AccountLimit, event_loop::EventLoop, room_worker::RoomSide,
+    runtime_state::RuntimeState, supervisor::Supervisor,
+};
 use relay_config::Config;
 use relay_matrix::Batch;
 use relay_model::{Clock, Event, Node, SendToRoom, Timestamp};

@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
-use super::feedback_worker::FeedbackWorker;
-use super::ledger::Outcome;
 use super::mesh_worker::{MeshSide, MeshWorker};
 use super::room_worker::{RoomBell, RoomSide, RoomWorker};
-use super::supervisor::Workers;
+use super::{feedback_worker::FeedbackWorker, ledger::Outcome, supervisor::Workers};
 use relay_model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom};
 
 /// Idle time after which the worker of a single node ends.

@@ -2,46 +2,45 @@
 //! to be cured first.
 
 use super::status::RoomTroubleStatus;
-use relay_bridge::Waiting;
+use relay_bridge::{Waiting, WaitingRoom};
 use relay_matrix::RoomTrouble;
-use relay_model::{Explained as _, JoinedRoom, Tombstone};
-use relay_store::mapped_rooms::{FOLLOWED, Held};
+use relay_model::{Explained, JoinedRoom, Tombstone};
+use relay_store::mapped_rooms::HeldRoom;
 
 /// Returns what is wrong with a room: its messages are held for its successor (`held`), the adapter reports a problem under
 /// any of its names (`heard`), or the bot has joined the room but cannot send there.
 pub(super) fn trouble_of(
-    held: Option<&Held>,
+    held: Option<&HeldRoom>,
     heard: Option<&RoomTrouble>,
     joined: Option<&JoinedRoom>,
     is_mapped: bool,
 ) -> Option<RoomTroubleStatus> {
     match held {
-        Some(held) if held.why != FOLLOWED => {
-            let why = Waiting::of(&held.why, held.heir.clone());
+        Some(held @ HeldRoom { why: Some(why), .. }) => {
+            let why = &Waiting::of(why, held.heir.clone());
             return Some(RoomTroubleStatus {
                 successor: why.successor().map(ToString::to_string),
                 may_pass: why.may_pass(),
-                ..status(why.name(), why.text(), why.hint(&held.room))
+                ..of(why.name(), &WaitingRoom(&held.room, why))
             });
         }
         _ if !is_mapped => return None,
-        Some(Held { heir: Some(to), .. }) => {
+        Some(HeldRoom { heir: Some(to), .. }) => {
             let text =
                 format!("this room was replaced by {to}, which is in `matrix_rooms` as well");
             let hint = "nothing has to be done: what is for it goes there, and this entry can be taken out";
             return Some(RoomTroubleStatus {
                 successor: Some(to.to_string()),
                 may_pass: true,
-                ..status(FOLLOWED, text, hint)
+                ..status("followed", text, hint)
             });
         }
-        Some(Held { heir: None, .. }) | None => {}
+        Some(HeldRoom { heir: None, .. }) | None => {}
     }
     if let Some(trouble) = heard.filter(|it| joined.is_none() || it.concerns_joined()) {
-        let hint = trouble.hint().unwrap_or_default();
         return Some(RoomTroubleStatus {
             may_pass: trouble.may_pass(),
-            ..status(trouble.name(), trouble.to_string(), hint)
+            ..of(trouble.name(), trouble)
         });
     }
     let joined = joined?;
@@ -60,6 +59,10 @@ pub(super) fn trouble_of(
             "let the bot write there (its power level is too low); the relay notices",
         )),
     }
+}
+
+fn of(reason: &str, error: &impl Explained) -> RoomTroubleStatus {
+    status(reason, error.to_string(), error.hint().unwrap_or_default())
 }
 
 fn status(reason: &str, text: impl Into<String>, hint: impl Into<String>) -> RoomTroubleStatus {
@@ -102,9 +105,9 @@ mod tests {
             room.may_write = false;
             room.tombstone = Some(Tombstone { successor: None });
         });
-        let held = Held {
+        let held = HeldRoom {
             room: "!room:example.org".try_into().unwrap(),
-            why: "replaced".to_owned(),
+            why: Some("replaced".to_owned()),
             heir: Some("!new:example.org".try_into().unwrap()),
         };
         let no_answer = RoomTrouble::NoAnswer;
@@ -115,8 +118,8 @@ mod tests {
                 successor: Some("!new:example.org".try_into().unwrap()),
             });
         });
-        let followed = Held {
-            why: FOLLOWED.to_owned(),
+        let followed = HeldRoom {
+            why: None,
             ..held.clone()
         };
         let put_out = RoomTrouble::PutOut {

@@ -7,9 +7,8 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::counts::{Counts, Place, Way};
-use super::ledger::Outcome;
-use super::status::DatabaseStatus;
-use relay_bridge::{Refused, RouteProblem};
+use super::{ledger::Outcome, status::DatabaseStatus};
+use relay_bridge::RadioProblems;
 use relay_matrix::DeviceTrust;
 use relay_model::{
     Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, RadioProfile,
@@ -43,10 +42,8 @@ pub(super) struct RuntimeFacts {
 #[derive(Debug, Clone)]
 pub(super) struct RadioFacts {
     pub(super) profile: Box<RadioProfile>,
-    /// Why nothing is transmitted.
-    pub(super) silence: Option<Refused>,
-    /// Mapped channels that the radio does not have, or that are never relayed.
-    pub(super) route_problems: Vec<RouteProblem>,
+    /// What prevents relaying.
+    pub(super) problems: RadioProblems,
 }
 
 /// Why no session is open.
@@ -105,23 +102,20 @@ impl RuntimeState {
         self.lock().session = session;
     }
 
-    /// Records a committed batch. Returns whether the radio may transmit now, if that has changed.
-    pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) -> Option<bool> {
-        let (mut now, mut may_transmit) = (self.lock(), None);
+    /// Records a committed batch.
+    pub(super) fn committed(&self, events: &[Event], outcome: &mut Outcome) {
+        let mut now = self.lock();
         for (place, way) in now.counts.add(std::mem::take(&mut outcome.counts)) {
             say_first(&place, way);
         }
         for event in events {
             match event {
                 Event::Radio(RadioEvent::Ready(profile)) => {
-                    may_transmit = Some(outcome.silence.is_none());
                     now.radio = Some(RadioFacts {
                         profile: profile.clone(),
-                        silence: outcome.silence,
-                        route_problems: outcome.route_problems.clone().unwrap_or_default(),
+                        problems: outcome.problems.clone().unwrap_or_default(),
                     });
                 }
-                Event::Radio(RadioEvent::Lost { .. }) => may_transmit = Some(false),
                 Event::Radio(RadioEvent::ChannelUse { percent }) => {
                     now.channel_use = Some((*percent, Instant::now()));
                 }
@@ -140,7 +134,6 @@ impl RuntimeState {
                 Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
             }
         }
-        may_transmit
     }
 
     fn lock(&self) -> MutexGuard<'_, RuntimeFacts> {
@@ -179,6 +172,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use relay_bridge::{Refused, RouteProblem};
     use relay_config::ChannelRef;
     use relay_model::{Node, NodeNum, RadioSetup};
 
@@ -224,8 +218,12 @@ mod tests {
             refused: Refused::NoChannel,
             available: Vec::new(),
         };
+        let problems = RadioProblems {
+            routes: vec![problem],
+            silence: None,
+        };
         let mut outcome = Outcome {
-            route_problems: Some(vec![problem.clone()]),
+            problems: Some(problems.clone()),
             ..Outcome::default()
         };
         let ready = Event::Radio(RadioEvent::Ready(Box::new(RadioProfile {
@@ -240,10 +238,7 @@ mod tests {
             setup: RadioSetup::default(),
         })));
         runtime_state.committed(&[ready.clone(), ready], &mut outcome);
-        assert_eq!(
-            runtime_state.facts().radio.unwrap().route_problems,
-            [problem]
-        );
+        assert_eq!(runtime_state.facts().radio.unwrap().problems, problems);
     }
 
     #[tokio::test(start_paused = true)]

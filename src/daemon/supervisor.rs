@@ -204,8 +204,8 @@ mod tests {
 
     impl Visit for Fields {
         fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-            let said = format!("{}={value:?}", field.name());
-            self.0.lock().unwrap().push(said);
+            let text = format!("{}={value:?}", field.name());
+            self.0.lock().unwrap().push(text);
         }
     }
 

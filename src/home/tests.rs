@@ -58,6 +58,14 @@ fn a_told_command_names_a_home_that_is_not_the_default_one() {
         home.named_in(text),
         "run `relay auth login --home '/my home'`, or `relay status --home '/my home'`; `relay.lock` stays, and so does `relay x"
     );
+    // What strangers wrote stays as it is.
+    let mut json =
+        serde_json::json!({"rooms": [{"hint": text, "silence_hint": text, "name": text}]});
+    home.name_hints(&mut json);
+    let named = home.named_in(text);
+    let expected =
+        serde_json::json!({"rooms": [{"hint": named, "silence_hint": named, "name": text}]});
+    assert_eq!(json, expected);
     let only_home = |name: &str| (name == "HOME").then(|| "/home/alice".into());
     let home = Home::locate(None, only_home).unwrap();
     assert_eq!(home.named_in(text), text);

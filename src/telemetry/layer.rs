@@ -18,6 +18,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::line::{Line, Recorded};
 use super::rate::{Heard, Limit, Rate};
+use crate::home::Home;
 use relay_config::LogFormat;
 
 /// Our own lines may be frequent: mapped rooms and warnings of the configuration come in a row, and most of them matter
@@ -210,8 +211,8 @@ fn time(time: SystemTime) -> String {
     format!("{seconds}.{micros:06}Z")
 }
 
-/// The log as a layer of the process's subscriber.
-pub(super) struct LogLayer(pub(super) Arc<Log>);
+/// The log as a layer of the process's subscriber; hints in it name the home.
+pub(super) struct LogLayer(pub(super) Arc<Log>, pub(super) Home);
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
@@ -240,7 +241,8 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for LogLayer {
             _ => None,
         };
         let target = shown(target.unwrap_or_else(|| metadata.target().to_owned()));
-        let recorded = Recorded::by(event, self.0.tells_all(&target));
+        let mut recorded = Recorded::by(event, self.0.tells_all(&target));
+        recorded.name(&self.1);
         let spans = context.event_scope(event).into_iter();
         let spans = spans.flat_map(Scope::from_root);
         let spans = spans.map(|span| {

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use super::words::{MORE, fixed, words};
+use super::sanitize::{MORE, fixed, sanitized};
+use crate::home::Home;
 use relay_model::Chain;
 
 /// Approximate maximum length of a line's content in bytes; the rest is left out.
@@ -78,6 +79,15 @@ impl Recorded {
         }
     }
 
+    /// Names the home in the commands of the hint.
+    pub(super) fn name(&mut self, home: &Home) {
+        for (name, value) in &mut self.fields {
+            if let ("hint", Value::Quoted(hint)) = (*name, value) {
+                *hint = sanitized(home.named_in(hint));
+            }
+        }
+    }
+
     fn number(&mut self, field: &Field, value: impl fmt::Display) {
         self.add(field.name(), Value::Number(value.to_string()));
     }
@@ -113,15 +123,15 @@ impl Value {
 
 impl Visit for Recorded {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, Value::Words(words(format_args!("{value:?}"))));
+        self.take(field, Value::Words(sanitized(format_args!("{value:?}"))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, Value::Quoted(words(value)));
+        self.take(field, Value::Quoted(sanitized(value)));
     }
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
-        self.take(field, Value::Words(words(Chain(error))));
+        self.take(field, Value::Words(sanitized(Chain(error))));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {

@@ -97,13 +97,13 @@ mod tests {
     #[test]
     fn a_place_is_heard_in_a_burst_and_then_now_and_then_with_a_count_of_what_was_left_out() {
         let (mut rate, start) = (Rate::default(), Instant::now());
-        let mut told = Vec::new();
+        let mut notices = Vec::new();
         for number in 0..300 {
             let now = start + Duration::from_millis(100) * number;
-            told.extend(rate.take("here", LIMIT, number, now));
+            notices.extend(rate.take("here", LIMIT, number, now));
         }
         assert_eq!(
-            told,
+            notices,
             [
                 heard(0, 0),
                 heard(1, 0),

@@ -115,13 +115,11 @@ impl Explained for Lost {
             return self.hint.clone();
         }
         let is_on_network = matches!(self.connection, Connection::Tcp { .. });
-        let hint = match self.kind {
-            LossKind::Nobody if is_on_network => {
-                let port = Connection::TCP_PORT;
-                return Some(format!(
-                    "check the host and the port (a radio has port {port}); a radio that hangs wants a restart"
-                ));
-            }
+        let hint: &str = match self.kind {
+            LossKind::Nobody if is_on_network => &format!(
+                "check the host and the port (a radio has port {}); a radio that hangs wants a restart",
+                Connection::TCP_PORT
+            ),
             LossKind::Nobody => {
                 "check that this is a Meshtastic radio; one that hangs wants a restart"
             }

@@ -79,12 +79,12 @@ async fn is_told_as_refused(scene: &Scene, said: &str) {
     let hint = status["matrix"]["hint"].as_str().unwrap();
     assert!(hint.contains("goes on by itself"), "{hint}");
     let doctor = scene.home.run(["doctor", "--quick"]).await;
-    let told = text_of(&doctor);
+    let text = text_of(&doctor);
     // There the commands in it also name the home.
-    let has_hint = hint.split('`').all(|part| told.contains(part));
+    let has_hint = hint.split('`').all(|part| text.contains(part));
     assert!(
-        !doctor.status.success() && told.contains(scene.bot.as_str()) && has_hint,
-        "{told}"
+        !doctor.status.success() && text.contains(scene.bot.as_str()) && has_hint,
+        "{text}"
     );
     // That command does not know whether a relay runs.
     let told = text_of(&scene.home.run(["auth", "status"]).await);
@@ -132,7 +132,7 @@ async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lo
         ),
     ];
     for (round, (code, body)) in refusals.iter().enumerate() {
-        let said = format!("({})", body["errcode"].as_str().unwrap());
+        let expected = format!("({})", body["errcode"].as_str().unwrap());
         let refused_before = scene
             .relay
             .log()
@@ -152,14 +152,14 @@ async fn a_login_that_is_refused_for_a_while_goes_on_by_itself_and_nothing_is_lo
             }
         })
         .await;
-        scene.relay.logs(&said).await;
+        scene.relay.logs(&expected).await;
         within("the store's end", async {
             while store_state(&scene) != "free" {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
-        is_told_as_refused(&scene, &said).await;
+        is_told_as_refused(&scene, &expected).await;
         scene.proxy().answers([]);
         scene
             .relay
@@ -394,17 +394,17 @@ async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a
 
     // An answer without a length looks complete where it was cut off.
     let too_large = "its answer is larger than 64 MB";
-    let told = scene.relay.log().matches(too_large).count();
+    let count = scene.relay.log().matches(too_large).count();
     let large = Canned::to(sync, 200, &json!({"next_batch": "never"}));
     let large = large.padded(300_000_000).until_closed();
     scene.proxy().answers([large]);
     scene.alice.send(&scene.room, "once more").await;
-    scene.relay.logs_times(too_large, told + 1).await;
+    scene.relay.logs_times(too_large, count + 1).await;
     scene.proxy().answers([]);
     scene.radio.transmits("Alice[M]: once more").await;
 
     let large = Canned::to("/account/whoami", 200, &json!({})).padded(300_000_000);
     scene.proxy().answers([large]);
-    let told = text_of(&scene.home.run(["auth", "status"]).await);
-    assert!(told.contains("larger than 1 MB"), "{told}");
+    let text = text_of(&scene.home.run(["auth", "status"]).await);
+    assert!(text.contains("larger than 1 MB"), "{text}");
 }

@@ -239,6 +239,33 @@ async fn whatever_ends_a_hidden_question_the_terminal_shows_again_what_is_typed(
     assert!(names(&home.path("matrix")).is_empty());
 }
 
+/// Returns a person at a shell who has suspended the hidden question of a login with Ctrl-Z.
+async fn suspended(home: &Home, through: &[&str], login: [&str; 6]) -> Person {
+    let mut person = home.at_shell(through, login);
+    person.sees("Password of bot: ").await;
+    assert!(!person.is_shown_what_is_typed());
+    person.presses("\u{1a}");
+    // With a script in between the shell may print this first.
+    person.sees("suspended").await;
+    person.has_stopped("relay").await;
+    assert!(person.is_shown_what_is_typed(), "{through:?}");
+    person
+}
+
+/// Resumes the login, which asks again.
+async fn resume(person: &mut Person) {
+    person.types("fg");
+    person.sees("Password of bot: ").await;
+    assert!(!person.is_shown_what_is_typed());
+}
+
+async fn interrupt(mut person: Person) {
+    person.presses("\u{3}");
+    person.sees("interrupted").await;
+    person.ends().await;
+    assert!(person.is_shown_what_is_typed());
+}
+
 #[tokio::test]
 async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_and_is_asked_again()
 {
@@ -248,21 +275,9 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
     let login = ["auth", "login", "--homeserver", url, "--username", "bot"];
     let by_a_script = ["sh", "-c", "\"$@\"; exit $?", "sh"];
     for through in [&[][..], &by_a_script] {
-        let mut person = home.at_shell(through, login);
-        person.sees("Password of bot: ").await;
-        assert!(!person.is_shown_what_is_typed());
-        person.presses("\u{1a}");
-        // With a script in between the shell may print this first.
-        person.sees("suspended").await;
-        person.has_stopped("relay").await;
-        assert!(person.is_shown_what_is_typed(), "{through:?}");
-        person.types("fg");
-        person.sees("Password of bot: ").await;
-        assert!(!person.is_shown_what_is_typed());
-        person.presses("\u{3}");
-        person.sees("interrupted").await;
-        person.ends().await;
-        assert!(person.is_shown_what_is_typed());
+        let mut person = suspended(&home, through, login).await;
+        resume(&mut person).await;
+        interrupt(person).await;
     }
 
     // The terminal may be another job's before the command knows of it: only the program in between was suspended.
@@ -276,20 +291,17 @@ async fn a_hidden_question_that_is_suspended_lets_the_shell_show_what_is_typed_a
     person.signal_to("relay", Signal::CONT);
     person.has_stopped("relay").await;
     assert!(person.is_shown_what_is_typed());
-    person.types("fg");
-    person.sees("Password of bot: ").await;
-    assert!(!person.is_shown_what_is_typed());
-    person.presses("\u{3}");
-    person.sees("interrupted").await;
+    resume(&mut person).await;
+    interrupt(person).await;
+
+    // After that the end of the input ends the question at once, as ever.
+    let mut person = suspended(&home, &[], login).await;
+    resume(&mut person).await;
+    person.presses("\u{4}");
     person.ends().await;
-    assert!(person.is_shown_what_is_typed());
 
     // In the background the command ends at a signal.
-    let mut person = home.at_shell(&[], login);
-    person.sees("Password of bot: ").await;
-    person.presses("\u{1a}");
-    person.sees("suspended").await;
-    person.has_stopped("relay").await;
+    let mut person = suspended(&home, &[], login).await;
     person.types("kill -TERM %1; kill -CONT %1; wait %1; echo it ends with $?");
     person.sees("it ends with 1").await;
     person.ends().await;

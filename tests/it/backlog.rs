@@ -97,8 +97,8 @@ async fn of_what_was_said_while_the_relay_was_away_the_newest_cross_and_the_rest
     scene.alice.send(&scene.room, "the end").await;
     scene.radio.transmits("Alice[M]: the end").await;
     assert_eq!(scene.radio.texts().len(), wanted.len() + 1);
-    let said = scene.alice.seen_of(&scene.room, &scene.bot);
-    let said: Vec<&str> = said
+    let notices = scene.alice.seen_of(&scene.room, &scene.bot);
+    let said: Vec<&str> = notices
         .iter()
         .map(Seen::body)
         .filter(|body| !body.is_empty())

@@ -228,9 +228,9 @@ async fn another_program_that_uses_the_radio_keeps_it_and_is_named() {
     let bluez = bluetooth.service();
     let program = bluetooth.another_program().await;
     let lone = lone(bluetooth, NAME, &[]);
-    let told = lone.relay.logs(USED).await;
+    let logged = lone.relay.logs(USED).await;
     let cure = format!("`bluetoothctl disconnect {ADDRESS}`");
-    assert!(told.contains(NAME) && told.contains(&cure), "{told}");
+    assert!(logged.contains(NAME) && logged.contains(&cure), "{logged}");
     lone.relay.logs_times("still no link to the radio", 2).await;
     assert_eq!(
         (bluez.count("Disconnect"), bluez.count("WriteValue")),
@@ -253,8 +253,8 @@ async fn a_command_of_another_home_takes_nothing_from_the_relay() {
     home.set_environment(bluetooth.environment());
     for round in 0..3 {
         let output = home.run(["radio", "info", "--ble", ADDRESS]).await;
-        let told = text_of(&output);
-        assert!(!output.status.success() && told.contains(USED), "{told}");
+        let text = text_of(&output);
+        assert!(!output.status.success() && text.contains(USED), "{text}");
         crosses_both_ways(&mut scene, &format!("after {round}")).await;
     }
     let bluez = bluetooth.service();

@@ -71,8 +71,8 @@ async fn cut(way: &Forwarder, scene: &Scene) {
 
 /// Returns what the relay has carried into a room.
 fn carried(scene: &Scene, room: &OwnedRoomId) -> Vec<String> {
-    let said = scene.alice.seen_of(room, &scene.bot);
-    let texts = said
+    let notices = scene.alice.seen_of(room, &scene.bot);
+    let texts = notices
         .iter()
         .filter(|seen| seen.content("/msgtype") == "m.text");
     texts.map(|seen| seen.body().to_owned()).collect()
@@ -291,14 +291,14 @@ async fn one_room_on_two_channels() -> Scene {
 
 /// Sends a text on each of the two channels; returns the packets and their events.
 async fn both_say_something(scene: &mut Scene) -> [(u32, OwnedEventId); 2] {
-    let mut said = Vec::new();
+    let mut notices = Vec::new();
     for (channel, text) in [(1, "on the bridge"), (2, "in the club")] {
         let packet = scene.radio.says(BASE, channel, text).await;
         let shown = format!("[Base Camp/LongFast]: {text}");
         let seen = scene.alice.sees_text(&scene.room, &shown).await;
-        said.push((packet, seen.id));
+        notices.push((packet, seen.id));
     }
-    said.try_into().expect("there are two")
+    notices.try_into().expect("there are two")
 }
 
 async fn swap(scene: &mut Scene) {

@@ -187,8 +187,8 @@ async fn the_generated_configuration_is_the_sample_and_is_never_overwritten() {
     let home = Home::new();
     let output = home.run(["config", "generate"]).await;
     assert_succeeds(&output);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains("`relay config check --home "), "{told}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("`relay config check --home "), "{text}");
     let generated = fs::read_to_string(home.path("config.yaml")).expect("it was generated");
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/config.sample.yaml");
     assert_eq!(

@@ -39,8 +39,8 @@ async fn the_first_message_after_each_start_is_new_however_far_the_clocks_are_ap
         scene.relay = scene.home.start().await;
         crosses(&scene, &format!("{ahead} hours")).await;
 
-        let told = asks(&scene, &["status", "--json"]).await;
-        let told = told["matrix"]["clock_ahead_seconds"].as_i64();
+        let status = asks(&scene, &["status", "--json"]).await;
+        let told = status["matrix"]["clock_ahead_seconds"].as_i64();
         let off = told.expect("the homeserver told") + ahead * HOUR;
         assert!(off.abs() < 30, "{ahead}: {told:?}");
         let health = asks(&scene, &["doctor", "--quick", "--json"]).await;
@@ -66,11 +66,11 @@ async fn a_proxy_that_dates_answers_by_a_clock_of_its_own_makes_no_message_old()
         scene.relay = scene.home.start().await;
         crosses(&scene, "after a start").await;
 
-        let told = asks(&scene, &["status", "--json"]).await;
-        let dates = told["matrix"]["dates_ahead_seconds"].as_i64();
+        let status = asks(&scene, &["status", "--json"]).await;
+        let dates = status["matrix"]["dates_ahead_seconds"].as_i64();
         let off = dates.expect("it is known") - proxy * HOUR;
         assert!(off.abs() < 30, "{proxy} {homeserver}: {dates:?}");
-        let ahead = told["matrix"]["clock_ahead_seconds"].as_i64();
+        let ahead = status["matrix"]["clock_ahead_seconds"].as_i64();
         let off = ahead.expect("the homeserver told") + homeserver * HOUR;
         assert!(off.abs() < 30, "{proxy} {homeserver}: {ahead:?}");
     }

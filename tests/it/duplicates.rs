@@ -59,7 +59,7 @@ async fn is_heard_once(kind: Kind) {
     let id = scene.radio.says(BASE, 0, text).await;
     let shown = format!("[Base Camp/LongFast]: {text}");
     scene.alice.sees_text(&scene.room, &shown).await;
-    let said = scene.alice.send(&scene.room, "mine").await;
+    let event = scene.alice.send(&scene.room, "mine").await;
     let mine = scene.radio.transmits("Alice[M]: mine").await;
     let own = mine["from"].as_str().expect("a sender").to_owned();
     // What a rebooted radio hears of its own packet, and what a server tells again of it.
@@ -96,7 +96,7 @@ async fn is_heard_once(kind: Kind) {
     assert_eq!(texts, wanted);
 
     // The Matrix side: a message is not transmitted again.
-    scene.alice.reply(&scene.room, &said, "and now").await;
+    scene.alice.reply(&scene.room, &event, "and now").await;
     scene.radio.transmits("Alice[M]: and now").await;
     let is_mine = |packet: &Value| packet["text"] == "Alice[M]: mine";
     let lines = scene.radio.output.all();

@@ -14,8 +14,8 @@ async fn posted(scene: &mut Scene) -> Vec<String> {
     scene.radio.says(SUMMIT, 0, "the last word").await;
     let last = "[Summit Hut/LongFast]: the last word";
     scene.alice.sees_text(&scene.room, last).await;
-    let said = scene.alice.seen_of(&scene.room, &scene.bot);
-    let texts = said.iter().filter(|seen| !seen.body().is_empty());
+    let notices = scene.alice.seen_of(&scene.room, &scene.bot);
+    let texts = notices.iter().filter(|seen| !seen.body().is_empty());
     texts.map(Seen::body).map(str::to_owned).collect()
 }
 
@@ -87,9 +87,9 @@ async fn what_another_relay_repeats_is_held_back_and_its_node_is_named_also_afte
     ];
     assert_eq!(posted(&mut scene).await, wanted);
 
-    let told = status(&scene).await;
+    let status = status(&scene).await;
     let echoes = serde_json::json!([{"node": SUMMIT.id, "name": SUMMIT.long, "count": 2}]);
-    assert_eq!(told["echoes"], echoes);
+    assert_eq!(status["echoes"], echoes);
     let text = text_of(&scene.home.run(["status"]).await);
     let line = format!("{} ({}) repeats what is relayed", SUMMIT.id, SUMMIT.long);
     assert!(text.contains(&line), "{text}");

@@ -213,7 +213,7 @@ async fn a_mesh_reply_to_a_correction_answers_the_message_itself() {
     let correction = scene.radio.transmits("Alice[M]: * meet at one").await;
     let packet = id_of(&correction);
     scene.radio.replies(SUMMIT, 0, packet, "we come").await;
-    let said = "[Summit Hut/LongFast]: we come";
-    let reply = scene.alice.sees_text(&scene.room, said).await;
+    let expected = "[Summit Hut/LongFast]: we come";
+    let reply = scene.alice.sees_text(&scene.room, expected).await;
     assert_eq!(reply.answers(), Some(message.as_str()));
 }

@@ -186,8 +186,8 @@ async fn where_the_bot_may_not_react_it_says_so_once_and_goes_on_until_it_may() 
     assert_eq!(scene.signs_on(&scene.room, &message).await, [""; 0]);
     scene.alice.set_levels(&scene.room, reactions(0)).await;
     scene.sees_sign(&scene.room, &message, HEARD).await;
-    let said = scene.relay.log().matches(warning).count();
-    assert_eq!(said, 1);
+    let count = scene.relay.log().matches(warning).count();
+    assert_eq!(count, 1);
 }
 
 #[tokio::test]
@@ -263,8 +263,8 @@ async fn under_the_servers_default_limits_messages_pass_in_order_and_signs_yield
     let wanted = (0..COUNT).map(|number| format!("[Base Camp/LongFast]: number {number}"));
     let wanted: Vec<_> = wanted.collect();
     for room in &scene.rooms {
-        let said = scene.alice.seen_of(room, &scene.bot);
-        let said = said.iter().filter(|seen| !seen.body().is_empty());
+        let notices = scene.alice.seen_of(room, &scene.bot);
+        let said = notices.iter().filter(|seen| !seen.body().is_empty());
         assert_eq!(said.map(Seen::body).collect::<Vec<_>>(), wanted);
     }
     let is_sign = |seen: &Seen| seen.is_reaction(&message, HEARD);

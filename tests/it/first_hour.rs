@@ -111,10 +111,10 @@ async fn a_port_that_takes_connections_and_is_silent_is_told_while_a_radio_is_wa
         .to_string();
     let home = Home::new();
     let mut info = home.begin(&["radio", "info", "--host", &host]);
-    let told = format!("connected ({host}), but no radio has answered yet");
+    let expected = format!("connected ({host}), but no radio has answered yet");
     info.errors
         .first(0, "that nothing comes", |line| {
-            line.contains(&told).then_some(())
+            line.contains(&expected).then_some(())
         })
         .await;
     assert_eq!(info.interrupt().await.code(), Some(1));

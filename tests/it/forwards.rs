@@ -13,8 +13,8 @@ async fn a_post_that_a_person_forwards_into_another_room_goes_on_the_air_as_that
         let plan = plan.route(0, 0, "both").route(1, 1, "both");
         let mut scene = plan.start().await;
         scene.radio.says(BASE, 0, "water at the hut").await;
-        let said = "[Base Camp/LongFast]: water at the hut";
-        let post = scene.alice.sees_text(&scene.rooms[0], said).await;
+        let expected = "[Base Camp/LongFast]: water at the hut";
+        let post = scene.alice.sees_text(&scene.rooms[0], expected).await;
         let mut content = post.event["content"].clone();
         assert!(content["relay_id"].is_string(), "{content}");
         assert_eq!(content["meshtastic_longname"], "Base Camp");
@@ -29,7 +29,10 @@ async fn a_post_that_a_person_forwards_into_another_room_goes_on_the_air_as_that
             .expect("it is an object")
             .remove("m.relates_to");
         scene.alice.send_message(&scene.rooms[1], content).await;
-        let sent = scene.radio.transmits(&format!("Alice[M]: {said}")).await;
+        let sent = scene
+            .radio
+            .transmits(&format!("Alice[M]: {expected}"))
+            .await;
         assert_eq!(sent["channel"], 1);
         scene.relay.logs("matrix.trusted_relays").await;
         let texts = scene.radio.texts();

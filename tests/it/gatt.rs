@@ -64,14 +64,14 @@ impl Bench {
 
     /// Reads until there is no more.
     fn drain(&mut self) -> Vec<PayloadVariant> {
-        let mut told = Vec::new();
+        let mut notices = Vec::new();
         loop {
             let value = self.gatt.read(self.now).unwrap();
             if value.is_empty() {
-                return told;
+                return notices;
             }
             let frame = FromRadio::decode(value.as_slice()).unwrap();
-            told.push(frame.payload_variant.unwrap());
+            notices.push(frame.payload_variant.unwrap());
         }
     }
 

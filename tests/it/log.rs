@@ -232,12 +232,12 @@ async fn strangers_write_no_lines_of_the_log_do_not_fill_it_and_no_text_stands_i
     is_up_to_date(&scene, &stranger, "as JSON").await;
     let log = bounded(&mut scene.relay, 80_000).await;
     for line in log.lines() {
-        let told: Value = serde_json::from_str(line).expect("each line is JSON");
+        let json: Value = serde_json::from_str(line).expect("each line is JSON");
         assert!(
-            told["timestamp"].is_string() && told["level"].is_string(),
+            json["timestamp"].is_string() && json["level"].is_string(),
             "{line}"
         );
-        assert!(!told.to_string().contains("\\u001b"), "{line}");
+        assert!(!json.to_string().contains("\\u001b"), "{line}");
     }
 }
 

@@ -79,7 +79,7 @@ async fn an_access_token_logs_in_once_and_its_device_is_never_given_a_second_set
     second.configure(&config);
     let mut relay = second.start().await;
     relay.logs("has encryption keys of another program").await;
-    relay.logs("run `relay auth login`").await;
+    relay.logs("run `relay auth login --home ").await;
     assert!(!second.path("matrix/session.json").exists());
     assert!(!second.path("matrix/sdk").exists());
     // The cure works beside it.

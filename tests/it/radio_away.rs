@@ -59,8 +59,8 @@ async fn rooms_are_told_of_an_outage_and_of_its_end_once_also_over_restarts() {
         .sees_text(&scene.rooms[0], "[Base Camp/LongFast]: all is well")
         .await;
     for room in &scene.rooms {
-        let told = notices(&scene, room);
-        assert_eq!(told.len(), 2, "{told:?}");
+        let notices = notices(&scene, room);
+        assert_eq!(notices.len(), 2, "{notices:?}");
     }
     let told = notices(&scene, &scene.rooms[0]);
     assert!(told[0].contains("expire after 60 min"), "{told:?}");

@@ -57,14 +57,14 @@ async fn a_radio_tells_what_it_is_which_channels_it_has_and_whom_it_knows() {
     radio.says(BASE, 0, "before anybody came").await;
 
     let output = with(&home, &radio, &["info"]).await;
-    let told = lines_of(&output);
+    let lines = lines_of(&output);
     for word in [
         "firmware     2.7.26",
         "region       US",
         "preset       LongFast",
         "transmit     on",
     ] {
-        assert!(told.contains(word), "`{word}` is missing in: {told}");
+        assert!(lines.contains(word), "`{word}` is missing in: {lines}");
     }
     // A radio delivers its stored messages once: the command that receives them shows them.
     let text = text_of(&output);
@@ -143,10 +143,10 @@ async fn a_text_is_sent_and_what_became_of_it_is_told() {
         &["send", "--channel", "LongFast", "anybody?"],
     )
     .await;
-    let told = lines_of(&output);
+    let lines = lines_of(&output);
     assert!(
-        told.contains("accepted: the radio took it") && told.contains("unheard:"),
-        "{told}"
+        lines.contains("accepted: the radio took it") && lines.contains("unheard:"),
+        "{lines}"
     );
     radio.transmits("anybody?").await;
 }
@@ -195,10 +195,10 @@ async fn what_the_radio_does_not_take_fails_with_the_reason_and_the_cure() {
             .is_some_and(|it| it.contains("set lora.region")),
         "{told}"
     );
-    let told = lines_of(&with(&home, &radio, &["info"]).await);
+    let lines = lines_of(&with(&home, &radio, &["info"]).await);
     assert!(
-        told.contains("transmit     off") && told.contains("lora.region"),
-        "{told}"
+        lines.contains("transmit     off") && lines.contains("lora.region"),
+        "{lines}"
     );
 
     radio.fault(json!({"fault": "locked"})).await;
@@ -410,8 +410,8 @@ async fn a_radio_that_is_not_there_is_told_with_the_cure() {
 async fn the_configured_radio_is_taken_when_none_is_named() {
     let (home, radio) = (Home::new(), Radio::start().await);
     configure(&home, &radio);
-    let told = json_of(&home.run(["radio", "info", "--json"]).await);
-    assert_eq!(told["firmware"], "2.7.26.54e0d8d");
+    let json = json_of(&home.run(["radio", "info", "--json"]).await);
+    assert_eq!(json["firmware"], "2.7.26.54e0d8d");
 }
 
 #[tokio::test]
@@ -438,8 +438,8 @@ async fn the_daemons_radio_is_refused_and_another_one_is_not() {
         );
     }
     let other = Radio::start_with(&["--seed", "8"]).await;
-    let told = json_of(&with(&scene.home, &other, &["info", "--json"]).await);
-    assert!(told["node"].is_string());
+    let json = json_of(&with(&scene.home, &other, &["info", "--json"]).await);
+    assert!(json["node"].is_string());
     // The same radio, by its number, on another connection.
     let twin = Radio::start().await;
     let output = with(&scene.home, &twin, &["info"]).await;
@@ -459,12 +459,12 @@ async fn a_serial_port_is_named_as_well() {
     let home = Home::new();
     let link = home.path("radio");
     let radio = Radio::start_at(&link).await;
-    let told = json_of(
+    let json = json_of(
         &home
             .run(["radio", "channels", "--json", "--serial", radio.place()])
             .await,
     );
-    assert_eq!(told[0]["name"], "LongFast");
+    assert_eq!(json[0]["name"], "LongFast");
 }
 
 /// On a machine without a network, so that no other computer's services are found.
@@ -493,8 +493,8 @@ mod without_network {
         assert_eq!(bluez.count("Connect"), 0);
         assert_eq!(bluez.count("StartDiscovery"), bluez.count("StopDiscovery"));
 
-        let told = json_of(&home.run(["radio", "info", "--json", "--ble", NAME]).await);
-        assert_eq!(told["firmware"], "2.7.26.54e0d8d");
+        let json = json_of(&home.run(["radio", "info", "--json", "--ble", NAME]).await);
+        assert_eq!(json["firmware"], "2.7.26.54e0d8d");
     }
 
     #[tokio::test]
@@ -508,14 +508,14 @@ mod without_network {
         let Some(output) = home.run_without_network(&scan).await else {
             return;
         };
-        let told = lines_of(&output);
+        let lines = lines_of(&output);
         assert!(
-            told.contains("cannot look: the Bluetooth service does not answer"),
-            "{told}"
+            lines.contains("cannot look: the Bluetooth service does not answer"),
+            "{lines}"
         );
         assert!(
-            told.contains("cannot look: this computer is on no network"),
-            "{told}"
+            lines.contains("cannot look: this computer is on no network"),
+            "{lines}"
         );
         bluetooth.start_service_with(false).await;
         let told = home

@@ -15,7 +15,7 @@ async fn replies_find_their_targets(kind: Kind, by_kill: bool) {
         .alice
         .sees_text(&scene.room, "[Base Camp/LongFast]: before the restart")
         .await;
-    let said = scene.alice.send(&scene.room, "mine, before it").await;
+    let event = scene.alice.send(&scene.room, "mine, before it").await;
     let packet = id_of(&scene.radio.transmits("Alice[M]: mine, before it").await);
 
     if by_kill {
@@ -40,7 +40,7 @@ async fn replies_find_their_targets(kind: Kind, by_kill: bool) {
         .alice
         .sees_text(&scene.room, "[Summit Hut/LongFast]: an answer too")
         .await;
-    assert_eq!(answer.answers(), Some(said.as_str()));
+    assert_eq!(answer.answers(), Some(event.as_str()));
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn what_the_mesh_answers_while_the_relay_is_away_finds_its_target_in_a_roo
     let heard = scene.radio.says(BASE, 0, "before").await;
     let before = mesh("Base Camp", "before");
     let seen = scene.alice.sees_text(&scene.room, &before).await;
-    let said = scene.alice.send(&scene.room, "mine").await;
+    let event = scene.alice.send(&scene.room, "mine").await;
     let packet = id_of(&scene.radio.transmits("Alice[M]: mine").await);
 
     assert!(scene.relay.stop().await.success());
@@ -79,7 +79,7 @@ async fn what_the_mesh_answers_while_the_relay_is_away_finds_its_target_in_a_roo
     scene.proxy().answers([]);
     let answer = mesh("Summit Hut", "an answer");
     let answer = scene.alice.sees_text(&scene.room, &answer).await;
-    assert_eq!(answer.answers(), Some(said.as_str()));
+    assert_eq!(answer.answers(), Some(event.as_str()));
     // Whether the room is encrypted was not known when it was heard: then it names nobody.
     let is_tapback = |it: &Seen| it.is_reaction(&seen.id, "🐻");
     scene.alice.sees(&scene.room, "a tapback", is_tapback).await;

@@ -18,17 +18,17 @@ async fn trouble(home: &Home, room: &str, reason: &str) -> Value {
         rooms.into_iter().find(|it| it["room"] == room)
     };
     let is = |told: &Value| of(told).is_some_and(|it| it["trouble"]["reason"] == reason);
-    let told = status_tells(home, &format!("{reason} of {room}"), is).await;
-    of(&told).expect("it was told")
+    let status = status_tells(home, &format!("{reason} of {room}"), is).await;
+    of(&status).expect("it was told")
 }
 
 /// Polls until the rooms' check of `doctor --quick` fails, and returns the check.
 async fn diagnosis(home: &Home) -> String {
     let doctor = ["doctor", "--quick"];
     let is_sick = |told: &Value| check(told, "rooms")["result"] == "failed";
-    let told = tells(home, &doctor, "that a room needs help", is_sick).await;
-    assert_eq!(told["healthy"], false);
-    check(&told, "rooms").to_string()
+    let output = tells(home, &doctor, "that a room needs help", is_sick).await;
+    assert_eq!(output["healthy"], false);
+    check(&output, "rooms").to_string()
 }
 
 async fn is_well(home: &Home) {
@@ -86,12 +86,12 @@ async fn what_waits_for_a_replaced_room_goes_to_its_successor_once_the_configura
     let before = scene.alice.sees_text(&old, &mesh("before")).await;
     let port = scene.radio.port();
     let next = upgrade(&scene.alice, &old).await;
-    let told = trouble(&scene.home, old.as_str(), "replaced").await;
-    assert_eq!(told["trouble"]["successor"], next.as_str());
+    let shown = trouble(&scene.home, old.as_str(), "replaced").await;
+    assert_eq!(shown["trouble"]["successor"], next.as_str());
 
     let first = scene.radio.says(BASE, 0, "waits").await;
     scene.radio.replies(BASE, 0, first, "waits as well").await;
-    let waits = |told: &Value| told["rooms"][0]["to_matrix"]["outbox"]["waiting"] == 2;
+    let waits = |shown: &Value| shown["rooms"][0]["to_matrix"]["outbox"]["waiting"] == 2;
     status_tells(&scene.home, "that both wait", waits).await;
     let diagnosis = diagnosis(&scene.home).await;
     for word in [old.as_str(), next.as_str(), "2 waiting", "matrix_rooms"] {
@@ -148,8 +148,8 @@ async fn a_replaced_room_that_stays_in_the_configuration_beside_its_successor_is
     let entry = format!("{old}', {route}");
     scene.home.reconfigure(&entry, &both);
     restart(&mut scene).await;
-    let told = trouble(&scene.home, old.as_str(), "followed").await;
-    assert_eq!(told["trouble"]["successor"], next.as_str());
+    let shown = trouble(&scene.home, old.as_str(), "followed").await;
+    assert_eq!(shown["trouble"]["successor"], next.as_str());
     is_well(&scene.home).await;
     scene.radio.says(BASE, 0, "after it").await;
     scene.alice.sees_text(&next, &mesh("after it")).await;
@@ -172,14 +172,14 @@ async fn an_upgrade_while_the_relay_was_down_is_followed_like_any_other() {
         .set_levels(&old, json!({"events_default": 50}))
         .await;
     scene.radio.says(BASE, 0, "waits").await;
-    let told = trouble(&scene.home, old.as_str(), "may_not_write").await;
+    let shown = trouble(&scene.home, old.as_str(), "may_not_write").await;
     assert!(
-        told["trouble"]["hint"]
+        shown["trouble"]["hint"]
             .as_str()
             .expect("a hint")
             .contains("let the bot write")
     );
-    let waits = |told: &Value| told["rooms"][0]["to_matrix"]["outbox"]["waiting"] == 1;
+    let waits = |shown: &Value| shown["rooms"][0]["to_matrix"]["outbox"]["waiting"] == 1;
     status_tells(&scene.home, "that it waits", waits).await;
     assert!(scene.relay.stop().await.success());
 
@@ -204,9 +204,9 @@ async fn an_alias_leads_to_the_successor() {
     scene.radio.says(BASE, 0, "before").await;
     scene.alice.sees_text(&old, &mesh("before")).await;
     let next = upgrade(&scene.alice, &old).await;
-    let told = trouble(&scene.home, next.as_str(), "not_invited").await;
+    let shown = trouble(&scene.home, next.as_str(), "not_invited").await;
     assert_eq!(
-        (&told["mapped"], &told["joined"]),
+        (&shown["mapped"], &shown["joined"]),
         (&true.into(), &false.into())
     );
     scene.radio.says(BASE, 0, "waits").await;
@@ -322,13 +322,13 @@ async fn a_room_that_was_never_joined_is_told_as_what_it_is() {
     trouble(&scene.home, bans.as_str(), "banned").await;
     trouble(&scene.home, closed.as_str(), "not_invited").await;
     trouble(&scene.home, nowhere, "no_such_room").await;
-    let told = status_tells(&scene.home, "what keeps it from the far one", |told| {
-        let rooms = told["rooms"].as_array().expect("rooms are told");
+    let status = status_tells(&scene.home, "what keeps it from the far one", |status| {
+        let rooms = status["rooms"].as_array().expect("rooms are told");
         rooms
             .iter()
             .any(|it| it["room"] == far && it["trouble"].is_object())
     });
-    let told = told.await;
+    let told = status.await;
     let rooms = told["rooms"].as_array().expect("rooms are told");
     let far = rooms
         .iter()
@@ -361,8 +361,8 @@ async fn an_alias_alone_leads_to_no_room_with_weaker_protection() {
 
         scene.alice.set_alias(&alias, &next).await;
         restart(&mut scene).await;
-        let told = trouble(&scene.home, old.as_str(), reason).await;
-        assert_eq!(told["to_matrix"]["outbox"]["waiting"], 1);
+        let shown = trouble(&scene.home, old.as_str(), reason).await;
+        assert_eq!(shown["to_matrix"]["outbox"]["waiting"], 1);
         let diagnosis = diagnosis(&scene.home).await;
         assert!(diagnosis.contains(next.as_str()), "{diagnosis}");
         assert!(
@@ -468,8 +468,8 @@ async fn an_alias_that_does_not_exist_is_a_matter_of_spelling_and_not_of_invitat
     let wrong = alias.replace("#spelt", "#spelled");
     scene.home.reconfigure(&alias, &wrong);
     scene.relay = scene.home.start().await;
-    let told = trouble(&scene.home, &wrong, "no_such_alias").await;
-    let hint = told["trouble"]["hint"].as_str().expect("a hint");
+    let shown = trouble(&scene.home, &wrong, "no_such_alias").await;
+    let hint = shown["trouble"]["hint"].as_str().expect("a hint");
     assert!(hint.contains("check how it is written"), "{hint}");
     let diagnosis = diagnosis(&scene.home).await;
     assert!(
@@ -551,8 +551,8 @@ async fn a_ban_is_for_an_admin_to_lift() {
         .ban_user(&scene.bot, None)
         .await
         .expect("Alice may ban");
-    let told = trouble(&scene.home, scene.room.as_str(), "banned").await;
-    let hint = told["trouble"]["hint"].as_str().expect("a hint");
+    let shown = trouble(&scene.home, scene.room.as_str(), "banned").await;
+    let hint = shown["trouble"]["hint"].as_str().expect("a hint");
     assert!(hint.contains("lift the ban"), "{hint}");
     scene.relay.logs("the bot is banned").await;
     alice

@@ -221,9 +221,9 @@ async fn a_port_in_use_is_told_with_its_user_and_taken_once_it_is_free() {
     let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     rustix::fs::flock(&holder, lock).expect("the port can be locked");
     let mut scene = stage.raise_the_curtain().await;
-    let told = scene.relay.logs("is in use by").await;
+    let logged = scene.relay.logs("is in use by").await;
     let own = format!("(process {})", std::process::id());
-    assert!(told.contains(&own), "{told}");
+    assert!(logged.contains(&own), "{logged}");
     drop(holder);
     carries(&mut scene, "free at last").await;
 }
@@ -254,9 +254,9 @@ async fn an_ordinary_user_is_told_who_may_open_the_port_and_needs_no_restart_the
     };
     rights(0o000);
     let mut scene = stage.raise_the_curtain().await;
-    let told = scene.relay.logs("may not open the serial port").await;
-    assert!(told.contains("add its user to the group"), "{told}");
-    assert!(told.contains("Permission denied"), "{told}");
+    let line = scene.relay.logs("may not open the serial port").await;
+    assert!(line.contains("add its user to the group"), "{line}");
+    assert!(line.contains("Permission denied"), "{line}");
     rights(0o600);
     carries(&mut scene, "come in").await;
 }

@@ -169,8 +169,8 @@ async fn a_room_that_the_bot_was_thrown_out_of_is_told_until_it_is_back() {
         .expect("Alice may kick");
     status_tells(&scene.home, "that it is not", is(false)).await;
     let sick = |told: &Value| told["healthy"] == false;
-    let told = tells(&scene.home, &["doctor", "--quick"], "that", sick).await;
-    assert_eq!(check(&told, "rooms")["result"], "failed");
+    let output = tells(&scene.home, &["doctor", "--quick"], "that", sick).await;
+    assert_eq!(check(&output, "rooms")["result"], "failed");
     room.invite_user_by_id(&scene.bot)
         .await
         .expect("Alice may invite");

@@ -27,8 +27,8 @@ async fn recorded() -> Scene {
 
 async fn hears(scene: &mut Scene, text: &str) {
     scene.radio.says(BASE, 0, text).await;
-    let told = format!("[Base Camp/LongFast]: {text}");
-    scene.alice.sees_text(&scene.room, &told).await;
+    let expected = format!("[Base Camp/LongFast]: {text}");
+    scene.alice.sees_text(&scene.room, &expected).await;
 }
 
 /// Asserts that the relay ends with success at this signal, and that `links` links were closed with `disconnect` so far.

@@ -291,8 +291,8 @@ async fn without_encryption_nothing_is_said_in_an_encrypted_room() {
     stage.alice.sees_join(&stage.rooms[0], &stage.bot).await;
     for text in ["one", "two", "three"] {
         stage.radio.says(BASE, 0, text).await;
-        let said = format!("[Base Camp/LongFast]: {text}");
-        stage.alice.sees_text(&stage.rooms[0], &said).await;
+        let expected = format!("[Base Camp/LongFast]: {text}");
+        stage.alice.sees_text(&stage.rooms[0], &expected).await;
     }
     for seen in stage.alice.history(&stage.rooms[1]).await {
         assert_ne!(seen.event["sender"], stage.bot.as_str(), "{seen:?}");
@@ -342,15 +342,16 @@ async fn goes_on_the_air_as_words(kind: Kind) {
 
     // Element Android: a reply and its edit quote in both bodies.
     let question = scene.radio.says(BASE, 0, "who can hear me?").await;
-    let said = "[Base Camp/LongFast]: who can hear me?";
+    let expected = "[Base Camp/LongFast]: who can hear me?";
     let (alice, room) = (&scene.alice, &scene.room);
-    let asked = alice.sees_text(room, said).await;
+    let asked = alice.sees_text(room, expected).await;
     let bot = &scene.bot;
     let quoting = |words: &str, html: &str| {
-        let quote =
-            format!("<mx-reply><blockquote>In reply to {bot}<br />{said}</blockquote></mx-reply>");
+        let quote = format!(
+            "<mx-reply><blockquote>In reply to {bot}<br />{expected}</blockquote></mx-reply>"
+        );
         formatted(
-            &format!("> <{bot}> {said}\n\n{words}"),
+            &format!("> <{bot}> {expected}\n\n{words}"),
             &format!("{quote}{html}"),
         )
     };

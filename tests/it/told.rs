@@ -160,10 +160,11 @@ async fn who_is_ignored_and_what_is_no_message_get_no_answer() {
     scene.alice.send_message(&scene.room, request).await;
     says_last(&scene, "the last word").await;
     assert_eq!(scene.radio.texts(), ["Alice[M]: the last word"]);
-    let said = scene.alice.seen_of(&scene.room, &scene.bot);
+    let notices = scene.alice.seen_of(&scene.room, &scene.bot);
     // The sign on the last message, and nothing else.
     assert_eq!(
-        said.iter()
+        notices
+            .iter()
             .filter(|seen| seen.event["type"] == "m.reaction")
             .count(),
         1

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::dropped::DropReason;
-use super::facts::SeenKey;
-use super::notice::Refused;
-use super::readiness::Readiness;
-use super::route::Spot;
-use super::succession::Waiting;
+use super::{
+    dropped::DropReason, facts::SeenKey, notice::Refused, readiness::Readiness, route::Spot,
+    succession::Waiting,
+};
 use relay_model::{
     Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
     NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,
@@ -62,8 +60,8 @@ pub enum Action {
     KeepEdit(Box<RoomEdit>),
     /// Show a sign on a message that does not follow from its mesh rows.
     Sign(OwnedRoomId, OwnedEventId, Sign),
-    /// Start a cooldown, so that a notice is not repeated: [`super::Facts::told`].
-    Remember {
+    /// Start a cooldown, so that a notice is not repeated: [`super::Facts::cooldowns`].
+    StartCooldown {
         /// Its name: `dm_reply !a1b2c3d4`, `alert !a1b2c3d4`, `refused too_long !room:example.org`.
         what: String,
         /// End of the cooldown.
@@ -113,6 +111,8 @@ pub enum Action {
     UseRadio(NodeNum, Option<Vec<Channel>>),
     /// The radio is ready.
     Ready(Box<Readiness>),
+    /// Set whether the radio may be given anything from now on.
+    MayTransmit(bool),
     /// Move waiting packets to other slots (the number of those), or record their channels.
     Move(Vec<(MeshRowId, Spot)>, usize),
     /// Call a packet back from the radio; if set, it is refused then.

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use super::Bridge;
-use super::action::Action;
-use super::facts::Facts;
-use super::late::written;
-use super::lesson::{ROOM_AGAIN, once};
+use super::author_notice::{ROOM_AGAIN, start_cooldown};
+use super::{Bridge, action::Action, facts::Facts, late::written};
 use relay_config::{Config, Meshtastic};
 use relay_model::{
     Chore, Expired, Gathering, MeshOrder, MeshSource, Notice, RoomMessage, Sign, Timestamp, span,
@@ -82,9 +79,9 @@ impl Bridge {
                 actions.push(Action::Sign(room.clone(), event.clone(), Sign::Expired));
             }
             let what = format!("{TOLD}{}", expired.room);
-            if let Some(remember) = once(&facts.told, what, now + ROOM_AGAIN) {
+            if let Some(cooldown) = start_cooldown(&facts.cooldowns, what, now + ROOM_AGAIN) {
                 actions.extend([
-                    remember,
+                    cooldown,
                     Action::ForgetExpired(expired.room.clone(), expired.messages),
                     Action::say(expired_notice(&self.config, expired, now)),
                 ]);
@@ -205,8 +202,8 @@ mod tests {
             else {
                 panic!("a text");
             };
-            let told = format!("Not sent to the mesh: {what} written 3 hours ago.");
-            assert!(text.starts_with(&told), "{text}");
+            let expected = format!("Not sent to the mesh: {what} written 3 hours ago.");
+            assert!(text.starts_with(&expected), "{text}");
         }
     }
 }

@@ -1,10 +1,7 @@
 //! Bookkeeping for each event beside the decision: seen ids, authors, read receipts.
 
-use super::Bridge;
-use super::action::Action;
-use super::dropped::DropReason;
-use super::echo::author_of;
 use super::facts::{Facts, SeenKey};
+use super::{Bridge, action::Action, dropped::DropReason, echo::author_of};
 use relay_model::{Chore, Event, Lane, MatrixEvent, RoomEdit, RoomText, Timestamp};
 
 impl Bridge {

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use strum::VariantArray as _;
 
-use super::Bridge;
-use super::action::Action;
-use super::facts::Facts;
+use super::{Bridge, action::Action, facts::Facts};
 use relay_model::{Chore, Sign, Synced, Timestamp, WaitingPacket};
 
 /// Maximum time to wait for reports on a packet (180 s on slow presets).
@@ -114,9 +112,9 @@ impl Bridge {
                 },
             });
         }
-        if facts.rows_for_rooms > MANY_ROWS && facts.told.is_empty() {
+        if facts.rows_for_rooms > MANY_ROWS && facts.cooldowns.is_empty() {
             actions.push(Action::SayBacklog(facts.rows_for_rooms));
-            actions.push(Action::Remember {
+            actions.push(Action::StartCooldown {
                 what: BACKLOG.to_owned(),
                 until: now + BACKLOG_AGAIN,
             });
@@ -156,10 +154,10 @@ mod tests {
 
     #[test]
     fn a_very_long_queue_is_reported_once_an_hour() {
-        let said = |rows_for_rooms, told: &[&str]| {
+        let said = |rows_for_rooms, cooldowns: &[&str]| {
             let facts = Facts {
                 rows_for_rooms,
-                told: told.iter().map(|it| (*it).to_owned()).collect(),
+                cooldowns: cooldowns.iter().map(|it| (*it).to_owned()).collect(),
                 ..Facts::default()
             };
             bridge().look_after_tables(&facts, NOON)
@@ -171,7 +169,7 @@ mod tests {
             said(MANY_ROWS + 1, &[]),
             [
                 Action::SayBacklog(MANY_ROWS + 1),
-                Action::Remember { what, until }
+                Action::StartCooldown { what, until }
             ]
         );
         assert_eq!(said(MANY_ROWS + 1, &[BACKLOG]), []);

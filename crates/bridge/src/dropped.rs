@@ -146,7 +146,7 @@ mod tests {
 
     use super::super::testing::{alice, config};
     use super::*;
-    use relay_model::{Explained as _, told};
+    use relay_model::{Explained as _, full_text};
 
     #[test]
     fn what_can_be_done_is_the_hint_of_a_reason_and_no_part_of_its_words() {
@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(DropReason::from(reason).hint(), reason.hint());
         }
         assert_eq!(
-            told(&DropReason::UntrustedRelay),
+            full_text(&DropReason::UntrustedRelay),
             "from another relay; to carry it on, list its user in matrix.trusted_relays"
         );
         for reason in DropReason::all() {

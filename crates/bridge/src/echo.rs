@@ -76,17 +76,19 @@ fn heads(text: &str) -> impl Iterator<Item = Head<'_>> {
 
 impl Head<'_> {
     fn repeats(&self, text: &str, message: &Relayed) -> bool {
-        let said = message.text.as_str();
+        let earlier = message.text.as_str();
         let is_cut = text.len() >= SHORTEST_CUT;
         let without_mark = self.rest.trim_end_matches(['…', '.']).trim_end();
-        if self.rest == said || (is_cut && begins(said, without_mark)) {
+        if self.rest == earlier || (is_cut && begins(earlier, without_mark)) {
             return is_author(self.author, message);
         }
         // Parts of a long message: `Alice[M]: 1/3 …`, then `Alice 2/3: …`.
         match (numbered(self.rest), numbered_author(self.author)) {
-            (Some((1, rest)), _) => begins(said, rest) && is_author(self.author, message),
+            (Some((1, rest)), _) => begins(earlier, rest) && is_author(self.author, message),
             (_, Some((2.., author))) => {
-                said.contains(self.rest) && is_long_enough(self.rest) && is_author(author, message)
+                earlier.contains(self.rest)
+                    && is_long_enough(self.rest)
+                    && is_author(author, message)
             }
             _ => false,
         }

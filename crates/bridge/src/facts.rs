@@ -40,7 +40,7 @@ pub struct Questions {
     /// How many urgent messages, beside this event, did this sender send in the hour before this time?
     pub urgent_sent: Option<(OwnedUserId, Timestamp, OwnedEventId)>,
     /// Which of these cooldowns are running?
-    pub told: Vec<String>,
+    pub cooldowns: Vec<String>,
     /// Which message is behind this row?
     pub reported: Option<MeshRowId>,
     /// Which edit, by whom, has a waiting correction, if this event of this room is redacted?
@@ -52,8 +52,8 @@ pub struct Questions {
 /// Lookups over whole tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Table {
-    /// The running cooldowns whose names begin with this, for [`Facts::told`].
-    Told(&'static str),
+    /// The running cooldowns whose names begin with this, for [`Facts::cooldowns`].
+    Cooldowns(&'static str),
     /// [`Facts::packets`]: all, or this one.
     Packets(Option<MeshRowId>),
     /// [`Facts::radio_away`].
@@ -175,8 +175,8 @@ pub struct Facts {
     pub sender_sent: (u32, u32),
     /// The sender's urgent messages of the last hour, beside this one.
     pub urgent_sent: u32,
-    /// The running ones of the cooldowns asked for ([`super::Action::Remember`]).
-    pub told: Vec<String>,
+    /// The running ones of the cooldowns asked for ([`super::Action::StartCooldown`]).
+    pub cooldowns: Vec<String>,
     /// The message of the reported row; `None` if its fate concerns nobody.
     pub reported: Option<Box<RowMessage>>,
     /// The author of the redacted edit, and the waiting correction.

@@ -237,8 +237,8 @@ pub(super) fn spoken_text(text: &RoomText) -> String {
 pub(super) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
     let body = clean_text(&text.body);
     if fields.emoji {
-        let told = body.find("reacted ").and_then(|at| body.get(at..));
-        return told.unwrap_or(&body).to_owned();
+        let reaction = body.find("reacted ").and_then(|at| body.get(at..));
+        return reaction.unwrap_or(&body).to_owned();
     }
     match fields.text.as_deref().map(clean_text) {
         Some(raw) if !raw.is_empty() => raw,

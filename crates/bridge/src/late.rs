@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use super::Bridge;
-use super::action::Action;
-use super::dropped::DropReason;
-use super::facts::Facts;
-use super::lesson::{ROOM_AGAIN, once};
-use super::route::Aim;
+use super::author_notice::{ROOM_AGAIN, start_cooldown};
+use super::{Bridge, action::Action, dropped::DropReason, facts::Facts, route::Aim};
 use relay_model::{
     Notice, OwnedRoomId, OwnedUserId, RoomMessage, Timestamp, UndecryptableEvent, Unread, span,
 };
@@ -31,17 +27,18 @@ impl Bridge {
                 continue;
             };
             // During the cooldown they wait for the next notice.
-            let remember = once(&facts.told, format!("{TOLD}{room}"), now + ROOM_AGAIN);
+            let cooldown =
+                start_cooldown(&facts.cooldowns, format!("{TOLD}{room}"), now + ROOM_AGAIN);
             // The room is not joined yet, or no longer mapped: no notice.
             let message = self.unread_notice(room, unread, now);
-            let (Some(remember), Some(message)) = (remember, message) else {
+            let (Some(cooldown), Some(message)) = (cooldown, message) else {
                 continue;
             };
             let events = unread.iter().map(|it| it.event.clone()).collect();
             actions.extend([
                 Action::GiveUpKeys(room.clone(), events),
                 Action::say(message),
-                remember,
+                cooldown,
             ]);
         }
         actions
@@ -117,11 +114,11 @@ impl Bridge {
 }
 
 fn listed(senders: &[(OwnedUserId, usize)]) -> String {
-    let told = |(user, count): &(OwnedUserId, usize)| match count {
+    let line = |(user, count): &(OwnedUserId, usize)| match count {
         1 => user.to_string(),
         count => format!("{user} ({count})"),
     };
-    let mut names: Vec<String> = senders.iter().take(MOST_NAMED).map(told).collect();
+    let mut names: Vec<String> = senders.iter().take(MOST_NAMED).map(line).collect();
     match senders.len().saturating_sub(MOST_NAMED) {
         0 => {}
         1 => names.push("another person".to_owned()),

@@ -4,6 +4,7 @@
 //! the joined rooms) is supplied again after a restart.
 
 mod action;
+mod author_notice;
 mod backlog;
 mod books;
 mod calendar;
@@ -15,7 +16,6 @@ mod facts;
 mod feedback;
 mod format;
 mod late;
-mod lesson;
 mod notice;
 mod outage;
 mod policy;
@@ -45,7 +45,7 @@ pub use readiness::{RadioProblems, Readiness};
 pub use render::render;
 pub use route::{RenamedChannel, RouteProblem, Spot};
 pub use split::{PACKET_BYTES, Packets};
-pub use succession::Waiting;
+pub use succession::{Waiting, WaitingRoom};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -85,11 +85,11 @@ pub struct Bridge {
     /// Since when nothing new is sent to replaced rooms, if anything was sent there in this run.
     followed: BTreeMap<OwnedRoomId, Timestamp>,
     calendar: Calendar,
-    /// Uptime at the last round,
+    /// Uptime at the last round.
     up: Duration,
-    /// at the last retry of parked rooms,
+    /// Uptime at the last retry of parked rooms.
     unparked_at: Duration,
-    /// and at the last retry of rooms that refused a sign.
+    /// Uptime at the last retry of rooms that refused a sign.
     permitted_at: Duration,
     operator_told: Arc<BTreeSet<(&'static str, String)>>,
 }

@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use super::Bridge;
 use super::action::{Action, OutageStep};
-use super::facts::Facts;
-use super::lesson::{ROOM_AGAIN, once};
+use super::author_notice::{ROOM_AGAIN, start_cooldown};
+use super::{Bridge, facts::Facts};
 use relay_model::{Chore, JoinedRoom, Notice, OwnedRoomId, RoomMessage, Timestamp, ToldRoom, span};
 
 /// Minimum time the link must be up, or missing in this run, before its state counts; limited to the notice delay. After a
@@ -33,7 +32,7 @@ pub(super) enum Presence {
 
 impl Bridge {
     pub(super) fn link_is_lost(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        let mut actions = Vec::new();
+        let mut actions = vec![Action::MayTransmit(false)];
         if self.config.matrix.radio_notices.is_some() {
             actions.push(Action::Outage(OutageStep::Lost));
             if !matches!(self.presence, Presence::Away(_)) {
@@ -94,9 +93,11 @@ impl Bridge {
         for room in self.idle_rooms(facts) {
             let is_told = facts.told_rooms.iter().any(|it| it.room == *room);
             let what = format!("{TOLD}{room}");
-            if !is_told && let Some(remember) = once(&facts.told, what, now + ROOM_AGAIN) {
+            if !is_told
+                && let Some(cooldown) = start_cooldown(&facts.cooldowns, what, now + ROOM_AGAIN)
+            {
                 actions.extend([
-                    remember,
+                    cooldown,
                     Action::Outage(OutageStep::ToldAway(room.clone(), since)),
                     Action::say(self.away_notice(room, since, now)),
                 ]);
@@ -106,8 +107,8 @@ impl Bridge {
     }
 
     fn tell_back(&self, facts: &Facts, now: Timestamp) -> Vec<Action> {
-        let told = facts.told_rooms.iter();
-        let over = told.filter_map(|it| Some((it, it.back?)));
+        let rooms = facts.told_rooms.iter();
+        let over = rooms.filter_map(|it| Some((it, it.back?)));
         let steps = over.flat_map(|(ToldRoom { room, since, .. }, back)| {
             if now.since(back) > OLD_NEWS {
                 vec![Action::Outage(OutageStep::OldNews(room.clone()))]

@@ -1,9 +1,6 @@
 //! What is not relayed, and why: loops, duplicates, ports, consent, and permission to transmit.
 
-use super::command::is_command;
-use super::dropped::DropReason;
-use super::facts::Facts;
-use super::notice::Refused;
+use super::{command::is_command, dropped::DropReason, facts::Facts, notice::Refused};
 use relay_config::{Config, PortNum};
 use relay_model::{
     JoinedRoom, RadioProfile, RadioText, RelayFields, RoomText, RoomTextKind, TextPort, UserId,

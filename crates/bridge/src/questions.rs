@@ -6,7 +6,7 @@ use super::echo::is_long_enough;
 use super::facts::{Questions, SeenKey, Table, Target};
 use super::feedback::SHOWN_WAITING_AFTER;
 use super::to_mesh::bare_media;
-use super::{Bridge, backlog, chores, late, lesson, notice, outage};
+use super::{Bridge, author_notice, backlog, chores, late, notice, outage};
 use relay_model::{
     Chore, Event, EventId, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText,
     RoomEdit, RoomReaction, RoomText, SendReport, Sign, Timestamp,
@@ -29,8 +29,8 @@ impl Bridge {
             Event::Radio(RadioEvent::Text(packet)) => self.about_packet(packet, now),
             Event::Radio(RadioEvent::Ready(_)) => Questions::about([
                 Table::Packets(None),
-                Table::Told(lesson::REFUSED),
-                Table::Told(lesson::EDITED),
+                Table::Cooldowns(author_notice::REFUSED),
+                Table::Cooldowns(author_notice::EDITED),
                 Table::RadioAway,
             ]),
             Event::Radio(RadioEvent::Lost { .. }) => Questions::about([Table::RadioAway]),
@@ -47,7 +47,10 @@ impl Bridge {
                 ..
             }) => Questions {
                 reported: Some(*outbox),
-                ..Questions::about([Table::Told(lesson::REFUSED), Table::Told(lesson::EDITED)])
+                ..Questions::about([
+                    Table::Cooldowns(author_notice::REFUSED),
+                    Table::Cooldowns(author_notice::EDITED),
+                ])
             },
             Event::Chore(chore) => self.about_chore(*chore, now),
             Event::Radio(
@@ -76,20 +79,20 @@ impl Bridge {
             Chore::Rooms => Questions::about([Table::Rooms, Table::Senders]),
             Chore::Channels(row) => Questions::about([
                 Table::Packets(row),
-                Table::Told(lesson::REFUSED),
-                Table::Told(lesson::EDITED),
+                Table::Cooldowns(author_notice::REFUSED),
+                Table::Cooldowns(author_notice::EDITED),
             ]),
             Chore::Keys => Questions::about([
                 // How long to wait for an event's key.
                 Table::Unread(now - self.config.meshtastic.max_message_age),
-                Table::Told(late::TOLD),
+                Table::Cooldowns(late::TOLD),
             ]),
             Chore::Expired => Questions::about([
                 Table::Expired(backlog::FEW, Sign::Expired),
-                Table::Told(backlog::TOLD),
+                Table::Cooldowns(backlog::TOLD),
             ]),
             Chore::Outage => {
-                Questions::about([Table::Outage, Table::Busy, Table::Told(outage::TOLD)])
+                Questions::about([Table::Outage, Table::Busy, Table::Cooldowns(outage::TOLD)])
             }
             Chore::Waiting => {
                 let mode = self.config.meshtastic.delivery_feedback;
@@ -97,7 +100,9 @@ impl Bridge {
                 let tables = mode.shows(Sign::Waiting).then_some(waiting);
                 Questions::about(tables)
             }
-            Chore::Tables => Questions::about([Table::RowsForRooms, Table::Told(chores::BACKLOG)]),
+            Chore::Tables => {
+                Questions::about([Table::RowsForRooms, Table::Cooldowns(chores::BACKLOG)])
+            }
             Chore::Signs => Questions::about([Table::Changed]),
         }
     }
@@ -105,7 +110,7 @@ impl Bridge {
     fn about_packet(&self, packet: &RadioText, now: Timestamp) -> Questions {
         let channel = packet.channel();
         let reply_to = packet.reply_to.filter(|it| *it != PacketId::NONE);
-        let told = match channel {
+        let cooldowns = match channel {
             Some(_) => vec![notice::alert_name(packet.sender.num)],
             None => vec![
                 notice::direct_name(packet.sender.num),
@@ -121,7 +126,7 @@ impl Bridge {
                 && self.may_be_echo(packet)
                 && is_long_enough(&packet.text))
             .then(|| (packet.destination, now - ECHO_WINDOW)),
-            told,
+            cooldowns,
             ..Questions::default()
         }
     }
@@ -141,8 +146,8 @@ fn about_message(text: &RoomText, now: Timestamp) -> Questions {
 fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
     let new = &edit.new;
     let mut questions = about_words(new, &edit.target, now);
-    let told = lesson::edit_names(&new.room, &edit.target, &new.sender);
-    questions.told.extend(told.into_iter().flatten());
+    let names = author_notice::edit_names(&new.room, &edit.target, &new.sender);
+    questions.cooldowns.extend(names.into_iter().flatten());
     Questions {
         versions: Some((new.room.clone(), edit.target.clone())),
         ..questions
@@ -153,15 +158,15 @@ fn about_edit(edit: &RoomEdit, now: Timestamp) -> Questions {
 fn about_words(text: &RoomText, message: &EventId, now: Timestamp) -> Questions {
     let sent_at = text.sent_at.min(now);
     let relay = text.relay.as_ref();
-    let in_room = lesson::room_names(&text.room, &text.sender);
-    let told = in_room.chain(lesson::person_names(&text.room, &text.sender));
+    let in_room = author_notice::room_names(&text.room, &text.sender);
+    let cooldowns = in_room.chain(author_notice::person_names(&text.room, &text.sender));
     Questions {
         relay_id: relay.and_then(|fields| fields.relay_id.clone()),
         heard_by_our_radio: relay.and_then(|fields| fields.id),
         waiting_for_mesh: Some((text.room.clone(), Lane::Message)),
         sender_sent: Some((text.sender.clone(), sent_at)),
         urgent_sent: Some((text.sender.clone(), sent_at, message.to_owned())),
-        told: told.collect(),
+        cooldowns: cooldowns.collect(),
         ..Questions::default()
     }
 }
@@ -169,7 +174,7 @@ fn about_words(text: &RoomText, message: &EventId, now: Timestamp) -> Questions 
 fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
     Questions {
         target: Some(Target::Event(reaction.target.clone())),
-        told: lesson::room_names(&reaction.room, &reaction.sender).collect(),
+        cooldowns: author_notice::room_names(&reaction.room, &reaction.sender).collect(),
         tapbacks: true,
         waiting_for_mesh: Some((reaction.room.clone(), Lane::Reaction)),
         sender_sent: Some((reaction.sender.clone(), reaction.sent_at.min(now))),

@@ -4,12 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::action::Action;
-use super::facts::Facts;
-use super::notice::Refused;
 use super::readiness::{RadioProblems, Readiness};
-use super::route::Spot;
-use super::{Bridge, policy};
+use super::{Bridge, action::Action, facts::Facts, notice::Refused, policy, route::Spot};
 use relay_model::{Channel, MeshRowId, RadioProfile, Timestamp};
 
 impl Bridge {
@@ -45,6 +41,7 @@ impl Bridge {
             news: problems.since(&before),
             problems,
         })));
+        actions.push(Action::MayTransmit(!is_silent));
         if !is_silent {
             actions.extend(self.radio_is_back(facts, now));
         }
@@ -62,7 +59,7 @@ impl Bridge {
         // Nothing is moved until a radio has reported its channels in this run.
         let profile = self.profile.as_ref().filter(|it| !it.locked);
         let channels = channels.or(profile.map(|it| it.channels.as_slice()));
-        let mut told = facts.told.clone();
+        let mut cooldowns = facts.cooldowns.clone();
         let mut known: BTreeSet<MeshRowId> = BTreeSet::new();
         let (mut packets, mut moved, mut actions) = (Vec::new(), 0, Vec::new());
         for packet in &facts.packets {
@@ -92,12 +89,12 @@ impl Bridge {
                     let is_first = !packet.is_known && known.insert(packet.message);
                     actions.push(Action::RefuseWaiting(packet.id, refused, is_first));
                     if is_first {
-                        let said = self.tell_refused(refused, &packet.about, &told, now);
-                        told.extend(said.iter().filter_map(|it| match it {
-                            Action::Remember { what, .. } => Some(what.clone()),
+                        let notice = self.notify_refused(refused, &packet.about, &cooldowns, now);
+                        cooldowns.extend(notice.iter().filter_map(|it| match it {
+                            Action::StartCooldown { what, .. } => Some(what.clone()),
                             _ => None,
                         }));
-                        actions.extend(said);
+                        actions.extend(notice);
                     }
                 }
             }

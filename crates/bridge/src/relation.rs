@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 
 use strum::VariantArray as _;
 
-use super::dropped::DropReason;
-use super::facts::Facts;
 use super::route::{Routes, Spot};
-use super::text::folded;
+use super::{dropped::DropReason, facts::Facts, text::folded};
 use relay_config::ReactionStyle;
 use relay_model::{
     EventRef, MessagePair, Origin, OwnedEventId, OwnedUserId, PacketId, RoomId, RoomOrAliasId, Sign,

@@ -145,9 +145,13 @@ mod tests {
             let longest = (1..1000).rev().find(fits).unwrap();
             for (length, is_whole) in [(longest, true), (longest + 1, false)] {
                 let draft = draft(&"x".repeat(length), false);
-                let said = render(&draft, Some(Duration::from_mins(14)), &rules).concat();
-                assert_eq!(said.matches('x').count() == length, is_whole, "{said}");
-                assert_eq!(said.contains('…'), !is_whole, "{said}");
+                let rendered = render(&draft, Some(Duration::from_mins(14)), &rules).concat();
+                assert_eq!(
+                    rendered.matches('x').count() == length,
+                    is_whole,
+                    "{rendered}"
+                );
+                assert_eq!(rendered.contains('…'), !is_whole, "{rendered}");
             }
         }
     }
@@ -203,9 +207,9 @@ mod tests {
             let (draft, is_whole) = plan(draft(&text, false), &rules()).unwrap();
             assert_eq!((draft.packets, is_whole), (packets, true));
             for age in [None, Some(Duration::from_mins(14))] {
-                let said = render(&draft, age, &stricter);
-                assert_eq!(said.len(), usize::from(packets));
-                assert_eq!(said.concat().matches('x').count(), length);
+                let rendered = render(&draft, age, &stricter);
+                assert_eq!(rendered.len(), usize::from(packets));
+                assert_eq!(rendered.concat().matches('x').count(), length);
             }
         }
     }
@@ -227,8 +231,8 @@ mod tests {
                         max_parts,
                         ..rules()
                     };
-                    let said = render(&draft, None, &rules);
-                    assert!(said.first().is_some_and(|it| it.starts_with(prefix)));
+                    let rendered = render(&draft, None, &rules);
+                    assert!(rendered.first().is_some_and(|it| it.starts_with(prefix)));
                 }
             }
         }

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Bridge;
 use super::action::{Action, GivenUp, Held, WhyGivenUp};
-use super::facts::Facts;
 use super::succession::{Succession, Waiting};
+use super::{Bridge, facts::Facts};
 use relay_config::{Direction, Feedback};
 use relay_model::{
     Chore, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,

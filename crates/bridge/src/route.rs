@@ -4,8 +4,7 @@ mod channel;
 
 use std::collections::BTreeMap;
 
-use super::notice::Refused;
-use super::policy::is_admin;
+use super::{notice::Refused, policy::is_admin};
 use relay_config::{ChannelRef, MappedRoom};
 use relay_model::{
     Channel, ChannelIndex, ChannelRole, Explained, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId,
@@ -95,8 +94,8 @@ impl RouteProblem {
             ChannelRef::Index(index) => format!("channel {index} is not in use on the radio"),
             ChannelRef::Name(name) => format!("the radio has no channel named `{name}`"),
         };
-        let told = |(index, name): &(ChannelIndex, String)| format!("{index} ({name})");
-        let available: Vec<_> = self.available.iter().map(told).collect();
+        let shown = |(index, name): &(ChannelIndex, String)| format!("{index} ({name})");
+        let available: Vec<_> = self.available.iter().map(shown).collect();
         match available.as_slice() {
             [] => format!("{missing}; it has none"),
             some => format!("{missing}; it has {}", some.join(", ")),

@@ -6,7 +6,7 @@
 //! as its predecessor.
 
 use super::Bridge;
-use relay_model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
+use relay_model::{Explained, JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 
 /// What happens to rows waiting for a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +70,7 @@ impl Waiting {
         }
     }
 
-    /// Returns the problem in words.
-    pub fn text(&self) -> String {
+    fn words(&self) -> String {
         match self {
             Self::Unnamed(by) => {
                 format!("this room was replaced by {by}, which is not in `matrix_rooms`")
@@ -101,32 +100,6 @@ impl Waiting {
         }
     }
 
-    /// Returns the cure.
-    pub fn hint(&self, room: &RoomId) -> String {
-        match self {
-            Self::Unnamed(by) => format!(
-                "put {by}, or an alias of it, into `matrix_rooms` in the place of {room}, invite the bot there, and start the \
-                 relay again: what waits goes there{CONSENT}"
-            ),
-            Self::AliasUnknown(by) => format!(
-                "what waits goes to {by} if the alias stands for it and the bot is in it; the homeserver is asked for that. If it \
-                 does not answer for long, put {by} into `matrix_rooms` in the place of the alias, invite the bot there, and \
-                 start the relay again{CONSENT}"
-            ),
-            Self::NotJoined(Some(to)) => format!("invite the bot to {to}: what waits goes there"),
-            Self::NotJoined(None) | Self::Unmapped => {
-                "what waits goes on, or is given up with a line in the log, when the bot is in all mapped rooms".to_owned()
-            }
-            Self::Unencrypted(to) | Self::Public(to) => format!(
-                "what is new goes there already. If what waits may be read there as well, put the id {to} into `matrix_rooms` in \
-                 the place of the alias; if nothing may, put {room} there"
-            ),
-            Self::Unconfirmed(to) => format!(
-                "take {room} out of `matrix_rooms` if {to} replaces it"
-            ),
-        }
-    }
-
     /// Returns whether it passes without anybody's action.
     pub fn may_pass(&self) -> bool {
         matches!(
@@ -146,6 +119,39 @@ impl Waiting {
             ("successor_unconfirmed", Some(to)) => Self::Unconfirmed(to),
             (_, _) => Self::Unmapped,
         }
+    }
+}
+
+/// A room whose rows wait, and for what.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .1.words())]
+pub struct WaitingRoom<'a>(pub &'a RoomId, pub &'a Waiting);
+
+impl Explained for WaitingRoom<'_> {
+    fn hint(&self) -> Option<String> {
+        let Self(room, why) = self;
+        Some(match why {
+            Waiting::Unnamed(by) => format!(
+                "put {by}, or an alias of it, into `matrix_rooms` in the place of {room}, invite the bot there, and start the \
+                 relay again: what waits goes there{CONSENT}"
+            ),
+            Waiting::AliasUnknown(by) => format!(
+                "what waits goes to {by} if the alias stands for it and the bot is in it; the homeserver is asked for that. If it \
+                 does not answer for long, put {by} into `matrix_rooms` in the place of the alias, invite the bot there, and \
+                 start the relay again{CONSENT}"
+            ),
+            Waiting::NotJoined(Some(to)) => format!("invite the bot to {to}: what waits goes there"),
+            Waiting::NotJoined(None) | Waiting::Unmapped => {
+                "what waits goes on, or is given up with a line in the log, when the bot is in all mapped rooms".to_owned()
+            }
+            Waiting::Unencrypted(to) | Waiting::Public(to) => format!(
+                "what is new goes there already. If what waits may be read there as well, put the id {to} into `matrix_rooms` in \
+                 the place of the alias; if nothing may, put {room} there"
+            ),
+            Waiting::Unconfirmed(to) => format!(
+                "take {room} out of `matrix_rooms` if {to} replaces it"
+            ),
+        })
     }
 }
 

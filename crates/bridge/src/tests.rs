@@ -2,8 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::testing::*;
-use super::*;
+use super::{testing::*, *};
 use relay_model::{
     ChannelRole, Lane, MeshRowId, MeshSource, NodeNum, PacketId, RadioOutcome, RadioText, Refusal,
     Relayed, RoomContent, RoomRedaction, RoomText, RowMessage, SendReport, WaitingPacket,
@@ -48,7 +47,7 @@ fn what_the_radio_refused_is_told_once_and_a_tapback_only_counted() {
         notices(&actions),
         [Refused::NoChannel.explanation(&config())]
     );
-    facts.told = lesson::room_names(&room(ROOM), &alice()).collect();
+    facts.cooldowns = author_notice::room_names(&room(ROOM), &alice()).collect();
     let is_only_noted = |event: &Event, facts: &Facts| {
         let actions = bridge().verdict(event, facts, NOON);
         matches!(actions.as_slice(), [Action::Report(_)])
@@ -77,18 +76,18 @@ fn a_correction_that_is_refused_when_its_turn_comes_is_told_as_an_edit() {
         is_edit: true,
         ..of_alice(Lane::Message)
     };
-    let words = |reason: Refused| reason.explanation(&config()) + lesson::ABOUT_EDIT;
+    let words = |reason: Refused| reason.explanation(&config()) + author_notice::ABOUT_EDIT;
     // By the radio.
     let mut facts = Facts {
         reported: Some(Box::new(correction.clone())),
-        told: lesson::room_names(&room(ROOM), &alice()).collect(),
+        cooldowns: author_notice::room_names(&room(ROOM), &alice()).collect(),
         ..Facts::default()
     };
     let refused = report(RadioOutcome::Refused(Refusal::NoChannel));
     let actions = bridge().verdict(&refused, &facts, NOON);
     assert_eq!(notices(&actions), [words(Refused::NoChannel)]);
-    let names = lesson::edit_names(&room(ROOM), &event("$message"), &alice());
-    facts.told.extend(names.into_iter().flatten());
+    let names = author_notice::edit_names(&room(ROOM), &event("$message"), &alice());
+    facts.cooldowns.extend(names.into_iter().flatten());
     assert!(notices(&bridge().verdict(&refused, &facts, NOON)).is_empty());
     // As its channel is gone.
     let packet = WaitingPacket {
@@ -110,9 +109,12 @@ fn a_correction_that_is_refused_when_its_turn_comes_is_told_as_an_edit() {
     other.channels = vec![channel(0, "Other", ChannelRole::Primary)];
     let ready = Event::Radio(RadioEvent::Ready(Box::new(other)));
     let actions = bridge().verdict(&ready, &facts, NOON);
-    let said = notices(&actions);
-    assert_eq!(said.len(), 1);
-    assert!(said[0].ends_with(lesson::ABOUT_EDIT), "{said:?}");
+    let notices = notices(&actions);
+    assert_eq!(notices.len(), 1);
+    assert!(
+        notices[0].ends_with(author_notice::ABOUT_EDIT),
+        "{notices:?}"
+    );
     assert!(!actions.iter().any(|it| matches!(it, Action::Sign(..))));
 }
 
@@ -145,12 +147,12 @@ fn what_is_remembered_is_asked_for() {
         ..packet("psst")
     })));
     for event in [text, direct] {
-        let asked = bridge.questions(&event, NOON).told;
+        let asked = bridge.questions(&event, NOON).cooldowns;
         let remembered: Vec<String> = bridge
             .verdict(&event, &Facts::default(), NOON)
             .into_iter()
             .filter_map(|action| match action {
-                Action::Remember { what, .. } => Some(what),
+                Action::StartCooldown { what, .. } => Some(what),
                 _ => None,
             })
             .collect();
@@ -289,7 +291,7 @@ proptest! {
         any.sender.num = NodeNum(num);
         let event = Event::Radio(RadioEvent::Text(Box::new(any)));
         let questions = bridge.questions(&event, NOON);
-        prop_assert!(questions.told.len() == 1);
+        prop_assert!(questions.cooldowns.len() == 1);
         prop_assert!(!bridge.verdict(&event, &Facts::default(), NOON).is_empty());
     }
 }

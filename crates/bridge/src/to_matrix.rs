@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use super::action::Action;
-use super::dropped::DropReason;
-use super::echo::is_echo;
-use super::facts::Facts;
 use super::format::{ALERT, Speaker, shown_text};
-use super::policy;
 use super::relation::{RoomTarget, room_target};
 use super::text::{clean_text, fitting, one_emoji};
-use super::{Bridge, notice};
+use super::{
+    Bridge, action::Action, dropped::DropReason, echo::is_echo, facts::Facts, notice, policy,
+};
 use relay_config::SensorType;
 use relay_model::{
     ChannelIndex, Destination, Lane, MeshContent, MeshMessage, MessagePair, NodeNum, Origin,
@@ -57,7 +54,7 @@ impl Bridge {
         policy::check_packet(&self.config, self.profile.as_deref(), packet)?;
         let mut actions = vec![Action::KeepDirect(Box::new(packet.clone()))];
         if let Some(text) = self.answer_to(packet)
-            && facts.told.is_empty()
+            && facts.cooldowns.is_empty()
         {
             actions.push(Action::ToMesh(MeshMessage {
                 destination: Destination::Direct(packet.sender.num),
@@ -77,7 +74,7 @@ impl Bridge {
                 (notice::ANY_DIRECT.to_owned(), ANSWER_ANOTHER),
             ] {
                 let until = now + again;
-                actions.push(Action::Remember { what, until });
+                actions.push(Action::StartCooldown { what, until });
             }
         }
         Ok(actions)
@@ -173,7 +170,7 @@ impl Bridge {
         let what = notice::alert_name(packet.sender.num);
         let is_alert = packet.port == TextPort::Alert;
         let mentions_rooms =
-            meshtastic.alert_mentions_room && is_alert && !facts.told.contains(&what);
+            meshtastic.alert_mentions_room && is_alert && !facts.cooldowns.contains(&what);
         let is_sensor = packet.port == TextPort::DetectionSensor;
         let notice = is_sensor && meshtastic.detection_sensor_type == SensorType::Notice;
         let speaker = Speaker::of(packet, &self.meshnet());
@@ -223,7 +220,7 @@ impl Bridge {
             });
         }
         if mentioned {
-            actions.push(Action::Remember {
+            actions.push(Action::StartCooldown {
                 what,
                 until: now + MENTION_AGAIN,
             });

@@ -4,23 +4,16 @@ mod edit;
 
 use std::time::Duration;
 
-use super::Bridge;
-use super::action::Action;
-use super::backlog::is_backlog;
-use super::dropped::DropReason;
-use super::facts::Facts;
 use super::format::{
     ALERT, carried_text, emoji_of_key, emote_heading, media_note, reaction_in_words, relay_heading,
     spoken_text, user_heading,
 };
-use super::notice::Refused;
-use super::policy;
 use super::relation::{PacketTarget, check_emoji, packet_target};
-use super::render::plan;
 use super::route::{Aim, Spot};
-use super::split::fit;
-use super::telling::Telling;
-use super::text::clean_text;
+use super::{
+    Bridge, action::Action, backlog::is_backlog, dropped::DropReason, facts::Facts,
+    notice::Refused, policy, render::plan, split::fit, telling::Telling, text::clean_text,
+};
 use relay_config::ReactionStyle;
 use relay_model::{
     Destination, Draft, Heading, Lane, Media, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
@@ -55,7 +48,12 @@ impl Bridge {
         match self.transmit(text, &source, facts, now) {
             Ok((mut actions, whole)) => {
                 if !whole {
-                    actions.extend(self.say(Refused::Cut.into(), &source, &facts.told, now));
+                    actions.extend(self.post_notice(
+                        Refused::Cut.into(),
+                        &source,
+                        &facts.cooldowns,
+                        now,
+                    ));
                 }
                 actions
             }
@@ -106,7 +104,7 @@ impl Bridge {
         if matches!(reason, DropReason::Notice | DropReason::OffAir) && right().is_err() {
             return Vec::new();
         }
-        self.teach(reason, source, &facts.told, now)
+        self.notify_author(reason, source, &facts.cooldowns, now)
     }
 
     /// Returns the draft to transmit, and whether it is the whole text.
@@ -252,7 +250,7 @@ impl Bridge {
                     // The channel of the message, which people see beside it.
                     let event = reaction.target.clone();
                     let about = MeshSource { event, ..source };
-                    actions.extend(self.say(reason, &about, &facts.told, now));
+                    actions.extend(self.post_notice(reason, &about, &facts.cooldowns, now));
                 }
                 actions
             }
@@ -425,11 +423,11 @@ pub(super) fn bare_media(text: &RoomText) -> Option<&'static str> {
 /// Adds one more picture to a waiting note, if there is one.
 fn one_more(text: &RoomText, word: &str, heading: &Heading, facts: &Facts) -> Option<Action> {
     let (outbox, waiting) = facts.waiting_media.as_ref()?;
-    let told = waiting.media.as_ref().filter(|it| it.word == word)?;
+    let media = waiting.media.as_ref().filter(|it| it.word == word)?;
     (waiting.heading == *heading).then(|| {
         let media = Media {
             word: word.to_owned(),
-            count: told.count.saturating_add(1),
+            count: media.count.saturating_add(1),
         };
         let draft = Draft {
             text: media_note(&media),

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::finding::{Wrong, near, quoted};
-use super::text_file;
+use super::finding::{Finding, Origin, Wrong, near};
+use super::text_file::read_text;
 use super::values::truth;
+use relay_model::Explained as _;
 
 const PREFIX: &str = "RELAY_";
 const ALIAS_PREFIX: &str = "MMRELAY_";
@@ -36,7 +37,7 @@ pub(super) struct Setting {
     /// The variable that gave it.
     pub(super) variable: String,
     /// Its text, or why it cannot be had.
-    pub(super) text: Result<String, String>,
+    pub(super) text: Result<String, Wrong>,
 }
 
 impl Environment {
@@ -69,22 +70,20 @@ impl Environment {
 
     /// Returns the text that the environment gives a key under any of its names, an empty one as none; or why it cannot
     /// be had, with the name of the variable.
-    pub fn text(&self, path: &str) -> Result<Option<String>, String> {
+    pub fn text(&self, path: &str) -> Result<Option<String>, Box<Finding>> {
         let text = self
             .setting(path)
-            .map(|Setting { variable, text }| text.map_err(|error| format!("{variable}: {error}")));
+            .map(|Setting { variable, text }| text.or_else(|wrong| of_variable(variable, wrong)));
         Ok(text.transpose()?.filter(|text| !text.is_empty()))
     }
 
     /// Returns the yes or no that the environment gives a key, likewise.
-    pub fn truth(&self, path: &str) -> Result<Option<bool>, String> {
-        let wrong = |text: &str| {
-            let (variable, text) = (variable_of(path), quoted(text));
-            format!("{variable}: {text} is not `true` or `false`")
-        };
-        let text = self.text(path)?;
-        text.map(|it| truth(&it).ok_or_else(|| wrong(&it)))
-            .transpose()
+    pub fn truth(&self, path: &str) -> Result<Option<bool>, Box<Finding>> {
+        let hint = "set it to one of these, or take it out of the environment";
+        let wrong = |text: &str| Wrong::not(text, "`true` or `false`").hint(hint);
+        let truth =
+            |it: String| truth(&it).map_or_else(|| of_variable(variable_of(path), wrong(&it)), Ok);
+        self.text(path)?.map(truth).transpose()
     }
 
     /// Returns whether a variable of MMRelay is set.
@@ -180,9 +179,17 @@ fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace(['.', '-'], "_").to_uppercase())
 }
 
+fn of_variable<T>(variable: String, wrong: Wrong) -> Result<T, Box<Finding>> {
+    let place = Origin::Variable(variable);
+    Err(Box::new(Finding::of("", &place, "", wrong)))
+}
+
 /// Reads a value from a file, as Docker and Kubernetes hand in secrets; a last line break is not part of it.
-fn read_value(path: &Path) -> Result<String, String> {
-    let text = text_file::read_or_say_why(path, LARGEST_FILE)?;
+fn read_value(path: &Path) -> Result<String, Wrong> {
+    let text = read_text(path, LARGEST_FILE).map_err(|error| Wrong {
+        hint: error.hint(),
+        ..Wrong::new(error.to_string())
+    })?;
     let value = text.strip_suffix('\n').unwrap_or(&text);
     Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
 }
@@ -226,10 +233,12 @@ mod tests {
         assert_eq!(truth("No"), Ok(Some(false)));
         assert_eq!(truth(""), Ok(None));
         let error = truth("perhaps").unwrap_err();
-        assert!(
-            error.contains("RELAY_MATRIX_ALLOW_HTTP: `perhaps`"),
-            "{error}"
+        assert_eq!(
+            relay_model::full_text(&*error),
+            "RELAY_MATRIX_ALLOW_HTTP: `perhaps` is not `true` or `false`; set it to one of these, or take it out of \
+             the environment"
         );
+        assert_eq!(error.exit(), std::process::ExitCode::from(2));
     }
 
     #[test]
@@ -271,7 +280,8 @@ mod tests {
             .setting("matrix.password")
             .unwrap()
             .text
-            .unwrap_err();
+            .unwrap_err()
+            .message;
         assert!(
             error.starts_with("cannot read `/nonexistent/secret`"),
             "{error}"

@@ -7,7 +7,7 @@ use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, printable};
 use super::section::Reader;
 use super::table::paths;
-use super::text_file::{self, TextFileError};
+use super::text_file::{TextFileError, read_text};
 use super::yaml;
 use super::{Config, mmrelay};
 use relay_model::Explained;
@@ -47,8 +47,8 @@ pub enum LoadError {
     #[error("there is no configuration at `{}`", .0.display())]
     Missing(PathBuf),
     /// The file there cannot be read.
-    #[error("cannot read `{}`", .0.display())]
-    Read(PathBuf, #[source] TextFileError),
+    #[error(transparent)]
+    Read(#[from] TextFileError),
     /// What is in it is wrong.
     #[error(transparent)]
     Wrong(#[from] Problems),
@@ -57,7 +57,7 @@ pub enum LoadError {
 impl Explained for LoadError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read(_, cause) => cause.hint(),
+            Self::Read(cause) => cause.hint(),
             Self::Missing(_) | Self::Wrong(_) => None,
         }
     }
@@ -104,11 +104,11 @@ impl Config {
     /// Reads a configuration from its file; the environment beats the file, and replaces it when there is none.
     pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, LoadError> {
         let name = path.file_name().unwrap_or(path.as_os_str());
-        let text = match text_file::read(path, LARGEST) {
+        let text = match read_text(path, LARGEST) {
             Ok(text) => text,
             Err(cause) if cause.is_missing && environment.has_keys(&paths()) => String::new(),
             Err(cause) if cause.is_missing => return Err(LoadError::Missing(path.to_owned())),
-            Err(cause) => return Err(LoadError::Read(path.to_owned(), cause)),
+            Err(cause) => return Err(cause.into()),
         };
         let name = name.to_string_lossy();
         Ok(Self::from_text(&name, &text, environment)?)
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::{ChannelRef, Component, Connection, Direction, Level, OkToMqtt, PortNum};
-    use relay_model::ChannelIndex;
+    use relay_model::{ChannelIndex, full_text};
 
     const SHORTEST: &str = "\
 matrix_rooms:
@@ -140,12 +140,12 @@ meshtastic: {connection_type: tcp, host: 192.168.1.20}
 
     fn problems(text: &str) -> Vec<String> {
         let problems = Config::from_yaml(text).unwrap_err().problems;
-        problems.iter().map(Finding::to_string).collect()
+        problems.iter().map(|it| full_text(it)).collect()
     }
 
     fn warnings(text: &str) -> Vec<String> {
         let loaded = Config::from_yaml(text).unwrap();
-        loaded.warnings.iter().map(Finding::to_string).collect()
+        loaded.warnings.iter().map(|it| full_text(it)).collect()
     }
 
     #[test]

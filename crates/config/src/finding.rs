@@ -1,14 +1,15 @@
 //! What is wrong with a configuration, or worth saying about it, and where.
 
 use std::fmt;
+use std::process::ExitCode;
 
 use serde::Serialize;
 
-use relay_model::without_tricks;
+use relay_model::{Explained, full_text, without_tricks};
 
 /// One thing that is wrong, or worth a warning. Prints as
 /// `config.yaml:7:25: matrix_rooms[1].meshtastic_channel: 9 is out of range: a radio has channels 0 to 7`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub struct Finding {
     /// The file's name, or the environment variable's.
     pub origin: String,
@@ -50,15 +51,23 @@ impl fmt::Display for Finding {
             write!(f, ":{line}:{column}")?;
         }
         let key = if self.key.is_empty() { "" } else { ": " };
-        write!(f, "{key}{}: {}", self.key, self.message)?;
-        let hint = self.hint.as_ref();
-        hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
+        write!(f, "{key}{}: {}", self.key, self.message)
+    }
+}
+
+impl Explained for Finding {
+    fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+
+    fn exit(&self) -> ExitCode {
+        ExitCode::from(2)
     }
 }
 
 /// Everything that is wrong with a configuration, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
-#[error("{}", problems.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n"))]
+#[error("{}", problems.iter().map(|it| full_text(it)).collect::<Vec<_>>().join("\n"))]
 pub struct Problems {
     /// What is wrong.
     pub problems: Vec<Finding>,

@@ -32,7 +32,11 @@ fn each_mistake_is_told_as_its_snapshot_says() {
 fn each_good_configuration_gets_the_warnings_of_its_snapshot() {
     each("valid", |outcome| {
         let loaded = outcome.unwrap_or_else(|problems| panic!("{problems}"));
-        let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        let warnings: Vec<String> = loaded
+            .warnings
+            .iter()
+            .map(|it| relay_model::full_text(it))
+            .collect();
         let notes = if loaded.is_mmrelay {
             loaded.differences
         } else {

@@ -48,7 +48,7 @@ pub use port::PortNum;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
-pub use text_file::{TextFileError, read_or_say_why};
+pub use text_file::{TextFileError, read_text};
 pub use words::Words;
 
 keys! {

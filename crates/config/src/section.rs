@@ -418,7 +418,7 @@ impl Section<'_> {
             Ok(text) if text.is_empty() && empty == Empty::Mistake => empty_mistake(),
             Ok(text) if text.is_empty() && empty != Empty::Text => return None,
             Ok(text) => return Some((origin, Node::text(text, Node::NOTHING.place))),
-            Err(message) => Wrong::new(message),
+            Err(wrong) => wrong,
         };
         self.reader.problem(&origin, path, wrong);
         None

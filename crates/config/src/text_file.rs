@@ -3,24 +3,26 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use relay_model::{Explained, told};
+use relay_model::Explained;
 
-/// Why a file cannot be read as a text, with the cure. The path is its caller's to name.
+/// Why a file cannot be read as a text.
 #[derive(Debug, thiserror::Error)]
-#[error("{sentence}")]
+#[error("cannot read `{}`: {why}", path.display())]
 pub struct TextFileError {
-    sentence: String,
+    path: PathBuf,
+    why: String,
     hint: Option<String>,
     /// There is no such file.
     pub(super) is_missing: bool,
 }
 
 impl TextFileError {
-    fn new(sentence: impl Into<String>, hint: Option<&str>) -> Self {
+    fn new(path: &Path, why: impl Into<String>, hint: Option<&str>) -> Self {
         Self {
-            sentence: sentence.into(),
+            path: path.to_owned(),
+            why: why.into(),
             hint: hint.map(str::to_owned),
             is_missing: false,
         }
@@ -34,16 +36,16 @@ impl Explained for TextFileError {
 }
 
 /// Reads a text of at most `limit` bytes, without a byte order mark.
-pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
+pub fn read_text(path: &Path, limit: u64) -> Result<String, TextFileError> {
     let hint = Some("save it as UTF-8 (an editor's \"Save as\" has the choice)");
-    let utf16 = || TextFileError::new("it is written in UTF-16", hint);
+    let utf16 = || TextFileError::new(path, "it is written in UTF-16", hint);
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
         .map_err(|cause| explained(path, &cause))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
         let sentence = format!("it is larger than {limit} bytes");
-        return Err(TextFileError::new(sentence, None));
+        return Err(TextFileError::new(path, sentence, None));
     }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(utf16());
@@ -52,7 +54,8 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
         let good = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..good).unwrap_or_default();
         let line = before.split(|byte| *byte == b'\n').count();
-        TextFileError::new(format!("it is not written in UTF-8 (line {line})"), hint)
+        let why = format!("it is not written in UTF-8 (line {line})");
+        TextFileError::new(path, why, hint)
     })?;
     // Without a mark, Latin letters in UTF-16 are UTF-8 as well, with a NUL beside each.
     if text.contains('\0') {
@@ -61,16 +64,11 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
 }
 
-/// Does the same, with a sentence that says what cannot be read, why, and what to do about it.
-pub fn read_or_say_why(path: &Path, limit: u64) -> Result<String, String> {
-    read(path, limit).map_err(|error| format!("cannot read `{}`: {}", path.display(), told(&error)))
-}
-
 fn explained(path: &Path, cause: &io::Error) -> TextFileError {
     match cause.kind() {
         io::ErrorKind::IsADirectory => {
             let hint = "name the file in it; a container makes a directory of a file to be mounted that is not there";
-            TextFileError::new("it is a directory", Some(hint))
+            TextFileError::new(path, "it is a directory", Some(hint))
         }
         io::ErrorKind::PermissionDenied => {
             let user = rustix::process::geteuid().as_raw();
@@ -82,11 +80,11 @@ fn explained(path: &Path, cause: &io::Error) -> TextFileError {
                 Err(_) => "let this user into the directories above it",
             };
             let sentence = format!("this user (uid {user}) may not read it");
-            TextFileError::new(sentence, Some(hint))
+            TextFileError::new(path, sentence, Some(hint))
         }
         kind => TextFileError {
             is_missing: kind == io::ErrorKind::NotFound,
-            ..TextFileError::new(cause.to_string(), None)
+            ..TextFileError::new(path, cause.to_string(), None)
         },
     }
 }
@@ -99,7 +97,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         std::fs::write(&path, bytes).unwrap();
-        read(&path, 64).map_err(|error| error.to_string())
+        read_text(&path, 64).map_err(|error| error.why)
     }
 
     #[test]
@@ -121,10 +119,14 @@ mod tests {
     #[test]
     fn what_cannot_be_read_has_its_cure() {
         let directory = tempfile::tempdir().unwrap();
-        let error = read(directory.path(), 64).unwrap_err();
-        assert_eq!(error.to_string(), "it is a directory");
+        let error = read_text(directory.path(), 64).unwrap_err();
+        let place = directory.path().display();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot read `{place}`: it is a directory")
+        );
         assert!(error.hint().unwrap().contains("file"));
-        let missing = read(&directory.path().join("none"), 64).unwrap_err();
+        let missing = read_text(&directory.path().join("none"), 64).unwrap_err();
         assert!(missing.is_missing);
         let denied = io::ErrorKind::PermissionDenied.into();
         let hint = explained(directory.path(), &denied).hint().unwrap();

@@ -10,7 +10,7 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
-use relay_model::causes;
+use relay_model::{Explained, causes};
 
 pub use private::{create_private_directory, sync_directory, write_private};
 pub use socket::{Socket, socket_name};
@@ -56,10 +56,11 @@ impl Trouble {
             Self::Failed => seen_at(path).unwrap_or(self),
         }
     }
+}
 
-    /// Returns the hint.
-    pub fn hint(self) -> &'static str {
-        match self {
+impl Explained for Trouble {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
             Self::Full => "make room on the disk",
             Self::ReadOnly => {
                 "check the owner and mode of the file, and that its disk is not mounted read-only"
@@ -73,13 +74,14 @@ impl Trouble {
             Self::Directory => {
                 "move the directory away that stands in the file's place; a container makes one of a file to be mounted that is not there"
             }
-        }
+        };
+        Some(hint.to_owned())
     }
 }
 
 /// Returns the hint for the disk trouble that an error or one of its causes reports.
 pub fn cure(error: &(dyn Error + 'static)) -> Option<String> {
-    Trouble::of(error).map(|trouble| trouble.hint().to_owned())
+    Trouble::of(error)?.hint()
 }
 
 fn of_io(error: &io::Error) -> Option<Trouble> {

@@ -12,15 +12,12 @@ use std::process::ExitCode;
 use matrix_sdk::ruma::OwnedDeviceId;
 use url::Url;
 
-use super::MatrixError;
-use super::files::FilesError;
-use super::session::StoredSession;
+use super::{MatrixError, files::FilesError, session::StoredSession};
 use relay_model::Explained;
 
-pub use super::DeviceTrust;
-pub use super::files::Files;
 pub use super::recovery::{AskForKey, Identity, Problem, Standing, Unlock};
 pub use super::server::{Server, ServerError};
+pub use super::{DeviceTrust, files::Files};
 pub use adopt::adopt;
 pub use devices::{Left, Parted, part_with_others};
 pub use entry::{KeyPlace, LoginOptions, find_homeserver};
@@ -93,13 +90,9 @@ impl Explained for AuthError {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
             Self::DeviceLeft(_, cause) => {
-                let cure = cause
-                    .hint()
-                    .map(|hint| format!("{hint}; "))
-                    .unwrap_or_default();
-                Some(format!(
-                    "{cure}the relay signs the device out at its next login or start"
-                ))
+                let ours = "the relay signs the device out at its next login or start";
+                let cure = cause.hint().map(|hint| format!("{hint}; {ours}"));
+                cure.or_else(|| Some(ours.to_owned()))
             }
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),
@@ -121,7 +114,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use relay_model::told;
+    use relay_model::full_text;
 
     #[test]
     fn a_device_that_is_left_hides_neither_the_cause_nor_its_cure() {
@@ -129,7 +122,7 @@ mod tests {
         let error = FilesError::of("write", "session.json")(full).into();
         let left = AuthError::DeviceLeft("NEW".into(), Box::new(error));
         assert_eq!(
-            told(&left),
+            full_text(&left),
             "the login failed, and its new device NEW could not be signed out yet: cannot write `session.json`: no \
              storage space; make room on the disk; the relay signs the device out at its next login or start"
         );

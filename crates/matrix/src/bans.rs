@@ -7,8 +7,7 @@ use matrix_sdk::ruma::api::client::membership::get_member_events::v3 as members;
 use matrix_sdk::ruma::events::room::member::MembershipState;
 use matrix_sdk::{Error, Room};
 
-use super::errors;
-use super::events::Envelope;
+use super::{errors, events::Envelope};
 use relay_model::{MatrixEvent, OwnedUserId};
 
 /// The users who are banned from a room now; `None`: the server refuses to list them.

@@ -18,10 +18,8 @@ use tracing::{error, info, warn};
 
 use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
-use super::keys::Keys;
 use super::server::{TIMEOUT, USER_AGENT};
-use super::session::StoredSession;
-use super::{DeviceTrust, MatrixError};
+use super::{DeviceTrust, MatrixError, keys::Keys, session::StoredSession};
 use relay_config::Recipients;
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);

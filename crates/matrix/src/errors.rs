@@ -23,7 +23,7 @@ pub(super) struct ServerAnswer {
 
 /// The server's reason for not accepting the login.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct LoginRefusal {
     pub errcode: String,
     pub(super) message: String,
 }
@@ -153,7 +153,7 @@ pub(super) fn is_about_login(status: u16, errcode: &str) -> bool {
 }
 
 /// Returns why the server does not accept the login, if that is the cause.
-pub(super) fn refused_login(error: &Error) -> Option<Refusal> {
+pub(super) fn refused_login(error: &Error) -> Option<LoginRefusal> {
     let (answer, is_renewal) = answer(error)?;
     let errcode = answer.errcode?;
     // After a refused refresh token nothing is left to renew with.
@@ -164,7 +164,7 @@ pub(super) fn refused_login(error: &Error) -> Option<Refusal> {
         Some((_, words)) => words.to_owned(),
         None => answer.message,
     };
-    is_refused.then_some(Refusal { errcode, message })
+    is_refused.then_some(LoginRefusal { errcode, message })
 }
 
 /// Returns whether the server does not know the endpoint, or the SDK believes so: the cached list of the server's

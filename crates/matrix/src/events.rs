@@ -8,7 +8,7 @@ use matrix_sdk::ruma::UserId;
 use serde_json::Value;
 
 use super::links::{Names, cut};
-use super::words::{Quote, read_message};
+use super::message_text::{Quote, read_message};
 use relay_model::{
     MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit, RoomId,
     RoomReaction, RoomRedaction, RoomText, RoomTextKind, Timestamp,

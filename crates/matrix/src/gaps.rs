@@ -12,9 +12,7 @@ use matrix_sdk::{Error, Room};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use super::errors;
-use super::rooms::Rooms;
-use super::task::named;
+use super::{errors, rooms::Rooms, task::named};
 use relay_model::{Backoff, Gap, RoomId};
 
 /// Maximum number of events in a page, a few hundred kilobytes in practice. Smaller after failures: the answer may have

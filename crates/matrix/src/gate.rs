@@ -24,8 +24,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::io::InspectReader;
 use url::Url;
 
-use super::server::USER_AGENT;
-use super::task::named;
+use super::{server::USER_AGENT, task::named};
 use relay_disk::{Socket, socket_name};
 
 /// Maximum size of an answer of the homeserver to the SDK, in bytes.

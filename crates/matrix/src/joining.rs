@@ -13,10 +13,8 @@ use matrix_sdk::{Room, RoomState};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::errors::ServerAnswer;
-use super::events::Envelope;
 use super::rooms::{ALIAS_AGAIN, Rooms, tombstone};
-use super::trouble::RoomTrouble;
+use super::{errors::ServerAnswer, events::Envelope, trouble::RoomTrouble};
 use relay_model::{
     Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, Tombstone,
 };

@@ -23,6 +23,7 @@ mod joining;
 mod keys;
 mod late;
 mod links;
+mod message_text;
 mod pulse;
 mod reader;
 mod recovery;
@@ -35,7 +36,6 @@ mod session;
 mod sync;
 mod task;
 mod trouble;
-mod words;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ use relay_config::{E2ee, UserPattern};
 use relay_disk::Trouble;
 use relay_model::{
     Clock, ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedServerName, Synced, UndecryptableEvent,
+    OwnedServerName, Synced, UndecryptableEvent, full_text,
 };
 
 pub use self::auth::ask;
@@ -153,15 +153,15 @@ impl Explained for MatrixError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoSession => Some("run `relay auth login`".to_owned()),
-            Self::SessionDead(refused) => refused.hint(),
+            Self::SessionDead(refused) => {
+                let relay = "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again";
+                refused.hint().map(|cure| format!("{relay}: {cure}"))
+            }
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),
             Self::Store(path, cause) => {
-                let trouble = Trouble::of(&**cause).map(|trouble| trouble.at(path));
-                Some(trouble.map_or_else(
-                    || format!("if it is damaged, {LOG_IN_ANEW}"),
-                    |trouble| format!("{trouble}; {}", trouble.hint()),
-                ))
+                let trouble = Trouble::of(&**cause).map(|it| full_text(&it.at(path)));
+                trouble.or_else(|| Some(format!("if it is damaged, {LOG_IN_ANEW}")))
             }
             Self::Closed => None,
         }

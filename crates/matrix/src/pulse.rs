@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::trouble::RoomTrouble;
+use relay_disk::Trouble;
 use relay_model::OwnedRoomOrAliasId;
 
 /// Where the sync loop records the server's answers; cheap to clone.
@@ -34,8 +35,8 @@ pub struct Failing {
     pub since: Instant,
     /// The cause.
     pub cause: String,
-    /// The hint, if this computer's disk is the cause and not the homeserver.
-    pub disk: Option<&'static str>,
+    /// What is wrong with this computer's disk, if that is the cause and not the homeserver.
+    pub disk: Option<Trouble>,
 }
 
 impl Pulse {
@@ -69,8 +70,8 @@ impl Pulse {
         });
     }
 
-    /// Records a failure and its cause; with the hint, if the disk is the cause.
-    pub(super) fn failed(&self, error: &str, disk: Option<&'static str>, now: Instant) {
+    /// Records a failure and its cause; with the disk's trouble, if that is the cause.
+    pub(super) fn failed(&self, error: &str, disk: Option<Trouble>, now: Instant) {
         self.0.send_modify(|heard| {
             let since = heard.failing.as_ref().map(|failing| failing.since);
             heard.failing = Some(Failing {

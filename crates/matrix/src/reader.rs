@@ -11,8 +11,7 @@ use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
 use super::clock::{News, OurClocks, ServerClock, boot};
 use super::events::{Envelope, SenderFacts};
-use super::late::Late;
-use super::rooms::Rooms;
+use super::{late::Late, rooms::Rooms};
 use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 
 pub(super) struct Reader<'a> {

@@ -14,10 +14,8 @@ use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UiaaInfo, UserIden
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::DeviceTrust;
-use super::auth::AuthError;
-use super::client::device_trust;
 use super::errors::{self, sentence};
+use super::{DeviceTrust, auth::AuthError, client::device_trust};
 use relay_config::Secret;
 
 /// Maximum number of attempts to type a recovery key of 48 characters.

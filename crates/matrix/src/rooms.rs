@@ -13,10 +13,8 @@ use tokio::sync::{Notify, SetOnce};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::Options;
-use super::errors::Refusal;
 use super::events::{SenderFacts, display_name};
-use super::links::cut;
+use super::{Options, errors::LoginRefusal, links::cut};
 use relay_model::{
     JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
     Tombstone,
@@ -45,7 +43,7 @@ pub(super) struct Rooms {
     pub(super) caught_up: SetOnce<()>,
     /// The server does not accept the login, so the adapter ends. Nothing is sent with this client afterwards: its
     /// store is closed.
-    pub(super) refused: SetOnce<Refusal>,
+    pub(super) refused: SetOnce<LoginRefusal>,
 }
 
 #[derive(Debug, Default)]

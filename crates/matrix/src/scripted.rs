@@ -13,8 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::rooms::Rooms;
-use super::{Options, Pulse};
+use super::{Options, Pulse, rooms::Rooms};
 use relay_config::{E2ee, Recipients};
 use relay_model::Clock;
 

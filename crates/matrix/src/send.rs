@@ -14,10 +14,8 @@ use matrix_sdk::ruma::{OwnedEventId, TransactionId, UserId};
 use matrix_sdk::{Error, Room, RoomState};
 use tokio::time::timeout;
 
-use super::content::Outgoing;
 use super::errors::{self, parked, retry};
-use super::events::Envelope;
-use super::rooms::Rooms;
+use super::{content::Outgoing, events::Envelope, rooms::Rooms};
 use relay_model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, SendToRoom, Timestamp};
 
 /// Maximum time for all requests of one message, even in a large encrypted room.

@@ -30,6 +30,9 @@ pub enum ServerError {
     /// Plain HTTP to another machine.
     #[error("`{0}` is not encrypted")]
     PlainHttp(Url),
+    /// The address that a server names as its homeserver's cannot be used.
+    #[error("{0} names a homeserver that cannot be used")]
+    Named(Url, #[source] Box<Self>),
     /// The server does not answer.
     #[error("cannot reach the homeserver at {0}")]
     Unreachable(Url, #[source] FirstCause),
@@ -89,6 +92,7 @@ impl ServerError {
 impl Explained for ServerError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Named(_, error) => return error.hint(),
             Self::BadAddress(_) => {
                 "give its name, as in `example.org`, or its address, as in `https://matrix.example.org`"
             }
@@ -102,9 +106,7 @@ impl Explained for ServerError {
                  this machine trusts"
             }
             Self::NotMatrix(..) => "give the server's name, or the address that its clients use",
-            Self::RateLimited(after) => {
-                return Some(format!("try again in {} s", after.as_secs().max(1)));
-            }
+            Self::RateLimited(after) => &format!("try again in {} s", after.as_secs().max(1)),
             Self::TooLarge(_) | Self::Refused { .. } => return None,
         };
         Some(hint.to_owned())
@@ -156,12 +158,12 @@ impl Server {
         let given = given.trim();
         if given.contains("://") {
             let url = Url::parse(given).map_err(|_| bad())?;
-            let direct = Self::checked(url.clone(), allow_http).await;
+            let direct = Self::at(url.clone(), allow_http)?.checked().await;
             // The website under this name may fail although the homeserver works.
             if let Err(ServerError::NotMatrix(..) | ServerError::Failing(..)) = direct
-                && let Some(base) = well_known(&url).await
+                && let Some(named) = well_known(&url, allow_http).await
             {
-                return Self::checked(base, allow_http).await;
+                return named?.checked().await;
             }
             return direct;
         }
@@ -169,21 +171,21 @@ impl Server {
         if https.path() != "/" || https.host().is_none() || given.contains('@') {
             return Err(bad());
         }
-        let base = if is_loopback(&https) {
-            Url::parse(&format!("http://{given}")).map_err(|_| bad())?
-        } else {
-            well_known(&https).await.unwrap_or(https)
-        };
-        Self::checked(base, allow_http).await
+        if is_loopback(&https) {
+            let http = Url::parse(&format!("http://{given}")).map_err(|_| bad())?;
+            return Self::at(http, allow_http)?.checked().await;
+        }
+        let named = well_known(&https, allow_http).await;
+        let server = named.unwrap_or_else(|| Self::at(https, allow_http))?;
+        server.checked().await
     }
 
-    async fn checked(base: Url, allow_http: bool) -> Result<Self, ServerError> {
-        let server = Self::at(base, allow_http)?;
-        let answer = server.get(&["versions"]).await?;
+    async fn checked(self) -> Result<Self, ServerError> {
+        let answer = self.get(&["versions"]).await?;
         if answer["versions"].is_array() {
-            Ok(server)
+            Ok(self)
         } else {
-            Err(server.not_matrix(StatusCode::OK))
+            Err(self.not_matrix(StatusCode::OK))
         }
     }
 
@@ -310,8 +312,8 @@ async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwes
     Ok(Some(bytes))
 }
 
-/// Asks a server name for its homeserver's address; `None` on any failure.
-async fn well_known(name: &Url) -> Option<Url> {
+/// Asks a server name for its homeserver; `None` if it names none.
+async fn well_known(name: &Url, allow_http: bool) -> Option<Result<Server, ServerError>> {
     let mut url = name.clone();
     url.set_path("/.well-known/matrix/client");
     url.set_query(None);
@@ -322,7 +324,9 @@ async fn well_known(name: &Url) -> Option<Url> {
     }
     let bytes = read(response).await.ok()??;
     let answer: Value = serde_json::from_slice(&bytes).ok()?;
-    Url::parse(answer["m.homeserver"]["base_url"].as_str()?).ok()
+    let base = Url::parse(answer["m.homeserver"]["base_url"].as_str()?).ok()?;
+    let named = Server::at(base, allow_http);
+    Some(named.map_err(|error| ServerError::Named(name.clone(), Box::new(error))))
 }
 
 /// The root cause of a failed request: the outer errors only repeat that it failed.

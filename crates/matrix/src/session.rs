@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::MatrixError;
-use super::errors::{self, Refusal};
+use super::errors::{self, LoginRefusal};
 use super::server::{Server, ServerError};
 use relay_model::Explained;
 
@@ -90,13 +90,13 @@ impl StoredSession {
             } if status == 403 && errcode == "M_FORBIDDEN"
                 || errors::is_about_login(status, &errcode) =>
             {
-                self.refused(Refusal { errcode, message })
+                self.refused(LoginRefusal { errcode, message })
             }
             other => other.into(),
         }
     }
 
-    pub(super) fn refused(&self, refusal: Refusal) -> MatrixError {
+    pub(super) fn refused(&self, refusal: LoginRefusal) -> MatrixError {
         MatrixError::SessionDead(Box::new(RefusedLogin {
             user: self.user_id.clone(),
             device: self.device_id.clone(),
@@ -106,8 +106,8 @@ impl StoredSession {
 
     /// Returns whose login it is according to the homeserver, if not ours; `answer` is its answer to `whoami`.
     pub(super) fn is_anothers(&self, answer: &Value) -> Option<String> {
-        let told = |what| answer[what].as_str();
-        let (user, device) = (told("user_id")?, told("device_id"));
+        let field = |name| answer[name].as_str();
+        let (user, device) = (field("user_id")?, field("device_id"));
         let is_ours = self.user_id == user && device.is_none_or(|device| self.device_id == device);
         (!is_ours).then(|| {
             format!(
@@ -136,13 +136,13 @@ pub struct RefusedLogin {
     pub(super) user: OwnedUserId,
     pub(super) device: OwnedDeviceId,
     /// The homeserver's error.
-    pub refusal: Refusal,
+    pub refusal: LoginRefusal,
 }
 
-impl RefusedLogin {
+impl Explained for RefusedLogin {
     /// Returns what to do whether or not a relay runs, the mildest cure first.
-    pub(super) fn cure(&self) -> &'static str {
-        match self.refusal.errcode.as_str() {
+    fn hint(&self) -> Option<String> {
+        let cure = match self.refusal.errcode.as_str() {
             "M_USER_LOCKED" => "ask the homeserver's administrator to unlock the account",
             "M_USER_DEACTIVATED" => {
                 "ask the homeserver's administrator whether the account can be activated again; with another account: `relay auth login --force`, also beside a running relay"
@@ -153,15 +153,8 @@ impl RefusedLogin {
             _ => {
                 "wait if the homeserver is being restarted, repaired or restored; only if the device was signed out for good run `relay auth login --force`, also beside a running relay, which makes a new device"
             }
-        }
-    }
-}
-
-impl Explained for RefusedLogin {
-    /// Returns what to do while the relay runs.
-    fn hint(&self) -> Option<String> {
-        let relay = "the relay asks again, at least every 5 minutes, and goes on by itself when it is accepted again";
-        Some(format!("{relay}: {}", self.cure()))
+        };
+        Some(cure.to_owned())
     }
 }
 
@@ -206,12 +199,13 @@ mod tests {
             let refused = RefusedLogin {
                 user: owned_user_id!("@relay:example.org"),
                 device: owned_device_id!("DEVICE"),
-                refusal: Refusal {
+                refusal: LoginRefusal {
                     errcode: errcode.to_owned(),
                     message: "so it is".to_owned(),
                 },
             };
-            let (cure, hint) = (refused.cure(), refused.hint().unwrap());
+            let cure = refused.hint().unwrap();
+            let hint = MatrixError::SessionDead(Box::new(refused)).hint().unwrap();
             for words in ["asks again", "by itself", "`relay auth status`"] {
                 assert!(!cure.contains(words), "{cure}");
             }

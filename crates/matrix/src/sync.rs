@@ -25,14 +25,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::clock::{self, News, OurClocks};
-use super::errors;
 use super::gaps::{Gaps, lazy_members};
-use super::gate::Notes;
-use super::reader::Reader;
-use super::rooms::Rooms;
-use super::{Batch, MatrixError, Options, Start};
+use super::{
+    Batch, MatrixError, Options, Start, errors, gate::Notes, reader::Reader, rooms::Rooms,
+};
 use relay_disk::Trouble;
-use relay_model::Backoff;
+use relay_model::{Backoff, Explained as _};
 
 /// Maximum time that the server keeps an idle request open.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -205,11 +203,10 @@ impl<'a> Sync<'a> {
         let disk = errors::disk(error).map(|trouble| trouble.at(self.store));
         let (error, pauses) = self.what_failed(error);
         let pause = wish.unwrap_or_else(|| pauses.after(self.failures, rand::random()));
-        let hint = disk.map(Trouble::hint);
         self.rooms
             .options
             .pulse
-            .failed(&error, hint, Instant::now());
+            .failed(&error, disk, Instant::now());
         let delay_ms = pause.as_millis();
         let standing = Some(Standing::Failing(disk));
         if self.reported == standing {
@@ -218,7 +215,7 @@ impl<'a> Sync<'a> {
             error!(
                 reason = %trouble,
                 path = %self.store.display(),
-                hint,
+                hint = trouble.hint(),
                 error,
                 "what the homeserver says cannot be stored, trying again until it can"
             );

@@ -21,7 +21,7 @@ pub trait Explained: Error {
 impl Explained for std::io::Error {}
 
 /// Returns an error with its causes and its hint in one sentence.
-pub fn told(error: &(dyn Explained + 'static)) -> String {
+pub fn full_text(error: &(dyn Explained + 'static)) -> String {
     let hint = error.hint().map(|hint| format!("; {hint}"));
     format!("{}{}", Chain(error), hint.unwrap_or_default())
 }
@@ -39,15 +39,15 @@ pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut told = self.0.to_string();
+        let mut text = self.0.to_string();
         for cause in causes(self.0).skip(1).map(ToString::to_string) {
             // Some libraries include the cause in the message of the outer error.
-            if !told.contains(&cause) {
-                told.push_str(": ");
-                told.push_str(&cause);
+            if !text.contains(&cause) {
+                text.push_str(": ");
+                text.push_str(&cause);
             }
         }
-        f.write_str(&told)
+        f.write_str(&text)
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(Chain(&Inner).to_string(), "inside");
         let repeated = Repeating(Outer(Inner));
         assert_eq!(Chain(&repeated).to_string(), "above: outside: inside");
-        assert_eq!(told(&Outer(Inner)), "outside: inside; turn it");
-        assert_eq!(told(&Inner), "inside");
+        assert_eq!(full_text(&Outer(Inner)), "outside: inside; turn it");
+        assert_eq!(full_text(&Inner), "inside");
     }
 }

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use super::chore::Chore;
-use super::fate::RadioOutcome;
 use super::ids::{MeshRowId, OwnedEventId, PacketId, RoomRowId};
-use super::radio_event::RadioEvent;
-use super::room_event::MatrixEvent;
+use super::{chore::Chore, fate::RadioOutcome, radio_event::RadioEvent, room_event::MatrixEvent};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]

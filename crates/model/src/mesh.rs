@@ -58,9 +58,9 @@ pub struct MeshOrder {
 /// When a room's backlog is complete.
 #[derive(Debug, Clone, Copy)]
 pub struct Gathering {
-    /// Time without further messages after which it is complete,
+    /// Time without further messages after which it is complete.
     pub quiet: Duration,
-    /// and maximum time after its first message.
+    /// Maximum time after its first message.
     pub longest: Duration,
 }
 

@@ -1,8 +1,7 @@
 //! Stored facts about rooms: mapped ones, expired messages, and notices of the radio's outage.
 
 use super::ids::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId};
-use super::room_event::Tombstone;
-use super::time::Timestamp;
+use super::{room_event::Tombstone, time::Timestamp};
 
 /// A room that was mapped and joined, in its last known state.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId};
-use super::room_event::RelayFields;
-use super::time::Timestamp;
+use super::{room_event::RelayFields, time::Timestamp};
 
 /// An event for a room.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,9 +7,7 @@ use tokio::time::Instant;
 
 use relay_model::{Event, MeshRowId, RadioEvent, RadioOutcome, SendReport};
 
-use super::error::End;
-use super::pacer::Pacer;
-use super::pacer::submission::Submission;
+use super::{error::End, pacer::Pacer, pacer::submission::Submission};
 
 #[derive(Debug)]
 pub(super) struct Delivery {
@@ -54,7 +52,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Returns every submission that is not concluded, those in the channel included, to the outbox, where it can change or expire.
+    /// Returns every submission that is not concluded, those in the queue included, to the outbox, where it can change or expire.
     pub(super) async fn give_back(&mut self) -> Result<(), End> {
         while let Ok(submission) = self.submissions.try_recv() {
             self.pacer.submit(submission);
@@ -63,7 +61,8 @@ impl Delivery {
         self.report().await
     }
 
-    /// Publishes whether the channel bears more than urgent texts, before refused submissions are returned.
+    /// Publishes whether the mesh's channel bears more than urgent texts. Call before refused submissions are returned: whoever gets
+    /// one back must see already that others wait.
     pub(super) fn look_at_air(&self) {
         let now = Instant::now().into_std();
         let is_open = self.pacer.traffic.closed_until(now).is_none();

@@ -14,17 +14,14 @@ use tracing::{debug, info, trace, warn};
 use relay_model::{Clock, Event, RadioEvent, RadioProfile};
 use relay_wire::codec::{Item, WAKE};
 
-use super::delivery::Delivery;
 use super::error::{End, Loss, RadioError};
 use super::link::{LinkNotes, LinkState};
 use super::mesh::nodedb::{KnownNode, NodeDb};
-use super::now::Now;
-use super::options::RadioOptions;
-use super::reconnect::Reconnect;
 use super::session::console::{self, Console, Line};
 use super::session::{Output, Session, SessionOptions, disconnect};
 use super::wires::stranger::{self, Greeting};
 use super::wires::{Connection, Wire};
+use super::{delivery::Delivery, now::Now, options::RadioOptions, reconnect::Reconnect};
 
 /// Maximum time that a packet in flight delays a stop. The whole stop has 5 s, the two limits below included.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
@@ -294,7 +291,7 @@ impl Driver {
                             if link.is_some() {
                                 self.on_ready(profile).await?;
                             }
-                            // The daemon needs the channels before the events that follow, and the loss after them.
+                            // From now on each cause of a loss is told anew.
                             self.told_causes.clear();
                         }
                         RadioEvent::ChannelUse { percent } => {

@@ -1,5 +1,6 @@
 //! Errors of a connection, a link and the adapter.
 
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -30,13 +31,16 @@ impl Explained for RadioError {
 /// Why a connection failed or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// The radio cannot be reached over its wire, or no longer.
-    #[error("{}", Chain(&**cause))]
+    /// The radio cannot be reached over its wire, or no longer, in the words of the wire's own error.
+    #[error("{cause}")]
     NoWay {
         /// The kind of loss, for the hint.
         kind: LossKind,
+        /// The wire's own hint.
+        hint: Option<String>,
         /// The wire's own error.
-        cause: Box<dyn Explained + Send + Sync>,
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
     },
     /// The radio closed the connection.
     #[error("the radio closed the connection")]
@@ -104,17 +108,17 @@ impl From<&ConnectionError> for Loss {
 
 impl Explained for ConnectionError {
     fn hint(&self) -> Option<String> {
-        let Self::NoWay { cause, .. } = self else {
-            return None;
-        };
-        cause.hint()
+        match self {
+            Self::NoWay { hint, .. } => hint.clone(),
+            _ => None,
+        }
     }
 }
 
 impl ConnectionError {
     pub(super) fn no_way(kind: LossKind, cause: impl Explained + Send + Sync + 'static) -> Self {
-        let cause = Box::new(cause);
-        Self::NoWay { kind, cause }
+        let (hint, cause) = (cause.hint(), Box::new(cause));
+        Self::NoWay { kind, hint, cause }
     }
 
     pub(super) fn kind(&self) -> LossKind {

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use relay_model::{Clock, Node, Timestamp};
 
-use super::error::RadioError;
-use super::now::Now;
-use super::pacer::Pacer;
 use super::wires::{Ble, SerialPort, Wire};
+use super::{error::RadioError, now::Now, pacer::Pacer};
 
 /// Options of the adapter.
 #[derive(Debug)]

@@ -5,15 +5,13 @@ use tokio_util::sync::CancellationToken;
 
 use relay_model::{Event, MeshRowId};
 
-use super::delivery::Delivery;
-use super::driver::Driver;
-use super::error::RadioError;
 use super::link::{Link, LinkNotes};
-use super::mesh::nodedb::KnownNode;
-use super::options::RadioOptions;
-use super::pacer::submission::Submission;
+use super::{
+    delivery::Delivery, driver::Driver, error::RadioError, mesh::nodedb::KnownNode,
+    options::RadioOptions, pacer::submission::Submission,
+};
 
-/// Capacity of the channel of withdrawals.
+/// Capacity of the queue of withdrawals.
 const WITHDRAWALS: usize = 64;
 
 /// The adapter of one radio.
@@ -41,7 +39,7 @@ impl Radio {
         }
     }
 
-    /// Returns the channel for withdrawing submissions. A withdrawn one that is not in flight is reported as
+    /// Returns the queue for withdrawing submissions. A withdrawn one that is not in flight is reported as
     /// [`Retry`](relay_model::RadioOutcome::Retry) without delay, also if it arrives only after its withdrawal.
     pub fn withdrawals(&self) -> mpsc::Sender<MeshRowId> {
         self.withdraw.clone()
@@ -52,7 +50,7 @@ impl Radio {
         self.link.watch()
     }
 
-    /// Returns whether the channel bears more than urgent texts; otherwise other submissions are returned.
+    /// Returns whether the mesh's channel bears more than urgent texts; otherwise other submissions are returned.
     pub fn air(&self) -> watch::Receiver<bool> {
         self.air.subscribe()
     }

@@ -18,10 +18,7 @@ use tracing::{debug, info, warn};
 
 use relay_model::{NodeNum, PacketId, RadioEvent, RadioMessage, RadioProfile};
 
-use super::mesh::nodedb::NodeDb;
-use super::mesh::translate;
-use super::now::Now;
-use super::pacer::mesh_answer::MeshAnswer;
+use super::{mesh::nodedb::NodeDb, mesh::translate, now::Now, pacer::mesh_answer::MeshAnswer};
 use console::{LineKind, prints_always, without_text};
 use handshake::{Handshake, plain_nonce};
 use relay_wire::proto::from_radio::PayloadVariant as FromRadio;

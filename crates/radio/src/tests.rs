@@ -8,8 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::captures::from_radio;
-use super::*;
+use super::{captures::from_radio, *};
 use relay_model::{
     ChannelIndex, Destination, Event, Fingerprint, Lane, MeshRowId, PacketId, RadioEvent,
     RadioMessage, RadioOutcome, RadioPayload, SendReport,

@@ -11,9 +11,8 @@ use relay_wire::proto::{
 };
 
 use super::harness::{Harness, answers};
-use super::mesh::Mesh;
 use super::recording::{self, Recorded, What};
-use super::simulated_radio::SimulatedRadio;
+use super::{mesh::Mesh, simulated_radio::SimulatedRadio};
 
 /// The recordings in `tests/fixtures/captures`, described in its README.
 const NAMES: [&str; 10] = [

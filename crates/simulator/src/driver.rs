@@ -17,10 +17,8 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::lines::{Command, Fault, Report, Script, Switch};
-use super::machine::console;
-use super::machine::queues::push_latest;
 use super::recording::{Recorder, What};
-use super::simulated_radio::SimulatedRadio;
+use super::{machine::console, machine::queues::push_latest, simulated_radio::SimulatedRadio};
 use wire::Wire;
 
 /// Number of unwritten bytes from which no further frame is taken from the radio.

@@ -9,10 +9,7 @@ use relay_wire::proto::{
 };
 
 use super::lines::{Fate, Report};
-use super::machine::Machine;
-use super::machine::frame;
-use super::mesh::Mesh;
-use super::simulated_radio::SimulatedRadio;
+use super::{machine::Machine, machine::frame, mesh::Mesh, simulated_radio::SimulatedRadio};
 
 /// A machine, and the current time of its client.
 pub(super) struct Harness {

@@ -31,9 +31,8 @@ use relay_wire::proto::{
 };
 
 use super::lines::{Command, Connection, Fault, Report, Switch};
-use super::mesh::Mesh;
 use super::mesh::air::{Air, QUEUE};
-use super::simulated_radio::SimulatedRadio;
+use super::{mesh::Mesh, simulated_radio::SimulatedRadio};
 use condition::Condition;
 use firmware::Firmware;
 use queues::{ClientQueues, PACKETS, UNREAD, push_latest};

@@ -2,8 +2,7 @@
 
 use rusqlite::named_params;
 
-use super::columns::SLACK;
-use super::{Result, Tx, single_values};
+use super::{Result, Tx, columns::SLACK, single_values};
 use relay_model::{Jump, Timestamp};
 
 /// The columns to shift, with the condition that selects the affected rows.
@@ -68,8 +67,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::mesh_report::{accepted, next_expiry, retry, submitted};
-    use crate::outbox_mesh::{self, next_due};
+    use crate::outbox::mesh_report::{accepted, next_expiry, retry, submitted};
+    use crate::outbox::outbox_mesh::{self, next_due};
     use crate::test_rows::*;
     use relay_model::Lane;
 

@@ -79,6 +79,11 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_hours(2);
 /// Maximum difference between two readings of a clock that nobody has set.
 pub(super) const SLACK: Duration = Duration::from_secs(1);
 
+/// Returns the room and the event of a row that cannot be read, as far as these can.
+pub(super) fn place(row: &Row<'_>) -> (Option<String>, Option<String>) {
+    (row.get("room").ok(), row.get("event").ok())
+}
+
 /// Makes the error of a row that we cannot read.
 pub(super) fn unreadable(cause: impl Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(cause))
@@ -99,6 +104,17 @@ mod tests {
     ) -> rusqlite::Result<T> {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.query_row(sql, parameters, read)
+    }
+
+    #[test]
+    fn of_a_damaged_row_what_can_be_read_is_named() {
+        let place = |sql| read(sql, (), |row| Ok(place(row))).unwrap();
+        let room = Some("!room:example.org".to_owned());
+        assert_eq!(
+            place("SELECT '!room:example.org' AS room, x'00' AS event"),
+            (room, None)
+        );
+        assert_eq!(place("SELECT NULL AS room, 1 AS other"), (None, None));
     }
 
     #[test]

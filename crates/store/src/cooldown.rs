@@ -9,7 +9,7 @@ use relay_model::Timestamp;
 pub(super) const LONGEST: Duration = Duration::from_hours(25);
 
 /// Starts a cooldown that ends at `until`, at most a day ahead, or [`Timestamp::NEVER`].
-pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<()> {
+pub fn start(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<()> {
     tx.run(
         "INSERT INTO told (what, until) VALUES (?1, ?2)
          ON CONFLICT (what) DO UPDATE SET until = excluded.until",
@@ -18,7 +18,7 @@ pub fn remember(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<()> {
 }
 
 /// Returns whether a cooldown is running.
-pub fn is_told(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool> {
+pub fn is_running(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND (until <= ?3 OR until = ?4)",
         (what, now, now + LONGEST, Timestamp::NEVER),
@@ -45,13 +45,13 @@ mod tests {
         let (now, day) = (Timestamp(1_700_000_000_000), Duration::from_hours(24));
         store
             .transaction(|tx| {
-                remember(tx, "a", now + 3650 * day)?;
-                assert!(is_told(tx, "a", now + 3649 * day)?);
-                assert!(!is_told(tx, "a", now)?);
-                remember(tx, "a", now + day)?;
-                assert!(is_told(tx, "a", now)?);
-                remember(tx, "b", Timestamp::NEVER)?;
-                assert!(is_told(tx, "b", now + 3650 * day)?);
+                start(tx, "a", now + 3650 * day)?;
+                assert!(is_running(tx, "a", now + 3649 * day)?);
+                assert!(!is_running(tx, "a", now)?);
+                start(tx, "a", now + day)?;
+                assert!(is_running(tx, "a", now)?);
+                start(tx, "b", Timestamp::NEVER)?;
+                assert!(is_running(tx, "b", now + 3650 * day)?);
                 Ok(())
             })
             .unwrap();
@@ -62,16 +62,16 @@ mod tests {
         let mut store = Store::in_memory().unwrap();
         store
             .transaction(|tx| {
-                remember(tx, "dm_reply !a1b2c3d4", Timestamp(100))?;
-                remember(tx, "alert !a1b2c3d4", Timestamp(50))?;
+                start(tx, "dm_reply !a1b2c3d4", Timestamp(100))?;
+                start(tx, "alert !a1b2c3d4", Timestamp(50))?;
                 let names = ["dm_reply !a1b2c3d4", "alert !a1b2c3d4", "other"];
                 for (at, told) in [(49, 2), (50, 1), (100, 0)] {
                     for (number, name) in names.into_iter().enumerate() {
-                        assert_eq!(is_told(tx, name, Timestamp(at))?, number < told);
+                        assert_eq!(is_running(tx, name, Timestamp(at))?, number < told);
                     }
                 }
-                remember(tx, names[0], Timestamp(200))?;
-                assert!(is_told(tx, names[0], Timestamp(100))?);
+                start(tx, names[0], Timestamp(200))?;
+                assert!(is_running(tx, names[0], Timestamp(100))?);
                 Ok(())
             })
             .unwrap();

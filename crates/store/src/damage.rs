@@ -3,7 +3,7 @@
 use rusqlite::ffi::SQLITE_CONSTRAINT_DATATYPE;
 use tracing::error;
 
-use super::{Result, Tx};
+use super::{Result, Tx, columns::place};
 use relay_model::{Lane, MeshState, PacketId, Sign};
 
 /// Returns whether a statement failed because of a value's type.
@@ -28,9 +28,11 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
     let tables: Vec<(String, String)> = tables.collect::<rusqlite::Result<_>>()?;
     let mut any = false;
     for (table, damaged) in tables {
-        let count = format!("SELECT COUNT(*) FROM \"{table}\" WHERE {damaged}");
-        let rows: u64 = tx.connection.query_row(&count, (), |row| row.get(0))?;
-        if rows == 0 {
+        let rows = format!("SELECT * FROM \"{table}\" WHERE {damaged}");
+        let mut rows = tx.connection.prepare(&rows)?;
+        let rows = rows.query_map((), |row| Ok(place(row)))?;
+        let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        if rows.is_empty() {
             continue;
         }
         any = true;
@@ -58,7 +60,11 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
         };
         let delete = format!("{end} DELETE FROM \"{table}\" WHERE {damaged}");
         tx.connection.execute_batch(&delete)?;
-        tx.log(move || error!(table, rows, "damaged rows are given up; please report this"));
+        tx.log(move || {
+            for (room, event) in rows {
+                error!(%table, room, event, "a damaged row is given up; please report this");
+            }
+        });
     }
     Ok(any)
 }

@@ -89,7 +89,7 @@ fn what_waits_for_rooms_crosses_once_with_the_content_and_the_transaction_it_had
         }
     }
     for (transaction, content) in &left.events {
-        let stored = said(&room_content::from_json(content).unwrap());
+        let stored = said(&crate::outbox::room_content::from_json(content).unwrap());
         assert_eq!(crossed.remove(transaction), Some(stored));
     }
     assert!(crossed.is_empty());
@@ -130,7 +130,7 @@ fn what_was_known_is_known() {
             assert_eq!(late::waiting(tx)?.len(), 1);
             assert!(seen::has_event(tx, &event("$untried:example.org"))?);
             assert!(seen::has_packet(tx, NodeNum(77), PacketId(6))?);
-            assert!(cooldown::is_told(
+            assert!(cooldown::is_running(
                 tx,
                 "refused too_long !room:example.org",
                 THEN

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use relay_disk::Trouble;
+use relay_disk::{Trouble, cure};
 use relay_model::{Explained, MeshRowId};
 
 /// What the tables' functions return.
@@ -116,12 +116,10 @@ impl StoreError {
 impl Explained for StoreError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Open(_, cause) => match Trouble::of(cause) {
-                Some(trouble) => trouble.hint(),
-                None => {
-                    "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
-                }
-            },
+            Self::Open(_, cause) if Trouble::of(cause).is_some() => return cure(cause),
+            Self::Open(..) => {
+                "check that the directory exists, belongs to the relay's user, and is not mounted read-only"
+            }
             Self::Gone(_) => {
                 "put it back, or mount its disk again: the relay goes on then; for a new one start the relay again"
             }
@@ -135,8 +133,8 @@ impl Explained for StoreError {
                  a new one is made at the next start"
             }
             Self::Busy(_) => "close the other program that has the database open",
-            Self::ReadOnly(..) => Trouble::ReadOnly.hint(),
-            Self::Disk(..) => Trouble::Failed.hint(),
+            Self::ReadOnly(..) => return Trouble::ReadOnly.hint(),
+            Self::Disk(..) => return Trouble::Failed.hint(),
             Self::Unreadable(_)
             | Self::Known(_)
             | Self::Thread(_)

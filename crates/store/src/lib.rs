@@ -7,40 +7,21 @@
 //! Functions that take or run a [`Tx`] fail only if the database fails or rejects a statement; then the transaction, or the
 //! work within [`Tx::apart`], is rolled back. Unreadable rows are logged and left out; rows that reject an update are ended.
 
-pub mod backlog;
 pub mod clock;
 mod columns;
 pub mod cooldown;
 mod damage;
-pub mod direct;
-pub mod drafts;
 #[cfg(test)]
 mod earlier;
-pub mod edits;
 mod error;
-pub mod feedback;
 mod file;
-pub mod gaps;
-pub mod known_rooms;
-pub mod late;
-pub mod mapped_rooms;
-mod mesh_facts;
-pub mod mesh_report;
-mod mesh_state;
-mod mesh_waiting;
-pub mod message_map;
+mod messages;
 mod next;
 pub mod nodes;
-pub mod outage;
-pub mod outbox_mesh;
-pub mod outbox_room;
-mod own_packets;
-mod parked;
-pub mod receipts;
-pub mod relayed;
+mod outbox;
 pub mod retention;
-mod room_content;
-pub mod seen;
+mod rooms;
+mod shown;
 pub mod single_values;
 pub mod summary;
 #[cfg(test)]
@@ -48,17 +29,14 @@ mod test_rows;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod thread;
-mod turns;
+mod tx;
 
-use std::cell::RefCell;
-use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::types::FromSql;
-use rusqlite::{CachedStatement, Connection, OpenFlags, Params, Row, TransactionBehavior};
-use tracing::{error, warn};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use tracing::warn;
 
 use relay_model::{RoomOrAliasId, Timestamp};
 
@@ -66,8 +44,13 @@ use file::{FileKind, Identity};
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
+pub use messages::{direct, edits, message_map, relayed, seen};
 pub use next::Next;
+pub use outbox::{backlog, drafts, mesh_report, outbox_mesh, outbox_room};
+pub use rooms::{gaps, known_rooms, late, mapped_rooms, outage};
+pub use shown::{feedback, receipts};
 pub use thread::{Database, DatabaseEnd};
+pub use tx::Tx;
 
 /// Identifies our files (`PRAGMA application_id`).
 const APPLICATION_ID: u32 = relay_config::Database::APPLICATION_ID;
@@ -244,7 +227,7 @@ impl Store {
         #[cfg(any(test, feature = "testing"))]
         testing::fault::pass()?;
         transaction.commit()?;
-        write(lines);
+        tx::write(lines);
         #[cfg(any(test, feature = "testing"))]
         self.note_what_is_safe();
         Ok(result)
@@ -256,7 +239,7 @@ impl Store {
             let transaction = store.connection.transaction()?;
             let tx = Tx::on(&transaction);
             let found = work(&tx)?;
-            write(tx.lines);
+            tx::write(tx.lines);
             Ok(found)
         })
     }
@@ -279,174 +262,6 @@ impl Store {
             self.relaxed = !wait;
         }
         Ok(())
-    }
-}
-
-/// A transaction, as the tables' functions take it.
-pub struct Tx<'a> {
-    connection: &'a Connection,
-    /// Log lines to write after the commit.
-    lines: Lines,
-}
-
-type Lines = RefCell<Vec<Box<dyn FnOnce()>>>;
-
-fn write(lines: Lines) {
-    for line in lines.into_inner() {
-        line();
-    }
-}
-
-impl<'a> Tx<'a> {
-    fn on(connection: &'a Connection) -> Self {
-        let lines = RefCell::default();
-        Self { connection, lines }
-    }
-
-    /// Logs a line after the commit: a rolled-back transaction logs nothing.
-    pub fn log(&self, line: impl FnOnce() + 'static) {
-        self.lines.borrow_mut().push(Box::new(line));
-    }
-
-    /// Runs `work` in a savepoint: if a row is unreadable, only `work` is rolled back, and the inner error says why.
-    pub fn apart<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<Result<T>> {
-        self.run("SAVEPOINT apart", ())?;
-        let lines = self.lines.borrow().len();
-        let done = work();
-        if let Err(error) = &done {
-            if !error.is_of_content() {
-                return done.map(Ok);
-            }
-            self.run("ROLLBACK TO apart", ())?;
-            self.lines.borrow_mut().truncate(lines);
-        }
-        self.run("RELEASE apart", ())?;
-        Ok(done)
-    }
-
-    fn statement(&self, sql: &'static str) -> Result<CachedStatement<'_>> {
-        #[cfg(any(test, feature = "testing"))]
-        testing::fault::pass()?;
-        Ok(self.connection.prepare_cached(sql)?)
-    }
-
-    /// Returns the number of changed rows. A damaged row that rejects the change is ended.
-    fn execute(&self, sql: &'static str, parameters: impl Params) -> Result<usize> {
-        let mut statement = self.statement(sql)?;
-        // Otherwise SQLite may keep changes made before the damaged row.
-        let is_update = sql.starts_with("UPDATE");
-        if is_update {
-            self.statement("SAVEPOINT one")?.execute(())?;
-        }
-        let rows = match statement.execute(parameters) {
-            Err(error) if damage::is_of_type(&error) => {
-                if is_update {
-                    self.statement("ROLLBACK TO one")?.execute(())?;
-                }
-                if !damage::end_rows(self)? {
-                    return Err(error.into());
-                }
-                // The parameters are still bound.
-                statement.raw_execute()?
-            }
-            done => done?,
-        };
-        if is_update {
-            self.statement("RELEASE one")?.execute(())?;
-        }
-        Ok(rows)
-    }
-
-    fn changes(&self, sql: &'static str, parameters: impl Params) -> Result<bool> {
-        Ok(self.execute(sql, parameters)? > 0)
-    }
-
-    fn run(&self, sql: &'static str, parameters: impl Params) -> Result<()> {
-        self.execute(sql, parameters).map(drop)
-    }
-
-    fn insert(&self, sql: &'static str, parameters: impl Params) -> Result<i64> {
-        match self.execute(sql, parameters)? {
-            1 => Ok(self.connection.last_insert_rowid()),
-            rows => Err(rusqlite::Error::StatementChangedRows(rows).into()),
-        }
-    }
-
-    fn exists(&self, sql: &'static str, parameters: impl Params) -> Result<bool> {
-        Ok(self.statement(sql)?.exists(parameters)?)
-    }
-
-    /// Returns the first readable row; see [`all`](Self::all).
-    fn first<T>(
-        &self,
-        sql: &'static str,
-        parameters: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>> {
-        self.first_due(sql, parameters, read, |_: i64| Ok(()))
-    }
-
-    /// The same; unreadable rows before it are passed to `end` as in [`all_due`](Self::all_due).
-    fn first_due<K: FromSql, T>(
-        &self,
-        sql: &'static str,
-        parameters: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-        end: impl FnMut(K) -> Result<()>,
-    ) -> Result<Option<T>> {
-        Ok(self.all_due(sql, parameters, 1, read, end)?.pop())
-    }
-
-    /// Returns the readable rows; others are logged and left out.
-    fn all<T>(
-        &self,
-        sql: &'static str,
-        parameters: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>> {
-        self.all_due(sql, parameters, usize::MAX, read, |_: i64| Ok(()))
-    }
-
-    /// Returns at most `most` rows. Unreadable rows up to there are logged, and their first column is passed to `end`.
-    fn all_due<K: FromSql, T>(
-        &self,
-        sql: &'static str,
-        parameters: impl Params,
-        most: usize,
-        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-        end: impl FnMut(K) -> Result<()>,
-    ) -> Result<Vec<T>> {
-        let mut statement = self.statement(sql)?;
-        let mut rows = statement.query(parameters)?;
-        let (mut readable, mut damaged) = (Vec::new(), Vec::new());
-        while readable.len() < most
-            && let Some(row) = rows.next()?
-        {
-            match StoreError::of_row(read(row))? {
-                Ok(row) => readable.push(row),
-                Err(error) => {
-                    damaged.extend(row.get(0).ok());
-                    self.log(move || {
-                        let error = &error as &dyn Error;
-                        error!(error, statement = sql, "left out; please report this");
-                    });
-                }
-            }
-        }
-        drop(rows);
-        damaged.into_iter().try_for_each(end)?;
-        Ok(readable)
-    }
-
-    /// Returns the only value of an aggregate query; the default if it is unreadable.
-    fn value<T: FromSql + Default>(&self, sql: &'static str, parameters: impl Params) -> Result<T> {
-        let value = self.first(sql, parameters, |row| row.get(0));
-        value.map(Option::unwrap_or_default)
-    }
-
-    /// Returns the values of a one-column query.
-    fn column<T: FromSql>(&self, sql: &'static str, parameters: impl Params) -> Result<Vec<T>> {
-        self.all(sql, parameters, |row| row.get(0))
     }
 }
 

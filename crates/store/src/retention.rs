@@ -100,9 +100,14 @@ const OLD_BUT_NEWEST: [&str; 3] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh_report::{accepted, submitted};
+    use crate::messages::message_map;
+    use crate::messages::seen;
+    use crate::nodes;
+    use crate::outbox::mesh_report::{accepted, submitted};
+    use crate::outbox::outbox_room;
+    use crate::shown::feedback;
+    use crate::shown::receipts;
     use crate::test_rows::*;
-    use crate::{feedback, message_map, nodes, outbox_room, receipts, seen};
     use relay_model::{EventId, Node, NodeNum, PacketId};
 
     const DAYS: u32 = 30;
@@ -308,9 +313,9 @@ mod tests {
     #[test]
     fn what_was_said_is_forgotten_at_its_time() {
         on_empty(|tx| {
-            cooldown::remember(tx, "a", later(10))?;
+            cooldown::start(tx, "a", later(10))?;
             // By a clock that was ahead.
-            cooldown::remember(tx, "b", days(400))?;
+            cooldown::start(tx, "b", days(400))?;
             prune(tx, later(9), DAYS, 0)?;
             assert_eq!(tx.value::<u64>("SELECT COUNT(*) FROM told", ())?, 1);
             prune(tx, later(10), DAYS, 0)?;
@@ -323,7 +328,7 @@ mod tests {
     fn what_was_said_for_good_is_forgotten_only_where_it_was_said_to_too_many() {
         on_empty(|tx| {
             for number in 0..MOST_TOLD + 3 {
-                cooldown::remember(tx, &format!("off_air @user{number}:x"), Timestamp::NEVER)?;
+                cooldown::start(tx, &format!("off_air @user{number}:x"), Timestamp::NEVER)?;
             }
             prune(tx, days(400), DAYS, 0)?;
             let kept = tx.value::<u64>("SELECT COUNT(*) FROM told", ())?;

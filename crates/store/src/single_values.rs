@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::columns::unreadable;
-use super::{Result, Tx};
+use super::{Result, Tx, columns::unreadable};
 use relay_model::{
     Channel, ChannelIndex, ChannelRole, ClockReading, Fingerprint, NodeNum, Timestamp, UserId,
 };

@@ -1,11 +1,11 @@
 //! Queries for `status`: queue lengths, ages, parked rooms; and the message of a row.
 
 use super::columns::{Row, destination, identifier, optional};
-use super::drafts::packets;
-use super::gaps::{Missing, missing};
-use super::mapped_rooms::{Held, held};
-use super::parked::{Parked, parked};
-use super::{Result, Tx, direct, late};
+use super::{Result, Tx};
+use crate::outbox::parked::{Parked, parked};
+use crate::rooms::gaps::{Missing, missing};
+use crate::rooms::mapped_rooms::{HeldRoom, held};
+use crate::{messages::direct, outbox::drafts::packets, rooms::late};
 use relay_model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
 /// State of the outboxes.
@@ -18,7 +18,7 @@ pub struct Summary {
     /// Rooms for which sending is suspended.
     pub parked: Vec<Parked>,
     /// Rooms held because others are to take their place.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldRoom>,
     /// How many direct messages are kept.
     pub direct_messages: u64,
     /// How many events wait for their keys.
@@ -125,8 +125,8 @@ fn waiting(row: &Row<'_>, destination: Option<Destination>) -> rusqlite::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh_report::{accepted, submitted};
-    use crate::outbox_room;
+    use crate::outbox::mesh_report::{accepted, submitted};
+    use crate::outbox::outbox_room;
     use crate::test_rows::*;
 
     #[test]
@@ -137,18 +137,18 @@ mod tests {
             accept_for_room(tx, ROOM, 2, "hello again")?;
             let rows = accept_for_mesh(tx, "$one:example.org", &["1/2", "2/2"], NOW)?;
             outbox_room::park(tx, Some(&room(ROOM)), "may not", NOON)?;
-            let told = summary(tx)?;
+            let found = summary(tx)?;
             let to_room = Queued {
                 room: Some(room(ROOM)),
                 destination: None,
                 count: 2,
                 oldest: NOON,
             };
-            assert_eq!(told.to_matrix, [to_room]);
-            assert_eq!(told.to_mesh.len(), 1);
-            assert_eq!(told.to_mesh[0].destination, Some(CHANNEL));
-            assert_eq!(told.to_mesh[0].count, 2);
-            assert_eq!(told.parked[0].error, "may not");
+            assert_eq!(found.to_matrix, [to_room]);
+            assert_eq!(found.to_mesh.len(), 1);
+            assert_eq!(found.to_mesh[0].destination, Some(CHANNEL));
+            assert_eq!(found.to_mesh[0].count, 2);
+            assert_eq!(found.parked[0].error, "may not");
 
             submitted(tx, rows[0].0, NOON)?;
             accepted(tx, rows[0].0, NOON)?;

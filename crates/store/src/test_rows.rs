@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::feedback;
-use super::{Result, Store, Tx, drafts, outbox_mesh, outbox_room};
+use super::{Result, Store, Tx};
+use crate::{outbox::drafts, outbox::outbox_mesh, outbox::outbox_room, shown::feedback};
 use relay_model::{
     ChannelIndex, Destination, Draft, EventId, Fingerprint, Gathering, Lane, MeshContent,
     MeshMessage, MeshOrder, MeshRowId, MeshSource, MessagePair, NodeNum, Origin, OwnedEventId,
@@ -213,7 +213,7 @@ pub(super) fn next_packet(
 pub(super) fn submit_next(tx: &Tx<'_>, now: Timestamp) -> Result<Option<outbox_mesh::MeshRow>> {
     let row = next_packet(tx, Lane::Message, now)?;
     if let Some(row) = &row {
-        assert!(super::mesh_report::submitted(tx, row.id, now)?);
+        assert!(crate::outbox::mesh_report::submitted(tx, row.id, now)?);
     }
     Ok(row)
 }

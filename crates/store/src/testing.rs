@@ -11,7 +11,8 @@ mod left;
 
 use rusqlite::Connection;
 
-use super::{Result, Store, Tx, drafts};
+use super::{Result, Store, Tx};
+use crate::outbox::drafts;
 
 pub use left::{Left, SCHEMA_12, THEN, left, left_aside};
 

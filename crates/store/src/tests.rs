@@ -21,7 +21,7 @@ fn a_new_file_is_ours_private_and_safe_against_power_cuts() {
     let path = path_in(&directory);
     let mut store = Store::open(&path).unwrap();
     store
-        .transaction(|tx| cooldown::remember(tx, "a", Timestamp(1)))
+        .transaction(|tx| cooldown::start(tx, "a", Timestamp(1)))
         .unwrap();
     for file in fs::read_dir(directory.path()).unwrap() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
@@ -197,19 +197,41 @@ fn what_was_committed_is_there_after_opening_again() {
 }
 
 #[test]
+fn clearing_what_is_empty_writes_nothing_to_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = path_in(&directory);
+    let mut store = Store::open(&path).unwrap();
+    let written = || {
+        fs::metadata(path.with_extension("sqlite-wal"))
+            .unwrap()
+            .len()
+    };
+    let before = written();
+    let clear = |tx: &Tx<'_>| {
+        known_rooms::keep_only(tx, &[])?;
+        feedback::forget_changed(tx)?;
+        outage::end(tx, Timestamp(1))?;
+        outage::forget_all(tx)?;
+        outbox::parked::unpark_all(tx)
+    };
+    store.transaction(clear).unwrap();
+    assert_eq!(written(), before);
+}
+
+#[test]
 fn a_batch_that_fails_half_way_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(&path_in(&directory)).unwrap();
     let failed = store.transaction(|tx| {
         seen::mark_packet(tx, RADIO, NodeNum(2), PacketId(3), Timestamp(1))?;
-        cooldown::remember(tx, "a", Timestamp(9))?;
+        cooldown::start(tx, "a", Timestamp(9))?;
         Err::<(), _>(StoreError::Closed)
     });
     assert!(matches!(failed, Err(StoreError::Closed)));
     store
         .transaction(|tx| {
             assert!(!seen::has_packet(tx, NodeNum(2), PacketId(3))?);
-            assert!(!cooldown::is_told(tx, "a", Timestamp(1))?);
+            assert!(!cooldown::is_running(tx, "a", Timestamp(1))?);
             Ok(())
         })
         .unwrap();
@@ -224,7 +246,7 @@ fn a_row_that_cannot_be_read_and_does_not_end_is_no_endless_loop() {
             (),
         )?;
         let sql = "SELECT what FROM told ORDER BY until";
-        let unreadable = |row: &Row<'_>| row.get::<_, u32>(0);
+        let unreadable = |row: &rusqlite::Row<'_>| row.get::<_, u32>(0);
         tx.first_due(sql, (), unreadable, |_: String| Ok(()))
     });
     assert_eq!(next.unwrap(), None);
@@ -255,7 +277,7 @@ fn a_line_for_the_log_is_written_once_what_it_tells_of_is_committed() {
         testing::fault::after(faults);
         let done = store.transaction(|tx| {
             tx.log(move || line.set(line.get() + 1));
-            cooldown::remember(tx, "a", Timestamp(9))?;
+            cooldown::start(tx, "a", Timestamp(9))?;
             Ok(at_commit.get())
         });
         (done.ok(), written.get())
@@ -272,8 +294,8 @@ fn a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room() {
     let mut store = Store::open(&path_in(&directory)).unwrap();
     let long = "x".repeat(100_000);
     let batch = |tx: &Tx<'_>| {
-        cooldown::remember(tx, "short", Timestamp(9))?;
-        cooldown::remember(tx, &long, Timestamp(9))
+        cooldown::start(tx, "short", Timestamp(9))?;
+        cooldown::start(tx, &long, Timestamp(9))
     };
     store
         .connection
@@ -281,7 +303,7 @@ fn a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room() {
         .unwrap();
     let error = store.transaction(batch).unwrap_err();
     assert!(matches!(error, StoreError::Full(..)), "{error:?}");
-    let is_told = store.transaction(|tx| cooldown::is_told(tx, "short", Timestamp(1)));
+    let is_told = store.transaction(|tx| cooldown::is_running(tx, "short", Timestamp(1)));
     assert!(!is_told.unwrap());
     store
         .connection
@@ -298,7 +320,7 @@ fn a_database_that_another_program_holds_is_an_error_that_passes() {
     store.connection.busy_timeout(Duration::ZERO).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mark = |tx: &Tx<'_>| cooldown::remember(tx, "a", Timestamp(9));
+    let mark = |tx: &Tx<'_>| cooldown::start(tx, "a", Timestamp(9));
     assert!(matches!(store.transaction(mark), Err(StoreError::Busy(_))));
     other.execute_batch("ROLLBACK").unwrap();
     store.transaction(mark).unwrap();
@@ -370,7 +392,7 @@ fn a_damaged_file_is_an_error_that_names_the_cure() {
     }
     fs::write(&path, bytes).unwrap();
     let error = Store::open(&path)
-        .and_then(|mut store| store.transaction(|tx| cooldown::is_told(tx, "a", Timestamp(1))))
+        .and_then(|mut store| store.transaction(|tx| cooldown::is_running(tx, "a", Timestamp(1))))
         .unwrap_err();
     assert!(matches!(error, StoreError::Damaged(..)), "{error:?}");
 }
@@ -380,7 +402,7 @@ fn filled(path: &Path) -> usize {
     let mut store = Store::open(path).unwrap();
     let fill = |tx: &Tx<'_>| {
         for number in 0..2_000 {
-            cooldown::remember(tx, &format!("{number:0100}"), Timestamp(9))?;
+            cooldown::start(tx, &format!("{number:0100}"), Timestamp(9))?;
         }
         Ok(())
     };
@@ -443,7 +465,7 @@ fn a_file_that_is_taken_away_is_missed_and_nothing_is_written_until_it_is_back()
     fs::create_dir(&home).unwrap();
     let path = home.join("relay.sqlite");
     let mut store = Store::open(&path).unwrap();
-    let mark = |tx: &Tx<'_>| cooldown::remember(tx, "a", Timestamp(9));
+    let mark = |tx: &Tx<'_>| cooldown::start(tx, "a", Timestamp(9));
     store.transaction(mark).unwrap();
 
     let away = directory.path().join("away");
@@ -467,7 +489,7 @@ fn a_copy_that_takes_the_files_place_is_used_from_then_on() {
     let path = path_in(&directory);
     let copy = directory.path().join("copy.sqlite");
     let mut store = Store::open(&path).unwrap();
-    let mark = |name: &'static str| move |tx: &Tx<'_>| cooldown::remember(tx, name, Timestamp(9));
+    let mark = |name: &'static str| move |tx: &Tx<'_>| cooldown::start(tx, name, Timestamp(9));
     store.transaction(mark("before")).unwrap();
     store
         .connection
@@ -483,7 +505,7 @@ fn a_copy_that_takes_the_files_place_is_used_from_then_on() {
     drop(store);
     let mut store = Store::open(&path).unwrap();
     let told = |store: &mut Store, name: &'static str| {
-        store.read(|tx| cooldown::is_told(tx, name, Timestamp(1)))
+        store.read(|tx| cooldown::is_running(tx, name, Timestamp(1)))
     };
     assert!(told(&mut store, "before").unwrap());
     assert!(told(&mut store, "later").unwrap());
@@ -533,8 +555,8 @@ fn the_architecture_page_lists_every_table_with_its_columns() {
 fn a_row_that_cannot_be_ended_by_its_key_holds_none_up() {
     let mut store = Store::in_memory().unwrap();
     let found = store.transaction(|tx| {
-        cooldown::remember(tx, "one", Timestamp(1))?;
-        cooldown::remember(tx, "two", Timestamp(2))?;
+        cooldown::start(tx, "one", Timestamp(1))?;
+        cooldown::start(tx, "two", Timestamp(2))?;
         tx.first_due(
             "SELECT what, until FROM told ORDER BY until",
             (),

@@ -112,11 +112,11 @@ mod tests {
     async fn work_runs_on_the_thread_and_its_result_comes_back() {
         let (database, end) = Database::start(Store::in_memory().unwrap()).unwrap();
         database
-            .run(|store| store.transaction(|tx| cooldown::remember(tx, "a", Timestamp(9))))
+            .run(|store| store.transaction(|tx| cooldown::start(tx, "a", Timestamp(9))))
             .await
             .unwrap();
         let is_told = database
-            .run(|store| store.transaction(|tx| cooldown::is_told(tx, "a", Timestamp(1))))
+            .run(|store| store.transaction(|tx| cooldown::is_running(tx, "a", Timestamp(1))))
             .await
             .unwrap();
         assert!(is_told);
@@ -136,7 +136,7 @@ mod tests {
         let (database, end) = Database::start(Store::open(&path).unwrap()).unwrap();
         for number in 0..20 {
             let mut asked = Box::pin(database.run(move |store| {
-                store.transaction(|tx| cooldown::remember(tx, &format!("{number}"), Timestamp(9)))
+                store.transaction(|tx| cooldown::start(tx, &format!("{number}"), Timestamp(9)))
             }));
             // Polled once: the job is queued, its result not awaited.
             assert!(futures_util::poll!(&mut asked).is_pending());
@@ -148,7 +148,7 @@ mod tests {
             .transaction(|tx| {
                 let mut all = true;
                 for number in 0..20 {
-                    all &= cooldown::is_told(tx, &format!("{number}"), Timestamp(1))?;
+                    all &= cooldown::is_running(tx, &format!("{number}"), Timestamp(1))?;
                 }
                 Ok(all)
             })

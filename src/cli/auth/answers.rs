@@ -3,15 +3,12 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::Path;
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 
 use super::PasswordArgs;
 use super::terminal::{self, LONGEST_LINE, Typed};
-use crate::cli::Globals;
-use crate::cli::failure::Failure;
-use crate::cli::output::say;
-use crate::home::Home;
-use relay_config::{Environment, Matrix, Secret};
+use crate::{cli::Globals, cli::failure::Failure, cli::output::say, home::Home};
+use relay_config::{Environment, Matrix, Secret, read_text};
 use relay_matrix::auth::{AuthError, Given};
 
 /// Maximum number of attempts to answer a question.
@@ -36,14 +33,12 @@ pub(super) fn configured(globals: &Globals, home: &Home) -> Result<Matrix, Failu
     let loaded = globals.load_config(home).ok();
     let matrix = loaded.map(|it| it.config.matrix).unwrap_or_default();
     let environment = Environment::of_process();
-    let wrong = |error| Failure::wrong(format!("error: {error}"));
-    let given = |key| environment.text(key).map_err(wrong);
-    let allows_http = environment.truth("matrix.allow_http");
-    let allows_http = allows_http.map_err(wrong)?;
+    let given = |key| environment.text(key);
+    let allow_http = environment.truth("matrix.allow_http")?;
     Ok(Matrix {
         homeserver: given("matrix.homeserver")?.or(matrix.homeserver),
         bot_user_id: given("matrix.bot_user_id")?.or(matrix.bot_user_id),
-        allow_http: allows_http.unwrap_or(matrix.allow_http),
+        allow_http: allow_http.unwrap_or(matrix.allow_http),
         ..matrix
     })
 }
@@ -62,7 +57,7 @@ pub(super) async fn ask(flag: &str, question: &str) -> Result<String, Failure> {
 pub(super) fn given_password(
     args: PasswordArgs,
     configured: Option<Secret<String>>,
-) -> anyhow::Result<Option<Secret<String>>> {
+) -> Result<Option<Secret<String>>, Failure> {
     let password = if let Some(password) = args.password {
         Some(Secret::new(password))
     } else if let Some(path) = args.password_file {
@@ -70,14 +65,13 @@ pub(super) fn given_password(
     } else if args.password_stdin {
         Some(Secret::new(line_of(io::stdin().lock())?))
     } else {
-        let given = Environment::of_process().text("matrix.password");
-        let given = given.map_err(anyhow::Error::msg)?;
+        let given = Environment::of_process().text("matrix.password")?;
         // As in a file that a flag names.
         let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
         given.map(first).map(Secret::new).or(configured)
     };
     if password.as_ref().is_some_and(|it| it.reveal().is_empty()) {
-        bail!("the password is empty");
+        return Err(anyhow!("the password is empty").into());
     }
     Ok(password)
 }
@@ -134,8 +128,8 @@ impl Password {
     }
 }
 
-pub(super) fn first_line(path: &Path) -> anyhow::Result<Secret<String>> {
-    let text = relay_config::read_or_say_why(path, LONGEST_FILE).map_err(anyhow::Error::msg)?;
+pub(super) fn first_line(path: &Path) -> Result<Secret<String>, Failure> {
+    let text = read_text(path, LONGEST_FILE)?;
     Ok(Secret::new(line_of(text.as_bytes())?))
 }
 

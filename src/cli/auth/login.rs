@@ -13,9 +13,8 @@ use super::terminal::{self, Typed};
 use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::{print, say, warn};
-use crate::cli::progress;
 use crate::home::{Home, StoreGuard};
-use crate::tools;
+use crate::{cli::progress, tools};
 use relay_config::Secret;
 use relay_matrix::auth::{
     self, AuthError, DeviceTrust, Files, Identity, KeyPlace, Left, Login, LoginOptions, Parted,
@@ -177,7 +176,7 @@ async fn account(
     Ok((server, username))
 }
 
-fn unlock(args: &LoginArgs, files: &Files) -> anyhow::Result<Unlock> {
+fn unlock(args: &LoginArgs, files: &Files) -> Result<Unlock, Failure> {
     if args.reset_cross_signing {
         return Ok(Unlock::Reset);
     }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use rustix::io::Errno;
 use rustix::process::{self, getpgrp, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,7 +76,7 @@ pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
             }
         };
         match line {
-            Err(_) if !terminal.is_ours() && is_a_job() => {
+            Err(error) if is_of_background(&error) && !terminal.is_ours() && is_a_job() => {
                 // A background job must not read. A shell may also resume a stopped job to end it: such a signal is
                 // handled first.
                 sleep(BACKGROUND).await;
@@ -86,10 +87,15 @@ pub(super) async fn ask(question: &str, typed: Typed) -> io::Result<String> {
                     stop_here();
                 }
             }
-            Err(_) if was_suspended => {}
+            Err(error) if is_of_background(&error) && was_suspended => {}
             line => return line,
         }
     }
+}
+
+/// Returns whether a read failed as that of a background job does; a terminal that is gone gives the same error.
+fn is_of_background(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error())
 }
 
 /// Does work that may be suspended with Ctrl-Z at any time, also during a question.

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::home::utc;
-use crate::tools::printable;
+use crate::{home::utc, tools::printable};
 use relay_model::{NodeNum, Timestamp};
 use relay_simulator::{Connection, Fate, Mesh, Report, Transmitted};
 

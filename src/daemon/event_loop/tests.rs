@@ -15,12 +15,11 @@ use relay_model::{
 };
 use relay_store::{Store, gaps, outbox_room, retention, seen, single_values};
 
-use super::super::LONGEST_PAUSE;
-use super::super::account_limit::AccountLimit;
 use super::super::mesh_worker::{MeshRules, MeshSide};
-use super::super::queues::Shared;
-use super::super::room_worker::RoomSide;
-use super::super::supervisor::Supervisor;
+use super::{
+    super::LONGEST_PAUSE, super::account_limit::AccountLimit, super::queues::Shared,
+    super::room_worker::RoomSide, super::supervisor::Supervisor,
+};
 
 const NOON: Timestamp = Timestamp(1_767_225_600_000);
 const ROOM: &str = "!room:example.org";

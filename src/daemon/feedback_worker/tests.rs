@@ -16,9 +16,8 @@ use relay_model::{
 use relay_store::outbox_room;
 use relay_store::{Database, Store};
 
-use super::super::account_limit::AccountLimit;
-use super::super::ledger::Ledger;
 use super::super::room_worker::{RoomBell, RoomReport, RoomWorker};
+use super::{super::account_limit::AccountLimit, super::ledger::Ledger};
 
 const NOON: Timestamp = Timestamp(1_767_225_600_000);
 const ROOM: &str = "!room:example.org";

@@ -2,7 +2,7 @@
 
 use super::super::status::{Check, CheckResult, MatrixState, RoomStatus};
 use super::Examined;
-use super::words::{check, failed, ok, warning};
+use super::checks::{check, failed, ok, warning};
 use relay_model::span;
 
 impl Examined<'_> {

@@ -6,8 +6,7 @@ mod rooms;
 use tracing::{debug, info, warn};
 
 use super::super::counts::{Place, Way};
-use super::Outcome;
-use super::outcome::place;
+use super::{Outcome, outcome::place};
 use relay_bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use relay_model::{
     Chore, Destination, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
@@ -20,7 +19,8 @@ use relay_store::{
     relayed, retention, seen, single_values,
 };
 
-pub(super) struct Books<'a> {
+/// Carries out the actions of one event.
+pub(super) struct Applier<'a> {
     pub(super) tx: &'a Tx<'a>,
     /// Our own node.
     pub(super) radio: NodeNum,
@@ -30,7 +30,7 @@ pub(super) struct Books<'a> {
     pub(super) next: Vec<Chore>,
 }
 
-impl Books<'_> {
+impl Applier<'_> {
     #[expect(
         clippy::too_many_lines,
         reason = "an arm for each action, and none does more than one thing"
@@ -105,7 +105,7 @@ impl Books<'_> {
                 tx.log(move || debug!(event_id = %edit.target, "an edit is kept until its message comes, or is sent"));
             }
             Action::Sign(room, event, sign) => feedback::give(tx, &room, &event, sign, now)?,
-            Action::Remember { what, until } => cooldown::remember(tx, &what, until)?,
+            Action::StartCooldown { what, until } => cooldown::start(tx, &what, until)?,
             Action::Drop(reason) => self.dropped(event, reason, false),
             Action::DropAndTell(reason) => self.dropped(event, reason, true),
             Action::Seen(SeenKey::Packet { sender, packet }) => seen::mark_packet(tx, radio, sender, packet, now)?,
@@ -173,6 +173,7 @@ impl Books<'_> {
                 }
             }
             Action::Ready(readiness) => self.ready(*readiness)?,
+            Action::MayTransmit(may) => self.outcome.may_transmit = Some(may),
             Action::Move(packets, moved) => self.move_packets(packets, moved)?,
             Action::CallBack(row, refuse) => {
                 if refuse {
@@ -297,9 +298,7 @@ impl Books<'_> {
 
     fn ready(&mut self, readiness: Readiness) -> Result<()> {
         single_values::set_meshnet(self.tx, &readiness.meshnet)?;
-        let problems = &readiness.problems;
-        self.outcome.silence = problems.silence;
-        self.outcome.route_problems = Some(problems.routes.clone());
+        self.outcome.problems = Some(readiness.problems.clone());
         self.tx.log(move || {
             info!(
                 node = %readiness.own.num,

@@ -17,7 +17,7 @@ use relay_model::{Chore, Event, SendReport, Timestamp};
 use relay_store::outbox_mesh::{self, UNKNOWN_RADIO};
 use relay_store::{Result, Store, Tx, known_rooms, mesh_report, outbox_room, single_values};
 
-use apply::Books;
+use apply::Applier;
 
 use super::facts;
 
@@ -154,7 +154,7 @@ impl Ledger {
         let questions = self.bridge.questions(event, now);
         let facts = facts::look_up(tx, self.bridge.radio(), &questions, now)?;
         let actions = self.bridge.decide(event, &facts, now);
-        let mut books = Books {
+        let mut applier = Applier {
             tx,
             radio: self.bridge.radio(),
             now,
@@ -162,9 +162,9 @@ impl Ledger {
             next: Vec::new(),
         };
         for action in actions {
-            books.apply(event, action)?;
+            applier.apply(event, action)?;
         }
-        Ok(books.next)
+        Ok(applier.next)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::super::counts::{Counts, Place, Way};
-use relay_bridge::{Refused, RouteProblem};
+use relay_bridge::RadioProblems;
 use relay_model::{Destination, Event, Lane, MeshRowId, OwnedRoomOrAliasId, RadioEvent, Timestamp};
 
 /// The effects of a batch, for waking workers and for the operator.
@@ -15,10 +15,10 @@ pub(in crate::daemon) struct Outcome {
     pub(in crate::daemon) mesh: HashSet<(Destination, Lane)>,
     /// Rooms that have changed: failed sends are retried now.
     pub(in crate::daemon) changed: BTreeSet<OwnedRoomOrAliasId>,
-    /// Why the radio that is ready now must not transmit, by its own setup or the configuration; `None`: it may.
-    pub(in crate::daemon) silence: Option<Refused>,
-    /// The mapped channels that cannot be used; `None`: no radio has reported its channels.
-    pub(in crate::daemon) route_problems: Option<Vec<RouteProblem>>,
+    /// Whether the radio may transmit now, if that has changed.
+    pub(in crate::daemon) may_transmit: Option<bool>,
+    /// What prevents relaying over the radio that is ready now; `None`: none has become ready.
+    pub(in crate::daemon) problems: Option<RadioProblems>,
     /// Rows that the pacer may hold and must not transmit any more.
     pub(in crate::daemon) withdrawn: Vec<MeshRowId>,
     /// When the next round of housekeeping is due, if earlier than usual.

@@ -3,14 +3,14 @@
 use tracing::{debug, error, info, warn};
 
 use super::super::counts::{Place, Way};
-use super::apply::Books;
+use super::apply::Applier;
 use relay_model::{
     EventId, Lane, MeshRowId, MeshState, PacketId, RadioOutcome, RoomOutcome, RoomRowId,
 };
 use relay_store::mesh_report::{self, Retried};
 use relay_store::{Result, outbox_mesh, outbox_room, summary};
 
-impl Books<'_> {
+impl Applier<'_> {
     pub(super) fn room_report(&mut self, outbox: RoomRowId, report: RoomOutcome) -> Result<()> {
         let tx = self.tx;
         let id = outbox_room::room_of(tx, outbox)?;

@@ -170,6 +170,40 @@ pub(super) fn waits_for_mesh(store: &mut Store) -> bool {
 }
 
 #[test]
+fn what_changes_nothing_does_not_wait_for_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&directory.path().join("relay.sqlite")).unwrap();
+    let ledger = store.transaction(|tx| open(tx, &config(), NOON)).unwrap();
+    let ledger = Mutex::new(ledger);
+    let written = || {
+        let log = directory.path().join("relay.sqlite-wal");
+        std::fs::metadata(log).unwrap().len()
+    };
+    let percent = 2.5;
+    let nodes = vec![Node::unknown(NodeNum(7))];
+    let reason = "encrypted";
+    let events = [
+        ready(|_| {}),
+        Event::Radio(RadioEvent::Nodes(nodes)),
+        Event::Radio(RadioEvent::ChannelUse { percent }),
+        Event::Radio(RadioEvent::Ignored { reason }),
+        round(Duration::from_secs(20)),
+        hello_of_node(),
+        hello_of_alice(),
+    ];
+    let mut commit = |events: &[Event]| {
+        let before = written();
+        Ledger::commit(&ledger, &mut store, events, NOON).unwrap();
+        written() > before
+    };
+    assert!(commit(&events));
+    for event in events {
+        let name = event.name();
+        assert!(!commit(&[event]), "{name}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_radio_is_news_once_for_as_long_as_it_lasts() {
     let mut config = config();
     config.matrix_rooms[0].meshtastic_channel = ChannelRef::Name("Rescue".to_owned());
@@ -203,7 +237,7 @@ fn what_is_wrong_with_a_radio_is_news_once_for_as_long_as_it_lasts() {
 fn nothing_is_handed_to_a_radio_that_must_not_transmit() {
     let may_transmit = |config: &Config, change: &dyn Fn(&mut RadioProfile)| {
         let done = decide(&mut Store::in_memory().unwrap(), config, &[ready(change)]);
-        done.silence.is_none()
+        done.may_transmit.unwrap()
     };
     assert!(may_transmit(&config(), &|_| {}));
     assert!(!may_transmit(&config(), &|profile| profile.region_set = false));
@@ -216,6 +250,13 @@ fn nothing_is_handed_to_a_radio_that_must_not_transmit() {
     let mut chosen = config();
     chosen.matrix.allowed_users = Some(vec!["@alice:example.org".parse().unwrap()]);
     assert!(may_transmit(&chosen, &|profile| profile.own.is_licensed = true));
+    let after = |events: &[Event]| {
+        let done = decide(&mut Store::in_memory().unwrap(), &config(), events);
+        done.may_transmit
+    };
+    assert_eq!(after(&[joined()]), None);
+    assert_eq!(after(&[ready(|_| {}), rerun::lost()]), Some(false));
+    assert_eq!(after(&[rerun::lost(), ready(|_| {})]), Some(true));
 }
 
 fn text_of_node(sender: u32, packet: PacketId, text: &str, heard_at: Timestamp) -> Event {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::daemon::runtime_state::{RadioFacts, RuntimeState};
-use relay_bridge::Refused;
+use relay_bridge::{RadioProblems, Refused};
 use relay_config::{Connection, Direction, MappedRoom};
 use relay_model::{
     Channel, ChannelIndex, Destination, JoinedRoom, Node, NodeNum, RadioProfile, RadioSetup,
@@ -59,8 +59,7 @@ fn facts(joined: bool) -> RuntimeFacts {
             locked: false,
             setup: RadioSetup::default(),
         }),
-        silence: None,
-        route_problems: Vec::new(),
+        problems: RadioProblems::default(),
     });
     if joined {
         let joined = JoinedRoom {
@@ -190,7 +189,7 @@ fn a_room_whose_channel_is_gone_from_the_radio_tells_the_problem() {
     let mut facts = facts(true);
     let radio = facts.radio.as_mut().unwrap();
     radio.profile.channels[0].role = ChannelRole::Disabled;
-    radio.route_problems = vec![RouteProblem {
+    radio.problems.routes = vec![RouteProblem {
         entry: 0,
         room: room(ALIAS),
         channel: ChannelRef::Name("club".to_owned()),
@@ -210,8 +209,8 @@ fn a_room_whose_channel_is_gone_from_the_radio_tells_the_problem() {
 fn a_cure_stands_beside_what_it_helps_against_and_not_in_its_sentence() {
     let mut facts = facts(true);
     let radio = facts.radio.as_mut().unwrap();
-    radio.silence = Some(Refused::NoRegion);
-    radio.route_problems = vec![RouteProblem {
+    radio.problems.silence = Some(Refused::NoRegion);
+    radio.problems.routes = vec![RouteProblem {
         entry: 0,
         room: room(ALIAS),
         channel: ChannelRef::Name("admin".to_owned()),
@@ -229,13 +228,13 @@ fn a_cure_stands_beside_what_it_helps_against_and_not_in_its_sentence() {
             ..Summary::default()
         })
     };
-    let told = status(facts.clone(), summary());
-    let cure = told.radio.silence_hint.unwrap();
-    assert!(!told.radio.silence.unwrap().contains(&cure), "{cure}");
-    assert_eq!(told.rooms[0].hint.as_deref(), Some("map another channel"));
-    assert!(!told.rooms[0].problems[0].contains("map another"));
+    let status = status(facts.clone(), summary());
+    let cure = status.radio.silence_hint.unwrap();
+    assert!(!status.radio.silence.unwrap().contains(&cure), "{cure}");
+    assert_eq!(status.rooms[0].hint.as_deref(), Some("map another channel"));
+    assert!(!status.rooms[0].problems[0].contains("map another"));
     let hint = |it: Option<ParkedStatus>| it.unwrap().hint.unwrap();
-    assert_eq!(hint(told.rooms[0].parked.clone()), OWN_WORDS);
+    assert_eq!(hint(status.rooms[0].parked.clone()), OWN_WORDS);
     let mut config = config();
     config.matrix.e2ee.recipients = Recipients::Verified;
     for (trust, cure) in [
@@ -247,9 +246,9 @@ fn a_cure_stands_beside_what_it_helps_against_and_not_in_its_sentence() {
             device: "DEVICE".to_owned(),
             trust,
         });
-        let told = status_of(&config, facts.clone(), summary());
-        assert_eq!(hint(told.rooms[0].parked.clone()), cure);
-        assert_eq!(hint(told.matrix.parked), OWN_WORDS);
+        let status = status_of(&config, facts.clone(), summary());
+        assert_eq!(hint(status.rooms[0].parked.clone()), cure);
+        assert_eq!(hint(status.matrix.parked), OWN_WORDS);
     }
 }
 

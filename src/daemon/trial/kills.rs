@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::mesh::Tapback;
-use super::*;
+use super::{mesh::Tapback, *};
 use relay_model::{OwnedEventId, RoomContent};
 
 /// Number of times the relay runs in one trial.

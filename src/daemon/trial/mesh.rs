@@ -58,10 +58,10 @@ impl SimulatedMesh {
         world.spawn(async { driver.await.expect("the simulated radio runs") });
         let reports = Arc::new(Mutex::new(Vec::new()));
         let (_, nobody) = mpsc::channel(1);
-        let mut told = std::mem::replace(&mut radio.reports, nobody);
+        let mut incoming = std::mem::replace(&mut radio.reports, nobody);
         let kept = Arc::clone(&reports);
         world.spawn(async move {
-            while let Some(report) = told.recv().await {
+            while let Some(report) = incoming.recv().await {
                 let mut kept = kept.lock().expect("no test has panicked");
                 kept.push((Instant::now(), report));
             }

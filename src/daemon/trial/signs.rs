@@ -10,20 +10,20 @@ async fn who_waits_for_a_minute_sees_an_hourglass_and_then_one_final_sign() {
         .fault(r#"{"fault": "away", "seconds": 110}"#)
         .await;
     trial.wait(Duration::from_secs(1)).await;
-    let said = trial.homeserver.says(0, "said 1");
+    let event = trial.homeserver.says(0, "said 1");
     trial.wait(Duration::from_secs(55)).await;
-    assert!(trial.homeserver.signs(0, &said).is_empty());
+    assert!(trial.homeserver.signs(0, &event).is_empty());
     trial.wait(Duration::from_secs(40)).await;
-    assert_eq!(trial.homeserver.signs(0, &said), ["⏳"]);
+    assert_eq!(trial.homeserver.signs(0, &event), ["⏳"]);
     assert_eq!(trial.homeserver.read_to(0), None);
     trial
         .until("the final sign", |trial| {
-            trial.homeserver.signs(0, &said) == ["📡"]
+            trial.homeserver.signs(0, &event) == ["📡"]
         })
         .await;
     trial.wait(Duration::from_mins(5)).await;
-    assert_eq!(trial.homeserver.signs(0, &said), ["📡"]);
-    assert_eq!(trial.homeserver.read_to(0), Some(said));
+    assert_eq!(trial.homeserver.signs(0, &event), ["📡"]);
+    assert_eq!(trial.homeserver.read_to(0), Some(event));
 }
 
 #[tokio::test(start_paused = true)]
@@ -34,9 +34,9 @@ async fn the_hourglass_goes_also_where_no_other_sign_follows() {
         .fault(r#"{"fault": "away", "seconds": 110}"#)
         .await;
     trial.wait(Duration::from_secs(1)).await;
-    let said = trial.homeserver.says(0, "said 1");
+    let event = trial.homeserver.says(0, "said 1");
     trial.wait(Duration::from_secs(90)).await;
-    assert_eq!(trial.homeserver.signs(0, &said), ["⏳"]);
+    assert_eq!(trial.homeserver.signs(0, &event), ["⏳"]);
     trial
         .until("it is on the air", |trial| trial.on_mesh(0) == [1])
         .await;
@@ -44,7 +44,7 @@ async fn the_hourglass_goes_also_where_no_other_sign_follows() {
     trial.mesh.fault(r#"{"fault": "half_open"}"#).await;
     trial
         .until("the hourglass is gone", |trial| {
-            trial.homeserver.signs(0, &said).is_empty()
+            trial.homeserver.signs(0, &event).is_empty()
         })
         .await;
 }
@@ -53,10 +53,10 @@ async fn the_hourglass_goes_also_where_no_other_sign_follows() {
 async fn a_text_that_nobody_repeats_is_shown_as_sent_and_a_refused_one_with_its_reason() {
     let trial = Trial::started(43).await;
     trial.mesh.fault(r#"{"fault": "nobody_repeats"}"#).await;
-    let said = trial.homeserver.says(0, "lonely 1");
+    let event = trial.homeserver.says(0, "lonely 1");
     trial
         .until("the sign", |trial| {
-            trial.homeserver.signs(0, &said) == ["📤"]
+            trial.homeserver.signs(0, &event) == ["📤"]
         })
         .await;
     let long = trial.homeserver.says(0, &"too long ".repeat(90));
@@ -104,10 +104,10 @@ async fn an_edit_changes_what_waits() {
         .fault(r#"{"fault": "away", "seconds": 60}"#)
         .await;
     trial.wait(Duration::from_secs(1)).await;
-    let said = trial.homeserver.says(0, "first 1");
+    let event = trial.homeserver.says(0, "first 1");
     trial.homeserver.says(0, "another 2");
     trial.wait(Duration::from_secs(5)).await;
-    trial.homeserver.edits(0, &said, "better 3");
+    trial.homeserver.edits(0, &event, "better 3");
     trial
         .until("both are sent", |trial| trial.on_mesh(0).len() == 2)
         .await;
@@ -118,14 +118,14 @@ async fn an_edit_changes_what_waits() {
 #[tokio::test(start_paused = true)]
 async fn several_edits_of_what_was_sent_become_one_correction() {
     let trial = Trial::started(46).await;
-    let said = trial.homeserver.says(0, "first 1");
+    let event = trial.homeserver.says(0, "first 1");
     trial
         .until("it is sent", |trial| trial.on_mesh(0) == [1])
         .await;
     for number in 2..=4 {
         trial
             .homeserver
-            .edits(0, &said, &format!("better {number}"));
+            .edits(0, &event, &format!("better {number}"));
         trial.wait(Duration::from_secs(2)).await;
     }
     trial

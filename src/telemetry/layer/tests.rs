@@ -30,6 +30,10 @@ impl Paper {
     }
 }
 
+fn home() -> Home {
+    Home::locate(Some("/srv/relay".as_ref()), |_| None).unwrap()
+}
+
 /// Returns the log of `work` in each format: text, text in colour, JSON.
 fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
     let papers = [Paper::default(), Paper::default(), Paper::default()];
@@ -47,10 +51,44 @@ fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
     let log = Log::start(super::super::open_libraries(logging), sinks.collect()).unwrap();
     let subscriber = tracing_subscriber::registry()
         .with(super::super::filter(logging))
-        .with(LogLayer(Arc::clone(&log)));
+        .with(LogLayer(Arc::clone(&log), home()));
     tracing::subscriber::with_default(subscriber, work);
     log.end();
     papers.map(|paper| paper.text())
+}
+
+#[test]
+fn a_home_with_an_odd_name_breaks_no_line() {
+    let paper = Paper::default();
+    let sink = Sink {
+        format: LogFormat::Text,
+        colour: false,
+        writer: Box::new(paper.clone()),
+    };
+    let libraries = super::super::open_libraries(&Logging::default());
+    let log = Log::start(libraries, vec![sink]).unwrap();
+    let home = Home::locate(Some("/srv/odd\n\u{1b}[31m".as_ref()), |_| None).unwrap();
+    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log), home));
+    tracing::subscriber::with_default(subscriber, || {
+        info!(target: "relay", hint = "run `relay status`", "odd");
+    });
+    log.end();
+    let text = paper.text();
+    assert!(text.contains(r"--home '/srv/odd\n\u{1b}[31m'"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn a_hint_names_the_home_that_its_command_is_for() {
+    let logs = logged(&Logging::default(), || {
+        warn!(target: "relay::daemon", hint = Some("run `relay auth login`"), "not logged in");
+    });
+    for log in &logs {
+        assert!(
+            log.contains("run `relay auth login --home /srv/relay`"),
+            "{log}"
+        );
+    }
 }
 
 #[test]
@@ -82,9 +120,9 @@ fn an_event_is_one_line_in_every_format_whatever_strangers_put_into_it() {
     );
     assert!(first.contains(r#" name="secret\n2026"#), "{first}");
     for line in logs[2].lines() {
-        let told: Value = serde_json::from_str(line).unwrap();
+        let json: Value = serde_json::from_str(line).unwrap();
         assert!(
-            !told["message"].as_str().unwrap().contains(char::is_control),
+            !json["message"].as_str().unwrap().contains(char::is_control),
             "{line}"
         );
     }
@@ -253,7 +291,7 @@ impl Full {
     }
 
     fn hear(&self, work: impl FnOnce()) {
-        let layer = LogLayer(Arc::clone(&self.log));
+        let layer = LogLayer(Arc::clone(&self.log), home());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
     }
 
@@ -336,7 +374,7 @@ fn where_nobody_reads_any_more_the_others_still_do() {
         sink(Box::new(paper.clone())),
     ];
     let log = Log::start(Targets::new(), sinks).unwrap();
-    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log)));
+    let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log), home()));
     tracing::subscriber::with_default(subscriber, || info!(target: "relay", "still here"));
     log.end();
     assert!(paper.text().contains("still here"));

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::VisitError;
-use crate::home::utc;
-use crate::tools::printable;
+use crate::{home::utc, tools::printable};
 use relay_model::{Channel, ChannelRole, Explained as _, NodeNum, RadioProfile, Timestamp, span};
 use relay_radio::KnownNode;
 
@@ -346,10 +345,10 @@ mod tests {
         let mut profile = profile();
         profile.region_set = false;
         profile.setup = RadioSetup::default();
-        let told = radio_lines(&radio(&profile, &[]));
-        assert!(told.contains("transmit     off"), "{told}");
-        assert!(told.contains("`lora.region` is set"), "{told}");
-        assert!(told.contains("hardware     not told"), "{told}");
+        let lines = radio_lines(&radio(&profile, &[]));
+        assert!(lines.contains("transmit     off"), "{lines}");
+        assert!(lines.contains("`lora.region` is set"), "{lines}");
+        assert!(lines.contains("hardware     not told"), "{lines}");
     }
 
     #[test]
@@ -357,9 +356,9 @@ mod tests {
         let mut profile = profile();
         (profile.locked, profile.transmit_enabled) = (true, false);
         profile.setup = RadioSetup::default();
-        let told = radio_lines(&radio(&profile, &[]));
-        assert!(told.contains("transmit     no: it is locked"), "{told}");
-        assert!(told.contains("region       not told"), "{told}");
+        let lines = radio_lines(&radio(&profile, &[]));
+        assert!(lines.contains("transmit     no: it is locked"), "{lines}");
+        assert!(lines.contains("region       not told"), "{lines}");
     }
 
     #[test]
@@ -380,9 +379,9 @@ mod tests {
         !b0b0b002  🐻      Bob              RAK4631   2     -7.2  powered  65 s ago  licensed
         !00000001  0001   Meshtastic 0001                                 never
         ");
-        let told = serde_json::to_value(&nodes).unwrap();
-        assert_eq!(told[1]["last_heard"], "2025-12-31T23:58:55Z");
-        assert_eq!(told[1]["battery_percent"], 101);
-        assert_eq!(told[2]["long_name"], serde_json::Value::Null);
+        let json = serde_json::to_value(&nodes).unwrap();
+        assert_eq!(json[1]["last_heard"], "2025-12-31T23:58:55Z");
+        assert_eq!(json[1]["battery_percent"], 101);
+        assert_eq!(json[2]["long_name"], serde_json::Value::Null);
     }
 }

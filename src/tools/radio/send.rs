@@ -315,8 +315,8 @@ mod tests {
     fn a_text_is_sent_whole_or_not_at_all() {
         assert!(check_text(&"x".repeat(PACKET_BYTES)).is_ok());
         let error = check_text(&"ä".repeat(PACKET_BYTES)).unwrap_err();
-        let told = "the text has 464 bytes, and a packet takes 232";
-        assert_eq!(error.to_string(), told);
+        let expected = "the text has 464 bytes, and a packet takes 232";
+        assert_eq!(error.to_string(), expected);
         let hint = "shorten it, or send it in parts";
         assert_eq!(error.hint().as_deref(), Some(hint));
         assert!(check_text(" \n").is_err());

@@ -137,9 +137,9 @@ fn a_clock_that_differs_from_the_homeservers_is_told_with_the_cure() {
     assert!(!lines(&status).contains("clock"));
     status.matrix.clock_ahead_seconds = Some(-7_200);
     let lines = lines(&status);
-    let told = "the clock of this machine is 2 h behind the homeserver's";
+    let expected = "the clock of this machine is 2 h behind the homeserver's";
     assert!(
-        lines.contains(told) && lines.contains("hint: set it"),
+        lines.contains(expected) && lines.contains("hint: set it"),
         "{lines}"
     );
 }
@@ -171,8 +171,11 @@ fn restarts_of_the_radio_are_told_and_none_is_not() {
 fn a_radio_that_does_not_tell_its_firmware_is_named_all_the_same() {
     let mut status = well();
     status.radio.firmware = None;
-    let told = lines(&status);
-    assert!(told.contains("(!a11ce001), firmware not told\n"), "{told}");
+    let lines = lines(&status);
+    assert!(
+        lines.contains("(!a11ce001), firmware not told\n"),
+        "{lines}"
+    );
 }
 
 #[test]
@@ -196,8 +199,8 @@ fn without_a_session_nobody_knows_which_rooms_the_bot_is_in() {
         assert!(told.contains(line), "{told}");
     }
     status.matrix.state = MatrixState::Connected;
-    let told = lines(&status);
-    assert!(told.contains("NOT JOINED"), "{told}");
+    let lines = lines(&status);
+    assert!(lines.contains("NOT JOINED"), "{lines}");
 }
 
 #[test]

@@ -318,8 +318,9 @@ impl Scene {
 
     /// Returns the number of the relay's notices in the first room so far.
     pub(crate) fn notices(&self) -> usize {
-        let said = self.alice.seen_of(&self.room, &self.bot);
-        said.iter()
+        let notices = self.alice.seen_of(&self.room, &self.bot);
+        notices
+            .iter()
             .filter(|seen| seen.content("/msgtype") == "m.notice")
             .count()
     }

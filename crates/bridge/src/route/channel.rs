@@ -4,9 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Routes;
-use crate::dropped::DropReason;
-use crate::notice::Refused;
-use crate::policy::is_admin;
+use crate::{dropped::DropReason, notice::Refused, policy::is_admin};
 use relay_config::{ChannelRef, MappedRoom};
 use relay_model::{
     Channel, ChannelIndex, ChannelRole, Destination, Fingerprint, OwnedRoomOrAliasId, RoomId,
@@ -43,7 +41,7 @@ impl Spot {
     }
 
     /// Placeholder for a message whose channel is not known.
-    pub const UNKNOWN: Self = Self {
+    pub(crate) const UNKNOWN: Self = Self {
         slot: ChannelIndex::PRIMARY,
         channel: None,
     };

@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::testing::*;
 use super::super::{Action, DropReason, Facts};
-use super::*;
+use super::{super::testing::*, *};
 use relay_config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use relay_model::{
     ChannelRole, Event, EventRef, JoinedRoom, MatrixEvent, MeshMessage, MessagePair, Node, Origin,
@@ -549,16 +548,16 @@ fn an_alert_is_marked_and_mentions_the_room_once_in_ten_minutes() {
     let what = format!("alert {BOB}");
     assert_eq!(
         actions.last(),
-        Some(&Action::Remember {
+        Some(&Action::StartCooldown {
             what: what.clone(),
             until: NOON + MENTION_AGAIN
         })
     );
-    let told = Facts {
-        told: vec![what],
+    let facts = Facts {
+        cooldowns: vec![what],
         ..Facts::default()
     };
-    let actions = heard(&mut bridge, &alert, &told);
+    let actions = heard(&mut bridge, &alert, &facts);
     assert!(!first(&actions).mentions_room && actions.len() == 1);
 }
 
@@ -798,23 +797,23 @@ fn a_direct_message_is_kept_and_answered_once_a_day() {
     let what = format!("dm_reply {BOB}");
     assert_eq!(
         actions[2],
-        Action::Remember {
+        Action::StartCooldown {
             what: what.clone(),
             until: NOON + ANSWER_AGAIN
         }
     );
-    let told = Facts {
-        told: vec![what],
+    let facts = Facts {
+        cooldowns: vec![what],
         ..Facts::default()
     };
-    let actions = heard(&mut bridge(), &direct("psst"), &told);
+    let actions = heard(&mut bridge(), &direct("psst"), &facts);
     assert_eq!(actions, [Action::KeepDirect(Box::new(direct("psst")))]);
 }
 
 #[test]
 fn many_nodes_that_write_directly_are_not_all_answered_at_once() {
     let actions = heard(&mut bridge(), &direct("psst"), &Facts::default());
-    let just_now = Action::Remember {
+    let just_now = Action::StartCooldown {
         what: notice::ANY_DIRECT.to_owned(),
         until: NOON + ANSWER_ANOTHER,
     };
@@ -823,12 +822,17 @@ fn many_nodes_that_write_directly_are_not_all_answered_at_once() {
         &relay_model::Event::Radio(relay_model::RadioEvent::Text(Box::new(direct("psst")))),
         NOON,
     );
-    assert!(asked.told.iter().any(|name| name == notice::ANY_DIRECT));
-    let told = Facts {
-        told: vec![notice::ANY_DIRECT.to_owned()],
+    assert!(
+        asked
+            .cooldowns
+            .iter()
+            .any(|name| name == notice::ANY_DIRECT)
+    );
+    let facts = Facts {
+        cooldowns: vec![notice::ANY_DIRECT.to_owned()],
         ..Facts::default()
     };
-    let actions = heard(&mut bridge(), &direct("psst"), &told);
+    let actions = heard(&mut bridge(), &direct("psst"), &facts);
     assert_eq!(on_air(&actions), []);
 }
 

@@ -4,16 +4,11 @@
 use std::time::Duration;
 
 use super::{own_words, source_of};
-use crate::Bridge;
-use crate::action::Action;
-use crate::dropped::DropReason;
-use crate::facts::Facts;
-use crate::format::ALERT;
-use crate::notice::Refused;
-use crate::policy;
-use crate::render::plan;
 use crate::route::{Aim, Spot};
-use crate::telling::Telling;
+use crate::{
+    Bridge, action::Action, dropped::DropReason, facts::Facts, format::ALERT, notice::Refused,
+    policy, render::plan, telling::Telling,
+};
 use relay_config::Edits;
 use relay_model::{
     Destination, Draft, EarlyEdit, Lane, MeshContent, MeshMessage, MeshSource, NewVersion,
@@ -57,11 +52,11 @@ impl Bridge {
     ) -> Vec<Action> {
         let about = about_target(edit, now);
         if reason.is_of_edits() {
-            self.teach(reason, &about, &facts.told, now)
+            self.notify_author(reason, &about, &facts.cooldowns, now)
         } else if facts.versions.is_empty() {
             Vec::new()
         } else {
-            self.teach_of_edit(reason, &about, &facts.told, now)
+            self.notify_of_edit(reason, &about, &facts.cooldowns, now)
         }
     }
 

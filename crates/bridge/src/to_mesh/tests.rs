@@ -2,13 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::super::testing::*;
-use super::super::{Action, DropReason, Facts, lesson};
-use super::*;
+use super::super::{Action, DropReason, Facts, author_notice};
+use super::{super::testing::*, *};
 use relay_config::{ChannelRef, Direction, Overflow};
 use relay_model::{
     ChannelIndex, ChannelRole, Event, Explained as _, JoinedRoom, MatrixEvent, MeshMessage,
-    MeshRowId, MeshSource, MessagePair, PacketId, RadioProfile, RelayFields, Sign, told,
+    MeshRowId, MeshSource, MessagePair, PacketId, RadioProfile, RelayFields, Sign, full_text,
 };
 
 fn air(text: &str, reply_to: Option<u32>) -> RadioPayload {
@@ -254,14 +253,14 @@ fn only_who_may_transmit_transmits_and_others_are_told_once_a_day() {
         let until = NOON + Duration::from_hours(24);
         assert_eq!(
             actions[2],
-            Action::Remember {
+            Action::StartCooldown {
                 what: what.clone(),
                 until
             }
         );
         assert_eq!(actions[3..], [signed(Sign::Denied)]);
         let told = Facts {
-            told: vec![what],
+            cooldowns: vec![what],
             ..Facts::default()
         };
         assert_eq!(
@@ -314,7 +313,7 @@ fn a_refusal_is_told_as_a_reply_once_in_a_room_and_hour() {
     let until = NOON + Duration::from_hours(1);
     assert_eq!(
         actions[2],
-        Action::Remember {
+        Action::StartCooldown {
             what: what.clone(),
             until
         }
@@ -322,11 +321,11 @@ fn a_refusal_is_told_as_a_reply_once_in_a_room_and_hour() {
     assert_eq!(actions[3..], [signed(Sign::Refused)]);
 
     // The notice has a cooldown, the sign has none.
-    let told = Facts {
-        told: vec![what],
+    let facts = Facts {
+        cooldowns: vec![what],
         ..Facts::default()
     };
-    let actions = said(&mut bridge(), &long, &told);
+    let actions = said(&mut bridge(), &long, &facts);
     let drop = Action::Drop(DropReason::Refused(Refused::TooLong));
     assert_eq!(actions, [drop, signed(Sign::Refused)]);
 }
@@ -576,7 +575,7 @@ fn a_missing_channel_is_reported_with_those_there_are() {
     let problems: Vec<_> = bridge_of(config)
         .route_problems()
         .iter()
-        .map(|it| (it.to_string(), told(it)))
+        .map(|it| (it.to_string(), full_text(it)))
         .collect();
     let (problems, told): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
     assert_eq!(
@@ -737,9 +736,10 @@ fn each_author_of_what_is_cut_is_told_whatever_others_in_the_room_have_read() {
     let mut config = config();
     config.meshtastic.long_messages.overflow = Overflow::Cut;
     for (reader, told_now) in [("@bob:example.org", 1), (alice().as_str(), 0)] {
-        let told = lesson::room_names(&room(ROOM), reader.try_into().unwrap()).collect();
+        let cooldowns =
+            author_notice::room_names(&room(ROOM), reader.try_into().unwrap()).collect();
         let facts = Facts {
-            told,
+            cooldowns,
             ..Facts::default()
         };
         let actions = said(

@@ -8,9 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::entry::find_server;
 use super::login::stand;
 use super::{AuthError, Files, Given, KeyPlace, Login, Server, Unlock};
-use crate::client;
-use crate::recovery::Security;
 use crate::session::{BackupUse, Made, StoredSession};
+use crate::{client, recovery::Security};
 use relay_config::Secret;
 
 /// Adopts the device of an access token, and creates its store and keys. A new recovery key is written to its default

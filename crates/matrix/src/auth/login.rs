@@ -7,12 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
 use super::entry::{self, KeyPlace, LoginOptions};
-use super::status::backup_version;
-use super::{AuthError, Files, Server, Standing};
-use crate::files::FilesError;
+use super::{AuthError, Files, Server, Standing, status::backup_version};
 use crate::recovery::{self, Problem, Security};
 use crate::session::{BackupUse, StoredSession};
-use crate::{client, errors, sync};
+use crate::{client, errors, files::FilesError, sync};
 
 /// Result of a login.
 #[derive(Debug)]
@@ -206,7 +204,7 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(
-            relay_model::told(&error),
+            relay_model::full_text(&error),
             "already logged in as @relay:example.org (device DEVICE) at https://example.org/; use --force to log in anew"
         );
     }

@@ -14,7 +14,7 @@ use crate::server::{Server, ServerError};
 use crate::session::{BackupUse, StoredSession};
 use crate::{MatrixError, client};
 use relay_disk::Trouble;
-use relay_model::told;
+use relay_model::full_text;
 
 /// State of the session, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
     Ok(match keys {
         // A full disk says nothing about the keys.
         Err(MatrixError::Store(_, cause)) if Trouble::of(&*cause).is_some() => None,
-        Err(error) => Some(told(&error)),
+        Err(error) => Some(full_text(&error)),
         Ok(()) => None,
     })
 }
@@ -122,7 +122,7 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, Aut
             MatrixError::SessionDead(refused) => {
                 status.token_alive = false;
                 // Here it is unknown whether a running relay will ask again.
-                status.refused = Some(format!("{refused}; {}", refused.cure()));
+                status.refused = Some(full_text(&*refused));
                 return Ok(status);
             }
             other => return Err(other.into()),

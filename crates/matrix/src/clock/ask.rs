@@ -39,11 +39,11 @@ pub(crate) async fn ask_date(client: &Client, clock: &Clock) -> Option<(Timestam
         .await
         .and_then(reqwest::Response::error_for_status);
     let now = OurClocks::now(clock);
-    let told = answer.ok().and_then(|answer| shown(answer.headers()));
-    if told.is_none() {
+    let shown = answer.ok().and_then(|answer| time_shown(answer.headers()));
+    if shown.is_none() {
         debug!("the homeserver does not tell the time");
     }
-    Some((arrived(told?, asked, now), now))
+    Some((arrived(shown?, asked, now), now))
 }
 
 /// Asks for the homeserver's own time, from an event of ours: a proxy may date answers with its own clock. `None`:
@@ -76,7 +76,7 @@ fn arrived(told: Timestamp, asked: OurClocks, now: OurClocks) -> Timestamp {
 }
 
 /// Returns the server's time from an answer's date, unless the answer comes from a cache.
-fn shown(headers: &HeaderMap) -> Option<Timestamp> {
+fn time_shown(headers: &HeaderMap) -> Option<Timestamp> {
     // Middle of the second that a date leaves open.
     const HALF: Duration = Duration::from_millis(500);
     let date = http_date_to_system_time(headers.get(DATE)?).ok()?;
@@ -101,7 +101,7 @@ mod tests {
             let lines = lines
                 .iter()
                 .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            shown(&lines.collect::<HeaderMap>()).map(|it| it.0 - 1_767_225_600_000)
+            time_shown(&lines.collect::<HeaderMap>()).map(|it| it.0 - 1_767_225_600_000)
         };
         let date = ("date", "Thu, 01 Jan 2026 00:00:00 GMT");
         assert_eq!(told(&[date]), Some(500));

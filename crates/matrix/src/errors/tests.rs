@@ -112,7 +112,7 @@ fn only_what_is_said_of_the_login_closes_the_session() {
         (500, "M_UNKNOWN", false),
     ] {
         let error = answered(status, None, &json!({"errcode": code, "error": "so it is"}));
-        let refusal = Refusal {
+        let refusal = LoginRefusal {
             errcode: code.to_owned(),
             message: "so it is".to_owned(),
         };

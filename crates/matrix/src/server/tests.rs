@@ -92,6 +92,24 @@ async fn a_website_that_fails_may_still_tell_where_its_homeserver_is() {
 }
 
 #[tokio::test]
+async fn what_a_server_names_wrongly_is_its_own_mistake_and_not_the_persons() {
+    for (named, why) in [
+        ("http://matrix.example.org/", "is not encrypted"),
+        ("ftp://matrix.example.org/", "is not a homeserver"),
+    ] {
+        let told = json!({"m.homeserver": {"base_url": named}}).to_string();
+        let url = answer(vec![("404 Not Found", String::new()), ("200 OK", told)]);
+        let error = Server::discover(url.as_str(), false).await.unwrap_err();
+        assert_eq!(
+            relay_model::Chain(&error).to_string(),
+            format!("{url} names a homeserver that cannot be used: `{named}` {why}")
+        );
+        assert!(error.hint().is_some());
+        assert!(!is_wrong(&error));
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_would_take_much_memory_is_not_read() {
     let zeros = "[0],".repeat(300_000);
     let url = serve(1, "200 OK", &format!(r#"{{"versions":[{zeros}[0]]}}"#));
@@ -107,7 +125,7 @@ async fn nobody_there_is_unreachable() {
     let error = Server::discover(&address, false).await.unwrap_err();
     assert!(matches!(error, ServerError::Unreachable(..)), "{error}");
     assert_eq!(
-        relay_model::told(&error),
+        relay_model::full_text(&error),
         format!(
             "cannot reach the homeserver at http://{address}/: Connection refused (os error {}); check the address \
              and the network, then try again",
@@ -121,12 +139,12 @@ async fn a_name_that_nobody_has_is_told_once_and_without_the_layers_of_a_request
     // Longer than a DNS label may be, so no name server is asked.
     let name = "x".repeat(64);
     let error = Server::discover(&name, false).await.unwrap_err();
-    let told = relay_model::Chain(&error).to_string();
-    assert_eq!(told.matches(&name).count(), 1, "{told}");
-    let cause = told.strip_prefix(&format!("cannot reach the homeserver at https://{name}/: "));
-    let cause = cause.unwrap_or_else(|| panic!("{told}"));
+    let text = relay_model::Chain(&error).to_string();
+    assert_eq!(text.matches(&name).count(), 1, "{text}");
+    let cause = text.strip_prefix(&format!("cannot reach the homeserver at https://{name}/: "));
+    let cause = cause.unwrap_or_else(|| panic!("{text}"));
     for layer in ["request", "client error", "dns error"] {
-        assert!(!cause.contains(layer), "{told}");
+        assert!(!cause.contains(layer), "{text}");
     }
 }
 
@@ -135,9 +153,9 @@ async fn a_server_without_encryption_where_some_is_expected_is_told_so_briefly()
     let url = serve(1, "200 OK", "{}");
     let given = format!("https://127.0.0.1:{}", url.port().unwrap());
     let error = Server::discover(&given, false).await.unwrap_err();
-    let told = relay_model::Chain(&error).to_string();
-    assert_eq!(told.matches("127.0.0.1").count(), 1, "{told}");
-    assert!(!told.contains("request"), "{told}");
+    let text = relay_model::Chain(&error).to_string();
+    assert_eq!(text.matches("127.0.0.1").count(), 1, "{text}");
+    assert!(!text.contains("request"), "{text}");
 }
 
 #[tokio::test]
@@ -151,7 +169,7 @@ retry-after: 7",
     let server = Server::at(url, false).unwrap();
     let error = server.get(&["v3", "login"]).await.unwrap_err();
     assert_eq!(
-        relay_model::told(&error),
+        relay_model::full_text(&error),
         "the homeserver limits how often this may be tried; try again in 7 s"
     );
 }

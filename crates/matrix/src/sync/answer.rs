@@ -16,9 +16,8 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{FIRST_PAUSE, Keys, PAUSES, Sync};
-use crate::bans::Banned;
 use crate::gaps::{self, Page, Patience, counted, say_missing};
-use crate::{Batch, MatrixError, errors};
+use crate::{Batch, MatrixError, bans::Banned, errors};
 use relay_model::{Gap, MatrixEvent, Synced};
 
 /// How often the position is stored while the mapped rooms are idle, to spare SD cards.

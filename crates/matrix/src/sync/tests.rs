@@ -184,17 +184,20 @@ async fn what_was_missing_says_nothing_of_lifted_bans_nor_for_those_who_are_bann
     let mut banned = ban(CAROL);
     banned["event_id"] = json!("$now");
     banned["sender"] = json!(ALICE);
-    let told = told_of_missing(json!({"chunk": [banned]})).await;
-    assert_eq!(told, [format!("ban of {CAROL}"), format!("text of {BOB}")]);
+    let notices = told_of_missing(json!({"chunk": [banned]})).await;
+    assert_eq!(
+        notices,
+        [format!("ban of {CAROL}"), format!("text of {BOB}")]
+    );
 }
 
 #[tokio::test]
 async fn where_the_server_does_not_tell_who_is_banned_all_is_told_as_it_was_at_that_time() {
     let refusal = json!({"errcode": "M_FORBIDDEN", "error": "you may not"});
-    let told = told_of_missing(refusal).await;
+    let notices = told_of_missing(refusal).await;
     let [texts, bans] =
         ["text", "ban at that time"].map(|what| move |who| format!("{what} of {who}"));
-    assert_eq!(told, [texts(CAROL), bans(BOB), bans(CAROL), texts(BOB)]);
+    assert_eq!(notices, [texts(CAROL), bans(BOB), bans(CAROL), texts(BOB)]);
 }
 
 #[tokio::test]

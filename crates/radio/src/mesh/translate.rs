@@ -10,9 +10,8 @@ use relay_model::{
     RadioText, TextPort, Timestamp,
 };
 
-use super::fingerprint;
-use super::names;
 use super::nodedb::{Details, News, NodeDb};
+use super::{fingerprint, names};
 use crate::pacer::mesh_answer::{MeshAnswer, Routing};
 use relay_wire::proto::channel::Role;
 use relay_wire::proto::mesh_packet::{PayloadVariant, TransportMechanism};

@@ -3,14 +3,12 @@
 use std::iter::once;
 use std::time::{Duration, Instant};
 
-use super::console::LineKind;
 use super::timers::{
     ASK_EVERY, HANDSHAKE_LIMIT, HANDSHAKE_LONGEST, HEARTBEAT_EVERY, MUTE_AGAIN, SILENCE, Timer,
     WAKE_PAUSE,
 };
-use super::{FIRST_HEARTBEAT, Output, Phase, Session, encoded};
-use crate::mesh::translate;
-use crate::now::Now;
+use super::{FIRST_HEARTBEAT, Output, Phase, Session, console::LineKind, encoded};
+use crate::{mesh::translate, now::Now};
 use relay_model::{PacketId, Timestamp};
 use relay_wire::proto::{self, to_radio::PayloadVariant as ToRadio};
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::{Output, Session, ignored};
-use crate::mesh::nodedb::News;
 use crate::mesh::translate::{self, Context, Translated};
-use crate::now::Now;
+use crate::{mesh::nodedb::News, now::Now};
 use relay_model::{NodeNum, RadioEvent, RadioProfile};
 use relay_wire::proto::MeshPacket;
 

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::due::DATED_BEFORE;
-use super::timers::MUTE_AGAIN;
-use super::trust::FIRST_PAUSE;
-use super::*;
+use super::{due::DATED_BEFORE, timers::MUTE_AGAIN, trust::FIRST_PAUSE, *};
 use crate::captures::{from_radio, to_radio as from_client};
 use crate::mesh::fingerprint;
 use relay_model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload, Timestamp};

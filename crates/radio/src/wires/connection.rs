@@ -9,10 +9,8 @@ use tokio_util::bytes::BytesMut;
 
 use relay_config::host_and_port;
 
-use super::ble::Ble;
-use super::packets::Packets;
-use super::serial::SerialPort;
 use super::tcp::{self, TcpError};
+use super::{ble::Ble, packets::Packets, serial::SerialPort};
 use crate::error::{ConnectionError, WRITE_LIMIT};
 use relay_wire::codec::{Codec, Item, framed};
 

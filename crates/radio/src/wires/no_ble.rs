@@ -3,10 +3,9 @@
 use std::future::Ready;
 
 use relay_config::Secret;
-use relay_model::told;
+use relay_model::full_text;
 
-use super::found_device::FoundDevice;
-use super::packets::Packets;
+use super::{found_device::FoundDevice, packets::Packets};
 use crate::error::{ConnectionError, RadioError};
 
 /// Bluetooth, of which this build has none.
@@ -30,5 +29,5 @@ impl Ble {
 
 /// Returns why no radio is found.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
-    Err(told(&RadioError::NoBluetooth))
+    Err(full_text(&RadioError::NoBluetooth))
 }

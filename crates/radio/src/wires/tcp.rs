@@ -154,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn why_there_is_no_connection_is_told_once_and_in_full() {
+        let (address, source) = ("radio.lan:4403".to_owned(), io::Error::other("refused"));
+        let error = ConnectionError::from(TcpError::Connect { address, source });
+        assert_eq!(
+            error.to_string(),
+            "cannot connect to the radio at `radio.lan:4403`"
+        );
+        assert_eq!(Loss::from(&error).cause, format!("{error}: refused"));
+    }
+
+    #[test]
     fn who_is_no_radio_is_named_and_what_helps_is_its_hint() {
         let (address, who) = ("radio.lan:80".to_owned(), "a web server");
         let error = ConnectionError::from(TcpError::Stranger { address, who });

@@ -5,13 +5,10 @@ use std::time::{Duration, Instant};
 use relay_wire::proto::wire::lockdown_status::State;
 use relay_wire::proto::{MeshPacket, PortNum, from_radio::PayloadVariant as ToClient};
 
-use super::Machine;
-use super::firmware::Firmware;
-use super::frame;
-use super::handshake;
-use super::queues::push_latest;
-use super::session::Phase;
-use super::telemetry::TELEMETRY_EVERY;
+use super::{
+    Machine, firmware::Firmware, frame, handshake, queues::push_latest, session::Phase,
+    telemetry::TELEMETRY_EVERY,
+};
 use crate::lines::{Connection, Fault, Report};
 use crate::mesh::packets;
 

@@ -12,9 +12,7 @@ use relay_wire::proto::{
     wire,
 };
 
-use super::condition::Condition;
-use super::firmware::Firmware;
-use super::frame;
+use super::{condition::Condition, firmware::Firmware, frame};
 use crate::lines::Fault;
 use crate::mesh::{HOP_LIMIT, Mesh, packets};
 
@@ -73,12 +71,12 @@ fn metadata(state: &Condition) -> PayloadVariant {
 
 /// A locked radio sends only the slots.
 fn channel(channel: &proto::Channel, state: &Condition) -> PayloadVariant {
-    let mut told = channel.clone();
+    let mut slot = channel.clone();
     if state.is_on(Fault::Locked) {
-        told.settings = None;
-        told.set_role(Role::Disabled);
+        slot.settings = None;
+        slot.set_role(Role::Disabled);
     }
-    PayloadVariant::Channel(told)
+    PayloadVariant::Channel(slot)
 }
 
 /// The permitted presets by region: all, in one region.

@@ -9,9 +9,7 @@ use relay_wire::proto::{
     store_and_forward,
 };
 
-use super::Machine;
-use super::console;
-use super::firmware::Firmware;
+use super::{Machine, console, firmware::Firmware};
 use crate::lines::{Report, Say};
 use crate::mesh::{HOP_LIMIT, MOST_NODES, NAME_LIMIT, check_length, late_key, packets, rename};
 
@@ -265,13 +263,13 @@ mod tests {
         assert!(!packet.pki_encrypted);
         let data = content(packet);
         assert_eq!(data.portnum, i32::from(PortNum::StoreForwardApp));
-        let told = StoreAndForward::decode(data.payload.as_slice()).unwrap();
+        let decoded = StoreAndForward::decode(data.payload.as_slice()).unwrap();
         assert_eq!(
-            told.variant,
+            decoded.variant,
             Some(store_and_forward::Variant::Text(b"old".to_vec()))
         );
         assert_eq!(
-            told.rr,
+            decoded.rr,
             i32::from(store_and_forward::RequestResponse::RouterTextBroadcast)
         );
     }
@@ -401,8 +399,8 @@ mod tests {
         let line = format!(r#"{{"text": "old", "to": {own}, "id": 9, "stored": true}}"#);
         let frames = harness.hear(&line);
         let payload = content(one(&frames)).payload.as_slice();
-        let told = StoreAndForward::decode(payload).unwrap();
+        let decoded = StoreAndForward::decode(payload).unwrap();
         let direct = store_and_forward::RequestResponse::RouterTextDirect;
-        assert_eq!((one(&frames).id, told.rr), (9, i32::from(direct)));
+        assert_eq!((one(&frames).id, decoded.rr), (9, i32::from(direct)));
     }
 }

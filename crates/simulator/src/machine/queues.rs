@@ -56,9 +56,9 @@ impl ClientQueues {
 
     /// Takes the next frame for the client: statuses, then the log, then notifications, then packets.
     pub(super) fn pop(&mut self) -> Option<PayloadVariant> {
-        let told = [&mut self.statuses, &mut self.log, &mut self.notifications];
-        let told = told.into_iter().find_map(VecDeque::pop_front);
-        told.or_else(|| {
+        let first = [&mut self.statuses, &mut self.log, &mut self.notifications];
+        let frame = first.into_iter().find_map(VecDeque::pop_front);
+        frame.or_else(|| {
             let mut packets = [&mut self.packets, &mut self.again].into_iter();
             let packet = packets.find_map(VecDeque::pop_front);
             packet.map(PayloadVariant::Packet)

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use relay_wire::proto::{LocalStats, PortNum, telemetry::Variant};
 
 use super::Machine;
-use crate::lines::Fault;
-use crate::mesh::packets;
+use crate::{lines::Fault, mesh::packets};
 
 /// How often the radio sends its telemetry and statistics.
 pub(super) const TELEMETRY_EVERY: Duration = Duration::from_mins(1);

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Machine;
 use super::queues::{UNREAD, push_latest};
-use super::session::ClientSession;
+use super::{Machine, session::ClientSession};
 use crate::lines::{Fault, Switch};
 use crate::mesh::packets;
 

@@ -262,9 +262,9 @@ mod tests {
     fn nobody_answering_takes_three_tries_and_about_twenty_seconds() {
         let (mut air, start) = (Air::new(1), Instant::now());
         air.queue(flight(1, &[Fate::Unheard]), start);
-        let told = fates(&mut air, start);
-        assert_eq!(told.len(), 1);
-        let (seconds, id, fate) = told[0];
+        let fates = fates(&mut air, start);
+        assert_eq!(fates.len(), 1);
+        let (seconds, id, fate) = fates[0];
         assert!((20.0..32.0).contains(&seconds), "{seconds}");
         assert_eq!((id, fate), (1, Fate::Unheard));
     }
@@ -273,8 +273,8 @@ mod tests {
     fn a_relayed_packet_is_repeated_first_and_answered_later() {
         let (mut air, start) = (Air::new(1), Instant::now());
         air.queue(flight(1, &[Fate::Relayed, Fate::Delivered]), start);
-        let told = fates(&mut air, start);
-        let told: Vec<Fate> = told.into_iter().map(|(_, _, fate)| fate).collect();
+        let fates = fates(&mut air, start);
+        let told: Vec<Fate> = fates.into_iter().map(|(_, _, fate)| fate).collect();
         assert_eq!(told, [Fate::Relayed, Fate::Delivered]);
     }
 

@@ -10,10 +10,9 @@ use relay_wire::proto::{
 
 use super::{Recorded, What};
 use crate::lines::{Command, Connection, Fate, Fault, Report, Transmitted};
-use crate::machine::frame;
-use crate::mesh::air::QUEUE;
-use crate::mesh::packets::port_of;
-use crate::simulated_radio::SimulatedRadio;
+use crate::{
+    machine::frame, mesh::air::QUEUE, mesh::packets::port_of, simulated_radio::SimulatedRadio,
+};
 
 /// A recording being replayed.
 ///
@@ -312,13 +311,13 @@ mod tests {
         assert!(matches!(told.first(), Some(ToClient::MyInfo(_))));
         assert!(told.contains(&ToClient::ConfigCompleteId(4242)));
         tell(&mut replay, text(777), now);
-        let told = frames(&mut replay, &mut now);
-        let mut statuses = told.iter().filter_map(|frame| match frame {
+        let frames = frames(&mut replay, &mut now);
+        let mut statuses = frames.iter().filter_map(|frame| match frame {
             ToClient::QueueStatus(status) => Some(status.mesh_packet_id),
             _ => None,
         });
         assert_eq!(statuses.next(), Some(777));
-        let contents: Vec<&Data> = told
+        let contents: Vec<&Data> = frames
             .iter()
             .filter_map(|frame| match frame {
                 ToClient::Packet(packet) => Some(crate::harness::content(packet)),

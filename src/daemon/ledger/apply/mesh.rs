@@ -2,7 +2,7 @@
 
 use tracing::{debug, info, warn};
 
-use super::Books;
+use super::Applier;
 use crate::daemon::counts::{Place, Way};
 use relay_bridge::{Refused, Spot};
 use relay_model::{
@@ -14,7 +14,7 @@ use relay_store::{
     Result, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen, single_values,
 };
 
-impl Books<'_> {
+impl Applier<'_> {
     /// Withdraws waiting rows, also those that the pacer may hold. Returns how many packets waited.
     pub(super) fn take_back(&mut self, what: Withdrawal<'_>) -> Result<usize> {
         let withdrawn = mesh_report::withdraw(self.tx, what)?;

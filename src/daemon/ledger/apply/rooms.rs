@@ -2,14 +2,16 @@
 
 use tracing::{info, warn};
 
-use super::Books;
+use super::Applier;
 use crate::daemon::counts::{Place, Way};
-use relay_bridge::{DropReason, GivenUp, Held, WhyGivenUp};
-use relay_model::{JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Timestamp};
+use relay_bridge::{DropReason, GivenUp, Held, WaitingRoom, WhyGivenUp};
+use relay_model::{
+    Explained as _, JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Timestamp,
+};
 use relay_store::mesh_report::Withdrawal;
 use relay_store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
 
-impl Books<'_> {
+impl Applier<'_> {
     pub(super) fn join(&mut self, room: &JoinedRoom, is_news: bool, is_open: bool) -> Result<()> {
         let tx = self.tx;
         let id: OwnedRoomOrAliasId = room.room.clone().into();
@@ -50,14 +52,16 @@ impl Books<'_> {
                 }
             }
             Held::Followed(to) => {
-                mapped_rooms::hold(tx, &room, Some((mapped_rooms::FOLLOWED, Some(&to))))?;
+                mapped_rooms::hold(tx, &room, Some((None, Some(&to))))?;
             }
             Held::Waits(why, news) => {
                 let successor = why.successor();
-                mapped_rooms::hold(tx, &room, Some((why.name(), successor.map(|it| &**it))))?;
+                let state = (Some(why.name()), successor.map(|it| &**it));
+                mapped_rooms::hold(tx, &room, Some(state))?;
                 if let Some((messages, packets)) = news {
                     let successor = successor.map_or_else(String::new, ToString::to_string);
-                    let (reason, hint) = (why.text(), why.hint(&room));
+                    let waits = WaitingRoom(&room, &why);
+                    let (reason, hint) = (waits.to_string(), waits.hint());
                     tx.log(move || {
                         if messages + packets == 0 {
                             warn!(%room, successor, reason, hint, "from now on what is for this room waits");

@@ -93,8 +93,8 @@ fn of_what_comes_after_an_outage_the_newest_wait_and_the_rest_is_told_once() {
         [""; 0]
     );
     assert_eq!(waiting(&mut store), 0);
-    let told = notices(&mut store, &config, NOON + minutes(66));
-    assert!(told[0].contains(": 20 messages written"), "{told:?}");
+    let notices = notices(&mut store, &config, NOON + minutes(66));
+    assert!(notices[0].contains(": 20 messages written"), "{notices:?}");
 }
 
 #[test]
@@ -194,10 +194,10 @@ fn a_message_that_is_too_old_when_it_comes_is_told_with_those_that_expire() {
     assert_eq!(waiting(&mut store), 1);
     let now = NOON + Duration::from_secs(1);
     assert_eq!(notices(&mut store, &config, now), [""; 0]);
-    let told = notices(&mut store, &config, now + QUIET);
-    assert_eq!(told.len(), 1);
+    let notices = notices(&mut store, &config, now + QUIET);
+    assert_eq!(notices.len(), 1);
     assert!(
-        told[0].starts_with("Not sent to the mesh: 2 messages written"),
-        "{told:?}"
+        notices[0].starts_with("Not sent to the mesh: 2 messages written"),
+        "{notices:?}"
     );
 }

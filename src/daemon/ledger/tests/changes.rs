@@ -253,14 +253,14 @@ fn what_the_radio_may_know_is_never_changed_in_silence_and_called_back_where_it_
     let mut apply = |action: Action| {
         store.transaction(|tx| {
             let mut outcome = Outcome::default();
-            let mut books = Books {
+            let mut applier = Applier {
                 tx,
                 radio: NodeNum(1),
                 now: NOON,
                 outcome: &mut outcome,
                 next: Vec::new(),
             };
-            books.apply(&hello_of_alice(), action)?;
+            applier.apply(&hello_of_alice(), action)?;
             Ok(outcome)
         })
     };

@@ -165,9 +165,9 @@ fn what_has_no_channel_any_more_is_refused_and_its_sender_told() {
     assert_eq!(waits_for(&mut store), []);
     let state = store.transaction(|tx| mesh_report::state(tx, MeshRowId(1)));
     assert_eq!(state.unwrap(), Some(MeshState::Refused));
-    let told = notices(&mut store);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("no such channel"), "{told:?}");
+    let notices = notices(&mut store);
+    assert_eq!(notices.len(), 1);
+    assert!(notices[0].contains("no such channel"), "{notices:?}");
 }
 
 /// A relay that keeps running between events.
@@ -237,8 +237,8 @@ fn the_sender_is_told_once_of_a_message_of_which_a_part_is_on_the_air() {
     assert_eq!(refused(&outcome), 1);
     let over = MeshState::Refused;
     assert_eq!(relay.states(), [MeshState::Accepted, over, over]);
-    let told = notices(&mut relay.store);
-    assert!(told[0].contains("no such channel"), "{told:?}");
+    let notices = notices(&mut relay.store);
+    assert!(notices[0].contains("no such channel"), "{notices:?}");
 }
 
 #[test]
@@ -258,9 +258,9 @@ fn what_the_radio_holds_is_called_back_and_refused_once_it_is_back() {
         let outcome = relay.decide(&[given_back(MeshRowId(1), packet)]);
         assert_eq!(refused(&outcome), 1);
         assert_eq!(relay.states(), [MeshState::Refused]);
-        let told = notices(&mut relay.store);
-        assert_eq!(told.len(), 1);
-        assert!(told[0].contains("no such channel"), "{told:?}");
+        let notices = notices(&mut relay.store);
+        assert_eq!(notices.len(), 1);
+        assert!(notices[0].contains("no such channel"), "{notices:?}");
     }
 }
 

@@ -59,7 +59,7 @@ fn a_packet_that_cannot_be_read_ends_and_the_radio_is_ready() {
     let (mut store, ledger) = relay(&["one", "two"]);
     store.damage("UPDATE mesh_outbox SET sender = 'nobody' WHERE event = '$one:example.org'");
     let outcome = Ledger::commit(&ledger, &mut store, &[ready(|_| {})], NOON).unwrap();
-    assert!(outcome.silence.is_none());
+    assert_eq!(outcome.may_transmit, Some(true));
     assert_eq!(states(&mut store, "one"), [MeshState::Refused]);
     let shown = store.commit_relaxed(|tx| feedback::next(tx, NOON)).unwrap();
     assert!(matches!(shown, Next::Due(sign) if sign.event == named("one")));
@@ -117,6 +117,32 @@ fn a_ban_holds_whatever_of_the_banned_person_cannot_be_read() {
     assert!(!waits_for_mesh(&mut store));
     let kept = store.transaction(relay_store::late::count).unwrap();
     assert_eq!(kept, 0);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_in_the_log_as_far_as_it_can() {
+    let (mut store, ledger) = relay(&[]);
+    let late = ["$two:example.org", "$three:example.org"].map(late::unreadable);
+    Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
+    store.damage("UPDATE undecryptable SET sender = 'nobody' WHERE event = '$two:example.org'");
+    store
+        .damage_types("UPDATE undecryptable SET sent_at = x'00' WHERE event <> '$two:example.org'");
+    let log = rerun::Log::default();
+    log.hears(|| {
+        let late = store.transaction(relay_store::late::waiting).unwrap();
+        assert_eq!(late.len(), 1);
+        let gone = store.transaction(|tx| relay_store::late::give_up(tx, &late[0].event));
+        gone.unwrap();
+    });
+    let said = log.0.lock().unwrap();
+    for (event, what) in [("two", "left out"), ("three", "a damaged row is given up")] {
+        let named = format!("room=\"!room:example.org\" event=\"${event}:example.org\"");
+        let mut lines = said.lines();
+        assert!(
+            lines.any(|it| it.contains(&named) && it.contains(what)),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -69,9 +69,9 @@ fn a_key_that_does_not_come_in_time_is_told_once_and_brings_nothing_later() {
     let hour = NOON + Duration::from_hours(1);
     let early = hour - Duration::from_millis(1);
     assert!(notices_at(&mut store, &config(), early).is_empty());
-    let told = notices_at(&mut store, &config(), hour);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("@alice:example.org"), "{told:?}");
+    let notices = notices_at(&mut store, &config(), hour);
+    assert_eq!(notices.len(), 1);
+    assert!(notices[0].contains("@alice:example.org"), "{notices:?}");
     assert!(notices_at(&mut store, &config(), hour).is_empty());
     assert_eq!(waiting(&mut store), 0);
 
@@ -106,8 +106,8 @@ fn a_room_is_told_of_missing_keys_once_an_hour() {
         &[joined(), unreadable("$two:x"), unreadable("$three:x")],
     );
     assert!(notices_at(&mut store, &config(), at(119)).is_empty());
-    let told = notices_at(&mut store, &config(), at(120));
-    assert!(told[0].contains("2 messages"), "{told:?}");
+    let notices = notices_at(&mut store, &config(), at(120));
+    assert!(notices[0].contains("2 messages"), "{notices:?}");
 }
 
 #[test]
@@ -117,9 +117,12 @@ fn a_room_is_told_of_what_newer_messages_without_keys_pushed_out() {
         .map(|number| unreadable(&format!("${number}:example.org")));
     let events: Vec<Event> = std::iter::once(joined()).chain(many).collect();
     decide(&mut store, &config(), &events);
-    let told = notices_at(&mut store, &config(), NOON);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("a message could not be read"), "{told:?}");
+    let notices = notices_at(&mut store, &config(), NOON);
+    assert_eq!(notices.len(), 1);
+    assert!(
+        notices[0].contains("a message could not be read"),
+        "{notices:?}"
+    );
     assert!(notices_at(&mut store, &config(), NOON).is_empty());
     assert_eq!(waiting(&mut store), 100);
 }

@@ -63,13 +63,13 @@ impl Run {
     /// Lets time pass, with the daemon's housekeeping; returns the notices to the room, which the homeserver accepts.
     fn pass(&mut self, time: Duration) -> Vec<String> {
         let end = self.now + time;
-        let mut told = Vec::new();
+        let mut notices = Vec::new();
         while self.now < end {
             self.now += Duration::from_secs(20);
             self.chores();
-            told.extend(self.sent());
+            notices.extend(self.sent());
         }
-        told
+        notices
     }
 
     fn chores(&mut self) {
@@ -114,9 +114,9 @@ fn a_room_is_told_of_a_long_outage_and_of_its_end() {
     assert_eq!(run.pass(5 * MINUTE), [""; 0]);
     run.lost();
     assert_eq!(run.pass(9 * MINUTE), [""; 0]);
-    let told = run.pass(MINUTE);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("away for 10 min"), "{told:?}");
+    let notices = run.pass(MINUTE);
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].contains("away for 10 min"), "{notices:?}");
     assert_eq!(run.pass(24 * MINUTE), [""; 0]);
     run.ready();
     let told = run.pass(2 * MINUTE);
@@ -159,8 +159,8 @@ fn an_outage_goes_on_over_restarts_and_is_told_once() {
     // The state of the radio is not known yet.
     assert_eq!(run.pass(MINUTE), [""; 0]);
     run.lost();
-    let told = run.pass(5 * MINUTE);
-    assert!(told[0].contains("away for 10 min"), "{told:?}");
+    let notices = run.pass(5 * MINUTE);
+    assert!(notices[0].contains("away for 10 min"), "{notices:?}");
     run.restart();
     run.lost();
     assert_eq!(run.pass(120 * MINUTE), [""; 0]);
@@ -190,16 +190,16 @@ fn a_radio_that_came_back_while_the_relay_was_away_is_not_missed() {
 fn a_radio_that_flaps_makes_one_pair_of_notices_an_hour() {
     let mut run = Run::new();
     run.ready();
-    let mut told = Vec::new();
+    let mut notices = Vec::new();
     // Connected for only half a minute each time: this counts as away.
     for _ in 0..60 {
         run.lost();
-        told.extend(run.pass(2 * MINUTE));
+        notices.extend(run.pass(2 * MINUTE));
         run.ready();
-        told.extend(run.pass(MINUTE / 3));
+        notices.extend(run.pass(MINUTE / 3));
     }
-    told.extend(run.pass(2 * MINUTE));
-    assert_eq!(told.len(), 2, "{told:?}");
+    notices.extend(run.pass(2 * MINUTE));
+    assert_eq!(notices.len(), 2, "{notices:?}");
     // Connected for five minutes each time, away for eleven.
     let mut told = Vec::new();
     for _ in 0..15 {

@@ -55,7 +55,17 @@ struct Relay {
 
 /// The log, without random values.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub(super) struct Log(pub(super) Arc<Mutex<String>>);
+
+impl Log {
+    /// Does work, and hears each line of it.
+    pub(super) fn hears<T>(&self, work: impl FnOnce() -> T) -> T {
+        // With a single dispatcher, `tracing` caches a call site that another thread reaches first as disabled.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let subscriber = tracing_subscriber::registry().with(self.clone());
+        tracing::subscriber::with_default(subscriber, work)
+    }
+}
 
 impl<S: tracing::Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
@@ -91,8 +101,8 @@ impl Relay {
     /// Runs the step; the statement after `fails_after` others fails.
     fn run(&mut self, step: &Step, up: Duration, fails_after: Option<u32>) -> Result<Came> {
         let events = self.events(step);
-        let subscriber = tracing_subscriber::registry().with(self.log.clone());
-        tracing::subscriber::with_default(subscriber, || {
+        let log = self.log.clone();
+        log.hears(|| {
             fault::after(fails_after);
             let came = match step {
                 Step::Open => self.open(NOON + up),
@@ -251,7 +261,7 @@ fn undecryptable(name: &str) -> Event {
     })
 }
 
-fn lost() -> Event {
+pub(super) fn lost() -> Event {
     let cause = "cut".to_owned();
     Event::Radio(RadioEvent::Lost {
         kind: relay_model::LossKind::Absent,

@@ -1,8 +1,7 @@
 //! Channels are identified by their fingerprints.
 
 use super::*;
-use crate::testing::*;
-use crate::{Action, Bridge, DropReason, Facts};
+use crate::{Action, Bridge, DropReason, Facts, testing::*};
 use relay_config::{Config, Direction, ReactionStyle};
 use relay_model::{
     Destination, Draft, Event, Lane, MatrixEvent, MeshContent, MeshRowId, MeshSource, MessagePair,
@@ -149,7 +148,7 @@ fn goes(actions: &[Action]) -> Option<(Destination, Option<Fingerprint>, bool, O
 
 fn is_refused(actions: &[Action], reason: Refused) -> bool {
     let words = reason.explanation(&config());
-    let of_edit = format!("{words}{}", crate::lesson::ABOUT_EDIT);
+    let of_edit = format!("{words}{}", crate::author_notice::ABOUT_EDIT);
     goes(actions).is_none()
         && actions.contains(&Action::Drop(DropReason::Refused(reason)))
         && [[words], [of_edit]]

@@ -1,7 +1,7 @@
 //! Rules for edits.
 
 use super::*;
-use crate::lesson::{self, ABOUT_EDIT};
+use crate::author_notice::{self, ABOUT_EDIT};
 use crate::testing::*;
 use relay_config::{Config, Direction, Overflow};
 use relay_model::{
@@ -152,7 +152,7 @@ fn a_waiting_text_that_became_too_long_is_taken_back_and_its_author_told() {
     let words = DropReason::from(Refused::TooLong).sentences(&config(), &alice());
     assert_eq!(notices(&actions), [&*words]);
     let told = Facts {
-        told: lesson::edit_names(&room(ROOM), &event("$target"), &alice())
+        cooldowns: author_notice::edit_names(&room(ROOM), &event("$target"), &alice())
             .into_iter()
             .flatten()
             .collect(),
@@ -182,7 +182,7 @@ fn an_edit_that_is_refused_is_told_whatever_the_room_has_read_and_leaves_the_sig
         bridge
     };
     let fine = |_: &mut RadioProfile| {};
-    let of_room: Vec<String> = lesson::room_names(&room(ROOM), &alice()).collect();
+    let of_room: Vec<String> = author_notice::room_names(&room(ROOM), &alice()).collect();
     let (long, short) = ("x".repeat(900), "hello".to_owned());
     let mut busy = knowing_versions(vec![sent()]);
     busy.waiting_for_mesh = 5_000;
@@ -220,7 +220,7 @@ fn an_edit_that_is_refused_is_told_whatever_the_room_has_read_and_leaves_the_sig
     ] {
         let event = Event::Matrix(MatrixEvent::Edit(Box::new(edit(body))));
         let facts = Facts {
-            told: of_room.clone(),
+            cooldowns: of_room.clone(),
             ..facts
         };
         let actions = bridge.verdict(&event, &facts, NOON);
@@ -228,13 +228,13 @@ fn an_edit_that_is_refused_is_told_whatever_the_room_has_read_and_leaves_the_sig
         assert_eq!(actions[0], Action::Drop(reason));
         assert_eq!(notices(&actions), [of_edit(reason)]);
         assert!(!actions.iter().any(|it| matches!(it, Action::Sign(..))));
-        let [.., Action::Remember { what, until }] = &actions[..] else {
+        let [.., Action::StartCooldown { what, until }] = &actions[..] else {
             panic!("{actions:?}");
         };
         assert_eq!(*until, NOON + MINUTE);
-        assert!(bridge.questions(&event, NOON).told.contains(what));
+        assert!(bridge.questions(&event, NOON).cooldowns.contains(what));
         let again = Facts {
-            told: vec![what.clone()],
+            cooldowns: vec![what.clone()],
             ..facts
         };
         assert_eq!(bridge.verdict(&event, &again, NOON), dropped(reason));
@@ -249,13 +249,13 @@ fn who_alternates_edits_that_go_and_others_is_told_once_a_minute_and_of_three_me
             let mut edit = edit(&body);
             edit.target = event(&format!("${number}"));
             let facts = Facts {
-                told: remembered.clone(),
+                cooldowns: remembered.clone(),
                 ..knowing_versions(vec![sent()])
             };
             let actions = edited(config(), &edit, &facts);
             told.extend(notices(&actions).into_iter().map(|_| number));
             for action in actions {
-                if let Action::Remember { what, until } = action {
+                if let Action::StartCooldown { what, until } = action {
                     assert_eq!(until, NOON + MINUTE);
                     remembered.push(what);
                 }
@@ -265,7 +265,7 @@ fn who_alternates_edits_that_go_and_others_is_told_once_a_minute_and_of_three_me
     assert_eq!(told, [1, 2, 3]);
     // Another reason uses the same cooldown.
     let facts = Facts {
-        told: remembered[..3].to_vec(),
+        cooldowns: remembered[..3].to_vec(),
         waiting_for_mesh: 5_000,
         ..knowing_versions(vec![sent()])
     };
@@ -285,17 +285,17 @@ fn a_room_reads_of_six_edits_a_minute_however_many_people_write_them() {
         edit.new.sender = sender.clone();
         let event = Event::Matrix(MatrixEvent::Edit(Box::new(edit)));
         let mut bridge = bridge();
-        let asked = bridge.questions(&event, NOON).told;
+        let asked = bridge.questions(&event, NOON).cooldowns;
         let known = remembered.iter().filter(|it| asked.contains(it)).cloned();
         let mut sent = sent();
         sent.source.sender = sender.clone();
         let facts = Facts {
-            told: known.collect(),
+            cooldowns: known.collect(),
             ..knowing_versions(vec![sent])
         };
         for action in bridge.verdict(&event, &facts, NOON) {
             match action {
-                Action::Remember { what, .. } => remembered.push(what),
+                Action::StartCooldown { what, .. } => remembered.push(what),
                 it => told += notices(&[it]).len(),
             }
         }
@@ -341,13 +341,13 @@ fn is_told(edit: &RoomEdit, facts: &Facts, reason: DropReason, config: &Config) 
     assert_eq!(notices(&actions), [reason.sentences(config, &alice())]);
     assert_eq!(
         actions.last(),
-        Some(&Action::Remember {
+        Some(&Action::StartCooldown {
             what: what.clone(),
             until: NOON + Duration::from_hours(24)
         })
     );
     let told = Facts {
-        told: vec![what],
+        cooldowns: vec![what],
         ..facts.clone()
     };
     let actions = edited(config.clone(), edit, &told);
@@ -627,7 +627,7 @@ fn who_may_not_transmit_any_more_changes_nothing_and_is_told() {
             // The next message that is not sent has its own sign.
             let until = NOON + MINUTE;
             let is_remembered =
-                |it: &Action| matches!(it, Action::Remember { until: it, .. } if *it == until);
+                |it: &Action| matches!(it, Action::StartCooldown { until: it, .. } if *it == until);
             assert!(actions[2..].iter().all(is_remembered), "{actions:?}");
         }
     }

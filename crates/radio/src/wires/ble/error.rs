@@ -159,22 +159,16 @@ impl Explained for BleError {
                 "is it on, in reach, with Bluetooth enabled, and is no phone connected to it?"
             }
             Self::Connect { .. } => "is it in reach?",
-            Self::NotPaired(Named { address, .. }) => {
-                return Some(format!(
-                    "set `meshtastic.ble_pin`, or pair it once with `bluetoothctl` (`scan le`, `pair {address}` and its \
-                     PIN); if it was paired before and has forgotten it, `bluetoothctl remove {address}` first"
-                ));
-            }
-            Self::WrongPin(Named { address, .. }) => {
-                return Some(format!(
-                    "`meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); a radio that shows a new one \
-                     each time is paired once with `bluetoothctl` (`scan le`, `pair {address}` and that PIN)"
-                ));
-            }
+            Self::NotPaired(Named { address, .. }) => &format!(
+                "set `meshtastic.ble_pin`, or pair it once with `bluetoothctl` (`scan le`, `pair {address}` and its PIN); if \
+                 it was paired before and has forgotten it, `bluetoothctl remove {address}` first"
+            ),
+            Self::WrongPin(Named { address, .. }) => &format!(
+                "`meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); a radio that shows a new one each time \
+                 is paired once with `bluetoothctl` (`scan le`, `pair {address}` and that PIN)"
+            ),
             Self::Used(Named { address, .. }) => {
-                return Some(format!(
-                    "end that program, or its link with `bluetoothctl disconnect {address}`"
-                ));
+                &format!("end that program, or its link with `bluetoothctl disconnect {address}`")
             }
             _ => return None,
         };
@@ -199,7 +193,7 @@ impl From<BleError> for ConnectionError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use relay_model::told;
+    use relay_model::full_text;
 
     fn named() -> Named {
         Named {
@@ -224,18 +218,18 @@ mod tests {
             BleError::WrongPin(named()),
             BleError::Used(named()),
         ] {
-            let told = told(&error);
-            assert!(told.contains("the radio `Base`"), "{told}");
-            let quoted = told.split('`').skip(1).step_by(2);
+            let text = full_text(&error);
+            assert!(text.contains("the radio `Base`"), "{text}");
+            let quoted = text.split('`').skip(1).step_by(2);
             let commands: Vec<_> = quoted
                 .filter_map(|it| {
                     let command = it.strip_prefix("bluetoothctl ").unwrap_or(it);
                     command.split_once(' ').filter(|(verb, _)| *verb != "scan")
                 })
                 .collect();
-            assert!(!commands.is_empty(), "{told}");
+            assert!(!commands.is_empty(), "{text}");
             for (_, whom) in commands {
-                assert!(whom.starts_with(&named().address), "{told}");
+                assert!(whom.starts_with(&named().address), "{text}");
             }
         }
     }

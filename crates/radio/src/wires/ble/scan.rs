@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::bluez::Service;
-use super::error::BleError;
 use super::host::{Host, is_connected};
+use super::{bluez::Service, error::BleError};
 use crate::wires::found_device::FoundDevice;
-use relay_model::told;
+use relay_model::full_text;
 
 /// Duration of the scan: a radio that saves power advertises every few seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(8);
@@ -21,7 +20,7 @@ pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
             end = end.wait() => Err(end),
         }
     };
-    found.await.map_err(|error| told(&error))
+    found.await.map_err(|error| full_text(&error))
 }
 
 async fn listen() -> Result<Vec<FoundDevice>, BleError> {

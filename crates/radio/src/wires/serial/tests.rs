@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 use crate::wires::connection::{Connection, Wire};
-use relay_model::{Chain, told};
+use relay_model::{Chain, full_text};
 use relay_wire::codec::Item;
 use rustix::pty::OpenptFlags;
 
@@ -193,9 +193,9 @@ fn without_a_name_the_only_likely_port_is_taken() {
     let stick = found("/dev/ttyUSB0", Some("Zigbee"));
     let only = only_likely(vec![stick.clone(), radio.clone()]).unwrap();
     assert_eq!(only, Path::new("/dev/ttyUSB3"));
-    let none = told(&only_likely(vec![stick]).unwrap_err());
+    let none = full_text(&only_likely(vec![stick]).unwrap_err());
     let several = vec![radio, found("/dev/ttyACM0", None)];
-    let several = told(&only_likely(several).unwrap_err());
+    let several = full_text(&only_likely(several).unwrap_err());
     insta::assert_snapshot!(format!("{none}\n{several}"), @r"
         no serial port looks like a radio; plug it in with a cable that carries data, or name its port as `meshtastic.serial_port`
         several serial ports may be the radio: `/dev/serial/by-id/usb-CP2102` (CP2102), `/dev/ttyACM0`; set `meshtastic.serial_port` to one of them
@@ -207,12 +207,12 @@ fn without_a_name_the_only_likely_port_is_taken() {
 fn what_the_system_refuses_is_told_with_its_cure() {
     let tells = |errno: rustix::io::Errno| {
         let error = refused(Path::new("/dev/null"), errno.into());
-        told(&ConnectionError::from(error))
+        full_text(&ConnectionError::from(error))
     };
     let busy = |holders: &[&str]| {
         let holders = holders.iter().map(|&it| it.to_owned()).collect();
         let port = PathBuf::from("/dev/ttyUSB0");
-        told(&SerialError::Busy { port, holders })
+        full_text(&SerialError::Busy { port, holders })
     };
     let all = [
         tells(rustix::io::Errno::NOENT),

@@ -1,9 +1,8 @@
 //! The configuration and its faults, restarts, and packets after a handshake.
 
 use super::*;
-use crate::Firmware;
 use crate::harness::{Harness, content, packets};
-use crate::simulated_radio::SimulatedRadio;
+use crate::{Firmware, simulated_radio::SimulatedRadio};
 use relay_wire::proto::{Channel, config, to_radio::PayloadVariant as FromClient};
 
 const MINUTE: Duration = Duration::from_mins(1);

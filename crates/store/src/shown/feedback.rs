@@ -1,0 +1,424 @@
+//! Feedback signs: for each message the wanted sign and the one that is shown. A newer wish replaces one not yet carried out.
+//!
+//! Replacing a sign takes two requests, a redaction and then a reaction, so that there are never two signs. A request's
+//! transaction id is stored before it is sent; no other request is chosen for the message until the outcome is known.
+
+use std::time::Duration;
+
+use rusqlite::Params;
+
+use crate::columns::{LONGEST_WAIT, Row, identifier, optional};
+use crate::{Next, Result, Tx};
+use relay_model::{
+    Backoff, EventId, Lane, MeshFate, MeshRowId, MeshState, OwnedEventId, OwnedRoomId,
+    OwnedTransactionId, RoomContent, RoomId, Sign, Timestamp,
+};
+
+/// Delays after transient failures.
+const DELAYS: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_hours(1));
+
+/// A request to send next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The message whose sign it is about.
+    pub event: OwnedEventId,
+    /// Its room.
+    pub room: OwnedRoomId,
+    /// The transaction of all its tries.
+    pub transaction: OwnedTransactionId,
+    /// What to send: a reaction, or the redaction of one.
+    pub content: RoomContent,
+}
+
+/// Returns the messages of which a part has changed its state since [`forget_changed`].
+pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
+    tx.all("SELECT event FROM feedback_changed", (), |row| {
+        identifier(row, 0)
+    })
+}
+
+/// Clears the list of changed messages.
+pub fn forget_changed(tx: &Tx<'_>) -> Result<()> {
+    tx.run("DELETE FROM feedback_changed WHERE TRUE", ())
+}
+
+/// Records that a mesh row has changed its state. Reactions have no sign.
+pub(crate) fn row_changed(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+    tx.run(
+        "INSERT OR IGNORE INTO feedback_changed (event)
+         SELECT event FROM mesh_outbox WHERE id = ?1 AND event IS NOT NULL AND lane <> ?2",
+        (id, Lane::Reaction),
+    )
+}
+
+/// Records that a row's message, or a correction of it, is sent after all: the sign follows its state from now on, and a given
+/// sign is dropped.
+pub(crate) fn row_accepted(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
+    let given = tx.execute(
+        "UPDATE feedback SET given = NULL
+         WHERE event = (SELECT event FROM mesh_outbox WHERE id = ?1 AND lane <> ?2) AND given IS NOT NULL",
+        (id, Lane::Reaction),
+    )?;
+    if given > 0 {
+        row_changed(tx, id)?;
+    }
+    Ok(())
+}
+
+/// Returns the messages accepted before that time of which a part still waits, and whose wanted sign differs from this one.
+pub fn waiting_without(tx: &Tx<'_>, sign: Sign, before: Timestamp) -> Result<Vec<OwnedEventId>> {
+    tx.all(
+        "SELECT DISTINCT event FROM mesh_open
+         WHERE event IS NOT NULL AND lane <> ?3 AND accepted_at <= ?2
+             AND NOT EXISTS (SELECT 1 FROM feedback
+                 WHERE feedback.event = mesh_open.event AND (wanted IS ?1 OR closed = 1))",
+        (sign, before, Lane::Reaction),
+        |row| identifier(row, 0),
+    )
+}
+
+/// Returns the state of a message; `None` if it is unknown or was redacted. Of an event sent several times the last time
+/// counts. A correction counts once the radio took it, and never if it was refused, as its message was sent.
+pub fn message(tx: &Tx<'_>, event: &EventId) -> Result<Option<MeshFate>> {
+    let known = tx.first(
+        "SELECT room, given, closed, at FROM feedback WHERE event = ?1",
+        [event.as_str()],
+        |row| {
+            Ok((
+                identifier::<OwnedRoomId>(row, 0)?,
+                row.get::<_, Option<String>>(1)?,
+                row.get::<_, bool>(2)?,
+                row.get::<_, Timestamp>(3)?,
+            ))
+        },
+    )?;
+    if known.as_ref().is_some_and(|(_, _, closed, _)| *closed) {
+        return Ok(None);
+    }
+    let mut is_whole = true;
+    let parts = tx.all_due(
+        "SELECT id, room, state, accepted_at FROM mesh_outbox
+         WHERE event = ?1 AND lane <> ?2 AND message =
+             (SELECT MAX(message) FROM mesh_outbox WHERE event = ?1 AND lane <> ?2
+                  AND (correction = 0 OR state NOT IN (?3, ?4, ?5, ?6)))
+         ORDER BY id",
+        (
+            event.as_str(),
+            Lane::Reaction,
+            MeshState::Waiting,
+            MeshState::Submitted,
+            MeshState::Withdrawn,
+            MeshState::Refused,
+        ),
+        usize::MAX,
+        |row| {
+            let room: OwnedRoomId = identifier(row, 1)?;
+            Ok((
+                room,
+                row.get::<_, MeshState>(2)?,
+                row.get::<_, Timestamp>(3)?,
+            ))
+        },
+        |_: MeshRowId| {
+            is_whole = false;
+            Ok(())
+        },
+    )?;
+    let place = match (&known, parts.first()) {
+        // Show no sign rather than one that not all parts agree on.
+        _ if !is_whole => None,
+        (_, Some((room, _, accepted_at))) => Some((room.clone(), *accepted_at)),
+        (Some((room, _, _, at)), None) => Some((room.clone(), *at)),
+        (None, None) => None,
+    };
+    Ok(place.map(|(room, accepted_at)| MeshFate {
+        event: event.to_owned(),
+        room,
+        parts: parts.into_iter().map(|(_, state, _)| state).collect(),
+        accepted_at,
+        given: known.and_then(|(_, given, _, _)| Sign::of_key(&given?)),
+    }))
+}
+
+/// Gives a message a sign that does not follow from its mesh rows, and lists it as changed.
+pub fn give(tx: &Tx<'_>, room: &RoomId, event: &EventId, sign: Sign, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO feedback (event, room, given, at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (event) DO UPDATE SET given = excluded.given",
+        (event.as_str(), room.as_str(), sign, now),
+    )?;
+    tx.run(
+        "INSERT OR IGNORE INTO feedback_changed (event) VALUES (?1)",
+        [event.as_str()],
+    )
+}
+
+/// Sets the wanted sign of a message. Returns whether that creates new work.
+pub fn want(
+    tx: &Tx<'_>,
+    room: &RoomId,
+    event: &EventId,
+    sign: Option<Sign>,
+    now: Timestamp,
+) -> Result<bool> {
+    let known = tx.exists("SELECT 1 FROM feedback WHERE event = ?1", [event.as_str()])?;
+    if !known {
+        if sign.is_none() {
+            return Ok(false);
+        }
+        tx.execute(
+            "INSERT INTO feedback (event, room, at) VALUES (?1, ?2, ?3)",
+            (event.as_str(), room.as_str(), now),
+        )?;
+    }
+    let changed = tx.execute(
+        "UPDATE feedback SET wanted = ?2
+         WHERE event = ?1 AND closed = 0 AND wanted IS NOT ?2",
+        (event.as_str(), sign),
+    )?;
+    if changed > 0 {
+        settle(tx, event, now)?;
+    }
+    Ok(changed > 0)
+}
+
+/// Records that a message was redacted: nothing more is shown on it.
+pub fn close(tx: &Tx<'_>, room: &RoomId, event: &EventId, now: Timestamp) -> Result<()> {
+    // Only needed for messages with mesh rows.
+    tx.execute(
+        "INSERT OR IGNORE INTO feedback (event, room, at)
+         SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM mesh_outbox WHERE event = ?1 AND room = ?2)",
+        (event.as_str(), room.as_str(), now),
+    )?;
+    tx.run(
+        "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
+         WHERE event = ?1 AND room = ?2",
+        (event.as_str(), room.as_str()),
+    )
+}
+
+/// Drops every wish for this sign. Where `taken_back` is shown it is removed; other signs stay.
+pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE feedback SET wanted = CASE WHEN shown IS ?2 THEN NULL ELSE shown END
+         WHERE wanted = ?1 AND closed = 0",
+        (sign, taken_back),
+    )?;
+    tx.run(
+        "UPDATE feedback SET due = CASE
+             WHEN txn IS NULL AND wanted IS shown THEN NULL
+             ELSE COALESCE(due, ?1) END
+         WHERE closed = 0 AND (due IS NOT NULL OR wanted IS NOT shown)",
+        [now],
+    )
+}
+
+/// Returns the next request, with its transaction id stored: the oldest difference, in a room that takes signs. Unreadable rows
+/// are closed.
+pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
+    let end = |event: Vec<u8>| {
+        tx.run(
+            "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
+             WHERE CAST(event AS BLOB) = ?1",
+            [event],
+        )
+    };
+    while let Some(row) = tx.first_due(
+        "SELECT CAST(event AS BLOB), * FROM feedback
+         WHERE due IS NOT NULL AND (due <= ?1 OR due > ?2)
+             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', feedback.room))
+             AND NOT EXISTS (SELECT 1 FROM feedback_forbidden AS it WHERE it.room = feedback.room)
+         ORDER BY due",
+        (now, now + LONGEST_WAIT),
+        read,
+        end,
+    )? {
+        let (transaction, placing) = match row.transaction.clone() {
+            Some(under_way) => (under_way, row.placing.clone()),
+            None if row.shown == row.wanted => {
+                settle(tx, &row.event, now)?;
+                continue;
+            }
+            None => begin(tx, &row)?,
+        };
+        let content = match (placing, row.reaction) {
+            (Some(key), _) => RoomContent::Reaction {
+                target: row.event.clone(),
+                key,
+            },
+            (None, Some(target)) => RoomContent::Redaction { target },
+            (None, None) => {
+                // Nothing to redact.
+                done(tx, transaction.as_str(), &row.event, now)?;
+                continue;
+            }
+        };
+        return Ok(Next::Due(Request {
+            event: row.event,
+            room: row.room,
+            transaction,
+            content,
+        }));
+    }
+    let later: Option<Timestamp> = tx.value(
+        "SELECT MIN(due) FROM feedback WHERE due IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.room IN ('', feedback.room))
+             AND NOT EXISTS (SELECT 1 FROM feedback_forbidden AS it WHERE it.room = feedback.room)",
+        (),
+    )?;
+    Ok(later.map_or(Next::Nothing, Next::Later))
+}
+
+/// Chooses a message's next request: first remove the shown sign, then place the wanted one.
+fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)> {
+    let placing = row.wanted.clone().filter(|_| row.shown.is_none());
+    let transaction = OwnedTransactionId::from(format!("relay-{:032x}", rand::random::<u128>()));
+    tx.execute(
+        "UPDATE feedback SET txn = ?2, placing = ?3 WHERE event = ?1",
+        (row.event.as_str(), transaction.as_str(), &placing),
+    )?;
+    Ok((transaction, placing))
+}
+
+/// Records that a request succeeded, by the response or by its event in sync. Returns whether that is new.
+pub fn done(tx: &Tx<'_>, transaction: &str, event: &EventId, now: Timestamp) -> Result<bool> {
+    over(
+        tx,
+        transaction,
+        "UPDATE feedback SET shown = placing, reaction = CASE WHEN placing IS NULL THEN NULL ELSE ?2 END,
+             txn = NULL, placing = NULL, attempts = 0
+         WHERE txn = ?1",
+        (transaction, event.as_str()),
+        now,
+    )
+}
+
+/// Records that a request was not carried out; the current wish is tried next. If an earlier attempt may have succeeded, the
+/// request is retried under its transaction id.
+pub fn not_done(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
+    over(
+        tx,
+        transaction,
+        "UPDATE feedback SET txn = CASE attempts WHEN 0 THEN NULL ELSE txn END,
+             placing = CASE attempts WHEN 0 THEN NULL ELSE placing END
+         WHERE txn = ?1",
+        [transaction],
+        now,
+    )
+    .map(drop)
+}
+
+/// Prepares for a start: requests in flight may have succeeded, and all rooms are permitted again, as changes during the
+/// downtime were not seen.
+pub fn recover(tx: &Tx<'_>) -> Result<()> {
+    tx.execute(
+        "UPDATE feedback SET attempts = attempts + 1 WHERE txn IS NOT NULL",
+        (),
+    )?;
+    permit(tx, None)
+}
+
+/// Records that the outcome of a request is unknown: it is retried later under the same transaction id, and the rest of its
+/// room waits as long. A room that the bot has left delays no other.
+pub fn retry(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
+    let tried: Option<(u32, String)> = tx.first(
+        "SELECT attempts, room FROM feedback WHERE txn = ?1",
+        [transaction],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let Some((attempts, room)) = tried else {
+        return Ok(());
+    };
+    let delay = DELAYS.after(attempts.saturating_add(1), 0.0);
+    tx.execute(
+        "UPDATE feedback SET attempts = attempts + 1 WHERE txn = ?1",
+        [transaction],
+    )?;
+    tx.run(
+        "UPDATE feedback SET due = ?3 WHERE due IS NOT NULL AND room = ?1 AND (due < ?3 OR txn = ?2)",
+        (room, transaction, now + delay),
+    )
+}
+
+/// Drops a wish that can never be carried out, as the server does not know its message or reaction. A later wish is tried.
+pub fn give_up(tx: &Tx<'_>, transaction: &str, now: Timestamp) -> Result<()> {
+    over(
+        tx,
+        transaction,
+        // A reaction that cannot be redacted no longer exists.
+        "UPDATE feedback SET
+             wanted = CASE WHEN placing IS NULL OR wanted IS NOT placing THEN wanted ELSE NULL END,
+             shown = NULL, reaction = NULL, txn = NULL, placing = NULL, attempts = 0
+         WHERE txn = ?1",
+        [transaction],
+        now,
+    )
+    .map(drop)
+}
+
+/// Stops showing signs in a room until [`permit`]. Returns whether they were permitted before.
+pub fn forbid(tx: &Tx<'_>, room: &RoomId) -> Result<bool> {
+    tx.changes(
+        "INSERT OR IGNORE INTO feedback_forbidden (room) VALUES (?1)",
+        [room.as_str()],
+    )
+}
+
+/// Permits signs in a room; `None`: in all.
+pub fn permit(tx: &Tx<'_>, room: Option<&RoomId>) -> Result<()> {
+    tx.run(
+        "DELETE FROM feedback_forbidden WHERE ?1 IS NULL OR room = ?1",
+        [room.map(RoomId::as_str)],
+    )
+}
+
+/// Sets when a message needs its next request: never if it shows the wanted sign.
+fn settle(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
+    tx.run(
+        "UPDATE feedback SET due = CASE
+             WHEN txn IS NULL AND wanted IS shown THEN NULL
+             ELSE MIN(COALESCE(due, ?2), ?2) END
+         WHERE event = ?1",
+        (event.as_str(), now),
+    )
+}
+
+/// Records the outcome of a request by this statement and schedules the next one. Returns whether the request was in flight.
+fn over(
+    tx: &Tx<'_>,
+    transaction: &str,
+    sql: &'static str,
+    parameters: impl Params,
+    now: Timestamp,
+) -> Result<bool> {
+    let of = "SELECT event FROM feedback WHERE txn = ?1";
+    let message: Option<OwnedEventId> = tx.first(of, [transaction], |row| identifier(row, 0))?;
+    tx.execute(sql, parameters)?;
+    message.as_ref().map_or(Ok(()), |it| settle(tx, it, now))?;
+    Ok(message.is_some())
+}
+
+struct Wish {
+    event: OwnedEventId,
+    room: OwnedRoomId,
+    wanted: Option<String>,
+    shown: Option<String>,
+    reaction: Option<OwnedEventId>,
+    transaction: Option<OwnedTransactionId>,
+    placing: Option<String>,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Wish> {
+    Ok(Wish {
+        event: identifier(row, "event")?,
+        room: identifier(row, "room")?,
+        wanted: row.get("wanted")?,
+        shown: row.get("shown")?,
+        reaction: optional(row, "reaction")?,
+        transaction: row.get::<_, Option<String>>("txn")?.map(Into::into),
+        placing: row.get("placing")?,
+    })
+}
+
+#[cfg(test)]
+mod tests;
