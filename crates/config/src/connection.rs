@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use strum::Display;
 
+use super::choice::choices;
 use super::finding::Wrong;
 use super::secret::Secret;
 use super::section::{Section, keys};
-use super::takes::{Kind, Takes, some_text, whole};
+use super::value_types::{ValueDoc, ValueType, some_text, whole};
 use super::values::{self, hinted, scalar};
-use super::words::words;
 
 /// The one link to the radio; also as `relay status --json` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl Connection {
     }
 }
 
-words! {
+choices! {
     /// How the radio is reached.
     #[derive(Display)]
     ConnectionType {
@@ -168,8 +168,8 @@ pub(super) fn connection(section: &mut Section<'_>, _: &str) -> Connection {
 }
 
 /// How the radio is reached; another name of it is a mistake that names the right one.
-fn connection_type() -> Takes<ConnectionType> {
-    Takes::new(Kind::words::<ConnectionType>, |node| {
+fn connection_type() -> ValueType<ConnectionType> {
+    ValueType::new(ValueDoc::choice::<ConnectionType>, |node| {
         let word = scalar(node, "a word").unwrap_or_default().trim();
         let meant = match word.to_ascii_lowercase().as_str() {
             "bluetooth" | "bt" => "ble",
@@ -182,11 +182,11 @@ fn connection_type() -> Takes<ConnectionType> {
 }
 
 /// A host's name or address; any text where it does nothing.
-fn host(kind: Option<ConnectionType>) -> Takes<String> {
+fn host(kind: Option<ConnectionType>) -> ValueType<String> {
     use ConnectionType::{Ble, Serial};
     let pattern = r"^ *([^/:\s]+|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}\]?) *$";
-    let described = move || Kind::text("a name or address", pattern);
-    Takes::new(described, move |node| {
+    let described = move || ValueDoc::text("a name or address", pattern);
+    ValueType::new(described, move |node| {
         let text = values::some_text(node)?;
         let text = text.trim();
         let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -212,13 +212,13 @@ fn host(kind: Option<ConnectionType>) -> Takes<String> {
 }
 
 /// A pairing PIN: up to six digits, leading zeros included.
-fn pin() -> Takes<Secret<u32>> {
-    let kind = || {
+fn pin() -> ValueType<Secret<u32>> {
+    let doc = || {
         let text = json!({ "type": "string", "pattern": "^ *[0-9]{1,6} *$" });
         let number = json!({ "type": "integer", "minimum": 0, "maximum": 999_999 });
-        Kind::new("up to six digits", json!({ "anyOf": [text, number] }))
+        ValueDoc::new("up to six digits", json!({ "anyOf": [text, number] }))
     };
-    Takes::new(kind, |node| {
+    ValueType::new(doc, |node| {
         let text = values::secret(node)?;
         let digits = text.reveal().trim();
         let is_pin = digits.len() <= 6 && digits.bytes().all(|it| it.is_ascii_digit());

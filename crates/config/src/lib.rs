@@ -3,6 +3,7 @@
 //! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
 //! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
 
+mod choice;
 mod connection;
 mod environment;
 mod file;
@@ -20,13 +21,12 @@ mod rooms;
 mod secret;
 mod section;
 mod table;
-mod takes;
 mod template;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
 mod text_file;
+mod value_types;
 mod values;
-mod words;
 mod yaml;
 mod yaml_traps;
 
@@ -35,6 +35,7 @@ use std::net::Ipv4Addr;
 use rooms::rooms;
 use section::keys;
 
+pub use choice::Choice;
 pub use connection::{Connection, host_and_port};
 pub use environment::Environment;
 pub use file::{LoadError, Loaded};
@@ -49,7 +50,6 @@ pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
 pub use text_file::{TextFileError, read_text};
-pub use words::Words;
 
 keys! {
     /// The whole configuration.

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::choice::choices;
 use super::finding::{Wrong, quoted};
 use super::pattern::UserPattern;
 use super::secret::Secret;
 use super::section::{Section, keys};
-use super::takes::{
-    Kind, Takes, boolean, choice, duration_or_off, patterns, patterns_kind, secret, template,
-    text_or_none, user_ids, whole,
-};
 use super::template::{ReactionVariable, RoomVariable, Template};
+use super::value_types::{
+    ValueDoc, ValueType, boolean, choice, duration_or_off, patterns, patterns_doc, secret,
+    template, text_or_none, user_ids, whole,
+};
 use super::values::{self, Checked, hinted, list_of, pattern, some_text, structured, user_id};
-use super::words::words;
 use super::yaml::{Node, Value};
 use relay_model::{OwnedServerName, OwnedUserId, UserId};
 
@@ -88,7 +88,7 @@ keys! {
     }
 }
 
-words! {
+choices! {
     /// For whose devices messages are encrypted.
     pub Recipients {
         /// Everyone's.
@@ -135,13 +135,13 @@ fn verify_with(section: &mut Section<'_>, key: &'static str) -> Vec<OwnedUserId>
     users
 }
 
-fn invites() -> Takes<Option<Vec<UserPattern>>> {
-    let kind = || {
-        let users = patterns_kind();
-        let says = format!("{}, whose invites are", users.says);
-        Kind::words::<Invites>().or(&Kind::new(says, users.schema))
+fn invites() -> ValueType<Option<Vec<UserPattern>>> {
+    let doc = || {
+        let users = patterns_doc();
+        let text = format!("{}, whose invites are", users.text);
+        ValueDoc::choice::<Invites>().or(&ValueDoc::new(text, users.schema))
     };
-    Takes::new(kind, |node| {
+    ValueType::new(doc, |node| {
         if structured(node).is_ok_and(|it| matches!(it.value, Value::List(_))) {
             return list_of(pattern)(node).map(Some);
         }
@@ -153,14 +153,14 @@ fn invites() -> Takes<Option<Vec<UserPattern>>> {
     })
 }
 
-fn login_user() -> Takes<String> {
-    let kind = || {
-        Kind::text(
+fn login_user() -> ValueType<String> {
+    let doc = || {
+        ValueDoc::text(
             "user id, or its part before the server",
             "^(@[^:]*:.+|[^@:]+)$",
         )
     };
-    Takes::new(kind, |node| {
+    ValueType::new(doc, |node| {
         let text = some_text(node)?;
         if text.starts_with('@') {
             return user_id(node).map(OwnedUserId::into);
@@ -173,10 +173,10 @@ fn login_user() -> Takes<String> {
     })
 }
 
-fn login_server(allow_http: bool) -> Takes<String> {
-    let says = "`https://matrix.example.org`, or its name as in `example.org`";
-    let kind = move || Kind::text(says, r"^ *(https?://|[^/\s]+ *$)");
-    Takes::new(kind, move |node| homeserver(node, allow_http))
+fn login_server(allow_http: bool) -> ValueType<String> {
+    let text = "`https://matrix.example.org`, or its name as in `example.org`";
+    let doc = move || ValueDoc::text(text, r"^ *(https?://|[^/\s]+ *$)");
+    ValueType::new(doc, move |node| homeserver(node, allow_http))
 }
 
 fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {

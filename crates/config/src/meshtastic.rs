@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::choice::choices;
 use super::connection::{Connection, connection};
 use super::finding::Wrong;
 use super::port::PortNum;
 use super::section::{Section, keys};
-use super::takes::{
-    Kind, Takes, boolean, choice, duration, nodes, ports, some_duration, some_text, template, whole,
-};
 use super::template::{MeshVariable, Template};
+use super::value_types::{
+    ValueDoc, ValueType, boolean, choice, duration, nodes, ports, some_duration, some_text,
+    template, whole,
+};
 use super::values;
-use super::words::words;
 use relay_model::{NodeNum, Sign};
 
 const DM_REPLY: &str = "\"This node is a bridge to Matrix and cannot deliver private messages. \
@@ -123,7 +124,7 @@ keys! {
     }
 }
 
-words! {
+choices! {
     /// What a Matrix reaction becomes on the mesh.
     pub ReactionStyle {
         /// An emoji on the message.
@@ -248,13 +249,13 @@ fn stop_above(section: &mut Section<'_>, key: &'static str, slow_above: u8) -> u
 }
 
 /// The answer to a direct message, which must fit into one packet.
-fn dm_reply() -> Takes<Option<String>> {
+fn dm_reply() -> ValueType<Option<String>> {
     const MOST: usize = 200;
-    let kind = || {
+    let doc = || {
         let schema = json!({ "type": ["string", "number"], "maxLength": MOST });
-        Kind::new("a text", schema)
+        ValueDoc::new("a text", schema)
     };
-    Takes::new(kind, |node| {
+    ValueType::new(doc, |node| {
         let reply = values::text_or_none(node)?;
         let bytes = reply.as_ref().map_or(0, String::len);
         if bytes > MOST {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
+use super::choice::{Choice as _, choices};
 use super::section::{Section, keys};
-use super::takes::{Kind, Takes, boolean, choice, path, size, some_duration, truth, whole};
+use super::value_types::{
+    ValueDoc, ValueType, boolean, choice, path, size, some_duration, truth, whole,
+};
 use super::values::{self, scalar};
-use super::words::{Words as _, words};
 
 const LOG: &str = "logs/relay.log";
 
@@ -59,7 +61,7 @@ keys! {
     }
 }
 
-words! {
+choices! {
     /// How much is logged; `warning` and `critical` are MMRelay's words.
     #[derive(IntoStaticStr)]
     pub Level {
@@ -141,13 +143,13 @@ fn component_levels(section: &mut Section<'_>) -> Vec<(Component, Level)> {
 }
 
 /// A component's level; `true` is `debug`, `false` silence.
-fn debug_level() -> Takes<Level> {
-    let kind = || {
-        let words = Kind::words::<Level>();
-        let says = "a level, `true` or `false`";
-        Kind::new(says, words.or(&truth()).schema)
+fn debug_level() -> ValueType<Level> {
+    let doc = || {
+        let words = ValueDoc::choice::<Level>();
+        let text = "a level, `true` or `false`";
+        ValueDoc::new(text, words.or(&truth()).schema)
     };
-    Takes::new(kind, |node| match values::truth(scalar(node, "a word")?) {
+    ValueType::new(doc, |node| match values::truth(scalar(node, "a word")?) {
         Some(true) => Ok(Level::Debug),
         Some(false) => Ok(Level::Off),
         None => values::choice(node),

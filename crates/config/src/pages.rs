@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::mmrelay::MEANINGLESS;
-use super::section::{Given, Row};
+use super::section::{Presence, Row};
 use super::table::table;
-use super::takes::json_of;
+use super::value_types::json_of;
 
 /// How the schema's file is called beside a configuration: the sample names it in its first line.
 pub const SCHEMA_FILE: &str = "config.schema.json";
@@ -39,7 +39,7 @@ impl Keys {
     }
 }
 
-impl Given {
+impl Presence {
     /// Returns the value that people are shown.
     fn value(self) -> &'static str {
         match self {
@@ -60,16 +60,16 @@ impl Row {
 
     /// Returns what is said of the key: what it is for, and what it takes where that is not evident from its value.
     fn explanation(&self) -> String {
-        let says = self.kind.as_ref().map_or("", |kind| &kind.says);
-        let is_evident = says.is_empty() || says.starts_with("a ") || says == "`true` or `false`";
+        let text = self.doc.as_ref().map_or("", |doc| &doc.text);
+        let is_evident = text.is_empty() || text.starts_with("a ") || text == "`true` or `false`";
         if is_evident {
             return self.about.to_owned();
         }
         let about = self.about.trim_end_matches('.');
-        if says.starts_with('`') || says.contains('(') {
-            format!("{about}: {says}.")
+        if text.starts_with('`') || text.contains('(') {
+            format!("{about}: {text}.")
         } else {
-            format!("{about} ({says}).")
+            format!("{about} ({text}).")
         }
     }
 }
@@ -93,9 +93,9 @@ fn write_section(text: &mut String, keys: &Keys, section: &str, indent: &str) {
         }
         write_comment(text, lead.trim_end_matches("- "), &row.explanation());
         let is_live = match row.given {
-            Given::Section | Given::Required(_) => true,
-            Given::RequiredWith(_, other, word) => keys.beside(row, other) == Some(word),
-            Given::Default(_) | Given::Example(_) => false,
+            Presence::Section | Presence::Required(_) => true,
+            Presence::RequiredWith(_, other, word) => keys.beside(row, other) == Some(word),
+            Presence::Default(_) | Presence::Example(_) => false,
         };
         let mark = if is_live { "" } else { "#" };
         let line = format!("{lead}{mark}{key}: {}", row.given.value());
@@ -139,13 +139,13 @@ fn object(keys: &Keys, section: &str) -> Value {
     for (row, key) in keys.of(section) {
         let mut schema = described(keys, row);
         match row.given {
-            Given::Required(_) => required.push(key),
-            Given::Section if schema["required"][0].is_string() => required.push(key),
-            Given::RequiredWith(_, other, word) => conditions.push(json!({
+            Presence::Required(_) => required.push(key),
+            Presence::Section if schema["required"][0].is_string() => required.push(key),
+            Presence::RequiredWith(_, other, word) => conditions.push(json!({
                 "if": { "properties": { other: { "const": word } }, "required": [other] },
                 "then": { "required": [key] },
             })),
-            Given::Section | Given::Default(_) | Given::Example(_) => {}
+            Presence::Section | Presence::Default(_) | Presence::Example(_) => {}
         }
         if let Some(old) = row.old {
             properties[old] = schema.clone();
@@ -184,13 +184,13 @@ fn object(keys: &Keys, section: &str) -> Value {
 
 fn described(keys: &Keys, row: &Row) -> Value {
     let items = format!("{}[]", row.path);
-    let mut schema = match &row.kind {
+    let mut schema = match &row.doc {
         None => object(keys, &row.path),
         Some(_) if keys.of(&items).next().is_some() => list(&object(keys, &items)),
-        Some(kind) => kind.schema.clone(),
+        Some(doc) => doc.schema.clone(),
     };
     let mut description = row.explanation();
-    if let Given::Default(default) = row.given {
+    if let Presence::Default(default) = row.given {
         description = format!("{description} Default: {default}");
         schema["default"] = json_of(default);
     }
@@ -233,14 +233,14 @@ mod tests {
                     continue;
                 }
                 let default = match row.given {
-                    Given::Default(it) => format!("`{it}`"),
-                    Given::Required(_) => "required".to_owned(),
-                    Given::RequiredWith(_, other, word) => {
+                    Presence::Default(it) => format!("`{it}`"),
+                    Presence::Required(_) => "required".to_owned(),
+                    Presence::RequiredWith(_, other, word) => {
                         format!("required for `{other}: {word}`")
                     }
-                    Given::Section | Given::Example(_) => String::new(),
+                    Presence::Section | Presence::Example(_) => String::new(),
                 };
-                let takes = row.kind.as_ref().map_or("a section", |it| &it.says);
+                let takes = row.doc.as_ref().map_or("a section", |it| &it.text);
                 let old = row.old.map(|it| format!(" MMRelay's name: `{it}`."));
                 let (path, about, old) = (&row.path, row.about, old.unwrap_or_default());
                 writeln!(text, "| `{path}` | {takes} | {default} | {about}{old} |").unwrap();

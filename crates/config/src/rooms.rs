@@ -3,11 +3,11 @@
 use serde_json::{Value as Json, json};
 use strum::Display;
 
+use super::choice::choices;
 use super::finding::{Origin, Place, Wrong};
 use super::section::{Reader, Section, keys};
-use super::takes::{Kind, Takes, choice};
+use super::value_types::{ValueDoc, ValueType, choice};
 use super::values::{some_text, structured};
-use super::words::words;
 use super::yaml::{self, Node, Value};
 use relay_model::{
     ChannelIndex, OwnedRoomOrAliasId, OwnedServerName, ParseIdError, RoomAddress, RoomAddressError,
@@ -39,7 +39,7 @@ pub enum ChannelRef {
     Name(String),
 }
 
-words! {
+choices! {
     /// Which way messages of a route go.
     #[derive(Hash, Display)]
     pub Direction {
@@ -85,8 +85,8 @@ impl Direction {
 }
 
 pub(super) fn rooms(root: &mut Section<'_>, key: &'static str) -> Vec<MappedRoom> {
-    let kind = || Kind::new("a list of rooms with their channels", Json::Null);
-    let list = Takes::new(kind, |node| Ok(structured(node)?));
+    let doc = || ValueDoc::new("a list of rooms with their channels", Json::Null);
+    let list = ValueType::new(doc, |node| Ok(structured(node)?));
     let Some(node) = root.required(key, "", REQUIRED, list) else {
         return Vec::new();
     };
@@ -164,10 +164,10 @@ fn room(
     })
 }
 
-fn room_address() -> Takes<RoomAddress> {
-    let says = "its id (`!…`), alias (`#…`), or the link that a client copies for it";
-    let kind = move || Kind::text(says, "^ *([!#]|matrix:|https?://.*#/|matrix\\.to/*#/)");
-    Takes::new(kind, |node| Ok(address(&some_text(node)?)?))
+fn room_address() -> ValueType<RoomAddress> {
+    let text = "its id (`!…`), alias (`#…`), or the link that a client copies for it";
+    let doc = move || ValueDoc::text(text, "^ *([!#]|matrix:|https?://.*#/|matrix\\.to/*#/)");
+    ValueType::new(doc, |node| Ok(address(&some_text(node)?)?))
 }
 
 fn address(text: &str) -> Result<RoomAddress, Wrong> {
@@ -186,16 +186,16 @@ fn address(text: &str) -> Result<RoomAddress, Wrong> {
     })
 }
 
-fn channel() -> Takes<ChannelRef> {
-    let kind = || {
+fn channel() -> ValueType<ChannelRef> {
+    let doc = || {
         let number = json!({ "type": "integer", "minimum": 0, "maximum": 7 });
         let text = json!({ "type": "string", "pattern": "^ *([0-7]|.*[^-+0-9 ].*) *$" });
-        Kind::new(
+        ValueDoc::new(
             "0 to 7, or the channel's name",
             json!({ "anyOf": [number, text] }),
         )
     };
-    Takes::new(kind, |node| {
+    ValueType::new(doc, |node| {
         let text = some_text(node)?;
         let text = text.trim();
         let Ok(number) = text.parse::<i64>() else {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, nearest, printable};
 use super::mmrelay;
-use super::takes::{Kind, Takes};
+use super::value_types::{ValueDoc, ValueType};
 use super::values::{Checked, Convert, nothing, structured};
 use super::yaml::{self, Entry, Node, Value};
 use super::yaml_traps::is_assignment;
@@ -75,14 +75,14 @@ pub(super) struct Row {
     pub(super) about: &'static str,
     /// MMRelay's name of it, if that is another.
     pub(super) old: Option<Key>,
-    /// What it takes; a section has none.
-    pub(super) kind: Option<Kind>,
-    pub(super) given: Given,
+    /// The description of its type; a section has none.
+    pub(super) doc: Option<ValueDoc>,
+    pub(super) given: Presence,
 }
 
 /// What there is without the key, as it is written in a file.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Given {
+pub(super) enum Presence {
     Section,
     Default(Key),
     /// Nothing; an example of what could be.
@@ -208,30 +208,40 @@ impl Section<'_> {
     }
 
     /// Returns the key's value, or this default if it is not given or not right.
-    pub(super) fn get<T: Default>(&mut self, key: Key, default: Key, takes: Takes<T>) -> T {
-        self.or_default(key, Empty::Absent, default, takes)
+    pub(super) fn get<T: Default>(&mut self, key: Key, default: Key, value: ValueType<T>) -> T {
+        self.or_default(key, Empty::Absent, default, value)
     }
 
     /// Likewise, for a key that restricts who or what passes: without a value it is a mistake.
-    pub(super) fn restricting<T: Default>(&mut self, key: Key, default: Key, takes: Takes<T>) -> T {
-        self.or_default(key, Empty::Mistake, default, takes)
+    pub(super) fn restricting<T: Default>(
+        &mut self,
+        key: Key,
+        default: Key,
+        value: ValueType<T>,
+    ) -> T {
+        self.or_default(key, Empty::Mistake, default, value)
     }
 
     /// Likewise, for a key to which the empty text means something; an empty variable does too.
-    pub(super) fn text<T: Default>(&mut self, key: Key, default: Key, takes: Takes<T>) -> T {
-        self.or_default(key, Empty::Text, default, takes)
+    pub(super) fn text<T: Default>(&mut self, key: Key, default: Key, value: ValueType<T>) -> T {
+        self.or_default(key, Empty::Text, default, value)
     }
 
     /// Returns the key's value, if it is given and right; the example is for people.
-    pub(super) fn value<T>(&mut self, key: Key, example: Key, takes: Takes<T>) -> Option<T> {
-        self.note(key, Given::Example(example), Some(takes.kind));
-        self.read(key, Empty::Absent, &takes.read)
+    pub(super) fn value<T>(&mut self, key: Key, example: Key, value: ValueType<T>) -> Option<T> {
+        self.note(key, Presence::Example(example), Some(value.doc));
+        self.read(key, Empty::Absent, &value.read)
     }
 
     /// Likewise, for a key that restricts who or what passes.
-    pub(super) fn restriction<T>(&mut self, key: Key, example: Key, takes: Takes<T>) -> Option<T> {
-        self.note(key, Given::Example(example), Some(takes.kind));
-        self.read(key, Empty::Mistake, &takes.read)
+    pub(super) fn restriction<T>(
+        &mut self,
+        key: Key,
+        example: Key,
+        value: ValueType<T>,
+    ) -> Option<T> {
+        self.note(key, Presence::Example(example), Some(value.doc));
+        self.read(key, Empty::Mistake, &value.read)
     }
 
     /// Returns the key's value, which must be given and right.
@@ -240,10 +250,10 @@ impl Section<'_> {
         key: Key,
         example: Key,
         why: &str,
-        takes: Takes<T>,
+        value: ValueType<T>,
     ) -> Option<T> {
-        self.note(key, Given::Required(example), Some(takes.kind));
-        self.needed(key, why, &takes.read)
+        self.note(key, Presence::Required(example), Some(value.doc));
+        self.needed(key, why, &value.read)
     }
 
     /// Returns the key's value, which must be given if another key has a certain value.
@@ -252,18 +262,18 @@ impl Section<'_> {
         key: Key,
         example: Key,
         (other, word, is_so): (Key, Key, bool),
-        takes: Takes<T>,
+        value: ValueType<T>,
     ) -> Option<T> {
         self.note(
             key,
-            Given::RequiredWith(example, other, word),
-            Some(takes.kind),
+            Presence::RequiredWith(example, other, word),
+            Some(value.doc),
         );
         if is_so {
             let why = format!("is required for `{other}: {word}`");
-            self.needed(key, &why, &takes.read)
+            self.needed(key, &why, &value.read)
         } else {
-            self.read(key, Empty::Absent, &takes.read)
+            self.read(key, Empty::Absent, &value.read)
         }
     }
 
@@ -274,7 +284,7 @@ impl Section<'_> {
 
     /// Reads the section under a key.
     pub(super) fn within<T>(&mut self, key: Key, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        self.note(key, Given::Section, None);
+        self.note(key, Presence::Section, None);
         let node = self.take(key, Empty::Absent).unwrap_or(Node::NOTHING);
         let (path, origin) = (self.path_of(key), self.origin_of(key).clone());
         self.reader.section(path, origin, node, read)
@@ -344,16 +354,16 @@ impl Section<'_> {
     }
 
     /// Puts a key into the table.
-    fn note(&mut self, key: Key, given: Given, kind: Option<Box<dyn Fn() -> Kind>>) {
+    fn note(&mut self, key: Key, given: Presence, doc: Option<Box<dyn Fn() -> ValueDoc>>) {
         let path = self.path_of(key);
         if let Some(table) = &mut self.reader.table {
             let (_, about, old) = Some(self.line).filter(|it| it.0 == key).unwrap_or_default();
-            let kind = kind.map(|it| it());
+            let doc = doc.map(|it| it());
             let row = Row {
                 path,
                 about,
                 old,
-                kind,
+                doc,
                 given,
             };
             table.push(row);
@@ -372,13 +382,13 @@ impl Section<'_> {
         key: Key,
         empty: Empty,
         default: Key,
-        takes: Takes<T>,
+        value: ValueType<T>,
     ) -> T {
-        self.note(key, Given::Default(default), Some(takes.kind));
-        self.read(key, empty, &takes.read).unwrap_or_else(|| {
+        self.note(key, Presence::Default(default), Some(value.doc));
+        self.read(key, empty, &value.read).unwrap_or_else(|| {
             // A default that its own key refuses is a mistake like any other.
             let node = yaml::parse(default).map_err(Vec::from);
-            let checked = node.and_then(|it| (takes.read)(&it.root));
+            let checked = node.and_then(|it| (value.read)(&it.root));
             self.right(key, checked).unwrap_or_default()
         })
     }
@@ -402,13 +412,13 @@ impl Section<'_> {
         let index = self.entries.iter().position(|entry| entry.key == key);
         let entry = index.map(|index| self.entries.remove(index));
         let (origin, node) = self
-            .environments_word(&path, empty)
-            .or_else(|| self.files_word(&path, entry?, empty))?;
+            .from_environment(&path, empty)
+            .or_else(|| self.from_file(&path, entry?, empty))?;
         self.reader.given.insert(path, origin);
         Some(node)
     }
 
-    fn environments_word(&mut self, path: &str, empty: Empty) -> Option<(Origin, Node)> {
+    fn from_environment(&mut self, path: &str, empty: Empty) -> Option<(Origin, Node)> {
         if path.contains('[') {
             return None;
         }
@@ -424,7 +434,7 @@ impl Section<'_> {
         None
     }
 
-    fn files_word(&mut self, path: &str, entry: Entry, empty: Empty) -> Option<(Origin, Node)> {
+    fn from_file(&mut self, path: &str, entry: Entry, empty: Empty) -> Option<(Origin, Node)> {
         let (key, node) = (self.origin.at(entry.place), entry.value);
         let value = self.origin.at(node.place);
         let comment = match node.value {

@@ -1,4 +1,4 @@
-//! What keys take: how a value is read, and the same said to people and to editors (as JSON Schema).
+//! Types of values: how each is read, and its description for people and for editors (as JSON Schema).
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -7,63 +7,63 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::choice::Choice;
 use super::finding::{Wrong, nearest, quoted};
 use super::pattern::UserPattern;
 use super::port::{PORTS, PortNum};
 use super::secret::Secret;
 use super::template::{Template, Variable};
 use super::values::{self, Checked, hinted, parsed, scalar, structured};
-use super::words::Words;
 use super::yaml::{self, Node};
 use relay_model::{NodeNum, OwnedUserId};
 
 /// How a value is read.
 type Read<T> = Box<dyn Fn(&Node) -> Checked<T>>;
 
-/// How a value is read, and what it may be.
-pub(super) struct Takes<T> {
+/// How a value of one type is read, and its description.
+pub(super) struct ValueType<T> {
     pub(super) read: Read<T>,
-    pub(super) kind: Box<dyn Fn() -> Kind>,
+    pub(super) doc: Box<dyn Fn() -> ValueDoc>,
 }
 
-impl<T> Takes<T> {
+impl<T> ValueType<T> {
     pub(super) fn new(
-        kind: impl Fn() -> Kind + 'static,
+        doc: impl Fn() -> ValueDoc + 'static,
         read: impl Fn(&Node) -> Checked<T> + 'static,
     ) -> Self {
-        let (read, kind) = (Box::new(read), Box::new(kind));
-        Self { read, kind }
+        let (read, doc) = (Box::new(read), Box::new(doc));
+        Self { read, doc }
     }
 }
 
-/// What a value may be.
+/// The description of a value type.
 #[derive(Debug, Clone)]
-pub(super) struct Kind {
-    /// For people: what stands behind "takes".
-    pub(super) says: String,
+pub(super) struct ValueDoc {
+    /// For people: the column "takes" of the reference.
+    pub(super) text: String,
     pub(super) schema: Value,
 }
 
-impl Kind {
-    pub(super) fn new(says: impl fmt::Display, schema: Value) -> Self {
-        let says = says.to_string();
-        Self { says, schema }
+impl ValueDoc {
+    pub(super) fn new(text: impl fmt::Display, schema: Value) -> Self {
+        let text = text.to_string();
+        Self { text, schema }
     }
 
     /// A text of which the reader knows more than a pattern can tell.
-    pub(super) fn text(says: &str, pattern: &str) -> Self {
+    pub(super) fn text(text: &str, pattern: &str) -> Self {
         let schema = json!({ "type": ["string", "number"], "pattern": pattern });
-        Self::new(says, schema)
+        Self::new(text, schema)
     }
 
     /// One of a few words, in upper or lower case.
-    pub(super) fn words<T: Words>() -> Self {
+    pub(super) fn choice<T: Choice>() -> Self {
         let meant = |(word, meaning): (&&str, &&str)| {
             let meaning = meaning.trim().trim_end_matches('.');
             format!("`{word}` ({})", with_small_letter(meaning))
         };
         let shown: Vec<String> = T::VARIANTS.iter().zip(T::MEANINGS).map(meant).collect();
-        let says = match shown.split_last() {
+        let text = match shown.split_last() {
             Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
             _ => shown.concat(),
         };
@@ -78,12 +78,12 @@ impl Kind {
             }
         }
         taken.push(json!({ "type": "string", "pattern": in_any_case(&spellings) }));
-        Self::new(says, json!({ "anyOf": taken }))
+        Self::new(text, json!({ "anyOf": taken }))
     }
 
     pub(super) fn or(&self, other: &Self) -> Self {
-        let says = format!("{}, or {}", self.says, other.says);
-        Self::new(says, json!({ "anyOf": [self.schema, other.schema] }))
+        let text = format!("{}, or {}", self.text, other.text);
+        Self::new(text, json!({ "anyOf": [self.schema, other.schema] }))
     }
 
     fn list(items: &str, item: &Value) -> Self {
@@ -126,38 +126,38 @@ fn node_as_json(node: &yaml::Node) -> Value {
     }
 }
 
-pub(super) fn truth() -> Kind {
+pub(super) fn truth() -> ValueDoc {
     let words = [values::YES, values::NO].concat();
     let schema = json!({ "anyOf": [
         { "type": "boolean" },
         { "type": "integer", "minimum": 0, "maximum": 1 },
         { "type": "string", "pattern": in_any_case(&words) },
     ]});
-    Kind::new("`true` or `false`", schema)
+    ValueDoc::new("`true` or `false`", schema)
 }
 
 /// Yes or no, in all the words that YAML has had for them.
-pub(super) fn boolean() -> Takes<bool> {
-    Takes::new(truth, |node| {
+pub(super) fn boolean() -> ValueType<bool> {
+    ValueType::new(truth, |node| {
         let text = scalar(node, "`true` or `false`")?;
         Ok(values::truth(text).ok_or_else(|| Wrong::not(text, "`true` or `false`"))?)
     })
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Words>() -> Takes<T> {
-    Takes::new(Kind::words::<T>, values::choice)
+pub(super) fn choice<T: Choice>() -> ValueType<T> {
+    ValueType::new(ValueDoc::choice::<T>, values::choice)
 }
 
 /// A whole number; what it counts is said behind the range.
 pub(super) fn whole<T: TryFrom<i64> + 'static>(
     range: RangeInclusive<i64>,
     unit: &'static str,
-) -> Takes<T> {
+) -> ValueType<T> {
     let (least, most) = (*range.start(), *range.end());
     let schema = move || json!({ "type": "integer", "minimum": least, "maximum": most });
-    let kind = move || Kind::new(format!("{least} to {most}{unit}"), schema());
-    Takes::new(kind, move |node| {
+    let doc = move || ValueDoc::new(format!("{least} to {most}{unit}"), schema());
+    ValueType::new(doc, move |node| {
         let text = scalar(node, "a whole number")?;
         let Ok(number) = text.trim().replace('_', "").parse::<i64>() else {
             return Err(Wrong::not(text, "a whole number").into());
@@ -169,22 +169,22 @@ pub(super) fn whole<T: TryFrom<i64> + 'static>(
     })
 }
 
-pub(super) fn some_text() -> Takes<String> {
-    Takes::new(|| Kind::text("a text", r"\S"), values::some_text)
+pub(super) fn some_text() -> ValueType<String> {
+    ValueType::new(|| ValueDoc::text("a text", r"\S"), values::some_text)
 }
 
-pub(super) fn text_or_none() -> Takes<Option<String>> {
-    Takes::new(|| Kind::text("a text", ""), values::text_or_none)
+pub(super) fn text_or_none() -> ValueType<Option<String>> {
+    ValueType::new(|| ValueDoc::text("a text", ""), values::text_or_none)
 }
 
-pub(super) fn secret() -> Takes<Secret<String>> {
-    Takes::new(|| Kind::text("a text", "^."), values::secret)
+pub(super) fn secret() -> ValueType<Secret<String>> {
+    ValueType::new(|| ValueDoc::text("a text", "^."), values::secret)
 }
 
 /// A path; a relative one begins in the home directory, and a shell's `~` is none.
-pub(super) fn path() -> Takes<PathBuf> {
-    let kind = || Kind::text("path, relative to the home directory", "^(?!~(/|$)).+");
-    Takes::new(kind, |node| {
+pub(super) fn path() -> ValueType<PathBuf> {
+    let doc = || ValueDoc::text("path, relative to the home directory", "^(?!~(/|$)).+");
+    ValueType::new(doc, |node| {
         let text = values::some_text(node)?;
         if text.contains('\0') {
             return Err(Wrong::new("is not a path").into());
@@ -197,26 +197,26 @@ pub(super) fn path() -> Takes<PathBuf> {
     })
 }
 
-fn time(least: &str) -> Kind {
+fn time(least: &str) -> ValueDoc {
     let pattern = "^ *([0-9.]+(ms|s|m|min|h|d) *)+$|^[0-9.]+$";
     let text = json!({ "type": "string", "pattern": pattern });
     let number = json!({ "type": "number", (least): 0 });
-    Kind::new("a time", json!({ "anyOf": [number, text] }))
+    ValueDoc::new("a time", json!({ "anyOf": [number, text] }))
 }
 
-pub(super) fn duration() -> Takes<Duration> {
-    Takes::new(|| time("minimum"), values::duration)
+pub(super) fn duration() -> ValueType<Duration> {
+    ValueType::new(|| time("minimum"), values::duration)
 }
 
 /// A time of more than nothing.
-pub(super) fn some_duration() -> Takes<Duration> {
-    Takes::new(|| time("exclusiveMinimum"), values::some_duration)
+pub(super) fn some_duration() -> ValueType<Duration> {
+    ValueType::new(|| time("exclusiveMinimum"), values::some_duration)
 }
 
-pub(super) fn duration_or_off() -> Takes<Option<Duration>> {
+pub(super) fn duration_or_off() -> ValueType<Option<Duration>> {
     let off = || json!({ "anyOf": [{ "enum": ["off", false] }, { "pattern": in_any_case(&values::NO), "type": "string" }] });
-    let kind = move || Kind::new("`off`", off()).or(&time("exclusiveMinimum"));
-    Takes::new(kind, |node| {
+    let doc = move || ValueDoc::new("`off`", off()).or(&time("exclusiveMinimum"));
+    ValueType::new(doc, |node| {
         if values::truth(scalar(node, "a time or `off`")?) == Some(false) {
             return Ok(None);
         }
@@ -226,17 +226,17 @@ pub(super) fn duration_or_off() -> Takes<Option<Duration>> {
 }
 
 /// A number of bytes: `5242880`, `5 MiB`, `5MB`.
-pub(super) fn size() -> Takes<u64> {
-    let kind = || {
+pub(super) fn size() -> ValueType<u64> {
+    let doc = || {
         let number = json!({ "type": "integer", "minimum": 1024, "maximum": 1_u64 << 40 });
         let pattern = "^ *[0-9]+ *([kKmMgG]([iI]?[bB])?|[bB])?$";
         let text = json!({ "type": "string", "pattern": pattern });
-        Kind::new(
+        ValueDoc::new(
             "1 KiB to 1 TiB, in bytes or as in `5 MiB`",
             json!({ "anyOf": [number, text] }),
         )
     };
-    Takes::new(kind, |node| {
+    ValueType::new(doc, |node| {
         let text = scalar(node, "a size, as in `5 MiB`")?;
         let bytes = parse_size(text.trim_start())
             .ok_or_else(|| Wrong::not(text, "a size").hint("write it in bytes, or as `5 MiB`"))?;
@@ -264,8 +264,8 @@ fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// A text with variables in braces.
-pub(super) fn template<V: Variable + 'static>() -> Takes<Template<V>> {
-    let kind = || {
+pub(super) fn template<V: Variable + 'static>() -> ValueType<Template<V>> {
+    let doc = || {
         let all = V::all().into_iter();
         let (mut shown, mut patterns) = (Vec::new(), Vec::new());
         for (name, may_be_cut, _) in all {
@@ -276,38 +276,38 @@ pub(super) fn template<V: Variable + 'static>() -> Takes<Template<V>> {
                 patterns.push(format!("{name}[1-9][0-9]?"));
             }
         }
-        let says = format!("text with {}, N characters at most", shown.join(" "));
+        let text = format!("text with {}, N characters at most", shown.join(" "));
         let pattern = format!(r"^([^{{}}]|\{{\{{|\}}\}}|\{{({})\}})*$", patterns.join("|"));
-        Kind::text(&says, &pattern)
+        ValueDoc::text(&text, &pattern)
     };
-    Takes::new(kind, |node| parsed(&values::text(node)?))
+    ValueType::new(doc, |node| parsed(&values::text(node)?))
 }
 
-pub(super) fn patterns_kind() -> Kind {
+pub(super) fn patterns_doc() -> ValueDoc {
     let item = json!({ "type": "string", "pattern": "^ *[@*?]" });
-    Kind::list("user ids, or globs as in `@*:example.org`", &item)
+    ValueDoc::list("user ids, or globs as in `@*:example.org`", &item)
 }
 
 /// Users named one by one or by a glob.
-pub(super) fn patterns() -> Takes<Vec<UserPattern>> {
-    Takes::new(patterns_kind, values::list_of(values::pattern))
+pub(super) fn patterns() -> ValueType<Vec<UserPattern>> {
+    ValueType::new(patterns_doc, values::list_of(values::pattern))
 }
 
-pub(super) fn user_ids() -> Takes<Vec<OwnedUserId>> {
+pub(super) fn user_ids() -> ValueType<Vec<OwnedUserId>> {
     let item = || json!({ "type": "string", "pattern": "^ *@[^:]*:." });
-    let kind = move || Kind::list("user ids", &item());
-    Takes::new(kind, values::list_of(values::user_id))
+    let doc = move || ValueDoc::list("user ids", &item());
+    ValueType::new(doc, values::list_of(values::user_id))
 }
 
-pub(super) fn nodes() -> Takes<Vec<NodeNum>> {
+pub(super) fn nodes() -> ValueType<Vec<NodeNum>> {
     let item = || {
         json!({ "anyOf": [
             { "type": "string", "pattern": "^ *![0-9a-fA-F]{8} *$" },
             { "type": "integer", "minimum": 0, "maximum": u32::MAX },
         ]})
     };
-    let kind = move || Kind::list("nodes", &item());
-    Takes::new(kind, values::list_of(node_num))
+    let doc = move || ValueDoc::list("nodes", &item());
+    ValueType::new(doc, values::list_of(node_num))
 }
 
 /// Reads a node: `!a1b2c3d4`, or its number.
@@ -318,18 +318,18 @@ fn node_num(node: &Node) -> Checked<NodeNum> {
 }
 
 /// Ports; one is a list of one.
-pub(super) fn ports() -> Takes<Vec<PortNum>> {
-    let kind = || {
+pub(super) fn ports() -> ValueType<Vec<PortNum>> {
+    let doc = || {
         let names: Vec<&str> = PORTS.iter().map(|(name, _)| *name).collect();
         let port = json!({ "anyOf": [
             { "enum": names },
             { "type": "integer", "minimum": 0, "maximum": 511 },
             { "type": "string", "pattern": in_any_case(&names) },
         ]});
-        let list = Kind::list("ports", &port);
-        Kind::new(list.says, json!({ "anyOf": [list.schema, port] }))
+        let list = ValueDoc::list("ports", &port);
+        ValueDoc::new(list.text, json!({ "anyOf": [list.schema, port] }))
     };
-    Takes::new(kind, |node| match structured(node)?.value {
+    ValueType::new(doc, |node| match structured(node)?.value {
         yaml::Value::Scalar { .. } => Ok(vec![port_num(node)?]),
         _ => values::list_of(port_num)(node),
     })
@@ -361,8 +361,8 @@ mod tests {
         yaml::parse(yaml).unwrap().root
     }
 
-    fn read<T>(takes: &Takes<T>, yaml: &str) -> Checked<T> {
-        (takes.read)(&node(yaml))
+    fn read<T>(value: &ValueType<T>, yaml: &str) -> Checked<T> {
+        (value.read)(&node(yaml))
     }
 
     fn message<T>(checked: Checked<T>) -> String {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use strum::VariantNames;
 
 /// Makes types of the words that a key takes, each with what it stands for, and how else it may be spelled.
-macro_rules! words {
+macro_rules! choices {
     ($(
         $(#[$about:meta])*
         $vis:vis $name:ident {
@@ -23,7 +23,7 @@ macro_rules! words {
             $( $(#[doc = $meaning])* $(#[strum($($role = $spelling),*)])? $word, )*
         }
 
-        impl $crate::words::Words for $name {
+        impl $crate::choice::Choice for $name {
             const MEANINGS: &'static [&'static str] = &[$( concat!($($meaning),*) ),*];
             const SPELLINGS: &'static [&'static str] = &[$( $($( $spelling, )*)? )*];
         }
@@ -37,10 +37,10 @@ macro_rules! words {
         }
     )* };
 }
-pub(super) use words;
+pub(super) use choices;
 
 /// The words that a key takes.
-pub trait Words: FromStr<Err = strum::ParseError> + VariantNames + Default + 'static {
+pub trait Choice: FromStr<Err = strum::ParseError> + VariantNames + Default + 'static {
     /// What each of them means, in a sentence.
     const MEANINGS: &'static [&'static str];
     /// Other spellings, most of them MMRelay's.
