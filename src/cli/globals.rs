@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::home::{Home, HomeError, quoted};
-use relay_config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging, Words};
+use relay_config::{Choice, Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
 
 /// The flags of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -19,10 +19,10 @@ pub(super) struct Globals {
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// How much is logged; beats `logging.level` and `logging.debug`
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = words::<Level>())]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = choices::<Level>())]
     pub(super) log_level: Option<Level>,
     /// In which form it is logged; beats `logging.format`
-    #[arg(long, global = true, value_name = "FORMAT", value_parser = words::<LogFormat>())]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = choices::<LogFormat>())]
     pub(super) log_format: Option<LogFormat>,
     /// Use the home directory even if it lies on a network file system
     #[arg(long, global = true)]
@@ -30,7 +30,7 @@ pub(super) struct Globals {
 }
 
 /// The words of a key of the configuration; only there can the log be turned off.
-fn words<T: Words + Clone + Send + Sync>() -> impl TypedValueParser<Value = T> {
+fn choices<T: Choice + Clone + Send + Sync>() -> impl TypedValueParser<Value = T> {
     let shown = T::VARIANTS.iter().zip(T::MEANINGS);
     let shown = shown.filter(|(word, _)| **word != "off").map(|it| {
         let meaning = it.1.trim().trim_end_matches('.');

@@ -412,13 +412,13 @@ impl Section<'_> {
         let index = self.entries.iter().position(|entry| entry.key == key);
         let entry = index.map(|index| self.entries.remove(index));
         let (origin, node) = self
-            .from_environment(&path, empty)
-            .or_else(|| self.from_file(&path, entry?, empty))?;
+            .node_of_environment(&path, empty)
+            .or_else(|| self.node_of_file(&path, entry?, empty))?;
         self.reader.given.insert(path, origin);
         Some(node)
     }
 
-    fn from_environment(&mut self, path: &str, empty: Empty) -> Option<(Origin, Node)> {
+    fn node_of_environment(&mut self, path: &str, empty: Empty) -> Option<(Origin, Node)> {
         if path.contains('[') {
             return None;
         }
@@ -434,7 +434,7 @@ impl Section<'_> {
         None
     }
 
-    fn from_file(&mut self, path: &str, entry: Entry, empty: Empty) -> Option<(Origin, Node)> {
+    fn node_of_file(&mut self, path: &str, entry: Entry, empty: Empty) -> Option<(Origin, Node)> {
         let (key, node) = (self.origin.at(entry.place), entry.value);
         let value = self.origin.at(node.place);
         let comment = match node.value {
