@@ -1,6 +1,8 @@
-//! Who may name whom in the program, checked against the sources; that what decides asks neither for the time nor for a runtime;
-//! and that the ways through the files, in `docs/architecture.md`, lead through files and functions that are there.
+//! Checked against the sources: who may name whom in the program, that no files import each other, that what decides asks neither
+//! for the time nor for a runtime, and that the ways through the files, in `docs/architecture.md`, lead through files and functions
+//! that are there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -192,6 +194,51 @@ fn a_module_of_the_program_names_only_those_that_the_table_allows() -> Result<()
     none(&offences)
 }
 
+#[test]
+fn no_two_files_import_each_other() -> Result<()> {
+    let sources = sources()?;
+    let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for file in &sources {
+        for path in file.paths()? {
+            let target = file.file_of(&path, &sources);
+            // What is in a file's own folder belongs to it: it says what is there, and may be asked for what it shares.
+            if let Some(target) = target.filter(|target| !file.is_kin(target)) {
+                imports.entry(&file.name).or_default().insert(&target.name);
+            }
+        }
+    }
+    let mut circles = Vec::new();
+    for start in imports.keys() {
+        let reached = reached_from(start, &imports);
+        if reached.contains(start) {
+            let ring = reached
+                .iter()
+                .filter(|it| reached_from(it, &imports).contains(start));
+            circles.push(ring.copied().collect::<Vec<_>>().join(" <-> "));
+        }
+    }
+    circles.sort();
+    circles.dedup();
+    none(&circles)
+}
+
+/// Returns every file to which imports lead from this one.
+fn reached_from<'a>(
+    start: &str,
+    imports: &BTreeMap<&'a str, BTreeSet<&'a str>>,
+) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut next = vec![start];
+    while let Some(file) = next.pop() {
+        for target in imports.get(file).into_iter().flatten() {
+            if reached.insert(*target) {
+                next.push(target);
+            }
+        }
+    }
+    reached
+}
+
 /// What a pure machine may name all the same: bytes, what a seed alone decides, and the words for how something ended.
 const HARMLESS: [&str; 6] = [
     "std::io::Error",
@@ -325,6 +372,31 @@ struct Source {
 }
 
 impl Source {
+    /// Returns the file in which a path ends; `None`: it is none of ours, or this one.
+    fn file_of<'a>(&self, path: &[String], sources: &'a [Self]) -> Option<&'a Self> {
+        let is_crate = self.name.starts_with("crates/");
+        let module = match path.split_first()? {
+            (first, rest)
+                if first == "crate" && is_crate && rest.first() != self.module.first() =>
+            {
+                [&self.module[..1], rest].concat()
+            }
+            (first, rest) if first == "crate" => rest.to_vec(),
+            (first, rest) => [&[first.strip_prefix(CRATE)?.to_owned()], rest].concat(),
+        };
+        let holds = |file: &&Self| module.starts_with(&file.module);
+        let file = sources
+            .iter()
+            .filter(holds)
+            .max_by_key(|file| file.module.len())?;
+        (file.name != self.name).then_some(file)
+    }
+
+    /// Returns whether one of two files stands in the folder of the other.
+    fn is_kin(&self, other: &Self) -> bool {
+        self.module.starts_with(&other.module) || other.module.starts_with(&self.module)
+    }
+
     fn top(&self) -> &str {
         self.module.first().map_or("", String::as_str)
     }

@@ -17,13 +17,10 @@ use relay_disk::write_private;
 use relay_matrix::auth::Files;
 use relay_model::{Chain, Explained as _, full_text};
 
-/// Content of a new configuration: every key with its default.
-const SAMPLE: &str = include_str!("../../config.sample.yaml");
-
 /// The commands under `relay config`.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Write a new configuration, with every key and its default
+    /// Write a new configuration, with every key and its default, and its schema
     #[command(after_help = "Example: relay config generate --output ./config.yaml")]
     Generate {
         /// Where to write it; `-` is standard output [default: config.yaml in the home directory]
@@ -40,6 +37,9 @@ pub(super) enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Print the JSON Schema of the configuration, by which editors complete and check it
+    #[command(after_help = "Example: relay config schema > ~/.relay/config.schema.json")]
+    Schema,
     /// Show where everything is
     #[command(after_help = "Example: relay --home /var/lib/relay config paths")]
     Paths,
@@ -50,6 +50,7 @@ pub(super) fn run(command: ConfigCommand, globals: &Globals) -> Outcome {
     match command {
         ConfigCommand::Generate { output, force } => generate(globals, &home, output, force),
         ConfigCommand::Check { json } => return check(globals, &home, json),
+        ConfigCommand::Schema => Ok(print(&relay_config::schema())?),
         ConfigCommand::Paths => paths(globals, &home),
     }?;
     Ok(ExitCode::SUCCESS)
@@ -65,7 +66,7 @@ fn generate(
     let mmrelay = mmrelay_hint().map(|hint| tools::hint(&home.named_in(&hint)));
     if output.as_deref() == Some(Path::new("-")) {
         mmrelay.iter().try_for_each(|hint| say(hint))?;
-        return Ok(print(SAMPLE)?);
+        return Ok(print(&relay_config::sample())?);
     }
     let path = output.unwrap_or_else(|| globals.config_path(home));
     let shown = path.display();
@@ -78,7 +79,12 @@ fn generate(
         let error = anyhow!("`{shown}` is there already");
         return Err(Failure::from(error).and_hint("`--force` replaces it"));
     }
-    write_private(&path, SAMPLE.as_bytes()).with_context(|| format!("cannot write `{shown}`"))?;
+    let schema = path.with_file_name(relay_config::SCHEMA_FILE);
+    // Only `--force` replaces what is there: it may be anybody's.
+    if force || schema.symlink_metadata().is_err() {
+        write(&schema, &relay_config::schema())?;
+    }
+    write(&path, &relay_config::sample())?;
     mmrelay.iter().try_for_each(|hint| say(hint))?;
     let elsewhere = (path != home.config()).then(|| format!(" --config {}", quoted(&path)));
     let config = elsewhere.unwrap_or_default();
@@ -87,6 +93,11 @@ fn generate(
     );
     let next = home.named_in(&next);
     Ok(print(&format!("{shown}\nNext: {next}.\n"))?)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let written = write_private(path, text.as_bytes());
+    written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::home::{Home, HomeError, quoted};
-use relay_config::{Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
+use relay_config::{Choice, Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
 
 /// The flags of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -19,35 +19,27 @@ pub(super) struct Globals {
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// How much is logged; beats `logging.level` and `logging.debug`
-    #[arg(long, global = true, value_name = "LEVEL", value_parser = levels())]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = choices::<Level>())]
     pub(super) log_level: Option<Level>,
     /// In which form it is logged; beats `logging.format`
-    #[arg(long, global = true, value_name = "FORMAT", value_parser = formats())]
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = choices::<LogFormat>())]
     pub(super) log_format: Option<LogFormat>,
     /// Use the home directory even if it lies on a network file system
     #[arg(long, global = true)]
     pub(super) allow_network_home: bool,
 }
 
-/// The log levels of the command line; only the configuration can turn the log off.
-fn levels() -> impl TypedValueParser<Value = Level> {
-    let word = |name, help| PossibleValue::new(name).help(help);
-    PossibleValuesParser::new([
-        word("error", "A person must act"),
-        word("warn", "Something was dropped, or recovered from").alias("warning"),
-        word("info", "State changes"),
-        word("debug", "Each message, without its text"),
-        word("trace", "Bytes and texts"),
-    ])
-    .try_map(|word| word.parse::<Level>())
-}
-
-fn formats() -> impl TypedValueParser<Value = LogFormat> {
-    PossibleValuesParser::new([
-        PossibleValue::new("text").help("For people"),
-        PossibleValue::new("json").help("One JSON object a line"),
-    ])
-    .try_map(|word| word.parse::<LogFormat>())
+/// The words of a key of the configuration; only there can the log be turned off.
+fn choices<T: Choice + Clone + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    let shown = T::VARIANTS.iter().zip(T::MEANINGS);
+    let shown = shown.filter(|(word, _)| **word != "off").map(|it| {
+        let meaning = it.1.trim().trim_end_matches('.');
+        PossibleValue::new(*it.0).help(meaning)
+    });
+    let others = T::SPELLINGS
+        .iter()
+        .map(|it| PossibleValue::new(*it).hide(true));
+    PossibleValuesParser::new(shown.chain(others)).try_map(|word| word.parse::<T>())
 }
 
 impl Globals {

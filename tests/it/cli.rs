@@ -63,6 +63,7 @@ async fn help_tells_of_every_command_with_an_example() {
         "config check",
         "config generate",
         "config paths",
+        "config schema",
         "radio",
         "radio info",
         "radio nodes",
@@ -195,6 +196,14 @@ async fn the_generated_configuration_is_the_sample_and_is_never_overwritten() {
         fs::read_to_string(sample).expect("the sample is there")
     );
     assert_eq!(mode(&home, "config.yaml"), 0o600);
+    let schema = home.run(["config", "schema"]).await;
+    assert_succeeds(&schema);
+    let named = generated.lines().next().and_then(|it| it.split_once('='));
+    let (_, beside) = named.expect("the first line names the schema");
+    assert_eq!(
+        fs::read(home.path(beside)).expect("it is beside"),
+        schema.stdout
+    );
     assert_succeeds(&home.run(["config", "check"]).await);
 
     home.configure(CONFIG);

@@ -4,13 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, VariantNames};
+use serde_json::json;
+use strum::Display;
 
+use super::choice::choices;
 use super::finding::Wrong;
 use super::secret::Secret;
-use super::section::Section;
-use super::values::{Checked, choice, hinted, scalar, secret, some_text, whole};
-use super::yaml::Node;
+use super::section::{Section, keys};
+use super::value_types::{ValueDoc, ValueType, some_text, whole};
+use super::values::{self, hinted, scalar};
 
 /// The one link to the radio; also as `relay status --json` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,43 +82,65 @@ impl Connection {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Display, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-enum ConnectionType {
-    /// `network` is MMRelay's old word.
-    #[strum(to_string = "tcp", serialize = "network")]
-    Tcp,
-    Serial,
-    Ble,
+choices! {
+    /// How the radio is reached.
+    #[derive(Display)]
+    ConnectionType {
+        /// Over the network.
+        #[strum(to_string = "tcp", serialize = "network")]
+        Tcp,
+        /// Over a cable.
+        Serial,
+        /// Over Bluetooth.
+        Ble,
+    }
 }
 
-/// Returns the link; all its keys are read whatever its type, so that a switch of the type is one line.
+keys! {
+    /// The keys of `meshtastic` that say how the radio is reached; all are read whatever the type, so that a switch of the
+    /// type is one line.
+    Link {
+        /// How the radio is reached.
+        connection_type: Option<ConnectionType> = required(
+            "tcp",
+            "is required: `tcp`, `serial` or `ble`",
+            connection_type()
+        );
+        /// For `tcp`: the radio's name or address.
+        host: Option<String> = required_with(
+            "192.0.2.20",
+            ("connection_type", "tcp", connection_type == Some(ConnectionType::Tcp)),
+            host(connection_type)
+        );
+        /// For `tcp`: its port.
+        port: u16 = get("4403", whole(1..=65_535, ""));
+        /// For `serial`: the port, best by its name in /dev/serial/by-id, which stays the same; needless where there is exactly
+        /// one likely port.
+        serial_port: Option<String> = value("/dev/ttyUSB0", some_text());
+        /// For `ble`: the radio's Bluetooth address or name.
+        ble_address: Option<String> = required_with(
+            r#""AA:BB:CC:DD:EE:FF""#,
+            ("connection_type", "ble", connection_type == Some(ConnectionType::Ble)),
+            some_text()
+        );
+        /// For `ble`: its fixed PIN, with which it is paired once.
+        ble_pin: Option<Secret<u32>> = value(r#""123456""#, pin());
+    }
+}
+
+/// Returns the link.
 pub(super) fn connection(section: &mut Section<'_>, _: &str) -> Connection {
-    let why = "is required: `tcp`, `serial` or `ble`";
-    let kind = section.required("connection_type", why, connection_type);
-    let port = section.value("port", whole(1..=65_535, ""));
-    let serial_port = section.value("serial_port", some_text).map(PathBuf::from);
-    let ble_pin = section.value("ble_pin", pin);
-    let why = "is required for `connection_type: tcp`";
-    let host = match kind {
-        Some(ConnectionType::Tcp) => section.required("host", why, host),
-        Some(ConnectionType::Serial | ConnectionType::Ble) => section.value("host", some_text),
-        None => section.value("host", host),
-    };
-    let why = "is required for `connection_type: ble`";
-    let ble_address = if kind == Some(ConnectionType::Ble) {
-        section.required("ble_address", why, some_text)
-    } else {
-        section.value("ble_address", some_text)
-    };
+    let link = Link::read(section);
+    let kind = link.connection_type;
     let keys = [
-        ("host", ConnectionType::Tcp, host.is_some()),
-        ("port", ConnectionType::Tcp, port.is_some()),
-        ("serial_port", ConnectionType::Serial, serial_port.is_some()),
-        ("ble_address", ConnectionType::Ble, ble_address.is_some()),
-        ("ble_pin", ConnectionType::Ble, ble_pin.is_some()),
+        ("host", ConnectionType::Tcp),
+        ("port", ConnectionType::Tcp),
+        ("serial_port", ConnectionType::Serial),
+        ("ble_address", ConnectionType::Ble),
+        ("ble_pin", ConnectionType::Ble),
     ];
-    for (key, owner, is_given) in keys {
+    for (key, owner) in keys {
+        let is_given = section.reader.given.contains_key(&section.path_of(key));
         if let Some(kind) = kind.filter(|kind| is_given && *kind != owner) {
             let sentence = format!("does nothing with `connection_type: {kind}`");
             section.warning(key, sentence);
@@ -129,60 +153,80 @@ pub(super) fn connection(section: &mut Section<'_>, _: &str) -> Connection {
     }
     match kind {
         Some(ConnectionType::Tcp) => Connection::Tcp {
-            host: host.unwrap_or_default(),
-            port: port.unwrap_or(Connection::TCP_PORT),
+            host: link.host.unwrap_or_default(),
+            port: link.port,
         },
         Some(ConnectionType::Ble) => Connection::Ble {
-            ble_address: ble_address.unwrap_or_default(),
-            ble_pin,
+            ble_address: link.ble_address.unwrap_or_default(),
+            ble_pin: link.ble_pin,
         },
         // Where it is required, the result without a type is never used.
-        Some(ConnectionType::Serial) | None => Connection::Serial { serial_port },
+        Some(ConnectionType::Serial) | None => Connection::Serial {
+            serial_port: link.serial_port.map(PathBuf::from),
+        },
     }
 }
 
-/// Returns how the radio is reached; another name of it is a mistake that names the right one.
-fn connection_type(node: &Node) -> Checked<ConnectionType> {
-    let word = scalar(node, "a word").unwrap_or_default().trim();
-    let meant = match word.to_ascii_lowercase().as_str() {
-        "bluetooth" | "bt" => "ble",
-        "usb" => "serial",
-        "lan" | "wifi" => "tcp",
-        _ => return choice(node),
+/// How the radio is reached; another name of it is a mistake that names the right one.
+fn connection_type() -> ValueType<ConnectionType> {
+    ValueType::new(ValueDoc::choice::<ConnectionType>, |node| {
+        let word = scalar(node, "a word").unwrap_or_default().trim();
+        let meant = match word.to_ascii_lowercase().as_str() {
+            "bluetooth" | "bt" => "ble",
+            "usb" => "serial",
+            "lan" | "wifi" => "tcp",
+            _ => return values::choice(node),
+        };
+        hinted(&format!("did you mean `{meant}`?"), values::choice(node))
+    })
+}
+
+/// A host's name or address; any text where it does nothing.
+fn host(kind: Option<ConnectionType>) -> ValueType<String> {
+    use ConnectionType::{Ble, Serial};
+    let pattern = r"^ *([^/:\s]+|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}\]?) *$";
+    let described = move || ValueDoc::text("a name or address", pattern);
+    ValueType::new(described, move |node| {
+        let text = values::some_text(node)?;
+        let text = text.trim();
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        if bare.parse::<std::net::Ipv6Addr>().is_ok() {
+            return Ok(bare.to_owned());
+        }
+        let wrong = Wrong::not(text, "a host's name or address");
+        let fits = |character: char| character.is_alphanumeric() || ".-_%".contains(character);
+        if matches!(kind, Some(Serial | Ble)) {
+            Ok(text.to_owned())
+        } else if text.contains('/') {
+            let hint = "write the name or address alone, as in `192.168.1.20`";
+            Err(wrong.hint(hint).into())
+        } else if text.contains(':') {
+            let hint = "the port has a key of its own: `meshtastic.port`";
+            Err(wrong.hint(hint).into())
+        } else if text.len() > 253 || !text.chars().all(fits) {
+            Err(wrong.into())
+        } else {
+            Ok(text.to_owned())
+        }
+    })
+}
+
+/// A pairing PIN: up to six digits, leading zeros included.
+fn pin() -> ValueType<Secret<u32>> {
+    let doc = || {
+        let text = json!({ "type": "string", "pattern": "^ *[0-9]{1,6} *$" });
+        let number = json!({ "type": "integer", "minimum": 0, "maximum": 999_999 });
+        ValueDoc::new("up to six digits", json!({ "anyOf": [text, number] }))
     };
-    hinted(&format!("did you mean `{meant}`?"), choice(node))
-}
-
-fn host(node: &Node) -> Checked<String> {
-    let text = some_text(node)?.trim().to_owned();
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Ok(bare.to_owned());
-    }
-    let wrong = Wrong::not(&text, "a host's name or address");
-    let fits = |character: char| character.is_alphanumeric() || ".-_%".contains(character);
-    if text.contains('/') {
-        let hint = "write the name or address alone, as in `192.168.1.20`";
-        Err(wrong.hint(hint).into())
-    } else if text.contains(':') {
-        let hint = "the port has a key of its own: `meshtastic.port`";
-        Err(wrong.hint(hint).into())
-    } else if text.len() > 253 || !text.chars().all(fits) {
-        Err(wrong.into())
-    } else {
-        Ok(text)
-    }
-}
-
-/// Returns a pairing PIN: up to six digits, leading zeros included.
-fn pin(node: &Node) -> Checked<Secret<u32>> {
-    let text = secret(node)?;
-    let digits = text.reveal().trim();
-    let is_pin = digits.len() <= 6 && digits.bytes().all(|it| it.is_ascii_digit());
-    let pin = digits.parse().ok().filter(|_| is_pin);
-    // What was written instead is not repeated.
-    let pin = pin.ok_or_else(|| Wrong::new("is not a PIN of up to six digits"))?;
-    Ok(Secret::new(pin))
+    ValueType::new(doc, |node| {
+        let text = values::secret(node)?;
+        let digits = text.reveal().trim();
+        let is_pin = digits.len() <= 6 && digits.bytes().all(|it| it.is_ascii_digit());
+        let pin = digits.parse().ok().filter(|_| is_pin);
+        // What was written instead is not repeated.
+        let pin = pin.ok_or_else(|| Wrong::new("is not a PIN of up to six digits"))?;
+        Ok(Secret::new(pin))
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Environment variables that override keys: `RELAY_` and the key's path in capitals; MMRelay's names as aliases.
+//! Environment variables that override keys: `RELAY_` (or MMRelay's `MMRELAY_`) and the key's path in capitals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,31 +17,8 @@ const LARGEST_FILE: u64 = 64 * 1024;
 /// Variables that mean something else than a key.
 const NO_KEYS: [&str; 2] = ["RELAY_HOME", "RELAY_CONFIG"];
 
-/// Other names, most of them MMRelay's, and the keys that they stand for.
-const ALIASES: [(&str, &str); 17] = [
-    ("MMRELAY_DATABASE_PATH", "database.path"),
-    ("MMRELAY_LOGGING_LEVEL", "logging.level"),
-    ("MMRELAY_MATRIX_HOMESERVER", "matrix.homeserver"),
-    ("MMRELAY_MATRIX_BOT_USER_ID", "matrix.bot_user_id"),
-    ("MMRELAY_MATRIX_PASSWORD", "matrix.password"),
-    ("MMRELAY_MATRIX_ACCESS_TOKEN", "matrix.access_token"),
-    (
-        "MMRELAY_MESHTASTIC_CONNECTION_TYPE",
-        "meshtastic.connection_type",
-    ),
-    ("MMRELAY_MESHTASTIC_HOST", "meshtastic.host"),
-    ("MMRELAY_MESHTASTIC_PORT", "meshtastic.port"),
-    ("MMRELAY_MESHTASTIC_SERIAL_PORT", "meshtastic.serial_port"),
-    ("MMRELAY_MESHTASTIC_BLE_ADDRESS", "meshtastic.ble_address"),
-    (
-        "MMRELAY_MESHTASTIC_BROADCAST_ENABLED",
-        "meshtastic.broadcast_enabled",
-    ),
-    ("MMRELAY_MESHTASTIC_MESHNET_NAME", "meshtastic.meshnet_name"),
-    (
-        "MMRELAY_MESHTASTIC_MESSAGE_DELAY",
-        "meshtastic.message_delay",
-    ),
+/// Names that do not follow from a key's path, and the keys that they stand for.
+const ALIASES: [(&str, &str); 3] = [
     ("MMRELAY_LOG_PATH", "logging.filename"),
     ("MMRELAY_LOG_FILE", "logging.filename"),
     // As the flag of `relay auth login` is called.
@@ -79,16 +56,14 @@ impl Environment {
         }))
     }
 
-    /// Returns whether any variable gives a key, so that a file may be missing.
-    pub fn has_keys(&self) -> bool {
-        self.variables.keys().any(|name| {
-            let alias = ALIASES.iter().any(|(alias, _)| alias == name);
-            alias || (name.starts_with(PREFIX) && !NO_KEYS.contains(&name.as_str()))
-        })
+    /// Returns whether any variable gives one of these keys, so that a file may be missing.
+    pub(super) fn has_keys(&self, paths: &[String]) -> bool {
+        let names = names(paths);
+        self.variables.keys().any(|name| names.contains(name))
     }
 
     /// Returns a variable's value, an empty one as none.
-    pub fn variable(&self, name: &str) -> Option<&str> {
+    fn variable(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(name).map(String::as_str);
         value.filter(|value| !value.is_empty())
     }
@@ -141,13 +116,10 @@ impl Environment {
         self.variables.get(&own).map(|_| setting(&own, ""))
     }
 
-    /// Returns the variables that give no key, each with what to say about it.
-    pub(super) fn unknown(&self, paths: &BTreeSet<String>) -> Vec<(String, Wrong)> {
-        let mut known: BTreeSet<String> = NO_KEYS.map(str::to_owned).into();
-        for name in paths.iter().flat_map(|path| variables_of(path)) {
-            known.insert(format!("{name}_FILE"));
-            known.insert(name);
-        }
+    /// Returns the variables that give none of these keys, which are all, each with what to say about it.
+    pub(super) fn unknown(&self, paths: &[String]) -> Vec<(String, Wrong)> {
+        let mut known = names(paths);
+        known.extend(NO_KEYS.map(str::to_owned));
         let about = |name: &String| {
             if let Some(why) = meaningless(name) {
                 return Some(Wrong::new(format!("has no meaning here: {why}")));
@@ -185,14 +157,25 @@ fn meaningless(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns the variables that override a key, our own first.
+/// Returns the names of all variables that give one of these keys.
+fn names(paths: &[String]) -> BTreeSet<String> {
+    let own = paths.iter().flat_map(|path| variables_of(path));
+    own.flat_map(|name| [format!("{name}_FILE"), name])
+        .collect()
+}
+
+/// Returns the variables that override a key, our own first, and MMRelay's after it.
 fn variables_of(path: &str) -> impl Iterator<Item = String> {
     let aliases = ALIASES.iter().filter(move |(_, key)| *key == path);
-    std::iter::once(variable_of(path)).chain(aliases.map(|(alias, _)| (*alias).to_owned()))
+    let own = variable_of(path);
+    let theirs = own.replacen(PREFIX, ALIAS_PREFIX, 1);
+    [own, theirs]
+        .into_iter()
+        .chain(aliases.map(|(alias, _)| (*alias).to_owned()))
 }
 
 /// Returns our own name of the variable that overrides a key.
-pub(super) fn variable_of(path: &str) -> String {
+fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace(['.', '-'], "_").to_uppercase())
 }
 
@@ -214,6 +197,7 @@ fn read_value(path: &Path) -> Result<String, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::paths;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -230,10 +214,7 @@ mod tests {
             both.setting("meshtastic.host").unwrap().text.unwrap(),
             "new"
         );
-        assert!(
-            both.unknown(&["meshtastic.host".to_owned()].into())
-                .is_empty()
-        );
+        assert!(both.unknown(&paths()).is_empty());
         let alias = environment(&[("MMRELAY_MESHTASTIC_HOST", "old")]);
         assert_eq!(
             alias.setting("meshtastic.host").unwrap().text.unwrap(),
@@ -314,8 +295,7 @@ mod tests {
             ("RELAY_HOME", "/x"),
             ("PATH", "/bin"),
         ]);
-        let paths = ["meshtastic.host".to_owned()].into();
-        let unknown = found.unknown(&paths);
+        let unknown = found.unknown(&paths());
         assert_eq!(unknown.len(), 1, "{unknown:?}");
         assert_eq!(
             unknown[0].1.hint.as_deref(),
@@ -325,17 +305,11 @@ mod tests {
 
     #[test]
     fn only_a_near_variable_is_suggested() {
-        let paths = ["meshtastic.host".to_owned(), "matrix.password".to_owned()].into();
         let hint = |name: &str| {
-            let unknown = environment(&[(name, "x")]).unknown(&paths);
+            let unknown = environment(&[(name, "x")]).unknown(&paths());
             unknown.into_iter().next().and_then(|(_, wrong)| wrong.hint)
         };
-        for odd in [
-            "RELAY_FOO",
-            "RELAY_PORT",
-            "RELAY_SERVICE_HOST",
-            "RELAY_MESHTASTIC_FOO",
-        ] {
+        for odd in ["RELAY_FOO", "RELAY_SERVICE_HOST", "RELAY_MESHTASTIC_FOO"] {
             assert_eq!(hint(odd), None, "{odd}");
         }
         let host = "did you mean `RELAY_MESHTASTIC_HOST`?";

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::yaml::Place;
 use relay_model::{Explained, full_text, without_tricks};
 
 /// One thing that is wrong, or worth a warning. Prints as
@@ -74,6 +73,13 @@ pub struct Problems {
     pub problems: Vec<Finding>,
     /// What else is worth saying.
     pub warnings: Vec<Finding>,
+}
+
+/// Where something stands in the text, both counted from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
 }
 
 /// Where a value comes from.

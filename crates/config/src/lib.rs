@@ -3,6 +3,7 @@
 //! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
 //! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
 
+mod choice;
 mod connection;
 mod environment;
 mod file;
@@ -13,14 +14,18 @@ mod matrix;
 mod meshtastic;
 mod mmrelay;
 mod operation;
+mod pages;
 mod pattern;
+mod port;
 mod rooms;
 mod secret;
 mod section;
+mod table;
 mod template;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
 mod text_file;
+mod value_types;
 mod values;
 mod yaml;
 mod yaml_traps;
@@ -30,6 +35,7 @@ use std::net::Ipv4Addr;
 use rooms::rooms;
 use section::keys;
 
+pub use choice::Choice;
 pub use connection::{Connection, host_and_port};
 pub use environment::Environment;
 pub use file::{LoadError, Loaded};
@@ -37,7 +43,9 @@ pub use finding::{Finding, Problems};
 pub use matrix::{E2ee, Matrix, Recipients, SenderLimit, is_loopback};
 pub use meshtastic::*;
 pub use operation::*;
+pub use pages::{SCHEMA_FILE, sample, schema};
 pub use pattern::UserPattern;
+pub use port::PortNum;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
@@ -45,19 +53,21 @@ pub use text_file::{TextFileError, read_text};
 
 keys! {
     /// The whole configuration.
-    Config {
-        /// `matrix`: the account, who may transmit, what messages of the mesh look like.
-        matrix: Matrix = within(Matrix::read);
-        /// `matrix_rooms`: which room goes with which channel; never empty where it was read. The order matters: of two
-        /// channels in one room, the first gets what has no target.
+    pub Config {
+        /// Which room goes with which channel. A room may have several channels and a channel several rooms; of a room's
+        /// channels the first gets what is no reply. Put ids and aliases in quotes: YAML takes `#` for a comment and `!` for a
+        /// tag.
         matrix_rooms: Vec<MappedRoom> = by(rooms);
-        /// `meshtastic`: the radio, and what goes on the air.
+        /// The radio, and what goes on the air.
         meshtastic: Meshtastic = within(Meshtastic::read);
-        /// `database`: our own data.
+        /// The account, who may transmit, and what messages of the mesh look like.
+        matrix: Matrix = within(Matrix::read);
+        /// Our own data.
+        #[mmrelay = "db"]
         database: Database = within(Database::read);
-        /// `health`: when we count as unhealthy.
+        /// When the relay counts as unhealthy.
         health: Health = within(Health::read);
-        /// `logging`: what is logged, and where.
+        /// What is logged, and where.
         logging: Logging = within(Logging::read);
     }
 }

@@ -2,95 +2,108 @@
 
 use std::time::Duration;
 
-use strum::{EnumString, VariantNames};
 use url::{Host, Url};
 
+use super::choice::choices;
 use super::finding::{Wrong, quoted};
 use super::pattern::UserPattern;
 use super::secret::Secret;
 use super::section::{Section, keys};
 use super::template::{ReactionVariable, RoomVariable, Template};
-use super::values::{
-    Checked, boolean, choice, duration_or_off, hinted, list_of, pattern, secret, some, some_text,
-    structured, template, text_or_none, user_id, whole,
+use super::value_types::{
+    ValueDoc, ValueType, boolean, choice, duration_or_off, patterns, patterns_doc, secret,
+    template, text_or_none, user_ids, whole,
 };
+use super::values::{self, Checked, hinted, list_of, pattern, some_text, structured, user_id};
 use super::yaml::{Node, Value};
 use relay_model::{OwnedServerName, OwnedUserId, UserId};
 
 keys! {
     /// The section `matrix`.
-    Matrix {
-        /// Plain HTTP to a homeserver that is not on loopback is allowed.
-        allow_http: bool = get(false, boolean);
-        /// Where the first login without a terminal goes: an address, or a server name to be resolved by discovery.
-        homeserver: Option<String> = value(|node| homeserver(node, allow_http));
-        /// As whom: a full user id, or a localpart, whose domain the homeserver knows.
-        bot_user_id: Option<String> = value(login_user);
-        /// With which password.
-        password: Option<Secret<String>> = value(secret);
-        /// Or with which access token.
-        access_token: Option<Secret<String>> = value(secret);
+    pub Matrix {
+        /// Whether passwords and messages may go to a homeserver over plain HTTP (loopback always may).
+        allow_http: bool = get("false", boolean());
+        /// For a first login without a terminal; otherwise run `relay auth login`. The homeserver.
+        homeserver: Option<String> = value("https://matrix.example.org", login_server(allow_http));
+        /// For such a login: the account.
+        #[mmrelay = "user_id"]
+        bot_user_id: Option<String> = value(r#""@bot:example.org""#, login_user());
+        /// For such a login: with which password. With it the relay makes a device of its own.
+        password: Option<Secret<String>> = value(r#""secret""#, secret());
+        /// For such a login: with which access token, that of a device that no other program has used for encryption.
+        access_token: Option<Secret<String>> = value(r#""secret""#, secret());
         /// Encryption.
+        #[mmrelay = "encryption"]
         e2ee: E2ee = within(E2ee::read);
-        /// Messages of the mesh get a prefix.
-        prefix_enabled: bool = get(true, boolean);
-        /// That prefix.
-        prefix_format: Template<RoomVariable> = text(Template::of("[{long}/{mesh}]: "), template);
-        /// The key of the reaction that stands for a tapback of the mesh; in encrypted rooms always the emoji alone.
-        reaction_format: Template<ReactionVariable> = get(Template::of("{emoji} {short}"), template);
-        /// Who may transmit; `None`: everyone in a mapped room; empty: nobody.
+        /// Whether messages of the mesh get a prefix.
+        prefix_enabled: bool = get("true", boolean());
+        /// Prefix of a mesh message in Matrix.
+        prefix_format: Template<RoomVariable> = text(r#""[{long}/{mesh}]: ""#, template());
+        /// Reaction that stands for a mesh reaction; in encrypted rooms always `{emoji}`, because reactions are not encrypted.
+        reaction_format: Template<ReactionVariable> = get(r#""{emoji} {short}""#, template());
+        /// Who may transmit: user ids, or globs as in `"@*:example.org"`. Without the key everyone in the room; `[]` is nobody.
         allowed_users: Option<Vec<UserPattern>> = by(allowed_users);
-        /// Who may not transmit, even if allowed.
-        ignored_users: Vec<UserPattern> = get(Vec::new(), list_of(pattern));
-        /// The power level in the room that a sender needs at least.
-        min_power_level: i64 = restricting(0, whole(-1_000_000..=1_000_000, ""));
-        /// The power level that a sender needs for 🚨 to put a text before others; `None`: that of sending messages.
-        urgent_power_level: Option<i64> = restricting(None, some(whole(-1_000_000..=1_000_000, "")));
-        /// How many packets one person may put on the air.
+        /// Who may not, even if allowed.
+        ignored_users: Vec<UserPattern> = get("[]", patterns());
+        /// Power level in the room that a sender needs at least.
+        min_power_level: i64 = restricting("0", whole(-1_000_000..=1_000_000, ""));
+        /// Power level that a sender needs for a text that begins with 🚨 to go before others, three times an hour; an answer to
+        /// such a text always does. Without the key: whoever may write in the room.
+        urgent_power_level: Option<i64> = restriction("50", whole(-1_000_000..=1_000_000, ""));
+        /// Packets that one person may put on the air, by the messages' own time stamps.
         sender_limit: SenderLimit = within(SenderLimit::read);
-        /// Other relays whose messages are carried on.
-        trusted_relays: Vec<OwnedUserId> = get(Vec::new(), list_of(user_id));
-        /// `m.notice` is transmitted.
-        relay_notices: bool = get(false, boolean);
-        /// Messages that begin so are commands, never transmitted; `None`: off.
-        command_prefix: Option<String> = text(Some("!".to_owned()), text_or_none);
-        /// Messages that begin so are not for the mesh; `None`: off.
-        off_air_prefix: Option<String> = text(Some("//".to_owned()), text_or_none);
-        /// Whose invites are accepted beside those to rooms of the configuration; `None`: no invites at all.
-        invites: Option<Vec<UserPattern>> = get(Some(Vec::new()), invites);
-        /// From whom emoji verification is accepted.
+        /// Other relays (user ids) whose messages are carried on.
+        trusted_relays: Vec<OwnedUserId> = get("[]", user_ids());
+        /// Whether notices (`m.notice`), which bots write, are transmitted.
+        relay_notices: bool = get("false", boolean());
+        /// Begins a command: it and, at once behind it, a command's name (`!help`). Commands are never transmitted, and none is
+        /// answered yet; what else begins so is a text. `""` switches it off.
+        command_prefix: Option<String> = text(r#""!""#, text_or_none());
+        /// What begins so is never transmitted; `""` switches it off.
+        off_air_prefix: Option<String> = text(r#""//""#, text_or_none());
+        /// Which invites are accepted.
+        invites: Option<Vec<UserPattern>> = get("mapped", invites());
+        /// Users (ids) from whom emoji verification is accepted. Not built yet: it does nothing so far.
         verify_with: Vec<OwnedUserId> = by(verify_with);
-        /// After how long without the radio its rooms are told; `None`: never.
-        radio_notices: Option<Duration> = get(Some(Duration::from_mins(10)), duration_or_off);
+        /// After how long without the radio its rooms are told, once and at most once an hour, and again when it is back.
+        radio_notices: Option<Duration> = get("10m", duration_or_off());
     }
 
     /// Encryption.
     #[derive(Copy, Eq)]
-    E2ee {
-        /// Encrypted rooms are relayed; otherwise they are refused.
-        enabled: bool = restricting(true, boolean);
-        /// For whose devices we encrypt.
-        recipients: Recipients = restricting(Recipients::All, choice);
+    pub E2ee {
+        /// Whether encrypted rooms are relayed; `false` refuses them.
+        enabled: bool = restricting("true", boolean());
+        /// For whose devices messages are encrypted.
+        recipients: Recipients = restricting("all", choice());
     }
 
-    /// How many packets one person may put on the air, by the messages' own time stamps.
+    /// How many packets one person may put on the air.
     #[derive(Copy, Eq)]
-    SenderLimit {
+    pub SenderLimit {
         /// In a minute.
-        per_minute: u32 = get(20, whole(1..=100_000, " packets"));
+        per_minute: u32 = get("20", whole(1..=100_000, " packets"));
         /// In an hour.
-        per_hour: u32 = get(120, whole(1..=100_000, " packets"));
+        per_hour: u32 = get("120", whole(1..=100_000, " packets"));
     }
 }
 
-/// For whose devices messages are encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum Recipients {
-    /// Everyone's.
-    All,
-    /// Those that their owners have verified (the identity-based strategy).
-    Verified,
+choices! {
+    /// For whose devices messages are encrypted.
+    pub Recipients {
+        /// Everyone's.
+        All,
+        /// Those that their owners have verified.
+        Verified,
+    }
+
+    /// Whose invites are accepted.
+    Invites {
+        /// Those to the rooms of this file.
+        Mapped,
+        /// None at all.
+        None,
+    }
 }
 
 impl Matrix {
@@ -103,7 +116,7 @@ impl Matrix {
 }
 
 fn allowed_users(section: &mut Section<'_>, key: &'static str) -> Option<Vec<UserPattern>> {
-    let allowed = section.restricting(key, None, some(list_of(pattern)));
+    let allowed = section.restriction(key, r#"["@*:example.org"]"#, patterns());
     for user in allowed.iter().flatten().map(|user| user.0.to_string()) {
         // No server is named.
         if !user.contains(':') {
@@ -115,40 +128,55 @@ fn allowed_users(section: &mut Section<'_>, key: &'static str) -> Option<Vec<Use
 }
 
 fn verify_with(section: &mut Section<'_>, key: &'static str) -> Vec<OwnedUserId> {
-    let users = section.get(key, Vec::new(), list_of(user_id));
+    let users = section.get(key, "[]", user_ids());
     if !users.is_empty() {
         section.warning(key, "is not built yet, and does nothing so far");
     }
     users
 }
 
-fn invites(node: &Node) -> Checked<Option<Vec<UserPattern>>> {
-    #[derive(EnumString, VariantNames)]
-    #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-    enum Word {
-        Mapped,
-        None,
-    }
-    if structured(node).is_ok_and(|it| matches!(it.value, Value::List(_))) {
-        return list_of(pattern)(node).map(Some);
-    }
-    let hint = "it can also be a list of users whose invites are accepted";
-    hinted(hint, choice(node)).map(|word| match word {
-        Word::Mapped => Some(Vec::new()),
-        Word::None => None,
+fn invites() -> ValueType<Option<Vec<UserPattern>>> {
+    let doc = || {
+        let users = patterns_doc();
+        let text = format!("{}, whose invites are", users.text);
+        ValueDoc::choice::<Invites>().or(&ValueDoc::new(text, users.schema))
+    };
+    ValueType::new(doc, |node| {
+        if structured(node).is_ok_and(|it| matches!(it.value, Value::List(_))) {
+            return list_of(pattern)(node).map(Some);
+        }
+        let hint = "it can also be a list of users whose invites are accepted";
+        hinted(hint, values::choice(node)).map(|word| match word {
+            Invites::Mapped => Some(Vec::new()),
+            Invites::None => None,
+        })
     })
 }
 
-fn login_user(node: &Node) -> Checked<String> {
-    let text = some_text(node)?;
-    if text.starts_with('@') {
-        return user_id(node).map(OwnedUserId::into);
-    }
-    if OwnedUserId::try_from(format!("@{text}:localhost")).is_err() || text.contains(':') {
-        let wrong = Wrong::not(&text, "a user id");
-        return Err(wrong.hint("write it as `@bot:example.org`").into());
-    }
-    Ok(text)
+fn login_user() -> ValueType<String> {
+    let doc = || {
+        ValueDoc::text(
+            "user id, or its part before the server",
+            "^(@[^:]*:.+|[^@:]+)$",
+        )
+    };
+    ValueType::new(doc, |node| {
+        let text = some_text(node)?;
+        if text.starts_with('@') {
+            return user_id(node).map(OwnedUserId::into);
+        }
+        if OwnedUserId::try_from(format!("@{text}:localhost")).is_err() || text.contains(':') {
+            let wrong = Wrong::not(&text, "a user id");
+            return Err(wrong.hint("write it as `@bot:example.org`").into());
+        }
+        Ok(text)
+    })
+}
+
+fn login_server(allow_http: bool) -> ValueType<String> {
+    let text = "`https://matrix.example.org`, or its name as in `example.org`";
+    let doc = move || ValueDoc::text(text, r"^ *(https?://|[^/\s]+ *$)");
+    ValueType::new(doc, move |node| homeserver(node, allow_http))
 }
 
 fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {

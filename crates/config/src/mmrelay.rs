@@ -3,66 +3,58 @@
 use std::collections::BTreeMap;
 
 use super::finding::Origin;
-use super::section::Section;
 
-/// Returns our name of a key of a section, if it has another there.
-fn our_name(section: &str, key: &str) -> Option<&'static str> {
-    Some(match (section, key) {
-        ("", "db") => "database",
-        ("matrix", "encryption") => "e2ee",
-        ("matrix", "user_id") => "bot_user_id",
-        ("logging.debug", "matrix_nio") => "matrix_sdk",
-        ("logging.debug", "meshtastic") => "radio",
-        _ => return None,
-    })
-}
+/// Keys of MMRelay that mean nothing here: which, and why.
+pub(super) const MEANINGLESS: &[(&str, &str)] = &[
+    (
+        "plugins community-plugins custom-plugins security meshtastic.plugin_timeout \
+         meshtastic.plugin_response_delay",
+        "plugins are not available",
+    ),
+    (
+        "credentials_path matrix.credentials_path matrix.e2ee.store_path",
+        "the relay logs in as a device of its own, and keeps its keys in its home directory",
+    ),
+    ("data_dir", "use `--home`"),
+    (
+        "meshtastic.health_check meshtastic.heartbeat_interval",
+        "the link is always checked",
+    ),
+    ("meshtastic.timeout", "every wait has a limit of its own"),
+    (
+        "meshtastic.retries meshtastic.retry_limit",
+        "the relay tries to reach the radio for ever",
+    ),
+    (
+        "meshtastic.nodedb_refresh_interval",
+        "names are taken as they come",
+    ),
+    (
+        "database.enable_wal database.busy_timeout_ms database.pragmas",
+        "the relay sets up its database itself",
+    ),
+    (
+        "database.msg_map.wipe_on_restart",
+        "replies across a restart need the map",
+    ),
+    ("logging.rich_tracebacks", "there are no tracebacks"),
+    ("logging.debug.bleak", "there is no such library here"),
+    (
+        "logging.debug.full_packets",
+        "set `logging.debug.radio` to `trace`",
+    ),
+];
 
-/// Returns why a key of a section means nothing here, if it does not.
-fn meaningless(section: &str, key: &str) -> Option<&'static str> {
-    Some(match (section, key) {
-        ("", "plugins" | "community-plugins" | "custom-plugins" | "security")
-        | ("meshtastic", "plugin_timeout" | "plugin_response_delay") => "plugins are not available",
-        ("" | "matrix", "credentials_path") | ("matrix.e2ee", "store_path") => {
-            "the relay logs in as a device of its own, and keeps its keys in its home directory"
-        }
-        ("", "data_dir") => "use `--home`",
-        ("meshtastic", "health_check" | "heartbeat_interval") => "the link is always checked",
-        ("meshtastic", "timeout") => "every wait has a limit of its own",
-        ("meshtastic", "retries" | "retry_limit") => "the relay tries to reach the radio for ever",
-        ("meshtastic", "nodedb_refresh_interval") => "names are taken as they come",
-        ("database", "enable_wal" | "busy_timeout_ms" | "pragmas") => {
-            "the relay sets up its database itself"
-        }
-        ("database.msg_map", "wipe_on_restart") => "replies across a restart need the map",
-        ("logging", "rich_tracebacks") => "there are no tracebacks",
-        ("logging.debug", "bleak") => "there is no such library here",
-        ("logging.debug", "full_packets") => "set `logging.debug.radio` to `trace`",
-        _ => return None,
-    })
-}
-
-/// Takes a section's old names as ours, and warns of what means nothing here.
-pub(super) fn adopt(section: &mut Section<'_>) {
-    let entries = std::mem::take(&mut section.entries);
-    let keys: Vec<String> = entries.iter().map(|it| it.key.clone()).collect();
-    for mut entry in entries {
-        let ours = our_name(&section.path, &entry.key);
-        if let Some(why) = meaningless(&section.path, &entry.key) {
-            section.leave_out(&entry, format!("has no meaning here: {why}"));
-        } else if let Some(ours) = ours.filter(|ours| keys.iter().any(|it| it == ours)) {
-            let counts = format!("is the old name of `{ours}`, which is given too and counts");
-            section.leave_out(&entry, counts);
-        } else {
-            section.reader.is_mmrelay |= ours.is_some();
-            entry.key = ours.map_or(entry.key, str::to_owned);
-            section.entries.push(entry);
-        }
-    }
+/// Returns why a key means nothing here, if it is one of those.
+pub(super) fn meaningless(path: &str) -> Option<&'static str> {
+    let mut all = MEANINGLESS.iter();
+    let (_, why) = all.find(|(keys, _)| keys.split(' ').any(|it| it == path))?;
+    Some(why)
 }
 
 /// Defaults that differ from MMRelay's: the key, and behind it what is different while it is not given; `{}` is the key
 /// again.
-const DEFAULTS: &[&str] = &[
+pub(super) const DEFAULTS: &[&str] = &[
     "matrix.e2ee.enabled: encrypted rooms are relayed (`{}: false` refuses them)",
     "meshtastic.message_interactions.replies: replies cross as replies (`{}`)",
     "meshtastic.message_interactions.reactions: reactions cross (`{}`)",

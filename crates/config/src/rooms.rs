@@ -1,11 +1,14 @@
 //! `matrix_rooms`: routes between rooms and channels; a list, or MMRelay's mapping of names to entries.
 
-use strum::{Display, EnumString, VariantNames};
+use serde_json::{Value as Json, json};
+use strum::Display;
 
-use super::finding::{Origin, Wrong};
-use super::section::{Reader, Section};
-use super::values::{Checked, choice, some_text, structured};
-use super::yaml::{Entry, Node, Value};
+use super::choice::choices;
+use super::finding::{Origin, Place, Wrong};
+use super::section::{Reader, Section, keys};
+use super::value_types::{ValueDoc, ValueType, choice};
+use super::values::{some_text, structured};
+use super::yaml::{self, Node, Value};
 use relay_model::{
     ChannelIndex, OwnedRoomOrAliasId, OwnedServerName, ParseIdError, RoomAddress, RoomAddressError,
 };
@@ -36,16 +39,37 @@ pub enum ChannelRef {
     Name(String),
 }
 
-/// Which way messages of a route go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, VariantNames)]
-#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-pub enum Direction {
-    /// Both ways.
-    Both,
-    /// From the mesh to Matrix only.
-    ToMatrix,
-    /// From Matrix to the mesh only.
-    ToMesh,
+choices! {
+    /// Which way messages of a route go.
+    #[derive(Hash, Display)]
+    pub Direction {
+        /// Both ways.
+        Both,
+        /// From the mesh to Matrix only.
+        ToMatrix,
+        /// From Matrix to the mesh only.
+        ToMesh,
+    }
+}
+
+keys! {
+    /// The keys of an entry.
+    pub(super) Entry {
+        /// The room.
+        id: Option<RoomAddress> = required(
+            r##""#hiking:example.org""##,
+            "is required: the room's id or alias",
+            room_address()
+        );
+        /// The channel of the radio; by its name it is followed when it moves.
+        meshtastic_channel: Option<ChannelRef> = required(
+            "0",
+            "is required: 0 to 7, or the channel's name",
+            channel()
+        );
+        /// Which way messages go.
+        direction: Direction = restricting("both", choice());
+    }
 }
 
 impl Direction {
@@ -61,8 +85,9 @@ impl Direction {
 }
 
 pub(super) fn rooms(root: &mut Section<'_>, key: &'static str) -> Vec<MappedRoom> {
-    let list = |node: &Node| Ok(structured(node)?);
-    let Some(node) = root.required(key, REQUIRED, list) else {
+    let doc = || ValueDoc::new("a list of rooms with their channels", Json::Null);
+    let list = ValueType::new(doc, |node| Ok(structured(node)?));
+    let Some(node) = root.required(key, "", REQUIRED, list) else {
         return Vec::new();
     };
     let origin = root.origin_of(key).clone();
@@ -71,7 +96,7 @@ pub(super) fn rooms(root: &mut Section<'_>, key: &'static str) -> Vec<MappedRoom
         Value::List(nodes) => nodes.into_iter().map(|it| (None, it.place, it)).collect(),
         Value::Map(entries) => {
             root.reader.is_mmrelay = true;
-            let item = |it: Entry| (Some(it.key), it.place, it.value);
+            let item = |it: yaml::Entry| (Some(it.key), it.place, it.value);
             entries.into_iter().map(item).collect()
         }
         Value::Null { .. } | Value::Scalar { .. } => Vec::new(),
@@ -82,7 +107,7 @@ pub(super) fn rooms(root: &mut Section<'_>, key: &'static str) -> Vec<MappedRoom
     let mut rooms: Vec<MappedRoom> = Vec::new();
     for (index, (name, place, node)) in items.into_iter().enumerate() {
         let (path, origin) = (format!("{key}[{index}]"), origin.at(place));
-        let Some(mapped) = room(root.reader, &path, &origin, name, node) else {
+        let Some(mapped) = room(root.reader, &path, &origin, (name, place), node) else {
             continue;
         };
         let is_twin = |other: &&MappedRoom| {
@@ -108,7 +133,7 @@ fn room(
     reader: &mut Reader,
     path: &str,
     origin: &Origin,
-    name: Option<String>,
+    (name, place): (Option<String>, Place),
     node: Node,
 ) -> Option<MappedRoom> {
     let Value::Map(_) = &node.value else {
@@ -118,31 +143,31 @@ fn room(
         return None;
     };
     reader.section(path.to_owned(), origin.clone(), node, |section| {
-        let address = match name {
-            Some(name) if !section.is_given("id") => {
-                let address = address(&name);
-                address.map_err(|wrong| section.problem("id", wrong)).ok()
-            }
-            Some(_) | None => {
-                let id = |node: &Node| Ok(address(&some_text(node)?)?);
-                section.required("id", "is required: the room's id or alias", id)
-            }
-        };
-        let why = "is required: 0 to 7, or the channel's name";
-        let channel = section.required("meshtastic_channel", why, channel);
+        if let Some(name) = name.filter(|_| !section.is_given("id")) {
+            let value = Node::text(name, place);
+            let key = "id".to_owned();
+            section.entries.push(yaml::Entry { key, place, value });
+        }
+        let entry = Entry::read(section);
+        let channel = entry.meshtastic_channel;
         if matches!(&channel, Some(ChannelRef::Name(name)) if name.eq_ignore_ascii_case("admin")) {
             let sentence = "a channel named `admin` is never relayed";
             section.warning("meshtastic_channel", sentence);
         }
-        let direction = section.restricting("direction", Direction::Both, choice);
-        let RoomAddress { room, via } = address?;
+        let RoomAddress { room, via } = entry.id?;
         Some(MappedRoom {
             id: room,
             via,
             meshtastic_channel: channel?,
-            direction,
+            direction: entry.direction,
         })
     })
+}
+
+fn room_address() -> ValueType<RoomAddress> {
+    let text = "its id (`!…`), alias (`#…`), or the link that a client copies for it";
+    let doc = move || ValueDoc::text(text, "^ *([!#]|matrix:|https?://.*#/|matrix\\.to/*#/)");
+    ValueType::new(doc, |node| Ok(address(&some_text(node)?)?))
 }
 
 fn address(text: &str) -> Result<RoomAddress, Wrong> {
@@ -161,14 +186,24 @@ fn address(text: &str) -> Result<RoomAddress, Wrong> {
     })
 }
 
-fn channel(node: &Node) -> Checked<ChannelRef> {
-    let text = some_text(node)?;
-    let text = text.trim();
-    let Ok(number) = text.parse::<i64>() else {
-        return Ok(ChannelRef::Name(text.to_owned()));
+fn channel() -> ValueType<ChannelRef> {
+    let doc = || {
+        let number = json!({ "type": "integer", "minimum": 0, "maximum": 7 });
+        let text = json!({ "type": "string", "pattern": "^ *([0-7]|.*[^-+0-9 ].*) *$" });
+        ValueDoc::new(
+            "0 to 7, or the channel's name",
+            json!({ "anyOf": [number, text] }),
+        )
     };
-    let slot = u32::try_from(number).map_err(|_| ParseIdError::Channel(number));
-    let index = slot.and_then(ChannelIndex::try_from);
-    let index = index.map_err(|error| Wrong::new(error.to_string()))?;
-    Ok(ChannelRef::Index(index))
+    ValueType::new(doc, |node| {
+        let text = some_text(node)?;
+        let text = text.trim();
+        let Ok(number) = text.parse::<i64>() else {
+            return Ok(ChannelRef::Name(text.to_owned()));
+        };
+        let slot = u32::try_from(number).map_err(|_| ParseIdError::Channel(number));
+        let index = slot.and_then(ChannelIndex::try_from);
+        let index = index.map_err(|error| Wrong::new(error.to_string()))?;
+        Ok(ChannelRef::Index(index))
+    })
 }

@@ -1,33 +1,44 @@
-//! Reads one mapping key by key, the environment's word before the file's, and remembers what it was asked for:
-//! so unknown keys are found without a list of the known ones.
+//! Reads one mapping key by key, the environment's word before the file's, and remembers what it was asked for: so unknown
+//! keys are found without a list of the known ones, and the table of all keys is what a reading of nothing asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::environment::Environment;
 use super::finding::{Finding, Origin, Problems, Wrong, nearest, printable};
 use super::mmrelay;
-use super::values::{Convert, nothing, structured};
-use super::yaml::{Entry, Node, Value};
+use super::value_types::{ValueDoc, ValueType};
+use super::values::{Checked, Convert, nothing, structured};
+use super::yaml::{self, Entry, Node, Value};
 use super::yaml_traps::is_assignment;
 
-/// Makes sections of the table of their keys: what each is for, its type, by which method of [`Section`] it is read, and
-/// with what: the default, and what knows range and unit. A key may use the values of those above it.
+/// Makes sections of the table of their keys: what each is for, in the words in which people read it everywhere; MMRelay's
+/// name, if that is another; its type; by which method of [`Section`] it is read, and with what: its default or an example,
+/// as they are written in a file, and what it takes. A key may use the values of those above it.
 macro_rules! keys {
     ($(
-        $(#[$about:meta])*
-        $name:ident {
-            $( $(#[$purpose:meta])* $key:ident: $kind:ty = $how:ident($($with:expr),*); )*
+        $(#[doc = $about:literal])*
+        $(#[derive($($derived:ident),*)])?
+        $vis:vis $name:ident {
+            $(
+                $(#[doc = $purpose:literal])*
+                $(#[mmrelay = $old:literal])?
+                $key:ident: $kind:ty = $how:ident($($with:expr),*);
+            )*
         }
     )*) => { $(
-        $(#[$about])*
+        $(#[doc = $about])*
+        $(#[derive($($derived),*)])?
         #[derive(Debug, Clone, PartialEq)]
-        pub struct $name {
-            $( $(#[$purpose])* pub $key: $kind, )*
+        $vis struct $name {
+            $( $(#[doc = $purpose])* pub $key: $kind, )*
         }
 
         impl $name {
             pub(in $crate) fn read(it: &mut $crate::section::Section<'_>) -> Self {
-                $( let $key = it.$how(stringify!($key), $($with),*); )*
+                $(
+                    it.line(stringify!($key), concat!($($purpose),*), [$($old),*].first().copied());
+                    let $key = it.$how(stringify!($key), $($with),*);
+                )*
                 Self { $( $key ),* }
             }
         }
@@ -41,32 +52,44 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
-/// Makes types of the words that a key takes, each with what it stands for.
-macro_rules! words {
-    ($(
-        $(#[$about:meta])*
-        $name:ident { $( $(#[$meaning:meta])* $word:ident, )* }
-    )*) => { $(
-        $(#[$about])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
-        #[strum(serialize_all = "snake_case", ascii_case_insensitive)]
-        pub enum $name { $( $(#[$meaning])* $word, )* }
-    )* };
-}
-pub(super) use words;
-
 /// What is known while a configuration is read, and what was found in it.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     file: String,
     environment: Environment,
     found: Problems,
-    /// The paths that were asked for.
-    pub(super) asked: BTreeSet<String>,
+    /// What is read, if that is asked for.
+    pub(super) table: Option<Vec<Row>>,
     /// The paths that are given, and where.
     pub(super) given: BTreeMap<String, Origin>,
     /// Keys of MMRelay were met that mean nothing here, or its old names.
     pub(super) is_mmrelay: bool,
+}
+
+/// A key.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// As in `meshtastic.long_messages.part_bytes`; the keys of an entry of a list stand in `matrix_rooms[]`.
+    pub(super) path: String,
+    /// What it is for; empty for a switch of MMRelay that only the reader knows.
+    pub(super) about: &'static str,
+    /// MMRelay's name of it, if that is another.
+    pub(super) old: Option<Key>,
+    /// The description of its type; a section has none.
+    pub(super) doc: Option<ValueDoc>,
+    pub(super) given: Presence,
+}
+
+/// What there is without the key, as it is written in a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Presence {
+    Section,
+    Default(Key),
+    /// Nothing; an example of what could be.
+    Example(Key),
+    Required(Key),
+    /// Required if this other key of the section is that.
+    RequiredWith(Key, Key, Key),
 }
 
 /// A mapping of the configuration; an absent one is an empty one.
@@ -77,9 +100,11 @@ pub(super) struct Section<'r> {
     origin: Origin,
     pub(super) entries: Vec<Entry>,
     known: Vec<Key>,
+    /// The key that is read next, and what it is for.
+    line: (Key, &'static str, Option<Key>),
 }
 
-/// A key, as it is written in its section.
+/// A key as it is written in its section, or a value as it is written behind one.
 pub(super) type Key = &'static str;
 
 /// What a key without a value means.
@@ -155,8 +180,9 @@ impl Reader {
             origin,
             entries,
             known: Vec::new(),
+            line: ("", "", None),
         };
-        mmrelay::adopt(&mut section);
+        section.leave_out_meaningless();
         let value = read(&mut section);
         section.refuse_unknown();
         value
@@ -164,37 +190,91 @@ impl Reader {
 }
 
 impl Section<'_> {
+    /// Says what the key that is read next is for, and takes MMRelay's name of it as ours.
+    pub(super) fn line(&mut self, key: Key, about: &'static str, old: Option<Key>) {
+        self.line = (key, about.trim(), old);
+        let mut entries = self.entries.iter();
+        let Some(index) = old.and_then(|old| entries.position(|it| it.key == old)) else {
+            return;
+        };
+        if self.entries.iter().any(|it| it.key == key) {
+            let entry = self.entries.remove(index);
+            let counts = format!("is the old name of `{key}`, which is given too and counts");
+            self.leave_out(&entry, counts);
+        } else if let Some(entry) = self.entries.get_mut(index) {
+            self.reader.is_mmrelay = true;
+            key.clone_into(&mut entry.key);
+        }
+    }
+
     /// Returns the key's value, or this default if it is not given or not right.
-    pub(super) fn get<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
-        self.read(key, Empty::Absent, convert).unwrap_or(default)
+    pub(super) fn get<T: Default>(&mut self, key: Key, default: Key, value: ValueType<T>) -> T {
+        self.or_default(key, Empty::Absent, default, value)
     }
 
     /// Likewise, for a key that restricts who or what passes: without a value it is a mistake.
-    pub(super) fn restricting<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
-        self.read(key, Empty::Mistake, convert).unwrap_or(default)
+    pub(super) fn restricting<T: Default>(
+        &mut self,
+        key: Key,
+        default: Key,
+        value: ValueType<T>,
+    ) -> T {
+        self.or_default(key, Empty::Mistake, default, value)
     }
 
     /// Likewise, for a key to which the empty text means something; an empty variable does too.
-    pub(super) fn text<T>(&mut self, key: Key, default: T, convert: impl Convert<T>) -> T {
-        self.read(key, Empty::Text, convert).unwrap_or(default)
+    pub(super) fn text<T: Default>(&mut self, key: Key, default: Key, value: ValueType<T>) -> T {
+        self.or_default(key, Empty::Text, default, value)
     }
 
-    /// Returns the key's value, if it is given and right.
-    pub(super) fn value<T>(&mut self, key: Key, convert: impl Convert<T>) -> Option<T> {
-        self.read(key, Empty::Absent, convert)
+    /// Returns the key's value, if it is given and right; the example is for people.
+    pub(super) fn value<T>(&mut self, key: Key, example: Key, value: ValueType<T>) -> Option<T> {
+        self.note(key, Presence::Example(example), Some(value.doc));
+        self.read(key, Empty::Absent, &value.read)
+    }
+
+    /// Likewise, for a key that restricts who or what passes.
+    pub(super) fn restriction<T>(
+        &mut self,
+        key: Key,
+        example: Key,
+        value: ValueType<T>,
+    ) -> Option<T> {
+        self.note(key, Presence::Example(example), Some(value.doc));
+        self.read(key, Empty::Mistake, &value.read)
     }
 
     /// Returns the key's value, which must be given and right.
     pub(super) fn required<T>(
         &mut self,
         key: Key,
+        example: Key,
         why: &str,
-        convert: impl Convert<T>,
+        value: ValueType<T>,
     ) -> Option<T> {
-        if !self.is_given(key) {
-            self.problem(key, Wrong::new(why));
+        self.note(key, Presence::Required(example), Some(value.doc));
+        self.needed(key, why, &value.read)
+    }
+
+    /// Returns the key's value, which must be given if another key has a certain value.
+    pub(super) fn required_with<T>(
+        &mut self,
+        key: Key,
+        example: Key,
+        (other, word, is_so): (Key, Key, bool),
+        value: ValueType<T>,
+    ) -> Option<T> {
+        self.note(
+            key,
+            Presence::RequiredWith(example, other, word),
+            Some(value.doc),
+        );
+        if is_so {
+            let why = format!("is required for `{other}: {word}`");
+            self.needed(key, &why, &value.read)
+        } else {
+            self.read(key, Empty::Absent, &value.read)
         }
-        self.read(key, Empty::Required, convert)
     }
 
     /// Reads a key by what also looks at others beside it.
@@ -204,13 +284,24 @@ impl Section<'_> {
 
     /// Reads the section under a key.
     pub(super) fn within<T>(&mut self, key: Key, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        self.note(key, Presence::Section, None);
         let node = self.take(key, Empty::Absent).unwrap_or(Node::NOTHING);
         let (path, origin) = (self.path_of(key), self.origin_of(key).clone());
         self.reader.section(path, origin, node, read)
     }
 
+    /// Leaves out the keys of MMRelay that mean nothing here.
+    fn leave_out_meaningless(&mut self) {
+        for entry in std::mem::take(&mut self.entries) {
+            match mmrelay::meaningless(&self.path_of(&entry.key)) {
+                Some(why) => self.leave_out(&entry, format!("has no meaning here: {why}")),
+                None => self.entries.push(entry),
+            }
+        }
+    }
+
     /// Says why a key of MMRelay is left out.
-    pub(super) fn leave_out(&mut self, entry: &Entry, why: String) {
+    fn leave_out(&mut self, entry: &Entry, why: String) {
         self.reader.is_mmrelay = true;
         let (path, origin) = (self.path_of(&entry.key), self.origin.at(entry.place));
         self.reader.warning(&origin, &path, Wrong::new(why));
@@ -242,7 +333,7 @@ impl Section<'_> {
         self.reader.warning(&origin, &path, wrong);
     }
 
-    fn path_of(&self, key: &str) -> String {
+    pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() || key.is_empty() {
             format!("{}{key}", self.path)
         } else {
@@ -262,31 +353,72 @@ impl Section<'_> {
         }
     }
 
-    fn read<T>(&mut self, key: Key, empty: Empty, convert: impl Convert<T>) -> Option<T> {
-        let wrongs = match convert(&self.take(key, empty)?) {
-            Ok(value) => return Some(value),
-            Err(wrongs) => wrongs,
-        };
-        for wrong in wrongs {
-            self.problem(key, wrong);
+    /// Puts a key into the table.
+    fn note(&mut self, key: Key, given: Presence, doc: Option<Box<dyn Fn() -> ValueDoc>>) {
+        let path = self.path_of(key);
+        if let Some(table) = &mut self.reader.table {
+            let (_, about, old) = Some(self.line).filter(|it| it.0 == key).unwrap_or_default();
+            let doc = doc.map(|it| it());
+            let row = Row {
+                path,
+                about,
+                old,
+                doc,
+                given,
+            };
+            table.push(row);
         }
-        None
+    }
+
+    fn needed<T>(&mut self, key: Key, why: &str, read: &impl Convert<T>) -> Option<T> {
+        if !self.is_given(key) {
+            self.problem(key, Wrong::new(why));
+        }
+        self.read(key, Empty::Required, read)
+    }
+
+    fn or_default<T: Default>(
+        &mut self,
+        key: Key,
+        empty: Empty,
+        default: Key,
+        value: ValueType<T>,
+    ) -> T {
+        self.note(key, Presence::Default(default), Some(value.doc));
+        self.read(key, empty, &value.read).unwrap_or_else(|| {
+            // A default that its own key refuses is a mistake like any other.
+            let node = yaml::parse(default).map_err(Vec::from);
+            let checked = node.and_then(|it| (value.read)(&it.root));
+            self.right(key, checked).unwrap_or_default()
+        })
+    }
+
+    fn read<T>(&mut self, key: Key, empty: Empty, read: &impl Convert<T>) -> Option<T> {
+        let node = self.take(key, empty)?;
+        self.right(key, read(&node))
+    }
+
+    /// Returns what is right, and reports what is wrong.
+    fn right<T>(&mut self, key: Key, checked: Checked<T>) -> Option<T> {
+        for wrong in checked.as_ref().err().into_iter().flatten() {
+            self.problem(key, wrong.clone());
+        }
+        checked.ok()
     }
 
     fn take(&mut self, key: Key, empty: Empty) -> Option<Node> {
         self.known.push(key);
         let path = self.path_of(key);
-        self.reader.asked.insert(path.clone());
         let index = self.entries.iter().position(|entry| entry.key == key);
         let entry = index.map(|index| self.entries.remove(index));
         let (origin, node) = self
-            .environments_word(&path, empty)
-            .or_else(|| self.files_word(&path, entry?, empty))?;
+            .node_of_environment(&path, empty)
+            .or_else(|| self.node_of_file(&path, entry?, empty))?;
         self.reader.given.insert(path, origin);
         Some(node)
     }
 
-    fn environments_word(&mut self, path: &str, empty: Empty) -> Option<(Origin, Node)> {
+    fn node_of_environment(&mut self, path: &str, empty: Empty) -> Option<(Origin, Node)> {
         if path.contains('[') {
             return None;
         }
@@ -295,18 +427,14 @@ impl Section<'_> {
         let wrong = match setting.text {
             Ok(text) if text.is_empty() && empty == Empty::Mistake => empty_mistake(),
             Ok(text) if text.is_empty() && empty != Empty::Text => return None,
-            Ok(text) => {
-                let value = Value::Scalar { text, plain: true };
-                let node = Node::NOTHING;
-                return Some((origin, Node { value, ..node }));
-            }
+            Ok(text) => return Some((origin, Node::text(text, Node::NOTHING.place))),
             Err(wrong) => wrong,
         };
         self.reader.problem(&origin, path, wrong);
         None
     }
 
-    fn files_word(&mut self, path: &str, entry: Entry, empty: Empty) -> Option<(Origin, Node)> {
+    fn node_of_file(&mut self, path: &str, entry: Entry, empty: Empty) -> Option<(Origin, Node)> {
         let (key, node) = (self.origin.at(entry.place), entry.value);
         let value = self.origin.at(node.place);
         let comment = match node.value {

@@ -102,12 +102,11 @@ impl Variable for MeshVariable {
     }
 }
 
-impl<V: Variable> Template<V> {
-    /// Returns a template; what is none stands for itself.
-    pub(super) fn of(text: &str) -> Self {
-        text.parse().unwrap_or_else(|_| Self {
-            pieces: vec![Piece::Text(text.to_owned())],
-        })
+impl<V> Default for Template<V> {
+    /// The empty one.
+    fn default() -> Self {
+        let pieces = Vec::new();
+        Self { pieces }
     }
 }
 

@@ -1,19 +1,16 @@
-//! From a node to a checked value: numbers, words, times, identifiers, lists of them.
+//! From a node to a checked value: texts, words, times, identifiers, lists of them.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use strum::VariantNames;
 
 use super::finding::{Wrong, nearest, printable, quoted};
-use super::meshtastic::PortNum;
 use super::pattern::UserPattern;
 use super::secret::Secret;
-use super::template::{Template, Variable};
 use super::yaml::{self, Node, Value};
-use relay_model::{NodeNum, OwnedUserId};
+use relay_model::OwnedUserId;
 
 /// A value, or everything that is wrong with it.
 pub(super) type Checked<T> = Result<T, Vec<Wrong>>;
@@ -50,26 +47,6 @@ pub(super) fn secret(node: &Node) -> Checked<Secret<String>> {
     match text.lines().next() {
         None | Some("") => Err(Wrong::new("is empty").into()),
         Some(line) => Ok(Secret::new(line.to_owned())),
-    }
-}
-
-/// Returns yes or no, in all the words that YAML has had for them.
-pub(super) fn boolean(node: &Node) -> Checked<bool> {
-    let text = scalar(node, "`true` or `false`")?;
-    Ok(truth(text).ok_or_else(|| Wrong::not(text, "`true` or `false`"))?)
-}
-
-pub(super) fn whole<T: TryFrom<i64>>(range: RangeInclusive<i64>, unit: &str) -> impl Convert<T> {
-    move |node: &Node| {
-        let text = scalar(node, "a whole number")?;
-        let Ok(number) = text.trim().replace('_', "").parse::<i64>() else {
-            return Err(Wrong::not(text, "a whole number").into());
-        };
-        let fits = range.contains(&number).then(|| T::try_from(number).ok());
-        Ok(fits.flatten().ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            Wrong::new(format!("{number} is out of range: {least} to {most}{unit}"))
-        })?)
     }
 }
 
@@ -113,26 +90,6 @@ pub(super) fn some_duration(node: &Node) -> Checked<Duration> {
     Ok(duration)
 }
 
-pub(super) fn duration_or_off(node: &Node) -> Checked<Option<Duration>> {
-    let text = scalar(node, "a time or `off`")?;
-    if truth(text) == Some(false) {
-        return Ok(None);
-    }
-    let hint = "write it as `90s`, `10m`, `1h`, or `off`";
-    hinted(hint, some_duration(node)).map(Some)
-}
-
-/// Returns a number of bytes, from 1 KiB to 1 TiB: `5242880`, `5 MiB`, `5MB`.
-pub(super) fn size(node: &Node) -> Checked<u64> {
-    let text = scalar(node, "a size, as in `5 MiB`")?;
-    let bytes = parse_size(text.trim_start())
-        .ok_or_else(|| Wrong::not(text, "a size").hint("write it in bytes, or as `5 MiB`"))?;
-    if !(1024..=1 << 40).contains(&bytes) {
-        return Err(Wrong::new("is out of range: 1 KiB to 1 TiB").into());
-    }
-    Ok(bytes)
-}
-
 /// Returns a list; a single value is not one.
 pub(super) fn list_of<T>(item: impl Convert<T>) -> impl Convert<Vec<T>> {
     move |node: &Node| {
@@ -156,24 +113,6 @@ pub(super) fn list_of<T>(item: impl Convert<T>) -> impl Convert<Vec<T>> {
     }
 }
 
-/// Returns a list; a single value is a list of one.
-pub(super) fn one_or_list_of<T>(item: impl Convert<T> + Copy) -> impl Convert<Vec<T>> {
-    move |node: &Node| match structured(node)?.value {
-        Value::Scalar { .. } => Ok(vec![item(node)?]),
-        Value::List(_) | Value::Map(_) | Value::Null { .. } => list_of(item)(node),
-    }
-}
-
-/// Returns a value whose absence means something else.
-pub(super) fn some<T>(item: impl Convert<T>) -> impl Convert<Option<T>> {
-    move |node: &Node| item(node).map(Some)
-}
-
-/// Returns a prefix or reaction key; an empty one is fine.
-pub(super) fn template<V: Variable>(node: &Node) -> Checked<Template<V>> {
-    parsed(&text(node)?)
-}
-
 pub(super) fn pattern(node: &Node) -> Checked<UserPattern> {
     parsed(scalar(node, "a text")?.trim())
 }
@@ -184,17 +123,8 @@ pub(super) fn user_id(node: &Node) -> Checked<OwnedUserId> {
     Ok(OwnedUserId::try_from(text).map_err(|_| Wrong::not(text, expected))?)
 }
 
-/// Returns a node: `!a1b2c3d4`, or its number.
-pub(super) fn node_num(node: &Node) -> Checked<NodeNum> {
-    let text = scalar(node, "a node id")?.trim();
-    if let Ok(number) = text.parse::<u32>() {
-        return Ok(NodeNum(number));
-    }
-    parsed(text)
-}
-
 /// Returns what its own type makes of a text.
-fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
     let parsed = text.parse::<T>();
     Ok(parsed.map_err(|error| Wrong::new(error.to_string()))?)
 }
@@ -202,62 +132,6 @@ fn parsed<T: FromStr<Err: Display>>(text: &str) -> Checked<T> {
 /// Puts this hint in the place of others.
 pub(super) fn hinted<T>(hint: &str, checked: Checked<T>) -> Checked<T> {
     checked.map_err(|all| all.into_iter().map(|it| it.hint(hint)).collect())
-}
-
-/// The names of ports, as the protocol spells them (meshtastic/portnums.proto), without those that carry no message.
-const PORTS: &[(&str, u32)] = &[
-    ("TEXT_MESSAGE_APP", 1),
-    ("REMOTE_HARDWARE_APP", 2),
-    ("POSITION_APP", 3),
-    ("NODEINFO_APP", 4),
-    ("ROUTING_APP", 5),
-    ("ADMIN_APP", 6),
-    ("TEXT_MESSAGE_COMPRESSED_APP", 7),
-    ("WAYPOINT_APP", 8),
-    ("AUDIO_APP", 9),
-    ("DETECTION_SENSOR_APP", 10),
-    ("ALERT_APP", 11),
-    ("KEY_VERIFICATION_APP", 12),
-    ("REPLY_APP", 32),
-    ("IP_TUNNEL_APP", 33),
-    ("PAXCOUNTER_APP", 34),
-    ("STORE_FORWARD_PLUSPLUS_APP", 35),
-    ("NODE_STATUS_APP", 36),
-    ("SERIAL_APP", 64),
-    ("STORE_FORWARD_APP", 65),
-    ("RANGE_TEST_APP", 66),
-    ("TELEMETRY_APP", 67),
-    ("ZPS_APP", 68),
-    ("SIMULATOR_APP", 69),
-    ("TRACEROUTE_APP", 70),
-    ("NEIGHBORINFO_APP", 71),
-    ("ATAK_PLUGIN", 72),
-    ("MAP_REPORT_APP", 73),
-    ("POWERSTRESS_APP", 74),
-    ("LORAWAN_BRIDGE", 75),
-    ("RETICULUM_TUNNEL_APP", 76),
-    ("CAYENNE_APP", 77),
-    ("GROUPALARM_APP", 112),
-    ("PRIVATE_APP", 256),
-    ("ATAK_FORWARDER", 257),
-];
-
-pub(super) fn port_num(node: &Node) -> Checked<PortNum> {
-    let text = scalar(node, "a port's name or number")?.trim();
-    if let Ok(number) = text.parse::<u32>() {
-        if number <= 511 {
-            return Ok(PortNum(number));
-        }
-        let sentence = format!("{number} is out of range: ports are 0 to 511");
-        return Err(Wrong::new(sentence).into());
-    }
-    let mut ports = PORTS.iter();
-    let found = ports.find(|(name, _)| name.eq_ignore_ascii_case(text));
-    Ok(found.map(|(_, number)| PortNum(*number)).ok_or_else(|| {
-        let near = nearest(text, PORTS.iter().map(|(name, _)| *name));
-        let hint = near.unwrap_or_else(|| "a port can also be given by its number".to_owned());
-        Wrong::new(format!("{} is no port's name", quoted(text))).hint(hint)
-    })?)
 }
 
 /// Returns a node as the list or mapping that it is meant to be: a plain text, as the environment gives it, is read
@@ -298,29 +172,15 @@ pub(super) fn scalar<'a>(node: &'a Node, expected: &str) -> Checked<&'a str> {
     Err(wrong.into())
 }
 
+/// The words for yes and no.
+pub(super) const YES: [&str; 5] = ["true", "yes", "on", "y", "1"];
+pub(super) const NO: [&str; 5] = ["false", "no", "off", "n", "0"];
+
 /// Returns what a word for yes or no means.
 pub(super) fn truth(text: &str) -> Option<bool> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" | "1" => Some(true),
-        "false" | "no" | "off" | "n" | "0" => Some(false),
-        _ => None,
-    }
-}
-
-fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.find(|character: char| !character.is_ascii_digit());
-    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
-    let factor = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1000,
-        "k" | "kib" => 1 << 10,
-        "mb" => 1_000_000,
-        "m" | "mib" => 1 << 20,
-        "gb" => 1_000_000_000,
-        "g" | "gib" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    let word = text.trim().to_ascii_lowercase();
+    let is_yes = YES.contains(&word.as_str());
+    (is_yes || NO.contains(&word.as_str())).then_some(is_yes)
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
@@ -409,79 +269,6 @@ mod tests {
             assert!(duration(&node(yaml)).is_err(), "{yaml}");
         }
         assert!(message(duration(&node("400d"))).contains("longer than a year"));
-    }
-
-    #[test]
-    fn off_is_false_and_false_is_off() {
-        #[derive(Debug, PartialEq, strum::EnumString, VariantNames)]
-        #[strum(serialize_all = "snake_case")]
-        enum Signs {
-            Reactions,
-            Off,
-        }
-        for yaml in ["off", "false", "no", "\"off\"", "False"] {
-            assert_eq!(duration_or_off(&node(yaml)), Ok(None), "{yaml}");
-        }
-        assert_eq!(choice(&node("reactions")), Ok(Signs::Reactions));
-        assert_eq!(choice(&node("false")), Ok(Signs::Off));
-        assert_eq!(
-            message(choice::<Signs>(&node("reaktions"))),
-            "`reaktions` is not one of `reactions`, `off`"
-        );
-    }
-
-    #[test]
-    fn numbers_outside_their_range_are_told_the_range() {
-        assert_eq!(whole::<u8>(0..=7, "")(&node("7")), Ok(7));
-        assert_eq!(
-            message(whole::<u8>(0..=7, "")(&node("9"))),
-            "9 is out of range: 0 to 7"
-        );
-        assert_eq!(
-            message(whole::<u8>(0..=7, "")(&node("many"))),
-            "`many` is not a whole number"
-        );
-        assert_eq!(
-            message(whole::<u8>(0..=7, "")(&node("1.5"))),
-            "`1.5` is not a whole number"
-        );
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(size(&node("5 MiB")), Ok(5 << 20));
-        assert_eq!(size(&node("5242880")), Ok(5 << 20));
-        assert_eq!(size(&node("5MB")), Ok(5_000_000));
-        for yaml in ["5 furlongs", "-1", "99999999999999 GiB", "é"] {
-            assert!(size(&node(yaml)).is_err(), "{yaml}");
-        }
-    }
-
-    #[test]
-    fn each_bad_item_of_a_list_is_reported_with_its_place() {
-        let wrongs = list_of(node_num)(&node("['!a1b2c3d4', x, 7, !a1b2c3d4 ]")).unwrap_err();
-        let places: Vec<_> = wrongs.iter().map(|wrong| wrong.within.as_str()).collect();
-        assert_eq!(places, ["[1]", "[3]"]);
-        assert!(
-            wrongs[1]
-                .hint
-                .as_deref()
-                .unwrap_or_default()
-                .contains("\"!a1b2c3d4\"")
-        );
-    }
-
-    #[test]
-    fn a_list_from_the_environment_is_read_as_yaml() {
-        let given = Node {
-            place: yaml::Place { line: 1, column: 1 },
-            value: Value::Scalar {
-                text: "[1, RANGE_TEST_APP]".to_owned(),
-                plain: true,
-            },
-            tag: None,
-        };
-        assert_eq!(list_of(port_num)(&given), Ok(vec![PortNum(1), PortNum(66)]));
     }
 
     #[test]

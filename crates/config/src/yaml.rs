@@ -5,20 +5,13 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::finding::Wrong;
+use super::finding::{Place, Wrong};
 use super::yaml_traps::in_plain_words;
 
 /// Nodes of a document, aliases expanded; a configuration needs a few hundred.
 const MOST_NODES: usize = 20_000;
 /// Lists and mappings within each other.
 const DEEPEST: usize = 32;
-
-/// Where something stands in the text, both counted from 1, columns in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    pub(super) line: usize,
-    pub(super) column: usize,
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
@@ -35,6 +28,13 @@ impl Node {
         value: Value::Null { comment: false },
         tag: None,
     };
+
+    /// Returns a text as one without quotes.
+    pub(super) fn text(text: String, place: Place) -> Self {
+        let value = Value::Scalar { text, plain: true };
+        let tag = None;
+        Self { place, value, tag }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,25 @@
+//! The table of all keys: what a reading of nothing asks for, in the order in which people read it.
+
+use super::Config;
+use super::environment::Environment;
+use super::finding::Origin;
+use super::rooms;
+use super::section::{Reader, Row, Section};
+use super::yaml::Node;
+
+/// Returns all keys.
+pub(super) fn table() -> Vec<Row> {
+    let mut reader = Reader::new("", Environment::default());
+    reader.table = Some(Vec::new());
+    let mut read = |path: &str, read: fn(&mut Section<'_>)| {
+        reader.section(path.to_owned(), Origin::Nowhere, Node::NOTHING, read);
+    };
+    read("", |it| drop(Config::read(it)));
+    read("matrix_rooms[]", |it| drop(rooms::Entry::read(it)));
+    reader.table.unwrap_or_default()
+}
+
+/// Returns the path of each key.
+pub(super) fn paths() -> Vec<String> {
+    table().into_iter().map(|row| row.path).collect()
+}
