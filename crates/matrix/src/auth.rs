@@ -5,6 +5,7 @@ mod devices;
 mod entry;
 mod login;
 mod logout;
+mod recovery;
 mod status;
 
 use std::process::ExitCode;
@@ -15,7 +16,6 @@ use url::Url;
 use super::{MatrixError, files::FilesError, session::StoredSession};
 use relay_model::Explained;
 
-pub use super::recovery::{AskForKey, Identity, Problem, Standing, Unlock};
 pub use super::server::{Server, ServerError};
 pub use super::{DeviceTrust, files::Files};
 pub use adopt::adopt;
@@ -23,6 +23,7 @@ pub use devices::{Left, Parted, part_with_others};
 pub use entry::{KeyPlace, LoginOptions, find_homeserver};
 pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
+pub use recovery::{AskForKey, Identity, Problem, Standing, Unlock};
 pub use status::{KeyBackup, Status, ask, damage, status};
 
 /// Which part of the given credentials is wrong.

@@ -26,7 +26,6 @@ mod links;
 mod message_text;
 mod pulse;
 mod reader;
-mod recovery;
 mod rooms;
 #[cfg(test)]
 mod scripted;

@@ -7,9 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry::find_server;
 use super::login::stand;
+use super::recovery::Security;
 use super::{AuthError, Files, Given, KeyPlace, Login, Server, Unlock};
+use crate::client;
 use crate::session::{BackupUse, Made, StoredSession};
-use crate::{client, recovery::Security};
 use relay_config::Secret;
 
 /// Adopts the device of an access token, and creates its store and keys. A new recovery key is written to its default

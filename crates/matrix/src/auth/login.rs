@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
 use super::entry::{self, KeyPlace, LoginOptions};
+use super::recovery::{self, Problem, Security};
 use super::{AuthError, Files, Server, Standing, status::backup_version};
-use crate::recovery::{self, Problem, Security};
 use crate::session::{BackupUse, StoredSession};
 use crate::{client, errors, files::FilesError, sync};
 

@@ -14,8 +14,9 @@ use matrix_sdk::ruma::api::client::uiaa::{AuthData, Password, UiaaInfo, UserIden
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::errors::{self, sentence};
-use super::{DeviceTrust, auth::AuthError, client::device_trust};
+use super::super::errors::{self, sentence};
+use super::super::{DeviceTrust, client::device_trust};
+use super::AuthError;
 use relay_config::Secret;
 
 /// Maximum number of attempts to type a recovery key of 48 characters.
