@@ -125,7 +125,7 @@ fn write_comment(text: &mut String, indent: &str, comment: &str) {
 pub fn schema() -> String {
     let mut schema = object(&Keys(table()), "");
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
-    schema["title"] = json!("Configuration of the relay");
+    schema["description"] = json!("Configuration of the relay.");
     format!("{schema:#}\n")
 }
 
