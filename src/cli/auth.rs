@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Failure, Outcome, success_if};
+use super::failure::{CommandResult, Failure, success_if};
 use super::output::{as_json, print, warn};
 use super::{Globals, interruptible, progress};
 use crate::home::{Home, LockError, StoreGuard};
@@ -65,7 +65,7 @@ pub(super) struct PasswordArgs {
 }
 
 /// Runs a command. A signal ends it at a point that leaves nothing half done; a second signal at once.
-pub(super) async fn run(command: AuthCommand, globals: &Globals) -> Outcome {
+pub(super) async fn run(command: AuthCommand, globals: &Globals) -> CommandResult {
     let home = globals.home()?;
     let stop = CancellationToken::new();
     let work = Box::pin(terminal::suspendable(async {
@@ -112,7 +112,7 @@ async fn take_store(home: &Home) -> Result<StoreGuard, LockError> {
     StoreGuard::take(home)
 }
 
-async fn status(home: &Home, json: bool) -> Outcome {
+async fn status(home: &Home, json: bool) -> CommandResult {
     let files = Files::new(home.matrix());
     let asked = async {
         let mut damage = None;
@@ -148,7 +148,7 @@ async fn status(home: &Home, json: bool) -> Outcome {
     Ok(success_if(status.token_alive && status.damage.is_none()))
 }
 
-fn sentences(status: &auth::Status) -> String {
+fn sentences(status: &auth::LoginStatus) -> String {
     let (user, device, server) = (&status.user_id, &status.device_id, &status.homeserver);
     let session = status.refused.as_deref().unwrap_or("alive");
     let verified = match status.device_verified {
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_status_says_what_to_do_about_each_fault() {
-        let status = auth::Status {
+        let status = auth::LoginStatus {
             user_id: owned_user_id!("@relay:example.org"),
             device_id: owned_device_id!("DEVICE"),
             homeserver: url::Url::parse("https://example.org").unwrap(),

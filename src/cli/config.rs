@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
 use super::output::{print, say, warn};
 use super::{Globals, globals::mmrelay_hint};
 use crate::home::{Home, quoted};
@@ -45,7 +45,7 @@ pub(super) enum ConfigCommand {
     Paths,
 }
 
-pub(super) fn run(command: ConfigCommand, globals: &Globals) -> Outcome {
+pub(super) fn run(command: ConfigCommand, globals: &Globals) -> CommandResult {
     let home = globals.home()?;
     match command {
         ConfigCommand::Generate { output, force } => generate(globals, &home, output, force),
@@ -100,7 +100,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-fn check(globals: &Globals, home: &Home, as_json: bool) -> Outcome {
+fn check(globals: &Globals, home: &Home, as_json: bool) -> CommandResult {
     let outcome = globals.load_config(home);
     if as_json {
         let report = json_report(globals, home, &outcome);

@@ -19,7 +19,7 @@ use crate::tools::control::ControlError;
 use crate::tools::radio::VisitError;
 use crate::tools::{self, printable};
 
-pub(super) type Outcome = Result<ExitCode, Failure>;
+pub(super) type CommandResult = Result<ExitCode, Failure>;
 
 /// Returns the exit code of a command that worked, but may have found a problem.
 pub(super) fn success_if(is_well: bool) -> ExitCode {

@@ -12,10 +12,10 @@ use clap::{Args, Subcommand};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Failure, Outcome, success_if};
+use super::failure::{CommandResult, Failure, success_if};
 use super::output::{as_json, print, remark, show};
 use super::{Globals, config::load_failure, interruptible, progress};
-use crate::tools::radio::{self, Fate, Held, Sent, Visit, VisitError, Visited};
+use crate::tools::radio::{self, RadioOfDaemon, Sent, TextFate, Visit, VisitError, Visited};
 use crate::{telemetry, tools::hint as hint_line};
 use relay_config::{Connection, Meshtastic};
 use relay_model::{Event, Explained as _, RadioEvent, RadioText, Timestamp};
@@ -124,7 +124,7 @@ fn device(text: &str) -> Result<Connection, String> {
     })
 }
 
-pub(super) async fn run(command: RadioCommand, globals: &Globals) -> Outcome {
+pub(super) async fn run(command: RadioCommand, globals: &Globals) -> CommandResult {
     match command {
         RadioCommand::Scan { json } => {
             let found = progress::of("looking for radios", radio::scan()).await;
@@ -226,7 +226,7 @@ async fn listen(link: &LinkArgs, globals: &Globals) -> Result<(), Failure> {
     Ok(written?)
 }
 
-async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
+async fn send(arguments: &SendArgs, globals: &Globals) -> CommandResult {
     let (text, link) = (&arguments.text, &arguments.link);
     radio::check_text(text)?;
     check_flag(text, std::env::args_os())?;
@@ -243,14 +243,14 @@ async fn send(arguments: &SendArgs, globals: &Globals) -> Outcome {
         async |visit: &mut Visit| radio::send(visit, &arguments.channel, text, accepted).await;
     let sent = visit(link, globals, work).await?;
     let became = match sent.fate {
-        Fate::Heard => "heard: another node repeated it",
-        Fate::Unheard => {
+        TextFate::Heard => "heard: another node repeated it",
+        TextFate::Unheard => {
             "unheard: nobody was heard repeating it; whoever is in reach may have received it all the same"
         }
-        Fate::NoAnswer => "no answer: the radio has not said whether anybody repeated it",
-        Fate::Refused => "refused",
-        Fate::NotTaken => "not sent",
-        Fate::Unknown => "not known whether it was sent",
+        TextFate::NoAnswer => "no answer: the radio has not said whether anybody repeated it",
+        TextFate::Refused => "refused",
+        TextFate::NotTaken => "not sent",
+        TextFate::Unknown => "not known whether it was sent",
     };
     let text = if link.json {
         as_json(&sent)?
@@ -279,7 +279,7 @@ fn check_flag(text: &str, arguments: impl IntoIterator<Item = OsString>) -> Resu
 }
 
 /// Returns the radio to use, after checking that the daemon does not hold it; and the radio that the daemon holds.
-async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, Held), Failure> {
+async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, RadioOfDaemon), Failure> {
     let mut flags = [&link.host, &link.serial, &link.ble].into_iter().flatten();
     let named = flags.next().cloned();
     // A radio given by a flag needs neither a home nor a configuration.

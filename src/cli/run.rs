@@ -2,11 +2,11 @@
 
 use tracing::{info, warn};
 
-use super::{Globals, config::load_failure, failure::Outcome};
+use super::{Globals, config::load_failure, failure::CommandResult};
 use crate::{daemon, telemetry};
 use relay_model::full_text;
 
-pub(super) async fn run(globals: &Globals) -> Outcome {
+pub(super) async fn run(globals: &Globals) -> CommandResult {
     let home = globals.home()?;
     let loaded = globals.load_config(&home);
     let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{Failure, Outcome};
+use super::failure::{CommandResult, Failure};
 use super::output::print;
 use crate::signals::{Hangup, Signals};
 use people::People;
@@ -78,7 +78,7 @@ pub(super) struct SimulateArgs {
 }
 
 /// Serves a simulated radio until SIGINT or SIGTERM.
-pub(super) async fn run(args: SimulateArgs) -> Outcome {
+pub(super) async fn run(args: SimulateArgs) -> CommandResult {
     let now = tokio::time::Instant::now().into_std();
     let moments = args.replay.as_deref().map(recording::read).transpose()?;
     let script = args.script.as_deref().map(read_script).transpose()?;

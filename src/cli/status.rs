@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::failure::{Failure, Outcome, success_if};
+use super::failure::{CommandResult, Failure, success_if};
 use super::{Globals, output::show};
 use crate::tools::control::{self, ControlError};
 use crate::tools::{doctor, status};
@@ -26,7 +26,7 @@ pub(super) struct DoctorArgs {
     json: bool,
 }
 
-pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> Outcome {
+pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> CommandResult {
     let home = globals.home()?;
     let status = control::status(&home).await.map_err(|error| {
         let is_elsewhere = matches!(error, ControlError::NotRunning { .. });
@@ -36,7 +36,7 @@ pub(super) async fn run(arguments: &StatusArgs, globals: &Globals) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> Outcome {
+pub(super) async fn examine(arguments: &DoctorArgs, globals: &Globals) -> CommandResult {
     if !arguments.quick {
         let text = "error: only the quick examination exists yet".to_owned();
         return Err(Failure::wrong(text).and_hint("relay doctor --quick"));

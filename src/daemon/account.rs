@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::runtime_state::{Login, NoSession};
+use super::runtime_state::{LoginState, NoSession};
 use super::verdict::{self, Again, Wait};
 use super::{first_login::FirstLogin, ledger::Ledger, pipeline::Pipeline};
 use crate::home::Lock;
@@ -28,7 +28,7 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 /// Time with an open session after which the back-off is reset.
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
-pub(super) type Opened = Result<Box<Matrix>, Wait>;
+pub(super) type OpenResult = Result<Box<Matrix>, Wait>;
 
 /// State kept between two tries to open the session.
 pub(super) struct Tries {
@@ -69,7 +69,7 @@ pub(super) struct Account {
 
 impl Account {
     /// Opens the session; logs why it cannot be used.
-    pub(super) async fn open(&mut self) -> Opened {
+    pub(super) async fn open(&mut self) -> OpenResult {
         // Locked before the store is opened, so that a login at the same time is detected.
         if let Err(error) = self.lock.hold_store() {
             let hint = error.hint();
@@ -111,7 +111,7 @@ impl Account {
     }
 
     /// Runs until `stop`, starting with the result of [`Account::open`].
-    pub(super) async fn run(mut self, mut opened: Opened, stop: CancellationToken) {
+    pub(super) async fn run(mut self, mut opened: OpenResult, stop: CancellationToken) {
         loop {
             let wait = match opened {
                 Ok(matrix) => {
@@ -221,7 +221,7 @@ impl Account {
     async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
         let session = &matrix.session;
         let (account, mut trust) = (session.user_id.clone(), matrix.trust());
-        let login = Login {
+        let login = LoginState {
             account: account.to_string(),
             device: session.device_id.to_string(),
             trust: trust.next().await.unwrap_or_default(),
@@ -319,7 +319,11 @@ impl Account {
 
     /// Updates the session whenever the device's trust changes: after a login it takes a while until the device is signed.
     /// Never returns.
-    async fn keep_showing(&self, mut login: Login, mut trust: BoxStream<'static, DeviceTrust>) {
+    async fn keep_showing(
+        &self,
+        mut login: LoginState,
+        mut trust: BoxStream<'static, DeviceTrust>,
+    ) {
         while let Some(now) = trust.next().await {
             login.trust = now;
             self.pipeline.runtime_state.session(Ok(login.clone()));

@@ -48,7 +48,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// A line from a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
-pub(crate) enum Request {
+pub(crate) enum ControlRequest {
     Status,
     Doctor,
 }
@@ -148,8 +148,8 @@ impl Control {
 
     async fn answer(&self, line: &str) -> ControlAnswer {
         match serde_json::from_str(line) {
-            Ok(Request::Status) => ControlAnswer::Status(Box::new(self.status().await)),
-            Ok(Request::Doctor) => ControlAnswer::Doctor(self.health().await),
+            Ok(ControlRequest::Status) => ControlAnswer::Status(Box::new(self.status().await)),
+            Ok(ControlRequest::Doctor) => ControlAnswer::Doctor(self.health().await),
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         }
     }

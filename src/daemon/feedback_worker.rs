@@ -18,7 +18,7 @@ use super::{DATABASE_DELAY, LONGEST_PAUSE, PAUSES};
 use relay_model::{
     Backoff, Event, Explained as _, MatrixEvent, RoomOutcome, SendToRoom, Timestamp,
 };
-use relay_store::feedback::{self, Request};
+use relay_store::feedback::{self, SignRequest};
 use relay_store::receipts::{self, Receipt};
 use relay_store::{Next, Result, Store, Tx};
 
@@ -110,7 +110,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
 }
 
 enum Wish {
-    Sign(Request),
+    Sign(SignRequest),
     Receipt(Receipt),
 }
 

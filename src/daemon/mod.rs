@@ -45,14 +45,14 @@ use relay_model::{Backoff, Clock, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
 use relay_store::{Database, DatabaseEnd, Store, StoreError};
 
-pub(crate) use control::{ControlAnswer, Request};
+pub(crate) use control::{ControlAnswer, ControlRequest};
 pub(crate) use health::{clock_off, limit_met, times};
 
 use account::{Account, Tries};
 use control::Control;
 use first_login::FirstLogin;
 use pipeline::{Pipeline, StoredState};
-use supervisor::{End, Supervisor};
+use supervisor::{DaemonEnd, Supervisor};
 
 /// Maximum back-off between two tries of a worker, or of opening the database.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -162,8 +162,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     drop(lock);
     info!("relay ends");
     Ok(match end {
-        End::Asked => ExitCode::SUCCESS,
-        End::Failed => ExitCode::FAILURE,
+        DaemonEnd::Asked => ExitCode::SUCCESS,
+        DaemonEnd::Failed => ExitCode::FAILURE,
     })
 }
 
@@ -175,7 +175,7 @@ async fn close(database_end: DatabaseEnd) {
     }
 }
 
-type Opened = (Database, DatabaseEnd, StoredState);
+type OpenDatabase = (Database, DatabaseEnd, StoredState);
 
 /// Opens the database; retries after errors that pass (a full disk, another program that locks the file).
 async fn open_database(
@@ -183,7 +183,7 @@ async fn open_database(
     home: &Home,
     lock: &Arc<Lock>,
     start: Timestamp,
-) -> Result<Opened, StartError> {
+) -> Result<OpenDatabase, StartError> {
     let place = home.database(
         &config.database.path,
         relay_config::Database::APPLICATION_ID,
@@ -225,7 +225,11 @@ async fn open_database(
     }
 }
 
-fn try_database(config: &Config, path: &Path, start: Timestamp) -> Result<Opened, StoreError> {
+fn try_database(
+    config: &Config,
+    path: &Path,
+    start: Timestamp,
+) -> Result<OpenDatabase, StoreError> {
     let mut store = Store::open(path)?;
     let stored = StoredState::in_store(&mut store, config, start)?;
     let (database, database_end) = Database::start(store)?;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::counts::{Place, Way, add_all};
 use super::room_trouble::trouble_of;
-use super::runtime_state::{Login, RuntimeFacts};
+use super::runtime_state::{LoginState, RuntimeFacts};
 use super::status::{
     ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
     ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
@@ -14,7 +14,7 @@ use super::status::{
 use crate::home::utc;
 use relay_bridge::RouteProblem;
 use relay_config::{ChannelRef, Config, Recipients};
-use relay_matrix::{DeviceTrust, Heard};
+use relay_matrix::{DeviceTrust, HomeserverState};
 use relay_model::{ChannelRole, Explained as _, OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 use relay_radio::Link;
 use relay_store::summary::{Queued, Summary};
@@ -33,7 +33,7 @@ pub(super) struct Overview<'a> {
     pub(super) at: Instant,
     pub(super) facts: RuntimeFacts,
     pub(super) link: Link,
-    pub(super) heard: Heard,
+    pub(super) heard: HomeserverState,
     /// Number of 429 answers, and the time of the last.
     pub(super) complaints: Option<(u64, Instant)>,
     pub(super) summary: Result<Summary, DatabaseStatus>,
@@ -272,7 +272,7 @@ impl Overview<'_> {
         let mut parked = self.tables()?.parked.iter();
         let found = parked.find(|parked| parked.room.as_deref() == room)?;
         let room = room.and_then(|room| self.facts.joined(room));
-        let is_trusted = |login: &Login| login.trust == DeviceTrust::Verified;
+        let is_trusted = |login: &LoginState| login.trust == DeviceTrust::Verified;
         let is_barred = room.is_some_and(|room| room.encrypted)
             && self.config.matrix.e2ee.recipients == Recipients::Verified
             && !self.facts.session.as_ref().is_ok_and(is_trusted);

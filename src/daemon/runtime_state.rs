@@ -31,7 +31,7 @@ pub(super) struct RuntimeFacts {
     pub(super) radio: Option<RadioFacts>,
     /// Channel utilization in percent, and when the radio reported it.
     pub(super) channel_use: Option<(f32, Instant)>,
-    pub(super) session: Result<Login, NoSession>,
+    pub(super) session: Result<LoginState, NoSession>,
     pub(super) rooms: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// The ids of the rooms that the configuration names, as far as they are known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
@@ -54,7 +54,7 @@ pub(super) struct NoSession {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Login {
+pub(super) struct LoginState {
     pub(super) account: String,
     pub(super) device: String,
     pub(super) trust: DeviceTrust,
@@ -98,7 +98,7 @@ impl RuntimeState {
         now.trouble = Some((error.into(), since.unwrap_or_else(Instant::now)));
     }
 
-    pub(super) fn session(&self, session: Result<Login, NoSession>) {
+    pub(super) fn session(&self, session: Result<LoginState, NoSession>) {
         self.lock().session = session;
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Supervisor {
 
 /// Why the daemon ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum DaemonEnd {
     Asked,
     /// A task ended before it was asked to, or panicked.
     Failed,
@@ -76,10 +76,10 @@ impl Supervisor {
     }
 
     /// Waits until a task fails or `stop` is cancelled, then gives the other tasks [`STOP_WITHIN`] to end.
-    pub(super) async fn run(self) -> End {
+    pub(super) async fn run(self) -> DaemonEnd {
         let end = tokio::select! {
-            () = self.workers.stop.cancelled() => End::Asked,
-            () = self.workers.failed.cancelled() => End::Failed,
+            () = self.workers.stop.cancelled() => DaemonEnd::Asked,
+            () = self.workers.failed.cancelled() => DaemonEnd::Failed,
         };
         if !self.workers.end_within(STOP_WITHIN).await {
             warn!(
@@ -157,7 +157,7 @@ mod tests {
         supervisor
             .workers
             .start("long", async move { other.cancelled().await });
-        assert_eq!(supervisor.run().await, End::Failed);
+        assert_eq!(supervisor.run().await, DaemonEnd::Failed);
         assert!(stop.is_cancelled());
     }
 
@@ -172,7 +172,7 @@ mod tests {
         });
         stop.cancel();
         let began = tokio::time::Instant::now();
-        assert_eq!(supervisor.run().await, End::Asked);
+        assert_eq!(supervisor.run().await, DaemonEnd::Asked);
         assert_eq!(began.elapsed(), STOP_WITHIN);
         assert!(is_let_go.await.is_err());
     }
@@ -183,13 +183,13 @@ mod tests {
         supervisor
             .workers
             .start("broken", async { panic!("on purpose") });
-        assert_eq!(supervisor.run().await, End::Failed);
+        assert_eq!(supervisor.run().await, DaemonEnd::Failed);
 
         let supervisor = Supervisor::new(CancellationToken::new());
         supervisor
             .workers
             .errand("broken worker", async { panic!("on purpose") });
-        assert_eq!(supervisor.run().await, End::Failed);
+        assert_eq!(supervisor.run().await, DaemonEnd::Failed);
     }
 
     /// Collects the fields of all log events.
@@ -210,7 +210,10 @@ mod tests {
     }
 
     /// Returns the log of a supervisor with the tasks that `start` starts, and its end.
-    async fn logged(stop: CancellationToken, start: impl FnOnce(&Supervisor)) -> (String, End) {
+    async fn logged(
+        stop: CancellationToken,
+        start: impl FnOnce(&Supervisor),
+    ) -> (String, DaemonEnd) {
         // With a single dispatcher, `tracing` caches a call site that another thread reaches first as disabled.
         let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let fields = Fields::default();
@@ -230,7 +233,7 @@ mod tests {
             it.workers.start("broken", broken);
         })
         .await;
-        assert_eq!(end, End::Failed);
+        assert_eq!(end, DaemonEnd::Failed);
         assert!(said.contains(r#"task="broken""#), "{said}");
     }
 
@@ -241,7 +244,7 @@ mod tests {
             it.workers.start("room worker", async {});
         })
         .await;
-        assert_eq!(end, End::Failed);
+        assert_eq!(end, DaemonEnd::Failed);
         assert!(stop.is_cancelled());
         assert!(said.contains(r#"task="room worker""#), "{said}");
     }
@@ -260,7 +263,7 @@ mod tests {
             });
         })
         .await;
-        assert_eq!(end, End::Asked);
+        assert_eq!(end, DaemonEnd::Asked);
         assert!(!said.contains("must not"), "{said}");
     }
 
@@ -282,7 +285,7 @@ mod tests {
             kept.send(reports.try_recv()).unwrap();
         });
         stop.cancel();
-        assert_eq!(supervisor.run().await, End::Asked);
+        assert_eq!(supervisor.run().await, DaemonEnd::Asked);
         assert_eq!(keeps.await.unwrap(), Ok("in flight when the signal came"));
     }
 }

@@ -17,7 +17,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::line::{Line, Recorded};
-use super::rate::{Heard, Limit, Rate};
+use super::rate::{Admitted, Limit, Rate};
 use crate::home::Home;
 use relay_config::LogFormat;
 
@@ -58,18 +58,18 @@ pub(super) struct Log {
 }
 
 /// A place in the code. The `log` facade has a single callsite for all, and reports the line.
-type Place = (callsite::Identifier, Option<u64>);
+type CallSite = (callsite::Identifier, Option<u64>);
 
 #[derive(Default)]
 struct State {
-    rate: Rate<Place, Line>,
+    rate: Rate<CallSite, Line>,
     /// Number of lines that did not fit into the queue.
     lost: u64,
 }
 
 /// A request to the writing thread.
 enum Job {
-    Write(Heard<Line>),
+    Write(Admitted<Line>),
     /// Acknowledge when everything before is written.
     Tell(SyncSender<()>),
 }
@@ -103,10 +103,10 @@ impl Log {
         is_ours(target) || self.open.would_enable(target, &Level::TRACE)
     }
 
-    fn take(&self, place: Place, line: Line, now: Instant) {
+    fn take(&self, place: CallSite, line: Line, now: Instant) {
         let mut state = self.lock();
         let heard = if line.level > Level::INFO {
-            Some(Heard { line, left_out: 0 })
+            Some(Admitted { line, left_out: 0 })
         } else {
             let limit = if is_ours(&line.target) { OURS } else { OTHERS };
             state.rate.take(place, limit, line, now)
@@ -158,7 +158,7 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
                 spans: Vec::new(),
                 recorded: Recorded::missing(lost),
             };
-            write(&mut sinks, &Heard { line, left_out: 0 });
+            write(&mut sinks, &Admitted { line, left_out: 0 });
         }
         for mut heard in due {
             heard.line.at = now();
@@ -167,10 +167,10 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
     }
 }
 
-fn write(sinks: &mut [Sink], heard: &Heard<Line>) {
+fn write(sinks: &mut [Sink], heard: &Admitted<Line>) {
     let time = time(heard.line.at);
     for sink in sinks {
-        let Heard { line, left_out } = heard;
+        let Admitted { line, left_out } = heard;
         let line = match sink.format {
             LogFormat::Text => line.text(sink.colour, &time, *left_out),
             LogFormat::Json => line.json(&time, *left_out),

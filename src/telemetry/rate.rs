@@ -19,21 +19,21 @@ pub(super) struct Limit {
 /// Counts lines per place. There are at most as many places as log statements.
 #[derive(Debug)]
 pub(super) struct Rate<P, L> {
-    places: HashMap<P, Account<L>>,
+    places: HashMap<P, LineBudget<L>>,
 }
 
 /// State of one place.
 #[derive(Debug)]
-struct Account<L> {
+struct LineBudget<L> {
     /// When the full burst is available again.
     whole_at: Instant,
     /// The last line, if suppressed, and its time: it is logged in the end.
-    left_out: Option<(Heard<L>, Instant)>,
+    left_out: Option<(Admitted<L>, Instant)>,
 }
 
 /// A line to log.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Heard<L> {
+pub(super) struct Admitted<L> {
     pub(super) line: L,
     /// Lines of the same place that were suppressed before this one.
     pub(super) left_out: u64,
@@ -54,14 +54,14 @@ impl<P: Eq + Hash, L> Rate<P, L> {
         limit: Limit,
         line: L,
         now: Instant,
-    ) -> Option<Heard<L>> {
-        let account = self.places.entry(place).or_insert_with(|| Account {
+    ) -> Option<Admitted<L>> {
+        let account = self.places.entry(place).or_insert_with(|| LineBudget {
             whole_at: now,
             left_out: None,
         });
         let before = account.left_out.take();
         let left_out = before.as_ref().map_or(0, |(it, _)| it.left_out + 1);
-        let heard = Heard { line, left_out };
+        let heard = Admitted { line, left_out };
         let spent = account.whole_at.saturating_duration_since(now);
         if spent > limit.every * limit.burst.saturating_sub(1) {
             let tell_at = before.map_or(now + TELL_AFTER, |(_, tell_at)| tell_at);
@@ -73,8 +73,9 @@ impl<P: Eq + Hash, L> Rate<P, L> {
     }
 
     /// Returns the suppressed lines of places that have been silent for long enough; of all places if `now` is `None`.
-    pub(super) fn tell(&mut self, now: Option<Instant>) -> Vec<Heard<L>> {
-        let is_due = |(_, tell_at): &mut (Heard<L>, Instant)| now.is_none_or(|now| *tell_at <= now);
+    pub(super) fn tell(&mut self, now: Option<Instant>) -> Vec<Admitted<L>> {
+        let is_due =
+            |(_, tell_at): &mut (Admitted<L>, Instant)| now.is_none_or(|now| *tell_at <= now);
         let places = self.places.values_mut();
         let due = places.filter_map(|it| it.left_out.take_if(is_due));
         due.map(|(heard, _)| heard).collect()
@@ -90,8 +91,8 @@ mod tests {
         every: Duration::from_secs(10),
     };
 
-    fn heard(line: u32, left_out: u64) -> Heard<u32> {
-        Heard { line, left_out }
+    fn heard(line: u32, left_out: u64) -> Admitted<u32> {
+        Admitted { line, left_out }
     }
 
     #[test]

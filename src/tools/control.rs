@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::daemon::status::{Health, Status};
-use crate::daemon::{ControlAnswer, Request};
+use crate::daemon::{ControlAnswer, ControlRequest};
 use crate::home::{Holder, Home, Lock};
 use relay_disk::socket_name;
 use relay_model::Explained;
@@ -55,7 +55,7 @@ const ANOTHER: &str = "it answers another question";
 
 /// Requests the status of a home's daemon.
 pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
-    match ask(home, Request::Status).await? {
+    match ask(home, ControlRequest::Status).await? {
         ControlAnswer::Status(status) => Ok(*status),
         ControlAnswer::Doctor(_) | ControlAnswer::Error(_) => {
             Err(ControlError::Other(ANOTHER.to_owned()))
@@ -65,7 +65,7 @@ pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
 
 /// Requests the health of a home's daemon.
 pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
-    match ask(home, Request::Doctor).await? {
+    match ask(home, ControlRequest::Doctor).await? {
         ControlAnswer::Doctor(health) => Ok(health),
         ControlAnswer::Status(_) | ControlAnswer::Error(_) => {
             Err(ControlError::Other(ANOTHER.to_owned()))
@@ -73,7 +73,7 @@ pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
     }
 }
 
-async fn ask(home: &Home, request: Request) -> Result<ControlAnswer, ControlError> {
+async fn ask(home: &Home, request: ControlRequest) -> Result<ControlAnswer, ControlError> {
     let line = match timeout(LIMIT, exchange(home, request)).await {
         Ok(Ok(line)) if !line.is_empty() => line,
         Ok(Err(cause)) => {
@@ -94,7 +94,7 @@ async fn ask(home: &Home, request: Request) -> Result<ControlAnswer, ControlErro
     }
 }
 
-async fn exchange(home: &Home, request: Request) -> io::Result<Vec<u8>> {
+async fn exchange(home: &Home, request: ControlRequest) -> io::Result<Vec<u8>> {
     let (name, _directory) = socket_name(&home.socket())?;
     let mut stream = UnixStream::connect(name).await?;
     let mut question = serde_json::to_vec(&request)?;

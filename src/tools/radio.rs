@@ -31,7 +31,7 @@ pub(crate) use holder::held_by_daemon;
 pub(crate) use listen::{json_lines, lines};
 pub(crate) use report::{channel_lines, channels, node_lines, nodes, radio, radio_lines};
 pub(crate) use scan::{found_lines, scan};
-pub(crate) use send::{Fate, Sent, check_text, send};
+pub(crate) use send::{Sent, TextFate, check_text, send};
 
 /// Queue of events for a command.
 const EVENTS: usize = 256;
@@ -155,13 +155,13 @@ impl Lost {
 }
 
 /// The radio that the daemon uses, and its connection.
-pub(crate) type Held = Option<(NodeNum, Connection)>;
+pub(crate) type RadioOfDaemon = Option<(NodeNum, Connection)>;
 
 #[derive(Debug)]
 pub(crate) struct Visit {
     connection: Connection,
     /// The daemon's radio: if it turns out to be this one, the visit ends.
-    not: Held,
+    not: RadioOfDaemon,
     /// What is being waited for, for the progress line.
     awaited: watch::Sender<Option<&'static str>>,
     /// Prints a message beside the result.
@@ -182,7 +182,7 @@ pub(crate) type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 /// not shown.
 pub(crate) async fn visit<T>(
     link: Meshtastic,
-    not: Held,
+    not: RadioOfDaemon,
     awaited: watch::Sender<Option<&'static str>>,
     tell: fn(&str),
     stop: CancellationToken,

@@ -18,7 +18,7 @@ use super::{hint, printable};
 const NOT_WORTH_A_WORD: [&str; 4] = ["own_event", "own_packet", "feedback_sign", "duplicate"];
 
 pub(crate) fn lines(status: &Status) -> String {
-    let mut page = Page::default();
+    let mut page = AlignedLines::default();
     let (version, since, pid) = (&status.version, &status.started_at, status.pid);
     let up = span::of_seconds(status.uptime_seconds);
     let about = format!("{version}, up for {up} (since {since}), process {pid}");
@@ -58,7 +58,7 @@ pub(crate) fn lines(status: &Status) -> String {
     page.0
 }
 
-fn radio(page: &mut Page, radio: &RadioStatus) {
+fn radio(page: &mut AlignedLines, radio: &RadioStatus) {
     let time = span::of_seconds(radio.for_seconds);
     let state = match radio.state {
         LinkState::Ready => format!("ready for {time}"),
@@ -86,7 +86,7 @@ fn radio(page: &mut Page, radio: &RadioStatus) {
     page.cure(radio.silence_hint.as_ref());
 }
 
-fn matrix(page: &mut Page, matrix: &MatrixStatus) {
+fn matrix(page: &mut AlignedLines, matrix: &MatrixStatus) {
     let state = match matrix.state {
         MatrixState::Connected => {
             let age = span::of_seconds(matrix.sync_age_seconds.unwrap_or_default());
@@ -122,7 +122,7 @@ fn matrix(page: &mut Page, matrix: &MatrixStatus) {
     parked(page, matrix.parked.as_ref());
 }
 
-fn database(page: &mut Page, database: &DatabaseStatus) {
+fn database(page: &mut AlignedLines, database: &DatabaseStatus) {
     if database.ok {
         return;
     }
@@ -133,7 +133,7 @@ fn database(page: &mut Page, database: &DatabaseStatus) {
     page.cure(database.hint.as_ref());
 }
 
-fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
+fn room(page: &mut AlignedLines, room: &RoomStatus, matrix: MatrixState) {
     let name = room.name.as_ref().filter(|name| **name != room.room);
     let name = name.map(|name| format!("{name}, ")).unwrap_or_default();
     let mut about = format!("{name}{}", room.room);
@@ -173,14 +173,14 @@ fn room(page: &mut Page, room: &RoomStatus, matrix: MatrixState) {
     page.both_ways(&room.to_matrix, &room.to_mesh);
 }
 
-fn channel(page: &mut Page, channel: &ChannelStatus) {
+fn channel(page: &mut AlignedLines, channel: &ChannelStatus) {
     let name = channel.name.as_ref().filter(|name| !name.is_empty());
     let name = name.map(|name| format!(" {name}")).unwrap_or_default();
     page.line("channel", &format!("{}{name}", channel.channel));
     page.both_ways(&channel.to_matrix, &channel.to_mesh);
 }
 
-fn parked(page: &mut Page, parked: Option<&ParkedStatus>) {
+fn parked(page: &mut AlignedLines, parked: Option<&ParkedStatus>) {
     if let Some(parked) = parked {
         let time = span::of_seconds(parked.for_seconds);
         page.more(&format!("PARKED for {time}: {}", parked.reason));
@@ -225,9 +225,9 @@ fn reasons(counts: &BTreeMap<String, u64>) -> String {
 
 /// Aligned lines with a heading each.
 #[derive(Default)]
-struct Page(String);
+struct AlignedLines(String);
 
-impl Page {
+impl AlignedLines {
     fn line(&mut self, heading: &str, text: &str) {
         let _ = writeln!(self.0, "{heading:<13} {}", printable(text));
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::finding::{Finding, Origin, Wrong, near};
+use super::finding::{Finding, ValueSource, Wrong, near};
 use super::text_file::read_text;
 use super::values::truth;
 use relay_model::Explained as _;
@@ -180,7 +180,7 @@ fn variable_of(path: &str) -> String {
 }
 
 fn of_variable<T>(variable: String, wrong: Wrong) -> Result<T, Box<Finding>> {
-    let place = Origin::Variable(variable);
+    let place = ValueSource::Variable(variable);
     Err(Box::new(Finding::of("", &place, "", wrong)))
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::environment::Environment;
-use super::finding::{Finding, Origin, Problems, Wrong, printable};
+use super::finding::{Finding, Problems, ValueSource, Wrong, printable};
 use super::section::Reader;
 use super::table::paths;
 use super::text_file::{TextFileError, read_text};
@@ -77,17 +77,22 @@ impl Config {
     ) -> Result<Loaded, Problems> {
         let mut reader = Reader::new(name, environment.clone());
         let document = yaml::parse(text).map_err(|wrong| {
-            reader.problem(&Origin::Nowhere, "", wrong);
+            reader.problem(&ValueSource::Nowhere, "", wrong);
             reader.found()
         })?;
         for (place, key) in &document.repeated {
             let wrong = Wrong::new("is given twice: the last one counts");
-            reader.warning(&Origin::File(*place), &printable(key), wrong);
+            reader.warning(&ValueSource::File(*place), &printable(key), wrong);
         }
         // Where something required is missing, the report says so, and the result is never used.
-        let config = reader.section(String::new(), Origin::Nowhere, document.root, Self::read);
+        let config = reader.section(
+            String::new(),
+            ValueSource::Nowhere,
+            document.root,
+            Self::read,
+        );
         for (variable, wrong) in environment.unknown(&paths()) {
-            reader.warning(&Origin::Variable(variable), "", wrong);
+            reader.warning(&ValueSource::Variable(variable), "", wrong);
         }
         let found = reader.found();
         if !found.problems.is_empty() {

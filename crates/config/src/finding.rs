@@ -27,11 +27,11 @@ pub struct Finding {
 
 impl Finding {
     /// Returns what is wrong with a key, or worth saying about it, in a file of that name.
-    pub(super) fn of(file: &str, origin: &Origin, key: &str, wrong: Wrong) -> Self {
+    pub(super) fn of(file: &str, origin: &ValueSource, key: &str, wrong: Wrong) -> Self {
         let (name, place) = match origin {
-            Origin::File(place) => (file, Some(wrong.place.unwrap_or(*place))),
-            Origin::Nowhere => (file, wrong.place),
-            Origin::Variable(name) => (name.as_str(), None),
+            ValueSource::File(place) => (file, Some(wrong.place.unwrap_or(*place))),
+            ValueSource::Nowhere => (file, wrong.place),
+            ValueSource::Variable(name) => (name.as_str(), None),
         };
         Self {
             origin: name.to_owned(),
@@ -77,24 +77,24 @@ pub struct Problems {
 
 /// Where something stands in the text, both counted from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) line: usize,
     pub(super) column: usize,
 }
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ValueSource {
     /// The file, there.
-    File(Place),
+    File(Position),
     /// The file, but nowhere in it.
     Nowhere,
     Variable(String),
 }
 
-impl Origin {
+impl ValueSource {
     /// Returns where something within it comes from; what a variable gives has no places.
-    pub(super) fn at(&self, place: Place) -> Self {
+    pub(super) fn at(&self, place: Position) -> Self {
         match self {
             Self::Variable(name) => Self::Variable(name.clone()),
             Self::File(_) | Self::Nowhere => Self::File(place),
@@ -108,7 +108,7 @@ pub(super) struct Wrong {
     /// Where within the value: `[2]`, `.id`; empty for the value itself.
     pub(super) within: String,
     /// Its own place, if it is within the value.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Position>,
     pub(super) message: String,
     /// What to do, where we know it.
     pub(super) hint: Option<String>,
@@ -135,13 +135,13 @@ impl Wrong {
 
     /// Says where it is, if that is not where the value begins.
     #[must_use]
-    pub(super) fn at(self, place: Place) -> Self {
+    pub(super) fn at(self, place: Position) -> Self {
         let place = Some(place);
         Self { place, ..self }
     }
 
     #[must_use]
-    pub(super) fn item(mut self, index: usize, place: Place) -> Self {
+    pub(super) fn item(mut self, index: usize, place: Position) -> Self {
         self.within = format!("[{index}]{}", self.within);
         self.place.get_or_insert(place);
         self
@@ -193,13 +193,13 @@ mod tests {
 
     #[test]
     fn a_finding_prints_as_place_key_message_and_hint() {
-        let place = Place {
+        let place = Position {
             line: 12,
             column: 3,
         };
         let wrong = Wrong::new("unknown key").hint("did you mean `host`?");
-        let file = Origin::File(place);
-        let variable = Origin::Variable("RELAY_X".to_owned());
+        let file = ValueSource::File(place);
+        let variable = ValueSource::Variable("RELAY_X".to_owned());
         let problems = Problems {
             problems: vec![
                 Finding::of("config.yaml", &file, "meshtastic.hots", wrong),

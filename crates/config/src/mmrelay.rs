@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::Origin;
+use super::finding::ValueSource;
 
 /// Keys of MMRelay that mean nothing here: which, and why.
 pub(super) const MEANINGLESS: &[(&str, &str)] = &[
@@ -78,7 +78,7 @@ const ALWAYS: &[&str] = &[
 ];
 
 /// Returns what differs from MMRelay with a configuration that gives these keys.
-pub(super) fn differences(given: &BTreeMap<String, Origin>) -> Vec<String> {
+pub(super) fn differences(given: &BTreeMap<String, ValueSource>) -> Vec<String> {
     let is_given = |key: &str| {
         let inside = format!("{key}.");
         let mut paths = given.keys();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::mmrelay::MEANINGLESS;
-use super::section::{Presence, Row};
+use super::section::{KeyRow, Requirement};
 use super::table::table;
 use super::value_types::json_of;
 
@@ -22,24 +22,24 @@ const PREAMBLE: &str = "\
 const WIDTH: usize = 118;
 
 /// All keys, to be had section by section.
-struct Keys(Vec<Row>);
+struct KeyTable(Vec<KeyRow>);
 
-impl Keys {
-    fn of<'a>(&'a self, section: &'a str) -> impl Iterator<Item = (&'a Row, &'a str)> {
-        let split = |row: &'a Row| (row, row.split());
+impl KeyTable {
+    fn of<'a>(&'a self, section: &'a str) -> impl Iterator<Item = (&'a KeyRow, &'a str)> {
+        let split = |row: &'a KeyRow| (row, row.split());
         let all = self.0.iter().map(split);
         all.filter_map(move |(row, (parent, key))| (parent == section).then_some((row, key)))
     }
 
     /// Returns what another key of a row's section is in the sample.
-    fn beside(&self, row: &Row, other: &str) -> Option<&'static str> {
+    fn beside(&self, row: &KeyRow, other: &str) -> Option<&'static str> {
         let mut beside = self.of(row.split().0);
         let (row, _) = beside.find(|(_, key)| *key == other)?;
         Some(row.given.value())
     }
 }
 
-impl Presence {
+impl Requirement {
     /// Returns the value that people are shown.
     fn value(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Presence {
     }
 }
 
-impl Row {
+impl KeyRow {
     /// Returns the section, and the key in it.
     fn split(&self) -> (&str, &str) {
         self.path.rsplit_once('.').unwrap_or(("", &self.path))
@@ -77,11 +77,11 @@ impl Row {
 /// Returns a configuration with every key and its default.
 pub fn sample() -> String {
     let mut text = format!("# yaml-language-server: $schema={SCHEMA_FILE}\n{PREAMBLE}");
-    write_section(&mut text, &Keys(table()), "", "");
+    write_section(&mut text, &KeyTable(table()), "", "");
     text
 }
 
-fn write_section(text: &mut String, keys: &Keys, section: &str, indent: &str) {
+fn write_section(text: &mut String, keys: &KeyTable, section: &str, indent: &str) {
     let mut lead = if section.ends_with("[]") {
         format!("{indent}- ")
     } else {
@@ -93,9 +93,9 @@ fn write_section(text: &mut String, keys: &Keys, section: &str, indent: &str) {
         }
         write_comment(text, lead.trim_end_matches("- "), &row.explanation());
         let is_live = match row.given {
-            Presence::Section | Presence::Required(_) => true,
-            Presence::RequiredWith(_, other, word) => keys.beside(row, other) == Some(word),
-            Presence::Default(_) | Presence::Example(_) => false,
+            Requirement::Section | Requirement::Required(_) => true,
+            Requirement::RequiredWith(_, other, word) => keys.beside(row, other) == Some(word),
+            Requirement::Default(_) | Requirement::Example(_) => false,
         };
         let mark = if is_live { "" } else { "#" };
         let line = format!("{lead}{mark}{key}: {}", row.given.value());
@@ -123,7 +123,7 @@ fn write_comment(text: &mut String, indent: &str, comment: &str) {
 
 /// Returns what a configuration may be, as JSON Schema (draft 7), for editors.
 pub fn schema() -> String {
-    let mut schema = object(&Keys(table()), "");
+    let mut schema = object(&KeyTable(table()), "");
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["description"] = json!("Configuration of the relay.");
     format!("{schema:#}\n")
@@ -133,19 +133,19 @@ pub fn schema() -> String {
 const OUTDATED: &str = "deprecationMessage";
 
 /// Returns what a section may be.
-fn object(keys: &Keys, section: &str) -> Value {
+fn object(keys: &KeyTable, section: &str) -> Value {
     let mut properties = json!({});
     let (mut required, mut conditions) = (Vec::new(), Vec::new());
     for (row, key) in keys.of(section) {
         let mut schema = described(keys, row);
         match row.given {
-            Presence::Required(_) => required.push(key),
-            Presence::Section if schema["required"][0].is_string() => required.push(key),
-            Presence::RequiredWith(_, other, word) => conditions.push(json!({
+            Requirement::Required(_) => required.push(key),
+            Requirement::Section if schema["required"][0].is_string() => required.push(key),
+            Requirement::RequiredWith(_, other, word) => conditions.push(json!({
                 "if": { "properties": { other: { "const": word } }, "required": [other] },
                 "then": { "required": [key] },
             })),
-            Presence::Section | Presence::Default(_) | Presence::Example(_) => {}
+            Requirement::Section | Requirement::Default(_) | Requirement::Example(_) => {}
         }
         if let Some(old) = row.old {
             properties[old] = schema.clone();
@@ -182,7 +182,7 @@ fn object(keys: &Keys, section: &str) -> Value {
     schema
 }
 
-fn described(keys: &Keys, row: &Row) -> Value {
+fn described(keys: &KeyTable, row: &KeyRow) -> Value {
     let items = format!("{}[]", row.path);
     let mut schema = match &row.doc {
         None => object(keys, &row.path),
@@ -190,7 +190,7 @@ fn described(keys: &Keys, row: &Row) -> Value {
         Some(doc) => doc.schema.clone(),
     };
     let mut description = row.explanation();
-    if let Presence::Default(default) = row.given {
+    if let Requirement::Default(default) = row.given {
         description = format!("{description} Default: {default}");
         schema["default"] = json_of(default);
     }
@@ -218,7 +218,7 @@ mod tests {
 
     /// Returns the tables of the reference, a section each, and that of MMRelay's keys without meaning.
     fn tables() -> String {
-        let keys = Keys(table());
+        let keys = KeyTable(table());
         let mut text = String::new();
         for (section, name) in keys.of("") {
             let about = section.about;
@@ -227,18 +227,19 @@ mod tests {
                 "| key | takes | default | what it is for |\n| --- | --- | --- | --- |\n",
             );
             let (inside, items) = (format!("{name}."), format!("{name}[]."));
-            let is_inside = |it: &&Row| it.path.starts_with(&inside) || it.path.starts_with(&items);
+            let is_inside =
+                |it: &&KeyRow| it.path.starts_with(&inside) || it.path.starts_with(&items);
             for row in keys.0.iter().filter(is_inside) {
                 if row.about.is_empty() {
                     continue;
                 }
                 let default = match row.given {
-                    Presence::Default(it) => format!("`{it}`"),
-                    Presence::Required(_) => "required".to_owned(),
-                    Presence::RequiredWith(_, other, word) => {
+                    Requirement::Default(it) => format!("`{it}`"),
+                    Requirement::Required(_) => "required".to_owned(),
+                    Requirement::RequiredWith(_, other, word) => {
                         format!("required for `{other}: {word}`")
                     }
-                    Presence::Section | Presence::Example(_) => String::new(),
+                    Requirement::Section | Requirement::Example(_) => String::new(),
                 };
                 let takes = row.doc.as_ref().map_or("a section", |it| &it.text);
                 let old = row.old.map(|it| format!(" MMRelay's name: `{it}`."));

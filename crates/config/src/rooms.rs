@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use strum::Display;
 
 use super::choice::choices;
-use super::finding::{Origin, Place, Wrong};
+use super::finding::{Position, ValueSource, Wrong};
 use super::section::{Reader, Section, keys};
 use super::value_types::{ValueDoc, ValueType, choice};
 use super::values::{some_text, structured};
@@ -132,8 +132,8 @@ pub(super) fn rooms(root: &mut Section<'_>, key: &'static str) -> Vec<MappedRoom
 fn room(
     reader: &mut Reader,
     path: &str,
-    origin: &Origin,
-    (name, place): (Option<String>, Place),
+    origin: &ValueSource,
+    (name, place): (Option<String>, Position),
     node: Node,
 ) -> Option<MappedRoom> {
     let Value::Map(_) = &node.value else {

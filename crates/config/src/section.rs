@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::environment::Environment;
-use super::finding::{Finding, Origin, Problems, Wrong, nearest, printable};
+use super::finding::{Finding, Problems, ValueSource, Wrong, nearest, printable};
 use super::mmrelay;
 use super::value_types::{ValueDoc, ValueType};
 use super::values::{Checked, Convert, nothing, structured};
@@ -59,16 +59,16 @@ pub(super) struct Reader {
     environment: Environment,
     found: Problems,
     /// What is read, if that is asked for.
-    pub(super) table: Option<Vec<Row>>,
+    pub(super) table: Option<Vec<KeyRow>>,
     /// The paths that are given, and where.
-    pub(super) given: BTreeMap<String, Origin>,
+    pub(super) given: BTreeMap<String, ValueSource>,
     /// Keys of MMRelay were met that mean nothing here, or its old names.
     pub(super) is_mmrelay: bool,
 }
 
 /// A key.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct KeyRow {
     /// As in `meshtastic.long_messages.part_bytes`; the keys of an entry of a list stand in `matrix_rooms[]`.
     pub(super) path: String,
     /// What it is for; empty for a switch of MMRelay that only the reader knows.
@@ -77,12 +77,12 @@ pub(super) struct Row {
     pub(super) old: Option<Key>,
     /// The description of its type; a section has none.
     pub(super) doc: Option<ValueDoc>,
-    pub(super) given: Presence,
+    pub(super) given: Requirement,
 }
 
 /// What there is without the key, as it is written in a file.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Presence {
+pub(super) enum Requirement {
     Section,
     Default(Key),
     /// Nothing; an example of what could be.
@@ -97,7 +97,7 @@ pub(super) enum Presence {
 pub(super) struct Section<'r> {
     pub(super) reader: &'r mut Reader,
     pub(super) path: String,
-    origin: Origin,
+    origin: ValueSource,
     pub(super) entries: Vec<Entry>,
     known: Vec<Key>,
     /// The key that is read next, and what it is for.
@@ -129,12 +129,12 @@ impl Reader {
         }
     }
 
-    pub(super) fn problem(&mut self, origin: &Origin, key: &str, wrong: Wrong) {
+    pub(super) fn problem(&mut self, origin: &ValueSource, key: &str, wrong: Wrong) {
         let finding = Finding::of(&self.file, origin, key, wrong);
         self.found.problems.push(finding);
     }
 
-    pub(super) fn warning(&mut self, origin: &Origin, key: &str, wrong: Wrong) {
+    pub(super) fn warning(&mut self, origin: &ValueSource, key: &str, wrong: Wrong) {
         let finding = Finding::of(&self.file, origin, key, wrong);
         self.found.warnings.push(finding);
     }
@@ -153,7 +153,7 @@ impl Reader {
     pub(super) fn section<T>(
         &mut self,
         path: String,
-        origin: Origin,
+        origin: ValueSource,
         node: Node,
         read: impl FnOnce(&mut Section<'_>) -> T,
     ) -> T {
@@ -229,7 +229,7 @@ impl Section<'_> {
 
     /// Returns the key's value, if it is given and right; the example is for people.
     pub(super) fn value<T>(&mut self, key: Key, example: Key, value: ValueType<T>) -> Option<T> {
-        self.note(key, Presence::Example(example), Some(value.doc));
+        self.note(key, Requirement::Example(example), Some(value.doc));
         self.read(key, Empty::Absent, &value.read)
     }
 
@@ -240,7 +240,7 @@ impl Section<'_> {
         example: Key,
         value: ValueType<T>,
     ) -> Option<T> {
-        self.note(key, Presence::Example(example), Some(value.doc));
+        self.note(key, Requirement::Example(example), Some(value.doc));
         self.read(key, Empty::Mistake, &value.read)
     }
 
@@ -252,7 +252,7 @@ impl Section<'_> {
         why: &str,
         value: ValueType<T>,
     ) -> Option<T> {
-        self.note(key, Presence::Required(example), Some(value.doc));
+        self.note(key, Requirement::Required(example), Some(value.doc));
         self.needed(key, why, &value.read)
     }
 
@@ -266,7 +266,7 @@ impl Section<'_> {
     ) -> Option<T> {
         self.note(
             key,
-            Presence::RequiredWith(example, other, word),
+            Requirement::RequiredWith(example, other, word),
             Some(value.doc),
         );
         if is_so {
@@ -284,7 +284,7 @@ impl Section<'_> {
 
     /// Reads the section under a key.
     pub(super) fn within<T>(&mut self, key: Key, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        self.note(key, Presence::Section, None);
+        self.note(key, Requirement::Section, None);
         let node = self.take(key, Empty::Absent).unwrap_or(Node::NOTHING);
         let (path, origin) = (self.path_of(key), self.origin_of(key).clone());
         self.reader.section(path, origin, node, read)
@@ -315,7 +315,7 @@ impl Section<'_> {
     }
 
     /// Returns where the key's value comes from, or this section if it is not given.
-    pub(super) fn origin_of(&self, key: &str) -> &Origin {
+    pub(super) fn origin_of(&self, key: &str) -> &ValueSource {
         let given = self.reader.given.get(&self.path_of(key));
         given.unwrap_or(&self.origin)
     }
@@ -354,12 +354,12 @@ impl Section<'_> {
     }
 
     /// Puts a key into the table.
-    fn note(&mut self, key: Key, given: Presence, doc: Option<Box<dyn Fn() -> ValueDoc>>) {
+    fn note(&mut self, key: Key, given: Requirement, doc: Option<Box<dyn Fn() -> ValueDoc>>) {
         let path = self.path_of(key);
         if let Some(table) = &mut self.reader.table {
             let (_, about, old) = Some(self.line).filter(|it| it.0 == key).unwrap_or_default();
             let doc = doc.map(|it| it());
-            let row = Row {
+            let row = KeyRow {
                 path,
                 about,
                 old,
@@ -384,7 +384,7 @@ impl Section<'_> {
         default: Key,
         value: ValueType<T>,
     ) -> T {
-        self.note(key, Presence::Default(default), Some(value.doc));
+        self.note(key, Requirement::Default(default), Some(value.doc));
         self.read(key, empty, &value.read).unwrap_or_else(|| {
             // A default that its own key refuses is a mistake like any other.
             let node = yaml::parse(default).map_err(Vec::from);
@@ -418,12 +418,12 @@ impl Section<'_> {
         Some(node)
     }
 
-    fn node_of_environment(&mut self, path: &str, empty: Empty) -> Option<(Origin, Node)> {
+    fn node_of_environment(&mut self, path: &str, empty: Empty) -> Option<(ValueSource, Node)> {
         if path.contains('[') {
             return None;
         }
         let setting = self.reader.environment.setting(path)?;
-        let origin = Origin::Variable(setting.variable);
+        let origin = ValueSource::Variable(setting.variable);
         let wrong = match setting.text {
             Ok(text) if text.is_empty() && empty == Empty::Mistake => empty_mistake(),
             Ok(text) if text.is_empty() && empty != Empty::Text => return None,
@@ -434,7 +434,12 @@ impl Section<'_> {
         None
     }
 
-    fn node_of_file(&mut self, path: &str, entry: Entry, empty: Empty) -> Option<(Origin, Node)> {
+    fn node_of_file(
+        &mut self,
+        path: &str,
+        entry: Entry,
+        empty: Empty,
+    ) -> Option<(ValueSource, Node)> {
         let (key, node) = (self.origin.at(entry.place), entry.value);
         let value = self.origin.at(node.place);
         let comment = match node.value {
@@ -459,7 +464,7 @@ impl Section<'_> {
 /// Returns what a section is of which nothing is given.
 pub(super) fn defaults<T>(read: impl FnOnce(&mut Section<'_>) -> T) -> T {
     let mut reader = Reader::new("", Environment::default());
-    reader.section(String::new(), Origin::Nowhere, Node::NOTHING, read)
+    reader.section(String::new(), ValueSource::Nowhere, Node::NOTHING, read)
 }
 
 fn empty_mistake() -> Wrong {

@@ -2,17 +2,17 @@
 
 use super::Config;
 use super::environment::Environment;
-use super::finding::Origin;
+use super::finding::ValueSource;
 use super::rooms;
-use super::section::{Reader, Row, Section};
+use super::section::{KeyRow, Reader, Section};
 use super::yaml::Node;
 
 /// Returns all keys.
-pub(super) fn table() -> Vec<Row> {
+pub(super) fn table() -> Vec<KeyRow> {
     let mut reader = Reader::new("", Environment::default());
     reader.table = Some(Vec::new());
     let mut read = |path: &str, read: fn(&mut Section<'_>)| {
-        reader.section(path.to_owned(), Origin::Nowhere, Node::NOTHING, read);
+        reader.section(path.to_owned(), ValueSource::Nowhere, Node::NOTHING, read);
     };
     read("", |it| drop(Config::read(it)));
     read("matrix_rooms[]", |it| drop(rooms::Entry::read(it)));

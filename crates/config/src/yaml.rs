@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::finding::{Place, Wrong};
+use super::finding::{Position, Wrong};
 use super::yaml_traps::in_plain_words;
 
 /// Nodes of a document, aliases expanded; a configuration needs a few hundred.
@@ -15,7 +15,7 @@ const DEEPEST: usize = 32;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: Position,
     pub(super) value: Value,
     /// A tag of its own (`!room:example.org`), as written.
     pub(super) tag: Option<String>,
@@ -24,13 +24,13 @@ pub(super) struct Node {
 impl Node {
     /// What stands for everything that is absent.
     pub(super) const NOTHING: Self = Self {
-        place: Place { line: 1, column: 1 },
+        place: Position { line: 1, column: 1 },
         value: Value::Null { comment: false },
         tag: None,
     };
 
     /// Returns a text as one without quotes.
-    pub(super) fn text(text: String, place: Place) -> Self {
+    pub(super) fn text(text: String, place: Position) -> Self {
         let value = Value::Scalar { text, plain: true };
         let tag = None;
         Self { place, value, tag }
@@ -58,7 +58,7 @@ pub(super) enum Value {
 pub(super) struct Entry {
     pub(super) key: String,
     /// Where its key stands.
-    pub(super) place: Place,
+    pub(super) place: Position,
     pub(super) value: Node,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Entry {
 pub(super) struct Document {
     pub(super) root: Node,
     /// Later mentions of a key, which win: where, and its path.
-    pub(super) repeated: Vec<(Place, String)>,
+    pub(super) repeated: Vec<(Position, String)>,
 }
 
 /// Reads one document; an empty text is [`Value::Null`].
@@ -97,7 +97,7 @@ struct Builder<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>
     nodes: usize,
     /// The keys above the place that is being read.
     path: Vec<String>,
-    repeated: Vec<(Place, String)>,
+    repeated: Vec<(Position, String)>,
 }
 
 impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder<'text, P> {
@@ -172,7 +172,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         Ok(node)
     }
 
-    fn alias(&mut self, anchor: usize, at: Place) -> Result<Node, Wrong> {
+    fn alias(&mut self, anchor: usize, at: Position) -> Result<Node, Wrong> {
         let Some((target, size)) = self.anchors.get(&anchor).cloned() else {
             return Err(error(at, "an alias within the value that it stands for"));
         };
@@ -222,7 +222,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
 
     /// Returns whether a comment without a space after its `#` stands where the value should. The parser puts an
     /// empty value after its key's colon, and an empty item of a list at the end of its line.
-    fn is_comment_instead(&self, at: Place) -> bool {
+    fn is_comment_instead(&self, at: Position) -> bool {
         let line = self.text.lines().nth(at.line - 1).unwrap_or_default();
         let after_key: String = line.chars().skip(at.column - 1).collect();
         let is_comment = |text: &str| {
@@ -234,7 +234,7 @@ impl<'text, P: Iterator<Item = Result<(Event<'text>, Span), ScanError>>> Builder
         is_comment(after_key.trim_start_matches(':')) || item.is_some_and(is_comment)
     }
 
-    fn count(&mut self, more: usize, at: Place) -> Result<(), Wrong> {
+    fn count(&mut self, more: usize, at: Position) -> Result<(), Wrong> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > MOST_NODES {
             return Err(error(at, "too many values for a configuration"));
@@ -277,14 +277,14 @@ fn own_tag(tag: &Tag) -> Option<String> {
     (!known).then(|| format!("{}{}", tag.handle(), tag.suffix()))
 }
 
-fn place(marker: &Marker) -> Place {
-    Place {
+fn place(marker: &Marker) -> Position {
+    Position {
         line: marker.line().max(1),
         column: marker.col() + 1,
     }
 }
 
-fn error(place: Place, message: &str) -> Wrong {
+fn error(place: Position, message: &str) -> Wrong {
     Wrong::new(message).at(place)
 }
 
@@ -303,13 +303,13 @@ mod tests {
     fn keys_and_values_know_their_places() {
         let root = parse("a:\n  bé: [x, 'y']\n").unwrap().root;
         let inner = entry(&entry(&root, "a").value, "bé");
-        assert_eq!(inner.place, Place { line: 2, column: 3 });
+        assert_eq!(inner.place, Position { line: 2, column: 3 });
         let Value::List(items) = &inner.value.value else {
             panic!("not a list")
         };
         assert_eq!(
             items[1].place,
-            Place {
+            Position {
                 line: 2,
                 column: 11
             }
@@ -331,7 +331,7 @@ mod tests {
         let document = parse("a: 1\nb: 2\na: 3\n").unwrap();
         assert_eq!(
             document.repeated,
-            [(Place { line: 3, column: 1 }, "a".to_owned())]
+            [(Position { line: 3, column: 1 }, "a".to_owned())]
         );
         let Value::Scalar { text, .. } = &entry(&document.root, "a").value.value else {
             panic!("not a scalar")

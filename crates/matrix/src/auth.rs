@@ -23,8 +23,8 @@ pub use devices::{Left, Parted, part_with_others};
 pub use entry::{KeyPlace, LoginOptions, find_homeserver};
 pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
-pub use recovery::{AskForKey, Identity, Problem, Standing, Unlock};
-pub use status::{KeyBackup, Status, ask, damage, status};
+pub use recovery::{AskForKey, Identity, LoginTrust, Problem, Unlock};
+pub use status::{KeyBackup, LoginStatus, ask, damage, status};
 
 /// Which part of the given credentials is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

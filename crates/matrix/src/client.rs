@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
 use super::server::{TIMEOUT, USER_AGENT};
-use super::{DeviceTrust, MatrixError, keys::Keys, session::StoredSession};
+use super::{DeviceTrust, MatrixError, keys::KeyStore, session::StoredSession};
 use relay_config::Recipients;
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -59,16 +59,18 @@ fn stores(files: &Files, key: &[u8; 32]) -> SqliteStoreConfig {
     SqliteStoreConfig::with_low_memory_config(files.sdk()).key(Some(key))
 }
 
-async fn open_keys(files: &Files, key: &[u8; 32]) -> Result<Keys, MatrixError> {
+async fn open_keys(files: &Files, key: &[u8; 32]) -> Result<KeyStore, MatrixError> {
     let store = SqliteCryptoStore::open_with_config(&stores(files, key)).await;
-    store.map(Keys::new).map_err(|cause| unusable(files, cause))
+    store
+        .map(KeyStore::new)
+        .map_err(|cause| unusable(files, cause))
 }
 
 async fn build(
     files: &Files,
     session: &StoredSession,
     key: &[u8; 32],
-    keys: Keys,
+    keys: KeyStore,
     strategy: CollectStrategy,
     way: &Arc<Notes>,
 ) -> Result<Client, MatrixError> {
@@ -156,7 +158,10 @@ pub(super) async fn check_keys(files: &Files, session: &StoredSession) -> Result
 }
 
 /// Opens the crypto store, if it holds the keys of the session's device; returns it with its encryption key.
-async fn keys_of(files: &Files, session: &StoredSession) -> Result<([u8; 32], Keys), MatrixError> {
+async fn keys_of(
+    files: &Files,
+    session: &StoredSession,
+) -> Result<([u8; 32], KeyStore), MatrixError> {
     let key = find_keys(files)?;
     let keys = open_keys(files, &key).await?;
     let account = keys.load_account().await;

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use relay_model::{Clock, ClockReading, Timestamp};
 
 pub(super) use ask::{ask_date, ask_own};
-pub(super) use news::News;
+pub(super) use news::HistoryFilter;
 
 /// Milliseconds until the server's time is asked for again: clocks drift.
 const ASK_EVERY: i64 = 6 * 3_600_000;

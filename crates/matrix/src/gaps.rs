@@ -40,7 +40,7 @@ pub(super) struct Gaps {
     open: Vec<Open>,
     /// Result of a separate task, which continues while the sync does other things. A half-done decryption would hold
     /// the lock of the SDK's crypto store, and block the sync.
-    fetching: Option<(Gap, BoxFuture<'static, Option<matrix_sdk::Result<Page>>>)>,
+    fetching: Option<(Gap, BoxFuture<'static, Option<matrix_sdk::Result<GapPage>>>)>,
 }
 
 struct Open {
@@ -105,7 +105,7 @@ impl Gaps {
     }
 
     /// Waits for a page of a gap; forever if there is none. Cancel safe: a pending page is returned by the next call.
-    pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, matrix_sdk::Result<Page>) {
+    pub(super) async fn next(&mut self, rooms: &Rooms) -> (Gap, matrix_sdk::Result<GapPage>) {
         loop {
             if let Some((gap, fetching)) = &mut self.fetching {
                 let fetched = fetching.await;
@@ -199,7 +199,7 @@ impl Gaps {
 }
 
 /// The oldest events of a gap.
-pub(super) struct Page {
+pub(super) struct GapPage {
     pub(super) events: Vec<TimelineEvent>,
     /// Start of the next page, if there is one.
     pub(super) next: Option<String>,
@@ -207,7 +207,7 @@ pub(super) struct Page {
 
 /// Requests the first page of a gap once; `failures` are the consecutive ones before. An error is temporary: the
 /// request can be repeated.
-pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> matrix_sdk::Result<Page> {
+pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> matrix_sdk::Result<GapPage> {
     let mut options = MessagesOptions::forward().from(gap.from.as_str());
     options.to = Some(gap.to.clone());
     options.limit = (PAGE >> failures.min(7)).into();
@@ -217,7 +217,7 @@ pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> matrix_sdk::
     // Some servers return the same position again at the end. A page can be empty before the end if all its events are
     // hidden from us.
     let next = page.end.filter(|end| *end != gap.from && *end != gap.to);
-    Ok(Page {
+    Ok(GapPage {
         events: page.chunk,
         next,
     })

@@ -3,7 +3,7 @@
 
 use ruma_html::{Children, Html, NodeData, NodeRef};
 
-use super::links::{Names, Target, decoded};
+use super::links::{LinkTarget, Names, decoded};
 
 /// Maximum length in bytes; an event has at most 64 KiB.
 const LONGEST: usize = 32 * 1024;
@@ -17,14 +17,14 @@ pub(super) fn read_html(html: &str, names: &Names) -> Option<String> {
     if html.len() > LONGEST || html.matches('<').count() > MOST_TAGS {
         return None;
     }
-    let mut page = Page::new(names, 0, false);
+    let mut page = Block::new(names, 0, false);
     page.all(Html::parse(html).children())?;
     let text = page.text.trim_end().to_owned();
     text.chars().any(|it| !it.is_whitespace()).then_some(text)
 }
 
 /// Text under construction, of an element with lines of its own.
-struct Page<'a> {
+struct Block<'a> {
     names: &'a Names,
     depth: usize,
     /// Whitespace is kept as it is.
@@ -36,7 +36,7 @@ struct Page<'a> {
     after_paragraph: bool,
 }
 
-impl<'a> Page<'a> {
+impl<'a> Block<'a> {
     fn new(names: &'a Names, depth: usize, verbatim: bool) -> Self {
         Self {
             names,
@@ -194,7 +194,7 @@ impl<'a> Page<'a> {
 
     /// Returns the text of an element that has lines of its own.
     fn apart(&self, node: &NodeRef, verbatim: bool) -> Option<String> {
-        let mut page = Page::new(self.names, self.depth, verbatim);
+        let mut page = Block::new(self.names, self.depth, verbatim);
         page.all(node.children())?;
         Some(page.text)
     }
@@ -256,7 +256,7 @@ impl<'a> Page<'a> {
         let Some(address) = attribute(node, "href") else {
             return Some(());
         };
-        match Target::of(&address) {
+        match LinkTarget::of(&address) {
             Some(target) => {
                 if self.text.get(start..).is_none_or(|it| it.trim().is_empty()) {
                     self.say(&target.read("", self.names));

@@ -31,13 +31,13 @@ use zeroize::Zeroizing;
 type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
 
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(super) struct KeyStore {
     sdk: SqliteCryptoStore,
     /// New sessions that are not written yet: they are written with the next message's record, or when used.
     opened: Mutex<Vec<Session>>,
 }
 
-impl Keys {
+impl KeyStore {
     pub(super) fn new(sdk: SqliteCryptoStore) -> Self {
         Self {
             sdk,
@@ -84,7 +84,7 @@ impl Keys {
 macro_rules! store {
     ($($name:ident($($argument:ident: $type:ty),*) -> $value:ty;)*) => {
         #[async_trait]
-        impl CryptoStore for Keys {
+        impl CryptoStore for KeyStore {
             type Error = <SqliteCryptoStore as CryptoStore>::Error;
 
             async fn save_changes(&self, mut changes: Changes) -> Result<()> {

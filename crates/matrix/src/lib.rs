@@ -56,10 +56,10 @@ use relay_model::{
 
 pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
-pub use self::pulse::{Failing, Heard, Pulse};
+pub use self::pulse::{Failing, HomeserverState, Pulse};
 pub use self::send::Sender;
 pub use self::server::ServerError;
-pub use self::session::{BackupUse, Made, RefusedLogin, StoredSession};
+pub use self::session::{BackupUse, LoginMethod, RefusedLogin, StoredSession};
 pub use self::trouble::RoomTrouble;
 
 /// The adapter's configuration.

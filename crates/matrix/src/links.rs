@@ -24,7 +24,7 @@ const MOST_ENDS: usize = 64;
 
 /// Target of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum LinkTarget {
     User(OwnedUserId),
     /// A room by its alias.
     Room(String),
@@ -35,7 +35,7 @@ pub(super) enum Target {
     Other,
 }
 
-impl Target {
+impl LinkTarget {
     /// Parses an address; `None` if it is not a Matrix link.
     pub(super) fn of(address: &str) -> Option<Self> {
         let address = address.trim();
@@ -141,7 +141,7 @@ pub(super) fn read_links(text: &str, names: &Names) -> String {
             None => bare_address(from),
         };
         rest = from.get(address.len()..).unwrap_or_default();
-        let Some(target) = Target::of(address).filter(|it| *it != Target::Other) else {
+        let Some(target) = LinkTarget::of(address).filter(|it| *it != LinkTarget::Other) else {
             read.push_str(address);
             continue;
         };
@@ -182,7 +182,8 @@ fn bare_address(text: &str) -> &str {
         tests::TRIED.set(tests::TRIED.get() + 1);
         let query = address.split_once('?').map_or("", |(_, query)| query);
         let in_query = |it: char| it.is_ascii_alphanumeric() || "=&.:-_~%+[]".contains(it);
-        if query.chars().all(in_query) && Target::of(address).is_some_and(|it| it != Target::Other)
+        if query.chars().all(in_query)
+            && LinkTarget::of(address).is_some_and(|it| it != LinkTarget::Other)
         {
             return address;
         }

@@ -11,11 +11,11 @@ use relay_model::OwnedRoomOrAliasId;
 
 /// Where the sync loop records the server's answers; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Pulse(watch::Sender<Heard>);
+pub struct Pulse(watch::Sender<HomeserverState>);
 
 /// State of the homeserver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct HomeserverState {
     /// Time of the last answer to the sync loop; an idle server answers every 30 s.
     pub answered: Option<Instant>,
     /// Why answers of the server cannot be processed.
@@ -41,7 +41,7 @@ pub struct Failing {
 
 impl Pulse {
     /// Returns the current state.
-    pub fn heard(&self) -> Heard {
+    pub fn heard(&self) -> HomeserverState {
         self.0.borrow().clone()
     }
 
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn an_outage_counts_from_its_first_failure_and_ends_with_an_answer() {
         let pulse = Pulse::default();
-        assert_eq!(pulse.heard(), Heard::default());
+        assert_eq!(pulse.heard(), HomeserverState::default());
         let since = Instant::now();
         let later = since + Duration::from_secs(9);
         pulse.failed("refused", None, since);

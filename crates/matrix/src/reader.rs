@@ -9,7 +9,7 @@ use matrix_sdk::ruma::events::{AnySyncStateEvent, AnySyncTimelineEvent};
 use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
-use super::clock::{News, OurClocks, ServerClock, boot};
+use super::clock::{HistoryFilter, OurClocks, ServerClock, boot};
 use super::events::{Envelope, SenderFacts};
 use super::{late::Late, rooms::Rooms};
 use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
@@ -17,7 +17,7 @@ use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 pub(super) struct Reader<'a> {
     rooms: &'a Rooms,
     /// Decides which messages are history.
-    pub(super) news: News,
+    pub(super) news: HistoryFilter,
     late: Late,
     pub(super) server: ServerClock,
 }
@@ -25,7 +25,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(
         rooms: &'a Rooms,
-        news: News,
+        news: HistoryFilter,
         kept: Vec<UndecryptableEvent>,
         clock: Option<ClockReading>,
     ) -> Self {

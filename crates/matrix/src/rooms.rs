@@ -34,7 +34,7 @@ pub(super) struct Rooms {
     pub(super) own: OwnedUserId,
     pub(super) options: Options,
     /// Never held across an await.
-    known: Mutex<Known>,
+    known: Mutex<KnownRooms>,
     /// A room may be joinable now, or must be joined again.
     pub(super) retry: Notify,
     /// An alias was resolved, or the joined rooms must be looked at again.
@@ -47,7 +47,7 @@ pub(super) struct Rooms {
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownRooms {
     /// The rooms of the configured names, as far as known.
     resolved: HashMap<OwnedRoomOrAliasId, OwnedRoomId>,
     /// Rooms that were mapped earlier. If replaced, their messages from before the replacement are still read.
@@ -71,12 +71,12 @@ impl Rooms {
     pub(super) fn new(client: Client, own: OwnedUserId, options: Options) -> Self {
         let names = options.rooms.iter();
         let joined = client.joined_rooms();
-        let known = Known {
+        let known = KnownRooms {
             resolved: names
                 .filter_map(|name| Some((name.clone(), room_id(name)?)))
                 .collect(),
             synced: joined.iter().map(|it| it.room_id().to_owned()).collect(),
-            ..Known::default()
+            ..KnownRooms::default()
         };
         Self {
             client,
@@ -90,7 +90,7 @@ impl Rooms {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownRooms> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_mins(2);
 const MOST_PAGES: usize = 10;
 
 /// The id of the sent event, or another outcome.
-type Sent = Result<OwnedEventId, RoomOutcome>;
+type SendResult = Result<OwnedEventId, RoomOutcome>;
 
 /// Sends to the mapped rooms; cheap to clone, usable from any task.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ impl SendToRoom for Sender {
 
 impl Sender {
     /// Waits for an attempt's outcome, with a timeout.
-    async fn limited(&self, attempt: impl Future<Output = Sent>) -> RoomOutcome {
+    async fn limited(&self, attempt: impl Future<Output = SendResult>) -> RoomOutcome {
         let sent = tokio::select! {
             biased;
             _ = self.rooms.refused.wait() => Err(retry("the homeserver does not accept the login now")),
@@ -136,7 +136,7 @@ impl Sender {
     }
 
     /// Finds the event id of our reaction that exists already.
-    async fn find_reaction(&self, room: &Room, target: &EventId, key: &str) -> Sent {
+    async fn find_reaction(&self, room: &Room, target: &EventId, key: &str) -> SendResult {
         let mut page = None;
         for _ in 0..MOST_PAGES {
             let mut request = relations::v1::Request::new(

@@ -17,7 +17,7 @@ use relay_model::Explained;
 /// How a session was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Made {
+pub enum LoginMethod {
     /// With the account's password.
     Password,
     /// With an access token from the configuration.
@@ -37,7 +37,7 @@ pub struct StoredSession {
     #[serde(flatten)]
     pub tokens: SessionTokens,
     /// How it was made.
-    pub login: Made,
+    pub login: LoginMethod,
     /// Plain HTTP to a server that is not on loopback is allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_http: bool,
@@ -174,7 +174,7 @@ pub(super) mod test_session {
                 access_token: "syt_secret".to_owned(),
                 refresh_token: None,
             },
-            login: Made::Password,
+            login: LoginMethod::Password,
             allow_http: false,
             recovery_key_file: None,
             key_backup: BackupUse::Unknown,

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::clock::{self, News, OurClocks};
+use super::clock::{self, HistoryFilter, OurClocks};
 use super::gaps::{Gaps, lazy_members};
 use super::{
     Batch, MatrixError, Options, Start, errors, gate::Notes, reader::Reader, rooms::Rooms,
@@ -45,7 +45,7 @@ const OWN_PAUSE: Duration = Duration::from_millis(50);
 /// Minimum time between requests to a server that does not honour the long poll.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
-type Keys = BoxStream<'static, Option<Vec<RoomKeyInfo>>>;
+type RoomKeyUpdates = BoxStream<'static, Option<Vec<RoomKeyInfo>>>;
 
 pub(super) struct Sync<'a> {
     /// Directory of the SDK's stores.
@@ -70,12 +70,12 @@ pub(super) struct Sync<'a> {
     timeline_limit: u32,
     /// Failures since the last answer.
     failures: u32,
-    reported: Option<Standing>,
+    reported: Option<SyncState>,
 }
 
 /// State of the sync, as logged last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum SyncState {
     Well,
     /// The server does not answer, or its answer cannot be stored because of this disk trouble.
     Failing(Option<Trouble>),
@@ -94,7 +94,7 @@ impl<'a> Sync<'a> {
         let known = start.known.into_iter().map(|(_, room)| room);
         let known: HashSet<_> = known.chain(start.former).collect();
         let now = OurClocks::now(&rooms.options.clock);
-        let news = News::new(known, !start.has_run, !start.knows_all, now);
+        let news = HistoryFilter::new(known, !start.has_run, !start.knows_all, now);
         gaps.retain(|gap| news.knows(&gap.room));
         Self {
             store,
@@ -173,9 +173,9 @@ impl<'a> Sync<'a> {
 
     fn answered(&mut self) {
         self.rooms.options.pulse.answered(Instant::now());
-        if self.reported != Some(Standing::Well) {
+        if self.reported != Some(SyncState::Well) {
             info!("connected to the homeserver");
-            self.reported = Some(Standing::Well);
+            self.reported = Some(SyncState::Well);
             self.reader.server.connected();
         }
         self.failures = 0;
@@ -208,7 +208,7 @@ impl<'a> Sync<'a> {
             .pulse
             .failed(&error, disk, Instant::now());
         let delay_ms = pause.as_millis();
-        let standing = Some(Standing::Failing(disk));
+        let standing = Some(SyncState::Failing(disk));
         if self.reported == standing {
             debug!(error, delay_ms, "sync failed");
         } else if let Some(trouble) = disk {
@@ -275,7 +275,7 @@ impl<'a> Sync<'a> {
     async fn ask(
         &mut self,
         wait: Duration,
-        keys: &mut Keys,
+        keys: &mut RoomKeyUpdates,
     ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
         let rooms = self.rooms;
         // An earlier cut concerned another answer.
@@ -316,7 +316,7 @@ async fn sdk_position(client: &Client) -> Option<String> {
     stored.ok()?.and_then(StateStoreDataValue::into_sync_token)
 }
 
-async fn keys(client: &Client) -> Keys {
+async fn keys(client: &Client) -> RoomKeyUpdates {
     let keys = client.encryption().room_keys_received_stream().await;
     Box::pin(stream::iter(keys).flatten().map(Result::ok))
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use relay_model::{Event, MeshRowId, RadioEvent, RadioOutcome, SendReport};
 
-use super::{error::End, pacer::Pacer, pacer::submission::Submission};
+use super::{error::ConnectionEnd, pacer::Pacer, pacer::submission::Submission};
 
 #[derive(Debug)]
 pub(super) struct Delivery {
@@ -21,7 +21,7 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) async fn tell(&mut self, event: Event) -> Result<(), End> {
+    pub(super) async fn tell(&mut self, event: Event) -> Result<(), ConnectionEnd> {
         self.crossed |= matches!(
             event,
             Event::Radio(RadioEvent::Text(_))
@@ -30,7 +30,10 @@ impl Delivery {
                     ..
                 })
         );
-        self.events.send(event).await.map_err(|_| End::EventsClosed)
+        self.events
+            .send(event)
+            .await
+            .map_err(|_| ConnectionEnd::EventsClosed)
     }
 
     /// Receives the next submission or withdrawal. Cancel safe.
@@ -45,7 +48,7 @@ impl Delivery {
         }
     }
 
-    pub(super) async fn report(&mut self) -> Result<(), End> {
+    pub(super) async fn report(&mut self) -> Result<(), ConnectionEnd> {
         for report in self.pacer.take_reports() {
             self.tell(Event::Report(report)).await?;
         }
@@ -53,7 +56,7 @@ impl Delivery {
     }
 
     /// Returns every submission that is not concluded, those in the queue included, to the outbox, where it can change or expire.
-    pub(super) async fn give_back(&mut self) -> Result<(), End> {
+    pub(super) async fn give_back(&mut self) -> Result<(), ConnectionEnd> {
         while let Ok(submission) = self.submissions.try_recv() {
             self.pacer.submit(submission);
         }

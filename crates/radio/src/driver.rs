@@ -14,7 +14,7 @@ use tracing::{debug, info, trace, warn};
 use relay_model::{Clock, Event, RadioEvent, RadioProfile};
 use relay_wire::codec::{Item, WAKE};
 
-use super::error::{End, Loss, RadioError};
+use super::error::{ConnectionEnd, Loss, RadioError};
 use super::link::{LinkNotes, LinkState};
 use super::mesh::nodedb::{KnownNode, NodeDb};
 use super::session::console::{self, Console, Line};
@@ -90,24 +90,24 @@ impl Driver {
     pub(super) async fn run(mut self) -> Result<(), RadioError> {
         loop {
             let ended = match self.connect_and_serve().await {
-                End::Lost(loss) => self.lost(loss).await,
+                ConnectionEnd::Lost(loss) => self.lost(loss).await,
                 end => Err(end),
             };
             match ended {
                 Ok(()) => {}
-                Err(End::Stopped | End::Lost(_)) => return Ok(()),
-                Err(End::EventsClosed) => return Err(RadioError::EventsClosed),
+                Err(ConnectionEnd::Stopped | ConnectionEnd::Lost(_)) => return Ok(()),
+                Err(ConnectionEnd::EventsClosed) => return Err(RadioError::EventsClosed),
             }
         }
     }
 
-    async fn connect_and_serve(&mut self) -> End {
+    async fn connect_and_serve(&mut self) -> ConnectionEnd {
         self.link.step(LinkState::Connecting);
         let began = Instant::now();
         let connected = tokio::select! {
             () = self.stop.cancelled() => {
                 self.wire.give_up().await;
-                return End::Stopped;
+                return ConnectionEnd::Stopped;
             }
             connected = self.wire.connect() => connected,
         };
@@ -125,13 +125,13 @@ impl Driver {
     }
 
     /// Serves a connection until it ends or the daemon stops.
-    async fn serve(&mut self, mut connection: Connection) -> End {
+    async fn serve(&mut self, mut connection: Connection) -> ConnectionEnd {
         let now = Now::of(&self.clock);
         self.session.begin(self.random.random(), now.instant);
         self.greeting = Greeting::default();
         let served = self.converse(&mut connection).await;
-        let mut end = served.err().unwrap_or(End::Stopped);
-        if matches!(end, End::Lost(_))
+        let mut end = served.err().unwrap_or(ConnectionEnd::Stopped);
+        if matches!(end, ConnectionEnd::Lost(_))
             && !self.session.has_heard()
             // Only on the network can something other than a radio answer.
             && matches!(self.wire, Wire::Tcp { .. })
@@ -144,11 +144,11 @@ impl Driver {
             // A proxy accepts and closes connections also while the radio is away.
             self.reconnect.on_absent();
         }
-        if matches!(end, End::Lost(_)) && self.session.understands() {
+        if matches!(end, ConnectionEnd::Lost(_)) && self.session.understands() {
             // After a failed write, frames received earlier may still be unread.
             self.hear_out(&mut connection).await;
         }
-        if matches!(end, End::Stopped | End::EventsClosed) {
+        if matches!(end, ConnectionEnd::Stopped | ConnectionEnd::EventsClosed) {
             // An error is ignored: the radio may be gone already.
             let bye = timeout(GOODBYE, connection.send(&disconnect())).await;
             self.hear_out(&mut connection).await;
@@ -182,7 +182,7 @@ impl Driver {
     }
 
     /// Exchanges frames on one connection. `Ok` when the daemon stops and no packet is in flight.
-    async fn converse(&mut self, connection: &mut Connection) -> Result<(), End> {
+    async fn converse(&mut self, connection: &mut Connection) -> Result<(), ConnectionEnd> {
         let mut console = Console::default();
         let (mut stop_limit, mut stalled) = (None, false);
         loop {
@@ -280,7 +280,7 @@ impl Driver {
         &mut self,
         outputs: Vec<Output>,
         mut link: Option<&mut Connection>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         // Events are delivered even if a write fails.
         let mut written = Ok(());
         for output in outputs {
@@ -323,15 +323,15 @@ impl Driver {
                 }
                 (Output::Lost(cause), Some(_)) => {
                     let has_heard = self.session.has_heard();
-                    return Err(End::Lost(Loss::of_silence(cause, has_heard)));
+                    return Err(ConnectionEnd::Lost(Loss::of_silence(cause, has_heard)));
                 }
                 (Output::Wake | Output::Frame(_) | Output::Restarted(_) | Output::Lost(_), _) => {}
             }
         }
-        written.map_err(End::from)
+        written.map_err(ConnectionEnd::from)
     }
 
-    async fn on_ready(&mut self, profile: &RadioProfile) -> Result<(), End> {
+    async fn on_ready(&mut self, profile: &RadioProfile) -> Result<(), ConnectionEnd> {
         // Submissions received while the link was being lost return to the outbox.
         self.delivery.give_back().await?;
         let node = profile.own.num;
@@ -359,7 +359,7 @@ impl Driver {
         Ok(())
     }
 
-    async fn send_next(&mut self, connection: &mut Connection) -> Result<(), End> {
+    async fn send_next(&mut self, connection: &mut Connection) -> Result<(), ConnectionEnd> {
         if self.session.is_looking_again() {
             return Ok(());
         }
@@ -383,7 +383,7 @@ impl Driver {
     }
 
     /// During the handshake the nodes arrive one by one; they are published together at its end.
-    async fn tell_nodes(&mut self) -> Result<(), End> {
+    async fn tell_nodes(&mut self) -> Result<(), ConnectionEnd> {
         if !self.session.is_ready() {
             return Ok(());
         }
@@ -396,7 +396,7 @@ impl Driver {
     }
 
     /// Reports the lost link, and waits until the next attempt.
-    async fn lost(&mut self, mut loss: Loss) -> Result<(), End> {
+    async fn lost(&mut self, mut loss: Loss) -> Result<(), ConnectionEnd> {
         self.reconnect.crossed = std::mem::take(&mut self.delivery.crossed);
         let now = Instant::now().into_std();
         let next = self.reconnect.on_lost(now, loss.kind, self.random.random());
@@ -419,7 +419,7 @@ impl Driver {
         }
         self.delivery.give_back().await?;
         tokio::select! {
-            () = self.stop.cancelled() => Err(End::Stopped),
+            () = self.stop.cancelled() => Err(ConnectionEnd::Stopped),
             () = sleep(next.delay) => Ok(()),
             () = self.wire.returns() => {
                 debug!("the radio's port has appeared");

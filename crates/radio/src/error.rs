@@ -132,13 +132,13 @@ impl ConnectionError {
 }
 
 /// Why a connection is no longer served.
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     Lost(Loss),
     Stopped,
     EventsClosed,
 }
 
-impl From<ConnectionError> for End {
+impl From<ConnectionError> for ConnectionEnd {
     fn from(error: ConnectionError) -> Self {
         Self::Lost(Loss::from(&error))
     }

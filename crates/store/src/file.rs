@@ -18,12 +18,12 @@ pub(super) enum FileKind {
 
 /// Identity of a file, whatever its name: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity(u64, u64);
+pub(super) struct FileIdentity(u64, u64);
 
 /// Returns the identity of the file at this path; `None` if there is none.
-pub(super) fn identity(path: &Path) -> io::Result<Option<Identity>> {
+pub(super) fn identity(path: &Path) -> io::Result<Option<FileIdentity>> {
     match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(Identity(metadata.dev(), metadata.ino()))),
+        Ok(metadata) => Ok(Some(FileIdentity(metadata.dev(), metadata.ino()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -40,7 +40,7 @@ use tracing::warn;
 
 use relay_model::{RoomOrAliasId, Timestamp};
 
-use file::{FileKind, Identity};
+use file::{FileIdentity, FileKind};
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
@@ -90,14 +90,14 @@ pub struct Store {
     /// Commits do not sync to disk (`synchronous = normal`).
     relaxed: bool,
     /// The file; `None`: in memory.
-    file: Option<Opened>,
+    file: Option<DatabaseFile>,
 }
 
 /// The file of an open database.
 #[derive(Debug)]
-struct Opened {
+struct DatabaseFile {
     path: PathBuf,
-    identity: Identity,
+    identity: FileIdentity,
     /// An operation failed: the connection and its caches may be stale.
     doubtful: bool,
     /// Number of bytes of the WAL that survive a power cut.
@@ -153,7 +153,7 @@ impl Store {
             connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
         connection.pragma_update(None, "journal_mode", "wal")?;
-        let file = Opened {
+        let file = DatabaseFile {
             path: path.to_owned(),
             identity,
             doubtful: false,
@@ -163,7 +163,7 @@ impl Store {
         Self::prepare(connection, Some(file))
     }
 
-    fn prepare(mut connection: Connection, file: Option<Opened>) -> Result<Self> {
+    fn prepare(mut connection: Connection, file: Option<DatabaseFile>) -> Result<Self> {
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", "on")?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::answers::{self, MOST_ASKED, Password};
 use super::terminal::{self, Typed};
 use super::{Globals, PasswordArgs, open, or_stop};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CommandResult, Failure};
 use crate::cli::output::{print, say, warn};
 use crate::home::{Home, StoreGuard};
 use crate::{cli::progress, tools};
@@ -61,7 +61,7 @@ pub(super) async fn run(
     globals: &Globals,
     home: &Home,
     stop: &CancellationToken,
-) -> Outcome {
+) -> CommandResult {
     let prepared = or_stop(stop, Box::pin(prepare(args, globals, home)));
     let (_store, files, server, mut options, mut password) = prepared.await?;
     let what = || {

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::answers::{self, Password};
 use super::{Globals, PasswordArgs, open, report_step};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CommandResult, Failure};
 use crate::{cli::output::warn, cli::progress, home::Home};
 use relay_config::Secret;
 use relay_matrix::auth::{self, AuthError, Files, KeyBackup};
@@ -30,7 +30,7 @@ pub(in crate::cli) struct LogoutArgs {
 
 /// Ends the login, after a confirmation. If it fails, nothing is deleted, or the error tells what is left. Cancel safe:
 /// deletions do not await.
-pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Outcome {
+pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> CommandResult {
     let files = Files::new(home.matrix());
     let session = files.load_session();
     if matches!(session, Ok(None)) && !files.sdk().exists() {

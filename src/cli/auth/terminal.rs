@@ -132,22 +132,22 @@ fn from_background<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 /// Returns whether a shell controls this process, and would resume it. Without one, as behind `ssh` or in a container,
 /// a stopped process would hang forever.
 fn is_a_job() -> bool {
-    let Some(own) = Standing::of("self") else {
+    let Some(own) = ProcessIds::of("self") else {
         return false;
     };
-    let above = successors(Standing::of(own.parent), |it| Standing::of(it.parent));
+    let above = successors(ProcessIds::of(own.parent), |it| ProcessIds::of(it.parent));
     own.is_job_of(above)
 }
 
 /// A process's place in the process tree. 0 is what cannot be seen from here, as inside a container.
 #[derive(Debug, Clone, Copy)]
-struct Standing {
+struct ProcessIds {
     parent: u32,
     group: u32,
     session: u32,
 }
 
-impl Standing {
+impl ProcessIds {
     /// Returns the place of a process, by its number or `self`; `None` on systems without `/proc`.
     fn of(process: impl Display) -> Option<Self> {
         Self::read(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
@@ -286,7 +286,7 @@ mod tests {
 
     /// In the format of the system: number, name, state, then parent, group and session.
     fn is_job(own: &str, above: &[&str]) -> bool {
-        let read = |stat: &str| Standing::read(stat).expect("it is complete");
+        let read = |stat: &str| ProcessIds::read(stat).expect("it is complete");
         read(own).is_job_of(above.iter().map(|stat| read(stat)))
     }
 
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn what_is_no_such_line_tells_nothing() {
         for stat in ["", "7 (relay)", "7 (relay) S 1 7", "7 (relay) S 1 x 7"] {
-            assert!(Standing::read(stat).is_none(), "{stat:?}");
+            assert!(ProcessIds::read(stat).is_none(), "{stat:?}");
         }
     }
 }

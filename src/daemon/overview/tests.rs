@@ -103,7 +103,7 @@ fn status_of(
             hint: None,
             restarts: 2,
         },
-        heard: Heard::default(),
+        heard: HomeserverState::default(),
         complaints: None,
         summary,
         now: NOON,
@@ -147,7 +147,7 @@ fn a_room_that_is_mapped_by_its_alias_is_told_once_under_its_id() {
         ],
         ..Summary::default()
     };
-    facts.session = Ok(Login {
+    facts.session = Ok(LoginState {
         account: "@relay:example.org".to_owned(),
         device: "DEVICE".to_owned(),
         trust: DeviceTrust::Verified,
@@ -241,7 +241,7 @@ fn a_cure_stands_beside_what_it_helps_against_and_not_in_its_sentence() {
         (DeviceTrust::Unverified, VERIFY),
         (DeviceTrust::Verified, OWN_WORDS),
     ] {
-        facts.session = Ok(Login {
+        facts.session = Ok(LoginState {
             account: "@relay:example.org".to_owned(),
             device: "DEVICE".to_owned(),
             trust,

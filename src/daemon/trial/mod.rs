@@ -25,7 +25,7 @@ use relay_radio::{RadioOptions, Wire};
 use relay_store::{Database, Store, StoreError, Tx, seen, single_values, summary};
 
 use super::pipeline::{Pipeline, StoredState};
-use super::supervisor::{End, Supervisor};
+use super::supervisor::{DaemonEnd, Supervisor};
 
 use homeserver::{Homeserver, Mood};
 pub(super) use life::Life;
@@ -56,7 +56,7 @@ struct Trial {
 struct Relay {
     life: Life,
     stop: CancellationToken,
-    end: oneshot::Receiver<End>,
+    end: oneshot::Receiver<DaemonEnd>,
 }
 
 impl Trial {
@@ -166,7 +166,7 @@ impl Trial {
         let relay = self.relay.take().expect("a relay runs");
         let asked = Instant::now();
         relay.stop.cancel();
-        assert_eq!(relay.end.await, Ok(End::Asked));
+        assert_eq!(relay.end.await, Ok(DaemonEnd::Asked));
         let took = asked.elapsed();
         // Tasks that have not ended by then end with the process.
         relay.life.kill().await;

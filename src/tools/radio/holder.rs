@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::{Held, VisitError};
+use super::{RadioOfDaemon, VisitError};
 use crate::home::{Home, Lock};
 use crate::tools::control;
 use relay_config::Connection;
@@ -23,7 +23,7 @@ pub(crate) async fn held_by_daemon(
     home: &Home,
     configured: Option<&Connection>,
     wanted: &Connection,
-) -> Result<Held, VisitError> {
+) -> Result<RadioOfDaemon, VisitError> {
     let Some(holder) = Lock::holder(home) else {
         return Ok(None);
     };

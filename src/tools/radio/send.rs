@@ -29,7 +29,7 @@ const ROW: MeshRowId = MeshRowId(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Fate {
+pub(crate) enum TextFate {
     /// Another node repeated it.
     Heard,
     /// It was sent, but nobody was heard repeating it.
@@ -53,7 +53,7 @@ pub(crate) struct Sent {
     /// Length of the text in bytes.
     pub(crate) bytes: usize,
     pub(crate) taken: bool,
-    pub(crate) fate: Fate,
+    pub(crate) fate: TextFate,
     /// Why it was not sent.
     pub(crate) reason: Option<String>,
     /// The hint for that reason.
@@ -87,7 +87,7 @@ pub(crate) async fn send(
         packet: packet.0,
         bytes: text.len(),
         taken: false,
-        fate: Fate::NotTaken,
+        fate: TextFate::NotTaken,
         reason: None,
         hint: None,
     };
@@ -119,17 +119,20 @@ pub(crate) async fn send(
 }
 
 /// The fate of a text; if it was not sent, the reason and the hint.
-type End = (Fate, Option<(String, Option<String>)>);
+type FateAndReason = (TextFate, Option<(String, Option<String>)>);
 
 impl Sent {
-    fn became(&mut self, (fate, why): End) {
-        self.taken = matches!(fate, Fate::Heard | Fate::Unheard | Fate::NoAnswer);
+    fn became(&mut self, (fate, why): FateAndReason) {
+        self.taken = matches!(
+            fate,
+            TextFate::Heard | TextFate::Unheard | TextFate::NoAnswer
+        );
         self.fate = fate;
         (self.reason, self.hint) = why.map_or((None, None), |(reason, hint)| (Some(reason), hint));
     }
 }
 
-fn refused(refusal: Refusal, profile: &RadioProfile) -> End {
+fn refused(refusal: Refusal, profile: &RadioProfile) -> FateAndReason {
     let refused = match refusal {
         Refusal::TransmitOff if !profile.region_set => Refused::NoRegion,
         other => other.into(),
@@ -138,7 +141,7 @@ fn refused(refusal: Refusal, profile: &RadioProfile) -> End {
         (Refused::Radio, Refusal::Other(error)) => format!("{refused} (error {error})"),
         _ => refused.to_string(),
     };
-    (Fate::Refused, Some((reason, refused.hint())))
+    (TextFate::Refused, Some((reason, refused.hint())))
 }
 
 impl Visit {
@@ -150,7 +153,7 @@ impl Visit {
         mut submission: Submission,
         profile: &RadioProfile,
         taken: impl Fn(&Sent),
-    ) -> Result<End, VisitError> {
+    ) -> Result<FateAndReason, VisitError> {
         // Why the radio has not accepted it yet.
         let mut not_yet = None;
         let mut limit = Instant::now() + TAKEN_LIMIT;
@@ -173,15 +176,15 @@ impl Visit {
                     if !sent.taken && !submission.is_for(&now.channels) =>
                 {
                     let reason = "the radio has another channel in its place now".to_owned();
-                    return Ok((Fate::Unknown, Some((reason, None))));
+                    return Ok((TextFate::Unknown, Some((reason, None))));
                 }
                 Ok(Ok(_)) => continue,
                 Ok(Err(VisitError::Interrupted)) | Err(_) if sent.taken => {
-                    return Ok((Fate::NoAnswer, None));
+                    return Ok((TextFate::NoAnswer, None));
                 }
                 Ok(Err(VisitError::Interrupted)) => {
                     let reason = "interrupted before the radio answered".to_owned();
-                    return Ok((Fate::Unknown, Some((reason, None))));
+                    return Ok((TextFate::Unknown, Some((reason, None))));
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
@@ -190,7 +193,7 @@ impl Visit {
                     let why = not_yet.map(|(reason, hint)| {
                         (format!("{reason}; it was tried for {tried} s"), hint)
                     });
-                    return Ok((Fate::Unknown, Some(why.unwrap_or_else(silent))));
+                    return Ok((TextFate::Unknown, Some(why.unwrap_or_else(silent))));
                 }
             };
             match outcome {
@@ -201,15 +204,17 @@ impl Visit {
                     self.awaited.send_replace(Some(ANSWER));
                     limit = Instant::now() + answer_limit(profile);
                 }
-                RadioOutcome::Heard | RadioOutcome::Delivered => return Ok((Fate::Heard, None)),
-                RadioOutcome::Unheard => return Ok((Fate::Unheard, None)),
+                RadioOutcome::Heard | RadioOutcome::Delivered => {
+                    return Ok((TextFate::Heard, None));
+                }
+                RadioOutcome::Unheard => return Ok((TextFate::Unheard, None)),
                 RadioOutcome::Refused(refusal) => return Ok(refused(refusal, profile)),
                 RadioOutcome::Retry { reason, .. } if sent.taken => {
-                    return Ok((Fate::NotTaken, Some((reason, None))));
+                    return Ok((TextFate::NotTaken, Some((reason, None))));
                 }
                 RadioOutcome::Retry { after, reason, .. } if after > LONGEST_PAUSE => {
                     let reason = format!("{reason}: try again in {} s", after.as_secs());
-                    return Ok((Fate::NotTaken, Some((reason, None))));
+                    return Ok((TextFate::NotTaken, Some((reason, None))));
                 }
                 RadioOutcome::Retry { reason, new_id, .. } => {
                     if new_id {
@@ -330,7 +335,7 @@ mod tests {
             packet: 1,
             bytes: 1,
             taken: true,
-            fate: Fate::NoAnswer,
+            fate: TextFate::NoAnswer,
             reason: None,
             hint: None,
         };

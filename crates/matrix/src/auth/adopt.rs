@@ -10,7 +10,7 @@ use super::login::stand;
 use super::recovery::Security;
 use super::{AuthError, Files, Given, KeyPlace, Login, Server, Unlock};
 use crate::client;
-use crate::session::{BackupUse, Made, StoredSession};
+use crate::session::{BackupUse, LoginMethod, StoredSession};
 use relay_config::Secret;
 
 /// Adopts the device of an access token, and creates its store and keys. A new recovery key is written to its default
@@ -49,7 +49,7 @@ pub async fn adopt(
             access_token: access_token.reveal().clone(),
             refresh_token: None,
         },
-        login: Made::AccessToken,
+        login: LoginMethod::AccessToken,
         allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::devices::{self, Note, SIGN_OUT_TIMEOUT};
 use super::{AuthError, Files, Given, Server, ServerError, Unlock};
-use crate::session::{BackupUse, Made, StoredSession};
+use crate::session::{BackupUse, LoginMethod, StoredSession};
 use relay_config::Secret;
 
 /// Parameters of a login.
@@ -108,7 +108,7 @@ pub(super) async fn request(
         user_id: meta.user_id,
         device_id: meta.device_id,
         tokens,
-        login: Made::Password,
+        login: LoginMethod::Password,
         allow_http: options.allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,

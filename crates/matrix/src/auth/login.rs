@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
 use super::entry::{self, KeyPlace, LoginOptions};
 use super::recovery::{self, Problem, Security};
-use super::{AuthError, Files, Server, Standing, status::backup_version};
+use super::{AuthError, Files, LoginTrust, Server, status::backup_version};
 use crate::session::{BackupUse, StoredSession};
 use crate::{client, errors, files::FilesError, sync};
 
@@ -18,7 +18,7 @@ pub struct Login {
     /// The new session, as stored on disk.
     pub session: StoredSession,
     /// The trust state of the new device.
-    pub standing: Standing,
+    pub standing: LoginTrust,
     /// The devices of earlier logins, signed out as far as possible.
     pub parted: Vec<Parted>,
 }
@@ -85,7 +85,7 @@ async fn make(
     session: &mut StoredSession,
     is_exchange: bool,
     stop: &CancellationToken,
-) -> Result<Standing, AuthError> {
+) -> Result<LoginTrust, AuthError> {
     let fresh = files.fresh();
     files.delete_fresh()?;
     let client = client::open(&fresh, session).await?;
@@ -123,7 +123,7 @@ pub(super) async fn stand(
     session: &mut StoredSession,
     security: &Security<'_>,
     place: &KeyPlace,
-) -> Result<Standing, AuthError> {
+) -> Result<LoginTrust, AuthError> {
     let encryption = client.encryption();
     let synced = async {
         encryption.wait_for_e2ee_initialization_tasks().await;

@@ -64,7 +64,7 @@ pub enum Identity {
 
 /// Trust state of a device after a login.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct LoginTrust {
     /// State of the identity.
     pub identity: Identity,
     /// How other users' clients show the device.
@@ -116,7 +116,7 @@ impl Security<'_> {
 }
 
 /// Why the device could not be signed.
-enum Trouble {
+enum Unsigned {
     /// The server did not answer, or asks for a pause.
     NoAnswer(String),
     /// The recovery key does not fit.
@@ -129,7 +129,7 @@ enum Trouble {
     Interrupted,
 }
 
-impl From<matrix_sdk::Error> for Trouble {
+impl From<matrix_sdk::Error> for Unsigned {
     fn from(error: matrix_sdk::Error) -> Self {
         let answer = errors::http(&error).and_then(errors::ServerAnswer::of);
         let is_answered = error.as_uiaa_response().is_some()
@@ -141,7 +141,7 @@ impl From<matrix_sdk::Error> for Trouble {
     }
 }
 
-impl From<RecoveryError> for Trouble {
+impl From<RecoveryError> for Unsigned {
     fn from(error: RecoveryError) -> Self {
         match error {
             RecoveryError::Sdk(cause)
@@ -156,19 +156,19 @@ impl From<RecoveryError> for Trouble {
 pub(super) async fn secure(
     client: &Client,
     security: &Security<'_>,
-) -> Result<Standing, AuthError> {
-    let mut standing = Standing::default();
+) -> Result<LoginTrust, AuthError> {
+    let mut standing = LoginTrust::default();
     match take_identity(client, security, &mut standing).await {
         Ok(()) => {}
-        Err(Trouble::Interrupted) => return Err(AuthError::Interrupted),
-        Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what)) if security.is_exchange => {
+        Err(Unsigned::Interrupted) => return Err(AuthError::Interrupted),
+        Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what)) if security.is_exchange => {
             return Err(AuthError::Unfinished(what));
         }
-        Err(Trouble::NoAnswer(what) | Trouble::WrongKey(what) | Trouble::Refused(what)) => {
+        Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what) | Unsigned::Refused(what)) => {
             let what = format!("cross-signing failed: {what}");
             standing.problems.push(what.into());
         }
-        Err(Trouble::Unapproved(url)) => standing.problems.push(unapproved(&url)),
+        Err(Unsigned::Unapproved(url)) => standing.problems.push(unapproved(&url)),
     }
     let encryption = client.encryption();
     if matches!(standing.identity, Identity::Created | Identity::Reset) {
@@ -195,12 +195,12 @@ pub(super) async fn secure(
 async fn take_identity(
     client: &Client,
     security: &Security<'_>,
-    standing: &mut Standing,
-) -> Result<(), Trouble> {
+    standing: &mut LoginTrust,
+) -> Result<(), Unsigned> {
     let encryption = client.encryption();
     let identity = encryption.request_user_identity(&security.user).await?;
     if security.stop.is_cancelled() {
-        return Err(Trouble::Interrupted);
+        return Err(Unsigned::Interrupted);
     }
     if identity.is_none() {
         create(client, security).await?;
@@ -218,11 +218,11 @@ async fn take_identity(
             for tried in 0..MOST_ASKED {
                 let key = security.stop.run_until_cancelled(ask(tried > 0)).await;
                 let Some(Ok(key)) = key else {
-                    return Err(Trouble::Interrupted);
+                    return Err(Unsigned::Interrupted);
                 };
                 let Some(key) = key else { break };
                 match recover(client, &key).await {
-                    Err(Trouble::WrongKey(_)) if tried + 1 < MOST_ASKED => {}
+                    Err(Unsigned::WrongKey(_)) if tried + 1 < MOST_ASKED => {}
                     recovered => {
                         recovered?;
                         standing.identity = Identity::Recovered;
@@ -251,18 +251,18 @@ async fn create(client: &Client, security: &Security<'_>) -> Result<(), matrix_s
     encryption.bootstrap_cross_signing(Some(proof)).await
 }
 
-async fn recover(client: &Client, key: &Secret<String>) -> Result<(), Trouble> {
+async fn recover(client: &Client, key: &Secret<String>) -> Result<(), Unsigned> {
     let recovery = client.encryption().recovery();
     let recovered = recovery.recover_and_fix_backup(key.reveal().trim()).await;
-    recovered.map_err(|error| match Trouble::from(error) {
-        Trouble::Refused(what) => Trouble::WrongKey(format!(
+    recovered.map_err(|error| match Unsigned::from(error) {
+        Unsigned::Refused(what) => Unsigned::WrongKey(format!(
             "the recovery key does not open this account's secrets ({what})"
         )),
         other => other,
     })
 }
 
-async fn reset(client: &Client, security: &Security<'_>) -> Result<(), Trouble> {
+async fn reset(client: &Client, security: &Security<'_>) -> Result<(), Unsigned> {
     let recovery = client.encryption().recovery();
     let Some(handle) = recovery.reset_identity().await? else {
         return Ok(());
@@ -270,12 +270,12 @@ async fn reset(client: &Client, security: &Security<'_>) -> Result<(), Trouble> 
     match handle.auth_type() {
         CrossSigningResetAuthType::Uiaa(wanted) => {
             let proof = security.proof(wanted).ok_or_else(|| {
-                Trouble::Refused("the server wants the password for it".to_owned())
+                Unsigned::Refused("the server wants the password for it".to_owned())
             })?;
             Ok(handle.reset(Some(proof)).await?)
         }
         CrossSigningResetAuthType::OAuth(wanted) => {
-            Err(Trouble::Unapproved(wanted.approval_url.clone()))
+            Err(Unsigned::Unapproved(wanted.approval_url.clone()))
         }
     }
 }

@@ -18,7 +18,7 @@ use relay_model::full_text;
 
 /// State of the session, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Status {
+pub struct LoginStatus {
     /// The account.
     pub user_id: OwnedUserId,
     /// The device.
@@ -85,10 +85,10 @@ pub async fn damage(files: &Files, holds_store: bool) -> Result<Option<String>, 
 }
 
 /// Asks the server for the state of the session. Never opens the store, so it works beside the daemon.
-pub async fn status(files: &Files, damage: Option<String>) -> Result<Status, AuthError> {
+pub async fn status(files: &Files, damage: Option<String>) -> Result<LoginStatus, AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     let server = session.server()?;
-    let mut status = Status {
+    let mut status = LoginStatus {
         user_id: session.user_id.clone(),
         device_id: session.device_id.clone(),
         homeserver: session.homeserver.clone(),

@@ -7,7 +7,7 @@ use relay_model::{OwnedRoomId, RoomId, Timestamp};
 
 /// Decides which messages from before the start are history.
 #[derive(Debug)]
-pub(crate) struct News {
+pub(crate) struct HistoryFilter {
     start: OurClocks,
     /// No batch has ever been handed over.
     pub(crate) first_run: bool,
@@ -17,7 +17,7 @@ pub(crate) struct News {
     known: HashSet<OwnedRoomId>,
 }
 
-impl News {
+impl HistoryFilter {
     /// `any`: rooms that are not in `known` may be known too.
     pub(crate) fn new(
         mut known: HashSet<OwnedRoomId>,

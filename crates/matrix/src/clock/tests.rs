@@ -109,15 +109,18 @@ fn history_ends_at_the_start_whatever_our_clock_was_set_to_since() {
             }
             let now = clocks(2 * HOUR, after);
             let start = clocks(0, before);
-            let is_history =
-                |news: &News, at: i64| news.is_history(room, Timestamp(NOON + at), &clock, now);
-            for news in [true, false].map(|first| News::new(HashSet::new(), first, false, start)) {
+            let is_history = |news: &HistoryFilter, at: i64| {
+                news.is_history(room, Timestamp(NOON + at), &clock, now)
+            };
+            for news in
+                [true, false].map(|first| HistoryFilter::new(HashSet::new(), first, false, start))
+            {
                 assert!(is_history(&news, -60_000), "{before} {after} {told:?}");
                 assert!(!is_history(&news, 60_000), "{before} {after} {told:?}");
             }
-            let known = News::new(HashSet::from([room.to_owned()]), false, false, start);
+            let known = HistoryFilter::new(HashSet::from([room.to_owned()]), false, false, start);
             assert!(!is_history(&known, -60_000));
-            let any = |first| News::new(HashSet::new(), first, true, start);
+            let any = |first| HistoryFilter::new(HashSet::new(), first, true, start);
             assert!(!is_history(&any(false), -60_000));
             assert!(is_history(&any(true), -60_000));
         }
@@ -130,7 +133,7 @@ fn where_the_clocks_agree_history_ends_to_the_millisecond() {
     for off in [-1_500, 1_500] {
         let (mut clock, start, now) = (unknown(), clocks(0, 0), clocks(HOUR, 0));
         clock.learn(Timestamp(NOON + off), start);
-        let news = News::new(HashSet::new(), false, false, start);
+        let news = HistoryFilter::new(HashSet::new(), false, false, start);
         let is_history = |at: i64| news.is_history(room, Timestamp(NOON + at), &clock, now);
         assert!(is_history(-100) && !is_history(100), "{off}");
     }

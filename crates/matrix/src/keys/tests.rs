@@ -25,7 +25,7 @@ const FILES: [&str; 2] = ["matrix-sdk-crypto.sqlite3", "matrix-sdk-crypto.sqlite
 async fn relay(store: &Path) -> OlmMachine {
     let store = SqliteCryptoStore::open(store, None).await.unwrap();
     let (user, device) = (user_id!("@relay:example.org"), device_id!("RELAY"));
-    let machine = OlmMachine::with_store(user, device, Keys::new(store), None).await;
+    let machine = OlmMachine::with_store(user, device, KeyStore::new(store), None).await;
     machine.unwrap()
 }
 

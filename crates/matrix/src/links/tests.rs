@@ -13,8 +13,8 @@ fn names() -> Names {
 
 #[test]
 fn an_address_of_matrix_is_read_in_each_of_its_spellings() {
-    let bob = Target::User(owned_user_id!("@bob:example.org"));
-    let room = Target::Room("#hill:example.org".to_owned());
+    let bob = LinkTarget::User(owned_user_id!("@bob:example.org"));
+    let room = LinkTarget::Room("#hill:example.org".to_owned());
     for (address, target) in [
         ("https://matrix.to/#/@bob:example.org", &bob),
         (
@@ -32,28 +32,31 @@ fn an_address_of_matrix_is_read_in_each_of_its_spellings() {
         ("matrix:r/hill:example.org", &room),
         (
             "https://matrix.to/#/!abc:example.org?via=a.b&via=c.d",
-            &Target::NamelessRoom,
+            &LinkTarget::NamelessRoom,
         ),
-        ("https://matrix.to/#/!abc", &Target::NamelessRoom),
+        ("https://matrix.to/#/!abc", &LinkTarget::NamelessRoom),
         (
             "matrix:roomid/abc:example.org?via=a.b",
-            &Target::NamelessRoom,
+            &LinkTarget::NamelessRoom,
         ),
         (
             "https://matrix.to/#/!abc:example.org/$event?via=a.b",
-            &Target::Message,
+            &LinkTarget::Message,
         ),
         (
             "https://matrix.to/#/#hill:example.org/$a/b",
-            &Target::Message,
+            &LinkTarget::Message,
         ),
-        ("matrix:roomid/abc:example.org/e/event", &Target::Message),
-        ("https://matrix.to/#/", &Target::Other),
-        ("https://matrix.to/#///$x", &Target::Other),
-        ("https://matrix.to/#/@bob", &Target::Other),
-        ("https://matrix.to/#/%ff%fe", &Target::Other),
+        (
+            "matrix:roomid/abc:example.org/e/event",
+            &LinkTarget::Message,
+        ),
+        ("https://matrix.to/#/", &LinkTarget::Other),
+        ("https://matrix.to/#///$x", &LinkTarget::Other),
+        ("https://matrix.to/#/@bob", &LinkTarget::Other),
+        ("https://matrix.to/#/%ff%fe", &LinkTarget::Other),
     ] {
-        assert_eq!(Target::of(address).as_ref(), Some(target), "{address}");
+        assert_eq!(LinkTarget::of(address).as_ref(), Some(target), "{address}");
     }
     for other in [
         "",
@@ -66,7 +69,7 @@ fn an_address_of_matrix_is_read_in_each_of_its_spellings() {
         "mailto:bob@example.org",
         "//matrix.to/#/@bob:example.org",
     ] {
-        assert_eq!(Target::of(other), None, "{other}");
+        assert_eq!(LinkTarget::of(other), None, "{other}");
     }
 }
 

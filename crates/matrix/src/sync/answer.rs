@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::{FIRST_PAUSE, Keys, PAUSES, Sync};
-use crate::gaps::{self, Page, Patience, counted, say_missing};
+use super::{FIRST_PAUSE, PAUSES, RoomKeyUpdates, Sync};
+use crate::gaps::{self, GapPage, Patience, counted, say_missing};
 use crate::{Batch, MatrixError, bans::Banned, errors};
 use relay_model::{Gap, MatrixEvent, Synced};
 
@@ -28,7 +28,7 @@ impl Sync<'_> {
     pub(super) async fn take(
         &mut self,
         response: SyncResponse,
-        keys: &mut Keys,
+        keys: &mut RoomKeyUpdates,
     ) -> Result<(), MatrixError> {
         let (next, answer) = (response.next_batch, response.rooms);
         // A half-processed answer has no position to resume from.
@@ -176,7 +176,7 @@ impl Sync<'_> {
     pub(super) async fn take_missing(
         &mut self,
         gap: Gap,
-        fetched: matrix_sdk::Result<Page>,
+        fetched: matrix_sdk::Result<GapPage>,
     ) -> Result<(), MatrixError> {
         let (Some(position), Some(room)) = (self.position.clone(), self.rooms.mapped(&gap.room))
         else {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use std::sync::atomic::Ordering;
 
-use super::super::gaps::{Page, Patience};
+use super::super::gaps::{GapPage, Patience};
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
 use relay_model::{Gap, MatrixEvent};
@@ -157,7 +157,7 @@ async fn told_of_missing(answer: Value) -> Vec<String> {
         event("carol", ALICE, &ban(CAROL)),
         text(BOB),
     ];
-    let fetched = Ok(Page {
+    let fetched = Ok(GapPage {
         events: page,
         next: None,
     });
@@ -227,7 +227,7 @@ async fn a_cut_answer_that_looks_whole_is_known_for_too_large() {
     let (told, _) = sync.what_failed(&nonsense());
     assert!(told.contains("EOF"), "{told}");
     assert_eq!(sync.timeline_limit, TIMELINE_LIMIT);
-    assert_eq!(sync.reported, Some(Standing::Failing(None)));
+    assert_eq!(sync.reported, Some(SyncState::Failing(None)));
     sync.way.cut.store(true, Ordering::SeqCst);
     let (told, _) = sync.what_failed(&nonsense());
     assert!(told.contains("larger than 64 MB"), "{told}");

@@ -19,7 +19,7 @@ const BATCH_EVERY: Duration = Duration::from_mins(1);
 
 /// News of a node; `None` is no change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct News {
+pub(crate) struct NodeChange {
     pub(crate) long_name: Option<String>,
     pub(crate) short_name: Option<String>,
     pub(crate) is_licensed: Option<bool>,
@@ -92,7 +92,7 @@ impl NodeDb {
     }
 
     /// Updates a node. An empty name does not overwrite a known one.
-    pub(crate) fn learn(&mut self, num: NodeNum, news: News) {
+    pub(crate) fn learn(&mut self, num: NodeNum, news: NodeChange) {
         if num == NodeNum(0) || num == NodeNum::BROADCAST {
             return;
         }
@@ -173,18 +173,18 @@ mod tests {
     const ALICE: NodeNum = NodeNum(0xA11C_E001);
     const BOB: NodeNum = NodeNum(0xB0B0_B002);
 
-    fn named(long: &str, short: &str) -> News {
-        News {
+    fn named(long: &str, short: &str) -> NodeChange {
+        NodeChange {
             long_name: Some(long.to_owned()),
             short_name: Some(short.to_owned()),
-            ..News::default()
+            ..NodeChange::default()
         }
     }
 
-    fn heard(at: i64) -> News {
-        News {
+    fn heard(at: i64) -> NodeChange {
+        NodeChange {
             last_heard: Some(Timestamp(at)),
-            ..News::default()
+            ..NodeChange::default()
         }
     }
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn what_is_known_already_is_not_told() {
         let (mut nodes, start) = (NodeDb::new([Node::unknown(BOB)]), Instant::now());
-        nodes.learn(BOB, News::default());
+        nodes.learn(BOB, NodeChange::default());
         assert_eq!(nodes.deadline(start), None);
         nodes.learn(BOB, named("Bob", "B"));
         nodes.take_batch(start);
@@ -224,9 +224,9 @@ mod tests {
         nodes.learn(ALICE, named("Alice", "AL"));
         nodes.learn(
             ALICE,
-            News {
+            NodeChange {
                 is_ignored: Some(true),
-                ..News::default()
+                ..NodeChange::default()
             },
         );
         nodes.learn(ALICE, named("", " "));

@@ -10,7 +10,7 @@ use relay_model::{
     RadioText, TextPort, Timestamp,
 };
 
-use super::nodedb::{Details, News, NodeDb};
+use super::nodedb::{Details, NodeChange, NodeDb};
 use super::{fingerprint, names};
 use crate::pacer::mesh_answer::{MeshAnswer, Routing};
 use relay_wire::proto::channel::Role;
@@ -45,7 +45,7 @@ pub(crate) struct Context<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Translated {
     Text(Box<RadioText>),
-    News(NodeNum, News),
+    NodeChange(NodeNum, NodeChange),
     /// An answer to a packet of this client or of another one.
     Answer(MeshAnswer),
     /// The radio's own measurement of the channel utilisation, in percent.
@@ -70,7 +70,7 @@ pub(crate) fn packet(packet: &proto::MeshPacket, context: &Context<'_>) -> Meani
         // Packets between other nodes included.
         Ok(PortNum::NodeinfoApp) => {
             let user: wire::User = parsed(&data.payload)?;
-            return Ok(Translated::News(from, news_of_user(&user)));
+            return Ok(Translated::NodeChange(from, news_of_user(&user)));
         }
         Ok(PortNum::RoutingApp) => return answer(packet, data, context),
         Ok(PortNum::TelemetryApp) if from == context.own => return own_telemetry(data),
@@ -224,10 +224,10 @@ fn heard_at(rx_time: u32, oldest: Duration, now: Timestamp) -> Timestamp {
     if is_plausible { told.min(now) } else { now }
 }
 
-pub(crate) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> News {
+pub(crate) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> NodeChange {
     let last_heard = Some(Timestamp::from_secs(info.last_heard))
         .filter(|at| info.last_heard > 0 && *at <= now + CLOCK_AHEAD);
-    News {
+    NodeChange {
         is_ignored: Some(info.is_ignored),
         last_heard,
         ..info.user.as_ref().map(news_of_user).unwrap_or_default()
@@ -249,12 +249,12 @@ pub(crate) fn details_of_node(info: &wire::NodeInfo) -> Details {
     }
 }
 
-fn news_of_user(user: &wire::User) -> News {
-    News {
+fn news_of_user(user: &wire::User) -> NodeChange {
+    NodeChange {
         long_name: Some(lossy(&user.long_name)),
         short_name: Some(lossy(&user.short_name)),
         is_licensed: Some(user.is_licensed),
-        ..News::default()
+        ..NodeChange::default()
     }
 }
 

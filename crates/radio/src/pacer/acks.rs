@@ -14,7 +14,7 @@ const REMEMBERED: usize = 512;
 
 /// The outcome so far, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
+enum Progress {
     Taken,
     /// It failed, or no repetition was heard; an acknowledgement may still follow.
     Doubtful,
@@ -25,17 +25,17 @@ enum Standing {
 }
 
 #[derive(Debug)]
-struct Sent {
+struct SentPacket {
     packet: PacketId,
     outbox: MeshRowId,
     destination: Destination,
-    standing: Standing,
+    progress: Progress,
 }
 
 /// The recent packets and their outcomes.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentPacket>,
     repeated: VecDeque<MeshRowId>,
 }
 
@@ -44,14 +44,14 @@ impl Acks {
     /// reported twice.
     pub(super) fn remember(&mut self, submission: &Submission, is_taken: bool) {
         self.sent.retain(|sent| sent.packet != submission.packet);
-        let sent = Sent {
+        let sent = SentPacket {
             packet: submission.packet,
             outbox: submission.outbox,
             destination: submission.message.destination,
-            standing: if is_taken {
-                Standing::Taken
+            progress: if is_taken {
+                Progress::Taken
             } else {
-                Standing::Doubtful
+                Progress::Doubtful
             },
         };
         keep(&mut self.sent, sent);
@@ -68,20 +68,20 @@ impl Acks {
             return None;
         }
         let news = match (error, from_addressee) {
-            (0, true) => Standing::Delivered,
-            (0, false) => Standing::Heard,
-            _ => Standing::Doubtful,
+            (0, true) => Progress::Delivered,
+            (0, false) => Progress::Heard,
+            _ => Progress::Doubtful,
         };
         // Only the addressee's refusal overrides a repetition by another node.
-        let refused_by_addressee = error != 0 && from_addressee && sent.standing == Standing::Heard;
-        if news <= sent.standing && !refused_by_addressee {
+        let refused_by_addressee = error != 0 && from_addressee && sent.progress == Progress::Heard;
+        if news <= sent.progress && !refused_by_addressee {
             return None;
         }
-        sent.standing = news;
+        sent.progress = news;
         let outcome = match news {
-            Standing::Delivered => RadioOutcome::Delivered,
-            Standing::Heard => RadioOutcome::Heard,
-            Standing::Taken | Standing::Doubtful => {
+            Progress::Delivered => RadioOutcome::Delivered,
+            Progress::Heard => RadioOutcome::Heard,
+            Progress::Taken | Progress::Doubtful => {
                 let verdict = Verdict::of_error(error, destination);
                 self.outcome(verdict, outbox)?
             }

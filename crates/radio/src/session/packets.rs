@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 
 use super::{Output, Session, ignored};
 use crate::mesh::translate::{self, Context, Translated};
-use crate::{mesh::nodedb::News, now::Now};
+use crate::{mesh::nodedb::NodeChange, now::Now};
 use relay_model::{NodeNum, RadioEvent, RadioProfile};
 use relay_wire::proto::MeshPacket;
 
@@ -65,9 +65,9 @@ impl Session {
             now: now.wall,
         };
         let translated = translate::packet(packet, &context);
-        let heard = News {
+        let heard = NodeChange {
             last_heard: Some(now.wall),
-            ..News::default()
+            ..NodeChange::default()
         };
         self.nodes.learn(from, heard);
         match translated {
@@ -79,7 +79,7 @@ impl Session {
                 vec![Output::Event(RadioEvent::Text(text))]
             }
             Ok(Translated::Answer(answer)) => vec![Output::Answer(answer)],
-            Ok(Translated::News(num, news)) => {
+            Ok(Translated::NodeChange(num, news)) => {
                 self.nodes.learn(num, news);
                 Vec::new()
             }

@@ -10,7 +10,7 @@ use tokio_util::bytes::BytesMut;
 use relay_config::host_and_port;
 
 use super::tcp::{self, TcpError};
-use super::{ble::Ble, packets::Packets, serial::SerialPort};
+use super::{ble::Ble, packets::PacketLink, serial::SerialPort};
 use crate::error::{ConnectionError, WRITE_LIMIT};
 use relay_wire::codec::{Codec, Item, framed};
 
@@ -39,7 +39,7 @@ impl Wire {
     pub async fn connect(&mut self) -> Result<Connection, ConnectionError> {
         match self {
             Self::Tcp { host, port } => Ok(Connection::over(tcp::connect(host, *port).await?)),
-            Self::Ble(ble) => Ok(Connection(Carrier::Packets(ble.connect().await?))),
+            Self::Ble(ble) => Ok(Connection(Carrier::PacketLink(ble.connect().await?))),
             Self::Serial(port) => Ok(Connection::over(port.connect().await?)),
             Self::Pipes(pipes) => match pipes.recv().await {
                 Some(pipe) => Ok(Connection::over(pipe)),
@@ -95,7 +95,7 @@ pub struct Connection(Carrier);
 
 enum Carrier {
     Bytes(Bytes),
-    Packets(Packets),
+    PacketLink(PacketLink),
 }
 
 impl Connection {
@@ -112,7 +112,7 @@ impl Connection {
     pub async fn receive(&mut self) -> Result<Item, ConnectionError> {
         match &mut self.0 {
             Carrier::Bytes(bytes) => bytes.receive().await,
-            Carrier::Packets(packets) => packets.receive().await.map(Item::Frame),
+            Carrier::PacketLink(packets) => packets.receive().await.map(Item::Frame),
         }
     }
 
@@ -120,7 +120,7 @@ impl Connection {
     pub async fn send(&mut self, frame: &[u8]) -> Result<(), ConnectionError> {
         match &mut self.0 {
             Carrier::Bytes(bytes) => bytes.write(&framed(frame)?).await,
-            Carrier::Packets(packets) => packets.send(frame).await,
+            Carrier::PacketLink(packets) => packets.send(frame).await,
         }
     }
 
@@ -138,13 +138,13 @@ impl Connection {
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ConnectionError> {
         match &mut self.0 {
             Carrier::Bytes(carrier) => carrier.write(bytes).await,
-            Carrier::Packets(_) => Ok(()),
+            Carrier::PacketLink(_) => Ok(()),
         }
     }
 
     /// Closes a connection that dropping would leave open; quick, and never fails.
     pub async fn close(&mut self) {
-        if let Carrier::Packets(packets) = &mut self.0 {
+        if let Carrier::PacketLink(packets) = &mut self.0 {
             packets.close().await;
         }
     }

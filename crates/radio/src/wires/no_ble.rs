@@ -5,7 +5,7 @@ use std::future::Ready;
 use relay_config::Secret;
 use relay_model::full_text;
 
-use super::{found_device::FoundDevice, packets::Packets};
+use super::{found_device::FoundDevice, packets::PacketLink};
 use crate::error::{ConnectionError, RadioError};
 
 /// Bluetooth, of which this build has none.
@@ -18,7 +18,7 @@ impl Ble {
         Err(RadioError::NoBluetooth)
     }
 
-    pub(super) fn connect(&mut self) -> Ready<Result<Packets, ConnectionError>> {
+    pub(super) fn connect(&mut self) -> Ready<Result<PacketLink, ConnectionError>> {
         match *self {}
     }
 

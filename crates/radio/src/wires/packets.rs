@@ -28,18 +28,18 @@ pub(super) struct Ends {
     pub(super) outgoing: mpsc::Receiver<Outgoing>,
 }
 
-type Work = Pin<Box<dyn Future<Output = ConnectionError> + Send>>;
+type LinkTask = Pin<Box<dyn Future<Output = ConnectionError> + Send>>;
 type Farewell = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-pub(super) struct Packets {
+pub(super) struct PacketLink {
     incoming: mpsc::Receiver<Bytes>,
     outgoing: mpsc::Sender<Outgoing>,
-    work: Option<Work>,
+    work: Option<LinkTask>,
     farewell: Option<Farewell>,
     ended: Option<ConnectionError>,
 }
 
-impl Packets {
+impl PacketLink {
     /// Creates a connection. `work` carries packets until it fails; `farewell` closes a wire that is still open.
     pub(super) fn new<W: Future<Output = ConnectionError> + Send + 'static>(
         work: impl FnOnce(Ends) -> W,
@@ -118,7 +118,7 @@ impl Packets {
 }
 
 /// Returns the wire's error; further calls return that it is closed.
-async fn ended(work: &mut Option<Work>) -> ConnectionError {
+async fn ended(work: &mut Option<LinkTask>) -> ConnectionError {
     match work {
         Some(work) => work.await,
         None => ConnectionError::Closed,
@@ -152,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_receive_that_is_given_up_loses_nothing() {
-        let mut packets = Packets::new(echo, async {});
+        let mut packets = PacketLink::new(echo, async {});
         for number in 0..5_u8 {
             packets.send(&[number]).await.unwrap();
             for _ in 0..3 {
@@ -166,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_came_before_the_end_is_received_before_its_cause() {
-        let mut packets = Packets::new(
+        let mut packets = PacketLink::new(
             |ends| async move {
                 for _ in 0..3 {
                     drop(ends.incoming.send(Bytes::from_static(b"last")).await);
@@ -199,7 +199,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             ConnectionError::WriteLimit
         };
-        let mut packets = Packets::new(work, async {});
+        let mut packets = PacketLink::new(work, async {});
         assert!(timeout(Duration::ZERO, packets.receive()).await.is_err());
         let end = packets.receive().await;
         assert!(matches!(end, Err(ConnectionError::WriteLimit)));
@@ -207,14 +207,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_wire_that_ends_while_it_writes_says_why() {
-        let mut packets = Packets::new(echo, async {});
+        let mut packets = PacketLink::new(echo, async {});
         let sent = packets.send(b"bye").await;
         assert!(matches!(sent, Err(ConnectionError::WriteLimit)));
     }
 
     #[tokio::test]
     async fn a_packet_that_no_radio_takes_is_refused_here() {
-        let mut packets = Packets::new(echo, async {});
+        let mut packets = PacketLink::new(echo, async {});
         let sent = packets.send(&[0; FRAME_LIMIT + 1]).await;
         assert!(matches!(sent, Err(ConnectionError::Frame(_))));
         packets.send(&[0; FRAME_LIMIT]).await.unwrap();
@@ -224,7 +224,7 @@ mod tests {
     async fn a_wire_that_has_ended_by_itself_is_not_closed() {
         let (sender, said) = std::sync::mpsc::channel();
         let farewell = async move { sender.send("farewell").unwrap() };
-        let mut packets = Packets::new(echo, farewell);
+        let mut packets = PacketLink::new(echo, farewell);
         assert!(packets.send(b"bye").await.is_err());
         packets.close().await;
         assert_eq!(said.try_iter().count(), 0);
@@ -240,7 +240,7 @@ mod tests {
         }
         let (sender, said) = std::sync::mpsc::channel();
         let told = Told(sender.clone());
-        let mut packets = Packets::new(
+        let mut packets = PacketLink::new(
             |ends| async move {
                 let _told = told;
                 echo(ends).await

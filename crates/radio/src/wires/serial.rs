@@ -97,13 +97,13 @@ pub struct SerialPort {
     seen: Vec<Sight>,
     /// Blocking calls that have not returned yet; at most one of each.
     looking: Option<JoinHandle<Vec<Sight>>>,
-    opening: Option<JoinHandle<Result<Opened, SerialError>>>,
+    opening: Option<JoinHandle<Result<OpenPort, SerialError>>>,
     /// The programs already reported as sharing the port.
     told: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Opened {
+struct OpenPort {
     link: SerialLink,
     port: PathBuf,
     /// Other programs with the port open: root can open any port, and not every program locks its own.
@@ -128,7 +128,7 @@ impl SerialPort {
         let look = timeout(OPEN_LIMIT, self.look()).await;
         self.seen = look.map_err(|_| SerialError::OpenLimit)?;
         let configured = self.configured.clone();
-        let opening = done_aside(&mut self.opening, move || Opened::new(configured));
+        let opening = done_aside(&mut self.opening, move || OpenPort::new(configured));
         let opened = timeout_at(began + OPEN_LIMIT, opening).await;
         let opened = opened.ok().flatten().ok_or(SerialError::OpenLimit)??;
         if !opened.others.is_empty() && opened.others != self.told {
@@ -176,7 +176,7 @@ async fn done_aside<T: Send + 'static>(
     done.ok()
 }
 
-impl Opened {
+impl OpenPort {
     /// Opens a port; `None` selects the likely radio. May block.
     fn new(configured: Option<PathBuf>) -> Result<Self, SerialError> {
         let port = match configured {

@@ -28,7 +28,7 @@ const STATUS_DISABLED: u32 = 34;
 
 /// A refusal, and how the client is told.
 #[derive(Debug)]
-struct Refusal {
+struct RefusedSend {
     fate: Fate,
     status: u32,
     /// A routing packet with that `Routing.Error`, on that channel.
@@ -36,7 +36,7 @@ struct Refusal {
     notification: Option<&'static str>,
 }
 
-impl Refusal {
+impl RefusedSend {
     /// Refuses by a queue status and a routing packet with that number.
     fn by(error: u32) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Machine {
 
     /// Applies the rate limit: an early packet is dropped, with a status that looks like success. For a text a routing
     /// packet follows, addressed to the sender given by the client: without a sender it never arrives.
-    fn rate_limit(&mut self, packet: &Transmitted, now: Instant) -> Option<Refusal> {
+    fn rate_limit(&mut self, packet: &Transmitted, now: Instant) -> Option<RefusedSend> {
         let header = &packet.header;
         let port = PortNum::try_from(packet.content.portnum).ok()?;
         let is_trace = port == PortNum::TracerouteApp;
@@ -113,7 +113,7 @@ impl Machine {
             return None;
         }
         let heard_of = port == PortNum::TextMessageApp && header.from == self.mesh.own.num;
-        Some(Refusal {
+        Some(RefusedSend {
             fate: Fate::RateLimited,
             status: 0,
             nak: heard_of.then(|| (error_number(Error::RateLimitExceeded), header.channel)),
@@ -122,10 +122,10 @@ impl Machine {
     }
 
     /// Returns the refusal of the packet, if any; the checks are in the firmware's order.
-    fn refusal(&mut self, packet: &Transmitted, direct: bool) -> Option<Refusal> {
+    fn refusal(&mut self, packet: &Transmitted, direct: bool) -> Option<RefusedSend> {
         let refuse = &mut self.state.refuse;
         if !take_one(&mut refuse.skip) && take_one(&mut refuse.count) {
-            let mut refusal = Refusal::by(refuse.error);
+            let mut refusal = RefusedSend::by(refuse.error);
             if refuse.error == error_number(Error::RateLimitExceeded) {
                 // The rate limit looks like success until its routing packet arrives.
                 refusal.status = 0;
@@ -135,9 +135,9 @@ impl Machine {
         }
         if self.state.is_on(Fault::DutyCycle) {
             let text = "Duty cycle limit exceeded. You can send again in 12 mins";
-            return Some(Refusal {
+            return Some(RefusedSend {
                 notification: Some(text),
-                ..Refusal::by(error_number(Error::DutyCycleLimit))
+                ..RefusedSend::by(error_number(Error::DutyCycleLimit))
             });
         }
         let error = if direct {
@@ -151,17 +151,17 @@ impl Machine {
         let too_large = on_air(&packet.content).encoded_len() > limit;
         let error = error.or(too_large.then_some(Error::TooLarge));
         if let Some(error) = error {
-            return Some(Refusal::by(error_number(error)));
+            return Some(RefusedSend::by(error_number(error)));
         }
         let state = &self.state;
         let disabled = state.is_on(Fault::RegionUnset) || state.is_on(Fault::TransmitOff);
-        disabled.then(|| Refusal {
+        disabled.then(|| RefusedSend {
             nak: None,
-            ..Refusal::by(STATUS_DISABLED)
+            ..RefusedSend::by(STATUS_DISABLED)
         })
     }
 
-    fn push_refusal(&mut self, id: u32, refusal: &Refusal, silent: bool, now: Instant) {
+    fn push_refusal(&mut self, id: u32, refusal: &RefusedSend, silent: bool, now: Instant) {
         if !silent {
             self.push_status(refusal.status, id);
         }

@@ -115,7 +115,7 @@ pub(crate) fn event_of(
 
 /// Records the channel of a message that is not transmitted and so has no packet.
 pub fn keep_place(tx: &Tx<'_>, radio: NodeNum, pair: &MessagePair) -> Result<()> {
-    insert(tx, radio, pair, Link::default())
+    insert(tx, radio, pair, PairOf::default())
 }
 
 /// Records that a notice belongs to the channel of the message that it is about.
@@ -131,7 +131,7 @@ pub(crate) fn stands_beside(tx: &Tx<'_>, notice: &EventId, message: &EventId) ->
 
 /// The outbox row for which a pair waits: of a room, with its `relay_id`, or of the mesh.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Link<'a> {
+pub(crate) struct PairOf<'a> {
     pub(crate) room: Option<RoomRowId>,
     pub(crate) relay_id: Option<&'a str>,
     pub(crate) mesh: Option<MeshRowId>,
@@ -141,7 +141,7 @@ pub(crate) fn insert(
     tx: &Tx<'_>,
     radio: NodeNum,
     pair: &MessagePair,
-    link: Link<'_>,
+    link: PairOf<'_>,
 ) -> Result<()> {
     let (kind, target) = target(pair.destination);
     tx.run(
@@ -278,9 +278,9 @@ mod tests {
                 tx,
                 RADIO,
                 &old,
-                Link {
+                PairOf {
                     room: Some(RoomRowId(0)),
-                    ..Link::default()
+                    ..PairOf::default()
                 },
             )?;
             for channel in [Some(FIRST), Some(Fingerprint([2; 32])), None] {
@@ -301,9 +301,9 @@ mod tests {
                 tx,
                 NodeNum(99),
                 &elsewhere,
-                Link {
+                PairOf {
                     room: Some(RoomRowId(0)),
-                    ..Link::default()
+                    ..PairOf::default()
                 },
             )?;
             let texts: Vec<String> = by_packet(tx, RADIO, Some(FIRST), PacketId(7))?

@@ -13,7 +13,7 @@ use super::mesh_state::{end_waiting, readable};
 use super::own_packets::{free_packet_id, own_packet};
 use super::{backlog, drafts, turns};
 use crate::columns::{LONGEST_WAIT, Row, SLACK, destination, mesh_source, target};
-use crate::messages::message_map::{self, Link};
+use crate::messages::message_map::{self, PairOf};
 use crate::{Result, Tx, shown::feedback};
 use relay_model::{
     Destination, Fingerprint, Lane, MeshContent, MeshMessage, MeshOrder, MeshRowId, MeshSource,
@@ -122,9 +122,9 @@ pub fn insert(
             part: PARTS.saturating_mul(correction),
             at: now,
         };
-        let link = Link {
+        let link = PairOf {
             mesh: Some(id),
-            ..Link::default()
+            ..PairOf::default()
         };
         message_map::insert(tx, radio, &pair, link)?;
     }

@@ -7,7 +7,7 @@ use tracing::error;
 
 use super::room_content;
 use crate::columns::{Row, identifier, unreadable};
-use crate::messages::message_map::{self, Link};
+use crate::messages::message_map::{self, PairOf};
 use crate::{Result, Tx};
 use relay_model::{
     EventId, EventRef, MessagePair, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedTransactionId,
@@ -60,7 +60,7 @@ pub fn insert(
     )?;
     let id = RoomRowId(id);
     if let Some((radio, pair)) = pair {
-        let link = Link {
+        let link = PairOf {
             room: Some(id),
             relay_id: relay_id.as_deref(),
             mesh: None,

@@ -19,7 +19,7 @@ const DELAYS: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_hou
 
 /// A request to send next.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct SignRequest {
     /// The message whose sign it is about.
     pub event: OwnedEventId,
     /// Its room.
@@ -215,7 +215,7 @@ pub fn forget_wishes(tx: &Tx<'_>, sign: Sign, taken_back: Sign, now: Timestamp) 
 
 /// Returns the next request, with its transaction id stored: the oldest difference, in a room that takes signs. Unreadable rows
 /// are closed.
-pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
+pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<SignRequest>> {
     let end = |event: Vec<u8>| {
         tx.run(
             "UPDATE feedback SET wanted = shown, txn = NULL, placing = NULL, due = NULL, closed = 1
@@ -253,7 +253,7 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
                 continue;
             }
         };
-        return Ok(Next::Due(Request {
+        return Ok(Next::Due(SignRequest {
             event: row.event,
             room: row.room,
             transaction,
@@ -270,7 +270,7 @@ pub fn next(tx: &Tx<'_>, now: Timestamp) -> Result<Next<Request>> {
 }
 
 /// Chooses a message's next request: first remove the shown sign, then place the wanted one.
-fn begin(tx: &Tx<'_>, row: &Wish) -> Result<(OwnedTransactionId, Option<String>)> {
+fn begin(tx: &Tx<'_>, row: &WishRow) -> Result<(OwnedTransactionId, Option<String>)> {
     let placing = row.wanted.clone().filter(|_| row.shown.is_none());
     let transaction = OwnedTransactionId::from(format!("relay-{:032x}", rand::random::<u128>()));
     tx.execute(
@@ -398,7 +398,7 @@ fn over(
     Ok(message.is_some())
 }
 
-struct Wish {
+struct WishRow {
     event: OwnedEventId,
     room: OwnedRoomId,
     wanted: Option<String>,
@@ -408,8 +408,8 @@ struct Wish {
     placing: Option<String>,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Wish> {
-    Ok(Wish {
+fn read(row: &Row<'_>) -> rusqlite::Result<WishRow> {
+    Ok(WishRow {
         event: identifier(row, "event")?,
         room: identifier(row, "room")?,
         wanted: row.get("wanted")?,

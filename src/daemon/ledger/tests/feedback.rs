@@ -89,7 +89,7 @@ impl Books {
         row
     }
 
-    fn next_sign(&mut self) -> Next<feedback::Request> {
+    fn next_sign(&mut self) -> Next<feedback::SignRequest> {
         let now = self.now;
         self.store
             .commit_relaxed(|tx| feedback::next(tx, now))

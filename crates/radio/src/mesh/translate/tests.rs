@@ -334,7 +334,8 @@ fn nodes_tell_their_names_also_to_others() {
         ..proto::User::default()
     };
     let packet = decoded(data(PortNum::NodeinfoApp, &user.encode_to_vec()));
-    let Ok(Translated::News(num, news)) = translated(&proto::MeshPacket { to: 5, ..packet }) else {
+    let Ok(Translated::NodeChange(num, news)) = translated(&proto::MeshPacket { to: 5, ..packet })
+    else {
         panic!("no news")
     };
     assert_eq!((num, news.long_name.as_deref()), (BOB, Some("Bob")));

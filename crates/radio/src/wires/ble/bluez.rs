@@ -17,7 +17,7 @@ use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue};
 use zbus::{Connection, Error, Proxy};
 
 use super::error::{BleError, Named, limited};
-use super::host::{CALL_LIMIT, Device, FROM_NUM, Standing};
+use super::host::{CALL_LIMIT, Device, DeviceState, FROM_NUM};
 
 const SERVICE: &str = "org.bluez";
 const DEVICE: &str = "org.bluez.Device1";
@@ -120,7 +120,7 @@ impl Service {
 
     /// Returns the state of a device's link. A link outlives the program that made it, but a subscription does not: it
     /// shows that a program is alive.
-    pub(super) async fn standing(&self, device: &Device) -> Result<Standing, BleError> {
+    pub(super) async fn standing(&self, device: &Device) -> Result<DeviceState, BleError> {
         let what = "asking who uses the radio";
         let path = path_of(device);
         let ask = async {
@@ -133,7 +133,7 @@ impl Service {
         };
         let objects = limited(what, CALL_LIMIT, ask, meaning).await?;
         let is = |it: Option<&OwnedValue>| it.is_some_and(|it| bool::try_from(it) == Ok(true));
-        let mut standing = Standing::default();
+        let mut standing = DeviceState::default();
         for (place, interfaces) in &objects {
             if place.as_str() == path
                 && let Some(properties) = interfaces.get(DEVICE)

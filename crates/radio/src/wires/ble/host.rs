@@ -36,11 +36,11 @@ pub(super) struct Device {
     pub(super) peripheral: Peripheral,
 }
 
-pub(super) type Heard = (Peripheral, PeripheralProperties);
+pub(super) type Advertised = (Peripheral, PeripheralProperties);
 pub(super) type Notifications = Pin<Box<dyn Stream<Item = ValueNotification> + Send>>;
 
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct WantedRadio {
     /// Its configured address or name.
     pub(super) name: String,
     address: Option<BDAddr>,
@@ -50,14 +50,14 @@ pub(super) struct Wanted {
 /// second connection would leave the first one open, and dropping an event stream may make the library's task panic.
 pub(super) struct Host {
     manager: Manager,
-    pub(super) chosen: Option<Chosen>,
+    pub(super) chosen: Option<ChosenRadio>,
 }
 
 /// Exclusive access to that connection, held by a link while there is one.
 pub(super) type Lent = OwnedMutexGuard<Option<Host>>;
 
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct DeviceState {
     pub(super) connected: bool,
     /// The device's services are known.
     pub(super) resolved: bool,
@@ -66,22 +66,22 @@ pub(super) struct Standing {
     pub(super) used: bool,
 }
 
-pub(super) struct Chosen {
+pub(super) struct ChosenRadio {
     name: String,
     adapter: Adapter,
     pub(super) events: Events,
     /// The radio of the last connection.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<KnownRadio>,
 }
 
 /// A radio that was found before.
-pub(super) struct Known {
+pub(super) struct KnownRadio {
     pub(super) radio: Peripheral,
     /// Its notifications, which continue over a lost link.
     pub(super) doorbell: Notifications,
 }
 
-impl Wanted {
+impl WantedRadio {
     /// Parses an address; anything else is a name.
     pub(super) fn new(name: &str) -> Self {
         let name = name.trim();
@@ -111,7 +111,7 @@ impl Host {
     }
 
     /// Selects the first adapter that is switched on; none is switched on by this.
-    pub(super) async fn choose_adapter(&mut self) -> Result<&mut Chosen, BleError> {
+    pub(super) async fn choose_adapter(&mut self) -> Result<&mut ChosenRadio, BleError> {
         let mut found = Vec::new();
         for adapter in within("listing the Bluetooth adapters", self.manager.adapters()).await? {
             let name = within("asking a Bluetooth adapter", adapter.adapter_info()).await?;
@@ -128,7 +128,7 @@ impl Host {
             if self.chosen.as_ref().is_none_or(|it| it.name != name) {
                 debug!(adapter = name, "Bluetooth adapter chosen");
                 let events = within("listening to the adapter", adapter.events()).await?;
-                self.chosen = Some(Chosen {
+                self.chosen = Some(ChosenRadio {
                     name,
                     adapter,
                     events,
@@ -141,9 +141,9 @@ impl Host {
     }
 }
 
-impl Chosen {
+impl ChosenRadio {
     /// Finds the radio: first among the known devices, since a connected one does not advertise.
-    pub(super) async fn find(&mut self, wanted: &Wanted) -> Result<Device, BleError> {
+    pub(super) async fn find(&mut self, wanted: &WantedRadio) -> Result<Device, BleError> {
         let mut found = look(&self.adapter, Some(wanted)).await?;
         if found.is_empty() {
             found = self.search(Some(wanted), SCAN_LIMIT).await?;
@@ -164,9 +164,9 @@ impl Chosen {
     /// Searches until the wanted radio is found or the limit is reached; without a name, for all radios.
     pub(super) async fn search(
         &mut self,
-        wanted: Option<&Wanted>,
+        wanted: Option<&WantedRadio>,
         limit: Duration,
-    ) -> Result<Vec<Heard>, BleError> {
+    ) -> Result<Vec<Advertised>, BleError> {
         let (adapter, events) = (&self.adapter, &mut self.events);
         let services = vec![SERVICE];
         let what = wanted.map_or("looking for radios", |_| "looking for the radio");
@@ -223,7 +223,10 @@ async fn is_off(adapter: &Adapter) -> Result<bool, BleError> {
 }
 
 /// Returns the wanted radio, or all of them, among the devices connected or found now.
-async fn look(adapter: &Adapter, wanted: Option<&Wanted>) -> Result<Vec<Heard>, BleError> {
+async fn look(
+    adapter: &Adapter,
+    wanted: Option<&WantedRadio>,
+) -> Result<Vec<Advertised>, BleError> {
     let mut found = Vec::new();
     for device in within("listing the Bluetooth devices", adapter.peripherals()).await? {
         // The device has vanished meanwhile.
@@ -291,11 +294,11 @@ mod tests {
             ("c0ffee001234", false),
             ("hci0/dev_C0_FF_EE_00_12_34", true),
         ] {
-            let wanted = Wanted::new(wanted);
+            let wanted = WantedRadio::new(wanted);
             let is_it = wanted.is("hci0/dev_C0_FF_EE_00_12_34", address, names);
             assert_eq!(is_it, expected, "{}", wanted.name);
         }
-        let nameless = Wanted::new("BASE_1234");
+        let nameless = WantedRadio::new("BASE_1234");
         assert!(!nameless.is("x", other, [None, None]));
     }
 }

@@ -32,7 +32,7 @@ const ASK_AGAIN: [Duration; 4] = [
 ];
 
 #[derive(Debug, Clone)]
-pub(super) struct Radio {
+pub(super) struct BleRadio {
     pub(super) device: Device,
     pub(super) written: Characteristic,
     pub(super) read: Characteristic,
@@ -43,7 +43,7 @@ pub(super) struct Radio {
 
 /// Carries packets until the link is lost; returns the cause.
 pub(super) async fn carry(
-    radio: Radio,
+    radio: BleRadio,
     mut lent: Lent,
     mut link: (ServiceEnd, LinkEnd),
     ends: Ends,
@@ -76,7 +76,7 @@ pub(super) async fn carry(
 
 /// Waits until the link is lost, and returns the cause.
 async fn watch(
-    radio: &Radio,
+    radio: &BleRadio,
     events: &mut Events,
     (service_end, link_end): &mut (ServiceEnd, LinkEnd),
 ) -> BleError {
@@ -109,7 +109,7 @@ async fn watch(
 
 /// Reads and writes one after the other: the radio does one thing at a time.
 async fn pump(
-    radio: &Radio,
+    radio: &BleRadio,
     doorbell: &mut Notifications,
     mut ends: Ends,
 ) -> Result<Infallible, BleError> {
@@ -166,7 +166,7 @@ async fn place_for_packet(
     incoming.reserve().await.ok()
 }
 
-async fn write(radio: &Radio, outgoing: Outgoing) -> Result<(), BleError> {
+async fn write(radio: &BleRadio, outgoing: Outgoing) -> Result<(), BleError> {
     let (peripheral, packet) = (&radio.device.peripheral, &outgoing.packet);
     let write = peripheral.write(&radio.written, packet, WriteType::WithResponse);
     answer("writing to the radio", radio, write).await?;
@@ -176,14 +176,14 @@ async fn write(radio: &Radio, outgoing: Outgoing) -> Result<(), BleError> {
 
 async fn answer<T>(
     what: &'static str,
-    radio: &Radio,
+    radio: &BleRadio,
     call: impl Future<Output = btleplug::Result<T>>,
 ) -> Result<T, BleError> {
     let meaning = |error| BleError::of(what, Some(&radio.device.named), &error);
     limited(what, RADIO_LIMIT, call, meaning).await
 }
 
-pub(super) async fn leave(radio: Radio) {
+pub(super) async fn leave(radio: BleRadio) {
     radio.service.unsubscribe(&radio.doorbell).await;
     hang_up(radio.device.peripheral).await;
 }

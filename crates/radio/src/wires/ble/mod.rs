@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use relay_config::Secret;
 
-use super::packets::Packets;
+use super::packets::PacketLink;
 use crate::error::{ConnectionError, RadioError};
 
 pub use scan::find_bluetooth;
@@ -33,7 +33,8 @@ pub use scan::find_bluetooth;
 use bluez::{LinkEnd, Service};
 use error::{BleError, limited};
 use host::{
-    Chosen, Device, FROM_RADIO, Host, Known, Lent, SERVICE, TO_RADIO, Wanted, link_change, within,
+    ChosenRadio, Device, FROM_RADIO, Host, KnownRadio, Lent, SERVICE, TO_RADIO, WantedRadio,
+    link_change, within,
 };
 
 /// Maximum time to connect, discovery of services included.
@@ -48,7 +49,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A radio on Bluetooth.
 pub struct Ble {
-    wanted: Wanted,
+    wanted: WantedRadio,
     pin: Option<Secret<u32>>,
     host: Arc<Mutex<Option<Host>>>,
     /// The device while a link to it is being made.
@@ -56,7 +57,7 @@ pub struct Ble {
 }
 
 /// A link, and the report of its end.
-type Made = Result<(link::Radio, LinkEnd), BleError>;
+type LinkResult = Result<(link::BleRadio, LinkEnd), BleError>;
 
 impl fmt::Debug for Ble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +72,7 @@ impl Ble {
     /// Takes a radio's address or name, and its PIN. Fails only in a build without Bluetooth.
     pub fn new(device: &str, pin: Option<Secret<u32>>) -> Result<Self, RadioError> {
         Ok(Self {
-            wanted: Wanted::new(device),
+            wanted: WantedRadio::new(device),
             pin,
             host: Arc::default(),
             half_made: None,
@@ -86,7 +87,7 @@ impl Ble {
     }
 
     /// Finds the radio and connects. A later call resumes a cancelled one.
-    pub(super) async fn connect(&mut self) -> Result<Packets, ConnectionError> {
+    pub(super) async fn connect(&mut self) -> Result<PacketLink, ConnectionError> {
         let mut lent = Arc::clone(&self.host).lock_owned().await;
         let connecting = async {
             let (service, mut service_end) = Service::open().await?;
@@ -105,10 +106,10 @@ impl Ble {
         let (radio, link) = made?;
         let farewell = link::leave(radio.clone());
         let carry = |ends| link::carry(radio, lent, link, ends);
-        Ok(Packets::new(carry, farewell))
+        Ok(PacketLink::new(carry, farewell))
     }
 
-    async fn make_link(&mut self, lent: &mut Lent, service: &Service) -> Made {
+    async fn make_link(&mut self, lent: &mut Lent, service: &Service) -> LinkResult {
         let host = open_host(lent, service).await?;
         let device = host.find(&self.wanted).await?;
         end_abandoned_link(service, &device).await?;
@@ -121,7 +122,12 @@ impl Ble {
         made
     }
 
-    async fn link_up(&self, host: &mut Chosen, service: &Service, mut device: Device) -> Made {
+    async fn link_up(
+        &self,
+        host: &mut ChosenRadio,
+        service: &Service,
+        mut device: Device,
+    ) -> LinkResult {
         let name = device.named.name.clone();
         debug!(device = name, "connecting");
         let link_end = connect_device(host, service, &device).await?;
@@ -133,7 +139,7 @@ impl Ble {
         let known = host.known.take().filter(|it| it.radio.id() == found.id());
         let known = match known {
             Some(known) => known,
-            None => Known {
+            None => KnownRadio {
                 doorbell: within("listening to the radio", found.notifications()).await?,
                 radio: found,
             },
@@ -157,7 +163,7 @@ impl Ble {
         let subscribed = service.subscribe(&device, &doorbell);
         let what = "subscribing to the radio";
         limited(what, SUBSCRIBE_LIMIT, subscribed, identity).await?;
-        let radio = link::Radio {
+        let radio = link::BleRadio {
             device,
             written,
             read,
@@ -198,7 +204,7 @@ async fn end_abandoned_link(service: &Service, device: &Device) -> Result<(), Bl
 /// Connects and waits for the radio's services. The adapter's events show a loss that the call itself misses on some
 /// systems.
 async fn connect_device(
-    host: &mut Chosen,
+    host: &mut ChosenRadio,
     service: &Service,
     device: &Device,
 ) -> Result<LinkEnd, BleError> {
@@ -238,7 +244,10 @@ async fn connect_device(
 
 /// Returns the library's connection, with an adapter selected. An error keeps the connection, since another would stay
 /// open beside it; only a dead one is replaced, when the service answers on the other connection.
-async fn open_host<'a>(lent: &'a mut Lent, service: &Service) -> Result<&'a mut Chosen, BleError> {
+async fn open_host<'a>(
+    lent: &'a mut Lent,
+    service: &Service,
+) -> Result<&'a mut ChosenRadio, BleError> {
     if let Some(host) = lent.as_mut()
         && let Some(error) = host.choose_adapter().await.err()
     {

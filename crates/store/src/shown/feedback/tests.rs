@@ -476,7 +476,7 @@ struct Server {
 }
 
 impl Server {
-    fn take(&mut self, request: &Request) -> OwnedEventId {
+    fn take(&mut self, request: &SignRequest) -> OwnedEventId {
         if let Some((_, event)) = self.done.iter().find(|(it, _)| *it == request.transaction) {
             return event.clone();
         }
