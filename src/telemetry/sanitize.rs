@@ -19,8 +19,8 @@ struct Bounded {
 }
 
 impl fmt::Write for Bounded {
-    fn write_str(&mut self, said: &str) -> fmt::Result {
-        for character in said.chars() {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
             // A writer may not handle an error, and go on to the end.
             if self.text.len() > LONGEST {
                 break;
@@ -37,10 +37,10 @@ impl fmt::Write for Bounded {
 }
 
 /// Returns a value's text, sanitised.
-pub(super) fn sanitized(said: impl fmt::Display) -> String {
+pub(super) fn sanitized(text: impl fmt::Display) -> String {
     let mut kept = Bounded::default();
     // A failing `Display` leaves what it has written so far.
-    let _ = write!(kept, "{said}");
+    let _ = write!(kept, "{text}");
     let Bounded { mut text, before } = kept;
     if text.len() > LONGEST {
         text.truncate(before);
@@ -50,14 +50,14 @@ pub(super) fn sanitized(said: impl fmt::Display) -> String {
 }
 
 /// Returns the start of a library's message, up to where its own words may end and foreign text may begin.
-pub(super) fn fixed(said: &str) -> String {
+pub(super) fn fixed(text: &str) -> String {
     /// Maximum length of a library's own words in bytes; a longer message contains foreign text.
     const LONGEST_SENTENCE: usize = 200;
-    let end = said
+    let end = text
         .find(['"', '`', '{', '[', '(', ':', '\\'])
-        .unwrap_or(said.len())
-        .min(said.floor_char_boundary(LONGEST_SENTENCE));
-    let (kept, rest) = said.split_at(end);
+        .unwrap_or(text.len())
+        .min(text.floor_char_boundary(LONGEST_SENTENCE));
+    let (kept, rest) = text.split_at(end);
     if rest.is_empty() {
         kept.to_owned()
     } else {

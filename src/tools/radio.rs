@@ -233,12 +233,12 @@ impl Visit {
     pub(crate) async fn ready(&mut self) -> Result<Box<RadioProfile>, VisitError> {
         self.awaited.send_replace(Some("connecting to the radio"));
         let mut silence = pin!(silence(self.link.clone()));
-        let mut is_told = false;
+        let mut is_announced = false;
         let profile = loop {
             let news = tokio::select! {
                 news = self.news() => news?,
-                () = &mut silence, if !is_told => {
-                    is_told = true;
+                () = &mut silence, if !is_announced => {
+                    is_announced = true;
                     (self.tell)(&format!(
                         "connected ({}), but no radio has answered yet; it is given {} s",
                         self.connection.place(),

@@ -217,8 +217,8 @@ fn waits(waits: &Waits) -> String {
 }
 
 fn reasons(counts: &BTreeMap<String, u64>) -> String {
-    let is_told = |reason: &str| !NOT_WORTH_A_WORD.contains(&reason);
-    let shown = counts.iter().filter(|(reason, _)| is_told(reason));
+    let is_shown = |reason: &str| !NOT_WORTH_A_WORD.contains(&reason);
+    let shown = counts.iter().filter(|(reason, _)| is_shown(reason));
     let shown = shown.map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")));
     shown.collect::<Vec<_>>().join(", ")
 }

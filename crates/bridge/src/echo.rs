@@ -96,8 +96,8 @@ impl Head<'_> {
 }
 
 /// Returns whether a message begins with this text, and the text is long enough.
-fn begins(said: &str, rest: &str) -> bool {
-    said.starts_with(rest) && is_long_enough(rest)
+fn begins(text: &str, rest: &str) -> bool {
+    text.starts_with(rest) && is_long_enough(rest)
 }
 
 /// Returns whether a text is long enough to be recognised.

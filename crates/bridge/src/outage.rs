@@ -91,9 +91,9 @@ impl Bridge {
     fn tell_away(&self, since: Timestamp, facts: &Facts, now: Timestamp) -> Vec<Action> {
         let mut actions = vec![Action::Outage(OutageStep::GoesOn)];
         for room in self.idle_rooms(facts) {
-            let is_told = facts.told_rooms.iter().any(|it| it.room == *room);
+            let knows_of_outage = facts.told_rooms.iter().any(|it| it.room == *room);
             let what = format!("{TOLD}{room}");
-            if !is_told
+            if !knows_of_outage
                 && let Some(cooldown) = start_cooldown(&facts.cooldowns, what, now + ROOM_AGAIN)
             {
                 actions.extend([

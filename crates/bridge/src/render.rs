@@ -9,7 +9,7 @@ use relay_model::{Draft, Heading, span, spoken};
 /// Counts the packets of a text, and tells whether they hold all of it; `None`: it is too long.
 pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<(Draft, bool)> {
     let fitted = fitted(&draft, "", rules).permitted(rules)?;
-    let packets = fitted.said.count();
+    let packets = fitted.packets.count();
     Some((Draft { packets, ..draft }, fitted.is_whole))
 }
 

@@ -51,10 +51,10 @@ impl Bridge {
 
     /// Stops showing signs in a room. The operator is told if the room is mapped and not replaced.
     pub(super) fn forbid_signs(&self, room: &OwnedRoomId) -> Action {
-        let is_told = self.config.meshtastic.delivery_feedback != Feedback::Off
+        let announce = self.config.meshtastic.delivery_feedback != Feedback::Off
             && self.routes.name_of(room).is_some()
             && self.rooms.get(room).is_none_or(|it| it.tombstone.is_none());
-        Action::ForbidSigns(room.clone(), is_told)
+        Action::ForbidSigns(room.clone(), announce)
     }
 
     /// Stores the room of an alias, joined or not.

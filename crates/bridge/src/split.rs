@@ -21,7 +21,7 @@ pub(super) struct Fitted {
     /// Prefix of the first packet.
     prefix: String,
     /// The texts of the packets, the first without its prefix.
-    pub(super) said: Packets,
+    pub(super) packets: Packets,
     /// Whether it is the whole text.
     pub(super) is_whole: bool,
 }
@@ -35,8 +35,8 @@ impl Fitted {
     /// Returns the packet contents with this mark after the prefix, regardless of room for it.
     pub(super) fn packets(&self, mark: &str) -> Packets {
         Packets {
-            first: format!("{}{mark}{}", self.prefix, self.said.first),
-            further: self.said.further.clone(),
+            first: format!("{}{mark}{}", self.prefix, self.packets.first),
+            further: self.packets.further.clone(),
         }
     }
 }
@@ -99,7 +99,7 @@ pub(super) fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMes
     };
     Fitted {
         prefix: prefix.to_owned(),
-        said: in_packets.unwrap_or_else(cut),
+        packets: in_packets.unwrap_or_else(cut),
         is_whole,
     }
 }

@@ -116,7 +116,7 @@ impl Bridge {
         now: Timestamp,
     ) -> Result<(Vec<Action>, bool), DropReason> {
         self.check_event(source, text.suppress, facts)?;
-        let said = self.words_of(text, facts);
+        let words = self.words_of(text, facts);
         // Off-air messages of people who may not transmit are no refusal.
         if let Ok(_)
         | Err(
@@ -124,11 +124,11 @@ impl Bridge {
             | DropReason::LiveLocation
             | DropReason::Empty
             | DropReason::Refused(_),
-        ) = said
+        ) = words
         {
             self.check_right(&text.room, &text.sender, text.sender_power)?;
         }
-        let (heading, body) = said?;
+        let (heading, body) = words?;
         let target = packet_target(facts, &text.room, &self.routes);
         let age = self.config.meshtastic.max_message_age;
         let spot = self.check_sending(source, age, aim(text, target), facts, now)?;

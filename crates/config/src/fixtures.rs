@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Config, Loaded, Problems};
 
-fn each(directory: &str, told: impl Fn(Result<Loaded, Problems>) -> String) {
+fn each(directory: &str, outcome: impl Fn(Result<Loaded, Problems>) -> String) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/config");
     let mut seen = 0;
     for entry in fs::read_dir(fixtures.join(directory)).unwrap() {
@@ -17,7 +17,7 @@ fn each(directory: &str, told: impl Fn(Result<Loaded, Problems>) -> String) {
         settings.set_snapshot_path(fixtures.join("snapshots"));
         settings.set_prepend_module_to_snapshot(false);
         settings.set_omit_expression(true);
-        settings.bind(|| insta::assert_snapshot!(name, told(Config::from_yaml(&text))));
+        settings.bind(|| insta::assert_snapshot!(name, outcome(Config::from_yaml(&text))));
         seen += 1;
     }
     assert!(seen > 0, "no fixtures in {directory}");

@@ -33,7 +33,8 @@ pub(super) fn in_plain_words(wrong: Wrong, text: &str) -> Wrong {
         return wrong.hint(*cure);
     }
     let lines = (1..).zip(text.lines()).take(place.line);
-    let lines = lines.filter(|(_, line)| !said(line).is_empty() && !line.starts_with('#'));
+    let lines =
+        lines.filter(|(_, line)| !without_comment(line).is_empty() && !line.starts_with('#'));
     let lines: Vec<(usize, &str)> = lines.collect();
     let Some(((_, line), earlier)) = lines.split_last() else {
         return wrong;
@@ -43,7 +44,7 @@ pub(super) fn in_plain_words(wrong: Wrong, text: &str) -> Wrong {
         wrong.hint(hint)
     } else if let Some(indented) = indented(line, earlier) {
         indented.at(place)
-    } else if said(line).matches(": ").count() > 1 {
+    } else if without_comment(line).matches(": ").count() > 1 {
         wrong.hint(NEEDS_QUOTES)
     } else {
         wrong
@@ -52,12 +53,12 @@ pub(super) fn in_plain_words(wrong: Wrong, text: &str) -> Wrong {
 
 /// Returns what is to be done about a slip of the fingers in a line.
 fn slip(line: &str) -> Option<&'static str> {
-    let said = said(line);
-    let (key, value) = said.split_once(':').unwrap_or((said, " "));
-    let (word, more) = said.split_once(' ').unwrap_or((said, ""));
-    Some(if is_assignment(said) {
+    let content = without_comment(line);
+    let (key, value) = content.split_once(':').unwrap_or((content, " "));
+    let (word, more) = content.split_once(' ').unwrap_or((content, ""));
+    Some(if is_assignment(content) {
         "write `key: value`, not `key = value`"
-    } else if said
+    } else if content
         .strip_prefix('-')
         .is_some_and(|it| it.starts_with(char::is_alphabetic))
     {
@@ -81,7 +82,7 @@ fn indented(line: &str, earlier: &[(usize, &str)]) -> Option<Wrong> {
     let (here, there) = (column(line), column(before));
     let message = if is_item(line) && !is_item(before) && spaces(line) == spaces(before) {
         "an item of a list (`- …`) stands between keys"
-    } else if said(before).ends_with(':') && here > there
+    } else if without_comment(before).ends_with(':') && here > there
         || earlier.iter().any(|(_, line)| column(line) == here)
     {
         return None;
@@ -96,7 +97,7 @@ fn indented(line: &str, earlier: &[(usize, &str)]) -> Option<Wrong> {
 }
 
 /// Returns a line without its indentation, comment and the dash of an item.
-fn said(line: &str) -> &str {
+fn without_comment(line: &str) -> &str {
     let line = line.split(" #").next().unwrap_or(line).trim();
     line.trim_start_matches("- ").trim_start()
 }

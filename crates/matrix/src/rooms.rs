@@ -226,9 +226,9 @@ impl Rooms {
         }
         if is_over {
             let kept = known.kept.entry(alias.clone());
-            let (since, is_told) = kept.or_insert((now, false));
-            if !*is_told && now.duration_since(*since) >= ALIAS_AGAIN {
-                *is_told = true;
+            let (since, is_handed_over) = kept.or_insert((now, false));
+            if !*is_handed_over && now.duration_since(*since) >= ALIAS_AGAIN {
+                *is_handed_over = true;
                 known.moved.push(MatrixEvent::AliasKept { alias, room });
             }
         } else {
@@ -243,7 +243,9 @@ impl Rooms {
     pub(super) fn is_one_to_look_up(&self, now: Instant) -> bool {
         let known = self.known();
         let mut kept = known.kept.values();
-        kept.any(|(since, is_told)| !is_told && now.duration_since(*since) < 2 * ALIAS_AGAIN)
+        kept.any(|(since, is_handed_over)| {
+            !is_handed_over && now.duration_since(*since) < 2 * ALIAS_AGAIN
+        })
     }
 
     /// Takes the changes of aliases since the last call.

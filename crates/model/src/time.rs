@@ -110,8 +110,8 @@ fn milliseconds(span: Duration) -> i64 {
 }
 
 impl From<Timestamp> for SystemTime {
-    fn from(moment: Timestamp) -> Self {
-        UNIX_EPOCH + Duration::from_millis(u64::try_from(moment.0).unwrap_or(0))
+    fn from(time: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(time.0).unwrap_or(0))
     }
 }
 

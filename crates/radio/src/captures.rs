@@ -30,10 +30,10 @@ pub(super) fn to_radio(name: &str) -> Vec<Frame> {
     })
 }
 
-fn frames(name: &str, said: impl Fn(What) -> Option<Vec<u8>>) -> Vec<Frame> {
+fn frames(name: &str, pick: impl Fn(What) -> Option<Vec<u8>>) -> Vec<Frame> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/captures");
     let moments = read(&folder.join(format!("{name}.jsonl"))).expect("the recording is there");
-    let frame = |at, what| said(what).map(|bytes| Frame { at, bytes });
+    let frame = |at, what| pick(what).map(|bytes| Frame { at, bytes });
     let frames = moments.into_iter().filter_map(|it| frame(it.at, it.what));
     frames.collect()
 }

@@ -36,7 +36,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const OWN_STALL: Duration = Duration::from_secs(1);
 
 /// Maximum number of causes remembered as already reported.
-const TOLD_CAUSES: usize = 16;
+const LOGGED_CAUSES: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -46,7 +46,7 @@ pub(super) struct Driver {
     reconnect: Reconnect,
     random: StdRng,
     /// The causes of lost links reported since the link was last ready.
-    told_causes: Vec<Loss>,
+    logged_causes: Vec<Loss>,
     /// The bytes received on this link before the first frame.
     greeting: Greeting,
     link: LinkNotes,
@@ -78,7 +78,7 @@ impl Driver {
             delivery,
             reconnect: Reconnect::default(),
             random: seed.map_or_else(rand::make_rng, StdRng::seed_from_u64),
-            told_causes: Vec::new(),
+            logged_causes: Vec::new(),
             greeting: Greeting::default(),
             link,
             known,
@@ -292,7 +292,7 @@ impl Driver {
                                 self.on_ready(profile).await?;
                             }
                             // From now on each cause of a loss is told anew.
-                            self.told_causes.clear();
+                            self.logged_causes.clear();
                         }
                         RadioEvent::ChannelUse { percent } => {
                             let now = Instant::now().into_std();
@@ -408,13 +408,13 @@ impl Driver {
         self.link.lost(&loss);
         let Loss { cause, hint, .. } = &loss;
         // Two causes may alternate for days.
-        let told = &mut self.told_causes;
-        if told.iter().any(|told| told.is_like(&loss)) {
+        let logged = &mut self.logged_causes;
+        if logged.iter().any(|logged| logged.is_like(&loss)) {
             debug!(cause, delay_ms, "still no link to the radio, trying again");
         } else {
             warn!(cause, hint, delay_ms, "no link to the radio, trying again");
-            told.truncate(TOLD_CAUSES - 1);
-            told.insert(0, loss.clone());
+            logged.truncate(LOGGED_CAUSES - 1);
+            logged.insert(0, loss.clone());
             self.delivery.tell(loss.into()).await?;
         }
         self.delivery.give_back().await?;

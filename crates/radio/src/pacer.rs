@@ -220,8 +220,8 @@ impl Pacer {
         let Routing { from, error, .. } = routing;
         let is_its = |flight: &mut Flight| {
             let destination = flight.submission.message.destination;
-            let is_told = from == own || destination == Destination::Direct(from);
-            flight.submission.packet == routing.request && is_told
+            let answers_it = from == own || destination == Destination::Direct(from);
+            flight.submission.packet == routing.request && answers_it
         };
         let Some(flight) = self.flight.take_if(is_its) else {
             return;

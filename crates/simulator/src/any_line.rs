@@ -96,12 +96,12 @@ fn value(key: &str) -> impl Strategy<Value = String> + use<> {
 /// A random line: a fault, a text, or anything else.
 fn line() -> impl Strategy<Value = String> {
     let keys = documented_keys();
-    let said = (Just(None), subsequence(keys.clone(), 0..=keys.len().min(6)));
+    let input = (Just(None), subsequence(keys.clone(), 0..=keys.len().min(6)));
     let fault = select(documented()).prop_flat_map(|(name, keys)| {
         let count = keys.len();
         (Just(Some(name)), subsequence(keys, 0..=count))
     });
-    let object = prop_oneof![2 => fault.boxed(), 1 => said.boxed()];
+    let object = prop_oneof![2 => fault.boxed(), 1 => input.boxed()];
     let timed = object.prop_flat_map(|(fault, mut keys)| {
         keys.extend(["after", "when"]);
         let values: Vec<_> = keys.iter().map(|key| value(key)).collect();

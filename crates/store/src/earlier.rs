@@ -25,7 +25,7 @@ fn start(left: &Left) -> Store {
 }
 
 /// Returns an event's text and its target.
-fn said<T: ToString>(content: &RoomContent<T>) -> (String, Option<String>) {
+fn shown_text<T: ToString>(content: &RoomContent<T>) -> (String, Option<String>) {
     match content {
         RoomContent::Text {
             prefix,
@@ -85,11 +85,11 @@ fn what_waits_for_rooms_crosses_once_with_the_content_and_the_transaction_it_had
             let sent = event(&format!("$sent{}:example.org", row.id));
             let done = store.transaction(|tx| outbox_room::sent(tx, row.id, Some(&sent)));
             assert!(done.unwrap());
-            crossed.insert(row.transaction.to_string(), said(&row.content));
+            crossed.insert(row.transaction.to_string(), shown_text(&row.content));
         }
     }
     for (transaction, content) in &left.events {
-        let stored = said(&crate::outbox::room_content::from_json(content).unwrap());
+        let stored = shown_text(&crate::outbox::room_content::from_json(content).unwrap());
         assert_eq!(crossed.remove(transaction), Some(stored));
     }
     assert!(crossed.is_empty());

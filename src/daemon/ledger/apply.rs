@@ -136,8 +136,8 @@ impl Applier<'_> {
             Action::ForgetChanged => feedback::forget_changed(tx)?,
             Action::ForgetWishes(sign) => feedback::forget_wishes(tx, sign, Sign::Waiting, now)?,
             Action::PermitSigns(room) => feedback::permit(tx, Some(&room))?,
-            Action::ForbidSigns(room, is_told) => {
-                if feedback::forbid(tx, &room)? && is_told {
+            Action::ForbidSigns(room, announce) => {
+                if feedback::forbid(tx, &room)? && announce {
                     tx.log(move || warn!(%room, "signs cannot be shown in this room: the bot may not react there, or not take its reactions back"));
                 }
             }

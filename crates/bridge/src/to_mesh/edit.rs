@@ -160,7 +160,7 @@ impl Bridge {
         };
         let latest = waiting.accepted_at + LONGEST_CORRECTION_WAIT;
         let later = (waiting.correction > 0).then(|| (now + CORRECTION_WAIT).min(latest));
-        let Some((version, told)) = self.version(draft, waiting.lane, later, new, facts) else {
+        let Some((version, notices)) = self.version(draft, waiting.lane, later, new, facts) else {
             let reason = DropReason::Refused(Refused::TooLong);
             let mut actions = vec![withdraw, Action::Drop(reason)];
             if waiting.correction > 0 {
@@ -172,7 +172,7 @@ impl Bridge {
         };
         let more = version.draft.packets.saturating_sub(waiting.packets);
         self.check_limit(more, facts)?;
-        Ok((vec![Action::Rewrite(waiting.row, version)], told))
+        Ok((vec![Action::Rewrite(waiting.row, version)], notices))
     }
 
     /// Sends a correction.
@@ -213,7 +213,7 @@ impl Bridge {
         };
         let later = Some(now + CORRECTION_WAIT);
         let version = self.version(draft, first.lane, later, new, facts);
-        let (version, told) = version.ok_or(Refused::TooLong)?;
+        let (version, notices) = version.ok_or(Refused::TooLong)?;
         self.check_limit(version.draft.packets, facts)?;
         let message = MeshMessage {
             destination: Destination::Channel(spot.slot),
@@ -229,7 +229,7 @@ impl Bridge {
             not_before: version.not_before,
             expires: sent_at + worth,
         };
-        Ok((vec![Action::ToMesh(message)], told))
+        Ok((vec![Action::ToMesh(message)], notices))
     }
 
     /// Checks whether the author may transmit now on the message's channel; returns where that is.

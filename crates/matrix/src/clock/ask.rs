@@ -59,20 +59,20 @@ pub(crate) async fn ask_own(client: &Client, clock: &Clock) -> Option<(Timestamp
         };
         let now = OurClocks::now(clock);
         let events = answer.chunk.iter();
-        let told = events
+        let server_time = events
             .filter_map(|event| Envelope::read(event.json().get()))
             .find(|event| event.sender == own)
             .and_then(|event| event.told_at());
-        if let Some(told) = told {
-            return Some((arrived(told, asked, now), now));
+        if let Some(server_time) = server_time {
+            return Some((arrived(server_time, asked, now), now));
         }
     }
     None
 }
 
 /// Returns the server's time on arrival of an answer, assuming that half of the round trip has passed since.
-fn arrived(told: Timestamp, asked: OurClocks, now: OurClocks) -> Timestamp {
-    Timestamp(told.0.saturating_add(now.after(asked) / 2))
+fn arrived(server_time: Timestamp, asked: OurClocks, now: OurClocks) -> Timestamp {
+    Timestamp(server_time.0.saturating_add(now.after(asked) / 2))
 }
 
 /// Returns the server's time from an answer's date, unless the answer comes from a cache.

@@ -211,17 +211,17 @@ fn text(data: &proto::Data) -> String {
 
 fn hops(packet: &proto::MeshPacket, data: &proto::Data) -> Option<u8> {
     // Old firmware sends no `hop_start`; newer firmware always sends a `bitfield`.
-    let told = packet.hop_start > 0 || data.bitfield.is_some();
+    let is_known = packet.hop_start > 0 || data.bitfield.is_some();
     let made = packet.hop_start.checked_sub(packet.hop_limit);
-    let made = made.filter(|made| told && *made <= 7)?;
+    let made = made.filter(|made| is_known && *made <= 7)?;
     u8::try_from(made).ok()
 }
 
 /// Returns the radio's time of reception if plausible, else the time of arrival.
 fn heard_at(rx_time: u32, oldest: Duration, now: Timestamp) -> Timestamp {
-    let told = Timestamp::from_secs(rx_time);
-    let is_plausible = (now - oldest..=now + CLOCK_AHEAD).contains(&told);
-    if is_plausible { told.min(now) } else { now }
+    let rx_time = Timestamp::from_secs(rx_time);
+    let is_plausible = (now - oldest..=now + CLOCK_AHEAD).contains(&rx_time);
+    if is_plausible { rx_time.min(now) } else { now }
 }
 
 pub(crate) fn news_of_node(info: &wire::NodeInfo, now: Timestamp) -> NodeChange {
@@ -268,24 +268,24 @@ fn lossy(bytes: &[u8]) -> String {
 
 /// Returns the eight channels with displayed names; a slot that the radio did not send is disabled.
 pub(crate) fn channels(
-    told: &[wire::Channel],
+    channels: &[wire::Channel],
     lora: Option<&proto::config::LoRaConfig>,
 ) -> Vec<Channel> {
-    let primary_key = told
+    let primary_key = channels
         .iter()
         .find(|channel| channel.role == i32::from(Role::Primary))
         .and_then(|channel| channel.settings.as_ref())
         .map_or(&[][..], |settings| &settings.psk);
     let channel = |index: ChannelIndex| {
         let number = i32::from(index.number());
-        let told = told.iter().rfind(|channel| channel.index == number);
-        let role = match told.and_then(|channel| Role::try_from(channel.role).ok()) {
+        let channel = channels.iter().rfind(|channel| channel.index == number);
+        let role = match channel.and_then(|channel| Role::try_from(channel.role).ok()) {
             Some(Role::Primary) => ChannelRole::Primary,
             Some(Role::Secondary) => ChannelRole::Secondary,
             Some(Role::Disabled) | None => ChannelRole::Disabled,
         };
         let is_used = role != ChannelRole::Disabled;
-        let settings = told.and_then(|channel| channel.settings.as_ref());
+        let settings = channel.and_then(|channel| channel.settings.as_ref());
         let name = settings.map(|it| it.name.as_slice());
         let name = name.filter(|name| !name.is_empty());
         let name = name.unwrap_or(names::default_channel(lora).as_bytes());

@@ -131,11 +131,11 @@ impl Session {
 
     /// Sets the radio's clock, which dates its packets: once, and again after a step of our clock.
     pub(super) fn give_time(&mut self, now: Now) -> Option<Output> {
-        let is_told = self.time_given.is_some_and(|given| {
+        let is_given = self.time_given.is_some_and(|given| {
             let shown = given.wall + now.instant.saturating_duration_since(given.instant);
             now.wall.since(shown).max(shown.since(now.wall)) <= CLOCK_SLACK
         });
-        if !self.options.set_time || now.wall < PLAUSIBLE_TIME || is_told {
+        if !self.options.set_time || now.wall < PLAUSIBLE_TIME || is_given {
             return None;
         }
         let own = self.last_profile()?.own.num;

@@ -99,7 +99,7 @@ pub struct SerialPort {
     looking: Option<JoinHandle<Vec<Sight>>>,
     opening: Option<JoinHandle<Result<OpenPort, SerialError>>>,
     /// The programs already reported as sharing the port.
-    told: Vec<String>,
+    logged_users: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -131,14 +131,14 @@ impl SerialPort {
         let opening = done_aside(&mut self.opening, move || OpenPort::new(configured));
         let opened = timeout_at(began + OPEN_LIMIT, opening).await;
         let opened = opened.ok().flatten().ok_or(SerialError::OpenLimit)??;
-        if !opened.others.is_empty() && opened.others != self.told {
+        if !opened.others.is_empty() && opened.others != self.logged_users {
             warn!(
                 port = %opened.port.display(),
                 others = opened.others.join(", "),
                 "other programs have the radio's serial port open, too: what one of them reads nobody else gets, close them"
             );
         }
-        self.told = opened.others;
+        self.logged_users = opened.others;
         Ok(opened.link)
     }
 

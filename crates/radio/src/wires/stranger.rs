@@ -48,8 +48,8 @@ impl Greeting {
             [_, _, 0, 0, 10, b'0'..=b'9', ..] => Some("a database server (MySQL)"),
             // "Interpret as command", with WILL, WON'T, DO or DON'T.
             [0xFF, 0xFB..=0xFE, ..] => Some("a telnet server"),
-            said => {
-                let known = |(begins, who): (&[u8], _)| said.starts_with(begins).then_some(who);
+            banner => {
+                let known = |(begins, who): (&[u8], _)| banner.starts_with(begins).then_some(who);
                 GREETINGS.into_iter().find_map(known)
             }
         }

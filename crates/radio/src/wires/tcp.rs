@@ -79,15 +79,15 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpError
 async fn connect_to_one(
     addresses: impl IntoIterator<Item = SocketAddr>,
 ) -> Result<TcpStream, Option<io::Error>> {
-    let mut said = None;
+    let mut last_error = None;
     for address in addresses {
         match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(cause)) => said = Some(cause),
+            Ok(Err(cause)) => last_error = Some(cause),
             Err(_) => debug!(%address, "no answer"),
         }
     }
-    Err(said)
+    Err(last_error)
 }
 
 fn set_up(stream: &TcpStream) -> io::Result<()> {
