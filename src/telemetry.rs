@@ -84,7 +84,7 @@ pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError
         .map_err(|_| TelemetryError::Twice)?;
     // Panics are logged too: their message may contain a stranger's text.
     std::panic::set_hook(Box::new(
-        |panic| error!(%panic, "a part of the relay failed; please report this"),
+        |panic| error!(error = %panic, "a part of the relay failed; please report this"),
     ));
     LOG.set(log).map_err(|_| TelemetryError::Twice)
 }

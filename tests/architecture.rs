@@ -239,6 +239,72 @@ fn reached_from<'a>(
     reached
 }
 
+/// The macros of `tracing` that write a line.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+#[test]
+fn each_line_of_the_log_is_a_fixed_sentence_and_its_fields_stand_in_the_reference() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/reference/log.md"))?;
+    let (_, table) = page.split_once("## Fields").context("there is no table")?;
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let told: BTreeSet<&str> = rows
+        .filter_map(|row| Some(row.split_once('`')?.0))
+        .collect();
+    let (mut offences, mut used) = (Vec::new(), BTreeSet::new());
+    for source in &sources()? {
+        log_calls(&without_tests(source.tokens()?), &mut |parts| {
+            let mut sentences = 0;
+            for part in parts {
+                match part {
+                    [TokenTree::Literal(sentence)] => {
+                        sentences += 1;
+                        let sentence = sentence.to_string();
+                        if sentence.contains('{') || !sentence.contains(' ') {
+                            offences.push(format!("{}: {sentence} is no sentence", source.name));
+                        }
+                    }
+                    [TokenTree::Ident(word), ..] if word == "target" => {}
+                    field => _ = used.insert(field_name(field)),
+                }
+            }
+            if sentences != 1 {
+                offences.push(format!("{}: a line without a sentence", source.name));
+            }
+        });
+    }
+    let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
+    let unknown = used.symmetric_difference(&told);
+    offences.extend(unknown.map(|it| format!("`{it}` is not in the table, or in no line")));
+    assert!(used.len() > 20, "{used:?}");
+    none(&offences)
+}
+
+/// Hands over the arguments of each call that writes a line of the log.
+fn log_calls(tokens: &[TokenTree], take: &mut impl FnMut(Vec<&[TokenTree]>)) {
+    for (at, token) in tokens.iter().enumerate() {
+        let TokenTree::Group(group) = token else {
+            continue;
+        };
+        let inside: Vec<TokenTree> = group.stream().into_iter().collect();
+        if let Some([TokenTree::Ident(level), mark]) = tokens.get(at.saturating_sub(2)..at)
+            && is_punct(mark, '!')
+            && LEVELS.iter().any(|it| level == it)
+        {
+            let parts = inside.split(|it| is_punct(it, ','));
+            take(parts.filter(|part| !part.is_empty()).collect());
+        }
+        log_calls(&inside, take);
+    }
+}
+
+/// Returns the name of a field of a line: `name = value`, or the last word of a value.
+fn field_name(field: &[TokenTree]) -> String {
+    let named = field.iter().position(|it| is_punct(it, '='));
+    let mut words = field[..named.unwrap_or(field.len())].iter().rev();
+    let word = words.find(|it| matches!(it, TokenTree::Ident(_)));
+    word.map(ToString::to_string).unwrap_or_default()
+}
+
 /// What a pure machine may name all the same: bytes, what a seed alone decides, and the words for how something ended.
 const HARMLESS: [&str; 6] = [
     "std::io::Error",

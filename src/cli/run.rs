@@ -19,10 +19,13 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
         .chain(warnings_of_config)
         .chain(examples)
     {
-        warn!("{warning}");
+        warn!(
+            problem = warning,
+            "the configuration or the home deserves attention"
+        );
     }
     for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
-        info!("differs from MMRelay: {difference}");
+        info!(difference, "differs from MMRelay");
     }
     Ok(Box::pin(daemon::run(loaded.config, home)).await?)
 }

@@ -310,7 +310,7 @@ impl Account {
                     info!(device = %parted.device, "a device of an earlier login is signed out");
                 }
                 Some(left) => info!(
-                    device = %parted.device, why = &left as &dyn Error,
+                    device = %parted.device, error = &left as &dyn Error,
                     "a device of an earlier login is still there: remove it with another client"
                 ),
             }

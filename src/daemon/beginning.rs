@@ -50,13 +50,18 @@ pub(super) async fn tell(control: Arc<Control>, stop: CancellationToken) {
             channels = directions,
             joined = room.joined,
             encrypted = room.encrypted,
-            "route"
+            "route of a room"
         );
     }
     let mut checks = control.health().await.checks;
     checks.retain(|check| check.result != CheckResult::Ok);
     for check in &checks {
-        warn!(about = check.name, hint = check.hint, "{}", check.text);
+        warn!(
+            about = check.name,
+            problem = check.text,
+            hint = check.hint,
+            "not everything is as it should be"
+        );
     }
     let (radio, matrix) = (radio(&status.radio), matrix(&status.matrix));
     let joined = mapped().filter(|room| room.joined).count();

@@ -194,7 +194,7 @@ fn give_up(event: &Event, error: &StoreError) {
         // Losing one event, with an error, is better than retrying it for ever.
         error!(
             error = cause,
-            event = event.name(),
+            about = event.name(),
             "an event cannot be handled and is given up; please report this"
         );
     }

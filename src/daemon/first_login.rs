@@ -59,7 +59,10 @@ impl FirstLogin {
         };
         info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with what the configuration holds");
         for Problem { what, hint } in &made.standing.problems {
-            warn!(hint, "{what}");
+            warn!(
+                problem = what,
+                hint, "the login is not all that it could be"
+            );
         }
         match made.standing.identity {
             Identity::Foreign => warn!(

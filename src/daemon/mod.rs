@@ -109,7 +109,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         }
     };
 
-    info!(link = %config.meshtastic.connection, "radio");
+    info!(link = %config.meshtastic.connection, "the radio is looked for");
     say_rooms(&config);
     let radio = RadioOptions::new(&config.meshtastic)?;
     let pipeline = Pipeline::start(&supervisor, stored, database, radio, clock.clone());
@@ -189,7 +189,10 @@ async fn open_database(
         relay_config::Database::APPLICATION_ID,
     );
     if let Some(warning) = place.warning {
-        warn!("{warning}");
+        warn!(
+            problem = warning,
+            "the place of the database deserves attention"
+        );
     }
     home.prepare_file(&place.path)?;
     let mut backoff = PAUSES;
@@ -205,8 +208,8 @@ async fn open_database(
             drop(lock);
             opened
         });
-        let opened = opening.await.unwrap_or_else(|panic| {
-            error!(%panic, "a task failed: the relay stops; please report this");
+        let opened = opening.await.unwrap_or_else(|error| {
+            error!(%error, "a task failed: the relay stops; please report this");
             Err(StoreError::Closed)
         });
         let error = match opened {
@@ -258,7 +261,7 @@ fn tell_service_manager(state: NotifyState<'_>) {
 fn say_rooms(config: &Config) {
     for mapped in &config.matrix_rooms {
         let direction = beginning::direction(mapped.direction);
-        info!(room = %mapped.id, channel = %mapped.meshtastic_channel, direction, "mapped");
+        info!(room = %mapped.id, channel = %mapped.meshtastic_channel, direction, "room mapped");
     }
 }
 

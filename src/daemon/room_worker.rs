@@ -120,7 +120,7 @@ impl<S: SendToRoom> RoomWorker<S> {
         let outcome = sender.send(&self.room, &row.transaction, &row.content, now);
         let outcome = outcome.await;
         turn.over(&outcome);
-        debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "tried");
+        debug!(room = %self.room, outbox = %row.id, txn = %row.transaction, "message tried");
         let next = match &outcome {
             RoomOutcome::Sent { .. } | RoomOutcome::Refused { .. } => {
                 backoff.reset();

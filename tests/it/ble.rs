@@ -92,8 +92,8 @@ async fn a_lost_link_is_made_again() {
     let bluez = bluetooth.service();
     crosses_both_ways(&mut scene, "before").await;
     bluez.lose_link().await;
-    let cause = "cause=\"the Bluetooth link to the radio is lost\"";
-    scene.relay.logs(cause).await;
+    let line = "error=\"the Bluetooth link to the radio is lost\"";
+    scene.relay.logs(line).await;
     crosses_both_ways(&mut scene, "after").await;
     assert_eq!(bluez.count("Connect while searching"), 0);
     assert_eq!(bluez.count("StartDiscovery"), bluez.count("StopDiscovery"));
@@ -164,7 +164,7 @@ async fn a_bluetooth_service_that_ends_and_comes_back_is_waited_for() {
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
     crosses_both_ways(&mut scene, "before").await;
     bluetooth.end_service().await;
-    scene.relay.logs("cause=\"the Bluetooth service").await;
+    scene.relay.logs("error=\"the Bluetooth service").await;
     scene
         .relay
         .logs("the Bluetooth service does not answer")

@@ -126,7 +126,7 @@ async fn what_turns_out_to_be_no_message_is_not_told_of() {
     scene.radio.transmits("Alice[M]: over").await;
     scene
         .relay
-        .logs(&format!("reason=not a text event=\"{event}\""))
+        .logs(&format!("reason=not a text about=\"{event}\""))
         .await;
     let database = rusqlite::Connection::open(scene.home.path("database/relay.sqlite"))
         .expect("the database is there");

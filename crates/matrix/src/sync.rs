@@ -213,7 +213,7 @@ impl<'a> Sync<'a> {
             debug!(error, delay_ms, "sync failed");
         } else if let Some(trouble) = disk {
             error!(
-                reason = %trouble,
+                disk = %trouble,
                 path = %self.store.display(),
                 hint = trouble.hint(),
                 error,

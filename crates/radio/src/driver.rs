@@ -377,7 +377,7 @@ impl Driver {
         let Some(frame) = self.session.send(packet, message) else {
             return Ok(());
         };
-        debug!(%packet, to = %message.destination, size = frame.len(), "packet handed to the radio");
+        debug!(%packet, destination = %message.destination, size = frame.len(), "packet handed to the radio");
         connection.send(&frame).await?;
         Ok(())
     }
@@ -410,9 +410,15 @@ impl Driver {
         // Two causes may alternate for days.
         let logged = &mut self.logged_causes;
         if logged.iter().any(|logged| logged.is_like(&loss)) {
-            debug!(cause, delay_ms, "still no link to the radio, trying again");
+            debug!(
+                error = cause,
+                delay_ms, "still no link to the radio, trying again"
+            );
         } else {
-            warn!(cause, hint, delay_ms, "no link to the radio, trying again");
+            warn!(
+                error = cause,
+                hint, delay_ms, "no link to the radio, trying again"
+            );
             logged.truncate(LOGGED_CAUSES - 1);
             logged.insert(0, loss.clone());
             self.delivery.tell(loss.into()).await?;

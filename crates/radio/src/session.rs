@@ -255,18 +255,18 @@ impl Session {
                 return self.on_complete(nonce, now);
             }
             FromRadio::ClientNotification(notification) => {
-                let (packet, message) = (notification.reply_id, notification.message);
-                if !self.memory.repeat_filter.is_news(&message, now.instant) {
-                    debug!(packet, ?message, "the radio has more to say");
+                let (packet, text) = (notification.reply_id, notification.message);
+                if !self.memory.repeat_filter.is_news(&text, now.instant) {
+                    debug!(packet, ?text, "the radio has more to say");
                 } else if notification.level >= Level::Warning.into() {
-                    warn!(packet, ?message, "the radio warns");
+                    warn!(packet, ?text, "the radio warns");
                 } else {
-                    info!(packet, ?message, "the radio has something to say");
+                    info!(packet, ?text, "the radio has something to say");
                 }
             }
             FromRadio::LogRecord(record) => {
-                let message = without_text(&record.message);
-                debug!(source = ?record.source, ?message, "the radio's own log");
+                let text = without_text(&record.message);
+                debug!(source = ?record.source, ?text, "the radio's own log");
             }
             FromRadio::XmodemPacket(_) | FromRadio::MqttClientProxyMessage(_) => {}
             part => {
@@ -384,19 +384,19 @@ impl Session {
 
     /// Requests everything again after a restart, since channels may have moved. Further restarts until the answer is
     /// complete are not reported.
-    fn restart(&mut self, cause: &'static str, now: Now) -> Vec<Output> {
+    fn restart(&mut self, reason: &'static str, now: Now) -> Vec<Output> {
         self.asks_anew(now.instant + REBOOT_PAUSE);
         if self.ready_since.take().is_none() {
-            debug!(cause, "the radio has restarted before it was ready");
+            debug!(reason, "the radio has restarted before it was ready");
             return Vec::new();
         }
-        info!(cause, "asking the radio for its configuration again");
-        vec![Output::Restarted(cause)]
+        info!(reason, "asking the radio for its configuration again");
+        vec![Output::Restarted(reason)]
     }
 
     /// Requests the configuration again, in case the radio has forgotten this client; reports only a change.
-    fn look_again(&mut self, cause: &str, now: Now) -> Vec<Output> {
-        debug!(cause, "looking whether the radio is as it was");
+    fn look_again(&mut self, reason: &str, now: Now) -> Vec<Output> {
+        debug!(reason, "looking whether the radio is as it was");
         self.asks_anew(now.instant);
         self.on_time(now)
     }

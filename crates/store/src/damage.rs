@@ -61,8 +61,8 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
         let delete = format!("{end} DELETE FROM \"{table}\" WHERE {damaged}");
         tx.connection.execute_batch(&delete)?;
         tx.log(move || {
-            for (room, event) in rows {
-                error!(%table, room, event, "a damaged row is given up; please report this");
+            for (room, event_id) in rows {
+                error!(%table, room, event_id, "a damaged row is given up; please report this");
             }
         });
     }

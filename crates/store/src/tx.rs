@@ -158,8 +158,8 @@ impl<'a> Tx<'a> {
                 Ok(row) => readable.push(row),
                 Err(error) => {
                     damaged.extend(row.get(0).ok());
-                    let (room, event) = columns::place(row);
-                    self.log(move || error!(error = %Chain(&error), room, event, statement = sql, "left out; please report this"));
+                    let (room, event_id) = columns::place(row);
+                    self.log(move || error!(error = %Chain(&error), room, event_id, statement = sql, "left out; please report this"));
                 }
             }
         }

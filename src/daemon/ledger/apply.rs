@@ -144,7 +144,7 @@ impl Applier<'_> {
             Action::CameBack(transaction, event) => match outbox_room::by_transaction(tx, transaction.as_str())? {
                 Some(row) => {
                     self.room_sent(row, &event)?;
-                    tx.log(move || debug!(outbox = %row, %event, "an event of ours came back before the server's answer did"));
+                    tx.log(move || debug!(outbox = %row, event_id = %event, "an event of ours came back before the server's answer did"));
                 }
                 // The event is a sign, or the removal of one.
                 None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
@@ -268,12 +268,10 @@ impl Applier<'_> {
     fn accept(&mut self, message: &MeshMessage) -> Result<()> {
         let (destination, lane) = (message.destination, message.lane);
         let (id, packet) = outbox_mesh::insert(self.tx, self.radio, message, self.now)?;
-        let what = match &message.content {
-            MeshContent::Text(draft) if draft.correction > 0 => "correction accepted for the mesh",
-            MeshContent::Text(_) | MeshContent::Packet(_) => "accepted for the mesh",
-        };
-        self.tx
-            .log(move || debug!(outbox = %id, %packet, %destination, "{what}"));
+        let correction = matches!(&message.content, MeshContent::Text(it) if it.correction > 0);
+        self.tx.log(
+            move || debug!(outbox = %id, %packet, %destination, correction, "accepted for the mesh"),
+        );
         self.outcome.mesh.insert((destination, lane));
         Ok(())
     }
@@ -286,12 +284,12 @@ impl Applier<'_> {
         if let (DropReason::Echo, Event::Radio(RadioEvent::Text(text))) = (reason, event) {
             self.outcome.counts.echo(&text.sender);
         }
-        let (name, sender) = (event.name(), event.sender());
+        let (about, sender) = (event.name(), event.sender());
         self.tx.log(move || {
             if tell {
-                warn!(%reason, event = name, sender, hint = reason.hint(), "not relayed");
+                warn!(%reason, about, sender, hint = reason.hint(), "not relayed to the other side");
             } else {
-                debug!(%reason, event = name, "not relayed");
+                debug!(%reason, about, "not relayed to the other side");
             }
         });
     }
@@ -305,10 +303,10 @@ impl Applier<'_> {
                 name = readiness.own.long(),
                 firmware = readiness.firmware,
                 meshnet = readiness.meshnet,
-                "radio"
+                "the radio is known"
             );
             for renamed in readiness.renamed {
-                warn!(%renamed, hint = renamed.hint(), "a mapped channel has another name or key than before");
+                warn!(problem = %renamed, hint = renamed.hint(), "a mapped channel has another name or key than before");
             }
             for problem in readiness.news.routes {
                 warn!(%problem, hint = problem.hint(), "a mapped channel cannot be used");

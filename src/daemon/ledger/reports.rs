@@ -102,7 +102,7 @@ impl Applier<'_> {
                     }
                 }
                 tx.log(
-                    move || warn!(%outbox, %packet, %refusal, parts, "the radio refused a packet"),
+                    move || warn!(%outbox, %packet, reason = %refusal, parts, "the radio refused a packet"),
                 );
             }
         }

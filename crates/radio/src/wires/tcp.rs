@@ -84,7 +84,7 @@ async fn connect_to_one(
         match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(cause)) => last_error = Some(cause),
-            Err(_) => debug!(%address, "no answer"),
+            Err(_) => debug!(%address, "the address does not answer"),
         }
     }
     Err(last_error)

@@ -100,7 +100,7 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
             Ok(row) => return Ok(Some(row)),
             Err(target) => {
                 let room = room.to_owned();
-                tx.log(move || error!(outbox = %id, %room, %target, "given up: its target never got to the room"));
+                tx.log(move || error!(outbox = %id, %room, event_id = %target, "given up: its target never got to the room"));
                 refuse(tx, id)?;
             }
         }

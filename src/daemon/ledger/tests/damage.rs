@@ -136,7 +136,7 @@ fn what_cannot_be_read_is_named_in_the_log_as_far_as_it_can() {
     });
     let said = log.0.lock().unwrap();
     for (event, what) in [("two", "left out"), ("three", "a damaged row is given up")] {
-        let named = format!("room=\"!room:example.org\" event=\"${event}:example.org\"");
+        let named = format!("room=\"!room:example.org\" event_id=\"${event}:example.org\"");
         let mut lines = said.lines();
         assert!(
             lines.any(|it| it.contains(&named) && it.contains(what)),

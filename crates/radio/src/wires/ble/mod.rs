@@ -129,7 +129,7 @@ impl Ble {
         mut device: Device,
     ) -> LinkResult {
         let name = device.named.name.clone();
-        debug!(device = name, "connecting");
+        debug!(device = name, "connecting to the device");
         let link_end = connect_device(host, service, &device).await?;
         if let Some(pin) = &self.pin {
             service.pair(&device, *pin.reveal()).await?;
