@@ -121,7 +121,7 @@ const MACHINES: [&str; 21] = [
     "crates/matrix/src/content.rs",
     "crates/matrix/src/events.rs",
     "crates/matrix/src/html.rs",
-    "crates/matrix/src/late.rs",
+    "crates/matrix/src/undecryptable.rs",
     "crates/matrix/src/links.rs",
     "crates/matrix/src/message_text.rs",
     "crates/model/src/",

@@ -19,7 +19,7 @@ use relay_config::Secret;
 use relay_matrix::auth::{self, AuthError};
 use relay_matrix::{DeviceTrust, Files, Matrix, MatrixError};
 use relay_model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
-use relay_store::{gaps, known_rooms, late, mapped_rooms, single_values};
+use relay_store::{gaps, known_rooms, mapped_rooms, single_values, undecryptable};
 
 /// How often the session file is polled while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -275,7 +275,7 @@ impl Account {
                         knows_all: known_rooms::are_readable(tx)?,
                         former: former.map(|it| it.room).collect(),
                         gaps: gaps::all(tx, &account)?,
-                        kept: late::waiting(tx)?,
+                        kept: undecryptable::waiting(tx)?,
                         clock: single_values::server_clock(tx)?,
                     };
                     ledger.bridge.remember_own_user(account);

@@ -3,8 +3,8 @@
 use relay_bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
 use relay_model::{NodeNum, Timestamp};
 use relay_store::{
-    Result, Tx, backlog, cooldown, edits, feedback, late, mapped_rooms, mesh_report, message_map,
-    outage, outbox_mesh, outbox_room, relayed, seen, single_values,
+    Result, Tx, backlog, cooldown, edits, feedback, mapped_rooms, mesh_report, message_map, outage,
+    outbox_mesh, outbox_room, relayed, seen, single_values, undecryptable,
 };
 
 /// Answers the questions. `radio` is our own node's number.
@@ -120,7 +120,7 @@ fn look_into(tx: &Tx<'_>, table: &Table, facts: &mut Facts, now: Timestamp) -> R
                 }
             }
         }
-        Table::Unread(until) => facts.unread = late::overdue(tx, *until)?,
+        Table::Unread(until) => facts.unread = undecryptable::overdue(tx, *until)?,
         Table::Changed => {
             for event in feedback::changed(tx)? {
                 facts.fates.extend(feedback::message(tx, &event)?);

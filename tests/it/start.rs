@@ -21,7 +21,9 @@ async fn a_start_ends_with_one_summary_of_radio_matrix_and_each_room() {
     }
     let log = scene.relay.log();
     let route = |room: &str| {
-        let mut lines = log.lines().filter(|line| line.contains(": route room="));
+        let mut lines = log
+            .lines()
+            .filter(|line| line.contains(": route of a room room="));
         let line = lines.find(|line| line.contains(room));
         line.unwrap_or_else(|| panic!("{room} is not told:\n{log}"))
     };

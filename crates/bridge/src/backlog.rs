@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::author_notice::{ROOM_AGAIN, start_cooldown};
-use super::{Bridge, action::Action, facts::Facts, late::written};
+use super::{Bridge, action::Action, facts::Facts, undecryptable::written};
 use relay_config::{Config, Meshtastic};
 use relay_model::{
     Chore, Expired, Gathering, MeshOrder, MeshSource, Notice, RoomMessage, Sign, Timestamp, span,

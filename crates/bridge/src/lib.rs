@@ -2,38 +2,44 @@
 //!
 //! [`Bridge::questions`] returns the lookups for an event, [`Bridge::decide`] the actions. State kept in memory (the radio and
 //! the joined rooms) is supplied again after a restart.
+//!
+//! # Layout
+//!
+//! - In and out: `questions` and `facts`, `action`.
+//! - Decisions, by what they are on: `to_matrix` (a packet), `to_mesh` (an event of a room), `feedback` (a sign), `radio`
+//!   (its channels, and what waits for them), `rooms` (its state, and what waits for it), `undecryptable`, `outage`, `backlog`,
+//!   `chores` (what time does). `books` adds what is remembered of each event.
+//! - What they ask: `policy` (may it pass), `route` (where to), `relation` (what it answers), `echo`, `command`, `calendar`.
+//! - `texts`: what a message looks like on the other side. `reasons`: why it is not relayed, and who is told.
 
 mod action;
-mod author_notice;
 mod backlog;
 mod books;
 mod calendar;
 mod chores;
 mod command;
-mod dropped;
 mod echo;
 mod facts;
 mod feedback;
-mod format;
-mod late;
-mod notice;
 mod outage;
 mod policy;
 mod questions;
 mod radio;
-mod readiness;
+mod reasons;
 mod relation;
-mod render;
 mod rooms;
 mod route;
-mod split;
-mod succession;
-mod telling;
 #[cfg(test)]
 mod testing;
-mod text;
+mod texts;
 mod to_matrix;
 mod to_mesh;
+mod undecryptable;
+
+use radio::readiness;
+use reasons::{author_notice, dropped, notice, telling};
+use rooms::succession;
+use texts::{format, render, split, text};
 
 pub use action::{Action, GivenUp, Held, OutageStep, WhyGivenUp};
 pub use backlog::{GATHERING, mesh_order};

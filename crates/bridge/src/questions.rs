@@ -6,7 +6,7 @@ use super::echo::is_long_enough;
 use super::facts::{Questions, SeenKey, Table, Target};
 use super::feedback::SHOWN_WAITING_AFTER;
 use super::to_mesh::bare_media;
-use super::{Bridge, author_notice, backlog, chores, late, notice, outage};
+use super::{Bridge, author_notice, backlog, chores, notice, outage, undecryptable};
 use relay_model::{
     Chore, Event, EventId, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText,
     RoomEdit, RoomReaction, RoomText, SendReport, Sign, Timestamp,
@@ -85,7 +85,7 @@ impl Bridge {
             Chore::Keys => Questions::about([
                 // How long to wait for an event's key.
                 Table::Unread(now - self.config.meshtastic.max_message_age),
-                Table::Cooldowns(late::TOLD),
+                Table::Cooldowns(undecryptable::TOLD),
             ]),
             Chore::Expired => Questions::about([
                 Table::Expired(backlog::FEW, Sign::Expired),

@@ -1,6 +1,8 @@
 //! The attached radio. Waiting packets follow their channel when it moves to another slot, to another radio, or in the
 //! configuration.
 
+pub(crate) mod readiness;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,18 +1,20 @@
 //! Tracks the configured rooms, and decides what happens to rows waiting for a room that is replaced, has lost its alias, or is
 //! no longer mapped. Nothing is dropped or redirected without a log line.
 
+pub(crate) mod succession;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::{Action, GivenUp, Held, WhyGivenUp};
-use super::succession::{Succession, Waiting};
 use super::{Bridge, facts::Facts};
 use relay_config::{Direction, Feedback};
 use relay_model::{
     Chore, JoinedRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
     Timestamp, Tombstone, UserId, WaitsForRoom,
 };
+use succession::{Succession, Waiting};
 
 /// Maximum time that requests in flight to a room delay the move to its successor.
 const UNDER_WAY: Duration = Duration::from_secs(5);

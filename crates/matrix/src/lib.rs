@@ -21,7 +21,6 @@ mod gate;
 mod html;
 mod joining;
 mod keys;
-mod late;
 mod links;
 mod message_text;
 mod pulse;
@@ -35,6 +34,7 @@ mod session;
 mod sync;
 mod task;
 mod trouble;
+mod undecryptable;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

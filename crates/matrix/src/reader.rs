@@ -11,7 +11,7 @@ use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
 use super::clock::{HistoryFilter, OurClocks, ServerClock, boot};
 use super::events::{Envelope, SenderFacts};
-use super::{late::Late, rooms::Rooms};
+use super::{rooms::Rooms, undecryptable::Late};
 use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 
 pub(super) struct Reader<'a> {

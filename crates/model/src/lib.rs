@@ -9,7 +9,6 @@ mod event;
 mod fate;
 mod ids;
 mod invisible;
-mod late;
 mod mesh;
 mod message;
 mod radio_event;
@@ -22,6 +21,7 @@ pub mod span;
 #[cfg(feature = "sql")]
 mod sql;
 mod time;
+mod undecryptable;
 
 pub use backoff::*;
 pub use chore::*;
@@ -30,7 +30,6 @@ pub use event::*;
 pub use fate::*;
 pub use ids::*;
 pub use invisible::*;
-pub use late::*;
 pub use mesh::*;
 pub use message::*;
 pub use radio_event::*;
@@ -40,3 +39,4 @@ pub use room_event::*;
 pub use room_message::*;
 pub use send::*;
 pub use time::*;
+pub use undecryptable::*;

@@ -6,8 +6,8 @@ use super::ids::{
     EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
     PacketId, RoomId, UserId,
 };
-use super::late::UndecryptableEvent;
 use super::time::{ClockReading, Timestamp};
+use super::undecryptable::UndecryptableEvent;
 
 /// A room that is joined and read.
 #[derive(Debug, Clone, PartialEq, Eq)]

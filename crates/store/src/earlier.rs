@@ -127,7 +127,7 @@ fn what_was_known_is_known() {
             assert_eq!((half[0].waits, half[0].packets), (false, 3));
             let answered = message_map::by_event(tx, &event("$picture-2:example.org"))?;
             assert_eq!(answered[0].packet, PacketId(552_213_231));
-            assert_eq!(late::waiting(tx)?.len(), 1);
+            assert_eq!(undecryptable::waiting(tx)?.len(), 1);
             assert!(seen::has_event(tx, &event("$untried:example.org"))?);
             assert!(seen::has_packet(tx, NodeNum(77), PacketId(6))?);
             assert!(cooldown::is_running(

@@ -47,7 +47,7 @@ pub use error::{Result, StoreError};
 pub use messages::{direct, edits, message_map, relayed, seen};
 pub use next::Next;
 pub use outbox::{backlog, drafts, mesh_report, outbox_mesh, outbox_room};
-pub use rooms::{gaps, known_rooms, late, mapped_rooms, outage};
+pub use rooms::{gaps, known_rooms, mapped_rooms, outage, undecryptable};
 pub use shown::{feedback, receipts};
 pub use thread::{Database, DatabaseEnd};
 pub use tx::Tx;

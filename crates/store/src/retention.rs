@@ -133,7 +133,7 @@ mod tests {
             "outage_told",
             "one row for each room, until it is told of the end",
         ),
-        ("undecryptable", "`late::prune`"),
+        ("undecryptable", "`undecryptable::prune`"),
         ("early_edit", "`edits::prune_early`"),
     ];
 

@@ -4,6 +4,6 @@
 
 pub mod gaps;
 pub mod known_rooms;
-pub mod late;
 pub mod mapped_rooms;
 pub mod outage;
+pub mod undecryptable;

@@ -5,7 +5,7 @@ use super::{Result, Tx};
 use crate::outbox::parked::{Parked, parked};
 use crate::rooms::gaps::{Missing, missing};
 use crate::rooms::mapped_rooms::{HeldRoom, held};
-use crate::{messages::direct, outbox::drafts::packets, rooms::late};
+use crate::{messages::direct, outbox::drafts::packets, rooms::undecryptable};
 use relay_model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
 /// State of the outboxes.
@@ -61,7 +61,7 @@ pub fn summary(tx: &Tx<'_>) -> Result<Summary> {
         parked: parked(tx)?,
         held: held(tx)?,
         direct_messages: direct::count(tx)?,
-        undecryptable: late::count(tx)?,
+        undecryptable: undecryptable::count(tx)?,
         missing: missing(tx)?,
     })
 }

@@ -14,9 +14,9 @@ use relay_model::{
 };
 use relay_store::mesh_report::Withdrawal;
 use relay_store::{
-    Result, Tx, backlog, clock, cooldown, direct, drafts, edits, feedback, gaps, known_rooms, late,
+    Result, Tx, backlog, clock, cooldown, direct, drafts, edits, feedback, gaps, known_rooms,
     mapped_rooms, mesh_report, message_map, nodes, outage, outbox_mesh, outbox_room, receipts,
-    relayed, retention, seen, single_values,
+    relayed, retention, seen, single_values, undecryptable,
 };
 
 /// Carries out the actions of one event.
@@ -91,7 +91,7 @@ impl Applier<'_> {
                 self.withdraw_sender(room, sender, written_by)?;
             }
             Action::KeepUndecryptable(event, sent_at) => {
-                if let Some(dropped) = late::keep(tx, &event, sent_at, now)? {
+                if let Some(dropped) = undecryptable::keep(tx, &event, sent_at, now)? {
                     tx.log(move || mesh::say_kept(&event, dropped));
                 }
             }
@@ -111,7 +111,7 @@ impl Applier<'_> {
             Action::Seen(SeenKey::Packet { sender, packet }) => seen::mark_packet(tx, radio, sender, packet, now)?,
             Action::Seen(SeenKey::Event(event)) => {
                 seen::mark_event(tx, &event, now)?;
-                late::forget(tx, &event)?;
+                undecryptable::forget(tx, &event)?;
             }
             Action::Seen(SeenKey::Edit {
                 event,
@@ -119,7 +119,7 @@ impl Applier<'_> {
                 sender,
             }) => {
                 seen::mark_edit(tx, &event, &target, &sender, now)?;
-                late::forget(tx, &event)?;
+                undecryptable::forget(tx, &event)?;
             }
             Action::ForgetEarlyEdit(event) => edits::forget_early(tx, &event)?,
             Action::NoteAuthor(event, names) => relayed::note_author(tx, &event, &names)?,
@@ -205,7 +205,7 @@ impl Applier<'_> {
             }
             Action::GiveUpKeys(room, events) => {
                 for event in &events {
-                    late::give_up(tx, event)?;
+                    undecryptable::give_up(tx, event)?;
                     // The notice is final: a key that comes later is ignored.
                     seen::mark_event(tx, event, now)?;
                 }
@@ -216,7 +216,7 @@ impl Applier<'_> {
                 events,
                 edits: early,
             } => {
-                late::prune(tx, events)?;
+                undecryptable::prune(tx, events)?;
                 edits::prune_early(tx, early)?;
             }
             Action::EndOverdue(unanswered) => self.end_overdue(unanswered)?,

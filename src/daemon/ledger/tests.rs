@@ -7,10 +7,10 @@ mod chores;
 mod damage;
 mod earlier;
 mod feedback;
-mod late;
 mod outage;
 mod rerun;
 mod rooms;
+mod undecryptable;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use relay_model::{
 };
 use relay_store::mesh_report::{Ended, Withdrawal};
 use relay_store::{
-    Result, backlog, edits, feedback, late, mesh_report, outbox_mesh, seen, single_values,
+    Result, backlog, edits, feedback, mesh_report, outbox_mesh, seen, single_values, undecryptable,
 };
 
 impl Applier<'_> {
@@ -40,7 +40,7 @@ impl Applier<'_> {
         written_by: Timestamp,
     ) -> Result<()> {
         let packets = self.take_back(Withdrawal::Sender(&room, &sender, written_by))?;
-        for event in late::forget_sender(self.tx, &room, &sender, written_by)? {
+        for event in undecryptable::forget_sender(self.tx, &room, &sender, written_by)? {
             seen::mark_event(self.tx, &event, self.now)?;
         }
         if packets > 0 {
@@ -65,7 +65,7 @@ impl Applier<'_> {
             tx.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
         }
         feedback::close(tx, room, &event, now)?;
-        if late::forget(tx, &event)? {
+        if undecryptable::forget(tx, &event)? {
             seen::mark_event(tx, &event, now)?;
             let event = event.clone();
             tx.log(move || info!(event_id = %event, "taken away before its key came"));

@@ -103,7 +103,7 @@ fn what_was_relayed_and_cannot_be_read_costs_no_text_that_is_heard_and_no_answer
 #[test]
 fn a_ban_holds_whatever_of_the_banned_person_cannot_be_read() {
     let (mut store, ledger) = relay(&["one"]);
-    let late = ["$two:example.org", "$three:example.org"].map(late::unreadable);
+    let late = ["$two:example.org", "$three:example.org"].map(undecryptable::unreadable);
     Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
     store.damage("UPDATE undecryptable SET event = 'nothing' WHERE event = '$two:example.org'");
     let ban = Event::Matrix(MatrixEvent::Banned {
@@ -115,23 +115,27 @@ fn a_ban_holds_whatever_of_the_banned_person_cannot_be_read() {
     });
     Ledger::commit(&ledger, &mut store, &[ban], NOON).unwrap();
     assert!(!waits_for_mesh(&mut store));
-    let kept = store.transaction(relay_store::late::count).unwrap();
+    let kept = store
+        .transaction(relay_store::undecryptable::count)
+        .unwrap();
     assert_eq!(kept, 0);
 }
 
 #[test]
 fn what_cannot_be_read_is_named_in_the_log_as_far_as_it_can() {
     let (mut store, ledger) = relay(&[]);
-    let late = ["$two:example.org", "$three:example.org"].map(late::unreadable);
+    let late = ["$two:example.org", "$three:example.org"].map(undecryptable::unreadable);
     Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
     store.damage("UPDATE undecryptable SET sender = 'nobody' WHERE event = '$two:example.org'");
     store
         .damage_types("UPDATE undecryptable SET sent_at = x'00' WHERE event <> '$two:example.org'");
     let log = rerun::Log::default();
     log.hears(|| {
-        let late = store.transaction(relay_store::late::waiting).unwrap();
+        let late = store
+            .transaction(relay_store::undecryptable::waiting)
+            .unwrap();
         assert_eq!(late.len(), 1);
-        let gone = store.transaction(|tx| relay_store::late::give_up(tx, &late[0].event));
+        let gone = store.transaction(|tx| relay_store::undecryptable::give_up(tx, &late[0].event));
         gone.unwrap();
     });
     let said = log.0.lock().unwrap();
@@ -148,7 +152,7 @@ fn what_cannot_be_read_is_named_in_the_log_as_far_as_it_can() {
 #[test]
 fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     let (mut store, ledger) = relay(&[]);
-    let late = [late::unreadable("$one:example.org")];
+    let late = [undecryptable::unreadable("$one:example.org")];
     Ledger::commit(&ledger, &mut store, &late, NOON).unwrap();
     let account: &relay_model::UserId = "@relay:example.org".try_into().unwrap();
     let synced =
@@ -169,7 +173,7 @@ fn a_relay_starts_whatever_it_remembers_and_cannot_be_read() {
     let start = store.transaction(|tx| {
         let rooms = relay_store::mapped_rooms::all(tx)?.len();
         let gaps = relay_store::gaps::all(tx, account)?.len();
-        Ok((rooms, gaps, relay_store::late::waiting(tx)?.len()))
+        Ok((rooms, gaps, relay_store::undecryptable::waiting(tx)?.len()))
     });
     assert_eq!(start.unwrap(), (0, 0, 0));
     // A damaged table is not taken for a first start, or for complete.

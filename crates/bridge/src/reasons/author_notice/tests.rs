@@ -1,6 +1,7 @@
 //! What authors are told, and how often.
 
-use super::{super::testing::*, *};
+use super::*;
+use crate::testing::*;
 use crate::{Facts, notice::Refused};
 use relay_config::{Config, Direction, Media};
 use relay_model::{Event, MatrixEvent, RoomText, RoomTextKind, Sign};

@@ -1,7 +1,7 @@
 //! What is reported of a radio once it is ready: its node, its channels, and what is wrong with its configuration.
 
-use super::notice::Refused;
-use super::route::{RenamedChannel, RouteProblem};
+use crate::notice::Refused;
+use crate::route::{RenamedChannel, RouteProblem};
 use relay_model::Node;
 
 /// State of a radio that has become ready.
@@ -32,7 +32,7 @@ pub struct RadioProblems {
 
 impl RadioProblems {
     /// Returns the problems that are new: a link may flap all day.
-    pub(super) fn since(&self, before: &Self) -> Self {
+    pub(crate) fn since(&self, before: &Self) -> Self {
         let is_new = |it: &&RouteProblem| !before.routes.contains(it);
         Self {
             routes: self.routes.iter().filter(is_new).cloned().collect(),

@@ -4,7 +4,7 @@ use relay_model::Sign;
 
 /// Who is told that something was not relayed, beside the counters of `status` and the debug log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Telling {
+pub(crate) enum Telling {
     /// Nobody: nothing is lost, or its author knows.
     Nobody,
     /// The operator, once per sender: another relay is present, and a setting may be needed.
@@ -18,7 +18,7 @@ pub(super) enum Telling {
 
 /// How often an author is told the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Often {
+pub(crate) enum Often {
     /// The sign each time, the notice once an hour in a room.
     Each,
     /// Sign and notice once a day for a person: a property of the person.
@@ -31,17 +31,17 @@ pub(super) enum Often {
 
 /// The texts of a reason.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ReasonTexts {
+pub(crate) struct ReasonTexts {
     /// Who is told.
-    pub(super) telling: Telling,
+    pub(crate) telling: Telling,
     /// Short name for counters and cooldowns.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Text for the log.
-    pub(super) words: &'static str,
+    pub(crate) words: &'static str,
     /// Hint for the operator.
-    pub(super) hint: Option<&'static str>,
+    pub(crate) hint: Option<&'static str>,
     /// Sentences for the author: what happened, and the cure; empty if the author is not told.
-    pub(super) sentences: &'static str,
+    pub(crate) sentences: &'static str,
 }
 
 /// Declares an enum of reasons with their texts, which are also their documentation. The last variant can wrap another such
@@ -66,7 +66,7 @@ macro_rules! reasons {
             /// All of them in order of declaration, without the wrapped ones.
             pub const ALL: &[Self] = &[$(Self::$reason,)*];
 
-            pub(super) fn texts(self) -> $crate::telling::ReasonTexts {
+            pub(crate) fn texts(self) -> $crate::telling::ReasonTexts {
                 match self {
                     $(Self::$reason => $crate::telling::ReasonTexts {
                         telling: $telling,
@@ -103,4 +103,4 @@ macro_rules! reasons {
         }
     };
 }
-pub(super) use reasons;
+pub(crate) use reasons;

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::telling::{Often, Telling};
-use super::{Bridge, action::Action, dropped::DropReason, facts::Facts, notice::Refused};
+use crate::telling::{Often, Telling};
+use crate::{Bridge, action::Action, dropped::DropReason, facts::Facts, notice::Refused};
 use relay_model::{
     Chore, Event, EventId, Lane, MeshSource, Notice, RadioOutcome, RoomId, RowMessage, SendReport,
     Timestamp, UserId,
 };
 
 /// Cooldown of the same notice in a room.
-pub(super) const ROOM_AGAIN: Duration = Duration::from_hours(1);
+pub(crate) const ROOM_AGAIN: Duration = Duration::from_hours(1);
 /// Cooldown of the same reason for a person.
 const PERSON_AGAIN: Duration = Duration::from_hours(24);
 
@@ -27,7 +27,7 @@ const EDITS_TOLD: usize = 3;
 /// Maximum number of messages per room with such notices during the cooldown: a homeserver accepts about twelve messages a minute from the bot, mesh messages included.
 const EDITS_TOLD_IN_ROOM: usize = 6;
 /// Added to notices about edits.
-pub(super) const ABOUT_EDIT: &str = " This is about the edit, and is said once a minute.";
+pub(crate) const ABOUT_EDIT: &str = " This is about the edit, and is said once a minute.";
 
 /// Minimum time to live of a message's remaining packets after the radio took one: half a message is worth less than a late
 /// one.
@@ -37,10 +37,10 @@ const FINISHES_WITHIN: Duration = Duration::from_mins(10);
 const MOST_TOLD: usize = 1_000;
 
 /// Prefix of the cooldown names of notices in rooms.
-pub(super) const REFUSED: &str = "refused ";
+pub(crate) const REFUSED: &str = "refused ";
 
 /// Prefix of the cooldown names of notices about edits.
-pub(super) const EDITED: &str = "edited ";
+pub(crate) const EDITED: &str = "edited ";
 
 /// Returns the cooldown name of a reason that holds for a person, everywhere or in a room.
 fn name_of_person(reason: DropReason, room: &RoomId, author: &UserId) -> Option<String> {
@@ -72,17 +72,17 @@ fn has_it_written_again(reason: DropReason) -> bool {
 }
 
 /// Returns the cooldown names of all notices to an author in a room.
-pub(super) fn room_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
+pub(crate) fn room_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
     DropReason::all().filter_map(move |reason| name_of_room(reason, room, author))
 }
 
 /// Returns the cooldown names of all reasons for a person.
-pub(super) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
+pub(crate) fn person_names(room: &RoomId, author: &UserId) -> impl Iterator<Item = String> {
     DropReason::all().filter_map(move |reason| name_of_person(reason, room, author))
 }
 
 /// Returns the cooldown names of notices about edits: of the message, of its author, and of the room.
-pub(super) fn edit_names(room: &RoomId, message: &EventId, author: &UserId) -> [Vec<String>; 3] {
+pub(crate) fn edit_names(room: &RoomId, message: &EventId, author: &UserId) -> [Vec<String>; 3] {
     let numbered = |whose: &str, most| {
         (1..=most)
             .map(|it| format!("{EDITED}{whose} {it}"))
@@ -96,7 +96,7 @@ pub(super) fn edit_names(room: &RoomId, message: &EventId, author: &UserId) -> [
 }
 
 /// Starts a cooldown; `None` if it is running.
-pub(super) fn start_cooldown(
+pub(crate) fn start_cooldown(
     cooldowns: &[String],
     what: String,
     until: Timestamp,
@@ -106,7 +106,7 @@ pub(super) fn start_cooldown(
 
 impl Bridge {
     /// Tells the operator once of a sender.
-    pub(super) fn tell_operator(&mut self, event: &Event, actions: &mut [Action]) {
+    pub(crate) fn tell_operator(&mut self, event: &Event, actions: &mut [Action]) {
         for action in actions {
             if let Action::Drop(reason) = *action
                 && reason.telling() == Telling::Operator
@@ -119,7 +119,7 @@ impl Bridge {
     }
 
     /// Tells the author of a message by notice and sign, unless on cooldown.
-    pub(super) fn notify_author(
+    pub(crate) fn notify_author(
         &self,
         reason: DropReason,
         about: &MeshSource,
@@ -147,7 +147,7 @@ impl Bridge {
     /// Tells the author of an edit by a notice alone: the sign shows the state of the message. Independent of notices about
     /// messages, and not reset by a successful edit in between, as an author who alternates would make the bot post without
     /// bound.
-    pub(super) fn notify_of_edit(
+    pub(crate) fn notify_of_edit(
         &self,
         reason: DropReason,
         about: &MeshSource,
@@ -170,7 +170,7 @@ impl Bridge {
     }
 
     /// Posts the notice alone, unless on cooldown in the room.
-    pub(super) fn post_notice(
+    pub(crate) fn post_notice(
         &self,
         reason: DropReason,
         about: &MeshSource,
@@ -197,7 +197,7 @@ impl Bridge {
 
     /// Tells the author of an accepted message that was refused: its sign follows from its parts, and a corrected message keeps
     /// its own. Tapbacks are only counted.
-    pub(super) fn notify_refused(
+    pub(crate) fn notify_refused(
         &self,
         refused: Refused,
         about: &RowMessage,
@@ -216,7 +216,7 @@ impl Bridge {
     }
 
     /// Records a report. The sender is told if the radio refused the message.
-    pub(super) fn reported(
+    pub(crate) fn reported(
         &self,
         report: &SendReport,
         facts: &Facts,

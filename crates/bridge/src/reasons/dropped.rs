@@ -2,27 +2,27 @@
 
 use self::Often::{Each, FirstInRoom, FirstOfPerson, Once};
 use self::Telling::{Author, Expired, Nobody, Operator};
-use super::notice::{Refused, filled_in};
-use super::telling::{Often, Telling, reasons};
+use crate::notice::{Refused, filled_in};
+use crate::telling::{Often, Telling, reasons};
 use relay_config::Config;
 use relay_model::{Sign, UserId};
 
 impl DropReason {
-    pub(super) fn all() -> impl Iterator<Item = Self> {
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
         let refusals = Refused::ALL.iter().map(|refused| Self::Refused(*refused));
         Self::ALL.iter().copied().chain(refusals)
     }
 
-    pub(super) fn telling(self) -> Telling {
+    pub(crate) fn telling(self) -> Telling {
         self.texts().telling
     }
 
-    pub(super) fn sentences(self, config: &Config, author: &UserId) -> String {
+    pub(crate) fn sentences(self, config: &Config, author: &UserId) -> String {
         filled_in(self.texts().sentences, config).replace("{author}", author.as_str())
     }
 
     /// Returns how often its author is told; `None`: never.
-    pub(super) fn often(self) -> Option<Often> {
+    pub(crate) fn often(self) -> Option<Often> {
         match self.telling() {
             Author(often, _) => Some(often),
             Nobody | Operator | Expired => None,
@@ -30,7 +30,7 @@ impl DropReason {
     }
 
     /// Returns whether it concerns an edit rather than a message, and its author is told.
-    pub(super) fn is_of_edits(self) -> bool {
+    pub(crate) fn is_of_edits(self) -> bool {
         matches!(
             self,
             Self::Edit | Self::EditsOff | Self::LateEdit | Self::TooManyEdits | Self::Unsaid
@@ -144,8 +144,8 @@ impl From<Refused> for DropReason {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::testing::{alice, config};
     use super::*;
+    use crate::testing::{alice, config};
     use relay_model::{Explained as _, full_text};
 
     #[test]

@@ -3,37 +3,37 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::text::fitting;
+use crate::text::fitting;
 use relay_config::{LongMessages, Overflow};
 use relay_model::Heading;
 
 /// Maximum text bytes in a channel packet (measured on firmware 2.7).
 pub const PACKET_BYTES: usize = 232;
 /// The same for a reply.
-pub(super) const REPLY_BYTES: usize = 227;
+pub(crate) const REPLY_BYTES: usize = 227;
 
 /// Mark at the end of a truncated text.
 const CUT: &str = "…";
 
 /// A text fitted into packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fitted {
+pub(crate) struct Fitted {
     /// Prefix of the first packet.
     prefix: String,
     /// The texts of the packets, the first without its prefix.
-    pub(super) packets: Packets,
+    pub(crate) packets: Packets,
     /// Whether it is the whole text.
-    pub(super) is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 impl Fitted {
     /// Returns the result unless the text is too long.
-    pub(super) fn permitted(self, rules: &LongMessages) -> Option<Self> {
+    pub(crate) fn permitted(self, rules: &LongMessages) -> Option<Self> {
         (self.is_whole || rules.overflow == Overflow::Cut).then_some(self)
     }
 
     /// Returns the packet contents with this mark after the prefix, regardless of room for it.
-    pub(super) fn packets(&self, mark: &str) -> Packets {
+    pub(crate) fn packets(&self, mark: &str) -> Packets {
         Packets {
             first: format!("{}{mark}{}", self.prefix, self.packets.first),
             further: self.packets.further.clone(),
@@ -56,23 +56,23 @@ impl Packets {
         Self { first, further }
     }
 
-    pub(super) fn count(&self) -> u8 {
+    pub(crate) fn count(&self) -> u8 {
         u8::try_from(self.further.len()).map_or(u8::MAX, |it| it.saturating_add(1))
     }
 
     #[cfg(test)]
-    pub(super) fn all(self) -> Vec<String> {
+    pub(crate) fn all(self) -> Vec<String> {
         [self.first].into_iter().chain(self.further).collect()
     }
 }
 
 /// Returns how many bytes of text fit into a packet.
-pub(super) fn packet_bytes(is_reply: bool) -> usize {
+pub(crate) fn packet_bytes(is_reply: bool) -> usize {
     if is_reply { REPLY_BYTES } else { PACKET_BYTES }
 }
 
 /// Fits a text into packets, and cuts what is too long. The first carries the relation of a reply, if it is one.
-pub(super) fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
+pub(crate) fn fit(heading: &Heading, text: &str, is_reply: bool, rules: &LongMessages) -> Fitted {
     // White space at the ends could make parts that say nothing.
     let text = trimmed(text);
     let prefix = heading.prefix.as_str();

@@ -5,12 +5,12 @@
 //! a room with weaker protection; only a configured room id does. A room mapped by id hands over only to a room that names it
 //! as its predecessor.
 
-use super::Bridge;
+use crate::Bridge;
 use relay_model::{Explained, JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 
 /// What happens to rows waiting for a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Succession {
+pub(crate) enum Succession {
     /// They are sent there.
     Stays,
     /// They go to another room, configured under this name.
@@ -157,7 +157,7 @@ impl Explained for WaitingRoom<'_> {
 
 impl Bridge {
     /// Decides what happens to rows waiting for a room.
-    pub(super) fn succession(&self, old: &OldRoom) -> Succession {
+    pub(crate) fn succession(&self, old: &OldRoom) -> Succession {
         let is_mapped = self.routes.name_of(&old.room).is_some();
         let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
         if is_mapped && successor.is_none() {

@@ -12,7 +12,7 @@ const BELL: char = '🔔';
 
 /// Returns a text without control, bidirectional and invisible characters. Line breaks stay, but not more than one empty line
 /// in a row, nor white space at both ends.
-pub(super) fn clean_text(text: &str) -> String {
+pub(crate) fn clean_text(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut newlines = 0_usize;
     let mut characters = text.chars().peekable();
@@ -43,7 +43,7 @@ pub(super) fn clean_text(text: &str) -> String {
 }
 
 /// Returns a name on one line, sanitised as by [`clean_text`]; empty if nothing visible is left.
-pub(super) fn clean_name(name: &str) -> String {
+pub(crate) fn clean_name(name: &str) -> String {
     let text = clean_text(name);
     if text.chars().all(shows_nothing) {
         return String::new();
@@ -51,7 +51,7 @@ pub(super) fn clean_name(name: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn first_graphemes(text: &str, count: usize) -> &str {
+pub(crate) fn first_graphemes(text: &str, count: usize) -> &str {
     text.grapheme_indices(true)
         .nth(count)
         .and_then(|(end, _)| text.get(..end))
@@ -59,7 +59,7 @@ pub(super) fn first_graphemes(text: &str, count: usize) -> &str {
 }
 
 /// Returns as many whole grapheme clusters as fit into this many bytes.
-pub(super) fn fitting(text: &str, bytes: usize) -> &str {
+pub(crate) fn fitting(text: &str, bytes: usize) -> &str {
     let end = text
         .grapheme_indices(true)
         .map(|(start, grapheme)| start + grapheme.len())
@@ -70,7 +70,7 @@ pub(super) fn fitting(text: &str, bytes: usize) -> &str {
 }
 
 /// Returns the fully qualified emoji, if a text is one emoji and nothing else.
-pub(super) fn one_emoji(text: &str) -> Option<&str> {
+pub(crate) fn one_emoji(text: &str) -> Option<&str> {
     let text = text.trim();
     if text.is_empty() || text.len() > EMOJI_BYTES {
         return None;
@@ -83,12 +83,12 @@ pub(super) fn one_emoji(text: &str) -> Option<&str> {
 }
 
 /// Returns an emoji for comparison, without presentation selectors.
-pub(super) fn folded(emoji: &str) -> String {
+pub(crate) fn folded(emoji: &str) -> String {
     emoji.replace('\u{fe0f}', "")
 }
 
 /// Returns the first `count` grapheme clusters of a text on one line, with `…` if there are more.
-pub(super) fn excerpt(text: &str, count: usize) -> String {
+pub(crate) fn excerpt(text: &str, count: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let head = first_graphemes(&line, count);
     if head.len() == line.len() {

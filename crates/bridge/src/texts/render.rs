@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::split::{Fitted, PACKET_BYTES, Packets, fit, packet_bytes};
+use crate::split::{Fitted, PACKET_BYTES, Packets, fit, packet_bytes};
 use relay_config::{LongMessages, Overflow};
 use relay_model::{Draft, Heading, span, spoken};
 
 /// Counts the packets of a text, and tells whether they hold all of it; `None`: it is too long.
-pub(super) fn plan(draft: Draft, rules: &LongMessages) -> Option<(Draft, bool)> {
+pub(crate) fn plan(draft: Draft, rules: &LongMessages) -> Option<(Draft, bool)> {
     let fitted = fitted(&draft, "", rules).permitted(rules)?;
     let packets = fitted.packets.count();
     Some((Draft { packets, ..draft }, fitted.is_whole))
@@ -64,9 +64,9 @@ fn age_mark(age: Duration) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::config;
     use super::*;
     use crate::split::REPLY_BYTES;
+    use crate::testing::config;
     use relay_model::PacketId;
 
     fn rules() -> LongMessages {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     fn render(draft: &Draft, age: Option<Duration>, rules: &LongMessages) -> Vec<String> {
-        super::render(draft, age, rules).all()
+        crate::render(draft, age, rules).all()
     }
 
     fn plain(text: &str, is_reply: bool, rules: &LongMessages) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use relay_model::{RoomContent, RoomRedaction, UndecryptableEvent};
-use relay_store::late;
+use relay_store::undecryptable;
 
 /// Alice's `$hello` while its key is missing.
 fn unreadable_hello() -> Event {
@@ -14,7 +14,7 @@ fn hello() -> OwnedEventId {
 }
 
 fn waiting(store: &mut Store) -> usize {
-    store.transaction(late::waiting).unwrap().len()
+    store.transaction(undecryptable::waiting).unwrap().len()
 }
 
 /// Runs the chores at `now`, and returns the notices that wait for the room.

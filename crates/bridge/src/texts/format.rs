@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::text::{clean_name, clean_text, excerpt, first_graphemes, fitting, folded, one_emoji};
+use crate::text::{clean_name, clean_text, excerpt, first_graphemes, fitting, folded, one_emoji};
 use relay_config::{
     Config, MeshVariable, Meshtastic, Piece, ReactionVariable, RoomVariable, Template, Variable,
 };
@@ -14,7 +14,7 @@ use relay_model::{
 };
 
 /// Prefix of an alert, and mark of an urgent Matrix message.
-pub(super) const ALERT: &str = "🚨";
+pub(crate) const ALERT: &str = "🚨";
 
 /// Placeholder for an unknown measurement.
 const UNKNOWN: &str = "?";
@@ -27,7 +27,7 @@ const QUOTED: usize = 40;
 
 /// A packet with sanitised names of its sender and mesh.
 #[derive(Debug, Clone)]
-pub(super) struct Speaker<'a> {
+pub(crate) struct Speaker<'a> {
     packet: &'a RadioText,
     long: String,
     short: String,
@@ -35,7 +35,7 @@ pub(super) struct Speaker<'a> {
 }
 
 impl<'a> Speaker<'a> {
-    pub(super) fn of(packet: &'a RadioText, meshnet: &str) -> Self {
+    pub(crate) fn of(packet: &'a RadioText, meshnet: &str) -> Self {
         let (long, short) = node_names(&packet.sender);
         Self {
             packet,
@@ -46,7 +46,7 @@ impl<'a> Speaker<'a> {
     }
 
     /// Returns the prefix of its text in a room.
-    pub(super) fn prefix(&self, config: &Config) -> String {
+    pub(crate) fn prefix(&self, config: &Config) -> String {
         if config.matrix.prefix_enabled {
             render(&config.matrix.prefix_format, |it| self.value(it))
         } else {
@@ -56,7 +56,7 @@ impl<'a> Speaker<'a> {
 
     /// Returns the key of the `m.reaction` for its tapback; without names in encrypted rooms, because reactions are never
     /// encrypted.
-    pub(super) fn reaction_key(&self, config: &Config, emoji: &str, encrypted: bool) -> String {
+    pub(crate) fn reaction_key(&self, config: &Config, emoji: &str, encrypted: bool) -> String {
         if encrypted {
             return emoji.to_owned();
         }
@@ -71,7 +71,7 @@ impl<'a> Speaker<'a> {
     }
 
     /// Returns MMRelay's fields for its event.
-    pub(super) fn fields(&self, text: &str) -> RelayFields {
+    pub(crate) fn fields(&self, text: &str) -> RelayFields {
         let packet = self.packet;
         RelayFields {
             id: Some(packet.packet).filter(|it| *it != PacketId::NONE),
@@ -110,7 +110,7 @@ impl<'a> Speaker<'a> {
 
 /// Returns a node's sanitised long and short name. A missing long name is replaced by the short one, or else by the firmware's
 /// default.
-pub(super) fn node_names(node: &Node) -> (String, String) {
+pub(crate) fn node_names(node: &Node) -> (String, String) {
     let nameless = Node::unknown(node.num);
     let seen = |name: &Option<String>| {
         let clean = name.as_deref().map(clean_name);
@@ -124,7 +124,7 @@ pub(super) fn node_names(node: &Node) -> (String, String) {
     )
 }
 
-pub(super) fn shown_text(packet: &RadioText, clean: &str) -> String {
+pub(crate) fn shown_text(packet: &RadioText, clean: &str) -> String {
     match packet.port {
         TextPort::Alert if !clean.starts_with(ALERT) => format!("{ALERT} {clean}"),
         TextPort::Alert | TextPort::Text | TextPort::DetectionSensor | TextPort::Other(_) => {
@@ -134,7 +134,7 @@ pub(super) fn shown_text(packet: &RadioText, clean: &str) -> String {
 }
 
 /// Returns the heading of a user's packets.
-pub(super) fn user_heading(config: &Config, user: &UserId, display_name: &str) -> Heading {
+pub(crate) fn user_heading(config: &Config, user: &UserId, display_name: &str) -> Heading {
     if !config.meshtastic.prefix_enabled {
         return Heading::default();
     }
@@ -186,7 +186,7 @@ fn within(name: &str, limit: usize) -> String {
 }
 
 /// Returns the heading of packets that carry on another relay's message.
-pub(super) fn relay_heading(config: &Config, fields: &RelayFields) -> Heading {
+pub(crate) fn relay_heading(config: &Config, fields: &RelayFields) -> Heading {
     let beginning = |name: &str| first_graphemes(&clean_name(name), 4).trim_end().to_owned();
     let short = match beginning(&fields.shortname).as_str() {
         "" => first_graphemes(&clean_name(&fields.longname), 4).to_owned(),
@@ -205,7 +205,7 @@ pub(super) fn relay_heading(config: &Config, fields: &RelayFields) -> Heading {
 }
 
 /// Returns the heading of an emote, which reads as one sentence: `* Alice[M] waves`.
-pub(super) fn emote_heading(heading: &Heading) -> Heading {
+pub(crate) fn emote_heading(heading: &Heading) -> Heading {
     let name = heading.prefix.trim_end().trim_end_matches(':');
     Heading {
         prefix: if name.is_empty() {
@@ -218,7 +218,7 @@ pub(super) fn emote_heading(heading: &Heading) -> Heading {
 }
 
 /// Returns a room message's text for the mesh, without prefix; empty if nothing is readable.
-pub(super) fn spoken_text(text: &RoomText) -> String {
+pub(crate) fn spoken_text(text: &RoomText) -> String {
     let clean = clean_text(&text.body);
     match &text.kind {
         RoomTextKind::Text | RoomTextKind::Emote | RoomTextKind::Notice | RoomTextKind::Other => {
@@ -234,7 +234,7 @@ pub(super) fn spoken_text(text: &RoomText) -> String {
 }
 
 /// Returns another relay's text for the mesh, without that relay's prefix.
-pub(super) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
+pub(crate) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
     let body = clean_text(&text.body);
     if fields.emoji {
         let reaction = body.find("reacted ").and_then(|at| body.get(at..));
@@ -247,7 +247,7 @@ pub(super) fn carried_text(text: &RoomText, fields: &RelayFields) -> String {
 }
 
 /// Returns the note for pictures and the like without captions.
-pub(super) fn media_note(media: &Media) -> String {
+pub(crate) fn media_note(media: &Media) -> String {
     let several = match media.word.as_str() {
         "video" => "videos",
         "image" => "images",
@@ -260,7 +260,7 @@ pub(super) fn media_note(media: &Media) -> String {
     format!("[{} {several}]", media.count)
 }
 
-pub(super) fn reaction_in_words(emoji: &str, target: &str) -> String {
+pub(crate) fn reaction_in_words(emoji: &str, target: &str) -> String {
     format!(
         "reacted {emoji} to \"{}\"",
         excerpt(&clean_text(target), QUOTED)
@@ -268,7 +268,7 @@ pub(super) fn reaction_in_words(emoji: &str, target: &str) -> String {
 }
 
 /// Returns the emoji of a reaction key: the key itself, or that of a key we made (`👍 KK7S`).
-pub(super) fn emoji_of_key(format: &Template<ReactionVariable>, key: &str) -> Option<String> {
+pub(crate) fn emoji_of_key(format: &Template<ReactionVariable>, key: &str) -> Option<String> {
     if let Some(emoji) = one_emoji(key) {
         return Some(emoji.to_owned());
     }
@@ -322,8 +322,8 @@ fn render<'a, V: Variable>(template: &Template<V>, value: impl Fn(V) -> Cow<'a, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::*;
     use super::*;
+    use crate::testing::*;
 
     #[test]
     fn a_prefix_for_a_room_may_hold_all_that_is_known_of_a_packet() {

@@ -1,6 +1,6 @@
 //! Why a message cannot be transmitted, with the sentences for its author.
 
-use super::telling::{Often, Telling, reasons};
+use crate::telling::{Often, Telling, reasons};
 use relay_config::Config;
 use relay_model::{NodeNum, Refusal, Sign};
 
@@ -54,7 +54,7 @@ reasons! {
 
 impl Refused {
     /// Returns whether it concerns the channel of the message's target.
-    pub(super) fn is_of_its_target(self) -> bool {
+    pub(crate) fn is_of_its_target(self) -> bool {
         matches!(
             self,
             Self::ChannelGone | Self::ChannelNotSpoken | Self::ChannelForgotten
@@ -69,7 +69,7 @@ impl Refused {
 }
 
 /// Returns sentences with the placeholders of settings replaced.
-pub(super) fn filled_in(sentences: &str, config: &Config) -> String {
+pub(crate) fn filled_in(sentences: &str, config: &Config) -> String {
     let (long, matrix) = (&config.meshtastic.long_messages, &config.matrix);
     let room = if long.split && long.max_parts > 1 {
         format!("{} packets of {} bytes", long.max_parts, long.part_bytes)
@@ -100,13 +100,13 @@ impl From<Refusal> for Refused {
 }
 
 /// Cooldown name of `dm_reply` to any node.
-pub(super) const ANY_DIRECT: &str = "dm_reply";
+pub(crate) const ANY_DIRECT: &str = "dm_reply";
 
-pub(super) fn direct_name(node: NodeNum) -> String {
+pub(crate) fn direct_name(node: NodeNum) -> String {
     format!("dm_reply {node}")
 }
 
 /// Returns the cooldown name of room mentions by a node's alerts.
-pub(super) fn alert_name(node: NodeNum) -> String {
+pub(crate) fn alert_name(node: NodeNum) -> String {
     format!("alert {node}")
 }
