@@ -9,8 +9,8 @@
 //! - `telemetry`, `signals`: the log, and what signals mean.
 //!
 //! The parts stand in `crates/`: `model` (the words of all others), `config`, `bridge` (what is decided, without I/O), `store`
-//! (the tables), `wire` and `radio` (the Meshtastic link), `matrix` (the account), `simulator` (a radio without hardware), `disk`.
-//! `docs/architecture.md` shows the ways of a message through the files.
+//! (the tables), `wire` and `radio` (the Meshtastic link), `matrix` (the account), `simulator` (a radio without hardware),
+//! `disk`. `docs/architecture.md` shows the ways of a message through the files.
 #![recursion_limit = "256"]
 #![cfg_attr(
     test,

@@ -1,6 +1,6 @@
-//! Checked against the sources: who may name whom in the program, that no files import each other, that what decides asks neither
-//! for the time nor for a runtime, and that the ways through the files, in `docs/architecture.md`, lead through files and functions
-//! that are there.
+//! Checked against the sources: who may name whom in the program, that no files import each other, that what decides asks
+//! neither for the time nor for a runtime, and that the ways through the files, in `docs/architecture.md`, lead through files
+//! and functions that are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,8 +10,8 @@ use std::str::FromStr;
 use anyhow::{Context, Result, anyhow};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A module of the program itself, and what of ours it may name. What is not in a row, that module does not know of. Between the
-/// crates Cargo holds the direction.
+/// A module of the program itself, and what of ours it may name. What is not in a row, that module does not know of. Between
+/// the crates Cargo holds the direction.
 const MAY_NAME: [(&str, &[&str]); 7] = [
     ("home", &["model", "disk"]),
     ("telemetry", &["model", "config", "home", "disk"]),
@@ -92,6 +92,22 @@ fn the_ways_through_the_files_name_files_and_functions_that_are_there() -> Resul
     }
     assert!(steps > 20, "{steps} steps were read");
     none(&wrong)
+}
+
+/// Maximum width of a comment, in characters; rustfmt breaks code at 100.
+const COMMENT_WIDTH: usize = 128;
+
+#[test]
+fn no_comment_is_too_wide_to_be_read_beside_the_code() -> Result<()> {
+    let mut wide = Vec::new();
+    for source in sources()? {
+        for (number, line) in source.text.lines().enumerate() {
+            if line.trim_start().starts_with("//") && line.chars().count() > COMMENT_WIDTH {
+                wide.push(format!("{}:{}", source.name, number + 1));
+            }
+        }
+    }
+    none(&wide)
 }
 
 /// Returns where a file stands that the page names by its crate.

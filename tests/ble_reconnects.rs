@@ -4,8 +4,8 @@
 //!
 //! The library reads the address of the bus once per process, and the resources are counted per process.
 //! So each test starts itself again as a child with the address of its own bus. The links are made in the child; the radio,
-//! the Bluetooth service and the bus run in the parent. Only the wire is tested: the layers above are the same for all wires, and
-//! are tested in `reconnects.rs`. Without the back-off between attempts a hundred links take seconds.
+//! the Bluetooth service and the bus run in the parent. Only the wire is tested: the layers above are the same for all wires,
+//! and are tested in `reconnects.rs`. Without the back-off between attempts a hundred links take seconds.
 #![cfg(all(feature = "ble", target_os = "linux"))]
 #![expect(
     clippy::disallowed_methods,

@@ -65,9 +65,9 @@ enum Command {
     Radio(radio::RadioCommand),
     /// Behave like a radio, to try the relay without one.
     ///
-    /// As one with firmware 2.7 or 2.8, on TCP or on a serial port. Each line on standard input is a text from the first node, or
-    /// a JSON object that says what a node says or what goes wrong; each packet of the client is told on standard output as a JSON
-    /// object. `docs/reference/simulator.md` holds every key and every fault.
+    /// As one with firmware 2.7 or 2.8, on TCP or on a serial port. Each line on standard input is a text from the first node,
+    /// or a JSON object that says what a node says or what goes wrong; each packet of the client is told on standard output as
+    /// a JSON object. `docs/reference/simulator.md` holds every key and every fault.
     Simulate(simulate::SimulateArgs),
 }
 

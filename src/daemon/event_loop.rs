@@ -79,9 +79,9 @@ impl<S: SendToRoom> EventLoop<S> {
         }
     }
 
-    /// Commits a batch, retrying without limit, and signals the senders that wait for it. While the database cannot be written no
-    /// further event is accepted: back-pressure stops the adapters.
-    /// Returns false if `finish` was cancelled meanwhile, or the database's thread has ended and the relay has to stop.
+    /// Commits a batch, retrying without limit, and signals the senders that wait for it. While the database cannot be written
+    /// no further event is accepted: back-pressure stops the adapters. Returns false if `finish` was cancelled meanwhile, or
+    /// the database's thread has ended and the relay has to stop.
     async fn settle(&mut self, batch: EventBatch, finish: &CancellationToken) -> bool {
         let (events, waiting): (Vec<Event>, Vec<_>) = batch.0.into_iter().unzip();
         let events: Arc<[Event]> = events.into();

@@ -55,8 +55,8 @@ keys! {
         backup_count: usize = get("5", whole(0..=1000, " files"));
         /// Whether there is colour on a terminal; the variable `NO_COLOR` switches it off too.
         color_enabled: bool = get("true", boolean());
-        /// Levels of single parts; `true` is `debug`, `false` is `off`. What libraries (`matrix_sdk`, `http`) say of messages and
-        /// of strangers is told at `trace` only.
+        /// Levels of single parts; `true` is `debug`, `false` is `off`. What libraries (`matrix_sdk`, `http`) say of messages
+        /// and of strangers is told at `trace` only.
         debug: Vec<(Component, Level)> = within(component_levels);
     }
 }

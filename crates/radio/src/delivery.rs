@@ -55,7 +55,8 @@ impl Delivery {
         Ok(())
     }
 
-    /// Returns every submission that is not concluded, those in the queue included, to the outbox, where it can change or expire.
+    /// Returns every submission that is not concluded, those in the queue included, to the outbox, where it can change or
+    /// expire.
     pub(super) async fn give_back(&mut self) -> Result<(), ConnectionEnd> {
         while let Ok(submission) = self.submissions.try_recv() {
             self.pacer.submit(submission);
@@ -64,8 +65,8 @@ impl Delivery {
         self.report().await
     }
 
-    /// Publishes whether the mesh's channel bears more than urgent texts. Call before refused submissions are returned: whoever gets
-    /// one back must see already that others wait.
+    /// Publishes whether the mesh's channel bears more than urgent texts. Call before refused submissions are returned: whoever
+    /// gets one back must see already that others wait.
     pub(super) fn look_at_air(&self) {
         let now = Instant::now().into_std();
         let is_open = self.pacer.traffic.closed_until(now).is_none();

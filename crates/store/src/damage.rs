@@ -14,8 +14,8 @@ pub(super) fn is_of_type(error: &rusqlite::Error) -> bool {
 
 /// Ends all such rows; senders of packets are told as far as the rows can be read. Returns whether there were any.
 pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
-    // Not in the tables of positions, gaps and known rooms: a deleted row there would mean that nothing is missing or known, and
-    // no UPDATE touches more than one row. `mesh_outbox` is last, as its rows' end changes other tables, repaired by then.
+    // Not in the tables of positions, gaps and known rooms: a deleted row there would mean that nothing is missing or known,
+    // and no UPDATE touches more than one row. `mesh_outbox` is last, as its rows' end changes other tables, repaired by then.
     let mut tables = tx.connection.prepare(
         "SELECT it.name, group_concat(
              'typeof(\"' || c.name || '\") NOT IN (''null'', ''' || lower(c.type) || ''')', ' OR ')
@@ -45,7 +45,8 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
                      AND typeof(room) = 'text' AND typeof(txn) = 'text' AND typeof(content) = 'text';
                  DELETE FROM message_pair WHERE room_outbox IN (SELECT id FROM room_outbox WHERE {damaged});"
             ),
-            // What waits for the room is kept for another as before; until that room is known, only a protected one takes its place.
+            // What waits for the room is kept for another as before; until that room is known, only a protected one takes its
+            // place.
             "mapped_room" => format!(
                 "UPDATE mapped_room SET alias = NULL, encrypted = 1, public = 0, replaced = 0, successor = NULL, heir = NULL
                  WHERE ({damaged}) AND typeof(room) = 'text' AND typeof(waits) IN ('text', 'null');"
@@ -69,7 +70,8 @@ pub(super) fn end_rows(tx: &Tx<'_>) -> Result<bool> {
     Ok(any)
 }
 
-/// Marks the messages of damaged waiting packets for their senders, leaves the signs of all others, and removes the packets from the message map.
+/// Marks the messages of damaged waiting packets for their senders, leaves the signs of all others, and removes the packets
+/// from the message map.
 fn end_packets(damaged: &str) -> String {
     let (waiting, reaction) = (MeshState::Waiting as u8, Lane::Reaction as u8);
     let (refused, none) = (Sign::Refused.key(), PacketId::NONE);

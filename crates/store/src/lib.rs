@@ -244,8 +244,8 @@ impl Store {
         })
     }
 
-    /// Returns the row to send to a room next; usually writes nothing. A room's worker asks again only after that row's outcome is
-    /// stored.
+    /// Returns the row to send to a room next; usually writes nothing. A room's worker asks again only after that row's outcome
+    /// is stored.
     pub fn next_for_room(&mut self, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
         self.commit(|tx| outbox_room::next(tx, room))
     }

@@ -45,8 +45,8 @@ impl Person {
         settings.local_modes.insert(LocalModes::NOFLSH);
         tcsetattr(&terminal, OptionalActions::Now, &settings).expect("they can be changed");
         let command = command.as_std();
-        // With this as its controlling terminal: for Ctrl-C and `/dev/tty`. The umask is 0, as a person may have set it, so that
-        // new files are readable for all unless the relay restricts them.
+        // With this as its controlling terminal: for Ctrl-C and `/dev/tty`. The umask is 0, as a person may have set it, so
+        // that new files are readable for all unless the relay restricts them.
         let mut program = Command::new("setsid");
         program
             .args(["--ctty", "sh", "-c", "umask 0; exec \"$0\" \"$@\""])

@@ -24,7 +24,8 @@ const ANSWER_AGAIN: &str = " If it answered something, please write it again as 
 const EDIT_AGAIN: Duration = Duration::from_mins(1);
 /// Maximum number of messages per author with such notices during the cooldown.
 const EDITS_TOLD: usize = 3;
-/// Maximum number of messages per room with such notices during the cooldown: a homeserver accepts about twelve messages a minute from the bot, mesh messages included.
+/// Maximum number of messages per room with such notices during the cooldown: a homeserver accepts about twelve messages a
+/// minute from the bot, mesh messages included.
 const EDITS_TOLD_IN_ROOM: usize = 6;
 /// Added to notices about edits.
 pub(crate) const ABOUT_EDIT: &str = " This is about the edit, and is said once a minute.";

@@ -188,7 +188,8 @@ pub fn unanswered(tx: &Tx<'_>, before: Timestamp) -> Result<Vec<MeshRowId>> {
     )
 }
 
-/// Requeues all packets in flight, but those withdrawn meanwhile, under the same ids, for a start: the radio drops duplicates. Returns the number of rows.
+/// Requeues all packets in flight, but those withdrawn meanwhile, under the same ids, for a start: the radio drops duplicates.
+/// Returns the number of rows.
 pub fn recover(tx: &Tx<'_>) -> Result<usize> {
     let rows: Vec<(MeshRowId, bool)> = tx.all(
         "SELECT id, withdraw = ?1 FROM mesh_submitted",
