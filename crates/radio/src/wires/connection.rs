@@ -21,9 +21,9 @@ const READ_SIZE: usize = 4096;
 pub enum Wire {
     /// Over the network.
     Tcp {
-        /// Host name or address.
+        /// Host name or address, without brackets.
         host: String,
-        /// Port.
+        /// TCP port, normally 4403.
         port: u16,
     },
     /// Over Bluetooth.
@@ -90,7 +90,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// An open connection.
+/// An open connection that carries whole frames, whatever the wire.
 pub struct Connection(Carrier);
 
 enum Carrier {
@@ -99,7 +99,7 @@ enum Carrier {
 }
 
 impl Connection {
-    /// Creates one over any byte stream.
+    /// Makes a connection over any byte stream, with frames found by their headers.
     pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         Self(Carrier::Bytes(Bytes {
             stream: Box::new(stream),
