@@ -12,12 +12,12 @@ use super::{AuthError, Files, LoginTrust, Server, status::backup_version};
 use crate::session::{BackupUse, StoredSession};
 use crate::{client, errors, files::FilesError, sync};
 
-/// Result of a login.
+/// What a successful login has reached.
 #[derive(Debug)]
 pub struct Login {
-    /// The new session, as stored on disk.
+    /// The new session, which is on disk and replaces any earlier one.
     pub session: StoredSession,
-    /// The trust state of the new device.
+    /// How far other clients trust the new device, and what is left to do.
     pub standing: LoginTrust,
     /// The devices of earlier logins, signed out as far as possible.
     pub parted: Vec<Parted>,
