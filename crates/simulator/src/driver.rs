@@ -40,7 +40,7 @@ const REBOOTED: [u8; 2] = [0x40, 1];
 
 /// A source of client connections.
 pub trait Port: Send {
-    /// A connection.
+    /// Both directions of a connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin;
 
     /// Whether the radio prints its log on this port.
@@ -63,20 +63,20 @@ pub trait Port: Send {
     }
 }
 
-/// The other inputs and outputs of a driver.
+/// What a driver is given beside the port and the radio.
 #[derive(Debug)]
 pub struct Controls {
-    /// Messages of the mesh, and faults.
+    /// Messages of nodes, and faults, as they are to happen.
     pub commands: mpsc::Receiver<Command>,
     /// Reports on the client. A receiver is optional.
     pub reports: mpsc::Sender<Report>,
-    /// Ends the driver.
+    /// Ends the driver, and closes the connection.
     pub stop: CancellationToken,
-    /// Records the link.
+    /// Writes what crosses the link to a file; `None`: nothing is recorded.
     pub recorder: Option<Recorder>,
-    /// Seed of the noise.
+    /// Seed of the noise of [`Fault::Garbage`].
     pub seed: u64,
-    /// Timed commands.
+    /// Commands that are carried out by time or by what the client does.
     pub script: Script,
 }
 

@@ -43,7 +43,7 @@ impl Harness {
         Self::of(Mesh::new(1, neighbours))
     }
 
-    /// The same, with that mesh.
+    /// A machine without a client, in that mesh.
     pub(super) fn of(mesh: Mesh) -> Self {
         let now = Instant::now();
         let mut harness = Self {

@@ -226,7 +226,7 @@ mod tests {
         all
     }
 
-    /// The same for the fates of packets.
+    /// Advances the clock to the end; returns the fates of packets with their seconds since `start`.
     fn fates(air: &mut Air, start: Instant) -> Vec<(f64, u32, Fate)> {
         let happened = run(air, start).into_iter();
         happened
