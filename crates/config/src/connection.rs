@@ -128,7 +128,7 @@ keys! {
     }
 }
 
-/// Returns the link.
+/// Reads the keys of `meshtastic` that say how the radio is reached; warns of those of another kind of link.
 pub(super) fn connection(section: &mut Section<'_>, _: &str) -> Connection {
     let link = Link::read(section);
     let kind = link.connection_type;

@@ -15,7 +15,7 @@ pub struct Node {
     pub num: NodeNum,
     /// Long name of its `User`, as set by its owner; `None` until the radio has reported one.
     pub long_name: Option<String>,
-    /// Its short name (at most 4 bytes, can be one emoji), if reported.
+    /// Short name of its `User` (at most 4 bytes, can be one emoji); `None` until the radio has reported one.
     pub short_name: Option<String>,
     /// Whether it is a licensed (ham) operator, who sends unencrypted.
     pub is_licensed: bool,
@@ -86,11 +86,11 @@ impl fmt::Debug for Fingerprint {
 pub struct Channel {
     /// Slot, by which packets name the channel; another radio may have the same channel in another slot.
     pub index: ChannelIndex,
-    /// Its displayed name: an empty one is replaced by the modem preset's (`LongFast`).
+    /// Displayed name: an empty one is replaced by the modem preset's (`LongFast`); empty for a slot that is not in use.
     pub name: String,
     /// Whether the slot is in use, and as what.
     pub role: ChannelRole,
-    /// Its fingerprint; `None`: not in use, or stored by an earlier version.
+    /// Fingerprint of name and key; `None`: not in use, or stored by an earlier version.
     #[serde(skip)]
     pub fingerprint: Option<Fingerprint>,
 }

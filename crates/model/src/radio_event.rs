@@ -47,7 +47,7 @@ pub enum LossKind {
     Nobody,
     /// Nothing was found at the configured address or port.
     Absent,
-    /// Another obstacle, each with its own hint.
+    /// Another obstacle, such as a port in use; its own hint says what to do.
     Barred,
     /// The radio requires an action by a person, as for pairing. Retrying is useless until then, and may show a prompt on the
     /// radio's screen.
@@ -59,7 +59,7 @@ pub enum LossKind {
 pub struct RadioProfile {
     /// The radio's own node, from which our packets are sent.
     pub own: Node,
-    /// Its firmware version (`2.7.26.54e0d8d`), may be empty.
+    /// Firmware version (`2.7.26.54e0d8d`), from `DeviceMetadata`; empty if not reported.
     pub firmware: String,
     /// All eight slots by index, disabled ones included.
     pub channels: Vec<Channel>,
@@ -83,7 +83,7 @@ impl RadioProfile {
         self.region_set && self.transmit_enabled
     }
 
-    /// Returns its firmware version; a locked radio does not report it.
+    /// Returns the firmware version; `None` if not reported, as by a locked radio.
     pub fn told_firmware(&self) -> Option<&str> {
         Some(self.firmware.as_str()).filter(|it| !it.is_empty())
     }
@@ -96,7 +96,7 @@ pub struct RadioSetup {
     pub hardware: Option<String>,
     /// Role on the mesh, as Meshtastic names it (`CLIENT`); `None` if not reported.
     pub role: Option<String>,
-    /// Its region (`EU_868`); `None`: not reported, or not set.
+    /// Region (`EU_868`); `None`: not reported, or not set.
     pub region: Option<String>,
     /// Modem preset (`LongFast`), or `custom`; `None` if not reported.
     pub preset: Option<String>,

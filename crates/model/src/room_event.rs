@@ -14,7 +14,7 @@ use super::time::{ClockReading, Timestamp};
 pub struct JoinedRoom {
     /// Room id, not an alias.
     pub room: OwnedRoomId,
-    /// Its names in `matrix_rooms`: id or aliases. Empty: it was mapped once, and is replaced.
+    /// The names that `matrix_rooms` gives this room: id or aliases. Empty: it was mapped once, and is replaced.
     pub configured: Vec<OwnedRoomOrAliasId>,
     /// Display name as Matrix computes it, cut to 256 bytes; the room id if that fails.
     pub name: String,

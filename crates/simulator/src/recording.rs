@@ -24,7 +24,7 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 pub struct Recorded {
     /// Time since the connection opened.
     pub at: Duration,
-    /// The event.
+    /// A frame from the radio or to it, or the end of the connection.
     pub what: What,
 }
 

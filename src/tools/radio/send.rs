@@ -31,7 +31,7 @@ const ROW: MeshRowId = MeshRowId(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TextFate {
-    /// Another node repeated it.
+    /// Another node was heard repeating it.
     Heard,
     /// It was sent, but nobody was heard repeating it.
     Unheard,

@@ -115,17 +115,17 @@ impl Security<'_> {
     }
 }
 
-/// Why the device could not be signed.
+/// Why a login could not sign its device.
 enum Unsigned {
     /// The server did not answer, or asks for a pause.
     NoAnswer(String),
     /// The recovery key does not fit.
     WrongKey(String),
-    /// The server refused.
+    /// The homeserver refused; its words.
     Refused(String),
     /// The server requires an approval of the identity's reset on its website.
     Unapproved(Url),
-    /// The user interrupted it.
+    /// The user interrupted the login.
     Interrupted,
 }
 

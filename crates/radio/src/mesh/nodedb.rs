@@ -17,7 +17,7 @@ const NAME_LIMIT: usize = 64;
 /// Minimum time between two batches without a new name.
 const BATCH_EVERY: Duration = Duration::from_mins(1);
 
-/// News of a node; `None` is no change.
+/// What is new of a node; `None` in a field: no change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NodeChange {
     pub(crate) long_name: Option<String>,

@@ -18,9 +18,9 @@ enum Progress {
     Taken,
     /// It failed, or no repetition was heard; an acknowledgement may still follow.
     Doubtful,
-    /// Another node repeated it.
+    /// Another node was heard repeating it.
     Heard,
-    /// The addressee acknowledged it.
+    /// The addressee has acknowledged it.
     Delivered,
 }
 
@@ -32,7 +32,7 @@ struct SentPacket {
     progress: Progress,
 }
 
-/// The recent packets and their outcomes.
+/// The packets sent last and what became of each, so that late answers find their rows.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     sent: VecDeque<SentPacket>,

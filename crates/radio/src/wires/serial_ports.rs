@@ -35,7 +35,7 @@ const OTHER_NAMES: [&str; 5] = ["zigbee", "z-wave", "zwave", "conbee", "modem"];
 /// A USB serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundPort {
-    /// Its device file, which may change at the next start.
+    /// Device file, which may change at the next start.
     pub device: PathBuf,
     /// Its name in `/dev/serial/by-id`, which stays when the port is plugged in elsewhere; `None`: it has none.
     pub stable: Option<PathBuf>,

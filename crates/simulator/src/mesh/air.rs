@@ -28,7 +28,7 @@ pub(crate) struct Flight {
     pub packet: Option<Box<Transmitted>>,
     /// Size on the air in bytes, header included.
     pub size: usize,
-    /// Its successive fates.
+    /// What becomes of it, one fate after the other.
     pub fates: Vec<Fate>,
 }
 

@@ -16,7 +16,7 @@ pub struct Ended {
     pub id: MeshRowId,
     /// Row of the first part of its message; equal to `id` for that part.
     pub message: MeshRowId,
-    /// Its message; `None` for a reply of our own.
+    /// The message of Matrix that it belongs to; `None` for a reply of our own to a node.
     pub about: Option<RowMessage>,
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use relay_model::{EventRef, RoomContent};
 
-/// The version written.
+/// Version of the form that is written.
 const VERSION: u8 = 1;
 
 #[derive(Debug, thiserror::Error)]

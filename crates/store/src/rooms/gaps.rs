@@ -80,7 +80,7 @@ pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>> {
     Ok(gaps)
 }
 
-/// Returns how much is missing in each room.
+/// Returns how much is missing in each room, for `status`.
 pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>> {
     tx.all(
         "SELECT account, room, COUNT(*) AS count FROM gap GROUP BY account, room",

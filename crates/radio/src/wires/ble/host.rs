@@ -41,7 +41,7 @@ pub(super) type Notifications = Pin<Box<dyn Stream<Item = ValueNotification> + S
 
 #[derive(Debug, Clone)]
 pub(super) struct WantedRadio {
-    /// Its configured address or name.
+    /// Address or name as configured.
     pub(super) name: String,
     address: Option<BDAddr>,
 }
@@ -77,7 +77,7 @@ pub(super) struct ChosenRadio {
 /// A radio that was found before.
 pub(super) struct KnownRadio {
     pub(super) radio: Peripheral,
-    /// Its notifications, which continue over a lost link.
+    /// Notifications of its doorbell, which continue over a lost link.
     pub(super) doorbell: Notifications,
 }
 
