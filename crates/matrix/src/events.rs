@@ -249,6 +249,7 @@ fn related(relation: &Value, wanted: &str) -> Option<OwnedEventId> {
     event_id(&relation["event_id"]).filter(|_| relation["rel_type"] == wanted)
 }
 
+/// What `m.relates_to` says of a message, apart from edits and reactions.
 struct Relation {
     reply_to: Option<OwnedEventId>,
     thread: Option<OwnedEventId>,

@@ -213,6 +213,10 @@ impl Matrix {
     /// Hands over everything since [`Start::position`], some of it possibly again. Retries without end while the server
     /// cannot be reached. Fails with [`MatrixError::SessionDead`] if the server does not accept the session, and with
     /// [`MatrixError::Closed`] if the consumer of the batches is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, what was not committed is handed over again by the next run, from the stored position.
     pub async fn run(
         self,
         start: Start,

@@ -38,6 +38,7 @@ pub struct Link {
     pub restarts: u32,
 }
 
+/// The writing side of [`Link`], kept by the driver.
 #[derive(Debug)]
 pub(super) struct LinkNotes {
     link: watch::Sender<Link>,

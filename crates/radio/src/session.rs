@@ -67,6 +67,7 @@ pub enum Output {
     Lost(&'static str),
 }
 
+/// How far the handshake on this connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// To be woken, or woken just now, as it may have restarted; the configuration request follows.

@@ -80,7 +80,7 @@ pub struct Controls {
     pub script: Script,
 }
 
-/// Serves one client after the other until it is stopped or the port fails.
+/// Serves one client after the other until it is stopped; an error is one of the port. If dropped, the client is disconnected.
 pub async fn drive<P: Port, S: SimulatedRadio>(
     port: P,
     radio: S,
@@ -104,6 +104,7 @@ pub async fn drive<P: Port, S: SimulatedRadio>(
 
 type Client<T> = (ReadHalf<T>, WriteHalf<T>);
 
+/// A port, a radio and the client that is connected, with the faults of the wire.
 struct Driver<P: Port, S> {
     port: P,
     radio: S,

@@ -67,6 +67,7 @@ impl PipeRadio {
     }
 }
 
+/// A port whose clients come through a queue.
 struct PipePort {
     clients: mpsc::Receiver<DuplexStream>,
     shut: bool,

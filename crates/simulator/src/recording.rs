@@ -101,6 +101,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Recorded>, String> {
     }
 }
 
+/// A line of the text format.
 #[derive(Deserialize)]
 struct Line {
     ms: u64,
@@ -108,6 +109,7 @@ struct Line {
     hex: String,
 }
 
+/// What a line of the text format is about.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Direction {

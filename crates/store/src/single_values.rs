@@ -120,6 +120,7 @@ pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result
     set_json(tx, &channels_of(radio), &stored.collect::<Vec<_>>())
 }
 
+/// The JSON form of a channel in the table.
 #[derive(Serialize, Deserialize)]
 struct StoredChannel {
     index: u32,

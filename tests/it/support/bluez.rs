@@ -71,7 +71,7 @@ impl Air {
     }
 }
 
-/// The simulated Bluetooth service on the bus, as BlueZ is to its clients.
+/// The simulated Bluetooth service on the bus, as `BlueZ` is to its clients.
 #[derive(Debug, Clone)]
 pub(crate) struct BlueZ(Arc<Inner>);
 

@@ -26,10 +26,14 @@ pub struct Login {
 /// Logs in as a new device beside the current login, and replaces that login once the new one is complete.
 ///
 /// The caller holds the store lock, so no daemon has the store open. A failure or a crash before the replacement leaves
-/// the earlier login untouched, and the new device is signed out. After `stop`, the login ends at the next point that
-/// leaves the account consistent: with [`AuthError::Interrupted`], or successfully if nothing essential was left to do.
-/// Problems that do not hinder the relay (cross-signing, backup, display name) are in [`Standing::problems`]; they are
-/// an error if an earlier login would be replaced by a lesser one.
+/// the earlier login untouched, and the new device is signed out. Problems that do not hinder the relay (cross-signing,
+/// backup, display name) are in [`LoginTrust::problems`]; they are an error if an earlier login would be replaced by a
+/// lesser one.
+///
+/// # Cancel safety
+///
+/// Not cancel safe: if dropped, it leaves what a crash leaves. After `stop`, the login ends at the next point that leaves
+/// the account consistent: with [`AuthError::Interrupted`], or successfully if nothing essential was left to do.
 pub async fn login(
     files: &Files,
     server: &Server,

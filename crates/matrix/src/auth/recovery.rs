@@ -92,6 +92,7 @@ impl From<String> for Problem {
     }
 }
 
+/// What is needed to sign a new device, and to change the account's identity if it has to be.
 pub(super) struct Security<'a> {
     pub(super) user: OwnedUserId,
     /// The account's password. Without it, this works only if the account has no identity yet and the server requires

@@ -24,6 +24,7 @@ enum Progress {
     Delivered,
 }
 
+/// A packet that the radio took, or that failed, and the row that is told of it.
 #[derive(Debug)]
 struct SentPacket {
     packet: PacketId,

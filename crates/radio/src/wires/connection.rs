@@ -93,6 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// An open connection that carries whole frames, whatever the wire.
 pub struct Connection(Carrier);
 
+/// What the wire carries: bytes among which frames are to be found, or whole frames.
 enum Carrier {
     Bytes(Bytes),
     PacketLink(PacketLink),

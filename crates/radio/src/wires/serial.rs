@@ -37,6 +37,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// How often the return of a port is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// Why a serial port cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SerialError {
     #[error("there is no serial port `{}`", port.display())]
@@ -102,6 +103,7 @@ pub struct SerialPort {
     logged_users: Vec<String>,
 }
 
+/// A port that was just opened and configured.
 #[derive(Debug)]
 struct OpenPort {
     link: SerialLink,

@@ -250,7 +250,7 @@ pub enum BroadcastAnswer {
     Twice,
     /// Reported as failed, then acknowledged after all.
     Late,
-    /// Reported as failed.
+    /// Reported as failed, for good.
     Never,
 }
 
@@ -268,7 +268,7 @@ pub enum DirectAnswer {
     Twice,
     /// Reported as failed, then answered after all.
     Late,
-    /// Reported as failed.
+    /// Reported as failed, for good.
     Never,
     Error,
 }

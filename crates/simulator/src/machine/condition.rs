@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::firmware::Firmware;
 use crate::lines::{BroadcastAnswer, DirectAnswer, Fault, Refusals, Switch};
 
+/// The settings that lines of the input change, and the faults that are on.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
     pub(super) reboot_count: u32,

@@ -32,6 +32,7 @@ pub(crate) struct Flight {
     pub fates: Vec<Fate>,
 }
 
+/// What happens to packets on the air.
 #[derive(Debug, PartialEq)]
 pub(crate) enum AirEvent {
     Begun {
@@ -42,6 +43,7 @@ pub(crate) enum AirEvent {
     Became(Box<Transmitted>, Fate),
 }
 
+/// The radio's transmit queue, and what becomes of each packet in it.
 #[derive(Debug)]
 pub(crate) struct Air {
     waiting: VecDeque<Flight>,
@@ -51,6 +53,7 @@ pub(crate) struct Air {
     random: StdRng,
 }
 
+/// A future event of the air.
 #[derive(Debug)]
 enum Step {
     Begin,

@@ -7,6 +7,7 @@ use relay_model::{EventRef, RoomContent};
 /// Version of the form that is written.
 const VERSION: u8 = 1;
 
+/// Why a stored content cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ContentError {
     #[error("the stored content has version {0}, which this relay does not know")]

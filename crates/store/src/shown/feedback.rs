@@ -398,6 +398,7 @@ fn over(
     Ok(message.is_some())
 }
 
+/// A row of the table: the sign that a message is to show, and the one that it shows.
 struct WishRow {
     event: OwnedEventId,
     room: OwnedRoomId,

@@ -39,6 +39,7 @@ pub(super) struct Device {
 pub(super) type Advertised = (Peripheral, PeripheralProperties);
 pub(super) type Notifications = Pin<Box<dyn Stream<Item = ValueNotification> + Send>>;
 
+/// The radio to connect to, as the configuration names it.
 #[derive(Debug, Clone)]
 pub(super) struct WantedRadio {
     /// Address or name as configured.
@@ -56,6 +57,7 @@ pub(super) struct Host {
 /// Exclusive access to that connection, held by a link while there is one.
 pub(super) type Lent = OwnedMutexGuard<Option<Host>>;
 
+/// What the Bluetooth service says of the radio's device.
 #[derive(Debug, Default)]
 pub(super) struct DeviceState {
     pub(super) connected: bool,
@@ -66,6 +68,7 @@ pub(super) struct DeviceState {
     pub(super) used: bool,
 }
 
+/// What is kept of a radio between links: its adapter, and what was found.
 pub(super) struct ChosenRadio {
     name: String,
     adapter: Adapter,
