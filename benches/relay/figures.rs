@@ -99,7 +99,7 @@ impl Figures {
         self.broken.push(promise);
     }
 
-    /// Returns the broken promises.
+    /// Returns the promises that figures have broken so far, each as a sentence.
     pub(crate) fn promises_broken(&self) -> &[String] {
         &self.broken
     }

@@ -54,19 +54,19 @@ pub struct Questions {
 pub enum Table {
     /// The running cooldowns whose names begin with this, for [`Facts::cooldowns`].
     Cooldowns(&'static str),
-    /// [`Facts::packets`]: all, or this one.
+    /// For [`Facts::packets`]: those of all rows, or of this one.
     Packets(Option<MeshRowId>),
-    /// [`Facts::radio_away`].
+    /// For [`Facts::radio_away`].
     RadioAway,
-    /// [`Facts::last_active`].
+    /// For [`Facts::last_active`].
     LastActive,
-    /// [`Facts::rooms`].
+    /// For [`Facts::rooms`].
     Rooms,
-    /// [`Facts::senders`].
+    /// For [`Facts::senders`].
     Senders,
-    /// [`Facts::busy`].
+    /// For [`Facts::busy`].
     Busy,
-    /// [`Facts::rows_for_rooms`].
+    /// For [`Facts::rows_for_rooms`].
     RowsForRooms,
     /// [`Facts::outage`] and [`Facts::told_rooms`].
     Outage,

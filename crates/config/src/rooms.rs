@@ -18,7 +18,7 @@ const REQUIRED: &str = "is required: a list of `{id: room, meshtastic_channel: c
 /// One entry of `matrix_rooms`: a room tied to a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedRoom {
-    /// Room id, or alias.
+    /// Room id or alias (`!…` or `#…`), also where a link was entered.
     pub id: OwnedRoomOrAliasId,
     /// Servers over which it can be joined, where a link was given that names some.
     pub via: Vec<OwnedServerName>,

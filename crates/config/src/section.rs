@@ -66,7 +66,7 @@ pub(super) struct Reader {
     pub(super) is_mmrelay: bool,
 }
 
-/// A key.
+/// What people are told of a key, in the sample, the schema and the reference.
 #[derive(Debug)]
 pub(super) struct KeyRow {
     /// As in `meshtastic.long_messages.part_bytes`; the keys of an entry of a list stand in `matrix_rooms[]`.

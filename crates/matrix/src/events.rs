@@ -113,7 +113,7 @@ impl Envelope {
         user.filter(|_| self.membership() == Some("ban"))
     }
 
-    /// Returns this event as a ban, if it is one.
+    /// Returns what a ban is to the relay; `None` for other events. It counts as in force.
     pub(super) fn ban(&self, room: &RoomId) -> Option<MatrixEvent> {
         Some(MatrixEvent::Banned {
             room: room.to_owned(),

@@ -125,7 +125,7 @@ impl StoredSession {
     }
 }
 
-/// A login that the homeserver does not accept.
+/// A session whose access token the homeserver does not accept any more; said with account and device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the homeserver does not accept the login of {user} (device {device}): {} ({})",

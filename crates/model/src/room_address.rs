@@ -13,7 +13,7 @@ const MATRIX_TO: &str = "https://matrix.to/#/";
 /// A room, with servers through which it can be joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomAddress {
-    /// Room id or alias.
+    /// Room id or alias (`!…` or `#…`), also where a link was entered.
     pub room: OwnedRoomOrAliasId,
     /// Servers to join the room through (`via` of a link); empty for an id or alias alone.
     pub via: Vec<OwnedServerName>,

@@ -215,7 +215,7 @@ pub(super) fn packets(frames: &[ToClient]) -> Vec<&MeshPacket> {
         .collect()
 }
 
-/// Returns a packet's content.
+/// Returns what a packet of the machine carries; panics if it is encrypted.
 pub(super) fn content(packet: &MeshPacket) -> &Data {
     match &packet.payload_variant {
         Some(Body::Decoded(data)) => data,

@@ -10,7 +10,7 @@ use super::relay::{Home, Relay};
 use super::synapse::Synapse;
 use super::user::{Kind, Seen, User};
 
-/// The plan of a scene.
+/// What a scene is made of: rooms, routes, keys of the configuration, and the link to the radio.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     rooms: Vec<Kind>,

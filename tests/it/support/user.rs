@@ -37,7 +37,7 @@ pub(crate) const BOTH_KINDS: [Kind; 2] = [Kind::Plain, Kind::Encrypted];
 pub(crate) struct Seen {
     /// Id of the room that it was seen in.
     pub(crate) room: OwnedRoomId,
-    /// Event id.
+    /// Id of the event.
     pub(crate) id: OwnedEventId,
     /// The whole event as JSON.
     pub(crate) event: Value,

@@ -215,7 +215,7 @@ fn sight(port: PathBuf) -> Option<Sight> {
     Some((port, device, changed))
 }
 
-/// Returns the only port that is likely a radio.
+/// Returns the one port that is likely a radio. Fails if there is none, or more than one.
 fn only_likely(mut found: Vec<FoundPort>) -> Result<PathBuf, SerialError> {
     found.retain(FoundPort::is_likely);
     match found.as_slice() {

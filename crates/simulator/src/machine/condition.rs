@@ -29,7 +29,7 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    /// Returns whether a fault with a switch is on.
+    /// Returns whether the last line about such a fault switched it on.
     pub(super) fn is_on(&self, kind: fn(Switch) -> Fault) -> bool {
         self.faults.contains(&kind(Switch::ON))
     }
