@@ -32,7 +32,7 @@ const VARIABLES: [&str; 4] = [
     "MMRELAY_DATA_DIR",
 ];
 
-/// Private entries of a home, relative to it,
+/// Private entries of a home, by their paths in it.
 const PRIVATE: [&str; 10] = [
     "matrix",
     "matrix/sdk",
@@ -46,7 +46,7 @@ const PRIVATE: [&str; 10] = [
     "relay.sock",
 ];
 
-/// and private entries by directory and prefix of the name.
+/// Private entries of a home, by their directory in it and the prefix of their names.
 const PRIVATE_ENTRIES: [(&str, &str); 3] = [
     ("matrix/sdk", ""),
     ("database", "relay.sqlite"),
@@ -72,11 +72,12 @@ const MMRELAY_FILES: [&str; 5] = [
     "logs/mmrelay.log",
 ];
 
+/// Why a directory cannot be the relay's home.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HomeError {
     #[error("there is no home directory")]
     Unknown,
-    /// A system directory.
+    /// A directory that is surely named by mistake.
     #[error("`{path}` cannot be the relay's home")]
     Unfit { path: PathBuf },
     #[error("`{path}` lies on a network file system ({kind}), on which databases break")]
@@ -110,10 +111,11 @@ pub(crate) struct Home {
     is_default: bool,
 }
 
+/// Where the database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DatabasePlace {
     pub(crate) path: PathBuf,
-    /// Why the configured path is not used.
+    /// Why that is not the configured path; `None`: it is.
     pub(crate) warning: Option<String>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct BareHome {
 }
 
 impl BareHome {
-    /// Registers an account.
+    /// Registers an account for a bare client on this homeserver, and makes its directory.
     pub(crate) async fn new(synapse: &Synapse) -> Self {
         Self {
             directory: temporary_directory("bare"),
@@ -33,7 +33,7 @@ impl BareHome {
         }
     }
 
-    /// Returns the account.
+    /// Returns the user id of its account.
     pub(crate) fn user(&self) -> OwnedUserId {
         let user = format!("@{}:localhost", self.username);
         user.parse().expect("a user has an identifier")
@@ -46,7 +46,7 @@ impl BareHome {
         bare
     }
 
-    /// Starts the client.
+    /// Starts the client, without waiting until it has a session.
     pub(crate) fn spawn(&self) -> Bare {
         let program = std::env::current_exe().expect("a program knows where it is");
         let mut program = Command::new(program)
@@ -78,7 +78,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Waits until it has its session.
+    /// Waits until the client has a session and may be given messages.
     pub(crate) async fn ready(&self) {
         let pick = |line: &str| line.contains("ready").then_some(());
         self.output.first(0, "that it is ready", pick).await;
@@ -107,13 +107,13 @@ impl Bare {
         self.output.first(from, text, pick).await;
     }
 
-    /// Returns its process id.
+    /// Returns the client's process id; panics if it has ended.
     pub(crate) fn pid(&self) -> Pid {
         let pid = self.program.id().and_then(|pid| i32::try_from(pid).ok());
         pid.and_then(Pid::from_raw).expect("the bare client runs")
     }
 
-    /// Stops it.
+    /// Closes the client's input, and waits until it has ended well.
     pub(crate) async fn stop(self) {
         let Self {
             mut program, input, ..

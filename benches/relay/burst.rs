@@ -12,7 +12,7 @@ use crate::stage::{REST, Stage, sees, start};
 use crate::support::user::User;
 use crate::usage::Usage;
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 4] = [
     "burst_plain",
     "burst_encrypted",
@@ -23,7 +23,7 @@ pub(crate) const FIGURES: [&str; 4] = [
 /// Interval between two checks of the progress.
 const STEP: usize = 50;
 
-/// Measures them.
+/// Measures a burst of messages to each kind of room, beside a bare client.
 pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
     let relay = start(&stage.home).await;

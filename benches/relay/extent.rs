@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How much is measured.
+/// How often each figure is measured; numbers without another unit are for the whole figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
     /// Starts of the relay, for each kind of room.
@@ -11,9 +11,9 @@ pub(crate) struct Extent {
     pub(crate) to_matrix: usize,
     /// Single messages to the mesh, for each kind of room; the radio accepts one in 2 s.
     pub(crate) to_mesh: usize,
-    /// Messages of a burst.
+    /// Number of messages of a burst, for each kind of room.
     pub(crate) burst: usize,
-    /// Packets of the soak.
+    /// Number of packets that the mesh sends during the soak.
     pub(crate) soak: usize,
     /// Number of losses of the radio over each wire: absences of 3 s, restarts, absences of 30 s and of 2 min,
     /// silences.
@@ -27,7 +27,7 @@ pub(crate) struct Extent {
     pub(crate) hang: Duration,
     /// Messages in the queue to the mesh when the relay is killed.
     pub(crate) kill_to_mesh: usize,
-    /// Messages in a queue to the mesh.
+    /// Number of messages in a queue to the mesh.
     pub(crate) queue: usize,
     /// Messages sent while the relay is stopped.
     pub(crate) missed: usize,

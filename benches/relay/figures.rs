@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 pub(crate) struct Series(Vec<f64>);
 
 impl Series {
-    /// Adds a measurement.
+    /// Adds a measurement, as milliseconds.
     pub(crate) fn add(&mut self, took: Duration) {
         self.0.push(took.as_secs_f64() * 1000.0);
     }
 
-    /// Adds the measurements of another series.
+    /// Adds all measurements of another series.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
 
-    /// Returns the median.
+    /// Returns the median in milliseconds; panics without a measurement.
     pub(crate) fn median(&self) -> f64 {
         self.percentile(50)
     }
@@ -33,7 +33,7 @@ impl Series {
         sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
     }
 
-    /// Returns the summary for the output.
+    /// Returns minimum, median, 95th percentile and maximum in milliseconds, and the number of measurements.
     pub(crate) fn summary(&self) -> Value {
         json!({
             "min": rounded(self.percentile(0)), "p50": rounded(self.median()), "p95": rounded(self.percentile(95)),
@@ -99,7 +99,7 @@ impl Figures {
         self.broken.push(promise);
     }
 
-    /// Returns the broken promises.
+    /// Returns the promises that figures have broken so far, each as a sentence.
     pub(crate) fn promises_broken(&self) -> &[String] {
         &self.broken
     }
@@ -115,7 +115,7 @@ pub(crate) async fn after<T>(began: Instant, happens: impl Future<Output = T>) -
     began.elapsed()
 }
 
-/// Rounds to three decimal places.
+/// Rounds to three decimal places, as figures are printed.
 pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

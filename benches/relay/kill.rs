@@ -13,16 +13,16 @@ use crate::stage::{Stage, sees, start, takes};
 use crate::support::radio::{BASE, transmitted};
 use crate::support::relay::Home;
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 2] = ["kill_to_matrix", "kill_to_mesh"];
 
 /// Length of a text of three parts, in bytes.
 const LONG: usize = 480;
 
-/// Ids of the burst's packets.
+/// Id of the burst's first packet; the others follow it.
 const FIRST_PACKET: usize = 0x7000_0000;
 
-/// Measures them.
+/// Measures what is lost or doubled when the relay is killed, in each direction.
 pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
     if figures.want_any_of(&FIGURES[..1]) {

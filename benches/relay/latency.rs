@@ -12,7 +12,7 @@ use crate::stage::{Place, RADIO_REST, REST, Stage, sees, start, takes};
 use crate::support::relay::Relay;
 use crate::usage::Usage;
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 12] = [
     "latency_to_matrix_plain",
     "latency_to_matrix_encrypted",
@@ -34,7 +34,7 @@ const GOAL_ADDED: u32 = 3;
 /// Limit of the processor time for one message, in milliseconds.
 pub(crate) const GOAL_PROCESSOR: u32 = 2;
 
-/// Measures them.
+/// Measures single messages in both directions and each kind of room, beside a bare client.
 pub(crate) async fn measure(figures: &Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
     // Switches off the radio's own delay of up to 250 ms after a silence, which would hide the relay's.
@@ -139,9 +139,9 @@ async fn to_mesh(
 /// Processor time for each message, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Used {
-    /// The relay's.
+    /// Of the relay.
     pub(crate) relay: f64,
-    /// The bare client's.
+    /// Of the bare client, for the same messages.
     pub(crate) bare: f64,
 }
 

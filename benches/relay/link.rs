@@ -12,7 +12,7 @@ use crate::stage::{Stage, Wire, sees, start, takes};
 use crate::support::LIMIT;
 use crate::support::radio::transmitted;
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 22] = [
     "radio_back_tcp_lives_to_mesh",
     "radio_back_tcp_lives_to_matrix",
@@ -66,7 +66,7 @@ pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     }
 }
 
-/// Returns the promises broken on one wire.
+/// Measures one wire; returns the promises broken on it.
 async fn over(wire: Wire, figures: &Figures, extent: Extent) -> Vec<String> {
     let wanted = |name: &str| {
         let both_ways = ["_to_mesh", "_to_matrix"].map(|way| format!("{name}{way}"));
@@ -122,7 +122,7 @@ struct Trial {
     lost_by_the_radio: HashSet<String>,
 }
 
-/// A text in each direction.
+/// A text in each direction, sent while the radio is away.
 #[derive(Clone)]
 struct TextPair {
     on_the_mesh: String,

@@ -11,13 +11,13 @@ use serde_json::json;
 use crate::figures::{Figures, Series};
 use crate::support::process::{relay_program, temporary_directory};
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 3] = ["machine", "disk_sync", "binary_size"];
 
-/// Number of measured writes to the disk.
+/// Number of writes to the disk that are measured.
 const WRITES: usize = 100;
 
-/// Measures them.
+/// Measures the machine itself, so that other figures can be compared.
 pub(crate) fn measure(figures: &Figures) {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let value_of = |text: String, name: &str| {

@@ -7,7 +7,7 @@ use crate::figures::{Figures, Series, after, progress};
 use crate::stage::{RADIO_REST, Stage, sees, start, takes};
 use crate::support::synapse::{Synapse, Trouble};
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 4] = [
     "homeserver_resumed_to_mesh",
     "homeserver_resumed_to_matrix",
@@ -15,7 +15,7 @@ pub(crate) const FIGURES: [&str; 4] = [
     "homeserver_restarted_to_matrix",
 ];
 
-/// The times in both directions.
+/// Times from the homeserver's return until a text has crossed, by direction.
 #[derive(Debug, Default)]
 struct Back {
     to_mesh: Series,
@@ -31,7 +31,7 @@ impl Back {
     }
 }
 
-/// Measures them.
+/// Measures how soon texts cross after the homeserver hung or restarted.
 pub(crate) async fn measure(figures: &Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
     let _relay = start(&stage.home).await;
@@ -86,7 +86,7 @@ async fn homeserver_away(
     cross(stage, returns, from, &pair, back).await;
 }
 
-/// A text in each direction.
+/// A text in each direction, sent while the homeserver is away.
 struct TextPair {
     on_the_mesh: String,
     in_matrix: String,

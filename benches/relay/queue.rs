@@ -10,13 +10,13 @@ use crate::kill::books;
 use crate::stage::{RADIO_REST, Stage, start, takes};
 use crate::support::within;
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 2] = ["rate_to_mesh", "catch_up"];
 
-/// Limit of the rate, in seconds a text.
+/// Limit of the rate to the mesh, in seconds for each text.
 const GOAL: f64 = 2.3;
 
-/// Measures them.
+/// Measures a queue to the mesh, and how soon the relay catches up after a stop.
 pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
     if figures.want_any_of(&FIGURES[..1]) {

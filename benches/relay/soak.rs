@@ -13,7 +13,7 @@ use crate::stage::{Stage, start};
 use crate::traffic::{CHANNELS, NODES, packet};
 use crate::usage::Usage;
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 4] = [
     "soak",
     "processor_soak",
@@ -24,10 +24,10 @@ pub(crate) const FIGURES: [&str; 4] = [
 /// Interval between two packets: a hundred a second, far more than any mesh carries.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// Limit of the memory afterwards, in MB.
+/// Limit of the relay's memory afterwards, in MB.
 const GOAL: u32 = 60;
 
-/// Measures them.
+/// Measures many packets of a large mesh, and the relay's memory after them.
 pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
     let relay = start(&stage.home).await;

@@ -23,11 +23,11 @@ pub(crate) const REST: Duration = Duration::from_millis(100);
 pub(crate) struct Place {
     /// `plain` or `encrypted`, as in the figures' names.
     pub(crate) name: &'static str,
-    /// The channel of the relay's room.
+    /// Slot of the channel that the relay's room is tied to.
     pub(crate) channel: u8,
-    /// The relay's room.
+    /// Id of the room in which the relay posts.
     pub(crate) relay: OwnedRoomId,
-    /// The bare client's room.
+    /// Id of the room in which the bare client posts.
     pub(crate) bare: OwnedRoomId,
     /// The content of one of the relay's messages.
     content: Value,
@@ -55,9 +55,9 @@ pub(crate) struct Stage {
     pub(crate) alice: User,
     /// The simulated radio.
     pub(crate) radio: Radio,
-    /// The relay's home.
+    /// Home of the relay, configured and logged in.
     pub(crate) home: Home,
-    /// The bare client's home.
+    /// Home of the bare client, with its account.
     pub(crate) bare: BareHome,
     /// The plain rooms and the encrypted ones.
     pub(crate) places: [Place; 2],

@@ -9,7 +9,7 @@ use crate::extent::Extent;
 use crate::figures::{Figures, Series, after, progress};
 use crate::stage::{Place, RADIO_REST, Stage, sees, takes};
 
-/// The figures of this file.
+/// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 5] = [
     "start_to_ready",
     "start_to_matrix_plain",
@@ -28,7 +28,7 @@ struct Starts {
     to_mesh: Series,
 }
 
-/// Measures them.
+/// Measures the time of a start, up to each of its stages.
 pub(crate) async fn measure(figures: &Figures, extent: Extent) {
     let mut stage = Stage::set_up().await;
     let (mut ready, mut bare_ready) = (Series::default(), Series::default());

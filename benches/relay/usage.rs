@@ -10,7 +10,7 @@ use crate::figures::rounded;
 /// The kernel reports processor time in hundredths of a second, whatever its own clock rate.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The resources used so far.
+/// The processor time and memory that a process has used so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     /// User and system time, in milliseconds.
@@ -22,7 +22,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Reads them.
+    /// Reads them of a running process, from `/proc`.
     pub(crate) fn of(pid: Pid) -> Self {
         let read = |name: &str| {
             let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
@@ -53,7 +53,7 @@ impl Usage {
         (self.processor_ms - before.processor_ms) / f64::from(messages)
     }
 
-    /// Returns the memory for the output.
+    /// Returns the resident memory and its peak, in MB.
     pub(crate) fn memory(&self) -> Value {
         json!({"resident": rounded(self.resident), "peak": rounded(self.peak)})
     }

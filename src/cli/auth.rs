@@ -24,9 +24,9 @@ use relay_matrix::auth::{self, AuthError, Files, KeyBackup};
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
 
-/// Attempts to lock the store while another process holds it,
+/// Maximum number of attempts to lock the store while another process holds it.
 const STORE_TRIES: u32 = 15;
-/// and the pause between them.
+/// Pause between two attempts to lock the store.
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// The commands under `relay auth`.

@@ -56,10 +56,11 @@ impl Tries {
     }
 }
 
+/// The Matrix side over all sessions: opens one, runs it, and waits for the next.
 pub(super) struct Account {
     pub(super) files: Files,
     pub(super) options: relay_matrix::Options,
-    /// For a first login without a terminal.
+    /// Credentials from the configuration; `None`: a person logs in.
     pub(super) login: Option<FirstLogin>,
     /// Records in `relay.lock` whether the SDK's store is open.
     pub(super) lock: Arc<Lock>,

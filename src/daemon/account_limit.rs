@@ -17,7 +17,7 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 /// Maximum pause, whatever the server asks for.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Shared by all senders; cheap to clone.
+/// The limit of the account, shared by all workers for rooms; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AccountLimit {
     state: watch::Sender<State>,
@@ -25,13 +25,14 @@ pub(super) struct AccountLimit {
     turn: Arc<Mutex<()>>,
 }
 
+/// What the workers know of the limit.
 #[derive(Debug, Default)]
 struct State {
     /// No request before this time; the limit ends [`CALM_AFTER`] later.
     limited: Option<Instant>,
     /// Number of 429 answers since the last successful request.
     in_a_row: u32,
-    /// Number of rooms with messages to send.
+    /// Number of rooms with messages to send: signs and receipts wait until it is 0.
     busy: usize,
     /// Number of 429 answers since the start, and the time of the last.
     complaints: Option<(u64, Instant)>,
@@ -41,7 +42,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Turn {
     state: watch::Sender<State>,
-    /// Present while the account is limited.
+    /// Held while the account is limited, so that requests go one by one.
     alone: Option<OwnedMutexGuard<()>>,
 }
 

@@ -45,7 +45,7 @@ const FRESH: Duration = Duration::from_millis(500);
 /// Pause after a client could not be accepted (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// A line from a client.
+/// A request of a client: one JSON line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub(crate) enum ControlRequest {
@@ -53,7 +53,7 @@ pub(crate) enum ControlRequest {
     Doctor,
 }
 
-/// A line to a client.
+/// The answer to a client: one JSON line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ControlAnswer {
@@ -62,6 +62,7 @@ pub(crate) enum ControlAnswer {
     Error(String),
 }
 
+/// Answers the control socket, from what is known in memory and a summary of the tables.
 pub(super) struct Control {
     pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) database: Database,
@@ -71,7 +72,7 @@ pub(super) struct Control {
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
     pub(super) started: Instant,
-    /// The cached summary, and its time.
+    /// The cached summary, and when it was read.
     pub(super) last: Mutex<Option<(Instant, Summary)>>,
 }
 

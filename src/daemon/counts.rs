@@ -11,15 +11,17 @@ const MOST_PLACES: usize = 500;
 /// Maximum number of nodes with a counter: a hostile mesh can invent any number.
 const MOST_NODES: usize = 100;
 
+/// Where something is counted: what `relay status` lists.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     Room(OwnedRoomOrAliasId),
     Channel(u8),
-    /// Between single nodes.
+    /// Direct messages between nodes, our own included.
     Direct,
     Elsewhere,
 }
 
+/// In which direction something was to cross.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
     ToMatrix,

@@ -27,15 +27,26 @@ const FORGET_EVERY: Duration = Duration::from_millis(250);
 /// Back-off for the database; short, so that storing resumes soon after a fault.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 
+/// The only task that decides and accepts: takes events from bounded queues, and commits a batch at a time. Adapters and
+/// workers wait when it does.
 pub(super) struct EventLoop<S> {
+    /// Where the SQLite thread takes its jobs.
     pub(super) database: Database,
+    /// Locked only on the SQLite thread, during a transaction.
     pub(super) ledger: Arc<Mutex<Ledger>>,
+    /// Events of the radio and reports on packets; also the account's chores.
     pub(super) radio: mpsc::Receiver<Event>,
+    /// Reports of the workers for rooms, each of which waits for its commit.
     pub(super) reports: mpsc::Receiver<RoomReport>,
+    /// Batches of the sync loop, which waits for the commit of each.
     pub(super) batches: mpsc::Receiver<Batch>,
+    /// The workers, woken after a commit.
     pub(super) queues: Queues<S>,
+    /// Whether the radio may be given anything, for the workers of the mesh.
     pub(super) radio_ready: watch::Sender<bool>,
+    /// When the next round of housekeeping is due.
     pub(super) chores_at: Instant,
+    /// What is known in memory, for `relay status`.
     pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) clock: Clock,
 }
@@ -205,10 +216,12 @@ fn give_up(event: &Event, error: &StoreError) {
 struct EventBatch(Vec<(Event, Option<oneshot::Sender<()>>)>);
 
 impl EventBatch {
+    /// Adds an event that nobody waits for.
     fn event(&mut self, event: Event) {
         self.0.push((event, None));
     }
 
+    /// Adds a batch of the sync loop: its position comes last, and with that its signal.
     fn sync(&mut self, batch: Batch) {
         let events = batch.events.into_iter().map(Event::Matrix);
         self.0.extend(events.map(|event| (event, None)));
@@ -216,6 +229,7 @@ impl EventBatch {
         self.0.push((synced, Some(batch.committed)));
     }
 
+    /// Adds a worker's report, with its signal.
     fn report(&mut self, report: RoomReport) {
         self.0.push((report.event, Some(report.committed)));
     }

@@ -25,6 +25,7 @@ use relay_store::{Next, Result, Store, Tx};
 /// Maximum time between two look-ups in the tables.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
+/// Sends signs and read receipts of all rooms, one at a time, while no message is to be sent.
 pub(super) struct FeedbackWorker<S> {
     /// Notified when the tables may have a new request.
     pub(super) bell: Arc<Notify>,
@@ -109,6 +110,7 @@ impl<S: SendToRoom> FeedbackWorker<S> {
     }
 }
 
+/// What is to be shown next in a room.
 enum Wish {
     Sign(SignRequest),
     Receipt(Receipt),
@@ -166,12 +168,13 @@ fn record(tx: &Tx<'_>, wish: &Wish, outcome: &RoomOutcome, now: Timestamp) -> Re
     }
 }
 
+/// What the worker does next.
 enum Step {
     /// A request was sent; there may be another.
     Made,
     /// Nothing is due for this time, or until the bell is notified.
     Nothing(Duration),
-    /// Back-off, whatever the bell.
+    /// The request failed: wait for this time, whatever the bell.
     Failed(Duration),
 }
 

@@ -24,6 +24,7 @@ const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
 /// How long a 429 answer is reported.
 const LIMIT_CONCERNS: Duration = Duration::from_hours(1);
 
+/// What `relay doctor` judges a running daemon by.
 pub(super) struct Examined<'a> {
     pub(super) status: &'a Status,
     /// Time since the event loop's last iteration.

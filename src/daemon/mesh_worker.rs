@@ -21,6 +21,7 @@ use relay_store::{Database, Next, Result, Store, Tx, drafts, mesh_report, outbox
 /// Minimum time between two look-ups of a row that is due but cannot be sent yet.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
+/// The configured rules by which rows are chosen and split.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MeshRules {
     pub(super) order: MeshOrder,
@@ -49,6 +50,7 @@ pub(super) struct MeshSide {
     pub(super) clock: Clock,
 }
 
+/// Hands the rows of one destination and lane to the pacer in their turn, one at a time.
 pub(super) struct MeshWorker {
     pub(super) destination: Destination,
     pub(super) lane: Lane,
@@ -60,6 +62,7 @@ pub(super) struct MeshWorker {
 }
 
 impl MeshWorker {
+    /// Runs until `stop`, or until nothing has come for `idle`. All state is in the table: a step that `stop` cancels loses nothing.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             let Some(handed_over) = stop.run_until_cancelled(self.step()).await else {
@@ -202,6 +205,7 @@ fn take(
     })))
 }
 
+/// What the worker does next.
 enum Step {
     Nothing,
     Wait(Duration),

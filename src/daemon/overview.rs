@@ -26,10 +26,11 @@ const OWN_WORDS: &str = "the homeserver's own words say what to change; the rela
 /// The cure of a parked encrypted room while the bot's device is not verified.
 const VERIFY: &str = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
 
+/// All that is known of a running daemon at one time, from which its status is made.
 pub(super) struct Overview<'a> {
     pub(super) config: &'a Config,
     pub(super) started: Instant,
-    /// `now` by the monotonic clock.
+    /// The time of `now`, by the monotonic clock.
     pub(super) at: Instant,
     pub(super) facts: RuntimeFacts,
     pub(super) link: Link,

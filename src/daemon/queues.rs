@@ -15,6 +15,7 @@ use relay_model::{Destination, Lane, MeshRowId, OwnedRoomOrAliasId, SendToRoom};
 /// Idle time after which the worker of a single node ends.
 const IDLE: Duration = Duration::from_mins(1);
 
+/// The workers that were started, and their bells. Holds no rows: those are in the tables.
 pub(super) struct Queues<S> {
     shared: Shared<S>,
     rooms: HashMap<OwnedRoomOrAliasId, Arc<RoomBell>>,
@@ -22,6 +23,7 @@ pub(super) struct Queues<S> {
     feedback: Arc<Notify>,
 }
 
+/// What is needed to start a worker, and to call back what the pacer holds.
 pub(super) struct Shared<S> {
     pub(super) rooms: RoomSide<S>,
     pub(super) mesh: MeshSide,
@@ -31,7 +33,7 @@ pub(super) struct Shared<S> {
 }
 
 impl<S: SendToRoom> Queues<S> {
-    /// Starts the feedback worker.
+    /// Makes it without workers for rooms and the mesh, and starts the feedback worker.
     pub(super) fn new(shared: Shared<S>) -> Self {
         let feedback = Arc::new(Notify::new());
         let worker = FeedbackWorker {
@@ -48,6 +50,7 @@ impl<S: SendToRoom> Queues<S> {
         }
     }
 
+    /// Wakes or starts the workers that a batch has given something to do. Never waits.
     pub(super) fn wake(&mut self, outcome: &Outcome) {
         for row in &outcome.withdrawn {
             // If the queue is full, the packet is transmitted, as if the withdrawal had come too late.
@@ -90,6 +93,7 @@ impl<S: SendToRoom> Queues<S> {
         }
     }
 
+    /// Returns the bell of a room; starts its worker if it has none.
     fn bell(&mut self, room: &OwnedRoomOrAliasId) -> &RoomBell {
         let shared = &self.shared;
         self.rooms.entry(room.clone()).or_insert_with(|| {

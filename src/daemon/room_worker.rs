@@ -18,11 +18,12 @@ use relay_model::{
 };
 use relay_store::{Database, Result};
 
+/// How the queues wake the worker of a room.
 #[derive(Debug, Default)]
 pub(super) struct RoomBell {
-    /// The outbox may have a new row.
+    /// Notified when the outbox may have a new row for this room; does not shorten a back-off.
     pub(super) news: Notify,
-    /// The room has changed: retry now.
+    /// Notified when the room or its rights have changed: retry now, with a new back-off.
     pub(super) changed: Notify,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct RoomBell {
 #[derive(Debug)]
 pub(super) struct RoomReport {
     pub(super) event: Event,
-    /// Completed when the event is committed.
+    /// Completed when the event is committed; dropped if the event is given up.
     pub(super) committed: oneshot::Sender<()>,
 }
 
@@ -54,9 +55,13 @@ impl<S> RoomSide<S> {
     }
 }
 
+/// Sends the rows of one room in their order, one at a time. Runs from the room's first row until the daemon ends.
 pub(super) struct RoomWorker<S> {
+    /// Room whose rows it sends, as the outbox names it.
     pub(super) room: OwnedRoomOrAliasId,
+    /// Shared with the queues, which ring it.
     pub(super) bell: Arc<RoomBell>,
+    /// What it shares with the workers of other rooms.
     pub(super) side: RoomSide<S>,
 }
 
@@ -95,6 +100,7 @@ impl<S: SendToRoom> RoomWorker<S> {
         }
     }
 
+    /// Sends the oldest row, if it is its turn, and reports the outcome. Returns when to do so again.
     async fn step(
         &mut self,
         backoff: &mut Backoff,
@@ -156,9 +162,13 @@ impl<S: SendToRoom> RoomWorker<S> {
     }
 }
 
+/// What the worker does next.
 enum Step {
+    /// Look for a row at once.
     Again,
+    /// Wait for the bell, as no row can be sent.
     Nothing,
+    /// Wait for this time, or for a change of the room.
     Wait(Duration),
 }
 

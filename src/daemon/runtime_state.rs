@@ -19,12 +19,14 @@ use relay_store::StoreError;
 /// Maximum number of joined rooms that are kept; nobody maps more.
 const MOST_ROOMS: usize = 10_000;
 
+/// [`RuntimeFacts`], written by the event loop and the account, read by the control socket.
 #[derive(Debug)]
 pub(super) struct RuntimeState(Mutex<RuntimeFacts>);
 
+/// What is known of this run.
 #[derive(Debug, Clone)]
 pub(super) struct RuntimeFacts {
-    /// Time of the event loop's last iteration.
+    /// When the event loop last began an iteration.
     pub(super) beat: Instant,
     /// Why the database cannot be written, and since when.
     pub(super) trouble: Option<(DatabaseStatus, Instant)>,
@@ -42,7 +44,7 @@ pub(super) struct RuntimeFacts {
 #[derive(Debug, Clone)]
 pub(super) struct RadioFacts {
     pub(super) profile: Box<RadioProfile>,
-    /// What prevents relaying.
+    /// What prevents relaying over it, as of that handshake.
     pub(super) problems: RadioProblems,
 }
 
@@ -53,6 +55,7 @@ pub(super) struct NoSession {
     pub(super) hint: Option<String>,
 }
 
+/// The session that is open.
 #[derive(Debug, Clone)]
 pub(super) struct LoginState {
     pub(super) account: String,

@@ -11,11 +11,12 @@ use relay_model::{Chain, Explained as _};
 use relay_radio::LinkState;
 use relay_store::StoreError;
 
+/// The object that `relay status --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) version: String,
     pub(crate) pid: u32,
-    /// In UTC.
+    /// When the daemon started, in UTC, as `2025-01-31T12:00:00Z`.
     pub(crate) started_at: String,
     pub(crate) uptime_seconds: u64,
     pub(crate) radio: RadioStatus,
@@ -38,11 +39,12 @@ pub(crate) struct Status {
     pub(crate) direct_messages: Option<u64>,
 }
 
+/// The link to the radio, and the radio as of its last handshake.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RadioStatus {
     pub(crate) connection: Connection,
     pub(crate) state: LinkState,
-    /// Time in this state: ready, or away.
+    /// Seconds since it is ready, or since it is not.
     pub(crate) for_seconds: u64,
     /// Why the link was lost; `None` while ready.
     pub(crate) cause: Option<String>,
@@ -56,7 +58,7 @@ pub(crate) struct RadioStatus {
     pub(crate) name: Option<String>,
     pub(crate) firmware: Option<String>,
     pub(crate) channel_use_percent: Option<f32>,
-    /// Age of this measurement.
+    /// Seconds since the radio reported that channel use.
     pub(crate) channel_use_age_seconds: Option<u64>,
     /// Why nothing is transmitted; `None` if the radio may transmit.
     pub(crate) silence: Option<String>,
@@ -64,6 +66,7 @@ pub(crate) struct RadioStatus {
     pub(crate) silence_hint: Option<String>,
 }
 
+/// The session, and the homeserver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MatrixStatus {
     pub(crate) state: MatrixState,
@@ -71,7 +74,7 @@ pub(crate) struct MatrixStatus {
     pub(crate) cause: Option<String>,
     /// The cure if no session is open, or if this computer's disk keeps the sync from being stored.
     pub(crate) hint: Option<String>,
-    /// Time since the sync began to fail.
+    /// Seconds since the sync began to fail; `None`: it does not fail.
     pub(crate) away_seconds: Option<u64>,
     /// Age of the last answer to the sync loop; an idle server answers every 30 s.
     pub(crate) sync_age_seconds: Option<u64>,
@@ -84,22 +87,23 @@ pub(crate) struct MatrixStatus {
     pub(crate) account: Option<String>,
     pub(crate) device: Option<String>,
     pub(crate) device_trust: Option<DeviceTrust>,
-    /// `None`: no 429 since the start.
+    /// The homeserver's rate limit; `None`: no 429 since the start.
     #[serde(default)]
     pub(crate) limited: Option<LimitedStatus>,
     /// Set while the account may not send at all.
     pub(crate) parked: Option<ParkedStatus>,
 }
 
-/// The homeserver's rate limit (HTTP 429).
+/// How often the homeserver has limited the account (HTTP 429).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LimitedStatus {
     /// Number of 429 answers since the daemon's start.
     pub(crate) times: u64,
-    /// Time since the last.
+    /// Seconds since the last of these answers.
     pub(crate) last_seconds: u64,
 }
 
+/// How far the Matrix side has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MatrixState {
@@ -107,7 +111,7 @@ pub(crate) enum MatrixState {
     Connected,
     /// The session is open; the homeserver has not answered yet.
     Connecting,
-    /// The session is open; the sync fails.
+    /// The session is open; the homeserver does not answer, or its answers cannot be stored.
     Away,
     /// Nobody has logged in, or the login cannot be used now.
     NoSession,
@@ -122,14 +126,15 @@ pub(crate) struct ParkedStatus {
     pub(crate) for_seconds: u64,
 }
 
+/// Whether what comes in can be stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DatabaseStatus {
-    /// The database can be written.
+    /// Whether what came in last could be stored.
     pub(crate) ok: bool,
-    /// Why not, with all causes.
+    /// Why it could not be stored, with all causes; `None` if it was.
     pub(crate) error: Option<String>,
     pub(crate) hint: Option<String>,
-    /// Time since the first failure.
+    /// Seconds since the first failure in a row.
     pub(crate) for_seconds: Option<u64>,
 }
 
@@ -156,28 +161,30 @@ pub(crate) struct OutboxStatus {
     pub(crate) to_mesh: Waits,
 }
 
+/// Rows of an outbox that wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waits {
     pub(crate) waiting: u64,
-    /// Age of the oldest row.
+    /// Seconds since the oldest row was accepted; `None`: nothing waits.
     pub(crate) oldest_seconds: Option<u64>,
 }
 
 /// Messages in one direction since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Traffic {
-    /// Accepted by the other side.
+    /// Number of messages that the other side has accepted.
     pub(crate) relayed: u64,
     /// `None` while the database does not answer.
     pub(crate) outbox: Option<Waits>,
-    /// Too old when their turn came.
+    /// Number of messages that were too old when their turn came.
     pub(crate) expired: u64,
-    /// Never to be sent, by reason.
+    /// Number of messages that can never be sent, by reason.
     pub(crate) refused: BTreeMap<String, u64>,
-    /// Not relayed, by reason.
+    /// Number of messages that were not to be relayed, by reason.
     pub(crate) dropped: BTreeMap<String, u64>,
 }
 
+/// A room, with what crosses between it and the mesh.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RoomStatus {
     /// The room's id, or its configured alias until the id is known.
@@ -186,13 +193,13 @@ pub(crate) struct RoomStatus {
     /// Whether the room is in `matrix_rooms`.
     pub(crate) mapped: bool,
     pub(crate) joined: bool,
-    /// `None` if not joined.
+    /// Whether it is encrypted; `None` if not joined.
     pub(crate) encrypted: Option<bool>,
-    /// The mapped channels, as configured.
+    /// The channels that it is tied to, as configured.
     pub(crate) channels: Vec<String>,
     /// Problems of these channels on the radio, each with its entry of `matrix_rooms`.
     pub(crate) problems: Vec<String>,
-    /// The cure of the first problem.
+    /// What a person can do about the first problem.
     #[serde(default)]
     pub(crate) hint: Option<String>,
     #[serde(default)]
@@ -205,11 +212,12 @@ pub(crate) struct RoomStatus {
     pub(crate) to_mesh: Traffic,
 }
 
+/// Why the bot is not in a room, or why what waits for the room is held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoomTroubleStatus {
-    /// A key of `docs/reference/status.md`.
+    /// Reason for machines: a key of `docs/reference/status.md`.
     pub(crate) reason: String,
-    /// The reason for people.
+    /// The reason in a sentence.
     pub(crate) text: String,
     pub(crate) hint: String,
     pub(crate) successor: Option<String>,
@@ -226,15 +234,17 @@ pub(crate) struct EchoStatus {
     pub(crate) count: u64,
 }
 
+/// A channel, with what crosses between it and Matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChannelStatus {
-    /// The slot.
+    /// Slot of the channel, 0 to 7.
     pub(crate) channel: u8,
     pub(crate) name: Option<String>,
     pub(crate) to_matrix: Traffic,
     pub(crate) to_mesh: Traffic,
 }
 
+/// The object that `relay doctor --quick --json` prints of a running daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
     pub(crate) healthy: bool,
@@ -242,6 +252,7 @@ pub(crate) struct Health {
     pub(crate) checks: Vec<Check>,
 }
 
+/// One check of the running daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Check {
     /// A key of `docs/reference/status.md`, such as `event_loop`.
@@ -251,6 +262,7 @@ pub(crate) struct Check {
     pub(crate) hint: Option<String>,
 }
 
+/// What a check has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CheckResult {

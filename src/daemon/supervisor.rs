@@ -30,7 +30,7 @@ pub(super) struct Supervisor {
     pub(super) last: Workers,
 }
 
-/// Why the daemon ends.
+/// Why the daemon ends, and with that its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DaemonEnd {
     Asked,
@@ -96,6 +96,7 @@ impl Supervisor {
     }
 }
 
+/// A task: a future without a result that may run on any thread.
 pub(super) trait Work: Future<Output = ()> + Send + 'static {}
 
 impl<W: Future<Output = ()> + Send + 'static> Work for W {}

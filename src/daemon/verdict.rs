@@ -14,9 +14,9 @@ const PASSWORD_EVERY: Duration = Duration::from_hours(1);
 /// What to wait for before the session is opened again.
 #[derive(Debug, PartialEq)]
 pub(super) enum Wait {
-    /// The back-off, or another login.
+    /// A delay of the back-off, or another login, whichever comes first.
     Shortly,
-    /// The release of the store by a command.
+    /// The end of the command that has the SDK's store open.
     Store,
     /// A login: by hand, or with the configured credentials.
     Login,

@@ -27,13 +27,16 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 /// Maximum size of `relay.lock` in bytes.
 const LARGEST: u64 = 4096;
 
+/// The daemon that holds a home, as `relay.lock` tells other commands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
+    /// Name of its computer, or of its container (`uname`): two may share a directory.
     pub(crate) host: String,
+    /// Process id on that host.
     pub(crate) pid: u32,
-    /// Start time, as `2025-01-31T12:00:00Z`.
+    /// When the daemon started, in UTC, as `2025-01-31T12:00:00Z`.
     pub(crate) started: String,
-    /// Whether it has the SDK's store open.
+    /// Whether it has the SDK's store open, so that a login has to wait.
     pub(crate) store: StoreState,
 }
 
@@ -41,17 +44,19 @@ pub(crate) struct Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreState {
+    /// It has the store open.
     Held,
     /// The session is missing or dead: a login may work.
     Free,
 }
 
+/// Why the home or the SDK's store is not ours.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     #[error("another relay is running in `{}`{}", home.display(), by(holder.as_ref()))]
     Running {
         home: PathBuf,
-        /// The holder, if recorded.
+        /// The daemon that holds it; `None` if the file cannot be read.
         holder: Option<Holder>,
     },
     #[error(
@@ -61,7 +66,7 @@ pub(crate) enum LockError {
     )]
     StoreInUse {
         home: PathBuf,
-        /// The daemon, if it is the holder.
+        /// The daemon, if it has the store open; `None`: another command does.
         daemon: Option<Holder>,
     },
     #[error("cannot lock `{0}`")]
@@ -159,6 +164,7 @@ impl Lock {
         self.say(StoreState::Free)
     }
 
+    /// Returns the daemon that holds the home; `None` if none does, or if its entry cannot be read. Does not wait.
     pub(crate) fn holder(home: &Home) -> Option<Holder> {
         let file = File::open(home.lock_file()).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {

@@ -36,6 +36,7 @@ const OTHERS: Limit = Limit {
 /// Maximum length of a span's fields in bytes: they are repeated on each line.
 const LONGEST_SPAN: usize = 500;
 
+/// Where the log is written, and in which form.
 pub(super) struct Sink {
     pub(super) format: LogFormat,
     pub(super) colour: bool,
@@ -50,8 +51,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Maximum time to wait at the end for pending lines.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
+/// The subscriber's layer: makes lines of events, within their rates, and queues them for the writing thread.
 pub(super) struct Log {
-    /// The libraries that are logged in full.
+    /// The libraries whose values are logged in full.
     open: Targets,
     state: Mutex<State>,
     queue: SyncSender<Job>,
@@ -60,6 +62,7 @@ pub(super) struct Log {
 /// A place in the code. The `log` facade has a single callsite for all, and reports the line.
 type CallSite = (callsite::Identifier, Option<u64>);
 
+/// What is counted between lines.
 #[derive(Default)]
 struct State {
     rate: Rate<CallSite, Line>,

@@ -28,6 +28,7 @@ pub(super) struct Recorded {
     size: usize,
 }
 
+/// A field's value, sanitised.
 #[derive(Debug)]
 enum Value {
     /// Written without quotes, in JSON too.
@@ -173,6 +174,7 @@ fn is_known(name: &str, value: &str) -> bool {
         && value.chars().all(is_plain)
 }
 
+/// An event of the log, before it is written in a format.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) at: SystemTime,

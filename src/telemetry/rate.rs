@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 /// Time after which a suppressed line is logged, if its place has been silent since.
 const TELL_AFTER: Duration = Duration::from_mins(1);
 
+/// How many lines a place in the code may log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limit {
-    /// Lines allowed at once.
+    /// Number of lines that are logged at once, after a silence.
     pub(super) burst: u32,
-    /// Interval of further lines.
+    /// Time after which one more line is permitted.
     pub(super) every: Duration,
 }
 

@@ -19,6 +19,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Maximum length of an answer, in bytes.
 const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
+/// Why a running daemon gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ControlError {
     #[error("no relay is running in `{home}`")]

@@ -33,7 +33,7 @@ pub(crate) use report::{channel_lines, channels, node_lines, nodes, radio, radio
 pub(crate) use scan::{found_lines, scan};
 pub(crate) use send::{Sent, TextFate, check_text, send};
 
-/// Queue of events for a command.
+/// Capacity of the queue of events to a command; the radio's side waits when it is full.
 const EVENTS: usize = 256;
 /// Maximum number of received messages to keep for display: a radio stores no more itself.
 const KEPT: usize = 1024;
@@ -41,6 +41,7 @@ const KEPT: usize = 1024;
 /// Time without any data from the radio after which the user is told.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Why a command could not do its work with the radio.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VisitError {
     #[error("the running relay ({holder}) holds this radio ({})", connection.place())]
@@ -105,7 +106,7 @@ pub(crate) struct Lost {
     connection: Connection,
     kind: LossKind,
     cause: String,
-    /// The hint for this cause.
+    /// What a person can do about this cause; `None`: the kind of loss tells.
     hint: Option<String>,
 }
 
@@ -157,6 +158,7 @@ impl Lost {
 /// The radio that the daemon uses, and its connection.
 pub(crate) type RadioOfDaemon = Option<(NodeNum, Connection)>;
 
+/// A link to the radio for the duration of one command.
 #[derive(Debug)]
 pub(crate) struct Visit {
     connection: Connection,
@@ -164,10 +166,10 @@ pub(crate) struct Visit {
     not: RadioOfDaemon,
     /// What is being waited for, for the progress line.
     awaited: watch::Sender<Option<&'static str>>,
-    /// Prints a message beside the result.
+    /// Prints a message to the user, apart from the command's result.
     tell: fn(&str),
     link: watch::Receiver<Link>,
-    /// Ends the visit.
+    /// Ends the link, and with that the visit.
     stop: CancellationToken,
     events: mpsc::Receiver<Event>,
     submissions: mpsc::Sender<Submission>,

@@ -45,7 +45,7 @@ struct Lone {
     home: Home,
 }
 
-/// Starts one; further keys follow those of the connection.
+/// Starts a lone relay with this device; further keys follow those of the connection.
 fn lone(mut bluetooth: Bluetooth, device: &str, keys: &[&str]) -> Lone {
     let mut home = Home::new();
     let rooms = "matrix_rooms: [{id: '!room:example.org', meshtastic_channel: 0}]\nmeshtastic:\n";

@@ -28,7 +28,7 @@ impl Disk {
         Self::at(path, Some(directory), size)
     }
 
-    /// Likewise, over a directory, with a copy of its content.
+    /// Mounts a tmpfs over a directory, with a copy of its content; otherwise as [`Disk::new`].
     fn in_place_of(directory: &Path, size: &str) -> Option<Self> {
         let before = directory.with_extension("before");
         fs::rename(directory, &before).expect("it can be moved");

@@ -16,14 +16,14 @@ use relay_model::{
 /// An action; applied in order, in the transaction that also marks the event as seen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Send an event to a room.
+    /// Accept an event for a room into its outbox.
     ToRoom {
-        /// The event.
+        /// The room, and what the event says.
         message: RoomMessage,
-        /// The packet that it stands for, if any.
+        /// The packet that the event stands for; `None` for reactions and notices.
         pair: Option<Box<MessagePair>>,
     },
-    /// Send a message to the mesh.
+    /// Accept a message for the mesh into its outbox.
     ToMesh(MeshMessage),
     /// Record the channel of a person's message that is not transmitted: notices about it belong there too.
     KeepPlace(OwnedRoomId, OwnedEventId, OwnedUserId, Spot),
@@ -31,16 +31,16 @@ pub enum Action {
     ToBacklog(OwnedRoomId, OwnedEventId, u32),
     /// Count a Matrix message that came too late to be transmitted, for the room's combined notice.
     Expire(Box<MeshSource>),
-    /// Keep a direct message to our node.
+    /// Store a direct message to our node: it is never published.
     KeepDirect(Box<RadioText>),
     /// Withdraw what waits for the mesh (message, parts, tapback) of this event of this room.
     Withdraw(OwnedRoomId, OwnedEventId),
-    /// The same for a redacted event: nothing more is shown on it, its early edit is forgotten, and it is not processed if its
-    /// key comes.
+    /// Withdraw what waits of a redacted event or on account of it: its message, its early edit, its wait for a key. Nothing
+    /// more is shown on it.
     TakeAway {
-        /// Its room.
+        /// Id of the room that the event belongs to.
         room: OwnedRoomId,
-        /// The event.
+        /// Id of the redacted event.
         event: OwnedEventId,
         /// The waiting correction, if the event is an edit of which one was made.
         correction: Option<MeshRowId>,
@@ -64,16 +64,16 @@ pub enum Action {
     StartCooldown {
         /// Its name: `dm_reply !a1b2c3d4`, `alert !a1b2c3d4`, `refused too_long !room:example.org`.
         what: String,
-        /// End of the cooldown.
+        /// Time from which the notice may be given again.
         until: Timestamp,
     },
     /// Relay nothing. Counted by reason, and logged at debug.
     Drop(DropReason),
-    /// The same, with a warning to the operator, who has to act.
+    /// Relay nothing, and warn the operator, who has to act. Counted by reason, as for [`Action::Drop`].
     DropAndTell(DropReason),
     /// Mark an event as decided on, and stop waiting for its key.
     Seen(SeenKey),
-    /// Forget the early edit of this message.
+    /// Delete the edit that waits for this message, or is this redacted event.
     ForgetEarlyEdit(OwnedEventId),
     /// Store the names of an event's author on the mesh.
     NoteAuthor(OwnedEventId, Vec<String>),
@@ -83,13 +83,13 @@ pub enum Action {
     Arrived(OwnedRoomId, OwnedEventId, Option<OwnedEventId>),
     /// Mark a message as read, with those that its packet stands for.
     Read(OwnedEventId),
-    /// Set the wanted sign of a message.
+    /// Set the sign that a message is to show; `None`: none.
     Show(OwnedRoomId, OwnedEventId, Option<Sign>),
-    /// Clear the list of changed messages.
+    /// Clear the list of messages whose sign has to be decided anew.
     ForgetChanged,
-    /// Drop every wish for this sign.
+    /// Drop every wish for this sign, as `delivery_feedback` does not show it any more.
     ForgetWishes(Sign),
-    /// Permit signs in a room.
+    /// Let signs be shown in a room, also in one that had refused them.
     PermitSigns(OwnedRoomId),
     /// Forbid signs in a room; if set, the operator is told in case that is new.
     ForbidSigns(OwnedRoomId, bool),
@@ -97,19 +97,19 @@ pub enum Action {
     CameBack(OwnedTransactionId, OwnedEventId),
     /// Requeue what was in flight when the relay stopped, under the same ids.
     Recover,
-    /// Record the outcome of a row.
+    /// Note the outcome of an attempt in its row: it ends, waits again or changes its state.
     Report(SendReport),
     /// Extend the expiry of the rest of a packet's message.
     LetFinish(MeshRowId, Timestamp),
-    /// Store the account's sync position.
+    /// Store the account's sync position, its open gaps and the reading of the homeserver's clock.
     Position(OwnedUserId, Box<Synced>),
-    /// Count a packet that is no message.
+    /// Count a packet that is no message, under this reason.
     Ignore(&'static str),
-    /// Store the data of these nodes.
+    /// Store names and state of these nodes for the attached radio.
     KeepNodes(Vec<Node>),
     /// Use this radio: waiting rows are assigned to it, and its channels are stored if it reports them.
     UseRadio(NodeNum, Option<Vec<Channel>>),
-    /// The radio is ready.
+    /// The radio is ready: log what is known of it, and note for `status` what prevents relaying.
     Ready(Box<Readiness>),
     /// Set whether the radio may be given anything from now on.
     MayTransmit(bool),
@@ -123,14 +123,14 @@ pub enum Action {
     RadioAway(Option<Timestamp>),
     /// After an outage: messages that have waited longer than `late` form a backlog, of which the newest are kept.
     AfterOutage {
-        /// Duration of the outage.
+        /// Duration of the outage, for the log.
         lasted: Duration,
-        /// Minimum wait of a backlog message.
+        /// Minimum time that a message has waited to belong to the backlog.
         late: Duration,
-        /// Number of messages kept per room.
+        /// Number of messages that each room's backlog keeps; older ones expire.
         newest: u32,
     },
-    /// Record a step of the radio's outage.
+    /// Store a step of the radio's outage, for notices in rooms.
     Outage(OutageStep),
     /// Forget this many expired messages, of which the room has been told.
     ForgetExpired(OwnedRoomId, u32),
@@ -138,20 +138,20 @@ pub enum Action {
     GiveUpKeys(OwnedRoomId, Vec<OwnedEventId>),
     /// Forget events without keys, and edits without messages, stored before these times.
     PruneKeys {
-        /// Events.
+        /// Undecryptable events stored before this time are forgotten.
         events: Timestamp,
-        /// Edits.
+        /// Early edits stored before this time are forgotten.
         edits: Timestamp,
     },
     /// Expire overdue rows, and stop waiting for reports on packets taken before that time.
     EndOverdue(Timestamp),
     /// Store a room that was joined or has changed.
     Join {
-        /// The room.
+        /// The room as it is now.
         room: Box<JoinedRoom>,
-        /// Whether it was unknown.
+        /// Whether it is mapped, and new or changed: it is logged as joined.
         is_news: bool,
-        /// Whether anyone may transmit from there.
+        /// Whether anyone may join it and so transmit: the operator is warned.
         is_open: bool,
     },
     /// Set the room of an alias; `None`: a room that the bot is not in.
@@ -162,26 +162,26 @@ pub enum Action {
     TryAgain(Option<OwnedRoomOrAliasId>),
     /// Set aside a room's messages for the mesh, or end that.
     SetAside(OwnedRoomId, bool),
-    /// Set whether sending to a room is held.
+    /// Hold sending to a room, change why it is held, or end that.
     Hold(OwnedRoomId, Held),
     /// Move what waits for the first room to the second, its successor.
     HandOver(OwnedRoomId, OwnedRoomId),
-    /// Give up what waits.
+    /// Give up rows that wait for a room or from it.
     GiveUp(Box<GivenUp>),
     /// Shift stored times after the system's clock was set.
     FollowClock(Jump),
     /// Delete rows older than this many days, and pairs beyond this many.
     Prune {
-        /// Days.
+        /// Maximum age in days of rows that are over.
         days: u32,
-        /// Pairs.
+        /// Number of newest pairs and seen ids that stay whatever their age; `u64::MAX`: all of them.
         pairs: u64,
     },
     /// Warn the operator that this many rows wait for rooms.
     SayBacklog(u64),
     /// Wake the mesh workers: one may have ended just when a row was added.
     WakeMesh,
-    /// Wake the feedback worker.
+    /// Wake the feedback worker: signs or receipts may be due.
     WakeSigns,
     /// Run the next round no later than that time.
     LookBy(Timestamp),
@@ -199,12 +199,12 @@ impl Action {
     }
 }
 
-/// A step of a radio outage.
+/// A step of a radio outage, as rooms are to be told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutageStep {
-    /// The link was lost.
+    /// The link was lost: an outage begins, or the last one goes on.
     Lost,
-    /// The link is up.
+    /// The link is up; the outage is over once it has stood for a moment.
     Back,
     /// The outage ended at that time: rooms that know of it are to be told.
     Over(Timestamp),
@@ -216,14 +216,14 @@ pub enum OutageStep {
     ToldBack(OwnedRoomId),
     /// The end of the outage is too old to be worth a notice in the room.
     OldNews(OwnedRoomId),
-    /// Notices are off: forget the outage.
+    /// Notices are off (`matrix.radio_notices`): forget the outage and who was told.
     ForgetAll,
 }
 
-/// Why sending to a room is held.
+/// Whether sending to a room is held, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
-    /// It is not held.
+    /// Its rows are sent.
     No,
     /// For requests in flight; the rest goes to the room's successor.
     Followed(OwnedRoomId),
@@ -234,23 +234,23 @@ pub enum Held {
 /// Rows of a room that are given up, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenUp {
-    /// The room.
+    /// Room that they waited for or come from; they are counted there.
     pub room: OwnedRoomOrAliasId,
     /// Messages for this room; if set, notices about the fate of its messages are still sent.
     pub messages: Option<(OwnedRoomOrAliasId, bool)>,
     /// Packets of these senders from these rooms.
     pub packets: Vec<(OwnedRoomId, OwnedUserId)>,
-    /// Why.
+    /// Why they are given up, for the log; [`WhyGivenUp::Unmapped`] also forgets the room.
     pub why: WhyGivenUp,
 }
 
 /// Why a room's rows are given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhyGivenUp {
-    /// The successor has another direction.
+    /// The room that takes its place has another direction (`direction` in `matrix_rooms`).
     Direction(OwnedRoomId),
     /// It is no longer configured, nor is this replacement, so it is forgotten.
     Unmapped(Option<OwnedRoomId>),
-    /// The configuration no longer permits it.
+    /// The configuration has changed, and permits them no longer.
     Forbidden,
 }

@@ -20,9 +20,9 @@ pub const GATHERING: Gathering = Gathering {
 };
 /// Maximum number of waiting messages of one sender before senders take turns.
 const IN_A_ROW: u32 = 3;
-/// How long nothing more must have expired before a room is told,
+/// How long nothing more must have expired before a room is told of it.
 const QUIET: Duration = Duration::from_secs(10);
-/// and the maximum time after the first, while messages of the room still wait.
+/// Maximum time after the first expired message until a room is told, while messages of it still wait.
 const LONGEST_SILENCE: Duration = Duration::from_mins(5);
 /// Maximum number of messages expired together that each get a sign; of more only the newest does.
 pub(super) const FEW: u32 = 5;

@@ -57,7 +57,7 @@ pub(super) fn is_echo(text: &str, from: NodeNum, relayed: &[Relayed]) -> bool {
 struct Head<'a> {
     /// The supposed author, perhaps with a mesh name.
     author: &'a str,
-    /// The supposed text.
+    /// The supposed text, behind the author.
     rest: &'a str,
 }
 

@@ -13,7 +13,7 @@ pub struct Questions {
     /// Was this decided on before (marked in the decision's transaction)? Did any radio of ours with the sender's number send
     /// this packet?
     pub seen: Option<SeenKey>,
-    /// Which pairs does this message have?
+    /// Which pairs does the message have that this one refers to?
     pub target: Option<Target>,
     /// Which versions of this room's event wait for the mesh or were sent? Was it decided on?
     pub versions: Option<(OwnedRoomId, OwnedEventId)>,
@@ -41,32 +41,32 @@ pub struct Questions {
     pub urgent_sent: Option<(OwnedUserId, Timestamp, OwnedEventId)>,
     /// Which of these cooldowns are running?
     pub cooldowns: Vec<String>,
-    /// Which message is behind this row?
+    /// Which message is behind the row that is reported?
     pub reported: Option<MeshRowId>,
     /// Which edit, by whom, has a waiting correction, if this event of this room is redacted?
     pub taken_edit: Option<(OwnedRoomId, OwnedEventId)>,
-    /// Further lookups.
+    /// What else is needed of whole tables?
     pub tables: Vec<Table>,
 }
 
-/// Lookups over whole tables.
+/// A look-up that does not depend on an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Table {
     /// The running cooldowns whose names begin with this, for [`Facts::cooldowns`].
     Cooldowns(&'static str),
-    /// [`Facts::packets`]: all, or this one.
+    /// For [`Facts::packets`]: those of all rows, or of this one.
     Packets(Option<MeshRowId>),
-    /// [`Facts::radio_away`].
+    /// For [`Facts::radio_away`].
     RadioAway,
-    /// [`Facts::last_active`].
+    /// For [`Facts::last_active`].
     LastActive,
-    /// [`Facts::rooms`].
+    /// For [`Facts::rooms`].
     Rooms,
-    /// [`Facts::senders`].
+    /// For [`Facts::senders`].
     Senders,
-    /// [`Facts::busy`].
+    /// For [`Facts::busy`].
     Busy,
-    /// [`Facts::rows_for_rooms`].
+    /// For [`Facts::rows_for_rooms`].
     RowsForRooms,
     /// [`Facts::outage`] and [`Facts::told_rooms`].
     Outage,
@@ -83,22 +83,22 @@ pub enum Table {
 /// Key under which an event is marked as decided on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SeenKey {
-    /// A packet.
+    /// A packet of the mesh.
     Packet {
-        /// Its sender.
+        /// Node that sent it.
         sender: NodeNum,
-        /// Its id; never [`PacketId::NONE`].
+        /// Packet id; never [`PacketId::NONE`].
         packet: PacketId,
     },
-    /// An event of Matrix.
+    /// An event of Matrix that is no edit.
     Event(OwnedEventId),
-    /// The edit of a message.
+    /// An edit, kept with its target, so that a redaction or a reply that names it finds the message.
     Edit {
-        /// The edit.
+        /// Id of the edit itself.
         event: OwnedEventId,
-        /// The message.
+        /// Id of the edited message.
         target: OwnedEventId,
-        /// Who wrote the edit.
+        /// User id of the person who wrote the edit.
         sender: OwnedUserId,
     },
 }
@@ -130,16 +130,16 @@ impl SeenKey {
 pub enum Target {
     /// The newest packets with that id on that channel from any sender, and those without a known channel.
     Packet {
-        /// The channel.
+        /// Fingerprint of the channel that the reply or reaction was heard on; `None` if not known.
         channel: Option<Fingerprint>,
-        /// The id; never [`PacketId::NONE`].
+        /// Packet id that it names; never [`PacketId::NONE`].
         packet: PacketId,
     },
     /// An event of Matrix.
     Event(OwnedEventId),
 }
 
-/// What the store knows of an event.
+/// What the store knows on account of an event; a field is empty unless it was asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// This event, or this (sender, packet id), was decided on before.
@@ -151,7 +151,7 @@ pub struct Facts {
     pub target: Vec<MessagePair>,
     /// The versions of the edited message, oldest first: the message and its corrections.
     pub versions: Vec<Version>,
-    /// The edited message was decided on.
+    /// The edited message was decided on, whatever the decision.
     pub target_seen: bool,
     /// The author's edit that arrived before the message.
     pub early_edit: Option<EarlyEdit>,
@@ -183,7 +183,7 @@ pub struct Facts {
     pub taken_edit: Option<Box<(OwnedUserId, Version)>>,
     /// The packets of rooms that wait for a channel, the oldest first.
     pub packets: Vec<WaitingPacket>,
-    /// Since when nothing reaches the radio.
+    /// Since when nothing reaches the radio, by our clock; `None`: it can be reached.
     pub radio_away: Option<Timestamp>,
     /// When something was last accepted for the mesh, handed to the radio or taken by it.
     pub last_active: Option<Timestamp>,
@@ -191,13 +191,13 @@ pub struct Facts {
     pub rooms: Vec<WaitsForRoom>,
     /// The senders with messages waiting for the mesh, by room.
     pub senders: Vec<(OwnedRoomId, OwnedUserId)>,
-    /// The rooms with waiting rows.
+    /// The rooms with rows in the outbox for rooms: they get no notice of the radio's outage.
     pub busy: Vec<OwnedRoomOrAliasId>,
-    /// The number of rows waiting for rooms.
+    /// Number of rows in the outbox for rooms.
     pub rows_for_rooms: u64,
-    /// The outage that is not over.
+    /// The outage that is open, or whose end has not yet been settled.
     pub outage: Option<Outage>,
-    /// The rooms that were told of an outage.
+    /// The rooms that were told of an outage, and not yet of its end.
     pub told_rooms: Vec<ToldRoom>,
     /// Expired messages of which their rooms have not been told.
     pub expired: Vec<Expired>,
@@ -205,6 +205,6 @@ pub struct Facts {
     pub without_sign: Vec<(OwnedRoomId, OwnedEventId)>,
     /// Events that have waited too long for their keys, by room.
     pub unread: Vec<Unread>,
-    /// The states of messages.
+    /// What is known of the messages whose sign is to be decided.
     pub fates: Vec<MeshFate>,
 }

@@ -75,14 +75,14 @@ const NAMELESS_MESH: &str = "Meshtastic";
 pub struct Bridge {
     config: Arc<Config>,
     own_user: Option<OwnedUserId>,
-    /// The attached radio, or the last one.
+    /// Node number of the attached radio, or of the last one; 0: none is known.
     radio: NodeNum,
     profile: Option<Arc<RadioProfile>>,
     radio_problems: RadioProblems,
     presence: Presence,
     routes: Arc<Routes>,
     remembered_meshnet: Option<String>,
-    /// The joined rooms.
+    /// The mapped rooms that the bot is in, as last reported.
     rooms: Arc<BTreeMap<OwnedRoomId, JoinedRoom>>,
     /// Aliases that still resolve to their replaced rooms.
     kept: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,

@@ -40,7 +40,7 @@ pub(super) fn is_ignored(config: &Config, packet: &RadioText) -> bool {
     packet.sender.is_ignored || config.meshtastic.ignore_nodes.contains(&packet.sender.num)
 }
 
-/// Returns whether this is the name of the administration channel.
+/// Returns whether a channel of this name administers radios and so is never relayed; case does not matter.
 pub(super) fn is_admin(channel_name: &str) -> bool {
     channel_name.eq_ignore_ascii_case(ADMIN_CHANNEL)
 }

@@ -53,7 +53,7 @@ pub(super) fn room_target(
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PacketTarget<'a> {
     pub(super) spot: Spot,
-    /// Its id, if it has one.
+    /// Id of the packet that stands for it; `None` if it was not transmitted.
     pub(super) packet: Option<PacketId>,
     pub(super) pair: &'a MessagePair,
 }

@@ -37,9 +37,9 @@ pub(super) struct Routes {
 pub struct RenamedChannel {
     /// Which entry of `matrix_rooms`, from 0.
     pub entry: usize,
-    /// Its number.
+    /// Slot of the channel, 0 to 7.
     pub index: ChannelIndex,
-    /// Its earlier name.
+    /// Name that the slot had in the radio's last report.
     pub before: String,
     /// Its current name; unchanged if only the key is new.
     pub now: String,
@@ -74,13 +74,13 @@ impl Explained for RenamedChannel {
 pub struct RouteProblem {
     /// Which entry of `matrix_rooms`, from 0.
     pub entry: usize,
-    /// Its room.
+    /// Room of that entry, as configured.
     pub room: OwnedRoomOrAliasId,
-    /// Its channel.
+    /// Channel of that entry, as configured: slot or name.
     pub channel: ChannelRef,
-    /// Why.
+    /// What is wrong with the channel.
     pub refused: Refused,
-    /// The radio's channels: index and name.
+    /// Slots in use on the radio, with their names.
     pub available: Vec<(ChannelIndex, String)>,
 }
 

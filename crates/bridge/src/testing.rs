@@ -315,7 +315,7 @@ pub(super) fn on_air(actions: &[Action]) -> Vec<RadioPayload> {
     on_air_by(actions, &config().meshtastic.long_messages)
 }
 
-/// The same, with other settings for long messages.
+/// Returns the packets for the mesh, made under these settings for long messages.
 pub(super) fn on_air_by(actions: &[Action], rules: &LongMessages) -> Vec<RadioPayload> {
     let packets = actions.iter().filter_map(|action| match action {
         Action::ToMesh(message) => Some(packets(&message.content, rules)),

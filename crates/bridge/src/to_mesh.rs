@@ -205,7 +205,7 @@ impl Bridge {
         shown.chain(ids).collect()
     }
 
-    /// Returns heading and text.
+    /// Returns the author's heading and the text as it is said on the mesh; another relay's post is taken apart.
     fn speech(&self, text: &RoomText, facts: &Facts) -> Result<(Heading, String), DropReason> {
         let Some(fields) = &text.relay else {
             let mut heading = user_heading(&self.config, &text.sender, &text.sender_name);

@@ -18,25 +18,25 @@ use super::values::{self, hinted, scalar};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Connection {
-    /// Over the network.
+    /// Over the network (`connection_type: tcp`).
     Tcp {
-        /// Host name or address.
+        /// Host name or address, without brackets.
         host: String,
-        /// Port, normally 4403.
+        /// TCP port, normally 4403.
         port: u16,
     },
-    /// Over a cable.
+    /// Over a USB cable (`connection_type: serial`).
     Serial {
         /// The device's path; `None`: the one likely port.
         #[serde(rename = "port")]
         serial_port: Option<PathBuf>,
     },
-    /// Over Bluetooth.
+    /// Over Bluetooth (`connection_type: ble`).
     Ble {
-        /// The radio's address or name.
+        /// Bluetooth address, or the name that the radio advertises.
         #[serde(rename = "device")]
         ble_address: String,
-        /// Its PIN, of up to six digits.
+        /// PIN for pairing, of up to six digits; `None`: the radio needs none, or is paired already.
         #[serde(skip)]
         ble_pin: Option<Secret<u32>>,
     },
@@ -128,7 +128,7 @@ keys! {
     }
 }
 
-/// Returns the link.
+/// Reads the keys of `meshtastic` that say how the radio is reached; warns of those of another kind of link.
 pub(super) fn connection(section: &mut Section<'_>, _: &str) -> Connection {
     let link = Link::read(section);
     let kind = link.connection_type;

@@ -34,9 +34,9 @@ pub struct Environment {
 /// A key's value from the environment.
 #[derive(Debug)]
 pub(super) struct Setting {
-    /// The variable that gave it.
+    /// Name of the variable, for messages.
     pub(super) variable: String,
-    /// Its text, or why it cannot be had.
+    /// Its text, or why it cannot be had (a file that cannot be read).
     pub(super) text: Result<String, Wrong>,
 }
 

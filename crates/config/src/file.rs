@@ -18,9 +18,9 @@ const LARGEST: u64 = 1024 * 1024;
 /// A configuration, and what there is to say about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
-    /// The configuration.
+    /// The configuration, complete with defaults.
     pub config: Config,
-    /// What is worth a warning.
+    /// What is permitted, but probably not meant.
     pub warnings: Vec<Finding>,
     /// The file or the environment has keys that only MMRelay has.
     pub is_mmrelay: bool,
@@ -40,16 +40,16 @@ impl Loaded {
     }
 }
 
-/// Why there is no configuration.
+/// Why there is no configuration to run with.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// There is no file there.
+    /// There is no file at this path.
     #[error("there is no configuration at `{}`", .0.display())]
     Missing(PathBuf),
-    /// The file there cannot be read.
+    /// The file exists, but is no readable text.
     #[error(transparent)]
     Read(#[from] TextFileError),
-    /// What is in it is wrong.
+    /// The file or the environment gives keys or values that are wrong.
     #[error(transparent)]
     Wrong(#[from] Problems),
 }

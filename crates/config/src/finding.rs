@@ -13,15 +13,15 @@ use relay_model::{Explained, full_text, without_tricks};
 pub struct Finding {
     /// The file's name, or the environment variable's.
     pub origin: String,
-    /// The line in the file, from 1.
+    /// The line in the file, from 1; `None` for a variable, or if no place fits.
     pub line: Option<usize>,
-    /// Likewise the column, in characters.
+    /// The column in that line, from 1, in characters.
     pub column: Option<usize>,
     /// The key's path; empty where it concerns the whole file.
     pub key: String,
-    /// What is wrong.
+    /// What is wrong with the key or its value, in words.
     pub message: String,
-    /// What to do, where we know it.
+    /// What a person can do; `None` if nothing is known to help.
     pub hint: Option<String>,
 }
 
@@ -69,9 +69,9 @@ impl Explained for Finding {
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.iter().map(|it| full_text(it)).collect::<Vec<_>>().join("\n"))]
 pub struct Problems {
-    /// What is wrong.
+    /// What keeps the configuration from being used.
     pub problems: Vec<Finding>,
-    /// What else is worth saying.
+    /// What is permitted, but probably not meant.
     pub warnings: Vec<Finding>,
 }
 
@@ -82,12 +82,12 @@ pub(super) struct Position {
     pub(super) column: usize,
 }
 
-/// Where a value comes from.
+/// Where a value was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ValueSource {
-    /// The file, there.
+    /// In the file, at this place.
     File(Position),
-    /// The file, but nowhere in it.
+    /// In the file, which lacks the key.
     Nowhere,
     Variable(String),
 }
@@ -110,7 +110,7 @@ pub(super) struct Wrong {
     /// Its own place, if it is within the value.
     pub(super) place: Option<Position>,
     pub(super) message: String,
-    /// What to do, where we know it.
+    /// What a person can do; `None` if nothing is known to help.
     pub(super) hint: Option<String>,
 }
 

@@ -18,20 +18,20 @@ const REQUIRED: &str = "is required: a list of `{id: room, meshtastic_channel: c
 /// One entry of `matrix_rooms`: a room tied to a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedRoom {
-    /// The room, by id or alias.
+    /// Room id or alias (`!…` or `#…`), also where a link was entered.
     pub id: OwnedRoomOrAliasId,
     /// Servers over which it can be joined, where a link was given that names some.
     pub via: Vec<OwnedServerName>,
-    /// The channel.
+    /// The channel of the radio that is tied to the room.
     pub meshtastic_channel: ChannelRef,
-    /// Which way messages go.
+    /// Which way messages cross between the two.
     pub direction: Direction,
 }
 
 /// A channel of the radio, as the configuration names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Display)]
 pub enum ChannelRef {
-    /// By its slot.
+    /// By its slot, 0 to 7, whatever channel is in it.
     #[strum(to_string = "{0}")]
     Index(ChannelIndex),
     /// By its name, as people see it (`LongFast` for an unnamed one); followed when it changes its slot.

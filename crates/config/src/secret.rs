@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
-    /// Wraps a value.
+    /// Takes a value out of sight: from now on only [`Self::reveal`] shows it.
     pub fn new(value: T) -> Self {
         Self(value)
     }

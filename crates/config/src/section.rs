@@ -66,7 +66,7 @@ pub(super) struct Reader {
     pub(super) is_mmrelay: bool,
 }
 
-/// A key.
+/// What people are told of a key, in the sample, the schema and the reference.
 #[derive(Debug)]
 pub(super) struct KeyRow {
     /// As in `meshtastic.long_messages.part_bytes`; the keys of an entry of a list stand in `matrix_rooms[]`.
@@ -212,7 +212,7 @@ impl Section<'_> {
         self.or_default(key, Empty::Absent, default, value)
     }
 
-    /// Likewise, for a key that restricts who or what passes: without a value it is a mistake.
+    /// Returns the value of a key that restricts who or what passes, or this default: without a value it is a mistake.
     pub(super) fn restricting<T: Default>(
         &mut self,
         key: Key,
@@ -222,7 +222,7 @@ impl Section<'_> {
         self.or_default(key, Empty::Mistake, default, value)
     }
 
-    /// Likewise, for a key to which the empty text means something; an empty variable does too.
+    /// Returns the value of a key to which the empty text means something, or this default; an empty variable does too.
     pub(super) fn text<T: Default>(&mut self, key: Key, default: Key, value: ValueType<T>) -> T {
         self.or_default(key, Empty::Text, default, value)
     }
@@ -233,7 +233,7 @@ impl Section<'_> {
         self.read(key, Empty::Absent, &value.read)
     }
 
-    /// Likewise, for a key that restricts who or what passes.
+    /// Returns the value of a key that restricts who or what passes, if it is given: without a value it is a mistake.
     pub(super) fn restriction<T>(
         &mut self,
         key: Key,

@@ -7,7 +7,7 @@ use super::rooms;
 use super::section::{KeyRow, Reader, Section};
 use super::yaml::Node;
 
-/// Returns all keys.
+/// Returns all keys in the order of the sample, as reading an empty configuration finds them.
 pub(super) fn table() -> Vec<KeyRow> {
     let mut reader = Reader::new("", Environment::default());
     reader.table = Some(Vec::new());

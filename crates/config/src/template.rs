@@ -9,18 +9,18 @@ use super::finding::printable;
 /// A text with variables, as in `[{long}/{mesh}]: `; `{{` and `}}` stand for braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template<V> {
-    /// Its pieces, in their order.
+    /// Literal texts and variables, in their order.
     pub pieces: Vec<Piece<V>>,
 }
 
-/// A piece of a template.
+/// A literal text, or a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece<V> {
-    /// Text as it is.
+    /// Text as it is, with doubled braces made single.
     Text(String),
     /// A value to be filled in.
     Value {
-        /// Which.
+        /// What is filled in.
         variable: V,
         /// At most so many of its first grapheme clusters.
         limit: Option<usize>,
@@ -39,20 +39,20 @@ pub enum RoomVariable {
     Mesh,
     /// `{channel}`: the channel's name.
     Channel,
-    /// `{hops}`: how many hops it made.
+    /// `{hops}`: number of hops that it made, or `?`.
     Hops,
-    /// `{snr}`: signal to noise ratio.
+    /// `{snr}`: signal-to-noise ratio in dB, or `?`.
     Snr,
-    /// `{rssi}`: signal strength.
+    /// `{rssi}`: signal strength in dBm, or `?`.
     Rssi,
-    /// `{mqtt}`: a word when it came by MQTT.
+    /// `{mqtt}`: `MQTT` if it passed an MQTT server, otherwise nothing.
     Mqtt,
 }
 
 /// What is known of a tapback of the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReactionVariable {
-    /// `{emoji}`.
+    /// `{emoji}`: the emoji of the tapback.
     Emoji,
     /// Anything else that is known of a packet.
     Packet(RoomVariable),
@@ -64,11 +64,11 @@ pub enum ReactionVariable {
 pub enum MeshVariable {
     /// `{display}`, `{displayN}`: the sender's display name.
     Display,
-    /// `{user}`: the user id.
+    /// `{user}`: the sender's user id.
     User,
-    /// `{username}`: its localpart.
+    /// `{username}`: the localpart of that id.
     Username,
-    /// `{server}`: its server.
+    /// `{server}`: the server name of that id.
     Server,
 }
 

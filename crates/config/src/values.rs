@@ -15,7 +15,7 @@ use relay_model::OwnedUserId;
 /// A value, or everything that is wrong with it.
 pub(super) type Checked<T> = Result<T, Vec<Wrong>>;
 
-/// Makes a checked value of a node.
+/// What reads a value from a node of the file, or says what is wrong with it.
 pub(super) trait Convert<T>: Fn(&Node) -> Checked<T> {}
 
 impl<T, F: Fn(&Node) -> Checked<T>> Convert<T> for F {}

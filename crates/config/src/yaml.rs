@@ -13,6 +13,7 @@ const MOST_NODES: usize = 20_000;
 /// Lists and mappings within each other.
 const DEEPEST: usize = 32;
 
+/// A value as it was written, with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
     pub(super) place: Position,
@@ -37,6 +38,7 @@ impl Node {
     }
 }
 
+/// What was written, without its meaning.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.
@@ -54,6 +56,7 @@ pub(super) enum Value {
     Map(Vec<Entry>),
 }
 
+/// A key of a mapping, and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     pub(super) key: String,

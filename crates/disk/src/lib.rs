@@ -21,16 +21,16 @@ const LEAST_ROOM: u64 = 64 * 1024;
 /// A problem with a disk, or with a file on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
-    /// No space is left, or none for this user.
+    /// No space is left, or none for this user (quota).
     #[error("the disk is full")]
     Full,
     /// The file system or the file is read-only.
     #[error("the disk cannot be written")]
     ReadOnly,
-    /// Permission denied.
+    /// The user that the relay runs as lacks a permission.
     #[error("the user that the relay runs as may not do that")]
     Denied,
-    /// I/O error, or a limit is exceeded.
+    /// Reading or writing failed, or a limit of the system is exceeded.
     #[error("the disk fails")]
     Failed,
     /// A directory stands where a file is expected.

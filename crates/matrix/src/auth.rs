@@ -29,11 +29,11 @@ pub use status::{KeyBackup, LoginStatus, ask, damage, status};
 /// Which part of the given credentials is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
-    /// The name of the user or the homeserver.
+    /// The name of the user, or of the homeserver.
     Name,
-    /// The user name and its password.
+    /// The pair of user name and password: the homeserver does not tell which of them.
     Password,
-    /// The account, whatever its password.
+    /// The account itself, whatever its password: it is deactivated.
     Account,
     /// The method: the homeserver takes no passwords, or does not accept this access token.
     Way,
@@ -41,16 +41,16 @@ pub enum Given {
     UsedDevice,
 }
 
-/// Why a login or logout failed.
+/// Why a login or logout failed, or was not begun.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// There is a session already.
+    /// There is a login already, and replacing it (`force`) was not asked for.
     #[error("already logged in as {} (device {}) at {}", .0.user_id, .0.device_id, .0.homeserver)]
     AlreadyLoggedIn(Box<StoredSession>),
     /// Wrong credentials: which part, why, and the hint.
     #[error("{1}")]
     Wrong(Given, String, Option<&'static str>),
-    /// The user interrupted the login.
+    /// The user interrupted it; an earlier login is as it was.
     #[error("interrupted: the login is as it was")]
     Interrupted,
     /// The new login would be worth less than the earlier one that it replaces; the reason.
@@ -59,19 +59,19 @@ pub enum AuthError {
     /// A login failed, and its new device could not be signed out.
     #[error("the login failed, and its new device {0} could not be signed out yet")]
     DeviceLeft(OwnedDeviceId, #[source] Box<AuthError>),
-    /// Nobody is logged in.
+    /// There is no login to end or to ask about.
     #[error("not logged in: nothing to do")]
     NotLoggedIn,
     /// The answer is not valid for a homeserver; what is missing.
     #[error("{0} gave an answer that makes no sense: {1}")]
     BadAnswer(Url, &'static str),
-    /// The server failed or refused.
+    /// The homeserver cannot be asked, or refused.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A file failed.
+    /// A file of the login cannot be read or written, or is damaged.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// The store failed.
+    /// The SDK's store or the session cannot be used.
     #[error(transparent)]
     Store(#[from] MatrixError),
 }

@@ -53,7 +53,7 @@ pub(super) fn boot() -> String {
     id.trim().to_owned()
 }
 
-/// The homeserver's clock.
+/// What is known of the homeserver's clock, and how far ours is ahead of it.
 #[derive(Debug)]
 pub(super) struct ServerClock {
     /// The server's last known time, and our clocks at that moment.

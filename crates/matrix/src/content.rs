@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use relay_model::{EventId, RelayFields, RoomContent, Timestamp, span};
 
+/// What is sent for a row: an event with its content, or a redaction, which is a request of its own.
 pub(super) enum Outgoing<'a> {
     Event { kind: &'static str, content: Value },
     Redaction { target: &'a EventId },

@@ -113,7 +113,7 @@ impl Envelope {
         user.filter(|_| self.membership() == Some("ban"))
     }
 
-    /// Returns this event as a ban, if it is one.
+    /// Returns what a ban is to the relay; `None` for other events. It counts as in force.
     pub(super) fn ban(&self, room: &RoomId) -> Option<MatrixEvent> {
         Some(MatrixEvent::Banned {
             room: room.to_owned(),
@@ -249,6 +249,7 @@ fn related(relation: &Value, wanted: &str) -> Option<OwnedEventId> {
     event_id(&relation["event_id"]).filter(|_| relation["rel_type"] == wanted)
 }
 
+/// What `m.relates_to` says of a message, apart from edits and reactions.
 struct Relation {
     reply_to: Option<OwnedEventId>,
     thread: Option<OwnedEventId>,

@@ -15,7 +15,7 @@ use relay_model::Explained;
 pub(super) const LOG_IN_ANEW: &str =
     "log in anew with `relay auth login --force --recovery-key-file FILE`";
 
-/// Why a file of the login cannot be used.
+/// Why a file below `matrix/` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// The action that failed, the file, and the cause.
@@ -64,19 +64,19 @@ pub struct Files {
 }
 
 impl Files {
-    /// Creates nothing on disk.
+    /// Names the directory of the login; creates nothing on disk.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),
         }
     }
 
-    /// `session.json`.
+    /// Returns the path of `session.json`, the stored session.
     pub fn session(&self) -> PathBuf {
         self.directory.join("session.json")
     }
 
-    /// `sdk/`, the SDK's stores.
+    /// Returns the path of `sdk/`, the SDK's stores.
     pub fn sdk(&self) -> PathBuf {
         self.directory.join("sdk")
     }

@@ -43,6 +43,7 @@ pub(super) struct Gaps {
     fetching: Option<(Gap, BoxFuture<'static, Option<matrix_sdk::Result<GapPage>>>)>,
 }
 
+/// A gap that is still to be fetched, and how its requests went.
 struct Open {
     gap: Gap,
     failures: u32,

@@ -26,6 +26,7 @@ const PAUSES: Backoff = Backoff::new(Duration::from_secs(5), LONGEST_PAUSE);
 /// How often to look again at a room whose state the server has not returned in full.
 const UNTOLD_AGAIN: Duration = Duration::from_mins(1);
 
+/// How the attempts to join a configured room went.
 #[derive(Debug, Default)]
 struct Attempt {
     failures: u32,

@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 
 type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
 
+/// The SDK's crypto store, except that a new Olm session is written with the content of the message that created it.
 #[derive(Debug)]
 pub(super) struct KeyStore {
     sdk: SqliteCryptoStore,

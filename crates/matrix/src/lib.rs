@@ -62,7 +62,7 @@ pub use self::server::ServerError;
 pub use self::session::{BackupUse, LoginMethod, RefusedLogin, StoredSession};
 pub use self::trouble::RoomTrouble;
 
-/// The adapter's configuration.
+/// What the adapter is told at its start.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The mapped rooms, ids or aliases, without duplicates.
@@ -73,13 +73,13 @@ pub struct Options {
     pub invites: Option<Vec<UserPattern>>,
     /// Whether encrypted rooms are read, and whose devices get the room keys of our messages.
     pub e2ee: E2ee,
-    /// Where the server's answers are recorded.
+    /// Where the adapter records the homeserver's state, for `status` and `doctor`.
     pub pulse: Pulse,
-    /// This computer's clocks.
+    /// This computer's clocks; only a test replaces them.
     pub clock: Clock,
 }
 
-/// Events since the last batch.
+/// What happened since the last batch, to be accepted in one transaction.
 #[derive(Debug)]
 pub struct Batch {
     /// The events, in order within each room. An event can be repeated in a later batch.
@@ -104,11 +104,11 @@ pub struct Start {
     pub knows_all: bool,
     /// Rooms that were mapped once; if replaced, their messages from before the replacement are still read.
     pub former: Vec<OwnedRoomId>,
-    /// The gaps before the position.
+    /// The gaps before that position that were not yet fetched.
     pub gaps: Vec<Gap>,
     /// Events that could not be decrypted, to retry when keys arrive.
     pub kept: Vec<UndecryptableEvent>,
-    /// The last known time of the homeserver.
+    /// The last reading of the homeserver's clock; `None` if there never was one.
     pub clock: Option<ClockReading>,
 }
 
@@ -116,34 +116,34 @@ pub struct Start {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceTrust {
-    /// It is signed by its owner.
+    /// The account's cross-signing identity has signed the device.
     Verified,
-    /// It is not.
+    /// The account's identity has not signed the device, or there is no identity.
     Unverified,
-    /// It is not known yet.
+    /// Not known yet: the device's keys have not been looked up.
     #[default]
     Unknown,
 }
 
-/// Why the adapter does not run.
+/// Why the adapter cannot run, or has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum MatrixError {
-    /// Nobody has logged in.
+    /// Nobody has logged in, so there is no session to restore.
     #[error("not logged in to Matrix")]
     NoSession,
-    /// The server does not accept the session.
+    /// The homeserver does not accept the session any more.
     #[error("{0}")]
     SessionDead(Box<RefusedLogin>),
-    /// The server cannot be asked.
+    /// The homeserver cannot be asked, or its answer is of no use.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A file of the session cannot be used.
+    /// A file of the login cannot be read or written, or is damaged.
     #[error(transparent)]
     Files(#[from] FilesError),
     /// The SDK's store cannot be used: its path, and the cause.
     #[error("cannot open the Matrix store in `{0}`")]
     Store(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The consumer of the batches is gone.
+    /// The consumer of the batches has ended, so nothing more can be handed over.
     #[error("nobody takes the events any more")]
     Closed,
 }
@@ -167,11 +167,11 @@ impl Explained for MatrixError {
     }
 }
 
-/// The adapter, with its session restored.
+/// The adapter, with its session restored and its store open; not yet connected.
 #[derive(Debug)]
 pub struct Matrix {
     files: Files,
-    /// The session as stored on disk.
+    /// The login that it uses, as stored on disk.
     pub session: StoredSession,
     rooms: Arc<rooms::Rooms>,
     /// Events on the path of requests to the server.
@@ -213,6 +213,10 @@ impl Matrix {
     /// Hands over everything since [`Start::position`], some of it possibly again. Retries without end while the server
     /// cannot be reached. Fails with [`MatrixError::SessionDead`] if the server does not accept the session, and with
     /// [`MatrixError::Closed`] if the consumer of the batches is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, what was not committed is handed over again by the next run, from the stored position.
     pub async fn run(
         self,
         start: Start,

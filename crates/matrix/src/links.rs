@@ -22,7 +22,7 @@ const LONGEST_ADDRESS: usize = 2000;
 /// Maximum number of candidates for the end of an address, from the last one backwards.
 const MOST_ENDS: usize = 64;
 
-/// Target of a link.
+/// What a link of Matrix points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LinkTarget {
     User(OwnedUserId),

@@ -13,7 +13,7 @@ use relay_model::OwnedRoomOrAliasId;
 #[derive(Debug, Clone, Default)]
 pub struct Pulse(watch::Sender<HomeserverState>);
 
-/// State of the homeserver.
+/// What the adapter last knew of the homeserver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HomeserverState {
     /// Time of the last answer to the sync loop; an idle server answers every 30 s.
@@ -31,16 +31,16 @@ pub struct HomeserverState {
 /// Why answers of the homeserver cannot be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
-    /// Time of the first failure.
+    /// When the first failure since the last answer happened.
     pub since: Instant,
-    /// The cause.
+    /// Error of the latest failure, in words.
     pub cause: String,
     /// What is wrong with this computer's disk, if that is the cause and not the homeserver.
     pub disk: Option<Trouble>,
 }
 
 impl Pulse {
-    /// Returns the current state.
+    /// Returns the state as last recorded.
     pub fn heard(&self) -> HomeserverState {
         self.0.borrow().clone()
     }

@@ -14,6 +14,7 @@ use super::events::{Envelope, SenderFacts};
 use super::{rooms::Rooms, undecryptable::Late};
 use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 
+/// Reads events for the sync loop; keeps those without a key, and what is known of the server's clock.
 pub(super) struct Reader<'a> {
     rooms: &'a Rooms,
     /// Decides which messages are history.

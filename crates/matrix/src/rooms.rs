@@ -46,6 +46,7 @@ pub(super) struct Rooms {
     pub(super) refused: SetOnce<LoginRefusal>,
 }
 
+/// What is known of the mapped rooms, and what was told of them.
 #[derive(Debug, Default)]
 struct KnownRooms {
     /// The rooms of the configured names, as far as known.

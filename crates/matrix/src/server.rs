@@ -24,19 +24,19 @@ const LARGEST_ANSWER: u64 = 1024 * 1024;
 /// Why a request failed; with the address, if a request was made.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The given text is not an address.
+    /// The text that a person gave is no homeserver's name or address.
     #[error("`{0}` is not a homeserver")]
     BadAddress(String),
-    /// Plain HTTP to another machine.
+    /// Plain HTTP to another machine, which would show the password to others.
     #[error("`{0}` is not encrypted")]
     PlainHttp(Url),
     /// The address that a server names as its homeserver's cannot be used.
     #[error("{0} names a homeserver that cannot be used")]
     Named(Url, #[source] Box<Self>),
-    /// The server does not answer.
+    /// No connection, or no answer in time.
     #[error("cannot reach the homeserver at {0}")]
     Unreachable(Url, #[source] FirstCause),
-    /// The certificate is not accepted.
+    /// The server's certificate is not accepted.
     #[error("no secure connection to {0}")]
     Tls(Url, #[source] FirstCause),
     /// The server does not speak Matrix; with the HTTP status.
@@ -55,14 +55,14 @@ pub enum ServerError {
     /// The homeserver limits the rate; with the pause that it asks for.
     #[error("the homeserver limits how often this may be tried")]
     RateLimited(Duration),
-    /// The homeserver refused.
+    /// The homeserver answered with a Matrix error.
     #[error("the homeserver refuses: {message} ({errcode}, HTTP {status})")]
     Refused {
-        /// HTTP status.
+        /// HTTP status of the answer.
         status: u16,
-        /// Matrix error code.
+        /// `errcode` of the answer, as `M_FORBIDDEN`.
         errcode: String,
-        /// The server's message.
+        /// `error` of the answer: the homeserver's own words.
         message: String,
         /// The whole answer, for details beyond the error code.
         body: Box<Value>,
@@ -118,13 +118,13 @@ impl Explained for ServerError {
     }
 }
 
-/// A homeserver, identified by its address.
+/// A homeserver of which only the address is known; requests are made without the SDK.
 #[derive(Debug, Clone)]
 pub struct Server {
     http: reqwest::Client,
-    /// Base address of its API.
+    /// Base address of its API, without `/_matrix`.
     pub base: Url,
-    /// Access token; `None` before a login.
+    /// Access token sent with requests; `None` before a login.
     token: Option<Secret<String>>,
 }
 

@@ -14,7 +14,7 @@ use super::errors::{self, LoginRefusal};
 use super::server::{Server, ServerError};
 use relay_model::Explained;
 
-/// How a session was made.
+/// How the access token of a session was obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoginMethod {
@@ -27,16 +27,16 @@ pub enum LoginMethod {
 /// A login of the bot: `matrix/session.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSession {
-    /// The homeserver's address.
+    /// Base address of the homeserver's API, not the server's name.
     pub homeserver: Url,
-    /// The account.
+    /// The bot's account.
     pub user_id: OwnedUserId,
-    /// The device created by the login.
+    /// The device that the login created; its keys are in the SDK's store.
     pub device_id: OwnedDeviceId,
     /// The device's access token, and the refresh token on servers where it expires. Never printed.
     #[serde(flatten)]
     pub tokens: SessionTokens,
-    /// How it was made.
+    /// How the access token was obtained.
     pub login: LoginMethod,
     /// Plain HTTP to a server that is not on loopback is allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -56,9 +56,9 @@ pub enum BackupUse {
     /// The login predates the record of the backup.
     #[default]
     Unknown,
-    /// No backup.
+    /// The device uploads its keys to no backup.
     None,
-    /// The backup of this version.
+    /// The device uploads its keys to the backup of this version.
     Version(String),
 }
 
@@ -125,7 +125,7 @@ impl StoredSession {
     }
 }
 
-/// A login that the homeserver does not accept.
+/// A session whose access token the homeserver does not accept any more; said with account and device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the homeserver does not accept the login of {user} (device {device}): {} ({})",
@@ -135,7 +135,7 @@ impl StoredSession {
 pub struct RefusedLogin {
     pub(super) user: OwnedUserId,
     pub(super) device: OwnedDeviceId,
-    /// The homeserver's error.
+    /// What the homeserver answered: error code and words.
     pub refusal: LoginRefusal,
 }
 

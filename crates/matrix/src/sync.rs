@@ -47,6 +47,7 @@ const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 type RoomKeyUpdates = BoxStream<'static, Option<Vec<RoomKeyInfo>>>;
 
+/// The sync loop: asks the homeserver, takes its answers apart, and hands over a batch at a time.
 pub(super) struct Sync<'a> {
     /// Directory of the SDK's stores.
     store: &'a Path,

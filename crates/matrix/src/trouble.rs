@@ -2,11 +2,11 @@
 
 use relay_model::{Explained, OwnedRoomId, OwnedUserId};
 
-/// A problem with a configured room.
+/// Why the bot is not in a configured room, or cannot write there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum RoomTrouble {
-    /// The alias does not exist.
+    /// The homeserver knows no such alias.
     #[error("there is no such room alias")]
     NoSuchAlias,
     /// The alias no longer exists; the room that it pointed to goes on.
@@ -19,21 +19,21 @@ pub enum RoomTrouble {
         "this room was replaced by {0}, and the homeserver does not tell whether this alias stands for that"
     )]
     AliasUnknown(OwnedRoomId),
-    /// The server does not know the room.
+    /// The homeserver knows no such room, or nobody of it is in there.
     #[error("there is no such room, or nobody of this homeserver is in it")]
     NoSuchRoom,
-    /// The room requires an invite.
+    /// The room can be joined by invite only, and this account, the bot's, has none.
     #[error("the bot is not invited")]
     NotInvited(OwnedUserId),
-    /// The bot was banned.
+    /// This account, the bot's, was banned from the room.
     #[error("the bot is banned")]
     Banned(OwnedUserId),
     /// The bot was removed; it does not rejoin by itself, even if it could.
     #[error("the bot was put out of the room by {by}")]
     PutOut {
-        /// The bot.
+        /// Account of the bot.
         bot: OwnedUserId,
-        /// The user who removed it.
+        /// Account of the user who removed it.
         by: OwnedUserId,
     },
     /// There is an invite, but the configuration forbids accepting it.
@@ -45,7 +45,7 @@ pub enum RoomTrouble {
     /// The homeserver cannot reach the room's servers.
     #[error("the homeserver does not reach the server of the room: {0}")]
     ServerAway(String),
-    /// Another reason, given by the homeserver.
+    /// Another reason, in the homeserver's words.
     #[error("the room cannot be joined: {0}")]
     Other(String),
     /// The homeserver does not answer; the sync loop reports it.

@@ -12,7 +12,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Makes one without failures.
+    /// Makes a back-off without failures so far; no delay is longer than `longest`.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self {
             first,
@@ -48,7 +48,7 @@ impl Backoff {
         self.failures
     }
 
-    /// Resets the count after a success.
+    /// Resets the count after a success: the next delay is the first one.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

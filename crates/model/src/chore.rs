@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ids::MeshRowId;
 
-/// A chore.
+/// Work that the event loop gives itself: decided as an event, without an outside cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chore {
     /// After a start: the configuration may have changed.
@@ -19,13 +19,13 @@ pub enum Chore {
     Rooms,
     /// Destinations of waiting mesh packets: all, or one that the radio has returned.
     Channels(Option<MeshRowId>),
-    /// Expire overdue rows.
+    /// Expire rows whose time is over, and stop waiting for reports that did not come.
     Overdue,
-    /// Give up keys that did not come in time.
+    /// Give up events whose key did not come in time, and tell their rooms.
     Keys,
-    /// Tell rooms of expired messages.
+    /// Tell rooms of expired messages, once no more are expected.
     Expired,
-    /// Notices about the radio's outage.
+    /// Tell rooms of the radio's outage and of its end (`matrix.radio_notices`).
     Outage,
     /// Show the waiting sign on messages that have waited for long.
     Waiting,

@@ -5,16 +5,16 @@ use std::time::Duration;
 use super::ids::{MeshRowId, OwnedEventId, PacketId, RoomRowId};
 use super::{chore::Chore, fate::RadioOutcome, radio_event::RadioEvent, room_event::MatrixEvent};
 
-/// Something that happened.
+/// Something that happened, for the bridge to decide on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// On the mesh, or to the link to the radio.
     Radio(RadioEvent),
-    /// In a room.
+    /// In a mapped room, or to the account.
     Matrix(MatrixEvent),
-    /// To a message of ours.
+    /// To a row of an outbox, told by a worker or by the radio's adapter.
     Report(SendReport),
-    /// A chore is due.
+    /// Work that the loop gives itself is due.
     Chore(Chore),
 }
 
@@ -48,54 +48,54 @@ impl Event {
     }
 }
 
-/// A report on a message of ours.
+/// What became of a row that was handed to an adapter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SendReport {
-    /// On a message for a room.
+    /// Of an event for a room.
     Room {
-        /// Its row.
+        /// Row in the outbox for rooms.
         outbox: RoomRowId,
-        /// The outcome.
+        /// What the homeserver said, or why it could not be asked.
         outcome: RoomOutcome,
     },
-    /// On a packet for the mesh.
+    /// Of a packet for the mesh.
     Radio {
-        /// Its row.
+        /// Row in the outbox for the mesh.
         outbox: MeshRowId,
-        /// The packet id of the attempt.
+        /// Packet id under which the row was tried; a retry can have another one.
         packet: PacketId,
-        /// The outcome.
+        /// What the radio or the mesh said, or that nothing came.
         outcome: RadioOutcome,
     },
 }
 
-/// Outcome of sending to a room.
+/// Outcome of one attempt to send a row to a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomOutcome {
-    /// The server has accepted it.
+    /// The homeserver has accepted it, now or at an earlier attempt.
     Sent {
-        /// Its event.
+        /// Id that the homeserver gave the event.
         event: OwnedEventId,
     },
-    /// Retry later.
+    /// Not accepted now: the row is sent again, under the same transaction id.
     Retry {
-        /// The delay that the server asked for, if any.
+        /// Minimum delay that the server asked for (`retry_after_ms`); `None`: the worker's own back-off.
         after: Option<Duration>,
         /// Rate limit (429): everything that this account sends has to wait.
         limited: bool,
-        /// Reason for the log.
+        /// Cause in words, for the log.
         error: String,
     },
     /// Not before something changes in the room (403) or with the account (401).
     Parked {
-        /// Whether it concerns the whole account.
+        /// True: nothing of this account can be sent (401); false: nothing for this room.
         account: bool,
-        /// Reason for the log and `status`.
+        /// Cause in words, for the log and `status`.
         error: String,
     },
-    /// Permanent failure.
+    /// Never accepted: the row ends.
     Refused {
-        /// Reason for the log.
+        /// Cause in words, for the log.
         error: String,
     },
 }

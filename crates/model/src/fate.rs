@@ -12,30 +12,30 @@ use super::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 pub enum RadioOutcome {
-    /// The radio took it.
+    /// The radio has put it into its transmit queue.
     Accepted {
-        /// When.
+        /// When the radio's answer arrived, by our clock.
         at: Timestamp,
     },
-    /// Another node repeated it.
+    /// Another node was heard repeating it: an implicit acknowledgement.
     Heard,
     /// No repeat was heard; it may have been received all the same.
     Unheard,
-    /// The addressee has acknowledged it.
+    /// The node that a direct message is for has acknowledged it.
     Delivered,
-    /// Retry later.
+    /// Not taken now: it waits again and is tried after a delay.
     #[strum(to_string = "retry after {after:?} (new_id: {new_id}, written: {written}): {reason}")]
     Retry {
-        /// Delay before the retry.
+        /// Minimum delay before the next attempt.
         after: Duration,
         /// The retry needs another id: this one was transmitted, or the radio remembers it.
         new_id: bool,
         /// The radio was given it and may know it; otherwise it was only queued here.
         written: bool,
-        /// Reason for the log.
+        /// Cause in words, for the log.
         reason: String,
     },
-    /// Permanent failure.
+    /// Refused for good: it is not tried again, and its sender is told.
     #[strum(to_string = "refused: {0}")]
     Refused(Refusal),
 }
@@ -44,9 +44,9 @@ pub enum RadioOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 pub enum Refusal {
-    /// The payload is too long.
+    /// The payload exceeds what the radio takes.
     TooLong,
-    /// No such channel, or it is disabled.
+    /// The slot holds no channel, or the radio does not know it.
     NoChannel,
     /// No region set, or transmission switched off.
     TransmitOff,
@@ -54,7 +54,7 @@ pub enum Refusal {
     NoInterface,
     /// The public key of the addressee is unknown.
     NoKey,
-    /// Another `Routing.Error` number.
+    /// A `Routing.Error` without a case of its own, by its number in mesh.proto.
     #[strum(to_string = "error {0}")]
     Other(u32),
 }
@@ -62,25 +62,25 @@ pub enum Refusal {
 /// State of a mesh packet. Stored by its position here, as used by views and indexes of the migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, VariantArray)]
 pub enum MeshState {
-    /// Waits in the outbox.
+    /// In the outbox: not handed to the radio, or returned by it.
     Waiting,
     /// Handed to the radio, which has not answered yet.
     Submitted,
-    /// Taken by the radio.
+    /// In the radio's transmit queue, or on the air.
     Accepted,
     /// Taken by the radio, without a later report in time.
     Unknown,
-    /// Transmitted; no repeat was heard.
+    /// Transmitted; no repeat was heard, though it may have been received.
     Unheard,
-    /// Repeated by another node.
+    /// Another node was heard repeating it.
     Heard,
-    /// Acknowledged by the addressee.
+    /// The node that a direct message is for has acknowledged it.
     Delivered,
-    /// Refused by the radio for good.
+    /// Refused for good by the radio, or by our own rules while it waited.
     Refused,
-    /// Too old when its turn came.
+    /// Too old, or too many after an outage: it was not sent.
     Expired,
-    /// Withdrawn before it was sent.
+    /// Taken back before it was sent: redacted, its author banned, or given up with its room.
     Withdrawn,
 }
 
@@ -116,27 +116,27 @@ impl MeshState {
     }
 }
 
-/// A sign on a Matrix message.
+/// A reaction of the bot that shows the sender what became of a Matrix message; only one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Sign {
-    /// Waits in the queue.
+    /// A part of it waits for the radio or for its answer.
     Waiting,
-    /// Repeated by another node.
+    /// Another node was heard repeating each of its parts.
     Heard,
-    /// Transmitted; no repeat was heard.
+    /// Transmitted; of a part no repeat was heard.
     Unheard,
-    /// Acknowledged by the addressee.
+    /// The node that it is for has acknowledged it.
     Delivered,
-    /// Not transmitted.
+    /// Not transmitted, or a part of it not: the radio or a rule refuses it.
     Refused,
-    /// The sender may not transmit.
+    /// Not transmitted: its sender may not.
     Denied,
-    /// Too old when its turn came.
+    /// Not transmitted: it was too old, or too many waited after an outage.
     Expired,
 }
 
 impl Sign {
-    /// Returns the key of the reaction.
+    /// Returns the emoji that is the reaction's key.
     pub fn key(self) -> &'static str {
         match self {
             Self::Waiting => "⏳",
@@ -149,23 +149,23 @@ impl Sign {
         }
     }
 
-    /// Returns the sign with that reaction key.
+    /// Returns the sign with that emoji; `None` if it is none of ours.
     pub fn of_key(key: &str) -> Option<Self> {
         let mut signs = Self::VARIANTS.iter().copied();
         signs.find(|sign| sign.key() == key)
     }
 }
 
-/// State of a Matrix message, for its sign.
+/// What is known of a Matrix message when its sign is decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshFate {
-    /// The message.
+    /// Id of the message in its room, not of a packet.
     pub event: OwnedEventId,
-    /// Its room.
+    /// Id of the room that it was written in.
     pub room: OwnedRoomId,
     /// The states of its parts, in order; empty if it was never to be transmitted.
     pub parts: Vec<MeshState>,
-    /// When it was accepted.
+    /// When it was accepted, or given its sign, by our clock; the waiting sign counts from it.
     pub accepted_at: Timestamp,
     /// The given sign, if it does not follow from its parts.
     pub given: Option<Sign>,

@@ -12,13 +12,13 @@ pub use ruma::{
     OwnedUserId, RoomId, RoomOrAliasId, TransactionId, UserId,
 };
 
-/// Why a text is not a valid identifier.
+/// Why a text or a number is not a valid identifier of the mesh.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseIdError {
-    /// Not `!` and eight hexadecimal digits.
+    /// The text is not `!` and eight hexadecimal digits.
     #[error("`{0}` is not a node id: expected `!` and eight hexadecimal digits, as in `!a1b2c3d4`")]
     Node(String),
-    /// Not one of the radio's channel slots.
+    /// The number is not 0 to 7.
     #[error("{0} is out of range: a radio has channels 0 to 7")]
     Channel(i64),
 }
@@ -66,15 +66,15 @@ impl PacketId {
 pub struct ChannelIndex(u8);
 
 impl ChannelIndex {
-    /// Slot 0.
+    /// Slot 0, where the primary channel normally is.
     pub const PRIMARY: Self = Self(0);
 
-    /// All slots, in order.
+    /// Returns all eight slots, in order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..8).map(Self)
     }
 
-    /// Returns the slot's number, 0 to 7.
+    /// Returns the slot as packets number it, 0 to 7.
     pub fn number(self) -> u8 {
         self.0
     }
@@ -91,7 +91,7 @@ impl TryFrom<u32> for ChannelIndex {
     }
 }
 
-/// Row number in the outbox for rooms.
+/// Row number in the outbox for rooms: one event. Rows of a room are sent in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomRowId(pub i64);
 

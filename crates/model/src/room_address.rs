@@ -13,19 +13,19 @@ const MATRIX_TO: &str = "https://matrix.to/#/";
 /// A room, with servers through which it can be joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomAddress {
-    /// Its id or alias.
+    /// Room id or alias (`!…` or `#…`), also where a link was entered.
     pub room: OwnedRoomOrAliasId,
-    /// Servers named by a link.
+    /// Servers to join the room through (`via` of a link); empty for an id or alias alone.
     pub via: Vec<OwnedServerName>,
 }
 
-/// Why a text is not a room address.
+/// Why a text that a person entered names no room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RoomAddressError {
-    /// It is a user id, or a link to a user.
+    /// It is a user id, or a link to one.
     #[error("this is a user")]
     User,
-    /// It is a link to a message in this room.
+    /// It is a link to a message in this room: the room alone has to be named.
     #[error("this is a link to a message in `{0}`")]
     Message(OwnedRoomOrAliasId),
     /// It begins like a room address, but continues with other text.

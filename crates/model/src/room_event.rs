@@ -9,20 +9,20 @@ use super::ids::{
 use super::time::{ClockReading, Timestamp};
 use super::undecryptable::UndecryptableEvent;
 
-/// A room that is joined and read.
+/// A mapped room that the bot is in, and whose events are read; sent anew whenever one of these facts changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinedRoom {
-    /// The room.
+    /// Room id, not an alias.
     pub room: OwnedRoomId,
-    /// Its names in `matrix_rooms`: id or aliases. Empty: it was mapped once, and is replaced.
+    /// The names that `matrix_rooms` gives this room: id or aliases. Empty: it was mapped once, and is replaced.
     pub configured: Vec<OwnedRoomOrAliasId>,
-    /// Its display name.
+    /// Display name as Matrix computes it, cut to 256 bytes; the room id if that fails.
     pub name: String,
-    /// The bot's display name in it.
+    /// The bot's display name in this room; the localpart of its id if it has none.
     pub own_name: String,
-    /// Whether it is encrypted.
+    /// Whether `m.room.encryption` is set, so that messages are sent encrypted (reactions never are).
     pub encrypted: bool,
-    /// Whether anyone may join it.
+    /// Whether the join rule is `public`; false while that is unknown.
     pub public: bool,
     /// Whether the bot may mention everyone in it.
     pub may_mention_room: bool,
@@ -30,87 +30,87 @@ pub struct JoinedRoom {
     pub may_write: bool,
     /// Whether the bot may react in it, and redact its reactions.
     pub may_react: bool,
-    /// Set if it is replaced or closed.
+    /// Set by a valid `m.room.tombstone`: the room is replaced or closed.
     pub tombstone: Option<Tombstone>,
-    /// The predecessor that it names.
+    /// Room id in `predecessor` of `m.room.create`: the room whose place this one claims.
     pub predecessor: Option<OwnedRoomId>,
 }
 
 /// The end of a room: nobody writes there any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
-    /// The successor that it names.
+    /// Room id in `replacement_room`; `None`: closed without a successor.
     pub successor: Option<OwnedRoomId>,
 }
 
 /// Something that happened in a mapped room.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MatrixEvent {
-    /// A mapped room was joined or has changed.
+    /// A mapped room was joined at a start or later, or a fact in [`JoinedRoom`] has changed.
     Joined(JoinedRoom),
     /// A configured alias resolves to another room; joining it is a separate event.
     AliasMoved {
-        /// The alias.
+        /// Alias as configured in `matrix_rooms`.
         alias: OwnedRoomOrAliasId,
-        /// Its room.
+        /// Room id that the homeserver returns for it now.
         room: OwnedRoomId,
     },
     /// An alias still resolves to its room, though that is replaced or the bot is not in it.
     AliasKept {
-        /// The alias.
+        /// Alias as configured in `matrix_rooms`.
         alias: OwnedRoomOrAliasId,
-        /// Its room.
+        /// Room id that the homeserver still returns for it.
         room: OwnedRoomId,
     },
     /// The bot is no longer in a mapped room.
     Left {
-        /// The room.
+        /// Id of the room that the bot left, or was removed or banned from.
         room: OwnedRoomId,
-        /// Set if it is replaced or closed.
+        /// Set if the room is also replaced or closed, as last seen by the bot.
         tombstone: Option<Tombstone>,
     },
-    /// A message.
+    /// A message of anybody but the bot, whether or not it is relayed.
     Text(Box<RoomText>),
-    /// An edit.
+    /// An `m.replace` of anybody but the bot, whoever wrote the original.
     Edit(Box<RoomEdit>),
-    /// A reaction.
+    /// An `m.reaction` of anybody but the bot.
     Reaction(Box<RoomReaction>),
-    /// A redaction.
+    /// An `m.room.redaction` of anybody but the bot; the homeserver has checked the right to it.
     Redaction(Box<RoomRedaction>),
-    /// An event of ours came back in sync.
+    /// An event of the bot's account came back in sync, from this device or another one.
     Own {
-        /// Its room.
+        /// Id of the room that it was sent to.
         room: OwnedRoomId,
-        /// Its id.
+        /// Id that the homeserver gave it.
         event: OwnedEventId,
-        /// The transaction id under which this device sent it.
+        /// Transaction id under which this device sent it (`unsigned.transaction_id`); `None` for another device's event.
         transaction: Option<OwnedTransactionId>,
     },
     /// A room refused a reaction of the bot, or its redaction.
     NoSigns {
-        /// The room.
+        /// Id of that room, where no signs are tried from now on.
         room: OwnedRoomId,
     },
     /// An event that cannot be decrypted (yet).
     Undecryptable {
         /// The event, to be retried when the key comes.
         event: Box<UndecryptableEvent>,
-        /// The sender's power level in the room.
+        /// The sender's power level, as in [`RoomText::sender_power`].
         sender_power: i64,
-        /// When it was sent, by the server's clock.
+        /// When it was sent, by our clock, as in [`RoomText::sent_at`].
         sent_at: Timestamp,
     },
     /// All events up to this sync position have been handed over.
     Synced(Box<Synced>),
     /// Somebody was banned from a room.
     Banned {
-        /// The room.
+        /// Id of the room from which the user is banned.
         room: OwnedRoomId,
-        /// The ban.
+        /// Id of the `m.room.member` event that bans.
         event: OwnedEventId,
-        /// The banned user.
+        /// The banned user (`state_key`), not the moderator.
         user: OwnedUserId,
-        /// The time of the ban.
+        /// When the ban was set, by our clock: what the user wrote up to then is withdrawn.
         sent_at: Timestamp,
         /// Whether it is known to be in force, so that waiting messages are older; otherwise it may have been lifted.
         stands: bool,
@@ -118,7 +118,7 @@ pub enum MatrixEvent {
 }
 
 impl MatrixEvent {
-    /// Returns the room of an event, and its id and sender where they matter.
+    /// Returns the room of an event, its id if it is marked as seen under that, and its sender for the log.
     pub fn origin(&self) -> (Option<&RoomId>, Option<&EventId>, Option<&UserId>) {
         match self {
             Self::Text(text) => (Some(&text.room), Some(&text.event), Some(&text.sender)),
@@ -143,32 +143,32 @@ impl MatrixEvent {
     }
 }
 
-/// The account's sync position.
+/// How far the account's events have been handed over; stored in the transaction that accepts them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Synced {
-    /// The position in the homeserver's stream.
+    /// Opaque token of the homeserver (`next_batch`), from which the next sync or start goes on.
     pub position: String,
-    /// Gaps before it.
+    /// All gaps that are open at this position, of all rooms; they replace the stored ones.
     pub gaps: Vec<Gap>,
-    /// The last reading of the homeserver's clock.
+    /// Last reading of the homeserver's clock; `None` until the server has shown its time.
     pub clock: Option<ClockReading>,
 }
 
-/// A gap in a room's timeline, between two stream positions.
+/// A part of a room's history that no sync answer contained, between two tokens of the homeserver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
-    /// The room.
+    /// Id of the room whose history is incomplete.
     pub room: OwnedRoomId,
-    /// Events after this position are missing,
+    /// Token of the homeserver's stream: events after it are missing. Moves on as pages are fetched.
     pub from: String,
-    /// up to this one.
+    /// Token of the homeserver's stream: events after it were received.
     pub to: String,
 }
 
-/// Kind of a room message.
+/// What a room message is, which decides whether and in which form it is relayed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RoomTextKind {
-    /// `m.text`.
+    /// `m.text`, or an unknown message type with a text body, as clients show it.
     Text,
     /// `m.emote`.
     Emote,
@@ -177,7 +177,7 @@ pub enum RoomTextKind {
     /// An image, video, audio or other file (`image`, `video`, `audio`, `voice`, `file`, `sticker`); the body is its caption,
     /// may be empty.
     Media {
-        /// One of the words above.
+        /// The word for its kind, one of those above; people read it in the note on the mesh.
         word: &'static str,
     },
     /// A location; the body is `lat,lon`.
@@ -188,110 +188,110 @@ pub enum RoomTextKind {
     LiveLocation,
     /// A verification request, meant for clients.
     VerificationRequest,
-    /// Anything else.
+    /// Nothing to relay, found when a kept event was decrypted late: only the wait for its key ends.
     Other,
 }
 
-/// A message in a room.
+/// A message in a mapped room, from anybody but the bot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomText {
-    /// The room.
+    /// Id of the room that it was sent to.
     pub room: OwnedRoomId,
-    /// The event.
+    /// Its own event id; for an edit, the id of the edit.
     pub event: OwnedEventId,
-    /// Its sender.
+    /// User id of its author.
     pub sender: OwnedUserId,
-    /// The sender's name: the room profile's, else the user's, else the localpart.
+    /// The author's name in this room, else the localpart; at most 512 bytes, untrusted, not unique.
     pub sender_name: String,
-    /// The sender's power level in the room.
+    /// The author's power level in the room; `i64::MAX` for a creator of a room of version 12.
     pub sender_power: i64,
-    /// When it was sent, by the server's clock.
+    /// `origin_server_ts`, converted to our clock where the homeserver's differs; may lie in the future.
     pub sent_at: Timestamp,
-    /// What kind.
+    /// What the message is, as far as it can be relayed.
     pub kind: RoomTextKind,
-    /// The plain body, without a reply fallback.
+    /// Plain text without a reply fallback, formatted text as it is read aloud; at most 8 KiB.
     pub body: String,
-    /// The event that it replies to (not a thread's fallback).
+    /// Event named in `m.in_reply_to`, unless that is only a thread's fallback (`is_falling_back`).
     pub reply_to: Option<OwnedEventId>,
-    /// The root of its thread.
+    /// Root of the thread (`m.thread`) that it belongs to; `None` outside threads.
     pub thread: Option<OwnedEventId>,
-    /// MMRelay's fields, if it comes from a relay.
+    /// Fields of MMRelay, if any key begins with `meshtastic_`: another relay posted it for a node.
     pub relay: Option<Box<RelayFields>>,
-    /// `mmrelay_suppress`.
+    /// `mmrelay_suppress` is set: the message must not be relayed.
     pub suppress: bool,
 }
 
-/// An edit.
+/// An edit (`m.replace`) of a message, by anybody: whether its author may edit is decided in the bridge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomEdit {
-    /// The edited event.
+    /// Id of the edited event, which may not have been received.
     pub target: OwnedEventId,
-    /// The new content as a message; its `event` is the edit's.
+    /// The message as it is now (`m.new_content`); its `event`, `sender` and `sent_at` are those of the edit.
     pub new: RoomText,
 }
 
-/// A reaction in a room.
+/// A reaction (`m.annotation`) to an event of a mapped room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomReaction {
-    /// The room.
+    /// Id of the room that it was sent to.
     pub room: OwnedRoomId,
-    /// The reaction's own event.
+    /// Id of the reaction event itself, not of its target.
     pub event: OwnedEventId,
-    /// Who reacted.
+    /// User id of the person who reacted.
     pub sender: OwnedUserId,
-    /// The sender's name, as in [`RoomText`].
+    /// That person's name, as in [`RoomText::sender_name`].
     pub sender_name: String,
-    /// The sender's power level in the room.
+    /// That person's power level, as in [`RoomText::sender_power`].
     pub sender_power: i64,
-    /// When it was sent, by the server's clock.
+    /// When they reacted, as in [`RoomText::sent_at`].
     pub sent_at: Timestamp,
-    /// The target event.
+    /// Id of the event that it is put on, which may not have been received.
     pub target: OwnedEventId,
-    /// Its key, usually an emoji.
+    /// `key` of the annotation, usually an emoji, but any text of at most 512 bytes.
     pub key: String,
-    /// `mmrelay_suppress`.
+    /// `mmrelay_suppress` is set: the reaction must not be relayed.
     pub suppress: bool,
 }
 
-/// A redaction.
+/// A redaction of an event in a mapped room. The homeserver has checked the right to redact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomRedaction {
-    /// The room.
+    /// Id of the room that both events belong to.
     pub room: OwnedRoomId,
-    /// The redaction event.
+    /// Id of the redaction event itself, not of its target.
     pub event: OwnedEventId,
-    /// Its sender.
+    /// User id of the person who redacted, not of the redacted event's author.
     pub sender: OwnedUserId,
-    /// The redacted event.
+    /// Id of the redacted event (`redacts`), which may not have been received.
     pub target: OwnedEventId,
 }
 
 /// MMRelay's fields of an event, with the same names and types; our additions below.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RelayFields {
-    /// `meshtastic_id`: the packet's id.
+    /// `meshtastic_id`: id of the packet that is posted; `None` if missing or 0.
     pub id: Option<PacketId>,
-    /// `meshtastic_longname`.
+    /// `meshtastic_longname`: the sending node's long name; empty if missing.
     pub longname: String,
-    /// `meshtastic_shortname`.
+    /// `meshtastic_shortname`: the sending node's short name; empty if missing.
     pub shortname: String,
-    /// `meshtastic_meshnet`.
+    /// `meshtastic_meshnet`: name of the mesh that the packet was heard on; empty if missing.
     pub meshnet: String,
-    /// `meshtastic_portnum`: the port's name.
+    /// `meshtastic_portnum`: name of the packet's port, as `TEXT_MESSAGE_APP`; empty if missing.
     pub portnum: String,
-    /// `meshtastic_text`: the raw text.
+    /// `meshtastic_text`: the node's text without the prefix of the post; at most 8 KiB.
     pub text: Option<String>,
-    /// `meshtastic_replyId`: the packet that it replies to.
+    /// `meshtastic_replyId`: id of the packet that the node replies or reacts to; `None` if missing or 0.
     pub reply_id: Option<PacketId>,
     /// `meshtastic_emoji`: 1 for a reaction that MMRelay posts as an emote.
     pub emoji: bool,
-    /// `meshtastic_hops` (ours).
+    /// `meshtastic_hops` (ours): number of hops from the node to the relay's radio; `None` if unknown.
     pub hops: Option<u8>,
-    /// `meshtastic_snr` (ours), dB.
+    /// `meshtastic_snr` (ours): signal-to-noise ratio at the receiver, dB.
     pub snr: Option<f32>,
-    /// `meshtastic_rssi` (ours), dBm.
+    /// `meshtastic_rssi` (ours): signal strength at the receiver, dBm.
     pub rssi: Option<i32>,
-    /// `meshtastic_via_mqtt` (ours).
+    /// `meshtastic_via_mqtt` (ours): the packet passed an MQTT server on its way to the radio.
     pub via_mqtt: bool,
     /// `relay_id` (ours): random id of a post, by which forwarded copies are recognised.
     pub relay_id: Option<String>,

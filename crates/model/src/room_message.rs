@@ -5,28 +5,28 @@ use serde::{Deserialize, Serialize};
 use super::ids::{NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, PacketId};
 use super::{room_event::RelayFields, time::Timestamp};
 
-/// An event for a room.
+/// An event to be accepted for a room, before it has a row and a transaction id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomMessage {
     /// The room; an alias only until it has been resolved.
     pub room: OwnedRoomOrAliasId,
-    /// The content.
+    /// What the event says.
     pub content: RoomContent<EventRef>,
 }
 
-/// The event that another one refers to.
+/// The event that another one replies to, reacts to or redacts.
 #[derive(Debug, Clone, PartialEq, Eq, strum::Display, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EventRef {
-    /// This event.
+    /// An event that the homeserver has already.
     #[strum(to_string = "{0}")]
     Event(OwnedEventId),
     /// The event of a packet in the same room that still waits in the outbox.
     #[strum(to_string = "packet {packet} of {sender}")]
     Packet {
-        /// The packet's sender.
+        /// Node that sent the packet.
         sender: NodeNum,
-        /// The packet's id.
+        /// Packet id, unique per sender.
         packet: PacketId,
     },
 }
@@ -44,37 +44,37 @@ impl From<OwnedEventId> for EventRef {
 pub enum RoomContent<T = OwnedEventId> {
     /// `m.room.message`, never with a `formatted_body`.
     Text {
-        /// `m.notice` instead of `m.text`.
+        /// True: `m.notice`, which other bots ignore; false: `m.text`.
         notice: bool,
         /// Prefix of the text; a mark of lateness follows it.
         prefix: String,
-        /// The text.
+        /// The body after the prefix, unformatted.
         text: String,
         /// When it was sent on the mesh: the body says so from 5 minutes on. `None`: never late.
         heard_at: Option<Timestamp>,
-        /// The event that it replies to.
+        /// Event for `m.in_reply_to`; `None`: no reply.
         reply_to: Option<T>,
-        /// Its thread.
+        /// Root for `m.thread`; `None`: outside threads.
         thread: Option<OwnedEventId>,
-        /// Mentioned users (`m.mentions.user_ids`).
+        /// Users for `m.mentions.user_ids`, who are notified.
         mentions: Vec<OwnedUserId>,
         /// Whether it mentions everyone (`m.mentions.room`).
         mentions_room: bool,
-        /// MMRelay's fields, for a mesh message.
+        /// MMRelay's fields; `None` for the bot's own notices.
         fields: Option<Box<RelayFields>>,
         /// `mmrelay_suppress`: no relay carries it on.
         suppress: bool,
     },
     /// `m.reaction` with only its relation and `mmrelay_suppress`.
     Reaction {
-        /// The target event.
+        /// Event that the reaction is put on.
         target: T,
-        /// The key, usually an emoji.
+        /// `key` of the annotation: an emoji, or in unencrypted rooms what `reaction_format` makes of it.
         key: String,
     },
-    /// The redaction of an event of ours.
+    /// The redaction of a reaction of the bot.
     Redaction {
-        /// The redacted event.
+        /// The reaction to remove.
         target: T,
     },
 }
@@ -82,20 +82,20 @@ pub enum RoomContent<T = OwnedEventId> {
 /// A notice of the bot about itself. No relay carries it on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notice {
-    /// The text.
+    /// The whole body; no prefix is added.
     pub text: String,
     /// The time that it refers to: it says so if it is sent much later. `None`: it is never late.
     pub at: Option<Timestamp>,
-    /// The event that it replies to.
+    /// Event that the notice is about, for `m.in_reply_to`.
     pub reply_to: Option<OwnedEventId>,
-    /// Its thread.
+    /// Root of the thread of that event; `None` outside threads.
     pub thread: Option<OwnedEventId>,
-    /// Mentioned users.
+    /// Users whom the notice notifies (`m.mentions.user_ids`).
     pub mentions: Vec<OwnedUserId>,
 }
 
 impl Notice {
-    /// Makes it a message for a room.
+    /// Addresses the notice to a room, as an `m.notice` with `mmrelay_suppress`.
     pub fn for_room(self, room: &OwnedRoomId) -> RoomMessage {
         RoomMessage {
             room: room.clone().into(),
@@ -116,7 +116,7 @@ impl Notice {
 }
 
 impl RoomContent<EventRef> {
-    /// Returns the event that it refers to.
+    /// Returns the event that it replies to, reacts to or redacts; `None` for a text that is no reply.
     pub fn target(&self) -> Option<&EventRef> {
         match self {
             Self::Text { reply_to, .. } => reply_to.as_ref(),
@@ -164,7 +164,7 @@ impl RoomContent<EventRef> {
         })
     }
 
-    /// Returns whether it is a [`Notice`].
+    /// Returns whether the bot says it of itself: a suppressed text without MMRelay's fields, as a [`Notice`] makes it.
     pub fn is_notice(&self) -> bool {
         matches!(
             self,

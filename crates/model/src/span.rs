@@ -29,7 +29,7 @@ pub fn short(span: Duration) -> String {
     format!("{count} {unit}")
 }
 
-/// The same, for a number of seconds.
+/// Formats a number of seconds as [`short`] does.
 pub fn of_seconds(seconds: u64) -> String {
     short(Duration::from_secs(seconds))
 }

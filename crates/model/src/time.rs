@@ -82,24 +82,24 @@ fn since_boot() -> Duration {
 /// A reading of the homeserver's clock, with this computer's clocks at that time; kept over restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockReading {
-    /// The homeserver's clock.
+    /// What the homeserver's clock showed.
     pub server: Timestamp,
-    /// This computer's wall clock.
+    /// What this computer's wall clock showed at that time.
     pub ours: Timestamp,
     /// Milliseconds since boot, suspend included.
     pub passed: i64,
-    /// Identifies the boot; empty if unknown.
+    /// Identifies this computer's boot, as `passed` counts from it; empty if unknown.
     pub boot: String,
 }
 
-/// A jump of the system's clock.
+/// A jump of this computer's wall clock, found by comparing it with the time since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
     /// Start of this run, by the clock before the jump.
     pub began: Timestamp,
     /// What the clock would show without the jump.
     pub expected: Timestamp,
-    /// What it shows.
+    /// What the clock shows.
     pub now: Timestamp,
     /// Milliseconds since the last check: rows written since then may be right already.
     pub looked_ago: i64,

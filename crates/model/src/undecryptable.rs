@@ -6,15 +6,15 @@ use super::time::Timestamp;
 /// An event that could not be decrypted yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndecryptableEvent {
-    /// Its room.
+    /// Id of the room that it was sent to.
     pub room: OwnedRoomId,
-    /// Its id.
+    /// Id of the encrypted event.
     pub event: OwnedEventId,
-    /// Who sent it.
+    /// User id of its sender, which is readable without the key.
     pub sender: OwnedUserId,
-    /// The session whose key is missing; empty if the event names none.
+    /// Megolm session (`session_id`) whose key is missing; empty if the event names none.
     pub session: String,
-    /// The event as the server sent it.
+    /// JSON of the event as the server sent it, to be decrypted when the key comes.
     pub raw: String,
 }
 
@@ -29,15 +29,15 @@ impl UndecryptableEvent {
     pub const MOST_BYTES_OF_SENDER: u64 = 512 * 1024;
 }
 
-/// An event whose key did not come in time.
+/// An event that is given up: its key did not come within `max_message_age`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
-    /// Its room.
+    /// Id of the room that it was sent to, and that is told.
     pub room: OwnedRoomId,
-    /// The event.
+    /// Id of the encrypted event.
     pub event: OwnedEventId,
-    /// Its sender.
+    /// User id of its sender, who is named in the notice.
     pub sender: OwnedUserId,
-    /// When it was sent, by the server's clock.
+    /// When it was sent, by our clock.
     pub sent_at: Timestamp,
 }

@@ -8,9 +8,9 @@ use relay_simulator::recording::{What, read};
 /// A frame of a recording.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
-    /// Since the connection opened.
+    /// Time since the connection opened.
     pub(super) at: Duration,
-    /// The protobuf.
+    /// Content of the frame: a protobuf.
     pub(super) bytes: Vec<u8>,
 }
 

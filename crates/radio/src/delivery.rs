@@ -9,6 +9,7 @@ use relay_model::{Event, MeshRowId, RadioEvent, RadioOutcome, SendReport};
 
 use super::{error::ConnectionEnd, pacer::Pacer, pacer::submission::Submission};
 
+/// What stands between the daemon's queues and the pacer; outlives the links.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) pacer: Pacer,

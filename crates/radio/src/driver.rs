@@ -38,6 +38,7 @@ const OWN_STALL: Duration = Duration::from_secs(1);
 /// Maximum number of causes remembered as already reported.
 const LOGGED_CAUSES: usize = 16;
 
+/// The task of the radio's side: makes a link, carries out what the session and the pacer ask for, and makes the next link.
 #[derive(Debug)]
 pub(super) struct Driver {
     wire: Wire,

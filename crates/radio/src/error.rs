@@ -34,27 +34,27 @@ pub enum ConnectionError {
     /// The radio cannot be reached over its wire, or no longer, in the words of the wire's own error.
     #[error("{cause}")]
     NoWay {
-        /// The kind of loss, for the hint.
+        /// What happened to the link, which decides on the hint and the next attempt.
         kind: LossKind,
-        /// The wire's own hint.
+        /// What a person can do, as far as the wire knows it.
         hint: Option<String>,
-        /// The wire's own error.
+        /// The wire's own error: serial port, socket or Bluetooth.
         #[source]
         cause: Box<dyn Error + Send + Sync>,
     },
-    /// The radio closed the connection.
+    /// The radio closed the connection in an orderly way.
     #[error("the radio closed the connection")]
     Closed,
-    /// Reading failed.
+    /// Reading from the open connection failed.
     #[error("cannot read from the radio")]
     Read(#[source] io::Error),
-    /// Writing failed.
+    /// Writing to the open connection failed.
     #[error("cannot write to the radio")]
     Write(#[source] io::Error),
-    /// The radio does not read.
+    /// The radio did not read a frame within the time limit.
     #[error("the radio did not take a frame within {} s", WRITE_LIMIT.as_secs())]
     WriteLimit,
-    /// The frame is too long.
+    /// A frame for the radio exceeds the protocol's limit of 512 bytes.
     #[error("cannot frame a packet")]
     Frame(#[from] TooLong),
 }

@@ -7,24 +7,24 @@ use tokio::time::Instant;
 use super::error::Loss;
 use relay_model::NodeNum;
 
-/// The stages of the link.
+/// How far the link to the radio has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
-    /// The connection is being made.
+    /// The wire is being opened.
     Connecting,
     /// Connected; the radio is sending its configuration.
     Configuring,
-    /// Messages can cross.
+    /// The configuration is complete: messages can cross.
     Ready,
     /// Lost, or never made; the next attempt follows.
     Lost,
 }
 
-/// The current state of the link.
+/// The state of the link as observers see it: `status`, `doctor` and the commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The stage.
+    /// How far the link has come.
     pub state: LinkState,
     /// Whether a valid frame has arrived on this connection.
     pub heard: bool,
@@ -32,12 +32,13 @@ pub struct Link {
     pub since: Instant,
     /// Why it was last lost; `None` while it is ready.
     pub cause: Option<String>,
-    /// The remedy for that cause, if known.
+    /// What a person can do about that cause; `None` if nothing is known to help, or while it is ready.
     pub hint: Option<String>,
     /// Restarts of the radio since the link was first ready, as far as the radio counts them.
     pub restarts: u32,
 }
 
+/// The writing side of [`Link`], kept by the driver.
 #[derive(Debug)]
 pub(super) struct LinkNotes {
     link: watch::Sender<Link>,

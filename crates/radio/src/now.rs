@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use relay_model::{Clock, Timestamp};
 
-/// The current time on both clocks.
+/// A reading of both clocks, passed to the pure parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
     /// Monotonic clock, for durations.

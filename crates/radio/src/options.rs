@@ -7,18 +7,18 @@ use relay_model::{Clock, Node, Timestamp};
 use super::wires::{Ble, SerialPort, Wire};
 use super::{error::RadioError, now::Now, pacer::Pacer};
 
-/// Options of the adapter.
+/// What the adapter is told at its start.
 #[derive(Debug)]
 pub struct RadioOptions {
-    /// How to reach the radio.
+    /// How to reach the radio, with the state of the wire.
     pub wire: Wire,
     /// Minimum time from the radio's acceptance of a text to the next text.
     pub message_delay: Duration,
-    /// Whether to set the radio's clock.
+    /// Whether to set the radio's clock (`set_time`).
     pub set_time: bool,
-    /// Further ports that carry text.
+    /// Port numbers beside those of texts whose payload is read as text (`chat_portnums`).
     pub chat_ports: Vec<u32>,
-    /// The nodes in the database.
+    /// Nodes known from earlier runs, so that names are there before the radio reports them.
     pub nodes: Vec<Node>,
     /// The channel utilisation that slows texts down, or holds them back.
     pub channel_use: Option<relay_config::ChannelUse>,
@@ -26,7 +26,7 @@ pub struct RadioOptions {
     pub last_accepted: Option<Timestamp>,
     /// Seed for reproducible random numbers in tests.
     pub seed: Option<u64>,
-    /// The wall clock.
+    /// This computer's clocks; only a test replaces them.
     pub clock: Clock,
 }
 
@@ -63,7 +63,7 @@ impl RadioOptions {
         pacer
     }
 
-    /// Returns the default options for a wire.
+    /// Returns the default options for a wire, as the commands under `relay radio` use them.
     pub fn over(wire: Wire) -> Self {
         Self {
             wire,

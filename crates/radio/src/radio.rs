@@ -45,7 +45,7 @@ impl Radio {
         self.withdraw.clone()
     }
 
-    /// Returns the state of the link.
+    /// Returns the state of the link, now and after each change, for observers.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.watch()
     }
@@ -62,6 +62,10 @@ impl Radio {
 
     /// Keeps the link until `stop`: receives submissions and sends events. Retries while the radio is away; fails only
     /// when the receiver of the events is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped, submissions get no further report: those in flight may or may not have been transmitted.
     pub async fn run(
         self,
         submissions: mpsc::Receiver<Submission>,

@@ -38,12 +38,12 @@ const QUESTIONS: u32 = 3;
 /// First nonce of a heartbeat; the nonce 1 makes the radio broadcast its node info.
 const FIRST_HEARTBEAT: u32 = 2;
 
-/// Options of a session.
+/// What a session is told at its start.
 #[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
-    /// Whether to set the radio's clock.
+    /// Whether to set the radio's clock, as in [`RadioOptions`](crate::RadioOptions).
     pub set_time: bool,
-    /// Further ports that carry text.
+    /// Port numbers beside those of texts whose payload is read as text.
     pub chat_ports: Vec<u32>,
     /// The radio is on a cable: it prints text between frames, does not notice a client's end, and may restart, or miss
     /// a frame, while the link stays open.
@@ -53,20 +53,21 @@ pub struct SessionOptions {
 /// An action that the session requests; to be carried out in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Write the wake bytes.
+    /// Write [`WAKE`](relay_wire::codec::WAKE) before anything else.
     Wake,
-    /// Write a frame.
+    /// Write this protobuf (`ToRadio`) as a frame.
     Frame(Vec<u8>),
     /// Send an event; after [`RadioEvent::Ready`] packets may be sent.
     Event(RadioEvent),
-    /// Pass it to the pacer.
+    /// Pass what the radio or a node says of a packet of ours to the pacer.
     Answer(MeshAnswer),
     /// The radio restarted on this link; packets in flight stay unanswered.
     Restarted(&'static str),
-    /// Close the link.
+    /// Close the link, for this reason.
     Lost(&'static str),
 }
 
+/// How far the handshake on this connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// To be woken, or woken just now, as it may have restarted; the configuration request follows.
@@ -84,7 +85,7 @@ struct Memory {
     profile: Option<RadioProfile>,
     /// How far log lines are trusted as a sign that the radio has forgotten this client.
     log_trust: Trust,
-    /// How far boot messages are.
+    /// How far boot messages are trusted as such a sign.
     start_trust: Trust,
     repeat_filter: RepeatFilter,
     /// Number of links in a row that were lost without a frame after a heartbeat.
@@ -95,7 +96,7 @@ struct Memory {
 #[derive(Debug)]
 pub struct Session {
     options: SessionOptions,
-    /// The nodes that the radio reported.
+    /// The nodes that the radio reported, kept over connections.
     pub nodes: NodeDb,
     nonce: u32,
     phase: Phase,
@@ -153,7 +154,7 @@ impl Session {
         };
     }
 
-    /// Returns whether packets may be sent.
+    /// Returns whether packets may be sent: the configuration was completed on this connection.
     pub fn is_ready(&self) -> bool {
         self.ready_since.is_some()
     }
@@ -178,7 +179,7 @@ impl Session {
         self.memory.profile.as_ref().filter(|_| self.is_ready())
     }
 
-    /// Takes a frame of the radio.
+    /// Takes a frame of the radio (`FromRadio`), which may be damaged; returns what is to be done.
     pub fn on_frame(&mut self, bytes: &[u8], now: Now) -> Vec<Output> {
         let special = wire::FromRadio::decode(bytes);
         let ordinary = match special {

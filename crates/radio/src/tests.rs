@@ -63,7 +63,7 @@ impl Peer {
         self.shakes_hands_with(None).await;
     }
 
-    /// The same, with another key of the primary channel.
+    /// Answers the configuration request with a recorded handshake; if set, with this key of the primary channel.
     async fn shakes_hands_with(&mut self, key: Option<u8>) {
         let to_radio::PayloadVariant::WantConfigId(nonce) = self.hears().await else {
             panic!("no question")

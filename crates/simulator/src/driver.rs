@@ -40,7 +40,7 @@ const REBOOTED: [u8; 2] = [0x40, 1];
 
 /// A source of client connections.
 pub trait Port: Send {
-    /// A connection.
+    /// Both directions of a connection.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin;
 
     /// Whether the radio prints its log on this port.
@@ -63,24 +63,24 @@ pub trait Port: Send {
     }
 }
 
-/// The other inputs and outputs of a driver.
+/// What a driver is given beside the port and the radio.
 #[derive(Debug)]
 pub struct Controls {
-    /// Messages of the mesh, and faults.
+    /// Messages of nodes, and faults, as they are to happen.
     pub commands: mpsc::Receiver<Command>,
     /// Reports on the client. A receiver is optional.
     pub reports: mpsc::Sender<Report>,
-    /// Ends the driver.
+    /// Ends the driver, and closes the connection.
     pub stop: CancellationToken,
-    /// Records the link.
+    /// Writes what crosses the link to a file; `None`: nothing is recorded.
     pub recorder: Option<Recorder>,
-    /// Seed of the noise.
+    /// Seed of the noise of [`Fault::Garbage`].
     pub seed: u64,
-    /// Timed commands.
+    /// Commands that are carried out by time or by what the client does.
     pub script: Script,
 }
 
-/// Serves one client after the other until it is stopped or the port fails.
+/// Serves one client after the other until it is stopped; an error is one of the port. If dropped, the client is disconnected.
 pub async fn drive<P: Port, S: SimulatedRadio>(
     port: P,
     radio: S,
@@ -104,6 +104,7 @@ pub async fn drive<P: Port, S: SimulatedRadio>(
 
 type Client<T> = (ReadHalf<T>, WriteHalf<T>);
 
+/// A port, a radio and the client that is connected, with the faults of the wire.
 struct Driver<P: Port, S> {
     port: P,
     radio: S,

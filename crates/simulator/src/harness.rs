@@ -43,7 +43,7 @@ impl Harness {
         Self::of(Mesh::new(1, neighbours))
     }
 
-    /// The same, with that mesh.
+    /// A machine without a client, in that mesh.
     pub(super) fn of(mesh: Mesh) -> Self {
         let now = Instant::now();
         let mut harness = Self {
@@ -215,7 +215,7 @@ pub(super) fn packets(frames: &[ToClient]) -> Vec<&MeshPacket> {
         .collect()
 }
 
-/// Returns a packet's content.
+/// Returns what a packet of the machine carries; panics if it is encrypted.
 pub(super) fn content(packet: &MeshPacket) -> &Data {
     match &packet.payload_variant {
         Some(Body::Decoded(data)) => data,

@@ -43,7 +43,7 @@ const REPORTS: usize = 65_536;
 /// Maximum number of unprinted lines.
 const MOST_LINES: usize = 1024;
 
-/// The simulated radio.
+/// The simulated radio: firmware, mesh and air, without clock or I/O of its own.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) mesh: Mesh,
@@ -98,7 +98,7 @@ impl Machine {
         machine
     }
 
-    /// Replaces the firmware.
+    /// Gives the radio other firmware than the default.
     #[must_use]
     pub fn with_firmware(mut self, firmware: Firmware) -> Self {
         self.state.firmware = firmware;
@@ -127,7 +127,7 @@ impl Machine {
         self.push_packet_as_it_is(packet, now);
     }
 
-    /// The same, but an id of 0 stays.
+    /// Queues a packet for the client; sets a missing time, but leaves a missing id at 0.
     fn push_packet_as_it_is(&mut self, mut packet: MeshPacket, now: Instant) {
         if packet.rx_time == 0 {
             packet.rx_time = self.radio_time(now);

@@ -43,11 +43,11 @@ const NAMES: [Option<(&str, &str)>; 8] = [
 /// heard at 0 was never heard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
-    /// The radio's own node.
+    /// The node that the client is attached to.
     pub own: NodeInfo,
-    /// The other known nodes.
+    /// The other nodes that the radio knows, at most [`MOST_NODES`].
     pub nodes: Vec<NodeInfo>,
-    /// The eight channel slots.
+    /// All eight slots by index, disabled ones included.
     pub channels: Vec<proto::Channel>,
 }
 

@@ -15,11 +15,11 @@ pub const PIPE: usize = 4096;
 /// A test's handle to a radio on pipes. Its driver ends when `stop` is cancelled.
 #[derive(Debug)]
 pub struct PipeRadio {
-    /// Messages of the mesh, and faults.
+    /// Messages of nodes, and faults, for the radio.
     pub commands: mpsc::Sender<Command>,
-    /// Reports on the client.
+    /// What the radio reports of its client.
     pub reports: mpsc::Receiver<Report>,
-    /// Ends the driver.
+    /// Ends the driver, and closes the connection.
     pub stop: CancellationToken,
     /// Takes the far ends of pipes, each a new client.
     pub clients: mpsc::Sender<DuplexStream>,
@@ -67,6 +67,7 @@ impl PipeRadio {
     }
 }
 
+/// A port whose clients come through a queue.
 struct PipePort {
     clients: mpsc::Receiver<DuplexStream>,
     shut: bool,

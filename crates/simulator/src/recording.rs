@@ -19,22 +19,22 @@ pub use relay_wire::proto::recording::entry::What;
 /// Maximum size of a recording in bytes.
 const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// A timed event on a recorded link.
+/// An event on a recorded link, with its time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     /// Time since the connection opened.
     pub at: Duration,
-    /// The event.
+    /// A frame from the radio or to it, or the end of the connection.
     pub what: What,
 }
 
-/// Errors of a recording.
+/// Why a recording cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// The file cannot be read.
+    /// The file cannot be opened or read.
     #[error("cannot read the recording `{0}`")]
     Read(PathBuf, #[source] io::Error),
-    /// The file cannot be created.
+    /// The file cannot be created or written.
     #[error("cannot write the recording `{0}`")]
     Write(PathBuf, #[source] io::Error),
     /// The file is not a recording, with the reason.
@@ -101,6 +101,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Recorded>, String> {
     }
 }
 
+/// A line of the text format.
 #[derive(Deserialize)]
 struct Line {
     ms: u64,
@@ -108,6 +109,7 @@ struct Line {
     hex: String,
 }
 
+/// What a line of the text format is about.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Direction {

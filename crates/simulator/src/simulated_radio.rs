@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use super::lines::{Command, Report};
 
-/// A simulated radio.
+/// What a driver connects with a client.
 pub trait SimulatedRadio {
     /// A client has connected; an earlier one is gone.
     fn on_connect(&mut self, now: Instant);
 
-    /// The client sent a frame.
+    /// The client sent a frame: a `ToRadio`, possibly damaged.
     fn on_to_radio(&mut self, frame: &[u8], now: Instant);
 
     /// The client has closed the connection.
@@ -19,7 +19,7 @@ pub trait SimulatedRadio {
     /// Handles everything that is due; harmless before [`Self::deadline`].
     fn on_time(&mut self, now: Instant);
 
-    /// Returns when [`Self::on_time`] is due.
+    /// Returns when [`Self::on_time`] is due; `None`: only after another event.
     fn deadline(&self) -> Option<Instant>;
 
     /// Takes the next frame for the client; it then counts as written.
@@ -28,7 +28,7 @@ pub trait SimulatedRadio {
     /// Takes the request to close the connection.
     fn take_close(&mut self, now: Instant) -> bool;
 
-    /// Takes the next report on the client.
+    /// Takes the next report on the client's packets and connection; `None`: no more for now.
     fn next_report(&mut self) -> Option<Report>;
 
     /// Takes the next line printed to a client on a serial port.

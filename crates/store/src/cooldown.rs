@@ -17,7 +17,7 @@ pub fn start(tx: &Tx<'_>, what: &str, until: Timestamp) -> Result<()> {
     )
 }
 
-/// Returns whether a cooldown is running.
+/// Returns whether this cooldown runs: its end is ahead, and no further than a cooldown can last.
 pub fn is_running(tx: &Tx<'_>, what: &str, now: Timestamp) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM told WHERE what = ?1 AND until > ?2 AND (until <= ?3 OR until = ?4)",

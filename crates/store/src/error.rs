@@ -8,7 +8,7 @@ use rusqlite::ErrorCode;
 use relay_disk::{Trouble, cure};
 use relay_model::{Explained, MeshRowId};
 
-/// What the tables' functions return.
+/// Result of a database call.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Why a database call failed. Its transaction has been rolled back.
@@ -29,31 +29,31 @@ pub enum StoreError {
     /// The file was written by a later version of the relay.
     #[error("the database `{0}` has schema version {1}; this relay knows versions up to {2}")]
     Newer(PathBuf, i64, i64),
-    /// The disk is full.
+    /// The disk, or this user's share of it, is full; with the file and SQLite's error.
     #[error("the disk that holds the database is full{}", place(.0.as_deref()))]
     Full(Option<PathBuf>, #[source] rusqlite::Error),
-    /// The file is damaged.
+    /// SQLite finds the file damaged; with the file and SQLite's error.
     #[error("the database is damaged{}", place(.0.as_deref()))]
     Damaged(Option<PathBuf>, #[source] rusqlite::Error),
     /// Another program has locked the database for longer than the busy timeout.
     #[error("the database is locked by another program")]
     Busy(#[source] rusqlite::Error),
-    /// The file or its disk cannot be written.
+    /// The file, its directory or its disk does not permit writing; with the file and SQLite's error.
     #[error("the database cannot be written{}", place(.0.as_deref()))]
     ReadOnly(Option<PathBuf>, #[source] rusqlite::Error),
-    /// The disk failed.
+    /// The disk failed to read or write; with the file and SQLite's error.
     #[error("the disk failed while the database was used{}", place(.0.as_deref()))]
     Disk(Option<PathBuf>, #[source] rusqlite::Error),
-    /// A row holds what this relay cannot read.
+    /// A row holds what this version cannot read; with the cause.
     #[error("a row of the database cannot be read")]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A message was to be changed that the radio may know: a bug.
     #[error("message {0} cannot be changed: the radio may know of it")]
     Known(MeshRowId),
-    /// The database's thread cannot be started.
+    /// The system refused to start the database's thread.
     #[error("cannot start the database's thread")]
     Thread(#[source] io::Error),
-    /// The database's thread has ended.
+    /// The database's thread has ended, after a stop or a panic; nothing can be stored.
     #[error("the database is closed")]
     Closed,
     /// SQLite rejected a statement: a bug.

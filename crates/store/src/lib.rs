@@ -89,7 +89,7 @@ pub struct Store {
     connection: Connection,
     /// Commits do not sync to disk (`synchronous = normal`).
     relaxed: bool,
-    /// The file; `None`: in memory.
+    /// The file behind it; `None`: it is in memory, for tests.
     file: Option<DatabaseFile>,
 }
 

@@ -2,13 +2,13 @@
 
 use relay_model::Timestamp;
 
-/// What to do next.
+/// What a worker finds in a table.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next<T> {
-    /// Due now.
+    /// This is due now.
     Due(T),
-    /// Nothing before that time.
+    /// Nothing is due before that time, by our clock.
     Later(Timestamp),
-    /// Nothing queued.
+    /// Nothing waits: the worker is woken when something is added.
     Nothing,
 }

@@ -3,7 +3,7 @@
 use super::{Result, Tx};
 use relay_model::{Node, NodeNum, Timestamp};
 
-/// Stores the current data of these nodes.
+/// Stores names and state of nodes, as the attached radio reported them.
 pub fn update(tx: &Tx<'_>, radio: NodeNum, nodes: &[Node], now: Timestamp) -> Result<()> {
     for node in nodes {
         tx.execute(

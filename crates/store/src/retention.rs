@@ -76,7 +76,7 @@ const OLD: [&str; 5] = [
          SELECT room, thread FROM receipt WHERE at < ?1 LIMIT ?2)",
 ];
 
-/// The same, except the newest `?3`.
+/// The statements for tables of which the newest `?3` rows stay, whatever their age.
 const OLD_BUT_NEWEST: [&str; 3] = [
     "DELETE FROM message_pair WHERE id IN (
          SELECT id FROM message_pair

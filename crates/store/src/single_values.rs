@@ -36,7 +36,7 @@ pub fn meshnet(tx: &Tx<'_>) -> Result<Option<String>> {
     value(tx, MESHNET)
 }
 
-/// Remembers the mesh's name.
+/// Stores the name of the mesh as it is now.
 pub fn set_meshnet(tx: &Tx<'_>, name: &str) -> Result<()> {
     set(tx, MESHNET, name)
 }
@@ -109,7 +109,7 @@ pub fn channels(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Channel>> {
     Ok(channels.collect())
 }
 
-/// Remembers a radio's channels.
+/// Stores the channels that a radio reported, without their keys.
 pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result<()> {
     let stored = channels.iter().map(|channel| StoredChannel {
         index: u32::from(channel.index.number()),
@@ -120,6 +120,7 @@ pub fn set_channels(tx: &Tx<'_>, radio: NodeNum, channels: &[Channel]) -> Result
     set_json(tx, &channels_of(radio), &stored.collect::<Vec<_>>())
 }
 
+/// The JSON form of a channel in the table.
 #[derive(Serialize, Deserialize)]
 struct StoredChannel {
     index: u32,

@@ -8,22 +8,22 @@ use crate::rooms::mapped_rooms::{HeldRoom, held};
 use crate::{messages::direct, outbox::drafts::packets, rooms::undecryptable};
 use relay_model::{Destination, MeshRowId, OwnedRoomOrAliasId, RoomRowId, Timestamp};
 
-/// State of the outboxes.
+/// What waits and what keeps it waiting, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Rows waiting for rooms, one entry per room.
     pub to_matrix: Vec<Queued>,
     /// Rows waiting for the mesh, one entry per room and destination.
     pub to_mesh: Vec<Queued>,
-    /// Rooms for which sending is suspended.
+    /// Rooms, or the account, for which the homeserver refuses sends (403, 401).
     pub parked: Vec<Parked>,
     /// Rooms held because others are to take their place.
     pub held: Vec<HeldRoom>,
-    /// How many direct messages are kept.
+    /// Number of direct messages that are kept.
     pub direct_messages: u64,
-    /// How many events wait for their keys.
+    /// Number of events that wait for their keys.
     pub undecryptable: u64,
-    /// Gaps in room timelines.
+    /// Rooms whose history is still to be fetched.
     pub missing: Vec<Missing>,
 }
 
@@ -34,18 +34,18 @@ pub struct Queued {
     pub room: Option<OwnedRoomOrAliasId>,
     /// The destination on the mesh; `None`: it goes to the room.
     pub destination: Option<Destination>,
-    /// How many rows.
+    /// Number of rows; a message for the mesh counts the packets that it takes.
     pub count: u64,
-    /// When the oldest of them was accepted.
+    /// When the oldest of them was accepted, by our clock.
     pub oldest: Timestamp,
 }
 
 /// A mesh packet, for counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CountedPacket {
-    /// The room of its message.
+    /// Room that its message was written in.
     pub room: OwnedRoomOrAliasId,
-    /// Where it goes.
+    /// Channel slot or node that it is for.
     pub destination: Destination,
     /// Whether it is the last part of a message, and not a tapback.
     pub ends_message: bool,
@@ -53,7 +53,7 @@ pub struct CountedPacket {
     pub was_taken: bool,
 }
 
-/// Returns how the outboxes stand.
+/// Reads all of it in one transaction.
 pub fn summary(tx: &Tx<'_>) -> Result<Summary> {
     Ok(Summary {
         to_matrix: to_matrix(tx)?,

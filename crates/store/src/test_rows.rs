@@ -116,7 +116,7 @@ pub(super) fn payload(text: &str) -> RadioPayload {
     }
 }
 
-/// Times of a test message.
+/// When a test message is accepted, may be sent and expires.
 #[derive(Clone, Copy)]
 pub(super) struct When {
     pub(super) not_before: Option<Timestamp>,

@@ -29,7 +29,7 @@ pub struct DatabaseEnd {
 }
 
 impl Database {
-    /// Starts the thread.
+    /// Starts the thread, which owns the store until its end. Fails if the system refuses a thread.
     pub fn start(mut store: Store) -> Result<(Self, DatabaseEnd)> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         let (closing, closed) = oneshot::channel();

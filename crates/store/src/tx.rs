@@ -118,7 +118,7 @@ impl<'a> Tx<'a> {
         self.first_due(sql, parameters, read, |_: i64| Ok(()))
     }
 
-    /// The same; unreadable rows before it are passed to `end` as in [`all_due`](Self::all_due).
+    /// Returns the first readable row; unreadable rows before it are passed to `end` as in [`all_due`](Self::all_due).
     pub(super) fn first_due<K: FromSql, T>(
         &self,
         sql: &'static str,

@@ -23,7 +23,7 @@ pub const WAKE: [u8; 32] = [0xC3; 32];
 /// Age at which an incomplete frame counts as noise. The longest frame takes 45 ms on a serial line.
 pub const STALE_AFTER: Duration = Duration::from_secs(4);
 
-/// An element of the byte stream.
+/// What a byte stream from a radio consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A frame's protobuf, without the header. May be empty, and need not be valid protobuf.
@@ -36,11 +36,11 @@ pub enum Item {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the frame has {size} bytes, a radio's link takes {FRAME_LIMIT}")]
 pub struct TooLong {
-    /// Its size in bytes.
+    /// Size of the frame in bytes, without its header.
     pub size: usize,
 }
 
-/// Prefixes a frame with its header.
+/// Puts the four bytes of the header before a frame. Fails if the frame exceeds the protocol's limit.
 pub fn framed(frame: &[u8]) -> Result<Vec<u8>, TooLong> {
     let size = frame.len();
     let length = u16::try_from(size).ok().filter(|_| size <= FRAME_LIMIT);

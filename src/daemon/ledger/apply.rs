@@ -19,14 +19,14 @@ use relay_store::{
     relayed, retention, seen, single_values, undecryptable,
 };
 
-/// Carries out the actions of one event.
+/// Carries out the actions of one event in the batch's transaction, one after the other.
 pub(super) struct Applier<'a> {
     pub(super) tx: &'a Tx<'a>,
-    /// Our own node.
+    /// Node number of the attached radio, or of the last one.
     pub(super) radio: NodeNum,
     pub(super) now: Timestamp,
     pub(super) outcome: &'a mut Outcome,
-    /// Chores to run after this event.
+    /// Chores that actions ask for, to be decided in the same transaction.
     pub(super) next: Vec<Chore>,
 }
 

@@ -23,6 +23,8 @@ use super::facts;
 
 pub(super) use outcome::Outcome;
 
+/// The bridge, and how its decisions are stored: one transaction for a batch, on a copy that takes the bridge's place after
+/// the commit.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
     pub(super) bridge: Bridge,

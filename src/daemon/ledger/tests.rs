@@ -132,7 +132,7 @@ pub(super) fn decide(store: &mut Store, config: &Config, events: &[Event]) -> Ou
     decide_at(store, config, events, NOON)
 }
 
-/// The same at another time.
+/// Opens a ledger on the store at this time, and commits the events.
 pub(super) fn decide_at(
     store: &mut Store,
     config: &Config,

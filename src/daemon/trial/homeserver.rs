@@ -22,22 +22,22 @@ const TOLD_AGAIN: usize = 3;
 /// The adapter's request timeout.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
 
-/// How a room answers sends.
+/// How a room answers when the relay sends to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mood {
-    /// Accepts them.
+    /// Accepts the event.
     Takes,
-    /// Accepts them, but the answers are lost.
+    /// Accepts the event, but the answer is lost.
     LosesAnswers,
-    /// Refuses the connection.
+    /// Refuses the connection: nothing arrives.
     Away,
-    /// Never answers.
+    /// Never answers, until the adapter's timeout.
     Hangs,
-    /// Answers 429 with this `retry_after`.
+    /// Answers 429 with this `retry_after`: the account is limited.
     Limits(Duration),
-    /// Answers 403.
+    /// Answers 403: the room is parked.
     Forbids,
-    /// Refuses them for ever.
+    /// Refuses the event for ever.
     Refuses,
 }
 
@@ -69,7 +69,7 @@ struct State {
     written: usize,
 }
 
-/// A homeserver; cheap to clone.
+/// A homeserver in memory, which outlives the relays of a trial; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Homeserver {
     state: Arc<Mutex<State>>,
@@ -80,7 +80,7 @@ pub(super) struct Homeserver {
 }
 
 impl Homeserver {
-    /// `rooms`: joined by the relay and Alice.
+    /// Makes one whose `rooms` the relay and Alice have joined.
     pub(super) fn new(rooms: Vec<OwnedRoomId>, clock: Clock) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {

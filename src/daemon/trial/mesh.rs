@@ -18,7 +18,7 @@ const TEXT_PORT: i32 = 1;
 /// Time after an answer within which the client has read it, if still connected.
 const TAKES_AN_ANSWER: Duration = Duration::from_secs(2);
 
-/// A simulated radio.
+/// A simulated radio with three neighbours, which outlives the relays of a trial.
 #[derive(Debug)]
 pub(super) struct SimulatedMesh {
     radio: PipeRadio,
@@ -29,22 +29,22 @@ pub(super) struct SimulatedMesh {
 /// A tapback that the radio accepted from the relay.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tapback {
-    /// The channel.
+    /// Slot of the channel that it was sent on.
     pub(super) channel: usize,
-    /// The packet reacted to.
+    /// Id of the packet that it is put on.
     pub(super) target: u32,
-    /// The emoji.
+    /// The one emoji of the reaction.
     pub(super) emoji: String,
 }
 
 /// A text that the radio accepted from the relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OnAir {
-    /// The packet's id.
+    /// Id of the packet that carries it.
     pub(super) id: u32,
-    /// The channel.
+    /// Slot of the channel that it was sent on.
     pub(super) channel: u32,
-    /// The text.
+    /// The text, prefix included.
     pub(super) text: String,
     /// Time since the radio was switched on.
     pub(super) at: Duration,

@@ -9,6 +9,7 @@ use crate::{home::utc, tools::printable};
 use relay_model::{Channel, ChannelRole, Explained as _, NodeNum, RadioProfile, Timestamp, span};
 use relay_radio::KnownNode;
 
+/// What `relay radio info` tells of the radio.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct RadioReport {
     node: String,
@@ -24,7 +25,7 @@ pub(crate) struct RadioReport {
     locked: bool,
     hop_limit: u8,
     reboot_count: u32,
-    /// More than 100 means external power.
+    /// Battery level in percent; above 100: external power. `None`: not reported.
     battery_percent: Option<u32>,
     voltage: Option<f32>,
     channel_use_percent: Option<f32>,
@@ -33,6 +34,7 @@ pub(crate) struct RadioReport {
     nodes: usize,
 }
 
+/// A channel in use, as `relay radio channels` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ChannelReport {
     channel: u8,
@@ -40,7 +42,7 @@ pub(crate) struct ChannelReport {
     role: &'static str,
 }
 
-/// A node known to the radio.
+/// A node known to the radio, as `relay radio nodes` lists it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct NodeReport {
     node: String,

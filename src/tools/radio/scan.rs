@@ -32,6 +32,7 @@ pub(crate) struct Findings {
     pub(crate) error: Option<String>,
 }
 
+/// What `relay radio scan` has found on each kind of link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Scan {
     pub(crate) serial: Findings,

@@ -27,24 +27,25 @@ const ANSWER: &str = "waiting whether another node repeats it (Ctrl-C ends the w
 /// There is no table here, so one constant row id.
 const ROW: MeshRowId = MeshRowId(1);
 
+/// What became of a text that a command sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TextFate {
-    /// Another node repeated it.
+    /// Another node was heard repeating it.
     Heard,
     /// It was sent, but nobody was heard repeating it.
     Unheard,
     /// The radio accepted it, but sent no result.
     NoAnswer,
-    /// The radio refuses it permanently.
+    /// The radio refuses it for good.
     Refused,
-    /// The radio refuses it for now.
+    /// The radio does not take it now, as when its queue is full.
     NotTaken,
     /// Unknown whether the radio accepted it.
     Unknown,
 }
 
-/// The result of sending a text.
+/// What `relay radio send` tells of its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Sent {
     pub(crate) channel: u8,
@@ -54,9 +55,9 @@ pub(crate) struct Sent {
     pub(crate) bytes: usize,
     pub(crate) taken: bool,
     pub(crate) fate: TextFate,
-    /// Why it was not sent.
+    /// Why it was not sent; `None` if it was.
     pub(crate) reason: Option<String>,
-    /// The hint for that reason.
+    /// What a person can do about that reason.
     pub(crate) hint: Option<String>,
 }
 

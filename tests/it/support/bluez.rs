@@ -71,7 +71,7 @@ impl Air {
     }
 }
 
-/// The running service.
+/// The simulated Bluetooth service on the bus, as `BlueZ` is to its clients.
 #[derive(Debug, Clone)]
 pub(crate) struct BlueZ(Arc<Inner>);
 
@@ -116,7 +116,7 @@ enum Refusal {
 }
 
 impl BlueZ {
-    /// Starts one, with or without an adapter.
+    /// Starts the service on this bus, with or without an adapter.
     pub(crate) async fn start_with(bus: &str, air: Arc<Air>, adapter: bool) -> Self {
         let connection = zbus::connection::Builder::address(bus)
             .expect("the bus has an address")
@@ -745,7 +745,7 @@ impl GattCharacteristic {
         notifies.then_some(notifying).ok_or_else(absent)
     }
 
-    /// Likewise; always false: no client here acquires notifications.
+    /// Whether a client has acquired the notifications: always false, and absent where there are none.
     #[zbus(property)]
     fn notify_acquired(&self) -> fdo::Result<bool> {
         let notifies = self.flags.contains(&"notify");

@@ -59,7 +59,7 @@ impl Bus {
         Self { directory, program }
     }
 
-    /// Returns its address.
+    /// Returns the bus's address, for `DBUS_SYSTEM_BUS_ADDRESS`.
     pub(crate) fn address(&self) -> String {
         format!("unix:path={}", self.socket().display())
     }
@@ -68,13 +68,13 @@ impl Bus {
         self.directory.path().join("socket")
     }
 
-    /// Ends it without warning.
+    /// Kills the bus, without warning its clients.
     pub(crate) async fn end(&mut self) {
         self.program.kill().await.expect("the bus can be ended");
         fs::remove_file(self.socket()).expect("its socket is there");
     }
 
-    /// Starts it again, at the same address.
+    /// Starts the bus again at the same address, without its former clients.
     pub(crate) async fn start_again(self) -> Self {
         let Self { directory, .. } = self;
         let program = run(&directory).expect("the bus ran before");

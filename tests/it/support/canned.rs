@@ -22,7 +22,7 @@ pub(crate) struct Canned {
 }
 
 impl Canned {
-    /// Makes one with a JSON body.
+    /// Makes an answer with a JSON body to such requests.
     pub(crate) fn to(to: impl Into<String>, status: u16, body: &Value) -> Self {
         Self {
             to: to.into(),

@@ -56,7 +56,7 @@ pub(crate) struct Gatt<S> {
 }
 
 impl<S: SimulatedRadio> Gatt<S> {
-    /// Makes one for a radio without a PIN.
+    /// Makes the service of a radio without a PIN.
     pub(crate) fn new(side: S) -> Self {
         Self {
             side,

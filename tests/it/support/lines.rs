@@ -48,7 +48,7 @@ impl Lines {
         self.first_within(LIMIT, from, what, pick).await
     }
 
-    /// Likewise, with a timeout since the last new line.
+    /// Waits for the first line as [`Self::first`] does, with a timeout since the last new line.
     pub(crate) async fn first_within<T>(
         &self,
         limit: Duration,

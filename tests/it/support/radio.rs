@@ -15,21 +15,21 @@ use super::process::relay_program;
 /// A node of the mesh that tests speak for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {
-    /// Its identifier.
+    /// Node id, as `!0a0b0c01`.
     pub(crate) id: &'static str,
-    /// Its long name.
+    /// Long name, which the relay puts before its texts.
     pub(crate) long: &'static str,
-    /// Its short name.
+    /// Short name.
     pub(crate) short: &'static str,
 }
 
-/// A node.
+/// The node that most tests speak for.
 pub(crate) const BASE: Node = Node {
     id: "!0a0b0c01",
     long: "Base Camp",
     short: "BASE",
 };
-/// Another node.
+/// A second node, for tests that need two.
 pub(crate) const SUMMIT: Node = Node {
     id: "!0a0b0c02",
     long: "Summit Hut",
@@ -43,7 +43,7 @@ static PACKETS: AtomicU32 = AtomicU32::new(0x1A2B_0000);
 pub(crate) struct Radio {
     place: String,
     input: Input,
-    /// The lines that it writes.
+    /// The JSON lines that it reports.
     pub(crate) output: Lines,
     program: Option<Child>,
 }
@@ -55,23 +55,23 @@ enum Input {
 }
 
 impl Radio {
-    /// Starts one on a port of its own.
+    /// Starts a simulated radio on a free port.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// Starts one on that port.
+    /// Starts a simulated radio on that port.
     pub(crate) async fn start_on(port: u16) -> Self {
         Self::start_with(&["--listen", &format!("127.0.0.1:{port}")]).await
     }
 
-    /// Starts one on a serial port behind that link.
+    /// Starts a simulated radio on a serial port behind that link.
     pub(crate) async fn start_at(link: &Path) -> Self {
         let link = link.to_str().expect("the link's name is a text");
         Self::start_with(&["--pty", link]).await
     }
 
-    /// Starts one with more arguments.
+    /// Starts a simulated radio with more arguments of `relay simulate`.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let mut command = Command::new(relay_program());
         command.args(["simulate", "--nodes", "3"]).args(arguments);

@@ -203,7 +203,7 @@ impl Home {
         self.begin_onto(arguments, Stdio::piped())
     }
 
-    /// Likewise, with another standard output; without lines, if that is no pipe.
+    /// Starts a command as [`Self::begin`] does, with another standard output; without lines, if that is no pipe.
     pub(crate) fn begin_onto(&self, arguments: &[&str], output: Stdio) -> Running {
         let mut program = self
             .command()
@@ -340,7 +340,7 @@ impl Relay {
             .await
     }
 
-    /// Likewise, with a timeout.
+    /// Waits for a line as [`Self::logs`] does, with a timeout.
     pub(crate) async fn logs_within(&self, text: &str, limit: Duration) -> String {
         let pick = |line: &str| line.contains(text).then(|| line.to_owned());
         let what = format!("a line with {text:?}");
@@ -358,7 +358,7 @@ impl Relay {
         self.log.first(0, &what, pick).await;
     }
 
-    /// Returns its log so far.
+    /// Returns the lines of its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.text()
     }
@@ -384,7 +384,7 @@ impl Relay {
         kill_process(self.pid(), signal).expect("the relay takes signals");
     }
 
-    /// Returns its process.
+    /// Returns the process id of the daemon.
     pub(crate) fn pid(&self) -> Pid {
         let pid = self.program.id().and_then(|pid| i32::try_from(pid).ok());
         pid.and_then(Pid::from_raw).expect("the relay runs")

@@ -10,7 +10,7 @@ use super::relay::{Home, Relay};
 use super::synapse::Synapse;
 use super::user::{Kind, Seen, User};
 
-/// The plan of a scene.
+/// What a scene is made of: rooms, routes, keys of the configuration, and the link to the radio.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     rooms: Vec<Kind>,
@@ -22,7 +22,7 @@ pub(crate) struct Plan {
     over_serial: bool,
 }
 
-/// Another link to the radio than TCP.
+/// A link to the radio other than TCP: the radio, the relay's keys for it, and its environment.
 #[derive(Debug)]
 struct Link {
     radio: Radio,
@@ -104,7 +104,7 @@ impl Plan {
         self.set_up_on(Synapse::shared().await).await
     }
 
-    /// Likewise, on that homeserver.
+    /// Builds the scene on that homeserver, without starting the relay.
     pub(crate) async fn set_up_on(mut self, synapse: &'static Synapse) -> Stage {
         let mut home = Home::new();
         let link = self.link.take();
@@ -190,18 +190,18 @@ fn section(name: &str, lines: impl IntoIterator<Item = String>) -> String {
     }
 }
 
-/// Everything but a running relay.
+/// A scene whose relay is not running.
 #[derive(Debug)]
 pub(crate) struct Stage {
     /// A person in Matrix, who has made all the rooms.
     pub(crate) alice: User,
-    /// The relay's account.
+    /// User id of the relay's account.
     pub(crate) bot: OwnedUserId,
-    /// The radio.
+    /// The simulated radio, which runs.
     pub(crate) radio: Radio,
-    /// The rooms, as planned.
+    /// Ids of the rooms, in the order of the plan.
     pub(crate) rooms: Vec<OwnedRoomId>,
-    /// The relay's home.
+    /// Home of the relay, configured and logged in.
     pub(crate) home: Home,
     /// What stands between the relay and the homeserver, if it was planned.
     pub(crate) proxy: Option<Proxy>,
@@ -250,19 +250,19 @@ impl Stage {
 /// A running scene. The end of the test ends all of it.
 #[derive(Debug)]
 pub(crate) struct Scene {
-    /// The relay.
+    /// The relay, which runs.
     pub(crate) relay: Relay,
-    /// The radio.
+    /// The simulated radio, to which the relay is connected.
     pub(crate) radio: Radio,
-    /// The first room.
+    /// Id of the first room of the plan.
     pub(crate) room: OwnedRoomId,
-    /// All rooms, as planned.
+    /// Ids of all rooms, in the order of the plan.
     pub(crate) rooms: Vec<OwnedRoomId>,
     /// A person in Matrix, who has made all the rooms.
     pub(crate) alice: User,
-    /// The relay's account.
+    /// User id of the relay's account.
     pub(crate) bot: OwnedUserId,
-    /// The relay's home.
+    /// Home of the relay.
     pub(crate) home: Home,
     /// What stands between the relay and the homeserver, if it was planned.
     pub(crate) proxy: Option<Proxy>,

@@ -209,7 +209,7 @@ pub(crate) struct Past<'a> {
 }
 
 impl Past<'_> {
-    /// Its user.
+    /// User id of the service's only user.
     pub(crate) const USER: &'static str = "@past:localhost";
 
     /// Accepts its invite to a room.

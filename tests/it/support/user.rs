@@ -35,13 +35,13 @@ pub(crate) const BOTH_KINDS: [Kind; 2] = [Kind::Plain, Kind::Encrypted];
 /// An event as its reader sees it: decrypted.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// Where.
+    /// Id of the room that it was seen in.
     pub(crate) room: OwnedRoomId,
-    /// Its identifier.
+    /// Id of the event.
     pub(crate) id: OwnedEventId,
-    /// All of it.
+    /// The whole event as JSON.
     pub(crate) event: Value,
-    /// It came encrypted.
+    /// Whether it came encrypted.
     pub(crate) encrypted: bool,
 }
 
@@ -143,7 +143,7 @@ impl User {
         }
     }
 
-    /// Returns the account.
+    /// Returns the user id of the account.
     pub(crate) fn id(&self) -> &UserId {
         self.client.user_id().expect("the user is logged in")
     }
@@ -290,7 +290,8 @@ impl User {
         self.sees_within(LIMIT, room, what, wanted).await
     }
 
-    /// Likewise, with a timeout since the last new event: for timeouts of the relay that are longer than usual.
+    /// Waits for an event as [`Self::sees`] does, with a timeout since the last new event: for timeouts of the relay that are
+    /// longer than usual.
     pub(crate) async fn sees_within(
         &self,
         limit: Duration,

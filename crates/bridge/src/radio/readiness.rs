@@ -7,26 +7,26 @@ use relay_model::Node;
 /// State of a radio that has become ready.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Readiness {
-    /// Its own node.
+    /// The radio's own node.
     pub own: Node,
-    /// Its firmware, if reported.
+    /// Its firmware version; `None` if not reported.
     pub firmware: Option<String>,
-    /// The mesh's name.
+    /// The name of the mesh as rooms are shown it.
     pub meshnet: String,
     /// The mapped channels whose name or key has changed.
     pub renamed: Vec<RenamedChannel>,
-    /// What prevents relaying,
+    /// What prevents relaying over it.
     pub problems: RadioProblems,
-    /// and which of it is new since the radio was last ready.
+    /// The part of `problems` that is new since the radio was last ready.
     pub news: RadioProblems,
 }
 
 /// What prevents relaying over a radio.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RadioProblems {
-    /// The mapped channels that cannot be used.
+    /// The entries of `matrix_rooms` whose channel the radio lacks, or that may not be relayed.
     pub routes: Vec<RouteProblem>,
-    /// Why nothing is transmitted.
+    /// Why the radio transmits nothing; `None` if it may.
     pub silence: Option<Refused>,
 }
 

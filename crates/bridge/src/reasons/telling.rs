@@ -29,16 +29,16 @@ pub(crate) enum Often {
     Once,
 }
 
-/// The texts of a reason.
+/// The texts of a reason for not relaying a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReasonTexts {
-    /// Who is told.
+    /// Who is told of it, and how often.
     pub(crate) telling: Telling,
-    /// Short name for counters and cooldowns.
+    /// Name in counters, `status` and cooldowns.
     pub(crate) name: &'static str,
     /// Text for the log.
     pub(crate) words: &'static str,
-    /// Hint for the operator.
+    /// What the operator can do about it; `None` if nothing.
     pub(crate) hint: Option<&'static str>,
     /// Sentences for the author: what happened, and the cure; empty if the author is not told.
     pub(crate) sentences: &'static str,

@@ -8,10 +8,10 @@
 use crate::Bridge;
 use relay_model::{Explained, JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
 
-/// What happens to rows waiting for a room.
+/// What happens to rows waiting for a room that is replaced, moved or no longer mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Succession {
-    /// They are sent there.
+    /// They are sent to the room itself.
     Stays,
     /// They go to another room, configured under this name.
     Goes(OwnedRoomOrAliasId, OwnedRoomId),
@@ -44,7 +44,7 @@ pub enum Waiting {
 }
 
 impl Waiting {
-    /// Returns its short name.
+    /// Returns its name in `status` and in the store.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Unnamed(_) => "replaced",

@@ -25,9 +25,9 @@ pub(crate) enum Aim {
 /// A channel: its slot, now or earlier, and its fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spot {
-    /// Its slot.
+    /// Slot in which the channel is, or was when the message was sent.
     pub slot: ChannelIndex,
-    /// Its fingerprint, if known.
+    /// Fingerprint of the channel; `None` if not known, as for what earlier versions stored.
     pub channel: Option<Fingerprint>,
 }
 

@@ -9,7 +9,7 @@ use relay_model::Heading;
 
 /// Maximum text bytes in a channel packet (measured on firmware 2.7).
 pub const PACKET_BYTES: usize = 232;
-/// The same for a reply.
+/// Maximum text bytes in a reply on a channel: `reply_id` takes the other five.
 pub(crate) const REPLY_BYTES: usize = 227;
 
 /// Mark at the end of a truncated text.
@@ -44,9 +44,9 @@ impl Fitted {
 /// The contents of a text's packets, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packets {
-    /// The first.
+    /// Text of the first packet, which alone takes the prefix.
     pub first: String,
-    /// Those behind it, in order.
+    /// Texts of the packets behind it, in order.
     pub further: Vec<String>,
 }
 

@@ -34,10 +34,10 @@ pub(super) struct Note {
     pub(super) allow_http: bool,
 }
 
-/// A device other than the session's own.
+/// A device of an earlier or failed login of ours that was to be signed out.
 #[derive(Debug)]
 pub struct Parted {
-    /// The device's id.
+    /// Device id of that earlier login.
     pub device: OwnedDeviceId,
     /// Why the device could not be signed out; `None`: it is signed out.
     pub left: Option<Left>,
@@ -49,7 +49,7 @@ pub enum Left {
     /// The access token is unknown: only the account's password can delete the device.
     #[error("the login that made it came to no end")]
     NoToken,
-    /// The server failed or refused.
+    /// The homeserver cannot be asked, or refused.
     #[error(transparent)]
     Server(ServerError),
 }

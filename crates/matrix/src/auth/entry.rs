@@ -13,33 +13,33 @@ use super::{AuthError, Files, Given, Server, ServerError, Unlock};
 use crate::session::{BackupUse, LoginMethod, StoredSession};
 use relay_config::Secret;
 
-/// Parameters of a login.
+/// What a person or the configuration says of a login.
 #[derive(Debug)]
 pub struct LoginOptions {
     /// The account: its localpart or its whole id.
     pub username: String,
-    /// Its password.
+    /// The account's password, which also proves changes of its identity.
     pub password: Secret<String>,
-    /// Display name of the new device.
+    /// Display name of the new device, as clients list it.
     pub device_name: String,
-    /// The account's new display name.
+    /// Display name that the account is given; `None`: unchanged.
     pub display_name: Option<String>,
     /// Allows plain HTTP to a server that is not on loopback.
     pub allow_http: bool,
-    /// Replaces an earlier login.
+    /// Whether an earlier login is replaced; otherwise it is an error.
     pub force: bool,
     /// What to do if the account already has an identity.
     pub unlock: Unlock,
-    /// Where a new recovery key goes.
+    /// Where a new recovery key goes, if one is made.
     pub recovery_key: KeyPlace,
 }
 
 /// Where a new recovery key goes as soon as it exists: it opens the account's secrets even if the login fails.
 #[derive(Debug)]
 pub enum KeyPlace {
-    /// Written to a file.
+    /// Into this file.
     File(PathBuf),
-    /// Shown to the user.
+    /// To the user, by this function.
     Show(fn(&Secret<String>)),
 }
 

@@ -12,12 +12,12 @@ use super::{AuthError, Files, LoginTrust, Server, status::backup_version};
 use crate::session::{BackupUse, StoredSession};
 use crate::{client, errors, files::FilesError, sync};
 
-/// Result of a login.
+/// What a successful login has reached.
 #[derive(Debug)]
 pub struct Login {
-    /// The new session, as stored on disk.
+    /// The new session, which is on disk and replaces any earlier one.
     pub session: StoredSession,
-    /// The trust state of the new device.
+    /// How far other clients trust the new device, and what is left to do.
     pub standing: LoginTrust,
     /// The devices of earlier logins, signed out as far as possible.
     pub parted: Vec<Parted>,
@@ -26,10 +26,14 @@ pub struct Login {
 /// Logs in as a new device beside the current login, and replaces that login once the new one is complete.
 ///
 /// The caller holds the store lock, so no daemon has the store open. A failure or a crash before the replacement leaves
-/// the earlier login untouched, and the new device is signed out. After `stop`, the login ends at the next point that
-/// leaves the account consistent: with [`AuthError::Interrupted`], or successfully if nothing essential was left to do.
-/// Problems that do not hinder the relay (cross-signing, backup, display name) are in [`Standing::problems`]; they are
-/// an error if an earlier login would be replaced by a lesser one.
+/// the earlier login untouched, and the new device is signed out. Problems that do not hinder the relay (cross-signing,
+/// backup, display name) are in [`LoginTrust::problems`]; they are an error if an earlier login would be replaced by a
+/// lesser one.
+///
+/// # Cancel safety
+///
+/// Not cancel safe: if dropped, it leaves what a crash leaves. After `stop`, the login ends at the next point that leaves
+/// the account consistent: with [`AuthError::Interrupted`], or successfully if nothing essential was left to do.
 pub async fn login(
     files: &Files,
     server: &Server,

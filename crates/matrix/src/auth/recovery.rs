@@ -30,9 +30,9 @@ pub type AskForKey =
 /// How to unlock an identity that the account already has.
 #[derive(strum::IntoStaticStr)]
 pub enum Unlock {
-    /// Not at all: the device stays unverified.
+    /// Leave it locked: the device stays unverified.
     Nothing,
-    /// With the account's recovery key.
+    /// Unlock it with the account's recovery key.
     Key(Secret<String>),
     /// With a recovery key that the user may type.
     Ask(AskForKey),
@@ -49,40 +49,40 @@ impl fmt::Debug for Unlock {
 /// State of the account's cross-signing identity after a login.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Identity {
-    /// Created by this login.
+    /// There was none: this login has created it.
     Created,
     /// Created by an earlier login, unlocked with the recovery key.
     Recovered,
-    /// Replaced by this login.
+    /// There was one: this login has replaced it.
     Reset,
     /// Created by an earlier login, still locked: other clients show the device as unverified.
     Foreign,
-    /// None: the server did not accept ours.
+    /// There is none: the homeserver did not accept the new one.
     #[default]
     Missing,
 }
 
-/// Trust state of a device after a login.
+/// How far other clients trust a device after its login.
 #[derive(Debug, Default)]
 pub struct LoginTrust {
-    /// State of the identity.
+    /// What became of the account's cross-signing identity.
     pub identity: Identity,
     /// How other users' clients show the device.
     pub trust: DeviceTrust,
-    /// Room keys are backed up on the server.
+    /// Whether room keys are backed up on the homeserver.
     pub backup: bool,
-    /// The new recovery key, if one was made.
+    /// The new recovery key; `None` if none was made.
     pub recovery_key: Option<Secret<String>>,
-    /// Problems that did not prevent the login.
+    /// What did not succeed, though the login did.
     pub problems: Vec<Problem>,
 }
 
 /// A problem with the trust state of a device.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The problem, in a sentence.
+    /// What did not succeed, in a sentence.
     pub what: String,
-    /// The hint, if there is one.
+    /// What a person can do about it; `None` if nothing is known to help.
     pub hint: Option<String>,
 }
 
@@ -92,12 +92,13 @@ impl From<String> for Problem {
     }
 }
 
+/// What is needed to sign a new device, and to change the account's identity if it has to be.
 pub(super) struct Security<'a> {
     pub(super) user: OwnedUserId,
     /// The account's password. Without it, this works only if the account has no identity yet and the server requires
     /// no authentication.
     pub(super) password: Option<&'a Secret<String>>,
-    /// How to unlock an existing identity.
+    /// What to do with an identity that the account has already.
     pub(super) unlock: &'a Unlock,
     /// An earlier login is replaced: then an incomplete result is an error.
     pub(super) is_exchange: bool,
@@ -115,17 +116,17 @@ impl Security<'_> {
     }
 }
 
-/// Why the device could not be signed.
+/// Why a login could not sign its device.
 enum Unsigned {
     /// The server did not answer, or asks for a pause.
     NoAnswer(String),
     /// The recovery key does not fit.
     WrongKey(String),
-    /// The server refused.
+    /// The homeserver refused; its words.
     Refused(String),
     /// The server requires an approval of the identity's reset on its website.
     Unapproved(Url),
-    /// The user interrupted it.
+    /// The user interrupted the login.
     Interrupted,
 }
 

@@ -19,13 +19,13 @@ use relay_model::full_text;
 /// State of the session, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoginStatus {
-    /// The account.
+    /// The account that is logged in.
     pub user_id: OwnedUserId,
-    /// The device.
+    /// The device that the login created.
     pub device_id: OwnedDeviceId,
-    /// The homeserver.
+    /// Base address of the homeserver's API.
     pub homeserver: Url,
-    /// The server still accepts the session.
+    /// Whether the homeserver still accepts the session.
     pub token_alive: bool,
     /// Why the server does not accept the session, and what to do, the mildest cure first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub enum KeyBackup {
     On,
     /// The account has a backup, but the device does not use it.
     Unused,
-    /// The account has no backup.
+    /// The account has no backup, so keys are only on this machine.
     Off,
     /// The server did not answer, or the login predates the record of the backup.
     Unknown,

@@ -17,7 +17,7 @@ const NAME_LIMIT: usize = 64;
 /// Minimum time between two batches without a new name.
 const BATCH_EVERY: Duration = Duration::from_mins(1);
 
-/// News of a node; `None` is no change.
+/// What is new of a node; `None` in a field: no change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NodeChange {
     pub(crate) long_name: Option<String>,
@@ -34,28 +34,28 @@ pub struct Details {
     pub hardware: Option<String>,
     /// The role, as Meshtastic names it.
     pub role: Option<String>,
-    /// Distance in hops.
+    /// Distance in hops; `None` if the radio does not know.
     pub hops: Option<u8>,
-    /// Signal-to-noise ratio in dB.
+    /// Signal-to-noise ratio of the last packet in dB; `None` if not measured.
     pub snr: Option<f32>,
-    /// Heard over the internet.
+    /// Last heard over MQTT, not by radio.
     pub via_mqtt: bool,
     /// Battery level; above 100 is external power.
     pub battery_percent: Option<u32>,
-    /// Battery voltage.
+    /// Battery voltage in V.
     pub voltage: Option<f32>,
-    /// Channel utilisation around the node.
+    /// Channel utilisation around the node, in percent.
     pub channel_use_percent: Option<f32>,
-    /// Share of the last hour that the node itself transmitted.
+    /// Share of the last hour in which the node itself transmitted, in percent.
     pub air_use_percent: Option<f32>,
 }
 
-/// A node that the radio has reported.
+/// A node that the radio has reported, or that a packet came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownNode {
-    /// Its number and names.
+    /// Its number and names, and when it was last heard.
     pub node: Node,
-    /// Its other details.
+    /// What is only displayed of it.
     pub details: Details,
 }
 

@@ -18,12 +18,13 @@ enum Progress {
     Taken,
     /// It failed, or no repetition was heard; an acknowledgement may still follow.
     Doubtful,
-    /// Another node repeated it.
+    /// Another node was heard repeating it.
     Heard,
-    /// The addressee acknowledged it.
+    /// The addressee has acknowledged it.
     Delivered,
 }
 
+/// A packet that the radio took, or that failed, and the row that is told of it.
 #[derive(Debug)]
 struct SentPacket {
     packet: PacketId,
@@ -32,7 +33,7 @@ struct SentPacket {
     progress: Progress,
 }
 
-/// The recent packets and their outcomes.
+/// The packets sent last and what became of each, so that late answers find their rows.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     sent: VecDeque<SentPacket>,

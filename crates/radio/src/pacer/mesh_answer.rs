@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use relay_model::{ChannelIndex, Destination, NodeNum, PacketId, RadioOutcome, Refusal};
 
-/// An answer of the radio or of a node.
+/// What the radio says of a packet of ours, or a node through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MeshAnswer {
     /// `QueueStatus`: a packet was accepted or refused, or the room in the transmit queue has changed.
     Queue {
         /// The packet; [`PacketId::NONE`] if the status concerns none.
         packet: PacketId,
-        /// 0, or the number of the refusal.
+        /// 0: taken; otherwise a number of the firmware, of which only 35 is no refusal.
         res: i32,
-        /// Free slots in the transmit queue.
+        /// Free slots of the radio's transmit queue.
         free: u32,
         /// Size of the transmit queue; 0 if not reported.
         maxlen: u32,
     },
-    /// An acknowledgement or a refusal.
+    /// An acknowledgement, or a refusal by the radio or by the addressee.
     Routing(Routing),
 }
 
@@ -27,25 +27,25 @@ pub enum MeshAnswer {
 pub struct Routing {
     /// The sender: an addressee, or in all other cases the connected radio's node.
     pub from: NodeNum,
-    /// The packet.
+    /// Id of the packet that the answer is about (`Data.request_id`).
     pub request: PacketId,
     /// `Routing.Error`; 0 is an acknowledgement.
     pub error: u32,
 }
 
-/// The meaning of an answer.
+/// What an answer means for the packet that is in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     Taken,
     /// Send it again under a new id.
     Again {
-        /// Minimum delay.
+        /// Minimum delay before that.
         after: Duration,
         reason: &'static str,
         /// The outcome if the one retry fails too; `None` retries without limit.
         at_last: Option<RadioOutcome>,
     },
-    /// Do not send it again.
+    /// It is decided: do not send it again.
     Final(RadioOutcome),
 }
 

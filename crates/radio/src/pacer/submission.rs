@@ -2,16 +2,16 @@
 
 use relay_model::{Channel, Destination, Fingerprint, MeshRowId, PacketId, RadioMessage};
 
-/// A row of the outbox that is due.
+/// A packet that is due, handed from its row to the pacer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
-    /// The row.
+    /// Row in the outbox for the mesh, under which its reports come.
     pub outbox: MeshRowId,
-    /// The id of the packet.
+    /// Id of this attempt, stored before it is handed over.
     pub packet: PacketId,
-    /// The identity of its channel, if known; `None` for a direct message.
+    /// Fingerprint of the channel that it is meant for; `None` for a direct message, or if not known.
     pub channel: Option<Fingerprint>,
-    /// The message.
+    /// What is sent, to whom, and with which priority.
     pub message: RadioMessage,
 }
 

@@ -12,6 +12,7 @@ pub(super) const SLOW_DELAY: Duration = Duration::from_secs(10);
 /// How long a measured channel utilisation is valid; radios report it each minute.
 const TELEMETRY_LIFE: Duration = Duration::from_mins(3);
 
+/// When the air permits the next text. Measurements and refusals of the radio are told to it.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     /// The utilisation from which texts slow down, and from which only urgent ones go.
@@ -25,6 +26,7 @@ pub(crate) struct Traffic {
     channel: Option<(Allowed, Instant)>,
 }
 
+/// What a measured channel utilisation permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Allowed {
     All,

@@ -23,6 +23,7 @@ pub(super) fn plain_nonce(random: u32) -> u32 {
     nonce
 }
 
+/// The parts of the configuration that have come so far in this handshake.
 #[derive(Debug, Default)]
 pub(super) struct Handshake {
     own: Option<(NodeNum, u32)>,

@@ -6,7 +6,7 @@ use relay_model::Backoff;
 
 /// How long log lines are not trusted after they were; it grows with each false alarm.
 pub(super) const OF_LOG: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_hours(1));
-/// The same for boot messages.
+/// How long boot messages are not trusted after they were; it grows with each false alarm.
 pub(super) const OF_STARTS: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_mins(1));
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
 

@@ -21,9 +21,9 @@ const READ_SIZE: usize = 4096;
 pub enum Wire {
     /// Over the network.
     Tcp {
-        /// Host name or address.
+        /// Host name or address, without brackets.
         host: String,
-        /// Port.
+        /// TCP port, normally 4403.
         port: u16,
     },
     /// Over Bluetooth.
@@ -90,16 +90,17 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// An open connection.
+/// An open connection that carries whole frames, whatever the wire.
 pub struct Connection(Carrier);
 
+/// What the wire carries: bytes among which frames are to be found, or whole frames.
 enum Carrier {
     Bytes(Bytes),
     PacketLink(PacketLink),
 }
 
 impl Connection {
-    /// Creates one over any byte stream.
+    /// Makes a connection over any byte stream, with frames found by their headers.
     pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         Self(Carrier::Bytes(Bytes {
             stream: Box::new(stream),

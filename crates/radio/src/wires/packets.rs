@@ -15,6 +15,7 @@ use relay_wire::codec::{FRAME_LIMIT, TooLong};
 /// Maximum number of packets read ahead; further ones stay in the radio.
 const AHEAD: usize = 32;
 
+/// A frame on its way to a radio whose wire carries whole frames.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) packet: Vec<u8>,
@@ -22,6 +23,7 @@ pub(super) struct Outgoing {
     pub(super) taken: oneshot::Sender<()>,
 }
 
+/// The wire's ends of the queues: what its task reads from the radio and writes to it.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) incoming: mpsc::Sender<Bytes>,
@@ -31,6 +33,7 @@ pub(super) struct Ends {
 type LinkTask = Pin<Box<dyn Future<Output = ConnectionError> + Send>>;
 type Farewell = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// A connection over a wire that carries whole frames, with the task that does so.
 pub(super) struct PacketLink {
     incoming: mpsc::Receiver<Bytes>,
     outgoing: mpsc::Sender<Outgoing>,

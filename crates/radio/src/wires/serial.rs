@@ -37,6 +37,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// How often the return of a port is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// Why a serial port cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SerialError {
     #[error("there is no serial port `{}`", port.display())]
@@ -102,6 +103,7 @@ pub struct SerialPort {
     logged_users: Vec<String>,
 }
 
+/// A port that was just opened and configured.
 #[derive(Debug)]
 struct OpenPort {
     link: SerialLink,
@@ -213,7 +215,7 @@ fn sight(port: PathBuf) -> Option<Sight> {
     Some((port, device, changed))
 }
 
-/// Returns the only port that is likely a radio.
+/// Returns the one port that is likely a radio. Fails if there is none, or more than one.
 fn only_likely(mut found: Vec<FoundPort>) -> Result<PathBuf, SerialError> {
     found.retain(FoundPort::is_likely);
     match found.as_slice() {

@@ -35,11 +35,11 @@ const OTHER_NAMES: [&str; 5] = ["zigbee", "z-wave", "zwave", "conbee", "modem"];
 /// A USB serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundPort {
-    /// Its device file, which may change at the next start.
+    /// Device file, which may change at the next start.
     pub device: PathBuf,
-    /// Its stable name in `/dev/serial/by-id`.
+    /// Its name in `/dev/serial/by-id`, which stays when the port is plugged in elsewhere; `None`: it has none.
     pub stable: Option<PathBuf>,
-    /// The USB device behind it, if known.
+    /// The USB device behind it, as the system describes it; `None`: not known.
     pub usb: Option<Usb>,
 }
 
@@ -59,7 +59,7 @@ impl FoundPort {
         !OTHERS.contains(&usb.vendor) && !OTHER_NAMES.iter().any(|other| name.contains(other))
     }
 
-    /// Returns the name for the configuration.
+    /// Returns the name that is best put into the configuration: the stable one, if there is one.
     pub fn best_name(&self) -> &Path {
         self.stable.as_deref().unwrap_or(&self.device)
     }

@@ -27,6 +27,7 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_TRIES: u32 = 11;
 
+/// Why there is no radio at an address.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TcpError {
     #[error("cannot connect to the radio at `{address}`")]

@@ -13,7 +13,7 @@ use super::Port;
 #[derive(Debug)]
 pub struct TcpPort {
     listener: Option<TcpListener>,
-    /// The listening address.
+    /// The address that it listens on, with the port that was chosen.
     pub address: SocketAddr,
 }
 

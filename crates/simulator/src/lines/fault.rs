@@ -25,17 +25,17 @@ pub enum Fault {
     HalfOpen {},
     /// Nothing is read from the client until this is switched off.
     Stall(Switch),
-    /// The radio closes the connection.
+    /// The radio closes the connection at once.
     Close {
         #[serde(default)]
         mid_frame: bool,
-        /// By a reset instead of a normal end.
+        /// It ends by a reset instead of a normal end.
         #[serde(default)]
         reset: bool,
     },
     /// The radio closes the connection during the next configuration.
     HangUp {
-        /// After so many frames of it.
+        /// Number of frames of that configuration that are still sent.
         after: usize,
     },
     /// The radio closes the connection and accepts no other for that long.
@@ -55,7 +55,7 @@ pub enum Fault {
         /// Number of random bytes, with false headers among them.
         #[serde(default, deserialize_with = "at_most::<_, _, MOST_NOISE>")]
         bytes: usize,
-        /// The exact bytes instead.
+        /// Exactly these bytes, instead of random ones.
         #[serde(default, deserialize_with = "bytes")]
         hex: Option<Vec<u8>>,
     },
@@ -65,7 +65,7 @@ pub enum Fault {
     },
     /// A frame with exactly these bytes.
     Frame {
-        /// The bytes; an empty frame is valid.
+        /// The frame's content; it may be empty.
         #[serde(default, deserialize_with = "bytes")]
         hex: Option<Vec<u8>>,
     },
@@ -89,7 +89,7 @@ pub enum Fault {
         error: u32,
     },
     Refuse(Refusals),
-    /// The next packets get no answer.
+    /// The next packets of the client get no answer.
     Silent {
         #[serde(default = "number::<_, 1>")]
         count: u32,
@@ -112,12 +112,12 @@ pub enum Fault {
     EndlessConfig(Switch),
     /// The next configuration begins with the final frame of an older one.
     StaleComplete {
-        /// The nonce of the older one.
+        /// Nonce of that older configuration.
         nonce: u32,
     },
     /// So many frames of the next configuration are lost, from that index on.
     LostFrames {
-        /// The index, from 0.
+        /// Index of the first lost frame, from 0.
         from: usize,
         #[serde(default = "number::<_, 1>")]
         count: usize,
@@ -150,16 +150,16 @@ pub enum Fault {
     /// An acknowledgement or refusal of any packet.
     Answer {
         request_id: u32,
-        /// The sender; absent: the radio itself.
+        /// Node that answers; absent: the radio itself.
         #[serde(default, deserialize_with = "node")]
         from: Option<NodeNum>,
-        /// The `Routing.Error`; 0: none.
+        /// Number of the `Routing.Error`; 0: an acknowledgement.
         #[serde(default)]
         error: u32,
     },
     /// The modem preset of the configuration, from the next handshake on.
     Preset {
-        /// Its number; absent: no preset.
+        /// Number of the `ModemPreset`; absent: no preset is in use.
         number: Option<i32>,
     },
     /// Two channels swap their slots, from the next handshake on.
@@ -187,7 +187,7 @@ pub enum Fault {
     Licensed(Switch),
     Notification {
         text: String,
-        /// The packet concerned.
+        /// Id of the packet that it is about; absent: none.
         reply_id: Option<u32>,
     },
     /// The radio sends its own telemetry each minute.
@@ -199,11 +199,11 @@ pub enum Fault {
     },
 }
 
-/// Whether a fault is on.
+/// Whether a fault begins or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Switch {
-    /// True if absent.
+    /// True: it begins, also if absent; false: it ends.
     #[serde(default = "yes")]
     pub on: bool,
 }
@@ -216,20 +216,20 @@ impl Switch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusals {
-    /// The `Routing.Error`.
+    /// Number of the `Routing.Error` that they are refused with.
     pub error: u32,
-    /// Their number.
+    /// Number of packets that are refused.
     #[serde(default = "number::<_, 1>")]
     pub count: u32,
     /// Whether a routing packet follows; otherwise only the queue status tells.
     #[serde(default = "yes")]
     pub nak: bool,
-    /// Number of packets that pass before.
+    /// Number of packets that pass before them.
     #[serde(default)]
     pub skip: u32,
 }
 
-/// A change of a channel.
+/// What is changed in a channel slot; what is absent stays.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelChange {
@@ -244,13 +244,13 @@ pub struct ChannelChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BroadcastAnswer {
-    /// By the first repetition.
+    /// By the first repetition that is heard.
     #[default]
     Usual,
     Twice,
-    /// Reported as failed, then acknowledged.
+    /// Reported as failed, then acknowledged after all.
     Late,
-    /// Reported as failed.
+    /// Reported as failed, for good.
     Never,
 }
 
@@ -261,14 +261,14 @@ pub enum DirectAnswer {
     /// By distance: a neighbour at once, others after a repetition.
     #[default]
     Usual,
-    /// Repeated, but never answered.
+    /// Repeated by others, but never answered by the node.
     ImplicitOnly,
-    /// Answered, then repeated.
+    /// Answered first, then repeated by others.
     Swapped,
     Twice,
-    /// Reported as failed, then answered.
+    /// Reported as failed, then answered after all.
     Late,
-    /// Reported as failed.
+    /// Reported as failed, for good.
     Never,
     Error,
 }

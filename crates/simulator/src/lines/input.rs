@@ -14,16 +14,16 @@ use super::values::{bytes, node};
 /// Maximum length of an error message in bytes: it may quote the line. A list of all faults fits.
 const MESSAGE_LIMIT: usize = 2000;
 
-/// A command.
+/// An input line of the simulated radio.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// A node sends a message.
+    /// A node puts a message on the mesh.
     Say(Box<Say>),
     /// A fault begins or ends.
     Fault(Fault),
 }
 
-/// A message of a node.
+/// What a node puts on the mesh.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Say {
@@ -33,26 +33,26 @@ pub struct Say {
     /// The addressee; absent: a broadcast.
     #[serde(deserialize_with = "node")]
     pub to: Option<NodeNum>,
-    /// The channel's index.
+    /// Slot of the channel, 0 to 7.
     pub channel: u32,
     pub text: Option<String>,
-    /// The payload, if not a text.
+    /// The payload, if it is not a text.
     #[serde(deserialize_with = "bytes")]
     pub hex: Option<Vec<u8>>,
     /// The packet's id; absent: a random one.
     pub id: Option<u32>,
-    /// The packet replied or reacted to.
+    /// Id of the packet that it replies or reacts to.
     pub reply_id: Option<u32>,
     /// Whether it is a tapback (`true` or 1).
     #[serde(deserialize_with = "flag")]
     pub emoji: u32,
-    /// The port number; absent: a text.
+    /// Port number (`PortNum`); absent: that of texts.
     pub port: Option<i32>,
     /// Whether it came by MQTT.
     pub via_mqtt: bool,
     /// Whether the sender agrees to publication by MQTT.
     pub ok_to_mqtt: bool,
-    /// Number of hops.
+    /// Number of hops that it has made, at most 7.
     pub hops: Option<u8>,
     /// Signal-to-noise ratio in dB.
     pub snr: Option<f32>,

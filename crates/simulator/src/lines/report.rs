@@ -11,90 +11,90 @@ use relay_wire::proto::{Data, MeshPacket, PortNum, routing::Error};
 
 use crate::mesh::packets::error_number;
 
-/// A packet of the client.
+/// A packet that the client gave to the radio.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transmitted {
     /// The packet without its content, as sent; the radio chooses a missing id.
     pub header: MeshPacket,
-    /// The content.
+    /// What the packet carries, decoded; the radio sees clients' packets unencrypted.
     pub content: Data,
     /// Time of arrival since the start of the radio.
     pub at: Duration,
 }
 
-/// The fate of a client's packet so far.
+/// What became of a client's packet so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Fate {
-    /// Queued for transmission.
+    /// It is in the radio's transmit queue.
     Accepted,
     /// Refused, with that `Routing.Error` or queue status.
     Refused(u32),
-    /// Dropped, too soon after another packet.
+    /// Refused with `RATE_LIMIT_EXCEEDED`: it came too soon after another one.
     RateLimited,
     /// Ignored without an answer: the id was seen before on this connection.
     Duplicate,
     /// Lost by a fault.
     Lost,
-    /// Addressed to the radio itself.
+    /// Addressed to the radio itself, so it is not transmitted.
     Local,
     /// Transmitted without a request for an acknowledgement.
     Sent,
-    /// Repeated by another node.
+    /// Another node was heard repeating it.
     Heard,
-    /// Neither repeated nor answered.
+    /// Neither repeated nor answered, after all retransmissions.
     Unheard,
     /// A direct message repeated by a node other than its addressee.
     Relayed,
-    /// Received by the addressee.
+    /// The addressee has acknowledged it.
     Delivered,
     /// Refused by the addressee with that error.
     Failed(u32),
 }
 
-/// Changes of the client's connection.
+/// How far the client's connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Connection {
-    /// A client has connected.
+    /// A client has connected, and sent nothing yet.
     Connected,
-    /// It has received the whole configuration.
+    /// It has received the whole configuration, up to `config_complete_id`.
     Configured,
     /// It has disconnected, or the radio closed the connection.
     Closed,
 }
 
-/// A report.
+/// What the simulated radio tells a test, printed as one JSON line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// A packet of the client and its fate; repeated when the fate changes.
     Transmitted(Box<Transmitted>, Fate),
-    /// A packet was injected into the mesh.
+    /// A node's packet was put on the mesh, by a line of the input.
     Injected {
-        /// Its id.
+        /// Packet id, given in the line or random.
         id: u32,
-        /// Its sender.
+        /// Node that it comes from.
         from: NodeNum,
     },
-    /// The client's connection has changed.
+    /// The client's connection has come further, or has ended.
     Client(Connection),
     /// The radio can be reached again after an absence or restart.
     Back,
-    /// A frame of the client was ignored.
+    /// A frame or packet of the client has no effect.
     Ignored {
-        /// The reason.
+        /// Why, in words.
         reason: &'static str,
-        /// Its size in bytes.
+        /// Size of the frame or payload in bytes; 0 for a packet that could not be read.
         bytes: usize,
     },
-    /// The script has ended.
+    /// All steps of the script have been carried out.
     ScriptEnded,
     /// An input line was invalid or could not be carried out, with the reason.
     Error(String),
 }
 
 impl Transmitted {
-    /// Returns the text of a text message.
+    /// Returns the text of a packet on a port for texts; `None` for other ports, or if it is no UTF-8.
     pub fn text(&self) -> Option<&str> {
         match self.content.portnum() {
             PortNum::TextMessageApp | PortNum::AlertApp | PortNum::DetectionSensorApp => {
@@ -124,7 +124,7 @@ impl Transmitted {
 }
 
 impl Fate {
-    /// Returns the error number of the fate.
+    /// Returns the number of the `Routing.Error` or queue status behind the fate; `None` if it is no refusal.
     pub fn error(self) -> Option<u32> {
         match self {
             Self::Refused(error) | Self::Failed(error) => Some(error),
@@ -136,7 +136,7 @@ impl Fate {
 }
 
 impl Report {
-    /// Returns the report as a JSON object.
+    /// Returns the report as the JSON object that is printed.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Transmitted(packet, fate) => {

@@ -21,6 +21,7 @@ pub struct Script {
     since: Option<Instant>,
 }
 
+/// A command, and when it is due.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Step {
     when: Option<Awaited>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::firmware::Firmware;
 use crate::lines::{BroadcastAnswer, DirectAnswer, Fault, Refusals, Switch};
 
+/// The settings that lines of the input change, and the faults that are on.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
     pub(super) reboot_count: u32,
@@ -28,7 +29,7 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    /// Returns whether a fault with a switch is on.
+    /// Returns whether the last line about such a fault switched it on.
     pub(super) fn is_on(&self, kind: fn(Switch) -> Fault) -> bool {
         self.faults.contains(&kind(Switch::ON))
     }

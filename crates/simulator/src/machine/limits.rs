@@ -9,6 +9,7 @@ use super::queues::push_latest;
 
 const REMEMBERED_IDS: usize = 20;
 
+/// What the radio remembers of one connection, to limit it.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     ids: VecDeque<u32>,

@@ -13,6 +13,7 @@ pub(super) const IDLE: Duration = Duration::from_mins(15);
 /// Delay with which a radio closes the connection after a disconnect message.
 pub(super) const HANG_UP: Duration = Duration::from_millis(20);
 
+/// The connection of the client, as the radio knows it.
 #[derive(Debug)]
 pub(super) struct ClientSession {
     pub(super) limits: Limits,
@@ -41,6 +42,7 @@ impl ClientSession {
     }
 }
 
+/// How far the client's handshake has come.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// No request yet.

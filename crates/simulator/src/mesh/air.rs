@@ -28,10 +28,11 @@ pub(crate) struct Flight {
     pub packet: Option<Box<Transmitted>>,
     /// Size on the air in bytes, header included.
     pub size: usize,
-    /// Its successive fates.
+    /// What becomes of it, one fate after the other.
     pub fates: Vec<Fate>,
 }
 
+/// What happens to packets on the air.
 #[derive(Debug, PartialEq)]
 pub(crate) enum AirEvent {
     Begun {
@@ -42,6 +43,7 @@ pub(crate) enum AirEvent {
     Became(Box<Transmitted>, Fate),
 }
 
+/// The radio's transmit queue, and what becomes of each packet in it.
 #[derive(Debug)]
 pub(crate) struct Air {
     waiting: VecDeque<Flight>,
@@ -51,6 +53,7 @@ pub(crate) struct Air {
     random: StdRng,
 }
 
+/// A future event of the air.
 #[derive(Debug)]
 enum Step {
     Begin,
@@ -226,7 +229,7 @@ mod tests {
         all
     }
 
-    /// The same for the fates of packets.
+    /// Advances the clock to the end; returns the fates of packets with their seconds since `start`.
     fn fates(air: &mut Air, start: Instant) -> Vec<(f64, u32, Fate)> {
         let happened = run(air, start).into_iter();
         happened

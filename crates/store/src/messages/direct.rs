@@ -3,7 +3,7 @@
 use crate::{Result, Tx};
 use relay_model::{NodeNum, RadioText};
 
-/// Keeps a direct message.
+/// Stores a direct message to our node, for its owner.
 pub fn keep(tx: &Tx<'_>, radio: NodeNum, message: &RadioText) -> Result<()> {
     tx.run(
         "INSERT INTO direct_message (radio, sender, packet, sender_name, port_name, text, reply_to,

@@ -9,7 +9,7 @@ use relay_model::{
 /// Maximum number of texts compared: more than a radio can send or hear in that time.
 const MOST: u16 = 400;
 
-/// Records the names of an event's author.
+/// Stores the names under which another relay may show an event's author.
 pub fn note_author(tx: &Tx<'_>, event: &EventId, author: &[String]) -> Result<()> {
     // Names contain no line break.
     let lines: Vec<String> = author.iter().map(|it| it.replace('\n', " ")).collect();

@@ -44,7 +44,7 @@ pub fn has_event(tx: &Tx<'_>, event: &EventId) -> Result<bool> {
     )
 }
 
-/// Marks an event as decided on.
+/// Records that an event was decided on, so that it is not handled twice.
 pub fn mark_event(tx: &Tx<'_>, event: &EventId, now: Timestamp) -> Result<()> {
     tx.run(
         "INSERT OR IGNORE INTO seen_event (event, at) VALUES (?1, ?2)",

@@ -22,7 +22,7 @@ macro_rules! are_unknown {
 }
 pub(crate) use are_unknown;
 
-/// Stores a row's draft.
+/// Stores what a row is to say, and that no packets have been made of it.
 pub(crate) fn set(tx: &Tx<'_>, id: MeshRowId, draft: &Draft) -> Result<()> {
     tx.run(
         "UPDATE mesh_outbox SET draft = 1, text = '', prefix = ?2, label = ?3, source_text = ?4,

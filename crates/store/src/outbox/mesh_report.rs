@@ -99,7 +99,7 @@ pub fn refused(tx: &Tx<'_>, id: MeshRowId, packet: PacketId, error: &str) -> Res
 /// Result of [`retry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retried {
-    /// It waits again, under this id.
+    /// It waits again; its packet has this id now.
     Waits(PacketId),
     /// It was withdrawn meanwhile; what the radio had taken keeps its state.
     Withdrawn,

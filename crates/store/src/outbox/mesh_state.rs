@@ -12,15 +12,15 @@ use relay_model::{MeshRowId, MeshState, RowMessage};
 /// A row that has ended, for the sign or notice to its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The row.
+    /// Row that has ended: one packet, or the draft of a message.
     pub id: MeshRowId,
-    /// The row of its message's first part.
+    /// Row of the first part of its message; equal to `id` for that part.
     pub message: MeshRowId,
-    /// Its message; `None` for a reply of our own.
+    /// The message of Matrix that it belongs to; `None` for a reply of our own to a node.
     pub about: Option<RowMessage>,
 }
 
-/// Returns the state of a row.
+/// Returns the state of a row; `None` if the row does not exist any more.
 pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>> {
     tx.first("SELECT state FROM mesh_outbox WHERE id = ?1", [id], |row| {
         row.get(0)
@@ -85,7 +85,7 @@ pub(crate) fn end_all(
     Ok(rows)
 }
 
-/// Reads a row of `SELECT *`.
+/// Reads an [`Ended`] from a whole row of `mesh_outbox` (`SELECT *`).
 pub(crate) fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
     let room: Option<String> = row.get("room")?;
     Ok(Ended {

@@ -11,12 +11,12 @@ use relay_model::{
 
 /// Value of the column `withdraw` of a submitted row: retry if the radio returns it.
 const TRY_AGAIN: u8 = 0;
-/// Withdraw it then.
+/// Value of the column `withdraw`: withdraw the row if the radio returns it.
 pub(crate) const TAKE_BACK: u8 = 1;
-/// Refuse it then.
+/// Value of the column `withdraw`: refuse the row if the radio returns it.
 const REFUSE: u8 = 2;
 
-/// What to withdraw.
+/// Which rows for the mesh to withdraw.
 #[derive(Debug, Clone, Copy)]
 pub enum Withdrawal<'a> {
     /// An event's rows in a room: a message with its corrections, or a tapback.
@@ -27,10 +27,10 @@ pub enum Withdrawal<'a> {
     Message(MeshRowId),
 }
 
-/// What was withdrawn.
+/// What [`withdraw`] has withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Withdrawn {
-    /// The number of waiting packets.
+    /// Number of packets that waited and are withdrawn; those in flight do not count.
     pub packets: usize,
     /// Packets in flight: withdrawn if the radio returns them.
     pub submitted: Vec<MeshRowId>,

@@ -35,17 +35,17 @@ const PARTS: u8 = 64;
 /// A row to hand to the radio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeshRow {
-    /// Its row.
+    /// Row number: that of the packet, or of a draft and then of its first packet.
     pub id: MeshRowId,
     /// The id of its packet, or of its first packet.
     pub packet: PacketId,
-    /// Its channel's fingerprint, if known.
+    /// Fingerprint of the channel that it is meant for; `None` for a direct message, or if not known.
     pub channel: Option<Fingerprint>,
     /// The content. References to packets of ours use the id under which those were sent.
     pub content: MeshContent,
     /// Whether it may still be changed: a draft of which the radio was given nothing under this id.
     pub may_change: bool,
-    /// The Matrix message behind it.
+    /// The Matrix message behind it; `None` for a reply of our own to a node.
     pub source: Option<MeshSource>,
 }
 

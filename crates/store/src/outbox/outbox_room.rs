@@ -16,25 +16,25 @@ use relay_model::{
 
 pub use super::parked::{Parked, park, parked, unpark, unpark_all};
 
-/// A row to send; in the table, its target can be a packet.
+/// A row of the outbox for rooms: one event to send. As stored it may refer to a packet, as returned by [`next`] to an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoomRow<T = OwnedEventId> {
-    /// Its id.
+    /// Row number; the rows of a room are sent in this order.
     pub id: RoomRowId,
-    /// The transaction id of all its tries.
+    /// Transaction id of all its attempts, by which the homeserver drops duplicates.
     pub transaction: OwnedTransactionId,
-    /// The room.
+    /// Room that it is sent to; an alias only until it has been resolved.
     pub room: OwnedRoomOrAliasId,
-    /// The content.
+    /// What is sent, with the event that it refers to.
     pub content: RoomContent<T>,
 }
 
-/// Result of moving rows to another room.
+/// What became of a room's rows that were moved to its successor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// The number of rows moved.
+    /// Number of rows that wait for the successor now.
     pub rows: usize,
-    /// The number of reactions ended, as their targets are in the old room.
+    /// Number of reactions and redactions that ended, as their targets are in the old room.
     pub ended: usize,
 }
 
@@ -137,7 +137,7 @@ pub fn by_transaction(tx: &Tx<'_>, transaction: &str) -> Result<Option<RoomRowId
     tx.first(sql, [transaction], |row| row.get(0))
 }
 
-/// Returns the room of a waiting row.
+/// Returns the room of a row; `None` if the row has ended.
 pub fn room_of(tx: &Tx<'_>, id: RoomRowId) -> Result<Option<OwnedRoomOrAliasId>> {
     tx.first("SELECT room FROM room_outbox WHERE id = ?1", [id], |row| {
         identifier(row, 0)
@@ -168,7 +168,7 @@ fn contents(
     )
 }
 
-/// Returns the rooms with waiting rows.
+/// Returns the rooms that rows wait for, each once.
 pub fn rooms(tx: &Tx<'_>) -> Result<Vec<OwnedRoomOrAliasId>> {
     tx.all("SELECT DISTINCT room FROM room_outbox", (), |row| {
         identifier(row, 0)

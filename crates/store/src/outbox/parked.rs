@@ -6,11 +6,11 @@ use relay_model::{OwnedRoomOrAliasId, RoomOrAliasId, Timestamp};
 /// A room, or the account, for which sending is suspended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
-    /// The room; `None` is the whole account.
+    /// Room that nothing is sent to; `None`: the whole account may not send.
     pub room: Option<OwnedRoomOrAliasId>,
-    /// The reason.
+    /// The homeserver's refusal in words, as of the last attempt.
     pub error: String,
-    /// Since when.
+    /// When it was first refused, by our clock.
     pub since: Timestamp,
 }
 
@@ -31,12 +31,12 @@ pub fn unpark(tx: &Tx<'_>, room: Option<&RoomOrAliasId>) -> Result<bool> {
     )
 }
 
-/// Ends all parking: one try is due.
+/// Ends all parking, of rooms and of the account: one attempt is due for each.
 pub fn unpark_all(tx: &Tx<'_>) -> Result<()> {
     tx.run("DELETE FROM parked WHERE TRUE", ())
 }
 
-/// Returns what is parked.
+/// Returns the parked rooms; the account, if it is parked, comes first.
 pub fn parked(tx: &Tx<'_>) -> Result<Vec<Parked>> {
     tx.all(
         "SELECT NULLIF(room, ''), error, since FROM parked ORDER BY room",

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use relay_model::{EventRef, RoomContent};
 
-/// The version written.
+/// Version of the form that is written.
 const VERSION: u8 = 1;
 
+/// Why a stored content cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ContentError {
     #[error("the stored content has version {0}, which this relay does not know")]

@@ -9,14 +9,14 @@ use super::known_rooms;
 use crate::{Result, Tx, columns::identifier, single_values};
 use relay_model::{Gap, OwnedRoomId, OwnedUserId, UserId};
 
-/// The missing part of a room's timeline.
+/// How much of a room's history is still to be fetched, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// The account that reads the room.
     pub account: OwnedUserId,
-    /// The room.
+    /// Id of the room whose history is incomplete.
     pub room: OwnedRoomId,
-    /// The number of stretches.
+    /// Number of gaps in it, at least 1.
     pub stretches: u64,
 }
 
@@ -80,7 +80,7 @@ pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>> {
     Ok(gaps)
 }
 
-/// Returns how much is missing in each room.
+/// Returns how much is missing in each room, for `status`.
 pub fn missing(tx: &Tx<'_>) -> Result<Vec<Missing>> {
     tx.all(
         "SELECT account, room, COUNT(*) AS count FROM gap GROUP BY account, room",

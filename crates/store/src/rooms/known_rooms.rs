@@ -4,7 +4,7 @@
 use crate::{Result, Tx, columns::identifier};
 use relay_model::{OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId};
 
-/// Stores the room of these names.
+/// Stores that these configured names stand for a joined room.
 pub fn remember(tx: &Tx<'_>, room: &RoomId, names: &[OwnedRoomOrAliasId]) -> Result<()> {
     for name in names {
         tx.execute(
@@ -40,14 +40,14 @@ pub fn keep_only(tx: &Tx<'_>, configured: &[OwnedRoomOrAliasId]) -> Result<()> {
     Ok(())
 }
 
-/// Returns each name with its room.
+/// Returns each configured name with the id of its room.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<(OwnedRoomOrAliasId, OwnedRoomId)>> {
     tx.all("SELECT name, room FROM known_room", (), |row| {
         Ok((identifier(row, "name")?, identifier(row, "room")?))
     })
 }
 
-/// Returns whether all rows are readable.
+/// Returns whether all rows can be read, so that a room not among them is new.
 pub fn are_readable(tx: &Tx<'_>) -> Result<bool> {
     let rooms: usize = tx.value("SELECT COUNT(*) FROM known_room", ())?;
     Ok(all(tx)?.len() == rooms)

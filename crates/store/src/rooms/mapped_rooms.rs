@@ -8,10 +8,10 @@ use relay_model::{OldRoom, OwnedRoomId, RoomId, Tombstone, WaitsForRoom};
 /// Value of the column `waits`: the rows were moved to the successor.
 const FOLLOWED: &str = "followed";
 
-/// A room for which sending is held.
+/// A room to which nothing is sent for the time being, and the room that takes its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldRoom {
-    /// The room.
+    /// Id of the room whose rows are held.
     pub room: OwnedRoomId,
     /// The name of the condition that its rows wait for; `None`: they were moved to the heir, and more may arrive.
     pub why: Option<String>,
@@ -48,7 +48,7 @@ pub fn note_tombstone(tx: &Tx<'_>, room: &RoomId, tombstone: &Tombstone) -> Resu
     )
 }
 
-/// Returns all of them.
+/// Returns all rooms that were ever mapped and joined, in the order of their ids.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<OldRoom>> {
     tx.all("SELECT * FROM mapped_room ORDER BY room", (), read)
 }
@@ -85,7 +85,7 @@ pub fn hold(tx: &Tx<'_>, room: &RoomId, hold: Option<Hold<'_>>) -> Result<bool> 
     )
 }
 
-/// Forgets a room.
+/// Deletes what is known of a room that is no longer mapped, with its hold. Its rows in the outboxes stay.
 pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
     tx.run("DELETE FROM mapped_room WHERE room = ?1", [room.as_str()])
 }

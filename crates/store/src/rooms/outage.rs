@@ -12,7 +12,7 @@ pub fn lost(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     )
 }
 
-/// Records that the radio is back.
+/// Records that the link is up again; the outage stays open until [`end`].
 pub fn back(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
     tx.run("UPDATE outage SET back = ?1 WHERE back IS NULL", [now])
 }
@@ -36,7 +36,7 @@ pub fn end(tx: &Tx<'_>, back: Timestamp) -> Result<()> {
     )
 }
 
-/// Notes that a room was told of an outage.
+/// Records that a room was told of the outage that began then, so that it is told of the end.
 pub fn told_of(tx: &Tx<'_>, room: &RoomId, since: Timestamp) -> Result<()> {
     tx.run(
         "INSERT OR REPLACE INTO outage_told (room, since) VALUES (?1, ?2)",
@@ -80,7 +80,7 @@ pub fn forget(tx: &Tx<'_>, room: &RoomId) -> Result<()> {
     tx.run("DELETE FROM outage_told WHERE room = ?1", [room.as_str()])
 }
 
-/// Forgets the outage and the rooms told.
+/// Forgets the outage, and which rooms were told: no room will be told of the end.
 pub fn forget_all(tx: &Tx<'_>) -> Result<()> {
     tx.execute("DELETE FROM outage WHERE TRUE", ())?;
     tx.run("DELETE FROM outage_told WHERE TRUE", ())

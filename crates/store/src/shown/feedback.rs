@@ -14,17 +14,17 @@ use relay_model::{
     OwnedTransactionId, RoomContent, RoomId, Sign, Timestamp,
 };
 
-/// Delays after transient failures.
+/// Delays after failures that may pass.
 const DELAYS: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_hours(1));
 
-/// A request to send next.
+/// A reaction or redaction to send next, so that a message shows its wanted sign.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignRequest {
     /// The message whose sign it is about.
     pub event: OwnedEventId,
-    /// Its room.
+    /// Id of the room of that message.
     pub room: OwnedRoomId,
-    /// The transaction of all its tries.
+    /// Transaction id of all its attempts, stored before the first.
     pub transaction: OwnedTransactionId,
     /// What to send: a reaction, or the redaction of one.
     pub content: RoomContent,
@@ -37,7 +37,7 @@ pub fn changed(tx: &Tx<'_>) -> Result<Vec<OwnedEventId>> {
     })
 }
 
-/// Clears the list of changed messages.
+/// Clears the list that [`changed`] returns, once signs are decided.
 pub fn forget_changed(tx: &Tx<'_>) -> Result<()> {
     tx.run("DELETE FROM feedback_changed WHERE TRUE", ())
 }
@@ -398,6 +398,7 @@ fn over(
     Ok(message.is_some())
 }
 
+/// A row of the table: the sign that a message is to show, and the one that it shows.
 struct WishRow {
     event: OwnedEventId,
     room: OwnedRoomId,

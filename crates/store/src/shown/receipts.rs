@@ -9,17 +9,17 @@ use relay_model::{EventId, OwnedEventId, OwnedRoomId, RoomId, Timestamp};
 
 /// Minimum time between two receipts in a room.
 const SPACING: Duration = Duration::from_secs(5);
-/// Delays after transient failures.
+/// Delay after a failure that may pass.
 const DELAY: Duration = Duration::from_mins(1);
 
-/// A receipt that is to be sent.
+/// A read receipt that is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// The room.
+    /// Id of the room that is read.
     pub room: OwnedRoomId,
     /// The root of the thread that is read; `None`: the room.
     pub thread: Option<OwnedEventId>,
-    /// The last message read.
+    /// Id of the last message read there: all earlier ones count as read.
     pub event: OwnedEventId,
 }
 
@@ -105,7 +105,7 @@ pub fn sent(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
     )
 }
 
-/// Schedules a retry of a receipt.
+/// Has the receipts of this room tried again later, after a failure that may pass.
 pub fn retry(tx: &Tx<'_>, receipt: &Receipt, now: Timestamp) -> Result<()> {
     tx.run(
         "UPDATE receipt SET due = ?2 WHERE room = ?1 AND due IS NOT NULL",

@@ -44,7 +44,7 @@ impl Store {
         self.connection.execute_batch(sql).unwrap();
     }
 
-    /// The same without type checks, for values of wrong types as in a damaged page.
+    /// Runs SQL that damages the tables without type checks, for values of wrong types as in a damaged page.
     pub fn damage_types(&self, sql: &str) {
         let types = [
             (") STRICT, WITHOUT", ") WITHOUT /**/"),

@@ -348,7 +348,7 @@ fn a_room_that_is_known_by_its_alias_is_followed_before_a_server_has_told_which_
     assert_eq!(waits_for(&mut store), [Destination::Channel(slot(0))]);
 }
 
-/// The same text of a node, on another channel.
+/// The same event of a node, heard on another channel.
 fn heard_on(event: Event, place: u32, name: &str) -> Event {
     match event {
         Event::Radio(RadioEvent::Text(mut text)) => {

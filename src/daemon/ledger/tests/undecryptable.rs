@@ -79,7 +79,7 @@ fn a_key_that_does_not_come_in_time_is_told_once_and_brings_nothing_later() {
     assert!(!waits_for_mesh(&mut store));
 }
 
-/// Another such event.
+/// An event of Alice that nobody can decrypt.
 pub(super) fn unreadable(name: &str) -> Event {
     Event::Matrix(MatrixEvent::Undecryptable {
         event: Box::new(UndecryptableEvent {

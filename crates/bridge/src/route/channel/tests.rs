@@ -55,7 +55,7 @@ fn on(name: &str, place: u32) -> MessagePair {
     }
 }
 
-/// The same, stored by an earlier version.
+/// Bob's `$target` as an earlier version stored it: without a fingerprint.
 fn forgotten(place: u32) -> MessagePair {
     MessagePair {
         channel: None,

@@ -13,9 +13,9 @@ pub(super) const SCAN_LIMIT: Duration = Duration::from_secs(20);
 /// The radio's names in messages and commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
-    /// Its configured address or name.
+    /// Address or name as configured, for messages.
     pub(super) name: String,
-    /// Its address, for `bluetoothctl`.
+    /// Bluetooth address, for `bluetoothctl`.
     pub(super) address: String,
 }
 

@@ -39,9 +39,10 @@ pub(super) struct Device {
 pub(super) type Advertised = (Peripheral, PeripheralProperties);
 pub(super) type Notifications = Pin<Box<dyn Stream<Item = ValueNotification> + Send>>;
 
+/// The radio to connect to, as the configuration names it.
 #[derive(Debug, Clone)]
 pub(super) struct WantedRadio {
-    /// Its configured address or name.
+    /// Address or name as configured.
     pub(super) name: String,
     address: Option<BDAddr>,
 }
@@ -56,6 +57,7 @@ pub(super) struct Host {
 /// Exclusive access to that connection, held by a link while there is one.
 pub(super) type Lent = OwnedMutexGuard<Option<Host>>;
 
+/// What the Bluetooth service says of the radio's device.
 #[derive(Debug, Default)]
 pub(super) struct DeviceState {
     pub(super) connected: bool,
@@ -66,6 +68,7 @@ pub(super) struct DeviceState {
     pub(super) used: bool,
 }
 
+/// What is kept of a radio between links: its adapter, and what was found.
 pub(super) struct ChosenRadio {
     name: String,
     adapter: Adapter,
@@ -77,7 +80,7 @@ pub(super) struct ChosenRadio {
 /// A radio that was found before.
 pub(super) struct KnownRadio {
     pub(super) radio: Peripheral,
-    /// Its notifications, which continue over a lost link.
+    /// Notifications of its doorbell, which continue over a lost link.
     pub(super) doorbell: Notifications,
 }
 

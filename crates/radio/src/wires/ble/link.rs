@@ -31,6 +31,7 @@ const ASK_AGAIN: [Duration; 4] = [
     Duration::from_millis(700),
 ];
 
+/// A connected radio, with the characteristics by which packets cross.
 #[derive(Debug, Clone)]
 pub(super) struct BleRadio {
     pub(super) device: Device,

@@ -10,7 +10,7 @@ use relay_model::full_text;
 /// Duration of the scan: a radio that saves power advertises every few seconds.
 const LISTEN_FOR: Duration = Duration::from_secs(8);
 
-/// Returns the radios in range; without a usable adapter, the cause and its remedy.
+/// Scans once and returns the radios in range; without a usable adapter, the cause and its remedy.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
     let found = async {
         let (_service, mut end) = Service::open().await?;
