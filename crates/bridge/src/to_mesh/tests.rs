@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::super::{Action, DropReason, Facts, author_notice};
 use super::{super::testing::*, *};
-use relay_config::{ChannelRef, Direction, Overflow};
+use relay_config::{ChannelRef, Direction, Overflow, ReactionStyle};
 use relay_model::{
     ChannelIndex, ChannelRole, Event, Explained as _, JoinedRoom, MatrixEvent, MeshMessage,
-    MeshRowId, MeshSource, MessagePair, PacketId, RadioProfile, RelayFields, Sign, full_text,
+    MeshRowId, MeshSource, MessagePair, PacketId, RadioPayload, RadioProfile, RelayFields,
+    RoomReaction, Sign, full_text,
 };
 
 fn air(text: &str, reply_to: Option<u32>) -> RadioPayload {
