@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use super::{due::DATED_BEFORE, timers::MUTE_AGAIN, trust::FIRST_PAUSE, *};
+use super::{
+    due::DATED_BEFORE, timers::HEARTBEAT_EVERY, timers::MUTE_AGAIN, trust::FIRST_PAUSE, *,
+};
 use crate::captures::{from_radio, to_radio as from_client};
 use crate::mesh::fingerprint;
-use relay_model::{Channel, ChannelIndex, ChannelRole, Destination, Lane, RadioPayload, Timestamp};
+use relay_model::{
+    Channel, ChannelIndex, ChannelRole, Destination, Lane, NodeNum, RadioPayload, Timestamp,
+};
+use relay_wire::proto::wire::{self, lockdown_status::State};
 use relay_wire::proto::{from_radio, to_radio};
 
 const OWN: NodeNum = NodeNum(0xA11C_E001);
