@@ -3,10 +3,13 @@
 use proptest::prelude::*;
 use strum::VariantArray as _;
 
+use super::flight::{ANSWER_LIMIT, SETTLING};
+use super::mesh_answer::Routing;
 use super::*;
 use relay_config::ChannelUse;
 use relay_model::{
-    Channel, ChannelIndex, ChannelRole, Fingerprint, Lane, Node, PacketId, RadioMessage, RadioSetup,
+    Channel, ChannelIndex, ChannelRole, Fingerprint, Lane, Node, NodeNum, PacketId, RadioMessage,
+    RadioSetup,
 };
 
 const OWN: NodeNum = NodeNum(0xA11C_E001);
