@@ -28,8 +28,9 @@ pub struct Login {
 /// The caller holds the store lock, so no daemon has the store open. A failure or a crash before the replacement leaves
 /// the earlier login untouched, and the new device is signed out. After `stop`, the login ends at the next point that
 /// leaves the account consistent: with [`AuthError::Interrupted`], or successfully if nothing essential was left to do.
-/// Problems that do not hinder the relay (cross-signing, backup, display name) are in [`Standing::problems`]; they are
-/// an error if an earlier login would be replaced by a lesser one.
+/// Problems that do not hinder the relay (cross-signing, backup, display name) are in
+/// [`LoginTrust::problems`](recovery::LoginTrust::problems); they are an error if an earlier login would be replaced by a
+/// lesser one.
 pub async fn login(
     files: &Files,
     server: &Server,
