@@ -39,7 +39,10 @@ async fn what_the_radio_prints_is_in_the_log_line_by_line_without_texts_of_messa
         .await;
     let log = scene.relay.log();
     let link = scene.home.path("radio");
-    assert!(log.contains(&format!("radio link=serial {}", link.display())));
+    assert!(log.contains(&format!(
+        "the radio is looked for link=serial {}",
+        link.display()
+    )));
     let printed = log
         .lines()
         .filter(|line| line.contains("relay::radio::console"));

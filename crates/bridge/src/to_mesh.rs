@@ -1,23 +1,24 @@
-//! Decisions on room events: what is transmitted, and what the sender is told otherwise.
+//! Decisions on texts of a room: what is transmitted, and what the sender is told otherwise; `reaction.rs` and `edit.rs`
+//! decide on what else a room says.
 
+mod checks;
 mod edit;
+mod reaction;
 
 use std::time::Duration;
 
 use super::format::{
-    ALERT, carried_text, emoji_of_key, emote_heading, media_note, reaction_in_words, relay_heading,
-    spoken_text, user_heading,
+    ALERT, carried_text, emote_heading, media_note, relay_heading, spoken_text, user_heading,
 };
-use super::relation::{PacketTarget, check_emoji, packet_target};
+use super::relation::{PacketTarget, packet_target};
 use super::route::{Aim, Spot};
 use super::{
     Bridge, action::Action, backlog::is_backlog, dropped::DropReason, facts::Facts,
-    notice::Refused, policy, render::plan, split::fit, telling::Telling, text::clean_text,
+    notice::Refused, policy, render::plan, telling::Telling, text::clean_text,
 };
-use relay_config::ReactionStyle;
 use relay_model::{
-    Destination, Draft, Heading, Lane, Media, MeshContent, MeshMessage, MeshSource, OwnedRoomId,
-    RadioPayload, RoomId, RoomReaction, RoomText, RoomTextKind, Timestamp, UserId,
+    Destination, Draft, Heading, Lane, Media, MeshContent, MeshMessage, MeshSource, RoomId,
+    RoomText, RoomTextKind, Timestamp,
 };
 
 use edit::change_early;
@@ -25,12 +26,6 @@ pub(super) use edit::taken_away;
 
 /// Maximum time between pictures of one sender without caption that share a note.
 const MEDIA_WAIT: Duration = Duration::from_secs(10);
-/// Delay of a reaction before transmission, in which it can be undone.
-const REACTION_WAIT: Duration = Duration::from_secs(5);
-/// Time after which an unsent reaction expires.
-const REACTION_AGE: Duration = Duration::from_mins(10);
-/// Maximum number of a room's messages waiting for the mesh, and of its reactions.
-const MOST_WAITING: u64 = 1000;
 
 impl Bridge {
     pub(super) fn room_message(
@@ -223,177 +218,6 @@ impl Bridge {
             relay_heading(&self.config, fields),
             carried_text(text, fields),
         ))
-    }
-
-    pub(super) fn room_reaction(
-        &self,
-        reaction: &RoomReaction,
-        facts: &Facts,
-        now: Timestamp,
-    ) -> Vec<Action> {
-        let source = MeshSource {
-            room: reaction.room.clone(),
-            event: reaction.event.clone(),
-            thread: None,
-            sender: reaction.sender.clone(),
-            sent_at: reaction.sent_at.min(now),
-            alert: false,
-        };
-        match self.tap_back(reaction, &source, facts, now) {
-            Ok(action) => vec![action],
-            Err(reason) => {
-                let mut actions = vec![Action::Drop(reason)];
-                // Other refused reactions get no notice and no sign.
-                if let DropReason::Refused(refused) = reason
-                    && refused.is_of_its_target()
-                {
-                    // The channel of the message, which people see beside it.
-                    let event = reaction.target.clone();
-                    let about = MeshSource { event, ..source };
-                    actions.extend(self.post_notice(reason, &about, &facts.cooldowns, now));
-                }
-                actions
-            }
-        }
-    }
-
-    fn tap_back(
-        &self,
-        reaction: &RoomReaction,
-        source: &MeshSource,
-        facts: &Facts,
-        now: Timestamp,
-    ) -> Result<Action, DropReason> {
-        self.check_event(source, reaction.suppress, facts)?;
-        let meshtastic = &self.config.meshtastic;
-        if !meshtastic.message_interactions.reactions {
-            return Err(DropReason::ReactionsOff);
-        }
-        let target =
-            packet_target(facts, &reaction.room, &self.routes).ok_or(DropReason::UnknownTarget)?;
-        let packet = target.packet.ok_or(DropReason::UnknownTarget)?;
-        let emoji = emoji_of_key(&self.config.matrix.reaction_format, &reaction.key)
-            .ok_or(DropReason::NotEmoji)?;
-        check_emoji(&emoji, &target, meshtastic.reaction_style, facts)?;
-        self.check_right(&reaction.room, &reaction.sender, reaction.sender_power)?;
-        let aim = Aim::Channel(target.spot);
-        let spot = self.check_sending(source, REACTION_AGE, aim, facts, now)?;
-        self.check_limit(1, facts)?;
-        let payload = match meshtastic.reaction_style {
-            ReactionStyle::Tapback => RadioPayload::Tapback {
-                emoji,
-                target: packet,
-            },
-            ReactionStyle::Text => self.words(reaction, &emoji, &target)?,
-        };
-        Ok(Action::ToMesh(MeshMessage {
-            destination: Destination::Channel(spot.slot),
-            channel: spot.channel,
-            bound: true,
-            lane: Lane::Reaction,
-            content: MeshContent::Packet(payload),
-            source: Some(Box::new(source.clone())),
-            not_before: Some(now + REACTION_WAIT),
-            expires: source.sent_at + REACTION_AGE,
-        }))
-    }
-
-    fn words(
-        &self,
-        reaction: &RoomReaction,
-        emoji: &str,
-        target: &PacketTarget<'_>,
-    ) -> Result<RadioPayload, Refused> {
-        let heading = user_heading(&self.config, &reaction.sender, &reaction.sender_name);
-        let words = reaction_in_words(emoji, &target.pair.text);
-        let rules = &self.config.meshtastic.long_messages;
-        let fitted = fit(&heading, &words, true, rules);
-        let packets = fitted.packets("");
-        if !fitted.is_whole || !packets.further.is_empty() {
-            return Err(Refused::TooLong);
-        }
-        Ok(RadioPayload::Text {
-            text: packets.first,
-            reply_to: target.packet,
-        })
-    }
-
-    /// Checks that apply to every event of a room, whoever sent it.
-    fn check_event(
-        &self,
-        source: &MeshSource,
-        suppress: bool,
-        facts: &Facts,
-    ) -> Result<(), DropReason> {
-        if facts.already_seen {
-            Err(DropReason::Duplicate)
-        } else if self.own_user.as_ref() == Some(&source.sender) {
-            Err(DropReason::OwnEvent)
-        } else if suppress {
-            Err(DropReason::Suppressed)
-        } else if !self.routes.is_mapped(&source.room) {
-            Err(DropReason::UnmappedRoom)
-        } else if policy::is_ignored_user(&self.config, &source.sender) {
-            Err(DropReason::IgnoredUser)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Returns why nothing goes from a room to the mesh, regardless of the radio's channels.
-    pub(super) fn check_room(&self, room: &OwnedRoomId) -> Result<(), DropReason> {
-        if !self.routes.is_mapped(room) {
-            return Err(DropReason::UnmappedRoom);
-        }
-        if !self.config.meshtastic.broadcast_enabled {
-            return Err(DropReason::BroadcastOff);
-        }
-        match self.routes.channel_of(room, Aim::Room) {
-            Ok(_) | Err(DropReason::Refused(_)) => Ok(()),
-            Err(reason) => Err(reason),
-        }
-    }
-
-    /// Checks whether anything of this sender goes from this room to the mesh.
-    pub(super) fn check_right(
-        &self,
-        room: &OwnedRoomId,
-        sender: &UserId,
-        power: i64,
-    ) -> Result<(), DropReason> {
-        self.check_room(room)?;
-        policy::check_sender(&self.config, sender, power)
-    }
-
-    /// Checks whether an event with this time to live can be transmitted, and returns its channel.
-    fn check_sending(
-        &self,
-        source: &MeshSource,
-        age: Duration,
-        aim: Aim,
-        facts: &Facts,
-        now: Timestamp,
-    ) -> Result<Spot, DropReason> {
-        if now.since(source.sent_at) > age {
-            return Err(DropReason::TooOld);
-        }
-        policy::check_radio(&self.config, self.profile.as_deref())?;
-        if facts.waiting_for_mesh >= MOST_WAITING {
-            return Err(Refused::QueueFull.into());
-        }
-        self.routes.channel_of(&source.room, aim)
-    }
-
-    fn check_limit(&self, packets: u8, facts: &Facts) -> Result<(), Refused> {
-        let limit = self.config.matrix.sender_limit;
-        let more = u32::from(packets);
-        let (minute, hour) = facts.sender_sent;
-        if minute.saturating_add(more) > limit.per_minute
-            || hour.saturating_add(more) > limit.per_hour
-        {
-            return Err(Refused::SenderLimit);
-        }
-        Ok(())
     }
 }
 

@@ -9,8 +9,9 @@ use strum::Display;
 
 use super::choice::choices;
 use super::finding::Wrong;
+use super::keys::keys;
 use super::secret::Secret;
-use super::section::{Section, keys};
+use super::section::Section;
 use super::value_types::{ValueDoc, ValueType, some_text, whole};
 use super::values::{self, hinted, scalar};
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::environment::Environment;
 use super::finding::{Finding, Problems, ValueSource, Wrong, printable};
-use super::section::Reader;
+use super::reader::Reader;
 use super::table::paths;
 use super::text_file::{TextFileError, read_text};
 use super::yaml;

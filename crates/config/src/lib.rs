@@ -10,6 +10,8 @@ mod file;
 mod finding;
 #[cfg(test)]
 mod fixtures;
+mod key_row;
+mod keys;
 mod matrix;
 mod meshtastic;
 mod mmrelay;
@@ -17,6 +19,7 @@ mod operation;
 mod pages;
 mod pattern;
 mod port;
+mod reader;
 mod rooms;
 mod secret;
 mod section;
@@ -32,8 +35,8 @@ mod yaml_traps;
 
 use std::net::Ipv4Addr;
 
+use keys::keys;
 use rooms::rooms;
-use section::keys;
 
 pub use choice::Choice;
 pub use connection::{Connection, host_and_port};

@@ -6,9 +6,10 @@ use url::{Host, Url};
 
 use super::choice::choices;
 use super::finding::{Wrong, quoted};
+use super::keys::keys;
 use super::pattern::UserPattern;
 use super::secret::Secret;
-use super::section::{Section, keys};
+use super::section::Section;
 use super::template::{ReactionVariable, RoomVariable, Template};
 use super::value_types::{
     ValueDoc, ValueType, boolean, choice, duration_or_off, patterns, patterns_doc, secret,

@@ -7,8 +7,9 @@ use serde_json::json;
 use super::choice::choices;
 use super::connection::{Connection, connection};
 use super::finding::Wrong;
+use super::keys::keys;
 use super::port::PortNum;
-use super::section::{Section, keys};
+use super::section::Section;
 use super::template::{MeshVariable, Template};
 use super::value_types::{
     ValueDoc, ValueType, boolean, choice, duration, nodes, ports, some_duration, some_text,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use super::choice::{Choice as _, choices};
-use super::section::{Section, keys};
+use super::keys::keys;
+use super::section::Section;
 use super::value_types::{
     ValueDoc, ValueType, boolean, choice, path, size, some_duration, truth, whole,
 };

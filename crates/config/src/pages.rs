@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::key_row::{KeyRow, Requirement};
 use super::mmrelay::MEANINGLESS;
-use super::section::{KeyRow, Requirement};
 use super::table::table;
 use super::value_types::json_of;
 

@@ -5,7 +5,9 @@ use strum::Display;
 
 use super::choice::choices;
 use super::finding::{Position, ValueSource, Wrong};
-use super::section::{Reader, Section, keys};
+use super::keys::keys;
+use super::reader::Reader;
+use super::section::Section;
 use super::value_types::{ValueDoc, ValueType, choice};
 use super::values::{some_text, structured};
 use super::yaml::{self, Node, Value};

@@ -1,96 +1,14 @@
 //! Reads one mapping key by key, the environment's word before the file's, and remembers what it was asked for: so unknown
 //! keys are found without a list of the known ones, and the table of all keys is what a reading of nothing asks for.
 
-use std::collections::BTreeMap;
-
-use super::environment::Environment;
-use super::finding::{Finding, Problems, ValueSource, Wrong, nearest, printable};
+use super::finding::{ValueSource, Wrong, nearest, printable};
+use super::key_row::{Key, KeyRow, Requirement};
 use super::mmrelay;
+use super::reader::Reader;
 use super::value_types::{ValueDoc, ValueType};
 use super::values::{Checked, Convert, nothing, structured};
 use super::yaml::{self, Entry, Node, Value};
 use super::yaml_traps::is_assignment;
-
-/// Makes sections of the table of their keys: what each is for, in the words in which people read it everywhere; MMRelay's
-/// name, if that is another; its type; by which method of [`Section`] it is read, and with what: its default or an example,
-/// as they are written in a file, and what it takes. A key may use the values of those above it.
-macro_rules! keys {
-    ($(
-        $(#[doc = $about:literal])*
-        $(#[derive($($derived:ident),*)])?
-        $vis:vis $name:ident {
-            $(
-                $(#[doc = $purpose:literal])*
-                $(#[mmrelay = $old:literal])?
-                $key:ident: $kind:ty = $how:ident($($with:expr),*);
-            )*
-        }
-    )*) => { $(
-        $(#[doc = $about])*
-        $(#[derive($($derived),*)])?
-        #[derive(Debug, Clone, PartialEq)]
-        $vis struct $name {
-            $( $(#[doc = $purpose])* pub $key: $kind, )*
-        }
-
-        impl $name {
-            pub(in $crate) fn read(it: &mut $crate::section::Section<'_>) -> Self {
-                $(
-                    it.line(stringify!($key), concat!($($purpose),*), [$($old),*].first().copied());
-                    let $key = it.$how(stringify!($key), $($with),*);
-                )*
-                Self { $( $key ),* }
-            }
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                $crate::section::defaults(Self::read)
-            }
-        }
-    )* };
-}
-pub(super) use keys;
-
-/// What is known while a configuration is read, and what was found in it.
-#[derive(Debug, Default)]
-pub(super) struct Reader {
-    file: String,
-    environment: Environment,
-    found: Problems,
-    /// What is read, if that is asked for.
-    pub(super) table: Option<Vec<KeyRow>>,
-    /// The paths that are given, and where.
-    pub(super) given: BTreeMap<String, ValueSource>,
-    /// Keys of MMRelay were met that mean nothing here, or its old names.
-    pub(super) is_mmrelay: bool,
-}
-
-/// What people are told of a key, in the sample, the schema and the reference.
-#[derive(Debug)]
-pub(super) struct KeyRow {
-    /// As in `meshtastic.long_messages.part_bytes`; the keys of an entry of a list stand in `matrix_rooms[]`.
-    pub(super) path: String,
-    /// What it is for; empty for a switch of MMRelay that only the reader knows.
-    pub(super) about: &'static str,
-    /// MMRelay's name of it, if that is another.
-    pub(super) old: Option<Key>,
-    /// The description of its type; a section has none.
-    pub(super) doc: Option<ValueDoc>,
-    pub(super) given: Requirement,
-}
-
-/// What there is without the key, as it is written in a file.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Requirement {
-    Section,
-    Default(Key),
-    /// Nothing; an example of what could be.
-    Example(Key),
-    Required(Key),
-    /// Required if this other key of the section is that.
-    RequiredWith(Key, Key, Key),
-}
 
 /// A mapping of the configuration; an absent one is an empty one.
 #[derive(Debug)]
@@ -103,9 +21,6 @@ pub(super) struct Section<'r> {
     /// The key that is read next, and what it is for.
     line: (Key, &'static str, Option<Key>),
 }
-
-/// A key as it is written in its section, or a value as it is written behind one.
-pub(super) type Key = &'static str;
 
 /// What a key without a value means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,34 +35,6 @@ enum Empty {
 }
 
 impl Reader {
-    pub(super) fn new(file: &str, environment: Environment) -> Self {
-        Self {
-            file: file.to_owned(),
-            is_mmrelay: environment.has_mmrelay(),
-            environment,
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn problem(&mut self, origin: &ValueSource, key: &str, wrong: Wrong) {
-        let finding = Finding::of(&self.file, origin, key, wrong);
-        self.found.problems.push(finding);
-    }
-
-    pub(super) fn warning(&mut self, origin: &ValueSource, key: &str, wrong: Wrong) {
-        let finding = Finding::of(&self.file, origin, key, wrong);
-        self.found.warnings.push(finding);
-    }
-
-    /// Returns what was found, in the order of the file.
-    pub(super) fn found(&mut self) -> Problems {
-        let position = |finding: &Finding| (finding.line.unwrap_or(usize::MAX), finding.column);
-        let mut found = std::mem::take(&mut self.found);
-        found.problems.sort_by_key(position);
-        found.warnings.sort_by_key(position);
-        found
-    }
-
     /// Reads a node as a section; anything but a mapping is a problem, and then an empty section. Every key in it that
     /// nobody has asked for is unknown.
     pub(super) fn section<T>(
@@ -459,12 +346,6 @@ impl Section<'_> {
         }
         None
     }
-}
-
-/// Returns what a section is of which nothing is given.
-pub(super) fn defaults<T>(read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-    let mut reader = Reader::new("", Environment::default());
-    reader.section(String::new(), ValueSource::Nowhere, Node::NOTHING, read)
 }
 
 fn empty_mistake() -> Wrong {

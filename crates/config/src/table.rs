@@ -3,8 +3,10 @@
 use super::Config;
 use super::environment::Environment;
 use super::finding::ValueSource;
+use super::key_row::KeyRow;
+use super::reader::Reader;
 use super::rooms;
-use super::section::{KeyRow, Reader, Section};
+use super::section::Section;
 use super::yaml::Node;
 
 /// Returns all keys in the order of the sample, as reading an empty configuration finds them.

@@ -1,4 +1,4 @@
-//! Decides when a packet is sent, and interprets refusals. No I/O, no clock.
+//! Decides when a packet is sent. No I/O, no clock.
 //!
 //! The radio accepts one text in two seconds, counted from the last accepted one, and drops others silently. So at most
 //! one packet is unanswered at any time, and the next one is delayed from its answer. The outbox table is the queue:
@@ -6,6 +6,7 @@
 //! back, since a row in the table can still be changed or expire.
 
 mod acks;
+mod flight;
 pub(crate) mod mesh_answer;
 pub(crate) mod submission;
 pub(crate) mod traffic;
@@ -13,8 +14,8 @@ pub(crate) mod traffic;
 use std::time::{Duration, Instant};
 
 use relay_model::{
-    Destination, Lane, MeshRowId, NodeNum, RadioOutcome, RadioPayload, RadioProfile, Refusal,
-    SendReport, Timestamp,
+    Destination, Lane, MeshRowId, RadioOutcome, RadioPayload, RadioProfile, Refusal, SendReport,
+    Timestamp,
 };
 
 pub use mesh_answer::MeshAnswer;
@@ -22,13 +23,10 @@ pub use submission::Submission;
 
 use super::now::Now;
 use acks::Acks;
-use mesh_answer::{AFTER_FULL_QUEUE, Routing, Verdict};
+use flight::Flight;
+use mesh_answer::Verdict;
 use traffic::Traffic;
 
-/// Maximum time to wait for a `QueueStatus`.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Time to wait for a refusal, which follows a `QueueStatus` that looks like success.
-const SETTLING: Duration = Duration::from_millis(400);
 /// Slots in the radio's transmit queue left to the radio itself.
 const SPARE_PLACES: u32 = 2;
 /// Lead of the heartbeat that wakes the firmware's reader: after 2 s without input it polls only four times a second.
@@ -46,15 +44,6 @@ const PLACE_AGAIN: Duration = Duration::from_secs(30);
 const CHANNEL_AGAIN: Duration = Duration::from_secs(5);
 
 const RECALLED: &str = "called back";
-
-/// The one packet that the radio has not answered.
-#[derive(Debug)]
-struct Flight {
-    submission: Submission,
-    written: Instant,
-    repeated: Option<Instant>,
-    status: Option<(i32, Now)>,
-}
 
 /// Decides when each submission is sent, and reports its outcome.
 #[derive(Debug, Default)]
@@ -215,27 +204,6 @@ impl Pacer {
         }
     }
 
-    /// Ends the flight of a packet whose `Routing` arrived before its `QueueStatus`, or just after it.
-    fn end_flight(&mut self, own: NodeNum, routing: Routing, now: Now) {
-        let Routing { from, error, .. } = routing;
-        let is_its = |flight: &mut Flight| {
-            let destination = flight.submission.message.destination;
-            let answers_it = from == own || destination == Destination::Direct(from);
-            flight.submission.packet == routing.request && answers_it
-        };
-        let Some(flight) = self.flight.take_if(is_its) else {
-            return;
-        };
-        self.delay_from(now.instant);
-        let at = flight.status.map_or(now, |(_, at)| at);
-        let mut verdict = Verdict::of_error(error, flight.submission.message.destination);
-        if from != own || verdict.is_sent() {
-            // `acks` reports the outcome from the same answer.
-            verdict = Verdict::Taken;
-        }
-        self.conclude(&flight.submission, verdict, at);
-    }
-
     /// Settles what is due, and returns the submission to write now, if any.
     pub fn poll(&mut self, now: Now) -> Option<&Submission> {
         self.radio.as_ref()?;
@@ -262,38 +230,6 @@ impl Pacer {
             status: None,
         };
         Some(&self.flight.insert(flight).submission)
-    }
-
-    /// Handles timeouts of the packet in flight; an unanswered one is repeated once.
-    fn poll_flight(&mut self, now: Now) -> Option<&Submission> {
-        self.flight_due().filter(|due| now.instant >= *due)?;
-        let mut flight = self.flight.take()?;
-        match (flight.status, flight.repeated) {
-            (Some((res, at)), _) => self.conclude(&flight.submission, Verdict::of_queue(res), at),
-            (None, Some(_)) => {
-                self.delay_from(now.instant);
-                self.conclude(&flight.submission, Verdict::Taken, now);
-            }
-            (None, None) => {
-                flight.repeated = Some(now.instant);
-                return Some(&self.flight.insert(flight).submission);
-            }
-        }
-        None
-    }
-
-    /// Returns the deadline of the packet in flight; `None` without a deadline.
-    fn flight_due(&self) -> Option<Instant> {
-        let flight = self.flight.as_ref()?;
-        match (flight.status, flight.repeated) {
-            (Some((_, at)), _) => Some(at.instant + SETTLING),
-            (None, None) => Some(flight.written + ANSWER_LIMIT),
-            // A radio does not answer an id that it has accepted before; a dead link answers nothing.
-            (None, Some(repeated)) => {
-                let is_alive = self.last_frame > Some(repeated);
-                is_alive.then(|| repeated + ANSWER_LIMIT)
-            }
-        }
     }
 
     /// Returns when [`Pacer::poll`] is due, if nothing else happens first.
@@ -341,26 +277,6 @@ impl Pacer {
     fn delay_from(&mut self, instant: Instant) {
         self.not_before = self.not_before.max(Some(instant + self.delay));
         self.traffic.sent(instant);
-    }
-
-    /// Reports the outcome of a packet, and remembers the packet for later acknowledgements.
-    fn conclude(&mut self, submission: &Submission, verdict: Verdict, at: Now) {
-        if let Verdict::Again { after, .. } = verdict {
-            // The rate limit and a full queue affect every destination.
-            let pause = at.instant + after.min(AFTER_FULL_QUEUE);
-            self.not_before = self.not_before.max(Some(pause));
-            if after > AFTER_FULL_QUEUE {
-                self.traffic.rest(at.instant, after);
-            }
-        }
-        let failure = self.acks.outcome(verdict, submission.outbox);
-        let is_taken = failure.is_none();
-        self.acks.remember(submission, is_taken);
-        if is_taken {
-            self.traffic.taken();
-        }
-        let accepted = RadioOutcome::Accepted { at: at.wall };
-        self.report(submission, failure.unwrap_or(accepted));
     }
 
     /// Returns the waiting submissions that `goes` selects; none of them was written. Returns their number.

@@ -27,8 +27,8 @@ pub struct Login {
 ///
 /// The caller holds the store lock, so no daemon has the store open. A failure or a crash before the replacement leaves
 /// the earlier login untouched, and the new device is signed out. Problems that do not hinder the relay (cross-signing,
-/// backup, display name) are in [`LoginTrust::problems`]; they are an error if an earlier login would be replaced by a
-/// lesser one.
+/// backup, display name) are in [`LoginTrust::problems`](recovery::LoginTrust::problems); they are an error if an earlier
+/// login would be replaced by a lesser one.
 ///
 /// # Cancel safety
 ///

@@ -1,12 +1,17 @@
 //! Serial ports, as pseudo-terminals.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
+use super::link::FRAME_PAUSE;
+use super::opening::{BAUD, cure_for_rights, refused};
 use super::*;
+use crate::error::ConnectionError;
 use crate::wires::connection::{Connection, Wire};
 use relay_model::{Chain, full_text};
 use relay_wire::codec::Item;
 use rustix::pty::OpenptFlags;
+use rustix::termios::ControlModes;
 
 /// A device behind a link.
 struct Device {

@@ -1,13 +1,15 @@
 //! Rules of the feedback signs.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::outbox::mesh_report::{
     Withdrawal, accepted, expire, outcome, refused, submitted, withdraw,
 };
-use crate::{Store, StoreError, outbox::outbox_room, test_rows::*};
-use relay_model::MeshState;
+use crate::{Next, Store, StoreError, outbox::outbox_room, test_rows::*};
+use relay_model::{MeshState, OwnedTransactionId, RoomContent};
 
 const MESSAGE: &str = "$message:example.org";
 

@@ -1,0 +1,51 @@
+//! The state of one reading of a configuration.
+
+use std::collections::BTreeMap;
+
+use super::environment::Environment;
+use super::finding::{Finding, Problems, ValueSource, Wrong};
+use super::key_row::KeyRow;
+
+/// What is known while a configuration is read, and what was found in it.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    file: String,
+    pub(super) environment: Environment,
+    found: Problems,
+    /// What is read, if that is asked for.
+    pub(super) table: Option<Vec<KeyRow>>,
+    /// The paths that are given, and where.
+    pub(super) given: BTreeMap<String, ValueSource>,
+    /// Keys of MMRelay were met that mean nothing here, or its old names.
+    pub(super) is_mmrelay: bool,
+}
+
+impl Reader {
+    pub(super) fn new(file: &str, environment: Environment) -> Self {
+        Self {
+            file: file.to_owned(),
+            is_mmrelay: environment.has_mmrelay(),
+            environment,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn problem(&mut self, origin: &ValueSource, key: &str, wrong: Wrong) {
+        let finding = Finding::of(&self.file, origin, key, wrong);
+        self.found.problems.push(finding);
+    }
+
+    pub(super) fn warning(&mut self, origin: &ValueSource, key: &str, wrong: Wrong) {
+        let finding = Finding::of(&self.file, origin, key, wrong);
+        self.found.warnings.push(finding);
+    }
+
+    /// Returns what was found, in the order of the file.
+    pub(super) fn found(&mut self) -> Problems {
+        let position = |finding: &Finding| (finding.line.unwrap_or(usize::MAX), finding.column);
+        let mut found = std::mem::take(&mut self.found);
+        found.problems.sort_by_key(position);
+        found.warnings.sort_by_key(position);
+        found
+    }
+}
