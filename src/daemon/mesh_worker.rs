@@ -62,7 +62,8 @@ pub(super) struct MeshWorker {
 }
 
 impl MeshWorker {
-    /// Runs until `stop`, or until nothing has come for `idle`. All state is in the table: a step that `stop` cancels loses nothing.
+    /// Runs until `stop`, or until nothing has come for `idle`. All state is in the table: a step that `stop` cancels loses
+    /// nothing.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             let Some(handed_over) = stop.run_until_cancelled(self.step()).await else {
