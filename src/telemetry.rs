@@ -8,11 +8,12 @@ mod sanitize;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use tracing::error;
 use tracing::level_filters::LevelFilter;
+use tracing::{error, trace};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -82,11 +83,15 @@ pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError
         .with(LogLayer(Arc::clone(&log), home.clone()))
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
-    // Panics are logged too: their message may contain a stranger's text.
-    std::panic::set_hook(Box::new(
-        |panic| error!(error = %panic, "a part of the relay failed; please report this"),
-    ));
+    std::panic::set_hook(Box::new(log_panic));
     LOG.set(log).map_err(|_| TelemetryError::Twice)
+}
+
+/// Logs where a panic happened. Its message may contain a stranger's text, so it is logged at trace only.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(tracing::field::display);
+    error!(location, "a part of the relay failed; please report this");
+    trace!(%panic, "what failed said this");
 }
 
 fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> {

@@ -137,11 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_every_command_tells_its_exit_codes() {
+    fn the_help_of_every_command_tells_its_exit_codes_and_an_example() {
         fn check(command: &Command) {
             let help = command.get_after_help().map(ToString::to_string);
             let help = help.unwrap_or_default();
             assert!(help.contains("Exit codes: 0 "), "{command}: {help}");
+            let is_group = command.has_subcommands();
+            assert!(is_group || help.contains("Example"), "{command}: {help}");
             command.get_subcommands().for_each(check);
         }
         check(&with_exit_codes(Arguments::command(), ""));

@@ -1,4 +1,13 @@
 //! Builds the pipeline and the Matrix side, runs them, stops them. The only module that knows everything.
+//!
+//! # Layout
+//!
+//! - The way of a message: `event_loop` (batches, and their commit), `ledger` (look up, decide, apply), `facts`, `queues`, and
+//!   the workers: `room_worker`, `mesh_worker`, `feedback_worker`, `account_limit`. `pipeline` joins them to the radio.
+//! - The account: `account`, `first_login`, `verdict` (what follows from a login error).
+//! - What is known of it all: `runtime_state` and `counts`, shown by `overview`, `health` and `room_trouble` as `status` (the
+//!   JSON), through `control` (the socket) or in the log (`beginning`).
+//! - `supervisor`: names, watches and stops the tasks.
 
 mod account;
 mod account_limit;
@@ -208,8 +217,11 @@ async fn open_database(
             drop(lock);
             opened
         });
-        let opened = opening.await.unwrap_or_else(|error| {
-            error!(%error, "a task failed: the relay stops; please report this");
+        let opened = opening.await.unwrap_or_else(|_| {
+            error!(
+                task = "opening the database",
+                "a task failed: the relay stops; please report this"
+            );
             Err(StoreError::Closed)
         });
         let error = match opened {

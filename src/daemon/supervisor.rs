@@ -122,11 +122,14 @@ impl Workers {
                 () = of.over.cancelled() => return task.abort(),
             };
             match ended {
-                Ok(()) if may_end || of.stop.is_cancelled() => return debug!(task = name, "task ended"),
-                Ok(()) => error!(task = name, "a task ended that must not: the relay stops"),
-                Err(error) => {
-                    error!(task = name, %error, "a task failed: the relay stops; please report this");
+                Ok(()) if may_end || of.stop.is_cancelled() => {
+                    return debug!(task = name, "task ended");
                 }
+                Ok(()) => error!(task = name, "a task ended that must not: the relay stops"),
+                Err(_) => error!(
+                    task = name,
+                    "a task failed: the relay stops; please report this"
+                ),
             }
             of.failed.cancel();
         });

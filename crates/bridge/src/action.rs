@@ -113,11 +113,11 @@ pub enum Action {
     Ready(Box<Readiness>),
     /// Set whether the radio may be given anything from now on.
     MayTransmit(bool),
-    /// Move waiting packets to other slots (the number of those), or record their channels.
+    /// Move waiting packets to other slots, or record their channels; with how many moved, for the log.
     Move(Vec<(MeshRowId, Spot)>, usize),
-    /// Call a packet back from the radio; if set, it is refused then.
+    /// Call a packet back from the radio; true: it is refused then.
     CallBack(MeshRowId, bool),
-    /// Refuse a waiting packet for this reason; counted if it is the first of its message.
+    /// Refuse a waiting packet for this reason; true: it is the first of its message, which is counted.
     RefuseWaiting(MeshRowId, Refused, bool),
     /// Set since when the radio cannot be reached; `None`: it can.
     RadioAway(Option<Timestamp>),
@@ -160,7 +160,7 @@ pub enum Action {
     NoteTombstone(OwnedRoomId, Tombstone),
     /// Retry what failed or is parked for a room; `None`: for all rooms and the account.
     TryAgain(Option<OwnedRoomOrAliasId>),
-    /// Set aside a room's messages for the mesh, or end that.
+    /// Set aside a room's messages for the mesh (true), or end that (false).
     SetAside(OwnedRoomId, bool),
     /// Hold sending to a room, change why it is held, or end that.
     Hold(OwnedRoomId, Held),

@@ -188,7 +188,7 @@ fn host(kind: Option<ConnectionType>) -> ValueType<String> {
     let pattern = r"^ *([^/:\s]+|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}\]?) *$";
     let described = move || ValueDoc::text("a name or address", pattern);
     ValueType::new(described, move |node| {
-        let text = values::some_text(node)?;
+        let text = values::nonblank(node)?;
         let text = text.trim();
         let bare = text.trim_start_matches('[').trim_end_matches(']');
         if bare.parse::<std::net::Ipv6Addr>().is_ok() {

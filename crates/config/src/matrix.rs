@@ -15,7 +15,7 @@ use super::value_types::{
     ValueDoc, ValueType, boolean, choice, duration_or_off, patterns, patterns_doc, secret,
     template, text_or_none, user_ids, whole,
 };
-use super::values::{self, Checked, hinted, list_of, pattern, some_text, structured, user_id};
+use super::values::{self, Checked, hinted, list_of, nonblank, pattern, structured, user_id};
 use super::yaml::{Node, Value};
 use relay_model::{OwnedServerName, OwnedUserId, UserId};
 
@@ -162,7 +162,7 @@ fn login_user() -> ValueType<String> {
         )
     };
     ValueType::new(doc, |node| {
-        let text = some_text(node)?;
+        let text = nonblank(node)?;
         if text.starts_with('@') {
             return user_id(node).map(OwnedUserId::into);
         }
@@ -181,7 +181,7 @@ fn login_server(allow_http: bool) -> ValueType<String> {
 }
 
 fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {
-    let text = some_text(node)?;
+    let text = nonblank(node)?;
     let text = text.trim();
     if !text.contains("://") {
         let name = OwnedServerName::try_from(text).map_err(|_| {

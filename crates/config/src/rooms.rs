@@ -9,7 +9,7 @@ use super::keys::keys;
 use super::reader::Reader;
 use super::section::Section;
 use super::value_types::{ValueDoc, ValueType, choice};
-use super::values::{some_text, structured};
+use super::values::{nonblank, structured};
 use super::yaml::{self, Node, Value};
 use relay_model::{
     ChannelIndex, OwnedRoomOrAliasId, OwnedServerName, ParseIdError, RoomAddress, RoomAddressError,
@@ -169,7 +169,7 @@ fn room(
 fn room_address() -> ValueType<RoomAddress> {
     let text = "its id (`!…`), alias (`#…`), or the link that a client copies for it";
     let doc = move || ValueDoc::text(text, "^ *([!#]|matrix:|https?://.*#/|matrix\\.to/*#/)");
-    ValueType::new(doc, |node| Ok(address(&some_text(node)?)?))
+    ValueType::new(doc, |node| Ok(address(&nonblank(node)?)?))
 }
 
 fn address(text: &str) -> Result<RoomAddress, Wrong> {
@@ -198,7 +198,7 @@ fn channel() -> ValueType<ChannelRef> {
         )
     };
     ValueType::new(doc, |node| {
-        let text = some_text(node)?;
+        let text = nonblank(node)?;
         let text = text.trim();
         let Ok(number) = text.parse::<i64>() else {
             return Ok(ChannelRef::Name(text.to_owned()));

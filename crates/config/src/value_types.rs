@@ -170,7 +170,7 @@ pub(super) fn whole<T: TryFrom<i64> + 'static>(
 }
 
 pub(super) fn some_text() -> ValueType<String> {
-    ValueType::new(|| ValueDoc::text("a text", r"\S"), values::some_text)
+    ValueType::new(|| ValueDoc::text("a text", r"\S"), values::nonblank)
 }
 
 pub(super) fn text_or_none() -> ValueType<Option<String>> {
@@ -185,7 +185,7 @@ pub(super) fn secret() -> ValueType<Secret<String>> {
 pub(super) fn path() -> ValueType<PathBuf> {
     let doc = || ValueDoc::text("path, relative to the home directory", "^(?!~(/|$)).+");
     ValueType::new(doc, |node| {
-        let text = values::some_text(node)?;
+        let text = values::nonblank(node)?;
         if text.contains('\0') {
             return Err(Wrong::new("is not a path").into());
         }

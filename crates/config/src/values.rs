@@ -28,7 +28,7 @@ pub(super) fn text(node: &Node) -> Checked<String> {
     scalar(node, "a text").map(str::to_owned)
 }
 
-pub(super) fn some_text(node: &Node) -> Checked<String> {
+pub(super) fn nonblank(node: &Node) -> Checked<String> {
     let text = text(node)?;
     if text.trim().is_empty() {
         return Err(Wrong::new("is empty").into());

@@ -1,5 +1,15 @@
 //! The Matrix adapter: returns what happens in the mapped rooms as batches of [`MatrixEvent`]s, and sends the relay's
 //! messages with a [`Sender`]. What is relayed is decided elsewhere.
+//!
+//! # Layout
+//!
+//! - What comes: `sync` (asks, and hands batches over), `reader` and `events` (from an event to a `MatrixEvent`),
+//!   `message_text`, `html`, `links` (as it is read aloud), `undecryptable`, `gaps` and `bans` (what is read late), `clock`
+//!   (what is history).
+//! - What goes: `send`, `content`, `errors` (what an answer means for the message).
+//! - The rooms: `rooms` (which they are, and who is in them), `joining`, `trouble` (why the bot is not in one).
+//! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK), `client` and `keys` (the SDK
+//!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `task`.
 #![cfg_attr(
     test,
     expect(

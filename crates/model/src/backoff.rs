@@ -34,7 +34,8 @@ impl Backoff {
         pause.mul_f64(1.0 - random.clamp(0.0, 1.0) / 4.0)
     }
 
-    /// Returns the delay that the server asked for, at most `longest`, plus jitter of up to a quarter, so never too early.
+    /// Returns the delay that the server asked for, at most `longest`, plus jitter of up to a quarter: never earlier than asked
+    /// for, unless that is longer than `longest`.
     /// `random` is 0 to 1.
     pub fn asked_for(wish: Duration, longest: Duration, random: f64) -> Duration {
         let pause = wish.min(longest);

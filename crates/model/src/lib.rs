@@ -1,6 +1,6 @@
 //! Types shared by the adapters, the bridge and the store.
 //!
-//! No behaviour. A type with a range or a unit checks it on construction, so that the rest of the program need not.
+//! No decisions, and no I/O but the clock in `time`. Most types with a range check it on construction.
 
 mod backoff;
 mod chore;

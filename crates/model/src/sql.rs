@@ -52,7 +52,7 @@ macro_rules! by_place {
 
 by_place!(Lane, MeshState, Origin);
 
-/// Keys of other versions are kept.
+/// As its key. It is read as a text: another version of the relay may have written it.
 impl ToSql for Sign {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         self.key().to_sql()

@@ -58,6 +58,33 @@ fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
 }
 
 #[test]
+fn what_a_panic_said_is_logged_at_trace_only() {
+    let of = |level| {
+        let logging = Logging {
+            level,
+            ..Logging::default()
+        };
+        // With a single dispatcher, `tracing` caches a call site that another thread reaches first as disabled.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(super::super::log_panic));
+        let [text, ..] = logged(&logging, || {
+            std::panic::catch_unwind(|| panic!("the words of a stranger")).unwrap_err();
+        });
+        std::panic::set_hook(before);
+        text
+    };
+    let usual = of(Asked::Debug);
+    assert!(
+        usual.contains("location=src/telemetry/layer/tests.rs"),
+        "{usual}"
+    );
+    assert!(!usual.contains("stranger"), "{usual}");
+    let all = of(Asked::Trace);
+    assert!(all.contains("the words of a stranger"), "{all}");
+}
+
+#[test]
 fn a_home_with_an_odd_name_breaks_no_line() {
     let paper = Paper::default();
     let sink = Sink {

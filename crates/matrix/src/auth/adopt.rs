@@ -20,6 +20,8 @@ use relay_config::Secret;
 /// The session is written before the keys are uploaded: a crash in between leaves a device that works, but is not
 /// signed. The caller holds the store lock, so no daemon has the store open. Fails if the device already has encryption
 /// keys, which only the program that created them can use.
+///
+/// Not cancel safe: if dropped, it leaves what a crash leaves.
 pub async fn adopt(
     files: &Files,
     homeserver: Option<&str>,

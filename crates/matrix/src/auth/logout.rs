@@ -19,6 +19,8 @@ pub async fn key_backup(files: &Files) -> Result<Option<KeyBackup>, AuthError> {
 
 /// Ends the session on the server: deletes the device with the account's password, or else signs out. Local files stay;
 /// [`delete_local`] deletes them. Succeeds if the server no longer knows the session.
+///
+/// Cancel safe: dropped before the answer, the session may have ended on the server; called again, it succeeds.
 pub async fn end_session(
     files: &Files,
     password: Option<&Secret<String>>,
