@@ -80,9 +80,12 @@ fn generate(
         return Err(Failure::from(error).and_hint("`--force` replaces it"));
     }
     let schema = path.with_file_name(relay_config::SCHEMA_FILE);
-    // Only `--force` replaces what is there: it may be anybody's.
-    if force || schema.symlink_metadata().is_err() {
+    // What is there may be anybody's: only a schema of ours is replaced.
+    let is_ours = std::fs::read_to_string(&schema).is_ok_and(|it| relay_config::is_schema(&it));
+    let mut written = shown.to_string();
+    if is_ours || schema.symlink_metadata().is_err() {
         write(&schema, &relay_config::schema())?;
+        written = format!("{written}\n{} (for editors)", schema.display());
     }
     write(&path, &relay_config::sample())?;
     mmrelay.iter().try_for_each(|hint| say(hint))?;
@@ -92,7 +95,7 @@ fn generate(
         "set `matrix_rooms` and `meshtastic.host` in it, then run `relay config check{config}`"
     );
     let next = home.named_in(&next);
-    Ok(print(&format!("{shown}\nNext: {next}.\n"))?)
+    Ok(print(&format!("{written}\nNext: {next}.\n"))?)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

@@ -11,6 +11,24 @@ use relay_model::Explained as _;
 const PREFIX: &str = "RELAY_";
 const ALIAS_PREFIX: &str = "MMRELAY_";
 
+/// The keys that MMRelay's own variables override: `MMRELAY_` instead of our prefix.
+const MMRELAY_KEYS: [&str; 14] = [
+    "database.path",
+    "logging.level",
+    "matrix.homeserver",
+    "matrix.bot_user_id",
+    "matrix.password",
+    "matrix.access_token",
+    "meshtastic.connection_type",
+    "meshtastic.host",
+    "meshtastic.port",
+    "meshtastic.serial_port",
+    "meshtastic.ble_address",
+    "meshtastic.broadcast_enabled",
+    "meshtastic.meshnet_name",
+    "meshtastic.message_delay",
+];
+
 /// What a `_FILE` variable's file may hold at most, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024;
 
@@ -168,9 +186,11 @@ fn names(paths: &[String]) -> BTreeSet<String> {
 fn variables_of(path: &str) -> impl Iterator<Item = String> {
     let aliases = ALIASES.iter().filter(move |(_, key)| *key == path);
     let own = variable_of(path);
-    let theirs = own.replacen(PREFIX, ALIAS_PREFIX, 1);
-    [own, theirs]
+    let theirs = MMRELAY_KEYS.contains(&path);
+    let theirs = theirs.then(|| own.replacen(PREFIX, ALIAS_PREFIX, 1));
+    [Some(own), theirs]
         .into_iter()
+        .flatten()
         .chain(aliases.map(|(alias, _)| (*alias).to_owned()))
 }
 
@@ -304,12 +324,33 @@ mod tests {
     }
 
     #[test]
+    fn variables_that_mmrelay_does_not_know_override_nothing() {
+        let found = environment(&[
+            ("MMRELAY_MATRIX_ALLOWED_USERS", "[]"),
+            ("MMRELAY_LOGGING_FORMAT", "jsn"),
+        ]);
+        let all = paths();
+        assert!(all.iter().all(|path| found.setting(path).is_none()));
+        assert!(
+            MMRELAY_KEYS
+                .iter()
+                .all(|it| all.iter().any(|path| path == it))
+        );
+    }
+
+    #[test]
     fn only_a_near_variable_is_suggested() {
         let hint = |name: &str| {
             let unknown = environment(&[(name, "x")]).unknown(&paths());
             unknown.into_iter().next().and_then(|(_, wrong)| wrong.hint)
         };
-        for odd in ["RELAY_FOO", "RELAY_SERVICE_HOST", "RELAY_MESHTASTIC_FOO"] {
+        for odd in [
+            "RELAY_FOO",
+            "RELAY_SERVICE_HOST",
+            "RELAY_MESHTASTIC_FOO",
+            // An entry of a list has no variable.
+            "RELAY_MATRIX_ROOMS_ID",
+        ] {
             assert_eq!(hint(odd), None, "{odd}");
         }
         let host = "did you mean `RELAY_MESHTASTIC_HOST`?";

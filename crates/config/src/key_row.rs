@@ -17,6 +17,8 @@ pub(super) struct KeyRow {
     /// The description of its type; a section has none.
     pub(super) doc: Option<ValueDoc>,
     pub(super) given: Requirement,
+    /// Whether the key may stand without a value.
+    pub(super) may_be_empty: bool,
 }
 
 /// What there is without the key, as it is written in a file.

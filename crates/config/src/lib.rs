@@ -46,7 +46,7 @@ pub use finding::{Finding, Problems};
 pub use matrix::{E2ee, Matrix, Recipients, SenderLimit, is_loopback};
 pub use meshtastic::*;
 pub use operation::*;
-pub use pages::{SCHEMA_FILE, sample, schema};
+pub use pages::{SCHEMA_FILE, is_schema, sample, schema};
 pub use pattern::UserPattern;
 pub use port::PortNum;
 pub use rooms::{ChannelRef, Direction, MappedRoom};

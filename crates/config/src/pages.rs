@@ -15,7 +15,7 @@ const PREAMBLE: &str = "\
 # that you may take over and change. Times: 90s, 10m, 1h; a bare number is seconds. Any key can also be set by an
 # environment variable: RELAY_ and the key's path in capitals, as in RELAY_MESHTASTIC_HOST.
 # `relay config check` tells what is wrong with this file. Where `off` is a choice, `false` means the same.
-# The first line is for editors; `relay config schema` writes the file that it names.
+# The first line is for editors; `relay config schema` prints the file that it names.
 ";
 
 /// How wide a comment of the sample is.
@@ -121,16 +121,25 @@ fn write_comment(text: &mut String, indent: &str, comment: &str) {
     text.push('\n');
 }
 
+/// What the schema says of itself.
+const ABOUT: &str = "Configuration of the relay.";
+
+/// Returns whether a text is a schema that this or an earlier version has written.
+pub fn is_schema(text: &str) -> bool {
+    let schema: Option<Value> = serde_json::from_str(text).ok();
+    schema.is_some_and(|it| it["description"] == ABOUT)
+}
+
 /// Returns what a configuration may be, as JSON Schema (draft 7), for editors.
 pub fn schema() -> String {
     let mut schema = object(&KeyTable(table()), "");
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
-    schema["description"] = json!("Configuration of the relay.");
+    schema["description"] = json!(ABOUT);
     format!("{schema:#}\n")
 }
 
-/// What editors know of a key that they neither propose nor pass over in silence.
-const OUTDATED: &str = "deprecationMessage";
+/// What has editors not propose a key that is taken all the same.
+const NOT_PROPOSED: &str = "doNotSuggest";
 
 /// Returns what a section may be.
 fn object(keys: &KeyTable, section: &str) -> Value {
@@ -149,10 +158,12 @@ fn object(keys: &KeyTable, section: &str) -> Value {
         }
         if let Some(old) = row.old {
             properties[old] = schema.clone();
-            properties[old][OUTDATED] = json!(format!("the old name of `{key}`"));
+            properties[old][NOT_PROPOSED] = json!(true);
+            properties[old]["description"] = json!(format!("The old name of `{key}`."));
         }
         if row.about.is_empty() {
-            schema[OUTDATED] = json!("a switch of MMRelay that has another name here");
+            schema[NOT_PROPOSED] = json!(true);
+            schema["description"] = json!("A switch of MMRelay that has another name here.");
         }
         properties[key] = schema;
     }
@@ -160,7 +171,8 @@ fn object(keys: &KeyTable, section: &str) -> Value {
         for path in paths.split(' ') {
             let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
             if parent == section {
-                properties[key] = json!({ OUTDATED: format!("has no meaning here: {why}") });
+                let why = format!("Has no meaning here: {why}.");
+                properties[key] = json!({ NOT_PROPOSED: true, "description": why });
             }
         }
     }
@@ -189,6 +201,9 @@ fn described(keys: &KeyTable, row: &KeyRow) -> Value {
         Some(_) if keys.of(&items).next().is_some() => list(&object(keys, &items)),
         Some(doc) => doc.schema.clone(),
     };
+    if row.may_be_empty {
+        schema = json!({ "anyOf": [schema, { "type": "null" }] });
+    }
     let mut description = row.explanation();
     if let Requirement::Default(default) = row.given {
         description = format!("{description} Default: {default}");

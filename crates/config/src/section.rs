@@ -116,7 +116,12 @@ impl Section<'_> {
 
     /// Returns the key's value, if it is given and right; the example is for people.
     pub(super) fn value<T>(&mut self, key: Key, example: Key, value: ValueType<T>) -> Option<T> {
-        self.note(key, Requirement::Example(example), Some(value.doc));
+        self.note(
+            key,
+            Requirement::Example(example),
+            Empty::Absent,
+            Some(value.doc),
+        );
         self.read(key, Empty::Absent, &value.read)
     }
 
@@ -127,7 +132,12 @@ impl Section<'_> {
         example: Key,
         value: ValueType<T>,
     ) -> Option<T> {
-        self.note(key, Requirement::Example(example), Some(value.doc));
+        self.note(
+            key,
+            Requirement::Example(example),
+            Empty::Mistake,
+            Some(value.doc),
+        );
         self.read(key, Empty::Mistake, &value.read)
     }
 
@@ -139,7 +149,12 @@ impl Section<'_> {
         why: &str,
         value: ValueType<T>,
     ) -> Option<T> {
-        self.note(key, Requirement::Required(example), Some(value.doc));
+        self.note(
+            key,
+            Requirement::Required(example),
+            Empty::Required,
+            Some(value.doc),
+        );
         self.needed(key, why, &value.read)
     }
 
@@ -154,6 +169,7 @@ impl Section<'_> {
         self.note(
             key,
             Requirement::RequiredWith(example, other, word),
+            Empty::Absent,
             Some(value.doc),
         );
         if is_so {
@@ -171,7 +187,7 @@ impl Section<'_> {
 
     /// Reads the section under a key.
     pub(super) fn within<T>(&mut self, key: Key, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
-        self.note(key, Requirement::Section, None);
+        self.note(key, Requirement::Section, Empty::Required, None);
         let node = self.take(key, Empty::Absent).unwrap_or(Node::NOTHING);
         let (path, origin) = (self.path_of(key), self.origin_of(key).clone());
         self.reader.section(path, origin, node, read)
@@ -241,7 +257,13 @@ impl Section<'_> {
     }
 
     /// Puts a key into the table.
-    fn note(&mut self, key: Key, given: Requirement, doc: Option<Box<dyn Fn() -> ValueDoc>>) {
+    fn note(
+        &mut self,
+        key: Key,
+        given: Requirement,
+        empty: Empty,
+        doc: Option<Box<dyn Fn() -> ValueDoc>>,
+    ) {
         let path = self.path_of(key);
         if let Some(table) = &mut self.reader.table {
             let (_, about, old) = Some(self.line).filter(|it| it.0 == key).unwrap_or_default();
@@ -252,6 +274,7 @@ impl Section<'_> {
                 old,
                 doc,
                 given,
+                may_be_empty: matches!(empty, Empty::Absent | Empty::Text),
             };
             table.push(row);
         }
@@ -271,7 +294,7 @@ impl Section<'_> {
         default: Key,
         value: ValueType<T>,
     ) -> T {
-        self.note(key, Requirement::Default(default), Some(value.doc));
+        self.note(key, Requirement::Default(default), empty, Some(value.doc));
         self.read(key, empty, &value.read).unwrap_or_else(|| {
             // A default that its own key refuses is a mistake like any other.
             let node = yaml::parse(default).map_err(Vec::from);

@@ -23,5 +23,7 @@ pub(super) fn table() -> Vec<KeyRow> {
 
 /// Returns the path of each key.
 pub(super) fn paths() -> Vec<String> {
-    table().into_iter().map(|row| row.path).collect()
+    let paths = table().into_iter().map(|row| row.path);
+    // No variable names an entry of a list.
+    paths.filter(|path| !path.contains('[')).collect()
 }

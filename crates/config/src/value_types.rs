@@ -52,7 +52,7 @@ impl ValueDoc {
 
     /// A text of which the reader knows more than a pattern can tell.
     pub(super) fn text(text: &str, pattern: &str) -> Self {
-        let schema = json!({ "type": ["string", "number"], "pattern": pattern });
+        let schema = json!({ "type": ["string", "number", "boolean"], "pattern": pattern });
         Self::new(text, schema)
     }
 
@@ -74,7 +74,7 @@ impl ValueDoc {
         for (yes, all) in [(true, values::YES), (false, values::NO)] {
             if known().any(|word| all.contains(word)) {
                 spellings.extend(all);
-                taken.push(json!({ "const": yes }));
+                taken.push(json!({ "enum": [yes, i32::from(yes)] }));
             }
         }
         taken.push(json!({ "type": "string", "pattern": in_any_case(&spellings) }));
@@ -155,7 +155,12 @@ pub(super) fn whole<T: TryFrom<i64> + 'static>(
     unit: &'static str,
 ) -> ValueType<T> {
     let (least, most) = (*range.start(), *range.end());
-    let schema = move || json!({ "type": "integer", "minimum": least, "maximum": most });
+    let schema = move || {
+        json!({ "anyOf": [
+            { "type": "integer", "minimum": least, "maximum": most },
+            { "type": "string", "pattern": r"^ *[+-]?[0-9_]+ *$" },
+        ]})
+    };
     let doc = move || ValueDoc::new(format!("{least} to {most}{unit}"), schema());
     ValueType::new(doc, move |node| {
         let text = scalar(node, "a whole number")?;
@@ -214,7 +219,7 @@ pub(super) fn some_duration() -> ValueType<Duration> {
 }
 
 pub(super) fn duration_or_off() -> ValueType<Option<Duration>> {
-    let off = || json!({ "anyOf": [{ "enum": ["off", false] }, { "pattern": in_any_case(&values::NO), "type": "string" }] });
+    let off = || json!({ "anyOf": [{ "enum": ["off", false, 0] }, { "pattern": in_any_case(&values::NO), "type": "string" }] });
     let doc = move || ValueDoc::new("`off`", off()).or(&time("exclusiveMinimum"));
     ValueType::new(doc, |node| {
         if values::truth(scalar(node, "a time or `off`")?) == Some(false) {
