@@ -74,10 +74,13 @@ impl Environment {
         }))
     }
 
-    /// Returns whether any variable gives one of these keys, so that a file may be missing.
+    /// Returns whether any variable means to give one of these keys, so that a file may be missing.
     pub(super) fn has_keys(&self, paths: &[String]) -> bool {
         let names = names(paths);
-        self.variables.keys().any(|name| names.contains(name))
+        // One that is misspelled counts too: what is told then names it.
+        let is_ours = |name: &str| name.starts_with(PREFIX) && !NO_KEYS.contains(&name);
+        let mut given = self.variables.keys();
+        given.any(|name| names.contains(name) || is_ours(name))
     }
 
     /// Returns a variable's value, an empty one as none.
@@ -321,6 +324,15 @@ mod tests {
             unknown[0].1.hint.as_deref(),
             Some("did you mean `RELAY_MESHTASTIC_HOST`?")
         );
+    }
+
+    #[test]
+    fn without_a_file_a_misspelled_variable_counts_as_one_so_that_it_is_named() {
+        let has_keys = |name| environment(&[(name, "x")]).has_keys(&paths());
+        assert!(has_keys("RELAY_MESHTASTIC_HOTS"));
+        assert!(has_keys("MMRELAY_MESHTASTIC_HOST"));
+        assert!(!has_keys("RELAY_HOME"));
+        assert!(!has_keys("PATH"));
     }
 
     #[test]
