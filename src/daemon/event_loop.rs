@@ -24,6 +24,8 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(20);
 const CHORES_APART: Duration = Duration::from_secs(1);
 /// Pause before the next transaction of deletions, for messages to go first.
 const FORGET_EVERY: Duration = Duration::from_millis(250);
+/// Maximum time for which a power cut may take back that something was sent.
+const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// Back-off for the database; short, so that storing resumes soon after a fault.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 
@@ -46,6 +48,8 @@ pub(super) struct EventLoop<S> {
     pub(super) radio_ready: watch::Sender<bool>,
     /// When the next round of housekeeping is due.
     pub(super) chores_at: Instant,
+    /// By when what was committed has to be on the disk; `None`: it is.
+    pub(super) sync_at: Option<Instant>,
     /// What is known in memory, for `relay status`.
     pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) clock: Clock,
@@ -67,6 +71,10 @@ impl<S: SendToRoom> EventLoop<S> {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
                     let up = self.clock.since_boot().saturating_sub(started);
                     batch.event(Event::Chore(Chore::Round(up)));
+                }
+                () = sleep_until(self.sync_at.unwrap_or(self.chores_at)), if self.sync_at.is_some() => {
+                    self.sync().await;
+                    continue;
                 }
                 // The rest of the queues is drained below.
                 () = finish.cancelled() => {}
@@ -136,6 +144,18 @@ impl<S: SendToRoom> EventLoop<S> {
         }
     }
 
+    /// Brings to the disk what was committed without waiting for it. A failure shows in `status` and is tried again; the
+    /// log has it with the next batch, which meets the same disk.
+    async fn sync(&mut self) {
+        let now = self.clock.now();
+        let synced = self.database.run(move |store| store.sync(now)).await;
+        self.sync_at = None;
+        if let Err(error) = synced {
+            self.runtime_state.not_stored(&error);
+            self.sync_at = Some(Instant::now() + SYNC_WITHIN);
+        }
+    }
+
     /// Waits for the back-off. Returns false if `finish` is cancelled.
     async fn may_try_again(
         &self,
@@ -173,6 +193,9 @@ impl<S: SendToRoom> EventLoop<S> {
             let wait = time.since(self.clock.now());
             let wait = wait.clamp(CHORES_APART, HOUSEKEEPING_EVERY);
             self.chores_at = self.chores_at.min(now + wait);
+        }
+        if outcome.sync_soon {
+            self.sync_at.get_or_insert(now + SYNC_WITHIN);
         }
         if outcome.more_to_forget {
             self.chores_at = self.chores_at.min(now + FORGET_EVERY);

@@ -132,6 +132,7 @@ impl<S: SendToRoom> Pipeline<S> {
             queues,
             radio_ready,
             chores_at: Instant::now(),
+            sync_at: None,
             runtime_state: Arc::clone(&runtime_state),
             clock,
         };

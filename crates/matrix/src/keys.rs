@@ -1,11 +1,15 @@
-//! The SDK's crypto store with one change: a new Olm session is written in the same transaction as the content of the
-//! message that created it.
+//! The SDK's crypto store with two changes: a new Olm session is written in the same transaction as the content of the
+//! message that created it, and what has not changed is not written again.
 //!
 //! The SDK (0.18, `olm/account.rs`, `decrypt_olm_message`) writes such a session at once, but the room key in the
 //! message only after the whole sync answer is processed. After a crash in between, the server sends the message again,
 //! the known session cannot decrypt it a second time, and the room key is lost.
+//!
+//! After every sync answer the SDK writes the account, changed or not, and the position of the answer, which only sliding
+//! sync reads. Each of the two is a transaction, and a sync of the disk, of its own.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,12 +34,24 @@ use zeroize::Zeroizing;
 
 type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
 
-/// The SDK's crypto store, except that a new Olm session is written with the content of the message that created it.
+/// The SDK's crypto store, except that a new Olm session is written with the content of the message that created it, and
+/// that what has not changed is not written.
 #[derive(Debug)]
 pub(super) struct KeyStore {
     sdk: SqliteCryptoStore,
     /// New sessions that are not written yet: they are written with the next message's record, or when used.
     opened: Mutex<Vec<Session>>,
+    account: Mutex<WrittenAccount>,
+}
+
+/// The account as it was written last, serialized; `None`: nothing was written since the start.
+#[derive(Default)]
+struct WrittenAccount(Option<Zeroizing<Vec<u8>>>);
+
+impl fmt::Debug for WrittenAccount {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("…")
+    }
 }
 
 impl KeyStore {
@@ -43,6 +59,7 @@ impl KeyStore {
         Self {
             sdk,
             opened: Mutex::default(),
+            account: Mutex::default(),
         }
     }
 
@@ -68,10 +85,29 @@ impl KeyStore {
     async fn write(&self, mut changes: Changes, sessions: Vec<Session>) -> Result<()> {
         let written = sessions.clone();
         changes.sessions = sessions;
+        changes.next_batch_token = None;
         if !changes.is_empty() {
             self.sdk.save_changes(changes).await?;
         }
         self.opened().retain(|it| !written.contains(it));
+        Ok(())
+    }
+
+    /// Writes the account, unless it is as it was written last.
+    async fn write_account(&self, account: Account) -> Result<()> {
+        // An account that cannot be serialized here is left to the SDK, which then says why.
+        let now = serde_json::to_vec(&account.pickle())
+            .map(Zeroizing::new)
+            .ok();
+        let written = || self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.is_some() && written().0 == now {
+            return Ok(());
+        }
+        let account = Some(account);
+        self.sdk
+            .save_pending_changes(PendingChanges { account })
+            .await?;
+        written().0 = now;
         Ok(())
     }
 
@@ -103,7 +139,10 @@ macro_rules! store {
             async fn save_pending_changes(&self, changes: PendingChanges) -> Result<()> {
                 // The account is about to forget the one-time key of these sessions.
                 self.write_opened().await?;
-                self.sdk.save_pending_changes(changes).await
+                match changes.account {
+                    Some(account) => self.write_account(account).await,
+                    None => Ok(()),
+                }
             }
 
             async fn get_sessions(&self, sender_key: &str) -> Result<Option<Vec<Session>>> {

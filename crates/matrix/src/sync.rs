@@ -40,8 +40,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(30));
 /// Pauses while even the smallest answer is too large: each attempt transfers a lot.
 const PAUSES_IN_VAIN: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_mins(5));
-/// Pause after an answer with only our own events, so that several sends come back in one answer.
-const OWN_PAUSE: Duration = Duration::from_millis(50);
+/// Minimum time between two requests whose answers bring nothing to relay: what we sent comes back several events at a time.
+const OWN_PAUSE: Duration = Duration::from_millis(500);
+/// For this time after an event of somebody else the next one is asked for at once: people answer each other.
+const ATTENTIVE: Duration = Duration::from_secs(2);
 /// Minimum time between requests to a server that does not honour the long poll.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -63,8 +65,8 @@ pub(super) struct Sync<'a> {
     /// The SDK is ahead of `handed_over`: its next answer leaves a gap.
     behind: bool,
     committed_at: Instant,
-    /// The last answer held only events of ours.
-    heard_only_us: bool,
+    /// When an answer last held something to relay; at first the start.
+    heard_at: Instant,
     /// State of the path to the server.
     way: Arc<Notes>,
     /// Number of events requested per room.
@@ -107,7 +109,7 @@ impl<'a> Sync<'a> {
             handed_over: None,
             behind: false,
             committed_at: Instant::now(),
-            heard_only_us: false,
+            heard_at: Instant::now(),
             way,
             timeline_limit: TIMELINE_LIMIT,
             failures: 0,
@@ -163,13 +165,19 @@ impl<'a> Sync<'a> {
             self.look_at_clock().await;
             Box::pin(self.take(response, &mut keys)).await?;
             self.rooms.caught_up.set(()).ok();
-            if self.heard_only_us {
-                sleep(OWN_PAUSE).await;
-            }
+            sleep(self.pause(asked)).await;
             if is_idle && asked.elapsed() < IDLE_PAUSE {
                 sleep(IDLE_PAUSE).await;
             }
         }
+    }
+
+    /// Returns the time to wait before the next request, when the last one was made at `asked`.
+    fn pause(&self, asked: Instant) -> Duration {
+        if self.heard_at.elapsed() < ATTENTIVE {
+            return Duration::ZERO;
+        }
+        OWN_PAUSE.saturating_sub(asked.elapsed())
     }
 
     fn answered(&mut self) {

@@ -103,6 +103,9 @@ struct DatabaseFile {
     /// Number of bytes of the WAL that survive a power cut.
     #[cfg(any(test, feature = "testing"))]
     safe: usize,
+    /// Number of bytes of the WAL after the last commit.
+    #[cfg(any(test, feature = "testing"))]
+    logged: usize,
 }
 
 impl Store {
@@ -159,6 +162,8 @@ impl Store {
             doubtful: false,
             #[cfg(any(test, feature = "testing"))]
             safe: 0,
+            #[cfg(any(test, feature = "testing"))]
+            logged: 0,
         };
         Self::prepare(connection, Some(file))
     }
@@ -192,6 +197,23 @@ impl Store {
         })
     }
 
+    /// Runs `work` as [`Self::commit_relaxed`] does, and rolls it back unless its result `is_kept`.
+    pub fn commit_relaxed_if<T>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T>,
+        is_kept: impl FnOnce(&T) -> bool,
+    ) -> Result<T> {
+        self.in_place(|store| {
+            store.wait_for_disk(false)?;
+            store.commit_if(work, is_kept)
+        })
+    }
+
+    /// Waits until all that was committed is on the disk, by a small write.
+    pub fn sync(&mut self, now: Timestamp) -> Result<()> {
+        self.transaction(|tx| single_values::set_probed(tx, now))
+    }
+
     /// Runs `work` on the file at the database's path. SQLite keeps writing to a file that was deleted or unmounted, and the
     /// data is lost: a missing file is an error, and a replaced one is reopened.
     fn in_place<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
@@ -218,11 +240,22 @@ impl Store {
     }
 
     fn commit<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        self.commit_if(work, |_| true)
+    }
+
+    fn commit_if<T>(
+        &mut self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T>,
+        is_kept: impl FnOnce(&T) -> bool,
+    ) -> Result<T> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let tx = Tx::on(&transaction);
         let result = work(&tx)?;
+        if !is_kept(&result) {
+            return Ok(result);
+        }
         let lines = tx.lines;
         #[cfg(any(test, feature = "testing"))]
         testing::fault::pass()?;

@@ -640,3 +640,18 @@ fn what_a_change_had_done_before_it_met_a_damaged_row_is_not_done_twice() {
     let changed: Vec<u64> = changed.unwrap();
     assert_eq!(changed, [1]);
 }
+
+#[test]
+fn a_relaxed_transaction_whose_result_is_not_kept_has_done_nothing() {
+    let mut store = Store::in_memory().unwrap();
+    let start = |tx: &Tx<'_>| cooldown::start(tx, "a", Timestamp(9));
+    store.commit_relaxed_if(start, |()| false).unwrap();
+    let is_running = |store: &mut Store| {
+        store
+            .read(|tx| cooldown::is_running(tx, "a", Timestamp(1)))
+            .unwrap()
+    };
+    assert!(!is_running(&mut store));
+    store.commit_relaxed_if(start, |()| true).unwrap();
+    assert!(is_running(&mut store));
+}

@@ -152,6 +152,7 @@ impl Bench {
             queues,
             radio_ready,
             chores_at: Instant::now(),
+            sync_at: None,
             runtime_state: Arc::clone(&runtime_state),
             clock,
         };
@@ -536,4 +537,21 @@ async fn at_the_end_nothing_that_was_handed_over_stays_behind() {
         .database
         .run(|store| store.transaction(outbox_room::count));
     assert_eq!(stored.await.unwrap(), texts as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_message_was_sent_is_on_the_disk_within_seconds() {
+    let mut bench = Bench::paused().await;
+    bench.hears("hello").await;
+    let sent = async {
+        while bench.server.texts().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, sent).await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    let on_disk = || bench.database.run(|store| Ok(store.is_on_disk()));
+    assert!(!on_disk().await.unwrap());
+    sleep(SYNC_WITHIN).await;
+    assert!(on_disk().await.unwrap());
 }

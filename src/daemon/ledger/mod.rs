@@ -2,6 +2,7 @@
 //! thread, inside the batch's transaction.
 
 mod apply;
+mod durability;
 mod outcome;
 mod reports;
 
@@ -52,21 +53,22 @@ impl Ledger {
         Ok((ledger, outcome))
     }
 
-    /// Handles a batch of events in one transaction. After a rollback nothing has changed, and the batch can be retried.
+    /// Handles a batch of events in one transaction, which waits for the disk where it must. After a rollback nothing has
+    /// changed, and the batch can be retried.
     pub(super) fn commit(
         kept: &Mutex<Self>,
         store: &mut Store,
         events: &[Event],
         now: Timestamp,
     ) -> Result<Outcome> {
-        Self::transaction(kept, store, |ledger, tx| {
-            let mut outcome = Outcome::default();
-            for event in events {
-                ledger.event(tx, event, now, &mut outcome)?;
-            }
-            ledger.event(tx, &Event::Chore(Chore::Signs), now, &mut outcome)?;
-            Ok(outcome)
-        })
+        let is_light = events.iter().all(durability::is_light);
+        let light = is_light.then(|| Self::light(kept, store, events, now));
+        let mut outcome = match light.transpose()?.flatten() {
+            Some(outcome) => outcome,
+            None => Self::transaction(kept, store, |ledger, tx| ledger.batch(tx, events, now))?,
+        };
+        outcome.sync_soon = events.iter().any(durability::is_soon_due);
+        Ok(outcome)
     }
 
     /// Runs a transaction on a copy of the ledger, which replaces the ledger after the commit.
@@ -80,6 +82,36 @@ impl Ledger {
         let done = store.transaction(|tx| work(&mut next, tx))?;
         *kept = next;
         Ok(done)
+    }
+
+    /// Handles a batch of events in a transaction that does not wait for the disk. Returns `None`, and has done nothing, if
+    /// it has to wait.
+    fn light(
+        kept: &Mutex<Self>,
+        store: &mut Store,
+        events: &[Event],
+        now: Timestamp,
+    ) -> Result<Option<Outcome>> {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = kept.clone();
+        let outcome = store.commit_relaxed_if(
+            |tx| next.batch(tx, events, now),
+            |outcome| !outcome.must_last,
+        )?;
+        if outcome.must_last {
+            return Ok(None);
+        }
+        *kept = next;
+        Ok(Some(outcome))
+    }
+
+    fn batch(&mut self, tx: &Tx<'_>, events: &[Event], now: Timestamp) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        for event in events {
+            self.event(tx, event, now, &mut outcome)?;
+        }
+        self.event(tx, &Event::Chore(Chore::Signs), now, &mut outcome)?;
+        Ok(outcome)
     }
 
     /// Handles an event and the chores that follow from it. A chore runs in a savepoint: if it fails on a damaged row, the
@@ -164,6 +196,7 @@ impl Ledger {
             next: Vec::new(),
         };
         for action in actions {
+            applier.outcome.must_last |= !durability::may_be_lost(&action);
             applier.apply(event, action)?;
         }
         Ok(applier.next)

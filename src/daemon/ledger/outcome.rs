@@ -28,6 +28,10 @@ pub(in crate::daemon) struct Outcome {
     pub(in crate::daemon) counts: Counts,
     /// More rows are to be deleted than fit in one transaction.
     pub(in crate::daemon) more_to_forget: bool,
+    /// A power cut must not take back what was done: the commit has to wait for the disk.
+    pub(in crate::daemon) must_last: bool,
+    /// What was committed without waiting for the disk is to be there soon.
+    pub(in crate::daemon) sync_soon: bool,
 }
 
 impl Outcome {

@@ -8,6 +8,7 @@ mod damage;
 mod earlier;
 mod feedback;
 mod outage;
+mod power_cut;
 mod rerun;
 mod rooms;
 mod undecryptable;

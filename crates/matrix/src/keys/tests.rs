@@ -91,12 +91,16 @@ async fn share(relay: &OlmMachine) -> (Raw<AnyToDeviceEvent>, String) {
 }
 
 async fn receive(relay: &OlmMachine, event: &Raw<AnyToDeviceEvent>) {
+    receive_answer(relay, vec![event.clone()], "s1").await;
+}
+
+async fn receive_answer(relay: &OlmMachine, events: Vec<Raw<AnyToDeviceEvent>>, position: &str) {
     let answer = EncryptionSyncChanges {
-        to_device_events: vec![event.clone()],
+        to_device_events: events,
         changed_devices: &DeviceLists::new(),
         one_time_keys_counts: &BTreeMap::new(),
         unused_fallback_keys: None,
-        next_batch_token: None,
+        next_batch_token: Some(position.to_owned()),
     };
     let settings = DecryptionSettings {
         sender_device_trust_requirement: TrustRequirement::Untrusted,
@@ -145,4 +149,21 @@ async fn a_room_key_is_kept_at_whatever_moment_the_power_fails_while_it_comes() 
             moments.len()
         );
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_brings_no_keys_writes_nothing() {
+    let store = tempfile::tempdir().unwrap();
+    let relay = relay(store.path()).await;
+    let (event, _) = share(&relay).await;
+    receive_answer(&relay, Vec::new(), "s1").await;
+    let on_disk = || FILES.map(|name| fs::read(store.path().join(name)).unwrap());
+    let before = on_disk();
+    receive_answer(&relay, Vec::new(), "s2").await;
+    assert!(on_disk() == before);
+    receive_answer(&relay, vec![event], "s3").await;
+    assert!(on_disk() != before);
+    let before = on_disk();
+    receive_answer(&relay, Vec::new(), "s4").await;
+    assert!(on_disk() == before);
 }

@@ -90,7 +90,9 @@ impl Sync<'_> {
         let joined = joined.map(|room| room.room_id().to_owned());
         self.reader.news.learn(joined);
         let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
-        self.heard_only_us = !events.is_empty() && events.iter().all(is_ours);
+        if !events.iter().all(is_ours) {
+            self.heard_at = Instant::now();
+        }
         // Without a position, the next start would treat everything as history; an old one only costs a longer
         // catch-up.
         let is_stored = self.position.as_ref().is_some_and(|position| {

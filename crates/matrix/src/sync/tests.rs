@@ -267,3 +267,25 @@ async fn nothing_is_left_out_behind_what_is_shown_and_that_is_not_read_twice() {
     assert_eq!(senders[0].unwrap(), alice.as_str());
     assert_eq!(senders[1].unwrap(), carol.as_str());
 }
+
+#[tokio::test]
+async fn what_brings_nothing_is_asked_for_twice_a_second_and_at_once_while_people_write() {
+    let server = Scripted::start(|_| Value::Null).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = sync(&rooms);
+    tokio::time::pause();
+    // The relay has just started: people may have waited for it.
+    assert_eq!(sync.pause(Instant::now()), Duration::ZERO);
+    tokio::time::advance(ATTENTIVE).await;
+    let asked = Instant::now();
+    assert_eq!(sync.pause(asked), OWN_PAUSE);
+    tokio::time::advance(Duration::from_millis(100)).await;
+    assert_eq!(sync.pause(asked), Duration::from_millis(400));
+    // The server kept the request open for longer than that.
+    tokio::time::advance(Duration::from_secs(20)).await;
+    assert_eq!(sync.pause(asked), Duration::ZERO);
+    sync.heard_at = Instant::now();
+    assert_eq!(sync.pause(Instant::now()), Duration::ZERO);
+    tokio::time::advance(ATTENTIVE).await;
+    assert_eq!(sync.pause(Instant::now()), OWN_PAUSE);
+}

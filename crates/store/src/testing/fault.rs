@@ -71,12 +71,20 @@ impl Store {
         Ok(self.connection.busy_timeout(Duration::ZERO)?)
     }
 
-    /// Records that everything is on disk, if the last commit was synced.
+    /// Records that everything is on disk, if the last commit was synced: one that wrote nothing was not.
     pub(crate) fn note_what_is_safe(&mut self) {
-        if let (Some(file), false) = (&mut self.file, self.relaxed) {
-            let log = fs::metadata(log_of(&file.path));
-            file.safe = log.map_or(0, |log| usize::try_from(log.len()).unwrap_or(0));
+        if let Some(file) = &mut self.file {
+            let before = std::mem::replace(&mut file.logged, log_length(&file.path));
+            if !self.relaxed && file.logged != before {
+                file.safe = file.logged;
+            }
         }
+    }
+
+    /// Returns whether a power cut would take back nothing.
+    pub fn is_on_disk(&self) -> bool {
+        let file = self.file.as_ref().expect("one in memory has no disk");
+        file.safe == file.logged
     }
 
     /// Opens the worst case after a power cut: the state after the last synced commit.
@@ -92,6 +100,11 @@ impl Store {
         fs::write(log_of(&path), &log[..safe]).unwrap();
         Self::open(&path).unwrap()
     }
+}
+
+fn log_length(database: &Path) -> usize {
+    let log = fs::metadata(log_of(database));
+    log.map_or(0, |log| usize::try_from(log.len()).unwrap_or(0))
 }
 
 fn log_of(database: &Path) -> PathBuf {
