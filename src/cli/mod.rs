@@ -89,8 +89,8 @@ pub fn main() -> ExitCode {
         }
     };
     let globals = arguments.globals;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread: most of what the relay does is to wait, and to wake another thread costs more than the work that is left.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = match runtime.context("cannot start the runtime") {

@@ -20,8 +20,8 @@ use crate::gaps::{self, GapPage, Patience, counted, say_missing};
 use crate::{Batch, MatrixError, bans::Banned, errors};
 use relay_model::{Gap, MatrixEvent, Synced};
 
-/// How often the position is stored while the mapped rooms are idle, to spare SD cards.
-const POSITION_EVERY: Duration = Duration::from_mins(10);
+/// How often the position is stored while the mapped rooms are idle, to spare SD cards: an old one leaves out nothing.
+const POSITION_EVERY: Duration = Duration::from_hours(1);
 
 impl Sync<'_> {
     /// Hands over the content of an answer.
