@@ -229,35 +229,3 @@ async fn a_room_that_is_forbidden_delays_no_other_and_gets_everything_when_it_is
     scene.alice.request(Method::PUT, &levels, &usual).await;
     all_in_room(&scene, &scene.room, &texts).await;
 }
-
-#[tokio::test]
-async fn two_thousand_packets_at_once_cross_in_order_and_memory_stays_small() {
-    let mut scene = Plan::one_room(Kind::Plain).start().await;
-    scene
-        .radio
-        .fault(json!({"fault": "queue", "capacity": 2500}))
-        .await;
-    let texts = numbered("burst", 2000);
-    // The radio sends them as fast as the link permits.
-    for (text, id) in texts.iter().zip(0x0200_0000..) {
-        let said = json!({"from": BASE.id, "channel": 0, "text": text, "id": id});
-        scene.radio.write(&said).await;
-    }
-    scene.relay.logs_times("accepted for a room", 2000).await;
-    let peak = peak_memory(&scene);
-    all_in_room(&scene, &scene.room, &texts).await;
-    let after = peak_memory(&scene);
-    assert!(
-        after < 400 << 10,
-        "{peak} KiB when all was accepted, {after} KiB after it"
-    );
-}
-
-/// Returns the relay's peak memory, in KiB.
-fn peak_memory(scene: &Scene) -> u64 {
-    let status = format!("/proc/{}/status", scene.relay.pid().as_raw_nonzero());
-    let status = fs::read_to_string(status).expect("the relay runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    peak.expect("the system says how much memory a process has had")
-}

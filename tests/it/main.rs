@@ -17,6 +17,8 @@ mod backlog;
 #[cfg(all(test, feature = "ble", target_os = "linux"))]
 mod ble;
 #[cfg(test)]
+mod bursts;
+#[cfg(test)]
 mod catch_up;
 #[cfg(test)]
 mod channels;
@@ -24,6 +26,8 @@ mod channels;
 mod cli;
 #[cfg(test)]
 mod clocks;
+#[cfg(test)]
+mod crash;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
@@ -51,8 +55,6 @@ mod home;
 mod host;
 #[cfg(test)]
 mod hostile;
-#[cfg(test)]
-mod kill;
 #[cfg(test)]
 mod late_keys;
 #[cfg(test)]

@@ -49,25 +49,6 @@ async fn a_text_crosses_both_ways_in_an_encrypted_room() {
 }
 
 #[tokio::test]
-async fn a_burst_of_500_arrives_in_order_and_once() {
-    for kind in BOTH_KINDS {
-        let mut scene = Plan::one_room(kind).start().await;
-        for number in 0..500 {
-            scene.radio.says(BASE, 0, &format!("number {number}")).await;
-        }
-        let last = "number 499";
-        let limit = Duration::from_mins(5);
-        let is_last = |seen: &Seen| seen.said_on_mesh() == Some(last);
-        let seen = scene.alice.sees_within(limit, &scene.room, last, is_last);
-        seen.await;
-        let texts: Vec<_> = scene.alice.history(&scene.room).await.into_iter().collect();
-        let texts: Vec<_> = texts.iter().filter_map(Seen::said_on_mesh).collect();
-        let wanted: Vec<_> = (0..500).map(|number| format!("number {number}")).collect();
-        assert_eq!(texts, wanted);
-    }
-}
-
-#[tokio::test]
 async fn what_alice_writes_is_transmitted_in_order_and_once() {
     let scene = Plan::one_room(Kind::Encrypted).start().await;
     for number in 0..5 {

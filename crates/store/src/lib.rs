@@ -89,6 +89,8 @@ pub struct Store {
     connection: Connection,
     /// Commits do not sync to disk (`synchronous = normal`).
     relaxed: bool,
+    /// Changes were committed that a power cut may take back.
+    unsynced: bool,
     /// The file behind it; `None`: it is in memory, for tests.
     file: Option<DatabaseFile>,
 }
@@ -103,9 +105,6 @@ struct DatabaseFile {
     /// Number of bytes of the WAL that survive a power cut.
     #[cfg(any(test, feature = "testing"))]
     safe: usize,
-    /// Number of bytes of the WAL after the last commit.
-    #[cfg(any(test, feature = "testing"))]
-    logged: usize,
 }
 
 impl Store {
@@ -162,8 +161,6 @@ impl Store {
             doubtful: false,
             #[cfg(any(test, feature = "testing"))]
             safe: 0,
-            #[cfg(any(test, feature = "testing"))]
-            logged: 0,
         };
         Self::prepare(connection, Some(file))
     }
@@ -176,6 +173,7 @@ impl Store {
         Ok(Self {
             connection,
             relaxed: false,
+            unsynced: false,
             file,
         })
     }
@@ -209,8 +207,11 @@ impl Store {
         })
     }
 
-    /// Waits until all that was committed is on the disk, by a small write.
+    /// Waits until all that was committed is on the disk, by a small write if it is not.
     pub fn sync(&mut self, now: Timestamp) -> Result<()> {
+        if !self.unsynced {
+            return Ok(());
+        }
         self.transaction(|tx| single_values::set_probed(tx, now))
     }
 
@@ -248,6 +249,7 @@ impl Store {
         work: impl FnOnce(&Tx<'_>) -> Result<T>,
         is_kept: impl FnOnce(&T) -> bool,
     ) -> Result<T> {
+        let before = self.connection.total_changes();
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -260,6 +262,10 @@ impl Store {
         #[cfg(any(test, feature = "testing"))]
         testing::fault::pass()?;
         transaction.commit()?;
+        // A commit without changes writes nothing, and does not sync.
+        if self.connection.total_changes() != before {
+            self.unsynced = self.relaxed;
+        }
         tx::write(lines);
         #[cfg(any(test, feature = "testing"))]
         self.note_what_is_safe();

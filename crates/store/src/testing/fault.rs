@@ -71,20 +71,17 @@ impl Store {
         Ok(self.connection.busy_timeout(Duration::ZERO)?)
     }
 
-    /// Records that everything is on disk, if the last commit was synced: one that wrote nothing was not.
+    /// Records that everything is on disk, if it is.
     pub(crate) fn note_what_is_safe(&mut self) {
-        if let Some(file) = &mut self.file {
-            let before = std::mem::replace(&mut file.logged, log_length(&file.path));
-            if !self.relaxed && file.logged != before {
-                file.safe = file.logged;
-            }
+        if let (Some(file), false) = (&mut self.file, self.unsynced) {
+            let log = fs::metadata(log_of(&file.path));
+            file.safe = log.map_or(0, |log| usize::try_from(log.len()).unwrap_or(0));
         }
     }
 
     /// Returns whether a power cut would take back nothing.
     pub fn is_on_disk(&self) -> bool {
-        let file = self.file.as_ref().expect("one in memory has no disk");
-        file.safe == file.logged
+        !self.unsynced
     }
 
     /// Opens the worst case after a power cut: the state after the last synced commit.
@@ -100,11 +97,6 @@ impl Store {
         fs::write(log_of(&path), &log[..safe]).unwrap();
         Self::open(&path).unwrap()
     }
-}
-
-fn log_length(database: &Path) -> usize {
-    let log = fs::metadata(log_of(database));
-    log.map_or(0, |log| usize::try_from(log.len()).unwrap_or(0))
 }
 
 fn log_of(database: &Path) -> PathBuf {
