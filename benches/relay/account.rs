@@ -205,6 +205,11 @@ async fn sync(account: Arc<Account>, sender: watch::Sender<Vec<(OwnedRoomId, Val
             let events = news["timeline"]["events"].as_array().into_iter().flatten();
             fresh.extend(events.map(|event| (room.clone(), event.clone())));
         }
-        sender.send_modify(|seen| seen.extend(fresh));
+        // Only new events count as progress.
+        sender.send_if_modified(|seen| {
+            let before = seen.len();
+            seen.extend(fresh);
+            seen.len() > before
+        });
     }
 }

@@ -96,6 +96,10 @@ pub(crate) fn run() -> ExitCode {
 
 async fn carry_out(figures: &mut Figures, order: &Order) {
     let extent = if order.quick { &QUICK } else { &FULL };
+    let mut with_homeserver = groups().into_iter().skip(1);
+    if with_homeserver.any(|group| figures.want_any_of(group)) {
+        figures.set_surroundings(Box::pin(homeserver::surroundings()).await);
+    }
     if !order.check {
         Box::pin(measure(figures, extent)).await;
         return;
@@ -113,9 +117,6 @@ async fn carry_out(figures: &mut Figures, order: &Order) {
 async fn measure(figures: &mut Figures, extent: &Extent) {
     if figures.want_any_of(&machine::FIGURES) {
         machine::measure(figures);
-    }
-    if groups()[1..].iter().any(|group| figures.want_any_of(group)) {
-        figures.set_surroundings(Box::pin(homeserver::surroundings()).await);
     }
     if figures.want_any_of(&start::FIGURES) {
         Box::pin(start::measure(figures, extent)).await;

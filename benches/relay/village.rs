@@ -63,7 +63,7 @@ impl Measured {
 }
 
 impl Village {
-    /// Makes so many mapped rooms, and a radio that knows so many other nodes; the relay has joined all rooms.
+    /// Makes so many mapped rooms, and a radio that knows so many nodes; the relay has joined all rooms.
     pub(crate) async fn set_up(rooms: usize, nodes: usize) -> Self {
         let route = |number: usize| if number == 0 { CHANNEL } else { SILENT_CHANNEL };
         let routes: Vec<_> = (0..rooms).map(|number| (route(number), "both")).collect();
@@ -75,7 +75,8 @@ impl Village {
         let synapse = Synapse::shared().await;
         let home = Home::new();
         let (url, proxy) = homeserver::address(synapse).await;
-        let nodes = nodes.to_string();
+        // One more is the node that speaks.
+        let nodes = (nodes - 1).to_string();
         let nodes = ["--nodes", &nodes];
         let (person, bot, radio) = tokio::join!(
             Account::new(synapse, "person"),
