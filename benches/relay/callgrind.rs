@@ -82,11 +82,17 @@ impl Counted {
         self.control(&["--instr=on"]).await;
     }
 
-    /// Ends counting; returns the instructions since its beginning.
-    pub(crate) async fn end(&self) -> u64 {
-        self.control(&["--instr=off"]).await;
+    /// Returns the instructions since the last call, or since it began to count.
+    pub(crate) async fn counted(&self) -> u64 {
         self.control(&["--dump"]).await;
         newest_total(self.directory.path())
+    }
+
+    /// Ends counting.
+    pub(crate) async fn end(&self) {
+        self.control(&["--instr=off"]).await;
+        // What is left of this count does not belong to the next one.
+        self.counted().await;
     }
 
     /// Asks it to stop, and waits until it has.
@@ -134,6 +140,7 @@ fn newest_total(directory: &Path) -> u64 {
     let newest = files.max_by_key(|path| number(path));
     let newest = newest.expect("valgrind wrote a dump");
     let dump = fs::read_to_string(&newest).expect("a dump is text");
+    fs::remove_file(&newest).expect("the dump is ours");
     let total = dump
         .lines()
         .find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok());

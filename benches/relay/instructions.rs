@@ -55,25 +55,31 @@ pub(crate) async fn measure(figures: &Figures, extent: &Extent) -> Instructions 
         let name = format!("instructions_to_matrix_{kind}");
         if figures.want_any_of(&[&name]) {
             progress(&format!("{name}: {count} messages"));
+            let mut each = Vec::new();
             relay.begin().await;
             for number in 0..count {
                 to_matrix(&mut stage, place, &format!("weighed message {number}")).await;
+                each.push(relay.counted().await);
             }
-            keep(figures, &mut counted, name, relay.end().await, count);
+            relay.end().await;
+            keep(figures, &mut counted, name, each);
         }
         let name = format!("instructions_to_mesh_{kind}");
         if figures.want_any_of(&[&name]) {
             progress(&format!("{name}: {count} messages"));
+            let mut each = Vec::new();
             relay.begin().await;
             for number in 0..count {
                 to_mesh(&stage, place, &format!("weighed answer {number}")).await;
+                each.push(relay.counted().await);
             }
-            keep(figures, &mut counted, name, relay.end().await, count);
+            relay.end().await;
+            keep(figures, &mut counted, name, each);
         }
     }
     if figures.want_any_of(&FIGURES[4..]) {
-        let number = idle_sync(&stage, &relay, count).await;
-        keep(figures, &mut counted, FIGURES[4].to_owned(), number, count);
+        let each = idle_sync(&stage, &relay, count).await;
+        keep(figures, &mut counted, FIGURES[4].to_owned(), each);
     }
     relay.stop().await;
     counted
@@ -101,7 +107,7 @@ async fn to_mesh(stage: &Stage, place: usize, text: &str) {
 }
 
 /// Somebody writes in a room that the account is in and that is not mapped.
-async fn idle_sync(stage: &Stage, relay: &Counted, count: usize) -> u64 {
+async fn idle_sync(stage: &Stage, relay: &Counted, count: usize) -> Vec<u64> {
     progress(&format!(
         "{}: {count} messages in a room that is not mapped",
         FIGURES[4]
@@ -112,23 +118,38 @@ async fn idle_sync(stage: &Stage, relay: &Counted, count: usize) -> u64 {
     Account::log_in(synapse, &stage.bot).await.join(&room).await;
     stranger.say(&room, "the first").await;
     tokio::time::sleep(ALL_DONE).await;
+    let mut each = Vec::new();
     relay.begin().await;
     for number in 0..count {
-        stranger
-            .say(&room, &format!("not for the mesh {number}"))
-            .await;
+        let text = format!("not for the mesh {number}");
+        stranger.say(&room, &text).await;
         tokio::time::sleep(ALL_DONE).await;
+        each.push(relay.counted().await);
     }
-    relay.end().await
+    relay.end().await;
+    each
 }
 
-fn keep(figures: &Figures, counted: &mut Instructions, name: String, all: u64, messages: usize) {
-    let each = all / u64::try_from(messages).expect("messages can be counted");
-    let millions = u32::try_from(each / 1000).map_or(f64::MAX, f64::from) / 1000.0;
-    let known = known().get(&name).copied();
-    let more = json!({"messages": messages, "instructions": each, "in_the_repository": known});
-    figures.tell(&name, millions, "million instructions a message", &more);
-    counted.insert(name, each);
+/// The median is what counts: now and then something else happens while a message is under way.
+fn keep(figures: &Figures, counted: &mut Instructions, name: String, mut each: Vec<u64>) {
+    each.sort_unstable();
+    let median = each[each.len() / 2];
+    let mean = each.iter().sum::<u64>() / each.len() as u64;
+    let more = json!({
+        "mean": millions(mean), "min": millions(each[0]), "max": millions(each[each.len() - 1]),
+        "messages": each.len(), "in_the_repository": known().get(&name).copied().map(millions),
+    });
+    figures.tell(
+        &name,
+        millions(median),
+        "million instructions a message",
+        &more,
+    );
+    counted.insert(name, median);
+}
+
+fn millions(number: u64) -> f64 {
+    u32::try_from(number / 1000).map_or(f64::MAX, f64::from) / 1000.0
 }
 
 /// Compares with the repository's numbers: a sentence for each figure that has grown by more than a tenth.
