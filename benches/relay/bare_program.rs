@@ -12,8 +12,8 @@ use matrix_sdk::config::SyncSettings;
 use matrix_sdk::cross_process_lock::CrossProcessLockConfig;
 use matrix_sdk::encryption::EncryptionSettings;
 use matrix_sdk::ruma::api::client::filter::FilterDefinition;
-use matrix_sdk::ruma::{OwnedRoomId, uint};
-use matrix_sdk::{Client, SqliteStoreConfig};
+use matrix_sdk::ruma::{OwnedRoomId, RoomId, uint};
+use matrix_sdk::{Client, Room, RoomState, SqliteStoreConfig};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
@@ -83,10 +83,20 @@ async fn send_what_comes_in(client: &Client) {
         let request: Value = serde_json::from_str(&line).expect("a line is JSON");
         let room: OwnedRoomId =
             serde_json::from_value(request["room"].clone()).expect("a room has an identifier");
-        let room = client.get_room(&room).expect("the client is in the room");
+        let room = joined(client, &room).await;
         room.send_raw("m.room.message", request["content"].clone())
             .await
             .expect("the homeserver takes the message");
+    }
+}
+
+/// Waits until the client's own sync knows of its join, which another may have seen before.
+async fn joined(client: &Client, id: &RoomId) -> Room {
+    loop {
+        match client.get_room(id) {
+            Some(room) if room.state() == RoomState::Joined => return room,
+            Some(_) | None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
     }
 }
 

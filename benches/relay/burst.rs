@@ -24,7 +24,7 @@ pub(crate) const FIGURES: [&str; 4] = [
 const STEP: usize = 50;
 
 /// Measures a burst of messages to each kind of room, beside a bare client.
-pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &mut Figures, extent: &Extent) {
     let mut stage = Stage::set_up().await;
     let relay = start(&stage.home).await;
     let mut bare = stage.bare.start().await;

@@ -31,6 +31,26 @@ pub(crate) struct Extent {
     pub(crate) queue: usize,
     /// Messages sent while the relay is stopped.
     pub(crate) missed: usize,
+    /// Messages whose cost is counted, one by one for each kind of room and direction, at once from the mesh, and at once
+    /// from a room; and the time without messages whose cost is counted.
+    pub(crate) cost: usize,
+    pub(crate) cost_burst: usize,
+    pub(crate) cost_burst_mesh: usize,
+    pub(crate) cost_idle: Duration,
+    /// Messages of the bursts beside a bare loop.
+    pub(crate) rate_short: usize,
+    pub(crate) rate_long: usize,
+    /// The large world: members of a room, rooms, nodes of the radio's database, and pairs of ours.
+    pub(crate) members: usize,
+    pub(crate) rooms: usize,
+    pub(crate) nodes: usize,
+    pub(crate) pairs: usize,
+    /// Messages in each world, to Matrix and to the mesh, and the time in which its members talk.
+    pub(crate) world_to_matrix: usize,
+    pub(crate) world_to_mesh: usize,
+    pub(crate) talk: Duration,
+    /// Messages whose instructions are counted, for each kind of room and direction.
+    pub(crate) instructions: usize,
     /// Idle time before the relay's memory is read.
     pub(crate) rest: Duration,
     /// Time over which the idle relay's processor time is measured.
@@ -53,6 +73,20 @@ pub(crate) const FULL: Extent = Extent {
     kill_to_mesh: 20,
     queue: 25,
     missed: 300,
+    cost: 10,
+    cost_burst: 100,
+    cost_burst_mesh: 20,
+    cost_idle: Duration::from_mins(5),
+    rate_short: 150,
+    rate_long: 500,
+    members: 200,
+    rooms: 50,
+    nodes: 10_000,
+    pairs: 1_000_000,
+    world_to_matrix: 100,
+    world_to_mesh: 15,
+    talk: Duration::from_mins(1),
+    instructions: 20,
     rest: Duration::from_secs(10),
     idle: Duration::from_mins(1),
 };
@@ -73,6 +107,20 @@ pub(crate) const QUICK: Extent = Extent {
     kill_to_mesh: 4,
     queue: 4,
     missed: 60,
+    cost: 3,
+    cost_burst: 100,
+    cost_burst_mesh: 5,
+    cost_idle: Duration::from_secs(40),
+    rate_short: 30,
+    rate_long: 60,
+    members: 20,
+    rooms: 8,
+    nodes: 1000,
+    pairs: 20_000,
+    world_to_matrix: 10,
+    world_to_mesh: 3,
+    talk: Duration::from_secs(10),
+    instructions: 3,
     rest: Duration::from_secs(3),
     idle: Duration::from_secs(10),
 };

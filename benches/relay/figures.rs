@@ -25,6 +25,11 @@ impl Series {
         self.percentile(50)
     }
 
+    /// Returns the median as it is printed.
+    pub(crate) fn median_rounded(&self) -> f64 {
+        rounded(self.median())
+    }
+
     /// Returns the smallest measurement that at least so many percent of all do not exceed.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         assert!(!self.0.is_empty(), "nothing was measured");
@@ -48,6 +53,8 @@ pub(crate) struct Figures {
     /// Names or prefixes of names; empty means all.
     wanted: Vec<String>,
     broken: Vec<String>,
+    /// What stands beside each figure.
+    surroundings: Value,
 }
 
 impl Figures {
@@ -56,7 +63,13 @@ impl Figures {
         Self {
             wanted,
             broken: Vec::new(),
+            surroundings: Value::Null,
         }
+    }
+
+    /// Sets what stands beside each figure from now on.
+    pub(crate) fn set_surroundings(&mut self, surroundings: Value) {
+        self.surroundings = surroundings;
     }
 
     /// Returns whether any of these is wanted.
@@ -74,8 +87,12 @@ impl Figures {
             format!("\"value\": {}", rounded(value)),
             format!("\"unit\": {}", json!(unit)),
         ];
-        let more = more.as_object().into_iter().flatten();
-        parts.extend(more.map(|(key, value)| format!("{}: {value}", json!(key))));
+        let more = [more, &self.surroundings].map(|it| it.as_object().into_iter().flatten());
+        parts.extend(
+            more.into_iter()
+                .flatten()
+                .map(|(key, value)| format!("{}: {value}", json!(key))),
+        );
         if cfg!(debug_assertions) {
             parts.push("\"build\": \"debug: this figure is worthless\"".to_owned());
         }

@@ -15,7 +15,7 @@ pub(crate) const FIGURES: [&str; 2] = ["memory_idle", "processor_idle"];
 const GOAL: u32 = 50;
 
 /// Measures memory and processor time of a relay without messages, beside a bare client.
-pub(crate) async fn measure(figures: &Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &Figures, extent: &Extent) {
     let mut stage = Stage::set_up().await;
     let relay = start(&stage.home).await;
     let mut bare = stage.bare.start().await;

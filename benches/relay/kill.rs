@@ -23,7 +23,7 @@ const LONG: usize = 480;
 const FIRST_PACKET: usize = 0x7000_0000;
 
 /// Measures what is lost or doubled when the relay is killed, in each direction.
-pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &mut Figures, extent: &Extent) {
     let mut stage = Stage::set_up().await;
     if figures.want_any_of(&FIGURES[..1]) {
         to_matrix(figures, &mut stage, extent.burst).await;

@@ -35,7 +35,7 @@ const GOAL_ADDED: u32 = 3;
 pub(crate) const GOAL_PROCESSOR: u32 = 2;
 
 /// Measures single messages in both directions and each kind of room, beside a bare client.
-pub(crate) async fn measure(figures: &Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &Figures, extent: &Extent) {
     let mut stage = Stage::set_up().await;
     // Switches off the radio's own delay of up to 250 ms after a silence, which would hide the relay's.
     let prompt = json!({"fault": "slow_reads", "on": false});

@@ -56,7 +56,7 @@ struct Loss {
 }
 
 /// Measures both wires at the same time, since most of it is waiting.
-pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &mut Figures, extent: &Extent) {
     let (tcp, serial) = tokio::join!(
         Box::pin(over(Wire::Tcp, figures, extent)),
         Box::pin(over(Wire::Serial, figures, extent)),
@@ -67,7 +67,7 @@ pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
 }
 
 /// Measures one wire; returns the promises broken on it.
-async fn over(wire: Wire, figures: &Figures, extent: Extent) -> Vec<String> {
+async fn over(wire: Wire, figures: &Figures, extent: &Extent) -> Vec<String> {
     let wanted = |name: &str| {
         let both_ways = ["_to_mesh", "_to_matrix"].map(|way| format!("{name}{way}"));
         figures.want_any_of(&[&both_ways[0], &both_ways[1], name])

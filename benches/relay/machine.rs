@@ -46,7 +46,7 @@ pub(crate) fn measure(figures: &Figures) {
 }
 
 /// Measures the time to write a page to the disk of the relay's homes, the lower bound of a commit.
-fn disk_sync() -> Series {
+pub(crate) fn disk_sync() -> Series {
     let directory = temporary_directory("disk");
     let mut file = File::create(directory.path().join("page")).expect("a file can be made");
     let mut series = Series::default();

@@ -11,17 +11,29 @@
 )]
 
 #[cfg(test)]
+mod account;
+#[cfg(test)]
 mod bare;
 #[cfg(test)]
 mod bare_program;
 #[cfg(test)]
 mod burst;
 #[cfg(test)]
+mod callgrind;
+#[cfg(test)]
+mod cost;
+#[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod extent;
 #[cfg(test)]
 mod figures;
 #[cfg(test)]
+mod homeserver;
+#[cfg(test)]
 mod idle;
+#[cfg(test)]
+mod instructions;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
@@ -31,13 +43,21 @@ mod link;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod outside;
 #[cfg(test)]
+mod pairs;
+#[cfg(test)]
 mod plan;
 #[cfg(test)]
+mod puts;
+#[cfg(test)]
 mod queue;
+#[cfg(test)]
+mod rate;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
@@ -49,9 +69,15 @@ mod start;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 mod support;
 #[cfg(test)]
+mod trace;
+#[cfg(test)]
 mod traffic;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod village;
+#[cfg(test)]
+mod world;
 
 #[cfg(test)]
 fn main() -> std::process::ExitCode {

@@ -32,7 +32,7 @@ impl Back {
 }
 
 /// Measures how soon texts cross after the homeserver hung or restarted.
-pub(crate) async fn measure(figures: &Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &Figures, extent: &Extent) {
     let mut stage = Stage::set_up().await;
     let _relay = start(&stage.home).await;
     for (name, restarts) in [

@@ -5,15 +5,22 @@ use std::process::ExitCode;
 
 use crate::extent::{Extent, FULL, QUICK};
 use crate::figures::{Figures, progress};
+use crate::order::{Misread, Order};
 use crate::{
-    bare_program, burst, idle, kill, latency, link, machine, outage, outside, queue, soak, start,
+    bare_program, burst, cost, homeserver, idle, instructions, kill, latency, link, machine,
+    outage, outside, queue, rate, soak, start, world,
 };
 
-const USAGE: &str = "usage: scripts/bench [--quick] [FIGURE...]
+const USAGE: &str = "usage: scripts/bench [--quick] [--delay MS] [--errors] [FIGURE...]
+       scripts/bench --check [--update]
+--delay MS   every answer of the homeserver comes so much later, a tenth more or less
+--errors     the homeserver refuses every fiftieth request of the relay with 502
+--check      counts instructions, and fails if a message takes a tenth more than benches/instructions.json says (8 min);
+--update     writes that file instead
 A figure is chosen by its name or by the beginning of it; without one all are measured. They are:";
 
 /// Returns the groups of figures, each measured together.
-fn groups() -> [&'static [&'static str]; 10] {
+fn groups() -> [&'static [&'static str]; 14] {
     [
         &machine::FIGURES,
         &start::FIGURES,
@@ -25,6 +32,10 @@ fn groups() -> [&'static [&'static str]; 10] {
         &outage::FIGURES,
         &kill::FIGURES,
         &queue::FIGURES,
+        &rate::FIGURES,
+        &cost::FIGURES,
+        &world::FIGURES,
+        &instructions::FIGURES,
     ]
 }
 
@@ -45,27 +56,24 @@ pub(crate) fn run() -> ExitCode {
         progress("nothing is measured: scripts/bench does that");
         return ExitCode::SUCCESS;
     }
-    let mut extent = FULL;
-    let mut wanted = Vec::new();
-    for argument in arguments {
-        match &*argument {
-            "--bench" => {}
-            "--quick" => extent = QUICK,
-            name if is_figure(name) => wanted.push(argument),
-            "--help" | "-h" => return tell_usage(0),
-            unknown => {
-                eprintln!("error: there is no figure `{unknown}`");
-                return tell_usage(2);
-            }
+    let order = match Order::read(&arguments, is_figure) {
+        Ok(order) => order,
+        Err(Misread::Help) => return tell_usage(0),
+        Err(Misread::Mistake(mistake)) => {
+            eprintln!("error: {mistake}");
+            return tell_usage(2);
         }
+    };
+    if order.delay.is_some() || order.errors {
+        return homeserver::choose(&order);
     }
     if cfg!(debug_assertions) {
         progress("this is a debug build: its figures are worthless");
     }
-    let mut figures = Figures::new(wanted);
+    let mut figures = Figures::new(order.wanted.clone());
     let ended = runtime.block_on(async {
         tokio::select! {
-            () = measure(&mut figures, extent) => None,
+            () = carry_out(&mut figures, &order) => None,
             signal = outside::ended() => Some(signal),
         }
     });
@@ -86,7 +94,29 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-async fn measure(figures: &mut Figures, extent: Extent) {
+async fn carry_out(figures: &mut Figures, order: &Order) {
+    // A few messages are too few to compare.
+    let is_quick = order.quick && !order.check;
+    let extent = if is_quick { &QUICK } else { &FULL };
+    let mut with_homeserver = groups().into_iter().skip(1);
+    if with_homeserver.any(|group| figures.want_any_of(group)) {
+        figures.set_surroundings(Box::pin(homeserver::surroundings()).await);
+    }
+    if !order.check {
+        Box::pin(measure(figures, extent)).await;
+        return;
+    }
+    let counted = Box::pin(instructions::measure(figures, extent)).await;
+    if order.update {
+        instructions::update(&counted);
+    } else {
+        for sentence in instructions::check(&counted) {
+            figures.broken(sentence);
+        }
+    }
+}
+
+async fn measure(figures: &mut Figures, extent: &Extent) {
     if figures.want_any_of(&machine::FIGURES) {
         machine::measure(figures);
     }
@@ -116,6 +146,18 @@ async fn measure(figures: &mut Figures, extent: Extent) {
     }
     if figures.want_any_of(&queue::FIGURES) {
         Box::pin(queue::measure(figures, extent)).await;
+    }
+    if figures.want_any_of(&rate::FIGURES) {
+        Box::pin(rate::measure(figures, extent)).await;
+    }
+    if figures.want_any_of(&cost::FIGURES) {
+        Box::pin(cost::measure(figures, extent)).await;
+    }
+    if figures.want_any_of(&world::FIGURES) {
+        Box::pin(world::measure(figures, extent)).await;
+    }
+    if figures.want_any_of(&instructions::FIGURES) {
+        Box::pin(instructions::measure(figures, extent)).await;
     }
 }
 

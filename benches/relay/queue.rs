@@ -17,7 +17,7 @@ pub(crate) const FIGURES: [&str; 2] = ["rate_to_mesh", "catch_up"];
 const GOAL: f64 = 2.3;
 
 /// Measures a queue to the mesh, and how soon the relay catches up after a stop.
-pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &mut Figures, extent: &Extent) {
     let mut stage = Stage::set_up().await;
     if figures.want_any_of(&FIGURES[..1]) {
         rate(figures, &mut stage, extent.queue).await;

@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_millis(10);
 const GOAL: u32 = 60;
 
 /// Measures many packets of a large mesh, and the relay's memory after them.
-pub(crate) async fn measure(figures: &mut Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &mut Figures, extent: &Extent) {
     let mut stage = Stage::set_up().await;
     let relay = start(&stage.home).await;
     tokio::time::sleep(extent.rest).await;

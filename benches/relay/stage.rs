@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use matrix_sdk::ruma::OwnedRoomId;
+use matrix_sdk::ruma::{OwnedRoomId, OwnedUserId};
 use serde_json::{Value, json};
 
 use crate::bare::BareHome;
 use crate::figures::progress;
+use crate::homeserver;
+use crate::support::proxy::Proxy;
 use crate::support::radio::{BASE, Radio, transmitted};
 use crate::support::relay::{Home, Relay};
 use crate::support::synapse::Synapse;
@@ -53,6 +55,8 @@ impl Place {
 pub(crate) struct Stage {
     /// A Matrix user in all the rooms.
     pub(crate) alice: User,
+    /// User id of the relay's account.
+    pub(crate) bot: OwnedUserId,
     /// The simulated radio.
     pub(crate) radio: Radio,
     /// Home of the relay, configured and logged in.
@@ -61,6 +65,8 @@ pub(crate) struct Stage {
     pub(crate) bare: BareHome,
     /// The plain rooms and the encrypted ones.
     pub(crate) places: [Place; 2],
+    /// What stands between the relay and the homeserver, if anything does.
+    _proxy: Option<Proxy>,
 }
 
 /// The wire between the relay and its radio.
@@ -93,6 +99,7 @@ impl Stage {
         progress("setting up: homeserver, accounts, rooms, radio");
         let synapse = Synapse::shared().await;
         let home = Home::new();
+        let (url, proxy) = homeserver::address(synapse).await;
         let radio = async {
             match wire {
                 Wire::Tcp => Radio::start().await,
@@ -101,7 +108,7 @@ impl Stage {
         };
         let (alice, bot, bare, mut radio) = tokio::join!(
             User::new(synapse, "Alice"),
-            home.log_in(synapse),
+            home.log_in_at(synapse, &url),
             BareHome::new(synapse),
             radio
         );
@@ -135,10 +142,12 @@ impl Stage {
         limit.stop().await;
         Self {
             alice,
+            bot,
             radio,
             home,
             bare,
             places,
+            _proxy: proxy,
         }
     }
 }
@@ -148,7 +157,7 @@ async fn place(
     name: &'static str,
     channel: u8,
     kind: Kind,
-    bot: &matrix_sdk::ruma::OwnedUserId,
+    bot: &OwnedUserId,
     bare: &BareHome,
 ) -> Place {
     Place {

@@ -29,7 +29,7 @@ struct Starts {
 }
 
 /// Measures the time of a start, up to each of its stages.
-pub(crate) async fn measure(figures: &Figures, extent: Extent) {
+pub(crate) async fn measure(figures: &Figures, extent: &Extent) {
     let mut stage = Stage::set_up().await;
     let (mut ready, mut bare_ready) = (Series::default(), Series::default());
     for place in 0..stage.places.len() {

@@ -1,14 +1,13 @@
 //! The resources of a process, as counted by the kernel.
 
 use std::fs;
+use std::time::Duration;
 
+use nix::time::clock_getcpuclockid;
 use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use crate::figures::rounded;
-
-/// The kernel reports processor time in hundredths of a second, whatever its own clock rate.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The processor time and memory that a process has used so far.
 #[derive(Debug, Clone, Copy)]
@@ -22,26 +21,23 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Reads them of a running process, from `/proc`.
+    /// Reads them of a running process.
     pub(crate) fn of(pid: Pid) -> Self {
-        let read = |name: &str| {
-            let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
-            fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
-        };
-        let stat = read("stat");
-        // The program's name, in parentheses, may contain anything; fields 14 and 15 of proc(5) are the 12th and 13th
-        // after it.
-        let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let ticks = |place: usize| fields[place].parse::<f64>().expect("a number of ticks");
-        let status = read("status");
+        // The process's clock is the scheduler's own count in nanoseconds, of all its threads, those that have ended too.
+        // (`/proc/PID/task/*/schedstat` is the same count without those; `/proc/PID/stat` counts in steps of 10 ms.)
+        let clock = clock_getcpuclockid(nix::unistd::Pid::from_raw(pid.as_raw_nonzero().get()));
+        let now = clock.and_then(nix::time::ClockId::now);
+        let processor = Duration::from(now.expect("a running process has a clock"));
+        let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+        let status =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
         let megabytes = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
             kibibytes.map_or(0.0, |kibibytes: f64| kibibytes * 1024.0 / 1e6)
         };
         Self {
-            processor_ms: (ticks(11) + ticks(12)) * 1000.0 / TICKS_PER_SECOND,
+            processor_ms: processor.as_secs_f64() * 1000.0,
             resident: megabytes("VmRSS:"),
             peak: megabytes("VmHWM:"),
         }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -89,6 +89,12 @@ impl Canned {
     }
 }
 
+/// Returns `N` of `RELAY_TEST_REFUSE=N`: every request of that number is answered with 502.
+fn refused() -> Option<usize> {
+    let every = std::env::var("RELAY_TEST_REFUSE").ok()?;
+    Some(every.parse().expect("RELAY_TEST_REFUSE is a number"))
+}
+
 /// The answers, and the record.
 #[derive(Debug, Default)]
 pub(super) struct Counter {
@@ -106,7 +112,11 @@ impl Counter {
     pub(super) fn asked_for(&self, line: &str) -> Option<Canned> {
         self.asked
             .send_modify(|asked| asked.push((Instant::now(), line.to_owned())));
-        self.answer_to(line)
+        let number = self.asked.borrow().len();
+        match refused() {
+            Some(every) if number.is_multiple_of(every) => Some(Canned::to("", 502, &json!({}))),
+            Some(_) | None => self.answer_to(line),
+        }
     }
 
     /// Returns the canned answer to a request, if any.

@@ -1,4 +1,4 @@
-//! A TCP forwarder to the homeserver with a fixed latency; keeps the order.
+//! A TCP forwarder to the homeserver with a latency that varies by a tenth; keeps the order.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -62,7 +62,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     let take = async move {
         let mut piece = vec![0; 16 << 10];
         while let Ok(length @ 1..) = from.read(&mut piece).await {
-            let due = Instant::now() + delay;
+            let due = Instant::now() + delay.mul_f64(rand::random_range(0.9..=1.1));
             if ahead.send((due, piece[..length].to_vec())).await.is_err() {
                 return;
             }

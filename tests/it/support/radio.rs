@@ -74,7 +74,10 @@ impl Radio {
     /// Starts a simulated radio with more arguments of `relay simulate`.
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let mut command = Command::new(relay_program());
-        command.args(["simulate", "--nodes", "3"]).args(arguments);
+        command.arg("simulate").args(arguments);
+        if !arguments.contains(&"--nodes") {
+            command.args(["--nodes", "3"]);
+        }
         if !arguments.contains(&"--seed") {
             command.args(["--seed", "7"]);
         }
