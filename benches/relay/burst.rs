@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::extent::Extent;
 use crate::figures::{Figures, progress, rounded};
-use crate::latency::{GOAL_PROCESSOR, Used};
+use crate::latency::{Used, processor_goal};
 use crate::stage::{REST, Stage, sees, start};
 use crate::support::user::User;
 use crate::usage::Usage;
@@ -64,7 +64,7 @@ pub(crate) async fn measure(figures: &mut Figures, extent: &Extent) {
             more[key] = value.clone();
         }
         figures.tell(&name, by_relay, "s", &more);
-        let more = json!({"bare": rounded(used.bare), "goal": GOAL_PROCESSOR});
+        let more = json!({"bare": rounded(used.bare), "goal": processor_goal("to_matrix", place)});
         figures.tell(&format!("processor_{name}"), used.relay, "ms", &more);
     }
 }

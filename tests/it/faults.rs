@@ -1,7 +1,6 @@
 //! External faults, one after the other, with the built relay: homeservers that hang or end, links that are cut or go
 //! silent, radios that reboot, rooms that are forbidden, overload.
 
-use std::fs;
 use std::time::Duration;
 
 use matrix_sdk::reqwest::Method;

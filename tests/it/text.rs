@@ -1,13 +1,11 @@
 //! Texts are relayed in both directions, in order, between the mapped rooms and channels.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::support::radio::{BASE, SUMMIT};
 use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::Synapse;
-use crate::support::user::{BOTH_KINDS, Kind, Seen, User};
+use crate::support::user::{Kind, User};
 
 async fn crosses_both_ways(kind: Kind) {
     carries_text_both_ways(Plan::one_room(kind).start().await, kind).await;
