@@ -25,7 +25,7 @@ const CHORES_APART: Duration = Duration::from_secs(1);
 /// Pause before the next transaction of deletions, for messages to go first.
 const FORGET_EVERY: Duration = Duration::from_millis(250);
 /// Maximum time for which a power cut may take back that something was sent.
-const SYNC_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const SYNC_WITHIN: Duration = Duration::from_secs(10);
 /// Back-off for the database; short, so that storing resumes soon after a fault.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
 

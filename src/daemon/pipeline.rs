@@ -12,8 +12,8 @@ use super::ledger::{Ledger, Outcome};
 use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
 use super::{
-    account_limit::AccountLimit, event_loop::EventLoop, room_worker::RoomSide,
-    runtime_state::RuntimeState, supervisor::Supervisor,
+    account_limit::AccountLimit, event_loop::EventLoop, event_loop::SYNC_WITHIN,
+    room_worker::RoomSide, runtime_state::RuntimeState, supervisor::Supervisor,
 };
 use relay_config::Config;
 use relay_matrix::Batch;
@@ -132,7 +132,8 @@ impl<S: SendToRoom> Pipeline<S> {
             queues,
             radio_ready,
             chores_at: Instant::now(),
-            sync_at: None,
+            // What the process before committed may not be on the disk yet.
+            sync_at: Some(Instant::now() + SYNC_WITHIN),
             runtime_state: Arc::clone(&runtime_state),
             clock,
         };

@@ -70,8 +70,8 @@ async fn what_the_mesh_answers_while_the_relay_is_away_finds_its_target_in_a_roo
     assert!(scene.relay.stop().await.success());
     scene.radio.replies(SUMMIT, 0, packet, "an answer").await;
     scene.radio.taps(SUMMIT, 0, heard, "🐻").await;
-    let unreachable = Canned::to("/sync", 502, &json!({}));
-    scene.proxy().answers([unreachable]);
+    let unreachable = ["/sync", "/send/"].map(|path| Canned::to(path, 502, &json!({})));
+    scene.proxy().answers(unreachable);
     scene.relay = scene.home.spawn();
     scene.relay.logs("radio ready").await;
     let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 2;

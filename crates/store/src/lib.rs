@@ -89,7 +89,7 @@ pub struct Store {
     connection: Connection,
     /// Commits do not sync to disk (`synchronous = normal`).
     relaxed: bool,
-    /// Changes were committed that a power cut may take back.
+    /// Changes may have been committed, by the process before as well, that a power cut takes back.
     unsynced: bool,
     /// The file behind it; `None`: it is in memory, for tests.
     file: Option<DatabaseFile>,
@@ -173,7 +173,7 @@ impl Store {
         Ok(Self {
             connection,
             relaxed: false,
-            unsynced: false,
+            unsynced: file.is_some(),
             file,
         })
     }
@@ -212,7 +212,9 @@ impl Store {
         if !self.unsynced {
             return Ok(());
         }
-        self.transaction(|tx| single_values::set_probed(tx, now))
+        self.transaction(|tx| single_values::set_probed(tx, now))?;
+        self.unsynced = false;
+        Ok(())
     }
 
     /// Runs `work` on the file at the database's path. SQLite keeps writing to a file that was deleted or unmounted, and the
@@ -262,13 +264,12 @@ impl Store {
         #[cfg(any(test, feature = "testing"))]
         testing::fault::pass()?;
         transaction.commit()?;
-        // A commit without changes writes nothing, and does not sync.
-        if self.connection.total_changes() != before {
-            self.unsynced = self.relaxed;
-        }
+        let has_changed = self.connection.total_changes() != before;
+        // One that waits for the disk takes the earlier ones along, unless it has nothing to write: only `sync` is sure.
+        self.unsynced |= self.relaxed && has_changed;
         tx::write(lines);
         #[cfg(any(test, feature = "testing"))]
-        self.note_what_is_safe();
+        self.note_what_is_safe(has_changed);
         Ok(result)
     }
 

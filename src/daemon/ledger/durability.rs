@@ -21,7 +21,12 @@ pub(super) fn is_light(event: &Event) -> bool {
 /// Returns whether an event is lost in a power cut unless it is on the disk soon, and matters: the event of a room would be
 /// sent again under the same transaction id, which the homeserver forgets one day, and a sign would stay as it is.
 pub(super) fn is_soon_due(event: &Event) -> bool {
-    matches!(event, Event::Report(report) if is_light_report(report))
+    match event {
+        Event::Report(report) => is_light_report(report),
+        // It may end a row, or a sign's request.
+        Event::Matrix(MatrixEvent::Own { transaction, .. }) => transaction.is_some(),
+        Event::Matrix(_) | Event::Radio(_) | Event::Chore(_) => false,
+    }
 }
 
 fn is_light_report(report: &SendReport) -> bool {

@@ -131,6 +131,7 @@ impl Ledger {
                     Err(error) => {
                         let outbox = *outbox;
                         mesh_report::give_up(tx, outbox)?;
+                        outcome.must_last = true;
                         outcome.mesh.extend(outbox_mesh::queues(tx)?);
                         tx.log(move || {
                             error!(

@@ -63,6 +63,9 @@ impl Applier<'_> {
         let tx = self.tx;
         let text = report.to_string();
         tx.log(move || debug!(%outbox, %packet, report = %text, "report of the radio"));
+        // A late answer to an earlier try ends a row that waits: without it the row would be sent.
+        let before = mesh_report::state(tx, outbox)?;
+        self.outcome.must_last |= before.is_some_and(MeshState::waits);
         let became = |state| mesh_report::outcome(tx, outbox, state).map(drop);
         match report {
             RadioOutcome::Accepted { at } => {

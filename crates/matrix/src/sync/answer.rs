@@ -89,10 +89,6 @@ impl Sync<'_> {
         let joined = self.rooms.joined().into_iter();
         let joined = joined.map(|room| room.room_id().to_owned());
         self.reader.news.learn(joined);
-        let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
-        if !events.iter().all(is_ours) {
-            self.heard_at = Instant::now();
-        }
         // Without a position, the next start would treat everything as history; an old one only costs a longer
         // catch-up.
         let is_stored = self.position.as_ref().is_some_and(|position| {
@@ -240,6 +236,10 @@ impl Sync<'_> {
         events: Vec<MatrixEvent>,
         position: String,
     ) -> Result<(), MatrixError> {
+        let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
+        if !events.iter().all(is_ours) {
+            self.heard_at = Instant::now();
+        }
         let (batch, committed) = self.batch(events, position.clone());
         let sent = self.batches.send(batch).await;
         sent.map_err(|_| MatrixError::Closed)?;

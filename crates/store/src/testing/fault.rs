@@ -71,17 +71,17 @@ impl Store {
         Ok(self.connection.busy_timeout(Duration::ZERO)?)
     }
 
-    /// Records that everything is on disk, if it is.
-    pub(crate) fn note_what_is_safe(&mut self) {
-        if let (Some(file), false) = (&mut self.file, self.unsynced) {
-            let log = fs::metadata(log_of(&file.path));
-            file.safe = log.map_or(0, |log| usize::try_from(log.len()).unwrap_or(0));
+    /// Records that everything is on disk, if the last commit was synced: one without changes was not.
+    pub(crate) fn note_what_is_safe(&mut self, has_changed: bool) {
+        if let (Some(file), false, true) = (&mut self.file, self.relaxed, has_changed) {
+            file.safe = log_length(&file.path);
         }
     }
 
     /// Returns whether a power cut would take back nothing.
     pub fn is_on_disk(&self) -> bool {
-        !self.unsynced
+        let file = self.file.as_ref().expect("one in memory has no disk");
+        file.safe == log_length(&file.path)
     }
 
     /// Opens the worst case after a power cut: the state after the last synced commit.
@@ -97,6 +97,11 @@ impl Store {
         fs::write(log_of(&path), &log[..safe]).unwrap();
         Self::open(&path).unwrap()
     }
+}
+
+fn log_length(database: &Path) -> usize {
+    let log = fs::metadata(log_of(database));
+    log.map_or(0, |log| usize::try_from(log.len()).unwrap_or(0))
 }
 
 fn log_of(database: &Path) -> PathBuf {
