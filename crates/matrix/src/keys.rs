@@ -9,7 +9,6 @@
 //! sync reads. Each of the two is a transaction, and a sync of the disk, of its own.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +31,8 @@ use matrix_sdk_base::crypto::{
 };
 use zeroize::Zeroizing;
 
+use relay_config::Secret;
+
 type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
 
 /// The SDK's crypto store, except that a new Olm session is written with the content of the message that created it, and
@@ -41,17 +42,8 @@ pub(super) struct KeyStore {
     sdk: SqliteCryptoStore,
     /// New sessions that are not written yet: they are written with the next message's record, or when used.
     opened: Mutex<Vec<Session>>,
-    account: Mutex<WrittenAccount>,
-}
-
-/// The account as it was written last, serialized; `None`: nothing was written since the start.
-#[derive(Default)]
-struct WrittenAccount(Option<Zeroizing<Vec<u8>>>);
-
-impl fmt::Debug for WrittenAccount {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("…")
-    }
+    /// The account as it was written last, serialized; `None`: nothing was written since the start.
+    account: Mutex<Option<Secret<Zeroizing<Vec<u8>>>>>,
 }
 
 impl KeyStore {
@@ -96,18 +88,17 @@ impl KeyStore {
     /// Writes the account, unless it is as it was written last.
     async fn write_account(&self, account: Account) -> Result<()> {
         // An account that cannot be serialized here is left to the SDK, which then says why.
-        let now = serde_json::to_vec(&account.pickle())
-            .map(Zeroizing::new)
-            .ok();
+        let now = serde_json::to_vec(&account.pickle()).ok();
+        let now = now.map(|bytes| Secret::new(Zeroizing::new(bytes)));
         let written = || self.account.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.is_some() && written().0 == now {
+        if now.is_some() && *written() == now {
             return Ok(());
         }
         let account = Some(account);
         self.sdk
             .save_pending_changes(PendingChanges { account })
             .await?;
-        written().0 = now;
+        *written() = now;
         Ok(())
     }
 
