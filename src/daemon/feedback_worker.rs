@@ -2,8 +2,8 @@
 //! lower priority than messages.
 //!
 //! It reads the wanted states from their tables and stores the outcomes there itself, in commits without an fsync: no
-//! message depends on them, and a lost outcome only repeats a request. Only a room that forbids signs is reported to the
-//! event loop.
+//! message depends on them. If a power cut takes back what was placed in the last seconds, a sign may stay beside the next
+//! one. Only a room that forbids signs is reported to the event loop.
 
 use std::error::Error;
 use std::sync::Arc;
