@@ -45,6 +45,7 @@ proptest! {
         let mut full = false;
         let mut held: Vec<u32> = Vec::new();
         let mut unanswered: Option<(u32, u32)> = None;
+        let mut answered: Option<u32> = None;
         let mut accepted_at: Option<Instant> = None;
         for happening in happenings {
             match happening {
@@ -60,7 +61,11 @@ proptest! {
                     if let Some((packet, _)) = unanswered {
                         bench.queue(packet, res);
                         full = false;
-                        accepted_at = accepted_at.max(Some(bench.now.instant));
+                        // A second status for the same packet reports its transmission.
+                        if answered != Some(packet) {
+                            accepted_at = Some(bench.now.instant);
+                        }
+                        answered = Some(packet);
                     }
                 }
                 Happening::Routing(error) => {
@@ -107,6 +112,7 @@ proptest! {
                 } else {
                     prop_assert!(transmits);
                     prop_assert!(accepted_at.is_none_or(|at| bench.now.instant >= at + DELAY));
+                    answered = None;
                     1
                 };
                 prop_assert!(times <= 2, "repeated once");
