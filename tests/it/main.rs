@@ -17,6 +17,9 @@ mod backlog;
 #[cfg(all(test, feature = "ble", target_os = "linux"))]
 mod ble;
 #[cfg(test)]
+#[cfg(all(feature = "ble", target_os = "linux"))]
+mod ble_leftovers;
+#[cfg(test)]
 mod bursts;
 #[cfg(test)]
 mod catch_up;
@@ -58,6 +61,8 @@ mod hostile;
 #[cfg(test)]
 mod late_keys;
 #[cfg(test)]
+mod leftovers;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod login;
@@ -65,6 +70,8 @@ mod login;
 mod parts;
 #[cfg(test)]
 mod peer;
+#[cfg(test)]
+mod python_client;
 #[cfg(test)]
 mod radio_away;
 #[cfg(test)]

@@ -1,9 +1,28 @@
-//! The resources that this process holds.
+//! The resources that a process holds. They are counted in a process of its own: the test that runs again there.
 
-use std::fs;
+use std::process::Command;
+use std::{env, fs};
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+
+/// Environment variable set in the process that is counted.
+const COUNTED: &str = "RELAY_TEST_COUNTED";
+
+/// Returns whether this process is the counted one.
+pub(crate) fn is_counted() -> bool {
+    env::var_os(COUNTED).is_some()
+}
+
+/// Returns the command that runs this test (with its module) again, in the process that is counted.
+pub(crate) fn again(test: &str) -> Command {
+    let program = env::current_exe().expect("the test is a program");
+    let mut again = Command::new(program);
+    again
+        .args([test, "--exact", "--nocapture"])
+        .env(COUNTED, "");
+    again
+}
 
 /// The resources of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

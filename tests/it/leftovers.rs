@@ -1,14 +1,4 @@
-//! A hundred lost links in a row leave nothing behind: no task, no file descriptor, no memory. In a separate test binary,
-//! because all three are counted per process.
-
-#![expect(
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    reason = "in a test a failed assumption is the failure"
-)]
-
-#[path = "it/support/held.rs"]
-mod held;
+//! A hundred lost links in a row leave nothing behind: no task, no file descriptor, no memory.
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,12 +6,12 @@ use std::time::Duration;
 use relay_model::{Event, RadioEvent};
 use relay_radio::{Radio, RadioOptions, SerialPort, Wire};
 use relay_simulator::{Command, Controls, Machine, Mesh, Port, PtyPort, Script, TcpPort, drive};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use held::{Held, memory};
+use crate::support::held::{Held, again, is_counted, memory};
 
 const SEED: u64 = 7;
 
@@ -32,9 +22,6 @@ const ROUNDS: usize = 100;
 
 /// Tolerated growth of memory in KiB; the buffers of 100 connections, 4 KiB each, exceed it.
 const SLACK: u64 = 300;
-
-/// One test at a time.
-static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// An adapter and its radio.
 struct Bench {
@@ -112,8 +99,14 @@ impl Bench {
     }
 }
 
-fn on_one_thread(test: impl Future<Output = ()>, paused: bool) {
-    let _alone = ALONE.blocking_lock();
+/// Runs the test in a process of its own.
+fn counted(name: &str, test: impl Future<Output = ()>, paused: bool) {
+    if !is_counted() {
+        let ended = again(name).output().expect("the test runs again");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{said}");
+        return;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(paused)
@@ -136,7 +129,8 @@ fn a_hundred_reconnects_over_the_network_leave_nothing_behind() {
             .endure(r#"{"fault": "close"}"#, life)
             .await;
     };
-    on_one_thread(test, true);
+    let name = "leftovers::a_hundred_reconnects_over_the_network_leave_nothing_behind";
+    counted(name, test, true);
 }
 
 #[test]
@@ -149,5 +143,6 @@ fn a_hundred_reconnects_over_a_cable_leave_nothing_behind() {
         let loss = r#"{"fault": "away", "seconds": 0}"#;
         Bench::start(port, wire).endure(loss, Duration::ZERO).await;
     };
-    on_one_thread(test, false);
+    let name = "leftovers::a_hundred_reconnects_over_a_cable_leave_nothing_behind";
+    counted(name, test, false);
 }

@@ -5,31 +5,7 @@
 //! The library reads the address of the bus once per process, and the resources are counted per process.
 //! So each test starts itself again as a child with the address of its own bus. The links are made in the child; the radio,
 //! the Bluetooth service and the bus run in the parent. Only the wire is tested: the layers above are the same for all wires,
-//! and are tested in `reconnects.rs`. Without the back-off between attempts a hundred links take seconds.
-#![cfg(all(feature = "ble", target_os = "linux"))]
-#![expect(
-    clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "in a test a failed assumption is the failure, and says why"
-)]
-
-#[expect(dead_code, reason = "the other tests use the rest")]
-#[path = "it/support"]
-mod support {
-    pub(crate) mod bluetooth;
-    pub(crate) mod bluez;
-    pub(crate) mod bus;
-    pub(crate) mod gatt;
-    pub(crate) mod held;
-    pub(crate) mod limit;
-    pub(crate) mod lines;
-    pub(crate) mod process;
-    pub(crate) mod radio;
-
-    pub(crate) use limit::{LIMIT, within};
-}
+//! and are tested in `leftovers.rs`. Without the back-off between attempts a hundred links take seconds.
 
 use std::collections::HashMap;
 use std::env;
@@ -48,14 +24,11 @@ use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use support::bluetooth::Bluetooth;
-use support::bluez::ADDRESS;
-use support::held::{Held, memory};
-use support::lines::Lines;
-use support::{LIMIT, within};
-
-/// Environment variable set in the child.
-const COUNTED: &str = "RELAY_TEST_COUNTED";
+use crate::support::bluetooth::Bluetooth;
+use crate::support::bluez::ADDRESS;
+use crate::support::held::{Held, again, is_counted, memory};
+use crate::support::lines::Lines;
+use crate::support::{LIMIT, within};
 
 const PIN: u32 = 123_456;
 
@@ -192,11 +165,8 @@ impl Bench {
     /// Starts the child for this test.
     async fn start(test: &str, bluetooth: Bluetooth) -> Self {
         let (name, address) = bluetooth.environment();
-        let program = env::current_exe().expect("the test is a program");
-        let mut process = Command::new(program)
-            .args([test, "--exact", "--nocapture"])
+        let mut process = Command::from(again(&format!("ble_leftovers::{test}")))
             .env(name, &address)
-            .env(COUNTED, "")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -367,7 +337,7 @@ async fn match_rules(bus: &zbus::Connection) -> HashMap<String, Vec<String>> {
 
 /// Runs the test in the parent, and the counted part in the child.
 fn run(test: impl Future<Output = ()>) {
-    if env::var_os(COUNTED).is_some() {
+    if is_counted() {
         // Several threads, so that tasks can race as in the relay.
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -3,12 +3,6 @@
 //! It comes from a virtual environment (`RELAY_TEST_VENV`, else `relay/venv` in the user's cache directory) that
 //! `scripts/test` sets up.
 
-#![expect(
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "in a test a failed assumption is the failure, and its thread ends with it"
-)]
-
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
