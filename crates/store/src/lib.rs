@@ -230,6 +230,7 @@ impl Store {
         };
         if now != file.identity || file.doubtful {
             *self = Self::open(&path)?;
+            self.empty_log().map_err(|error| error.at(&path))?;
             warn!(path = %path.display(), "the database was opened again, after its file or its disk had failed or was replaced");
         }
         let error = match (work(self), &mut self.file) {
@@ -240,6 +241,23 @@ impl Store {
             (done, _) => return done,
         };
         Err(error)
+    }
+
+    /// Writes what stands in the WAL into the file, and begins the WAL anew. After a failed sync the system may take pages of
+    /// the WAL for written that are not: a power cut would take back also the later commits, those that waited for the disk.
+    fn empty_log(&mut self) -> Result<()> {
+        self.doubt(true);
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        // Another program that reads the file holds it up: once more at the next use.
+        let is_held_up = self.connection.query_row(sql, (), |row| row.get(0))?;
+        self.doubt(is_held_up);
+        Ok(())
+    }
+
+    fn doubt(&mut self, is_doubtful: bool) {
+        if let Some(file) = &mut self.file {
+            file.doubtful = is_doubtful;
+        }
     }
 
     fn commit<T>(&mut self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {

@@ -76,12 +76,13 @@ const OLD: [&str; 5] = [
          SELECT room, thread FROM receipt WHERE at < ?1 LIMIT ?2)",
 ];
 
-/// The statements for tables of which the newest `?3` rows stay, whatever their age.
+/// The statements for tables of which the newest `?3` rows stay, whatever their age. `+id` keeps SQLite from reading the
+/// whole table along its ids instead of what is old along its times.
 const OLD_BUT_NEWEST: [&str; 3] = [
     "DELETE FROM message_pair WHERE id IN (
          SELECT id FROM message_pair
          WHERE at < ?1 AND room_outbox IS NULL
-             AND id <= (SELECT id FROM message_pair ORDER BY id DESC LIMIT 1 OFFSET ?3)
+             AND +id <= (SELECT id FROM message_pair ORDER BY id DESC LIMIT 1 OFFSET ?3)
              AND NOT EXISTS (SELECT 1 FROM mesh_open WHERE mesh_open.id = mesh_outbox)
          LIMIT ?2)",
     "DELETE FROM seen_packet WHERE (radio, packet, sender) IN (
@@ -153,6 +154,21 @@ mod tests {
                     pruned != bounded,
                     "{table} is forgotten by `prune`, or stands in `BOUNDED`, the list of those that need not be"
                 );
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_old_is_found_without_reading_what_is_not() {
+        on_empty(|tx| {
+            for sql in OLD_BUT_NEWEST.iter().chain(&OLD) {
+                let plan = format!("EXPLAIN QUERY PLAN {sql}").leak();
+                let last = if sql.contains("?3") { 3 } else { 2 };
+                let values = rusqlite::params_from_iter(1..=last);
+                let steps = tx.all(plan, values, |row| row.get::<_, String>(3))?;
+                let steps = steps.join("\n");
+                assert!(steps.contains("at<?)"), "{sql}\n{steps}");
             }
             Ok(())
         });

@@ -313,6 +313,23 @@ fn a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room() {
 }
 
 #[test]
+fn after_a_failure_of_the_disk_nothing_depends_on_the_log_that_it_may_have_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = path_in(&directory);
+    let mut store = Store::open(&path).unwrap();
+    let mark = |tx: &Tx<'_>| cooldown::start(tx, "a", Timestamp(9));
+    store.commit_relaxed(mark).unwrap();
+    store.doubt(true);
+    store.read(|_| Ok(())).unwrap();
+    // The file alone, as after a power cut that takes the log with it.
+    let alone = directory.path().join("alone.sqlite");
+    fs::copy(&path, &alone).unwrap();
+    let mut store = Store::open(&alone).unwrap();
+    let is_told = store.read(|tx| cooldown::is_running(tx, "a", Timestamp(1)));
+    assert!(is_told.unwrap());
+}
+
+#[test]
 fn a_database_that_another_program_holds_is_an_error_that_passes() {
     let directory = tempfile::tempdir().unwrap();
     let path = path_in(&directory);
