@@ -145,21 +145,15 @@ impl Reader {
         count: usize,
         wanted: impl Fn(&Value) -> bool,
     ) -> Vec<Value> {
-        let of = |seen: &Vec<(OwnedRoomId, Value)>| {
-            let here = seen
-                .iter()
-                .filter(|(place, event)| place == room && wanted(event));
-            here.map(|(_, event)| event.clone()).collect::<Vec<_>>()
-        };
+        let is_wanted = |(place, event): &&(OwnedRoomId, Value)| place == room && wanted(event);
         let mut seen = self.seen.clone();
         let ended = while_new(&mut seen, LIMIT, |seen| {
-            let here = seen
-                .iter()
-                .filter(|(place, event)| place == room && wanted(event));
-            here.count() >= count
+            seen.iter().filter(is_wanted).count() >= count
         });
         let ended = ended.await;
-        let found = of(&seen.borrow());
+        let found = seen.borrow();
+        let found = found.iter().filter(is_wanted);
+        let found: Vec<_> = found.map(|(_, event)| event.clone()).collect();
         assert!(
             ended.is_ok(),
             "of {count} events in {room} there are {} ({ended:?})",

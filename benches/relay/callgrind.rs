@@ -1,4 +1,5 @@
-//! The relay under `valgrind --tool=callgrind`, which counts the instructions of the program: the same on every machine.
+//! The relay under `valgrind --tool=callgrind`, which counts the instructions of the program: nearly
+//! the same on processors of one family, whatever else runs.
 
 use std::fs;
 use std::path::Path;

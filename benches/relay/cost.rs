@@ -1,4 +1,4 @@
-//! What a message costs, counted instead of timed: requests, syncs of the disk, writes. The same on every machine.
+//! What a message costs, counted instead of timed: requests, syncs of the disk, writes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::burst::follow;
 use crate::extent::Extent;
 use crate::figures::{Figures, progress};
-use crate::stage::{Place, Stage, sees, start, takes};
+use crate::stage::{ALL_DONE, Place, Stage, sees, start, takes};
 use crate::support::relay::Relay;
 use crate::trace::{Counts, Trace};
 
@@ -22,9 +22,6 @@ pub(crate) const FIGURES: [&str; 8] = [
     "cost_burst_mesh",
     "cost_idle",
 ];
-
-/// Time after a message in which all that follows from it has ended.
-const ALL_DONE: Duration = Duration::from_secs(3);
 
 /// The sign under a text that another node repeated, the last that a text of this simulated mesh gets.
 const REPEATED: &str = "📡";
@@ -188,7 +185,8 @@ async fn idle(figures: &Figures, relay: &Relay, time: Duration) {
         "cost_idle: {} s without a message",
         time.as_secs()
     ));
-    tokio::time::sleep(ALL_DONE * 3).await;
+    // The sync of the last message, ten seconds later, is over as well.
+    tokio::time::sleep(ALL_DONE * 4).await;
     let trace = attached(relay).await;
     tokio::time::sleep(time).await;
     let counts = trace.end().await;

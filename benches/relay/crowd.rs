@@ -11,18 +11,16 @@ use tokio::task::JoinSet;
 use crate::account::Account;
 use crate::extent::Extent;
 use crate::figures::{Figures, Series, progress, rounded};
+use crate::growth::{GOAL, GROWTH, beside};
 use crate::stage::start;
+use crate::support::synapse::Synapse;
 use crate::usage::Usage;
 use crate::village::Village;
-use crate::world::{GROWTH, beside, join_all};
 
 /// Between two messages of the members.
 const EVERY: Duration = Duration::from_millis(200);
 /// Between two texts of the mesh.
 const MESH_EVERY: Duration = Duration::from_secs(2);
-
-/// Limit of what grows, as a multiple of the small case.
-const GOAL: f64 = 1.5;
 
 /// Members of the small room beside the person and the relay.
 const FEW: usize = 1;
@@ -100,6 +98,18 @@ async fn talk(members: usize, time: Duration) -> Talk {
         processor_ms: (loud - quiet) / f64::from(said),
         memory_mb,
     }
+}
+
+/// Makes accounts that join a room.
+async fn join_all(room: &OwnedRoomId, count: usize) -> Vec<Arc<Account>> {
+    let synapse = Synapse::shared().await;
+    let mut accounts = Vec::new();
+    for _ in 0..count {
+        let account = Account::new(synapse, "member").await;
+        account.join(room).await;
+        accounts.push(Arc::new(account));
+    }
+    accounts
 }
 
 /// The mesh says a text now and then.

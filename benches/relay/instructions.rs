@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -10,7 +9,7 @@ use crate::account::Account;
 use crate::callgrind::{Counted, missing};
 use crate::extent::Extent;
 use crate::figures::{Figures, progress};
-use crate::stage::{RADIO_REST, Stage, sees, takes};
+use crate::stage::{ALL_DONE, RADIO_REST, Stage, sees, takes};
 use crate::support::synapse::Synapse;
 use crate::support::user::Kind;
 
@@ -28,9 +27,6 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.js
 
 /// The share by which a figure may grow.
 const TOLERANCE: f64 = 0.1;
-
-/// Time after a message in which all that follows from it has ended.
-const ALL_DONE: Duration = Duration::from_secs(3);
 
 /// Instructions of a message, by figure.
 pub(crate) type Instructions = BTreeMap<String, u64>;

@@ -29,6 +29,8 @@ mod extent;
 #[cfg(test)]
 mod figures;
 #[cfg(test)]
+mod growth;
+#[cfg(test)]
 mod homeserver;
 #[cfg(test)]
 mod idle;

@@ -64,6 +64,10 @@ impl Order {
         if order.check && !order.wanted.is_empty() {
             return Err(mistake("--check measures figures of its own"));
         }
+        // What runs again behind --delay and --errors does not get them: the first reading refuses them.
+        if order.check && (order.quick || order.delay.is_some() || order.errors) {
+            return Err(mistake("--check goes with --update alone"));
+        }
         Ok(order)
     }
 }

@@ -17,6 +17,9 @@ use crate::support::user::{Kind, User};
 /// Time after which the radio accepts the next text at once: 2 s of the radio, and a little more of the relay.
 pub(crate) const RADIO_REST: Duration = Duration::from_millis(2300);
 
+/// Time after a message in which all that follows from it has ended, but for the sync of the disk ten seconds later.
+pub(crate) const ALL_DONE: Duration = Duration::from_secs(3);
+
 /// Time for the processing of a message to end, so that the next one finds an idle system.
 pub(crate) const REST: Duration = Duration::from_millis(100);
 

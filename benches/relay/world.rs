@@ -1,23 +1,18 @@
 //! Large worlds beside a small one: a room of many members who talk, many rooms, many nodes, a large database. What a
 //! message takes must hardly grow with any of them.
 
-use std::sync::Arc;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::account::Account;
 use crate::crowd;
 use crate::extent::Extent;
-use crate::figures::{Figures, progress, rounded};
+use crate::figures::{Figures, progress};
+use crate::growth::{GOAL, GROWTH, beside};
 use crate::pairs;
 use crate::village::{Measured, Village};
 
 /// Names of the figures that [`measure`] can print.
 pub(crate) const FIGURES: [&str; 4] =
     ["world_members", "world_rooms", "world_nodes", "world_pairs"];
-
-/// Limit of what grows, as a multiple of the small case.
-const GOAL: f64 = 1.5;
 
 /// The small world: rooms, and nodes in the radio's database.
 const FEW_ROOMS: usize = 1;
@@ -69,27 +64,4 @@ fn tell(
         more[what] = beside(small, large);
     }
     figures.tell(name, worst, GROWTH, &more);
-}
-
-/// The unit of these figures.
-pub(crate) const GROWTH: &str = "times the small world (the worst of what follows)";
-
-/// Returns both values and their ratio.
-pub(crate) fn beside(small: f64, large: f64) -> Value {
-    json!({"small": rounded(small), "large": rounded(large), "ratio": rounded(large / small)})
-}
-
-/// Makes accounts that join a room.
-pub(crate) async fn join_all(
-    room: &matrix_sdk::ruma::OwnedRoomId,
-    count: usize,
-) -> Vec<Arc<Account>> {
-    let synapse = crate::support::synapse::Synapse::shared().await;
-    let mut accounts = Vec::new();
-    for _ in 0..count {
-        let account = Account::new(synapse, "member").await;
-        account.join(room).await;
-        accounts.push(Arc::new(account));
-    }
-    accounts
 }

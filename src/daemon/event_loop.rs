@@ -48,7 +48,7 @@ pub(super) struct EventLoop<S> {
     pub(super) radio_ready: watch::Sender<bool>,
     /// When the next round of housekeeping is due.
     pub(super) chores_at: Instant,
-    /// By when what was committed has to be on the disk; `None`: it is.
+    /// When to bring to the disk what was committed without waiting for it; `None`: none of it matters.
     pub(super) sync_at: Option<Instant>,
     /// What is known in memory, for `relay status`.
     pub(super) runtime_state: Arc<RuntimeState>,
@@ -144,14 +144,19 @@ impl<S: SendToRoom> EventLoop<S> {
         }
     }
 
-    /// Brings to the disk what was committed without waiting for it. A failure shows in `status` and is tried again; the
-    /// log has it with the next batch, which meets the same disk.
+    /// Brings to the disk what was committed without waiting for it; after a failure tries again.
     async fn sync(&mut self) {
         let now = self.clock.now();
         let synced = self.database.run(move |store| store.sync(now)).await;
         self.sync_at = None;
         if let Err(error) = synced {
             self.runtime_state.not_stored(&error);
+            error!(
+                error = &error as &dyn Error,
+                hint = error.hint(),
+                delay_ms = SYNC_WITHIN.as_millis(),
+                "what was stored cannot be brought to the disk, trying again"
+            );
             self.sync_at = Some(Instant::now() + SYNC_WITHIN);
         }
     }

@@ -12,8 +12,11 @@ use super::ledger::{Ledger, Outcome};
 use super::mesh_worker::{MeshRules, MeshSide};
 use super::queues::{Queues, Shared};
 use super::{
-    account_limit::AccountLimit, event_loop::EventLoop, event_loop::SYNC_WITHIN,
-    room_worker::RoomSide, runtime_state::RuntimeState, supervisor::Supervisor,
+    account_limit::AccountLimit,
+    event_loop::{EventLoop, SYNC_WITHIN},
+    room_worker::RoomSide,
+    runtime_state::RuntimeState,
+    supervisor::Supervisor,
 };
 use relay_config::Config;
 use relay_matrix::Batch;

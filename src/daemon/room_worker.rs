@@ -111,6 +111,13 @@ impl<S: SendToRoom> RoomWorker<S> {
         let Some(Some(sender)) = stop.run_until_cancelled(sender).await else {
             return Ok(Step::Nothing);
         };
+        // A row that was in flight at the last stop may have its event in the room: the homeserver forgets transaction ids.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Step::Nothing),
+            () = sender.caught_up() => {}
+            Ok(()) = self.side.sender.changed() => return Ok(Step::Again),
+        }
         let room = self.room.clone();
         let database = &self.side.database;
         let next = database.run(move |store| store.next_for_room(&room));

@@ -95,6 +95,8 @@ pub enum Action {
     ForbidSigns(OwnedRoomId, bool),
     /// Record the event sent under this transaction, whose sync may come before the response.
     CameBack(OwnedTransactionId, OwnedEventId),
+    /// End the row of the post with this `relay_id`, if it waits: this event of ours is it.
+    PostCameBack(String, OwnedEventId),
     /// Requeue what was in flight when the relay stopped, under the same ids.
     Recover,
     /// Note the outcome of an attempt in its row: it ends, waits again or changes its state.

@@ -61,8 +61,8 @@ use calendar::Calendar;
 use outage::Presence;
 use relay_config::Config;
 use relay_model::{
-    Channel, Event, JoinedRoom, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedTransactionId, OwnedUserId, RadioEvent, RadioProfile, Timestamp,
+    Channel, Event, JoinedRoom, MatrixEvent, NodeNum, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId,
+    RadioEvent, RadioProfile, Timestamp,
 };
 use route::Routes;
 
@@ -227,12 +227,20 @@ impl Bridge {
                 ..
             } => self.banned(room, user, *sent_at, *stands && !facts.already_seen),
             MatrixEvent::Own {
-                event, transaction, ..
-            } => {
-                let came_back =
-                    |it: &OwnedTransactionId| Action::CameBack(it.clone(), event.clone());
-                transaction.iter().map(came_back).collect()
-            }
+                event,
+                transaction,
+                relay_id,
+                ..
+            } => match (transaction, relay_id) {
+                (Some(transaction), _) => {
+                    vec![Action::CameBack(transaction.clone(), event.clone())]
+                }
+                // The homeserver has forgotten the transaction.
+                (None, Some(relay_id)) => {
+                    vec![Action::PostCameBack(relay_id.clone(), event.clone())]
+                }
+                (None, None) => Vec::new(),
+            },
             MatrixEvent::Synced(synced) => self.synced(synced, now),
         }
     }

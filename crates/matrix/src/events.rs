@@ -134,10 +134,12 @@ impl Envelope {
     pub(super) fn into_own(self, room: OwnedRoomId) -> MatrixEvent {
         let transaction = self.json["unsigned"]["transaction_id"].as_str();
         let transaction = transaction.map(Into::into);
+        let relay_id = self.content()["relay_id"].as_str().map(str::to_owned);
         MatrixEvent::Own {
             room,
             event: self.event,
             transaction,
+            relay_id,
         }
     }
 

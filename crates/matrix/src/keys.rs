@@ -1,5 +1,6 @@
 //! The SDK's crypto store with two changes: a new Olm session is written in the same transaction as the content of the
-//! message that created it, and what has not changed is not written again.
+//! message that created it, and of what the SDK writes after each answer only
+//! a changed account is.
 //!
 //! The SDK (0.18, `olm/account.rs`, `decrypt_olm_message`) writes such a session at once, but the room key in the
 //! message only after the whole sync answer is processed. After a crash in between, the server sends the message again,
@@ -36,13 +37,13 @@ use relay_config::Secret;
 type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
 
 /// The SDK's crypto store, except that a new Olm session is written with the content of the message that created it, and
-/// that what has not changed is not written.
+/// that an unchanged account and the position of an answer are not written.
 #[derive(Debug)]
 pub(super) struct KeyStore {
     sdk: SqliteCryptoStore,
     /// New sessions that are not written yet: they are written with the next message's record, or when used.
     opened: Mutex<Vec<Session>>,
-    /// The account as it was written last, serialized; `None`: nothing was written since the start.
+    /// The account as it stands on the disk, serialized; `None`: not known (at the start, or after a failed write).
     account: Mutex<Option<Secret<Zeroizing<Vec<u8>>>>>,
 }
 
@@ -90,16 +91,21 @@ impl KeyStore {
         // An account that cannot be serialized here is left to the SDK, which then says why.
         let now = serde_json::to_vec(&account.pickle()).ok();
         let now = now.map(|bytes| Secret::new(Zeroizing::new(bytes)));
-        let written = || self.account.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.is_some() && *written() == now {
+        if now.is_some() && *self.account() == now {
             return Ok(());
         }
+        // Until the write has succeeded nobody knows what stands on the disk.
+        *self.account() = None;
         let account = Some(account);
         self.sdk
             .save_pending_changes(PendingChanges { account })
             .await?;
-        *written() = now;
+        *self.account() = now;
         Ok(())
+    }
+
+    fn account(&self) -> MutexGuard<'_, Option<Secret<Zeroizing<Vec<u8>>>>> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn write_opened(&self) -> Result<()> {

@@ -72,6 +72,13 @@ impl SendToRoom for Sender {
         self.limited(Box::pin(attempt)).await
     }
 
+    async fn caught_up(&self) {
+        tokio::select! {
+            () = self.rooms.caught_up.wait() => {}
+            _ = self.rooms.refused.wait() => {}
+        }
+    }
+
     async fn mark_read(
         &self,
         room: &RoomOrAliasId,

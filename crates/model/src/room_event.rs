@@ -83,8 +83,11 @@ pub enum MatrixEvent {
         room: OwnedRoomId,
         /// Id that the homeserver gave it.
         event: OwnedEventId,
-        /// Transaction id under which this device sent it (`unsigned.transaction_id`); `None` for another device's event.
+        /// Transaction id under which this device sent it (`unsigned.transaction_id`); `None` for another device's event,
+        /// and when the homeserver has forgotten it (Synapse: after a day).
         transaction: Option<OwnedTransactionId>,
+        /// The post's `relay_id`, for a message of the mesh.
+        relay_id: Option<String>,
     },
     /// A room refused a reaction of the bot, or its redaction.
     NoSigns {

@@ -21,6 +21,14 @@ pub trait SendToRoom: Clone + Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = RoomOutcome> + Send;
 
+    /// Waits until all that the homeserver had to tell at the start is committed: rows whose events are in their rooms have
+    /// ended by then. Returns also when the session cannot be used any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Can be dropped at any time.
+    fn caught_up(&self) -> impl Future<Output = ()> + Send;
+
     /// Sends a public read receipt up to an event; with `thread`, for the thread of that root.
     ///
     /// # Cancel safety

@@ -235,7 +235,7 @@ impl Store {
         }
         let error = match (work(self), &mut self.file) {
             (Err(error), Some(file)) => {
-                file.doubtful = error.concerns_file();
+                file.doubtful |= error.concerns_file();
                 error.at(&file.path)
             }
             (done, _) => return done,
@@ -248,8 +248,10 @@ impl Store {
     fn empty_log(&mut self) -> Result<()> {
         self.doubt(true);
         let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-        // Another program that reads the file holds it up: once more at the next use.
+        // Another program that reads the file holds it up. It is not waited for: the next use tries again.
+        self.connection.busy_timeout(Duration::ZERO)?;
         let is_held_up = self.connection.query_row(sql, (), |row| row.get(0))?;
+        self.connection.busy_timeout(BUSY_LIMIT)?;
         self.doubt(is_held_up);
         Ok(())
     }

@@ -330,6 +330,27 @@ fn after_a_failure_of_the_disk_nothing_depends_on_the_log_that_it_may_have_lost(
 }
 
 #[test]
+fn a_log_that_cannot_begin_anew_while_somebody_reads_begins_anew_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = path_in(&directory);
+    let mut store = Store::open(&path).unwrap();
+    let mark = |tx: &Tx<'_>| cooldown::start(tx, "a", Timestamp(9));
+    store.transaction(mark).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch("BEGIN; SELECT count(*) FROM told")
+        .unwrap();
+    store.doubt(true);
+    // An error that is not the disk's leaves the doubt as it is.
+    let failed = store.read(|_| Err::<(), _>(StoreError::Closed));
+    assert!(failed.is_err());
+    other.execute_batch("ROLLBACK").unwrap();
+    store.read(|_| Ok(())).unwrap();
+    let log = fs::metadata(path.with_extension("sqlite-wal")).unwrap();
+    assert_eq!(log.len(), 0);
+}
+
+#[test]
 fn a_database_that_another_program_holds_is_an_error_that_passes() {
     let directory = tempfile::tempdir().unwrap();
     let path = path_in(&directory);

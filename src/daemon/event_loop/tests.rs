@@ -44,6 +44,8 @@ impl SendToRoom for Server {
         RoomOutcome::Sent { event }
     }
 
+    async fn caught_up(&self) {}
+
     async fn mark_read(
         &self,
         _room: &RoomOrAliasId,

@@ -88,6 +88,8 @@ impl SendToRoom for Server {
         self.answer(room, transaction.as_str(), what).await
     }
 
+    async fn caught_up(&self) {}
+
     async fn mark_read(
         &self,
         room: &RoomOrAliasId,

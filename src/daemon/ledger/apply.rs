@@ -149,6 +149,12 @@ impl Applier<'_> {
                 // The event is a sign, or the removal of one.
                 None => self.outcome.feedback |= feedback::done(tx, transaction.as_str(), &event, now)?,
             },
+            Action::PostCameBack(relay_id, event) => {
+                if let Some(row) = message_map::row_of_post(tx, &relay_id)? {
+                    self.room_sent(row, &event)?;
+                    tx.log(move || debug!(outbox = %row, event_id = %event, "an event of ours came back before the server's answer did"));
+                }
+            }
             Action::Recover => self.recover()?,
             Action::LetFinish(row, expires) => mesh_report::let_finish(tx, row, expires)?,
             Action::Report(SendReport::Room { outbox, outcome }) => self.room_report(outbox, outcome)?,

@@ -2,7 +2,7 @@
 //! whatever leaves the relay (a message, a packet, an identifier) is committed by one that waits, and takes the earlier
 //! ones with it to the disk. What may be lost comes again, or is no more than a sign (docs/decisions/0032).
 
-use relay_bridge::Action;
+use relay_bridge::{Action, SeenKey};
 use relay_model::{Event, MatrixEvent, RadioEvent, RadioOutcome, RoomOutcome, SendReport};
 
 /// Returns whether an event usually results only in actions that [`may_be_lost`].
@@ -18,12 +18,11 @@ pub(super) fn is_light(event: &Event) -> bool {
     }
 }
 
-/// Returns whether an event is lost in a power cut unless it is on the disk soon, and matters: the event of a room would be
-/// sent again under the same transaction id, which the homeserver forgets one day, and a sign would stay as it is.
+/// Returns whether what follows from an event is to be on the disk soon, though its commit need not wait. Otherwise a power
+/// cut could bring back a row that was sent long ago, whose transaction id the homeserver has forgotten, or an old sign.
 pub(super) fn is_soon_due(event: &Event) -> bool {
     match event {
         Event::Report(report) => is_light_report(report),
-        // It may end a row, or a sign's request.
         Event::Matrix(MatrixEvent::Own { transaction, .. }) => transaction.is_some(),
         Event::Matrix(_) | Event::Radio(_) | Event::Chore(_) => false,
     }
@@ -32,7 +31,7 @@ pub(super) fn is_soon_due(event: &Event) -> bool {
 fn is_light_report(report: &SendReport) -> bool {
     match report {
         SendReport::Room { outcome, .. } => matches!(outcome, RoomOutcome::Sent { .. }),
-        // A packet that was taken could go on the air twice.
+        // Not `Accepted`: after a power cut the packet would go on the air again.
         SendReport::Radio { outcome, .. } => matches!(
             outcome,
             RadioOutcome::Heard | RadioOutcome::Unheard | RadioOutcome::Delivered
@@ -40,8 +39,8 @@ fn is_light_report(report: &SendReport) -> bool {
     }
 }
 
-/// Returns whether a power cut may take back an action: it is repeated by the same event when that comes again, or
-/// concerns only memory and signs.
+/// Returns whether a power cut may take back an action: the homeserver or the radio says the same again, or only memory and
+/// signs depend on it. An action that is not listed makes its commit wait.
 pub(super) fn may_be_lost(action: &Action) -> bool {
     if let Action::Report(report) = action {
         return is_light_report(report);
@@ -49,17 +48,13 @@ pub(super) fn may_be_lost(action: &Action) -> bool {
     matches!(
         action,
         Action::CameBack(..)
-            | Action::Seen(_)
+            | Action::Seen(SeenKey::Event(_))
             | Action::Position(..)
             | Action::KeepNodes(_)
             | Action::Read(_)
             | Action::Show(..)
             | Action::ForgetChanged
-            | Action::Drop(_)
             | Action::Ignore(_)
-            | Action::WakeMesh
-            | Action::WakeSigns
             | Action::LookBy(_)
-            | Action::Next(_)
     )
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, SetOnce, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use relay_matrix::Batch;
@@ -76,6 +76,8 @@ pub(super) struct Homeserver {
     rooms: Arc<Vec<OwnedRoomId>>,
     news: Arc<Notify>,
     mood: watch::Sender<Mood>,
+    /// Set when the relay of this session has committed its first answer.
+    caught_up: Arc<SetOnce<()>>,
     clock: Clock,
 }
 
@@ -97,7 +99,29 @@ impl Homeserver {
             rooms: Arc::new(rooms),
             news: Arc::new(Notify::new()),
             mood: watch::Sender::new(Mood::Takes),
+            caught_up: Arc::default(),
             clock,
+        }
+    }
+
+    /// Returns the homeserver for a relay that starts.
+    pub(super) fn session(&self) -> Self {
+        Self {
+            caught_up: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Forgets all transaction ids, as after a day.
+    pub(super) fn forgets(&self) {
+        let mut state = self.state();
+        for posted in state.posted.values_mut().flatten() {
+            posted.transaction = format!("forgotten-{}", posted.transaction).into();
+        }
+        for event in &mut state.timeline {
+            if let MatrixEvent::Own { transaction, .. } = event {
+                *transaction = None;
+            }
         }
     }
 
@@ -277,6 +301,7 @@ impl Homeserver {
             if batches.send(batch).await.is_err() || is_committed.await.is_err() {
                 return;
             }
+            self.caught_up.set(()).ok();
         }
     }
 
@@ -358,6 +383,12 @@ impl Homeserver {
             room: room.clone(),
             event: fresh.clone(),
             transaction: Some(transaction.to_owned()),
+            relay_id: match content {
+                RoomContent::Text { fields, .. } => {
+                    fields.as_ref().and_then(|it| it.relay_id.clone())
+                }
+                RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => None,
+            },
         });
         fresh
     }
@@ -439,6 +470,10 @@ impl SendToRoom for Homeserver {
         // The request is in flight: the relay may be killed here.
         tokio::task::yield_now().await;
         self.answer(&room, transaction, content).await
+    }
+
+    async fn caught_up(&self) {
+        self.caught_up.wait().await;
     }
 
     async fn mark_read(

@@ -137,8 +137,9 @@ impl Trial {
             .unwrap()
             .bridge
             .remember_own_user(account);
-        pipeline.sender.send_replace(Some(self.homeserver.clone()));
-        let (homeserver, stopped) = (self.homeserver.clone(), stop.clone());
+        let homeserver = self.homeserver.session();
+        pipeline.sender.send_replace(Some(homeserver.clone()));
+        let stopped = stop.clone();
         supervisor.workers.start("matrix", async move {
             // Holds the sender until the relay ends.
             let Pipeline {

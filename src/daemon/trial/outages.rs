@@ -42,6 +42,24 @@ async fn a_radio_that_is_away_for_ten_minutes_costs_no_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_in_flight_at_a_kill_is_there_once_though_the_homeserver_forgets_its_transaction()
+{
+    let mut trial = Trial::started(4).await;
+    trial.homeserver.set_mood(Mood::LosesAnswers);
+    trial.mesh.says(0, 1, "hello 1").await;
+    trial
+        .until("it is there", |trial| trial.in_room(0) == [1])
+        .await;
+    trial.kill().await;
+    assert_eq!(trial.waiting(), (1, 0));
+    trial.homeserver.forgets();
+    trial.homeserver.set_mood(Mood::Takes);
+    trial.start();
+    trial.mesh.says(0, 2, "hello 2").await;
+    all_crosses(&trial, &[1, 2], &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_that_is_cut_costs_no_message() {
     for seconds in [3, 30] {
         let trial = Trial::started(seconds).await;

@@ -365,6 +365,7 @@ fn an_event_of_ours_tells_its_transaction() {
             room: owned_room_id!("!room:example.org"),
             event: owned_event_id!("$event"),
             transaction: Some("t1".into()),
+            relay_id: None,
         }
     );
 }

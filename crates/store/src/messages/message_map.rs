@@ -118,6 +118,13 @@ pub fn keep_place(tx: &Tx<'_>, radio: NodeNum, pair: &MessagePair) -> Result<()>
     insert(tx, radio, pair, PairOf::default())
 }
 
+/// Returns the row of the room outbox for which the post with this `relay_id` waits; `None`: it is there, or not ours.
+pub fn row_of_post(tx: &Tx<'_>, relay_id: &str) -> Result<Option<RoomRowId>> {
+    let sql =
+        "SELECT room_outbox FROM message_pair WHERE relay_id = ?1 AND room_outbox IS NOT NULL";
+    tx.first(sql, [relay_id], |row| row.get(0))
+}
+
 /// Records that a notice belongs to the channel of the message that it is about.
 pub(crate) fn stands_beside(tx: &Tx<'_>, notice: &EventId, message: &EventId) -> Result<()> {
     tx.run(
@@ -418,6 +425,7 @@ mod tests {
                 let (id, first) = relay_id(tx)?;
                 assert_eq!(relay_id(tx)?, (id, first.clone()));
                 assert!(has_relay_id(tx, &first)?);
+                assert_eq!(row_of_post(tx, &first)?, Some(id));
                 outbox_room::sent(tx, id, Some(&event(&format!("${number}:example.org"))))?;
                 assert!(has_relay_id(tx, &first)?);
                 ids.push(first);

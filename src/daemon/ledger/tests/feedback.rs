@@ -271,6 +271,7 @@ fn a_sign_that_comes_back_in_sync_is_shown_though_the_answer_was_lost() {
         room: request.room,
         event: event("$sign:example.org"),
         transaction: Some(request.transaction),
+        relay_id: None,
     }));
     assert_eq!(books.shows(), "");
 }

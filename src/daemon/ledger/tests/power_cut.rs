@@ -112,6 +112,19 @@ fn that_the_radio_took_a_packet_is_on_the_disk_at_once() {
 }
 
 #[test]
+fn a_report_that_ends_a_packet_that_waits_is_on_the_disk_at_once() {
+    let mut computer = Computer::new();
+    computer.happens(hello_of_alice());
+    let submission = hand_to_radio(&mut computer.store, &config(), NOON);
+    computer.happens(Event::Report(SendReport::Radio {
+        outbox: submission.outbox,
+        packet: submission.packet,
+        outcome: RadioOutcome::Heard,
+    }));
+    assert!(computer.store.is_on_disk());
+}
+
+#[test]
 fn an_event_of_ours_that_comes_back_does_not_wait_for_the_disk() {
     let mut computer = Computer::new();
     computer.happens(hello_of_node());
@@ -125,6 +138,7 @@ fn an_event_of_ours_that_comes_back_does_not_wait_for_the_disk() {
         room: ROOM.try_into().unwrap(),
         event: OwnedEventId::try_from("$sent:example.org").unwrap(),
         transaction: Some(transaction),
+        relay_id: None,
     });
     let synced = Event::Matrix(MatrixEvent::Synced(Box::new(synced)));
     Ledger::commit(&computer.ledger, &mut computer.store, &[own, synced], NOON).unwrap();

@@ -139,6 +139,7 @@ impl Relay {
                     room,
                     event: (*name).try_into().unwrap(),
                     transaction: Some(transaction),
+                    relay_id: None,
                 })]
             }
         }
