@@ -1,9 +1,14 @@
 //! The nodes that each radio has reported: their names survive restarts and a radio's reset.
 
+use std::time::Duration;
+
 use super::{Result, Tx};
 use relay_model::{Node, NodeNum, Timestamp};
 
-/// Stores names and state of nodes, as the attached radio reported them.
+/// How much later a node has to be heard to be written for that alone: our own is heard each minute.
+const HEARD_APART: Duration = Duration::from_hours(1);
+
+/// Stores names and state of nodes, as the attached radio reported them, and when they were heard to the hour.
 pub fn update(tx: &Tx<'_>, radio: NodeNum, nodes: &[Node], now: Timestamp) -> Result<()> {
     for node in nodes {
         tx.execute(
@@ -15,7 +20,13 @@ pub fn update(tx: &Tx<'_>, radio: NodeNum, nodes: &[Node], now: Timestamp) -> Re
                  licensed = excluded.licensed,
                  ignored = excluded.ignored,
                  last_heard = COALESCE(excluded.last_heard, last_heard),
-                 updated_at = excluded.updated_at",
+                 updated_at = excluded.updated_at
+             WHERE COALESCE(excluded.long_name, long_name) IS NOT long_name
+                 OR COALESCE(excluded.short_name, short_name) IS NOT short_name
+                 OR excluded.licensed <> licensed
+                 OR excluded.ignored <> ignored
+                 OR COALESCE(excluded.last_heard, last_heard) IS NOT last_heard
+                     AND excluded.updated_at NOT BETWEEN updated_at AND updated_at + ?9",
             (
                 radio,
                 node.num,
@@ -25,6 +36,7 @@ pub fn update(tx: &Tx<'_>, radio: NodeNum, nodes: &[Node], now: Timestamp) -> Re
                 node.is_ignored,
                 node.last_heard,
                 now,
+                i64::try_from(HEARD_APART.as_millis()).unwrap_or(i64::MAX),
             ),
         )?;
     }
@@ -71,6 +83,32 @@ mod tests {
                 update(tx, RADIO, &[Node::unknown(alice.num)], Timestamp(2))?;
                 assert_eq!(all(tx, RADIO)?, [alice]);
                 assert_eq!(all(tx, NodeNum(2))?, []);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_node_that_is_heard_all_the_time_is_written_once_an_hour() {
+        let heard = |minute: u64| {
+            let at = Timestamp(0) + Duration::from_mins(minute);
+            let node = Node {
+                last_heard: Some(at),
+                ..Node::unknown(NodeNum(7))
+            };
+            (node, at)
+        };
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                for minute in 0..=130 {
+                    let (node, now) = heard(minute);
+                    update(tx, RADIO, &[node], now)?;
+                }
+                assert_eq!(all(tx, RADIO)?, [heard(122).0]);
+                // After the clock was set back.
+                update(tx, RADIO, &[heard(30).0], heard(30).1)?;
+                assert_eq!(all(tx, RADIO)?, [heard(30).0]);
                 Ok(())
             })
             .unwrap();
