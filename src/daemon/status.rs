@@ -57,6 +57,9 @@ pub(crate) struct RadioStatus {
     pub(crate) node: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) firmware: Option<String>,
+    /// Region, as Meshtastic names it (`EU_868`); `None`: not reported, or not set.
+    #[serde(default)]
+    pub(crate) region: Option<String>,
     pub(crate) channel_use_percent: Option<f32>,
     /// Seconds since the radio reported that channel use.
     pub(crate) channel_use_age_seconds: Option<u64>,
@@ -271,4 +274,15 @@ pub(crate) enum CheckResult {
     Warning,
     /// A person must act.
     Failed,
+    /// There was no answer in time. Only `relay doctor` without `--quick` waits for others.
+    TimedOut,
+    /// It was not checked; the text says why.
+    Skipped,
+}
+
+impl CheckResult {
+    /// Returns whether the relay does not do its work because of this.
+    pub(crate) fn is_sick(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
 }
