@@ -31,6 +31,8 @@ mod crash;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod duplicates;
 #[cfg(test)]
 mod echoes;
