@@ -278,8 +278,11 @@ impl Visit {
     ) -> Result<Box<RadioProfile>, VisitError> {
         let (mut link, begun) = (self.link.clone(), Instant::now());
         let too_late = async {
-            let heard = timeout(first, link.wait_for(|link| link.heard)).await;
-            if heard.is_ok() {
+            // What it returns locks the link's state, so it must not live on.
+            let is_heard = timeout(first, link.wait_for(|link| link.heard))
+                .await
+                .is_ok();
+            if is_heard {
                 sleep_until(begun + whole).await;
             }
         };
