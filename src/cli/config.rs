@@ -119,6 +119,9 @@ async fn check(globals: &Globals, home: &Home, online: bool, is_json: bool) -> C
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => error.exit(),
         };
+        if online {
+            report["online"] = Value::Null;
+        }
         if let (true, Ok(loaded)) = (online, &outcome) {
             let examined = doctor::examine(home, globals, Ok(loaded), Extent::Online).await?;
             exit = success_if(examined.healthy);

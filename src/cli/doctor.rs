@@ -1,5 +1,6 @@
 //! `relay doctor`: the examination of the relay, its homeserver and its radio.
 
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,9 @@ pub(super) async fn examine(
     let work = Box::pin(patient.examine(extent, &doing, stop.clone()));
     let examination = interruptible(&stop, progress::watch(|| *done.borrow(), work)).await?;
     note_handed_over(&examination.kept);
+    if stop.is_cancelled() {
+        return Err(anyhow!("interrupted").into());
+    }
     Ok(examination.report)
 }
 

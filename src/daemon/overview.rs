@@ -177,6 +177,8 @@ impl Overview<'_> {
             .filter(|it| *self.facts.known(&it.id) == *name)
             .collect();
         let channels = mapped.iter().map(|it| it.meshtastic_channel.to_string());
+        let mut configured: Vec<String> = mapped.iter().map(|it| it.id.to_string()).collect();
+        configured.dedup();
         let radio = self.facts.radio.iter();
         let problems = radio.flat_map(|radio| &radio.problems.routes);
         let problems: Vec<_> = problems
@@ -190,6 +192,7 @@ impl Overview<'_> {
         RoomStatus {
             room: name.to_string(),
             name: joined.map(|room| room.name.clone()),
+            configured,
             mapped: !mapped.is_empty(),
             joined: joined.is_some(),
             encrypted: joined.map(|room| room.encrypted),

@@ -193,6 +193,9 @@ pub(crate) struct RoomStatus {
     /// The room's id, or its configured alias until the id is known.
     pub(crate) room: String,
     pub(crate) name: Option<String>,
+    /// What `matrix_rooms` calls it: its id or aliases; empty if it is not there.
+    #[serde(default)]
+    pub(crate) configured: Vec<String>,
     /// Whether the room is in `matrix_rooms`.
     pub(crate) mapped: bool,
     pub(crate) joined: bool,

@@ -53,6 +53,7 @@ fn well() -> Status {
         rooms: vec![RoomStatus {
             room: "!room:example.org".to_owned(),
             name: None,
+            configured: Vec::new(),
             mapped: true,
             joined: true,
             encrypted: None,

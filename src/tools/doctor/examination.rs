@@ -15,6 +15,9 @@ use relay_model::{Clock, RadioText};
 /// What is being waited for, for the progress line; `None` at the end.
 pub(crate) type Doing = watch::Sender<Option<&'static str>>;
 
+/// What is being waited for while both sides are examined.
+const BOTH: &str = "examining the homeserver and the radio";
+
 /// What is examined.
 #[derive(Debug)]
 pub(crate) struct Patient<'a> {
@@ -45,7 +48,7 @@ pub(crate) struct Examination {
 }
 
 impl Patient<'_> {
-    /// Makes the examination; `stop` ends the visit at the radio.
+    /// Makes the examination. When `stop` ends it, the report is incomplete.
     pub(crate) async fn examine(
         self,
         extent: Extent,
@@ -59,7 +62,8 @@ impl Patient<'_> {
             allow_network_home,
         } = self;
         doing.send_replace(Some("asking the running relay"));
-        let daemon = Daemon::ask(home).await;
+        let daemon = stop.run_until_cancelled(Daemon::ask(home)).await;
+        let daemon = daemon.unwrap_or_else(|| Daemon::Absent("interrupted".to_owned()));
         let is_wanted = |side| match extent {
             Extent::Whole | Extent::Online => true,
             Extent::Only(only) => only == side,
@@ -84,35 +88,56 @@ impl Patient<'_> {
             daemon: &daemon,
             clock: clock.clone(),
         };
-        let at_homeserver = async {
-            let found = match is_wanted(Side::Matrix) {
-                true => Box::pin(account.examine()).await,
-                false => Vec::new(),
+        let ended = |left| {
+            let is_first = *doing.borrow() == Some(BOTH);
+            let left = if is_first {
+                left
+            } else {
+                "looking for damage in the database"
             };
-            doing.send_replace(Some("waiting for the radio"));
+            doing.send_replace(Some(left));
+        };
+        let at_homeserver = async {
+            let mut found = Vec::new();
+            if is_wanted(Side::Matrix) {
+                found = Box::pin(account.examine()).await;
+            }
+            ended("waiting for the radio");
             found
         };
         let at_radio = async {
-            let found = match is_wanted(Side::Radio) {
-                true => Box::pin(radio::examine(config, &daemon, stop, || clock.now())).await,
-                false => (Vec::new(), Vec::new()),
-            };
-            doing.send_replace(Some("waiting for the homeserver"));
+            let mut found = (Vec::new(), Vec::new());
+            if is_wanted(Side::Radio) {
+                let examined = radio::examine(config, &daemon, stop.clone(), || clock.now());
+                found = Box::pin(examined).await;
+            }
+            ended("waiting for the homeserver");
             found
         };
-        doing.send_replace(Some("examining the homeserver and the radio"));
-        let (here, matrix, (radio, kept)) = tokio::join!(here, at_homeserver, at_radio);
+        doing.send_replace(Some(BOTH));
+        let (here, matrix, (radio, kept)) = tokio::join!(
+            stop.run_until_cancelled(here),
+            stop.run_until_cancelled(at_homeserver),
+            // It ends itself: the radio is left in an orderly way.
+            at_radio,
+        );
+        let (here, matrix) = (here.unwrap_or_default(), matrix.unwrap_or_default());
         doing.send_replace(None);
 
         let mut found: Vec<Finding> = Vec::new();
         if extent != Extent::Online {
             found.push(Side::Relay.finds("configuration", configuration));
             found.extend(here);
-            let mut relay = daemon.findings(Side::Relay);
-            // The rest of its inside is of no concern for one side.
-            relay.retain(|it| extent == Extent::Whole || it.check.name == "daemon");
-            found.extend(relay);
         }
+        let mut relay = daemon.findings(Side::Relay);
+        relay.retain(|it| match extent {
+            Extent::Whole => true,
+            // The rest of its inside is of no concern for one side.
+            Extent::Only(_) => it.check.name == "daemon",
+            // That it does not answer is why the radio is not examined.
+            Extent::Online => matches!(daemon, Daemon::Mute(_)),
+        });
+        found.extend(relay);
         found.extend(matrix);
         found.extend(radio);
         Examination {

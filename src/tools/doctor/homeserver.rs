@@ -174,25 +174,23 @@ impl Account<'_> {
             return skipped("there is no configuration");
         };
         let asked = async {
-            let id = match probe.room_of(name).await? {
-                Ok(id) => id,
-                Err(trouble) => return Ok((None, RoomFound::Barred(trouble))),
-            };
-            let found = probe.room(name, &id, joined).await?;
-            Ok::<_, ServerError>((Some(id), found))
+            match probe.room_of(name).await? {
+                Ok(id) => probe.room(name, &id, joined).await,
+                Err(trouble) => Ok(RoomFound::Barred(trouble)),
+            }
         };
-        let (id, found) = match within(STATE_LIMIT, "the homeserver", SLOW, asked).await {
+        let found = match within(STATE_LIMIT, "the homeserver", SLOW, asked).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => return named(name, failed_by(&error)),
             Err(late) => return named(name, late),
         };
-        let known = self.daemon.status().map(|it| it.rooms.as_slice());
+        let status = self.daemon.status().map(|it| it.rooms.as_slice());
         let known = Known {
             config,
             user: &probe.user,
             name,
             found: &found,
-            status: rooms::status_of(known.unwrap_or_default(), name, id.as_ref()),
+            status: rooms::status_of(status.unwrap_or_default(), name),
         };
         known.check()
     }

@@ -6,7 +6,7 @@ use crate::daemon::status::{Check, CheckResult, RoomStatus};
 use crate::daemon::{merged, room_check, trouble_check, trouble_of};
 use relay_config::{Config, Feedback, MappedRoom};
 use relay_matrix::{RoomFound, RoomTrouble, SeenRoom};
-use relay_model::{Explained as _, OwnedRoomId, OwnedUserId, RoomOrAliasId, Tombstone};
+use relay_model::{Explained as _, OwnedUserId, RoomOrAliasId, Tombstone};
 use relay_store::mapped_rooms::HeldRoom;
 
 /// What is known for the check of a room.
@@ -65,9 +65,10 @@ impl Known<'_> {
             version,
             join_rule,
         } = seen;
-        let shown = match room.name == self.name.as_str() {
-            true => String::new(),
-            false => format!(" ({})", room.name),
+        let shown = if room.name == self.name.as_str() {
+            String::new()
+        } else {
+            format!(" ({})", room.name)
         };
         let encrypted = if room.encrypted {
             "encrypted"
@@ -178,15 +179,12 @@ impl Known<'_> {
     }
 }
 
-/// Returns the daemon's state of a room, by its configured name or its id.
+/// Returns the daemon's state of a room, by its configured name.
 pub(super) fn status_of<'a>(
     rooms: &'a [RoomStatus],
     name: &RoomOrAliasId,
-    id: Option<&OwnedRoomId>,
 ) -> Option<&'a RoomStatus> {
-    let is_it = |room: &&RoomStatus| {
-        room.room == name.as_str() || id.is_some_and(|id| room.room == id.as_str())
-    };
+    let is_it = |room: &&RoomStatus| room.configured.iter().any(|it| it == name.as_str());
     rooms.iter().find(is_it)
 }
 

@@ -77,6 +77,7 @@ fn well() -> Status {
         rooms: vec![RoomStatus {
             room: "!room:example.org".to_owned(),
             name: Some("Hilltop".to_owned()),
+            configured: Vec::new(),
             mapped: true,
             joined: true,
             encrypted: Some(true),
