@@ -234,30 +234,55 @@ impl Home {
     /// umask, so that all new files are private. Fails if the home is on a network file system, unless that is allowed;
     /// if it cannot be created; or if it contains symbolic links.
     pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
+        self.check_place(allow_network)?;
+        // The SDK's files are created by SQLite, with modes from the umask.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        let within = |name: &str| self.path.join(name);
+        for path in [&self.path, &within("matrix"), &within("database")] {
+            create_directory(path)?;
+        }
+        let wide = files::narrow(&self.private());
+        let warning = files::owner_warning(&self.path).or(wide);
+        Ok(warning.into_iter().collect())
+    }
+
+    /// Checks the home as [`Self::prepare`] does, and changes nothing; returns what deserves attention.
+    pub(crate) fn examine(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
+        self.check_place(allow_network)?;
+        let private = self.private();
+        let wide = files::wide(&private).map(|path| {
+            let path = path.display();
+            format!("others on this machine may read `{path}`; the next start of the relay takes that away")
+        });
+        let warning = files::owner_warning(&self.path).or(wide);
+        Ok(warning.into_iter().collect())
+    }
+
+    /// Fails if the home is on a network file system, unless that is allowed, or if it contains symbolic links.
+    fn check_place(&self, allow_network: bool) -> Result<(), HomeError> {
         if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
             return Err(HomeError::Network {
                 path: self.path.clone(),
                 kind,
             });
         }
-        // The SDK's files are created by SQLite, with modes from the umask.
-        rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let within = |name: &str| self.path.join(name);
         let written = WRITTEN.iter().map(|name| within(name));
         for path in written.chain(files::entries(&within("matrix/sdk"), "")) {
             self.inside(&path)?;
         }
-        for path in [&self.path, &within("matrix"), &within("database")] {
-            create_directory(path)?;
-        }
+        Ok(())
+    }
+
+    /// Returns the paths that are nobody else's business, whether they exist or not.
+    fn private(&self) -> Vec<PathBuf> {
+        let within = |name: &str| self.path.join(name);
         let mut private = vec![self.path.clone()];
         private.extend(PRIVATE.iter().map(|name| within(name)));
         for (directory, beginning) in PRIVATE_ENTRIES {
             private.extend(files::entries(&within(directory), beginning));
         }
-        let wide = files::narrow(&private);
-        let warning = files::owner_warning(&self.path).or(wide);
-        Ok(warning.into_iter().collect())
+        private
     }
 
     /// Prepares the place of a file whose path is configurable: inside the home, no symbolic links are followed, and

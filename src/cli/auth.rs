@@ -19,7 +19,7 @@ use super::failure::{CommandResult, Failure, success_if};
 use super::output::{as_json, print, warn};
 use super::{Globals, interruptible, progress};
 use crate::home::{Home, LockError, StoreGuard};
-use relay_matrix::auth::{self, AuthError, Files, KeyBackup};
+use relay_matrix::auth::{self, AuthError, Files, KeyBackup, LOG_IN_AGAIN};
 
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
@@ -153,18 +153,16 @@ fn sentences(status: &auth::LoginStatus) -> String {
     let session = status.refused.as_deref().unwrap_or("alive");
     let verified = match status.device_verified {
         Some(true) => "yes, by its owner",
-        Some(false) => {
-            "no: run `relay auth login --force` with --recovery-key-file or --reset-cross-signing"
-        }
+        Some(false) => &format!("no: {LOG_IN_AGAIN}"),
         None => "not known",
     };
     let damage = status.damage.as_ref();
     let damage = damage.map_or_else(String::new, |what| format!("keys here    {what}\n"));
     let backup = match (status.key_backup, status.key_backup_on_server) {
         (KeyBackup::On, _) => "on",
-        (KeyBackup::Unused, _) => {
-            "not by this device: the account has one that another login made; run `relay auth login --force` with --recovery-key-file or --reset-cross-signing"
-        }
+        (KeyBackup::Unused, _) => &format!(
+            "not by this device: the account has one that another login made; {LOG_IN_AGAIN}"
+        ),
         (KeyBackup::Off, _) => "off",
         (KeyBackup::Unknown, Some(true)) => {
             "the account has one; whether this device uses it is not known: `relay auth login --force` makes sure"

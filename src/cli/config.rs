@@ -7,11 +7,12 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::failure::{CommandResult, Failure};
-use super::output::{print, say, warn};
-use super::{Globals, globals::mmrelay_hint};
+use super::failure::{CommandResult, Failure, success_if};
+use super::output::{as_json, print, say, show, warn};
+use super::{Globals, doctor, globals::mmrelay_hint};
 use crate::home::{Home, quoted};
 use crate::tools;
+use crate::tools::doctor::{Extent, Report};
 use relay_config::{Database, LoadError, Loaded};
 use relay_disk::write_private;
 use relay_matrix::auth::Files;
@@ -31,8 +32,13 @@ pub(super) enum ConfigCommand {
         force: bool,
     },
     /// Tell everything that is wrong with the configuration, with its place
-    #[command(after_help = "Example: relay --config ./config.yaml config check --json")]
+    #[command(
+        after_help = "Examples:\n  relay --config ./config.yaml config check --json\n  relay config check --online"
+    )]
     Check {
+        /// Try the login, the rooms and the radio, too, as `relay doctor` does
+        #[arg(long)]
+        online: bool,
         /// One JSON object instead of sentences
         #[arg(long)]
         json: bool,
@@ -45,11 +51,13 @@ pub(super) enum ConfigCommand {
     Paths,
 }
 
-pub(super) fn run(command: ConfigCommand, globals: &Globals) -> CommandResult {
+pub(super) async fn run(command: ConfigCommand, globals: &Globals) -> CommandResult {
     let home = globals.home()?;
     match command {
         ConfigCommand::Generate { output, force } => generate(globals, &home, output, force),
-        ConfigCommand::Check { json } => return check(globals, &home, json),
+        ConfigCommand::Check { online, json } => {
+            return check(globals, &home, online, json).await;
+        }
         ConfigCommand::Schema => Ok(print(&relay_config::schema())?),
         ConfigCommand::Paths => paths(globals, &home),
     }?;
@@ -103,12 +111,26 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-fn check(globals: &Globals, home: &Home, as_json: bool) -> CommandResult {
+async fn check(globals: &Globals, home: &Home, online: bool, is_json: bool) -> CommandResult {
     let outcome = globals.load_config(home);
-    if as_json {
-        let report = json_report(globals, home, &outcome);
-        print(&format!("{report:#}\n"))?;
-        return Ok(outcome.map_or_else(|error| error.exit(), |_| ExitCode::SUCCESS));
+    if is_json {
+        let mut report = json_report(globals, home, &outcome);
+        let mut exit = match &outcome {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => error.exit(),
+        };
+        if online {
+            report["online"] = Value::Null;
+        }
+        if let (true, Ok(loaded)) = (online, &outcome) {
+            let examined = doctor::examine(home, globals, Ok(loaded), Extent::Online).await?;
+            exit = success_if(examined.healthy);
+            let mut examined = serde_json::to_value(&examined).context("cannot be told as JSON")?;
+            home.name_hints(&mut examined);
+            report["online"] = examined;
+        }
+        print(&as_json(&report)?)?;
+        return Ok(exit);
     }
     let loaded = outcome.map_err(|error| load_failure(globals, home, error))?;
     let examples = loaded.config.examples();
@@ -127,7 +149,12 @@ fn check(globals: &Globals, home: &Home, as_json: bool) -> CommandResult {
     };
     let path = globals.config_path(home);
     print(&format!("{}: {verdict}\n", path.display()))?;
-    Ok(ExitCode::SUCCESS)
+    if !online {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let examined = doctor::examine(home, globals, Ok(&loaded), Extent::Online).await?;
+    show(Some(home), false, &examined, Report::lines)?;
+    Ok(success_if(examined.healthy))
 }
 
 /// Returns the failure of loading the configuration, after printing its warnings.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod config;
+mod doctor;
 mod failure;
 mod globals;
 mod help;
@@ -54,9 +55,13 @@ enum Command {
     /// Check the configuration, write a new one, or show where things are.
     #[command(subcommand, after_help = "Example: relay config check")]
     Config(config::ConfigCommand),
-    /// Tell whether the running relay does its work: exit code 0 if it does, 1 if not.
-    #[command(after_help = "Example: relay doctor --quick")]
-    Doctor(status::DoctorArgs),
+    /// Examine the relay, its homeserver and its radio, and tell what to do about what is not well.
+    ///
+    /// Beside a running relay, which it asks, or without one: then it connects to the radio itself, as `relay radio info` does.
+    #[command(
+        after_help = "Examples:\n  relay doctor\n  relay doctor radio --json\n  relay doctor --quick"
+    )]
+    Doctor(doctor::DoctorArgs),
     /// Look at a radio, listen to it, or send a text with it; without the daemon, and without Matrix.
     #[command(
         subcommand,
@@ -101,9 +106,9 @@ pub fn main() -> ExitCode {
         match arguments.command {
             None | Some(Command::Run) => run::run(&globals).await,
             Some(Command::Status(arguments)) => status::run(&arguments, &globals).await,
-            Some(Command::Doctor(arguments)) => status::examine(&arguments, &globals).await,
+            Some(Command::Doctor(arguments)) => Box::pin(doctor::run(&arguments, &globals)).await,
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
-            Some(Command::Config(command)) => config::run(command, &globals),
+            Some(Command::Config(command)) => Box::pin(config::run(command, &globals)).await,
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
             Some(Command::Simulate(arguments)) => Box::pin(simulate::run(arguments)).await,
         }

@@ -326,9 +326,14 @@ async fn visit<T>(
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Result<T, Failure> {
     let (done, kept) = until_interrupted(link, globals, work).await?;
-    let heading = "the radio handed these over, which it had kept; it does not do so again:";
-    note_texts(heading, &kept);
+    note_handed_over(&kept);
     Ok(done?)
+}
+
+/// Shows what the radio handed over to a command that does not listen.
+pub(super) fn note_handed_over(kept: &[RadioText]) {
+    let heading = "the radio handed these over, which it had kept; it does not do so again:";
+    note_texts(heading, kept);
 }
 
 /// Warns that a locked radio reports no messages.

@@ -3,12 +3,12 @@
 //! A check fails if a person or a restart must cure the fault. A homeserver that is away is a warning: nothing is lost, and
 //! the relay retries.
 
-mod checks;
+pub(crate) mod checks;
 mod rooms;
 
 use std::time::Duration;
 
-use super::status::{Check, CheckResult, DatabaseStatus, Health, MatrixState, Status};
+use super::status::{Check, CheckResult, DatabaseStatus, Health, MatrixState, RadioStatus, Status};
 use relay_bridge::MANY_ROWS;
 use relay_config::Connection;
 use relay_model::span;
@@ -17,6 +17,7 @@ use relay_radio::LinkState;
 use checks::{check, clock_apart, failed, ok, warning};
 
 pub(crate) use checks::{clock_off, limit_met, times};
+pub(crate) use rooms::{merged, room_check, trouble_check};
 
 /// Time without an iteration after which the event loop counts as hung; it does chores every 20 s.
 const LOOP_HANGS_AFTER: Duration = Duration::from_secs(90);
@@ -53,7 +54,7 @@ impl Examined<'_> {
             ..check
         });
         Health {
-            healthy: checks.iter().all(|it| it.result != CheckResult::Failed),
+            healthy: !checks.iter().any(|it| it.result.is_sick()),
             checks: checks.into(),
         }
     }
@@ -86,37 +87,14 @@ impl Examined<'_> {
 
     fn radio(&self) -> Check {
         let radio = &self.status.radio;
-        let time = span::of_seconds(radio.for_seconds);
-        if radio.state == LinkState::Ready {
-            return match &radio.silence {
-                Some(silence) => {
-                    let text = format!("nothing is transmitted: {silence}");
-                    check(CheckResult::Warning, text, radio.silence_hint.clone())
-                }
-                None => ok(format!("ready for {time}")),
-            };
+        match &radio.silence {
+            _ if radio.state != LinkState::Ready => radio_away(radio, self.radio_away),
+            Some(silence) => {
+                let text = format!("nothing is transmitted: {silence}");
+                check(CheckResult::Warning, text, radio.silence_hint.clone())
+            }
+            None => ok(format!("ready for {}", span::of_seconds(radio.for_seconds))),
         }
-        let cause = radio.cause.as_ref();
-        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-        let text = format!("away for {time}{cause}");
-        let ours = match &radio.connection {
-            Connection::Tcp { .. } => {
-                "check its power, its network, and `meshtastic.host`; a phone app may hold it"
-            }
-            Connection::Serial { .. } => {
-                "check its power, its cable, and `meshtastic.serial_port`; another program may hold the port"
-            }
-            Connection::Ble { .. } => {
-                "check its power, whether it is in reach, and `meshtastic.ble_address`; a phone app may hold it"
-            }
-        };
-        let hint = radio.hint.clone().unwrap_or_else(|| ours.to_owned());
-        let result = if Duration::from_secs(radio.for_seconds) >= self.radio_away {
-            CheckResult::Failed
-        } else {
-            CheckResult::Warning
-        };
-        check(result, text, Some(hint))
     }
 
     fn matrix(&self) -> Check {
@@ -186,6 +164,31 @@ impl Examined<'_> {
         }
         ok(text)
     }
+}
+
+/// The check of a radio that is not ready; it fails once the radio has been away for that long.
+pub(crate) fn radio_away(radio: &RadioStatus, fails_after: Duration) -> Check {
+    let cause = radio.cause.as_ref();
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    let text = format!("away for {}{cause}", span::of_seconds(radio.for_seconds));
+    let ours = match &radio.connection {
+        Connection::Tcp { .. } => {
+            "check its power, its network, and `meshtastic.host`; a phone app may hold it"
+        }
+        Connection::Serial { .. } => {
+            "check its power, its cable, and `meshtastic.serial_port`; another program may hold the port"
+        }
+        Connection::Ble { .. } => {
+            "check its power, whether it is in reach, and `meshtastic.ble_address`; a phone app may hold it"
+        }
+    };
+    let hint = radio.hint.clone().unwrap_or_else(|| ours.to_owned());
+    let result = if Duration::from_secs(radio.for_seconds) >= fails_after {
+        CheckResult::Failed
+    } else {
+        CheckResult::Warning
+    };
+    check(result, text, Some(hint))
 }
 
 #[cfg(test)]

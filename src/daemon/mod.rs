@@ -55,7 +55,11 @@ use relay_radio::{RadioError, RadioOptions};
 use relay_store::{Database, DatabaseEnd, Store, StoreError};
 
 pub(crate) use control::{ControlAnswer, ControlRequest};
-pub(crate) use health::{clock_off, limit_met, times};
+pub(crate) use health::{
+    checks, clock_off, limit_met, merged, radio_away, room_check, times, trouble_check,
+};
+pub(crate) use overview::route_cure;
+pub(crate) use room_trouble::trouble_of;
 
 use account::{Account, Tries};
 use control::Control;

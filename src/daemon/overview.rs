@@ -89,6 +89,7 @@ impl Overview<'_> {
             node: profile.map(|it| it.own.num.to_string()),
             name: profile.map(|it| it.own.long()),
             firmware: profile.and_then(|it| it.told_firmware().map(str::to_owned)),
+            region: profile.and_then(|it| it.setup.region.clone()),
             channel_use_percent: channel_use.map(|(percent, _)| percent),
             channel_use_age_seconds: channel_use.map(|(_, at)| self.age(at)),
             silence: silence.map(|it| it.to_string()),
@@ -176,12 +177,13 @@ impl Overview<'_> {
             .filter(|it| *self.facts.known(&it.id) == *name)
             .collect();
         let channels = mapped.iter().map(|it| it.meshtastic_channel.to_string());
+        let mut configured: Vec<String> = mapped.iter().map(|it| it.id.to_string()).collect();
+        configured.dedup();
         let radio = self.facts.radio.iter();
         let problems = radio.flat_map(|radio| &radio.problems.routes);
         let problems: Vec<_> = problems
             .filter(|it| *self.facts.known(&it.room) == *name)
             .collect();
-        let cure = |it: &&RouteProblem| it.hint().unwrap_or_else(|| CORRECT.to_owned());
         let mut held = self.tables().into_iter().flat_map(|tables| &tables.held);
         let held = held.find(|it| it.room.as_str() == name.as_str());
         let heard = mapped.iter().find_map(|it| self.heard.troubles.get(&it.id));
@@ -190,12 +192,13 @@ impl Overview<'_> {
         RoomStatus {
             room: name.to_string(),
             name: joined.map(|room| room.name.clone()),
+            configured,
             mapped: !mapped.is_empty(),
             joined: joined.is_some(),
             encrypted: joined.map(|room| room.encrypted),
             channels: channels.collect(),
             problems: problems.iter().map(ToString::to_string).collect(),
-            hint: problems.first().map(cure),
+            hint: problems.first().map(|it| route_cure(it)),
             trouble: trouble_of(held, heard, joined, !mapped.is_empty()),
             parked: self.parked(Some(name)),
             missing: self.missing(name),
@@ -291,6 +294,11 @@ impl Overview<'_> {
             .filter(|it| it.account.as_str() == login.account && it.room.as_str() == room.as_str());
         Some(here.map(|it| it.stretches).sum())
     }
+}
+
+/// Returns what a person can do about a mapped channel that cannot be used.
+pub(crate) fn route_cure(problem: &RouteProblem) -> String {
+    problem.hint().unwrap_or_else(|| CORRECT.to_owned())
 }
 
 fn seconds(milliseconds: i64) -> i64 {

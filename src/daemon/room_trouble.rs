@@ -9,7 +9,7 @@ use relay_store::mapped_rooms::HeldRoom;
 
 /// Returns what is wrong with a room: its messages are held for its successor (`held`), the adapter reports a problem under
 /// any of its names (`heard`), or the bot has joined the room but cannot send there.
-pub(super) fn trouble_of(
+pub(crate) fn trouble_of(
     held: Option<&HeldRoom>,
     heard: Option<&RoomTrouble>,
     joined: Option<&JoinedRoom>,

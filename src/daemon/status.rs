@@ -57,6 +57,9 @@ pub(crate) struct RadioStatus {
     pub(crate) node: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) firmware: Option<String>,
+    /// Region, as Meshtastic names it (`EU_868`); `None`: not reported, or not set.
+    #[serde(default)]
+    pub(crate) region: Option<String>,
     pub(crate) channel_use_percent: Option<f32>,
     /// Seconds since the radio reported that channel use.
     pub(crate) channel_use_age_seconds: Option<u64>,
@@ -190,6 +193,9 @@ pub(crate) struct RoomStatus {
     /// The room's id, or its configured alias until the id is known.
     pub(crate) room: String,
     pub(crate) name: Option<String>,
+    /// What `matrix_rooms` calls it: its id or aliases; empty if it is not there.
+    #[serde(default)]
+    pub(crate) configured: Vec<String>,
     /// Whether the room is in `matrix_rooms`.
     pub(crate) mapped: bool,
     pub(crate) joined: bool,
@@ -271,4 +277,15 @@ pub(crate) enum CheckResult {
     Warning,
     /// A person must act.
     Failed,
+    /// There was no answer in time. Only `relay doctor` without `--quick` waits for others.
+    TimedOut,
+    /// It was not checked; the text says why.
+    Skipped,
+}
+
+impl CheckResult {
+    /// Returns whether the relay does not do its work because of this.
+    pub(crate) fn is_sick(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
 }

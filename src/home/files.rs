@@ -31,12 +31,7 @@ fn network_name(magic: i128) -> Option<&'static str> {
 /// Removes other users' rights; returns a sentence on failure. Skips symbolic links and missing files.
 pub(super) fn narrow(paths: &[PathBuf]) -> Option<String> {
     let mut failed = paths.iter().filter_map(|path| {
-        let metadata = fs::symlink_metadata(path).ok()?;
-        let mode = metadata.permissions().mode();
-        let for_others = mode & 0o077;
-        if metadata.is_symlink() || for_others == 0 {
-            return None;
-        }
+        let mode = wide_mode(path)?;
         let narrowed = fs::set_permissions(path, Permissions::from_mode(mode & 0o700));
         Some((path.display(), narrowed.err()?))
     });
@@ -48,6 +43,18 @@ pub(super) fn narrow(paths: &[PathBuf]) -> Option<String> {
     Some(format!(
         "others on this machine may read `{path}`{others}, and that cannot be changed: {error}"
     ))
+}
+
+/// Returns the first of these that others may use.
+pub(super) fn wide(paths: &[PathBuf]) -> Option<&PathBuf> {
+    paths.iter().find(|path| wide_mode(path).is_some())
+}
+
+/// Returns the mode of a file that others may use; `None` for symbolic links and missing files.
+fn wide_mode(path: &Path) -> Option<u32> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    let mode = metadata.permissions().mode();
+    (!metadata.is_symlink() && mode & 0o077 != 0).then_some(mode)
 }
 
 /// Returns a warning if the home belongs to another user, who could not read what we write there.

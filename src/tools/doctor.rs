@@ -1,4 +1,20 @@
-//! `relay doctor --quick`: checks whether the running daemon works, for people and health checks.
+//! `relay doctor`: whether the relay, its homeserver and its radio work. This file: `--quick`, which asks the running daemon
+//! only, for health checks, and the lines of a check for people.
+//!
+//! - `report`: what the examination has found. `examination`: makes it, both sides at the same time.
+//! - `local`: the home, the disk, the database. `daemon`: what the running relay says. `homeserver`, `account`, `rooms`: the
+//!   Matrix side. `radio`: the other.
+//! - Deciding (from facts to a check) stands apart from doing in each of them.
+
+mod account;
+mod daemon;
+mod examination;
+mod homeserver;
+mod limit;
+mod local;
+mod radio;
+mod report;
+mod rooms;
 
 use std::fmt::Write as _;
 
@@ -7,6 +23,9 @@ use crate::home::Home;
 use relay_model::{Chain, Explained as _};
 
 use super::{control, hint, printable};
+
+pub(crate) use examination::{Extent, Patient};
+pub(crate) use report::{Report, Side};
 
 /// Requests the daemon's health; without an answer it is unhealthy.
 pub(crate) async fn examine(home: &Home) -> Health {
@@ -23,21 +42,26 @@ pub(crate) async fn examine(home: &Home) -> Health {
 
 /// Returns the checks for people: a line each, with the hints below.
 pub(crate) fn lines(health: &Health) -> String {
-    let mut text = String::new();
-    for check in &health.checks {
-        let result = match check.result {
-            CheckResult::Ok => "ok",
-            CheckResult::Warning => "warning",
-            CheckResult::Failed => "FAILED",
-        };
-        let name = check.name.replace('_', " ");
-        let found = printable(&check.text);
-        let _ = writeln!(text, "{name:<12} {result:<8} {found}");
-        if let (CheckResult::Warning | CheckResult::Failed, Some(cure)) =
-            (check.result, &check.hint)
-        {
-            let _ = writeln!(text, "{:<21} {}", "", hint(cure));
-        }
+    health.checks.iter().map(|it| line(it, 12, 8)).collect()
+}
+
+/// Returns a check as a line, with its name and its result in columns of these widths, and its hint below.
+fn line(check: &Check, names: usize, results: usize) -> String {
+    let result = match check.result {
+        CheckResult::Ok => "ok",
+        CheckResult::Warning => "warning",
+        CheckResult::Failed => "FAILED",
+        CheckResult::TimedOut => "TIMED OUT",
+        CheckResult::Skipped => "skipped",
+    };
+    let name = check.name.replace('_', " ");
+    let found = printable(&check.text);
+    let mut text = format!("{name:<names$} {result:<results$} {found}\n");
+    if check.result != CheckResult::Ok
+        && let Some(cure) = &check.hint
+    {
+        let (indent, cure) = (names + results + 1, hint(cure));
+        let _ = writeln!(text, "{:<indent$} {cure}", "");
     }
     text
 }

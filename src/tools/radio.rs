@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::home::Holder;
@@ -61,6 +61,9 @@ pub(crate) enum VisitError {
     NoLink(#[from] RadioError),
     #[error("cannot reach the radio{}", .0.place())]
     Away(#[source] Lost),
+    /// The radio did not answer in the time that a command has for it.
+    #[error("the radio does not answer{}", .0.place())]
+    Late(#[source] Lost),
     #[error("the radio is locked and tells its client nothing")]
     Locked,
     #[error("the radio has no channel `{wanted}`; it has {available}")]
@@ -83,7 +86,7 @@ impl Explained for VisitError {
                 "a radio serves one program at a time: stop the relay first, or name another radio with `--host`, \
                  `--serial` or `--ble`; `relay status` tells how this one stands"
             }
-            Self::Away(lost) => return lost.hint(),
+            Self::Away(lost) | Self::Late(lost) => return lost.hint(),
             Self::Locked => "switch its lockdown off with the app that locked it",
             Self::NoChannel { .. } => "`relay radio channels` lists them",
             Self::NoLink(error) => return error.hint(),
@@ -264,6 +267,49 @@ impl Visit {
         }
         self.awaited.send_replace(None);
         Ok(profile)
+    }
+
+    /// Like [`Self::ready`], but fails with [`VisitError::Late`] if the radio says nothing for `first`, or is not configured
+    /// within `whole`.
+    pub(crate) async fn ready_within(
+        &mut self,
+        first: Duration,
+        whole: Duration,
+    ) -> Result<Box<RadioProfile>, VisitError> {
+        let (mut link, begun) = (self.link.clone(), Instant::now());
+        let too_late = async {
+            // What it returns locks the link's state, so it must not live on.
+            let is_heard = timeout(first, link.wait_for(|link| link.heard))
+                .await
+                .is_ok();
+            if is_heard {
+                sleep_until(begun + whole).await;
+            }
+        };
+        // Both are cancel safe: what the radio handed over is kept.
+        tokio::select! {
+            ready = self.ready() => return ready,
+            () = too_late => {}
+        }
+        let link = self.link.borrow().clone();
+        let (kind, cause) = match (link.state, link.heard) {
+            (LinkState::Connecting | LinkState::Lost, _) => (
+                LossKind::Absent,
+                format!("no connection within {} s", first.as_secs()),
+            ),
+            (_, false) => {
+                let cause = format!("connected, but nothing came within {} s", first.as_secs());
+                (LossKind::Nobody, cause)
+            }
+            (_, true) => {
+                let cause = format!(
+                    "its configuration was not complete within {} s",
+                    whole.as_secs()
+                );
+                (LossKind::Silent, cause)
+            }
+        };
+        Err(VisitError::Late(self.lost(kind, cause, None)))
     }
 
     /// Like [`Self::ready`]; fails for a locked radio.

@@ -318,18 +318,6 @@ async fn an_mmrelay_of_the_same_user_is_noticed_with_the_command_that_uses_it() 
 }
 
 #[tokio::test]
-async fn a_doctor_that_is_not_built_yet_says_which_one_is() {
-    let output = Home::new().run(["doctor"]).await;
-    let text = text_of(&output);
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(
-        text.contains("only the quick examination exists yet"),
-        "{text}"
-    );
-    assert!(text.contains("relay doctor --quick"), "{text}");
-}
-
-#[tokio::test]
 async fn a_simulated_radio_on_a_terminal_invites_to_type_and_prints_for_people() {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
     grantpt(&terminal)

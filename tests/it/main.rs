@@ -34,6 +34,8 @@ mod crash;
 #[cfg(test)]
 mod direct;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod duplicates;
 #[cfg(test)]
 mod echoes;

@@ -196,14 +196,6 @@ async fn without_a_daemon_it_says_so_with_the_cure() {
 }
 
 #[tokio::test]
-async fn without_quick_there_is_no_doctor() {
-    let output = Home::new().run(["doctor"]).await;
-    let text = text_of(&output);
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("--quick"), "{text}");
-}
-
-#[tokio::test]
 async fn a_daemon_that_was_killed_leaves_a_socket_that_the_next_one_replaces() {
     let mut scene = Plan::one_room(Kind::Plain).start().await;
     scene.relay.kill().await;

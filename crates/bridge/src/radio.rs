@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::readiness::{RadioProblems, Readiness};
-use super::{Bridge, action::Action, facts::Facts, notice::Refused, policy, route::Spot};
+use super::{Bridge, action::Action, facts::Facts, notice::Refused, route::Spot};
 use relay_model::{Channel, MeshRowId, RadioProfile, Timestamp};
 
 impl Bridge {
@@ -29,10 +29,7 @@ impl Bridge {
         self.profile = Some(Arc::new(profile.clone()));
         actions.push(Action::WakeMesh);
         actions.extend(self.link_stands(now));
-        let problems = RadioProblems {
-            routes: self.routes.problems(),
-            silence: policy::check_radio(&self.config, self.profile.as_deref()).err(),
-        };
+        let problems = RadioProblems::with(&self.routes, &self.config, profile);
         let before = std::mem::replace(&mut self.radio_problems, problems.clone());
         let is_silent = problems.silence.is_some();
         actions.push(Action::Ready(Box::new(Readiness {

@@ -53,7 +53,10 @@ impl Trouble {
     pub fn at(self, path: &Path) -> Self {
         match self {
             Self::Full | Self::ReadOnly | Self::Denied | Self::Directory => self,
-            Self::Failed => seen_at(path).unwrap_or(self),
+            Self::Failed => Disk::of(path)
+                .ok()
+                .and_then(|it| it.trouble)
+                .unwrap_or(self),
         }
     }
 }
@@ -112,24 +115,35 @@ fn of_sqlite(error: rusqlite::ffi::Error) -> Option<Trouble> {
     }
 }
 
-/// Returns the trouble visible on the disk of `path`, which need not exist yet.
-fn seen_at(path: &Path) -> Option<Trouble> {
-    let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
-    let disk = statvfs(existing).ok()?;
-    // Space reserved for root is only available to root.
-    let free = if rustix::process::geteuid().is_root() {
-        disk.f_bfree
-    } else {
-        disk.f_bavail
-    };
-    if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        Some(Trouble::ReadOnly)
-    } else if free.saturating_mul(disk.f_frsize) < LEAST_ROOM
-        || (disk.f_files > 0 && disk.f_ffree == 0)
-    {
-        Some(Trouble::Full)
-    } else {
-        None
+/// What is visible of a disk without writing to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// Free space in bytes, as far as this user may use it.
+    pub free: u64,
+    /// Why it cannot be written; `None` if nothing speaks against it.
+    pub trouble: Option<Trouble>,
+}
+
+impl Disk {
+    /// Looks at the disk of `path`, which need not exist yet. Fails if the system does not tell.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let existing = path.ancestors().find(|ancestor| ancestor.exists());
+        let disk = statvfs(existing.unwrap_or(path))?;
+        // Space reserved for root is only available to root.
+        let free = if rustix::process::geteuid().is_root() {
+            disk.f_bfree
+        } else {
+            disk.f_bavail
+        };
+        let free = free.saturating_mul(disk.f_frsize);
+        let trouble = if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            Some(Trouble::ReadOnly)
+        } else if free < LEAST_ROOM || (disk.f_files > 0 && disk.f_ffree == 0) {
+            Some(Trouble::Full)
+        } else {
+            None
+        };
+        Ok(Self { free, trouble })
     }
 }
 

@@ -24,7 +24,7 @@ pub use entry::{KeyPlace, LoginOptions, find_homeserver};
 pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
 pub use recovery::{AskForKey, Identity, LoginTrust, Problem, Unlock};
-pub use status::{KeyBackup, LoginStatus, ask, damage, status};
+pub use status::{KeyBackup, LOG_IN_AGAIN, LoginStatus, ask, damage, status};
 
 /// Which part of the given credentials is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use relay_model::{Clock, ClockReading, Timestamp};
 
-pub(super) use ask::{ask_date, ask_own};
+pub(super) use ask::{arrived, ask_date, ask_own, time_shown};
 pub(super) use news::HistoryFilter;
 
 /// Milliseconds until the server's time is asked for again: clocks drift.
@@ -223,12 +223,7 @@ impl ServerClock {
 
     /// Returns the milliseconds that our clock is ahead of the server's; 0 if they agree or that is unknown.
     fn ours_ahead(&self, now: OurClocks) -> i64 {
-        let ahead = now.wall.0.saturating_sub(self.shows(now).0);
-        if ahead.saturating_abs() > Self::SLACK {
-            ahead
-        } else {
-            0
-        }
+        ahead_of(self.shows(now), now)
     }
 
     /// Returns the milliseconds that our clock is ahead of the server's; `None` if unknown.
@@ -245,6 +240,16 @@ impl ServerClock {
             }
             Some(_) | None => 0,
         }
+    }
+}
+
+/// Returns the milliseconds that our clock is ahead of the server's; 0 if they agree.
+pub(super) fn ahead_of(server: Timestamp, now: OurClocks) -> i64 {
+    let ahead = now.wall.0.saturating_sub(server.0);
+    if ahead.saturating_abs() > ServerClock::SLACK {
+        ahead
+    } else {
+        0
     }
 }
 

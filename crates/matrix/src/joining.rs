@@ -146,7 +146,11 @@ async fn put_out_before(rooms: &Rooms, id: &OwnedRoomId) -> Option<RoomTrouble> 
 
 /// Returns the trouble if a membership set by `by` keeps us out of a room; `None` if we left it ourselves, with another
 /// client.
-fn put_out_by(what: &MembershipState, by: &UserId, bot: &OwnedUserId) -> Option<RoomTrouble> {
+pub(super) fn put_out_by(
+    what: &MembershipState,
+    by: &UserId,
+    bot: &OwnedUserId,
+) -> Option<RoomTrouble> {
     let (bot, is_other) = (bot.clone(), by != bot);
     match what {
         MembershipState::Ban => Some(RoomTrouble::Banned(bot)),
@@ -233,7 +237,7 @@ fn refusal(answer: Option<&ServerAnswer>, bot: &OwnedUserId) -> RoomTrouble {
 
 /// Returns the trouble that an answer means: the specific one from `alone`, or else a general one. An answer without an
 /// error code comes from a proxy.
-fn trouble_of(
+pub(super) fn trouble_of(
     answer: Option<&ServerAnswer>,
     alone: impl FnOnce(&ServerAnswer) -> Option<RoomTrouble>,
 ) -> RoomTrouble {
@@ -282,7 +286,7 @@ async fn resolve(
 
 /// Returns the room of an alias that could not be resolved; `before` is the room, still joined, that it pointed to
 /// last. If both alias and room are gone, the room's own state explains it, and nothing is wrong with the alias.
-fn unresolved(
+pub(super) fn unresolved(
     answer: Option<&ServerAnswer>,
     before: Option<OwnedRoomId>,
     replaced: Option<&Tombstone>,

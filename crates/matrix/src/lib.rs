@@ -9,7 +9,7 @@
 //! - What goes: `send`, `content`, `errors` (what an answer means for the message).
 //! - The rooms: `rooms` (which they are, and who is in them), `joining`, `trouble` (why the bot is not in one).
 //! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK), `client` and `keys` (the SDK
-//!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `task`.
+//!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `probe` (asks it, for `doctor`), `task`.
 #![cfg_attr(
     test,
     expect(
@@ -33,6 +33,7 @@ mod joining;
 mod keys;
 mod links;
 mod message_text;
+mod probe;
 mod pulse;
 mod reader;
 mod rooms;
@@ -66,6 +67,7 @@ use relay_model::{
 
 pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
+pub use self::probe::{HomeserverFacts, Probe, RoomFound, SeenRoom};
 pub use self::pulse::{Failing, HomeserverState, Pulse};
 pub use self::send::Sender;
 pub use self::server::ServerError;

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use matrix_sdk::ruma::UserId;
 use matrix_sdk::ruma::events::MessageLikeEventType;
-use matrix_sdk::ruma::events::room::power_levels::UserPowerLevel;
+use matrix_sdk::ruma::events::room::power_levels::{RoomPowerLevels, UserPowerLevel};
 use matrix_sdk::sync::RoomUpdates;
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::{Notify, SetOnce};
@@ -287,7 +288,7 @@ impl Rooms {
         let name = name.map_or_else(|_| id.to_string(), |name| name.to_string());
         let own_name = self.name_of(room, &self.own).await;
         let levels = room.power_levels_or_default().await;
-        let may_send = |kind| levels.user_can_send_message(&self.own, kind);
+        let rights = Rights::of(&levels, &self.own, encrypted);
         let now = JoinedRoom {
             room: id.to_owned(),
             configured: self.names_of(id),
@@ -296,18 +297,14 @@ impl Rooms {
             encrypted,
             public: room.is_public().unwrap_or(false),
             may_mention_room: levels.user_can_trigger_room_notification(&self.own),
-            may_write: may_send(if encrypted {
-                MessageLikeEventType::RoomEncrypted
-            } else {
-                MessageLikeEventType::RoomMessage
-            }),
-            may_react: may_send(MessageLikeEventType::Reaction)
-                && levels.user_can_redact_own_event(&self.own),
+            may_write: rights.write,
+            may_react: rights.react,
             tombstone,
             predecessor: room.predecessor_room().map(|it| it.room_id),
         };
         // Messages parked because we could not write there are retried once we can.
-        let latest = (now.clone(), may_send(MessageLikeEventType::RoomMessage));
+        let plain = Rights::of(&levels, &self.own, false);
+        let latest = (now.clone(), plain.write);
         let before = self.known().announced.insert(id.to_owned(), latest.clone());
         (before != Some(latest)).then_some(now)
     }
@@ -344,6 +341,30 @@ impl Rooms {
             _ => i64::MAX,
         };
         SenderFacts { name, power }
+    }
+}
+
+/// What the bot's power level in a room permits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rights {
+    /// To send messages, encrypted ones in an encrypted room.
+    pub(super) write: bool,
+    /// To react, and to redact its own reactions.
+    pub(super) react: bool,
+}
+
+impl Rights {
+    pub(super) fn of(levels: &RoomPowerLevels, own: &UserId, encrypted: bool) -> Self {
+        let may_send = |kind| levels.user_can_send_message(own, kind);
+        Self {
+            write: may_send(if encrypted {
+                MessageLikeEventType::RoomEncrypted
+            } else {
+                MessageLikeEventType::RoomMessage
+            }),
+            react: may_send(MessageLikeEventType::Reaction)
+                && levels.user_can_redact_own_event(own),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use matrix_sdk::reqwest::header::RETRY_AFTER;
+use matrix_sdk::reqwest::header::{HeaderMap, RETRY_AFTER};
 use matrix_sdk::reqwest::{self, Method, StatusCode, redirect};
 use matrix_sdk::ruma::api::error::RetryAfter;
 use matrix_sdk::ruma::{DeviceId, UserId};
@@ -223,11 +223,24 @@ impl Server {
         path: &[&str],
         body: Option<&Value>,
     ) -> Result<Value, ServerError> {
+        let path: Vec<&str> = ["client"].iter().chain(path).copied().collect();
+        let answered = self.answer(method, &path, None, body).await;
+        Ok(answered?.0)
+    }
+
+    /// Sends a request below `/_matrix`, with a query, and returns the JSON and the headers of the answer.
+    pub(super) async fn answer(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<(Value, HeaderMap), ServerError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            let segments = segments.pop_if_empty();
-            segments.extend(["_matrix", "client"]).extend(path);
+            segments.pop_if_empty().push("_matrix").extend(path);
         }
+        url.set_query(query);
         let mut request = self.http.request(method, url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.reveal());
@@ -239,12 +252,11 @@ impl Server {
         }
         let answered = async {
             let response = request.send().await?;
-            let retry_after = response.headers().get(RETRY_AFTER);
-            let retry_after = retry_after.and_then(|it| RetryAfter::try_from(it).ok());
-            Ok((response.status(), retry_after, read(response).await?))
+            let headers = response.headers().clone();
+            Ok((response.status(), headers, read(response).await?))
         };
         let answered = answered.await;
-        let (status, retry_after, bytes) =
+        let (status, headers, bytes) =
             answered.map_err(|cause| ServerError::of(self.base.clone(), cause))?;
         let bytes = bytes.ok_or_else(|| ServerError::TooLarge(self.base.clone()))?;
         if status.is_redirection() {
@@ -252,7 +264,7 @@ impl Server {
         }
         let body: Value = serde_json::from_slice(&bytes).map_err(|_| self.not_matrix(status))?;
         if status.is_success() {
-            return Ok(body);
+            return Ok((body, headers));
         }
         let text = |key: &str| body[key].as_str().unwrap_or_default();
         let errcode = text("errcode").to_owned();
@@ -260,6 +272,8 @@ impl Server {
             let wait = body["retry_after_ms"].as_u64().map(Duration::from_millis);
             let wish = |it| errors::wish(it, Timestamp::now().into());
             let in_body = || wait.map(RetryAfter::Delay).and_then(wish);
+            let retry_after = headers.get(RETRY_AFTER);
+            let retry_after = retry_after.and_then(|it| RetryAfter::try_from(it).ok());
             let after = retry_after.and_then(wish).or_else(in_body);
             let after = after.unwrap_or(Duration::from_mins(1));
             return Err(ServerError::RateLimited(after));

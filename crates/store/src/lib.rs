@@ -14,6 +14,7 @@ mod damage;
 #[cfg(test)]
 mod earlier;
 mod error;
+mod examine;
 mod file;
 mod messages;
 mod next;
@@ -44,6 +45,7 @@ use file::{FileIdentity, FileKind};
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
+pub use examine::{SoundDatabase, examine};
 pub use messages::{direct, edits, message_map, relayed, seen};
 pub use next::Next;
 pub use outbox::{backlog, drafts, mesh_report, outbox_mesh, outbox_room};

@@ -1,4 +1,4 @@
-//! The texts of the checks that `relay status` shows too.
+//! How checks are made, and the texts of those that `relay status` shows too.
 
 use super::super::status::{Check, CheckResult, LimitedStatus};
 use relay_model::span;
@@ -40,7 +40,7 @@ pub(super) fn clock_apart(clock: &str, ahead: i64) -> String {
 }
 
 /// Makes a check without its name, which the caller sets.
-pub(super) fn check(result: CheckResult, text: impl Into<String>, hint: Option<String>) -> Check {
+pub(crate) fn check(result: CheckResult, text: impl Into<String>, hint: Option<String>) -> Check {
     Check {
         name: String::new(),
         result,
@@ -49,16 +49,21 @@ pub(super) fn check(result: CheckResult, text: impl Into<String>, hint: Option<S
     }
 }
 
-pub(super) fn ok(text: impl Into<String>) -> Check {
+pub(crate) fn ok(text: impl Into<String>) -> Check {
     check(CheckResult::Ok, text, None)
 }
 
-pub(super) fn warning(text: impl Into<String>, hint: &str) -> Check {
+pub(crate) fn warning(text: impl Into<String>, hint: &str) -> Check {
     check(CheckResult::Warning, text, Some(hint.to_owned()))
 }
 
-pub(super) fn failed(text: impl Into<String>, hint: &str) -> Check {
+pub(crate) fn failed(text: impl Into<String>, hint: &str) -> Check {
     check(CheckResult::Failed, text, Some(hint.to_owned()))
+}
+
+/// A check that was not made, and why.
+pub(crate) fn skipped(why: impl Into<String>) -> Check {
+    check(CheckResult::Skipped, why, None)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The check of the rooms: whether the bot has joined each of them and can send there.
 
-use super::super::status::{Check, CheckResult, MatrixState, RoomStatus};
+use super::super::status::{Check, CheckResult, MatrixState, RoomStatus, RoomTroubleStatus};
 use super::Examined;
 use super::checks::{check, failed, ok, warning};
 use relay_model::span;
@@ -34,49 +34,62 @@ impl Examined<'_> {
             let problem = |it| check(CheckResult::Warning, it, room.hint.clone());
             troubles.extend(room.problems.iter().map(problem));
         }
-        // Failed checks first.
-        troubles.sort_by_key(|it| it.result != CheckResult::Failed);
-        let Some(worst) = troubles.first().map(|it| it.result) else {
-            return ok(format!("{count} mapped"));
-        };
-        let mut hints: Vec<String> = Vec::new();
-        for it in &troubles {
-            let mut hint = it.hint.clone().unwrap_or_default();
-            if troubles.len() > 1 && !it.name.is_empty() {
-                hint = format!("{}: {hint}", it.name);
-            }
-            if !hints.contains(&hint) {
-                hints.push(hint);
-            }
-        }
-        let texts: Vec<&str> = troubles.iter().map(|it| it.text.as_str()).collect();
-        check(worst, texts.join("; "), Some(hints.join("; ")))
+        merged(troubles).unwrap_or_else(|| ok(format!("{count} mapped")))
     }
 }
 
-/// Returns the trouble of a room as a check named after the room: the hint does not name it.
-fn room_check(room: &RoomStatus) -> Option<Check> {
-    let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
-    let waiting = match waiting {
-        0 => String::new(),
-        waiting => format!(" ({waiting} waiting)"),
-    };
-    let name = &room.room;
-    let check = if let Some(trouble) = &room.trouble {
-        let text = format!("{name}: {}{waiting}", trouble.text);
-        if trouble.may_pass {
-            warning(text, &trouble.hint)
-        } else {
-            failed(text, &trouble.hint)
+/// Makes one check of several troubles, failed ones first; each hint is told with the room whose name its check has.
+pub(crate) fn merged(mut troubles: Vec<Check>) -> Option<Check> {
+    troubles.sort_by_key(|it| it.result != CheckResult::Failed);
+    let worst = troubles.first()?.result;
+    let mut hints: Vec<String> = Vec::new();
+    for it in &troubles {
+        let mut hint = it.hint.clone().unwrap_or_default();
+        if troubles.len() > 1 && !it.name.is_empty() {
+            hint = format!("{}: {hint}", it.name);
         }
-    } else {
-        let parked = room.parked.as_ref().filter(|_| room.mapped)?;
-        let (since, why) = (span::of_seconds(parked.for_seconds), &parked.reason);
-        let text = format!("{name} takes nothing, for {since}: {why}{waiting}");
-        check(CheckResult::Failed, text, parked.hint.clone())
-    };
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    let texts: Vec<&str> = troubles.iter().map(|it| it.text.as_str()).collect();
+    Some(check(worst, texts.join("; "), Some(hints.join("; "))))
+}
+
+/// Returns the trouble of a room as a check named after the room: the hint does not name it.
+pub(crate) fn room_check(room: &RoomStatus) -> Option<Check> {
+    let waiting = room.to_matrix.outbox.as_ref().map_or(0, |it| it.waiting);
+    let name = &room.room;
+    if let Some(trouble) = &room.trouble {
+        return Some(trouble_check(name, trouble, waiting));
+    }
+    let parked = room.parked.as_ref().filter(|_| room.mapped)?;
+    let (since, why) = (span::of_seconds(parked.for_seconds), &parked.reason);
+    let waiting = in_brackets(waiting);
+    let text = format!("{name} takes nothing, for {since}: {why}{waiting}");
     Some(Check {
         name: name.clone(),
-        ..check
+        ..check(CheckResult::Failed, text, parked.hint.clone())
     })
+}
+
+/// Returns a trouble of a room as a check named after the room; `waiting` messages wait for it to pass.
+pub(crate) fn trouble_check(name: &str, trouble: &RoomTroubleStatus, waiting: u64) -> Check {
+    let text = format!("{name}: {}{}", trouble.text, in_brackets(waiting));
+    let check = if trouble.may_pass {
+        warning(text, &trouble.hint)
+    } else {
+        failed(text, &trouble.hint)
+    };
+    Check {
+        name: name.to_owned(),
+        ..check
+    }
+}
+
+fn in_brackets(waiting: u64) -> String {
+    match waiting {
+        0 => String::new(),
+        waiting => format!(" ({waiting} waiting)"),
+    }
 }

@@ -20,6 +20,7 @@ fn well() -> Status {
             node: None,
             name: None,
             firmware: None,
+            region: None,
             channel_use_percent: None,
             channel_use_age_seconds: None,
             silence: None,
@@ -52,6 +53,7 @@ fn well() -> Status {
         rooms: vec![RoomStatus {
             room: "!room:example.org".to_owned(),
             name: None,
+            configured: Vec::new(),
             mapped: true,
             joined: true,
             encrypted: None,
@@ -94,9 +96,9 @@ fn examined(status: &Status, beat: u64) -> Health {
 fn worst(status: &Status, beat: u64) -> (String, CheckResult) {
     let health = examined(status, beat);
     let rank = |check: &&Check| match check.result {
-        CheckResult::Ok => 0,
+        CheckResult::Ok | CheckResult::Skipped => 0,
         CheckResult::Warning => 1,
-        CheckResult::Failed => 2,
+        CheckResult::Failed | CheckResult::TimedOut => 2,
     };
     let worst = health.checks.iter().max_by_key(rank).unwrap();
     assert_eq!(health.healthy, worst.result != CheckResult::Failed);

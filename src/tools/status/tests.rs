@@ -44,6 +44,7 @@ fn well() -> Status {
             node: Some("!a11ce001".to_owned()),
             name: Some("Hill\u{1b}[2Jtop".to_owned()),
             firmware: Some("2.7.26".to_owned()),
+            region: Some("EU_868".to_owned()),
             channel_use_percent: Some(12.34),
             channel_use_age_seconds: Some(40),
             silence: None,
@@ -76,6 +77,7 @@ fn well() -> Status {
         rooms: vec![RoomStatus {
             room: "!room:example.org".to_owned(),
             name: Some("Hilltop".to_owned()),
+            configured: Vec::new(),
             mapped: true,
             joined: true,
             encrypted: Some(true),

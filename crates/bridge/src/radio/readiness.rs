@@ -1,8 +1,10 @@
 //! What is reported of a radio once it is ready: its node, its channels, and what is wrong with its configuration.
 
 use crate::notice::Refused;
-use crate::route::{RenamedChannel, RouteProblem};
-use relay_model::Node;
+use crate::policy;
+use crate::route::{RenamedChannel, RouteProblem, Routes};
+use relay_config::Config;
+use relay_model::{Node, RadioProfile};
 
 /// State of a radio that has become ready.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +33,21 @@ pub struct RadioProblems {
 }
 
 impl RadioProblems {
+    /// Returns what prevents relaying over this radio with this configuration.
+    pub fn of(config: &Config, profile: &RadioProfile) -> Self {
+        let mut routes = Routes::new(config.matrix_rooms.clone());
+        routes.follow(profile.channels.clone());
+        Self::with(&routes, config, profile)
+    }
+
+    /// Likewise, with routes that know the radio's channels.
+    pub(crate) fn with(routes: &Routes, config: &Config, profile: &RadioProfile) -> Self {
+        Self {
+            routes: routes.problems(),
+            silence: policy::check_radio(config, Some(profile)).err(),
+        }
+    }
+
     /// Returns the problems that are new: a link may flap all day.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let is_new = |it: &&RouteProblem| !before.routes.contains(it);

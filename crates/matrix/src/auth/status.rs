@@ -42,6 +42,10 @@ pub struct LoginStatus {
     pub damage: Option<String>,
 }
 
+/// The cure of a device that its owner has not signed, or that does not use the account's backup.
+pub const LOG_IN_AGAIN: &str =
+    "run `relay auth login --force` with --recovery-key-file or --reset-cross-signing";
+
 /// Whether the room keys of a device are backed up. An account can have a backup that this device does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyBackup {

@@ -71,12 +71,12 @@ pub(crate) async fn ask_own(client: &Client, clock: &Clock) -> Option<(Timestamp
 }
 
 /// Returns the server's time on arrival of an answer, assuming that half of the round trip has passed since.
-fn arrived(server_time: Timestamp, asked: OurClocks, now: OurClocks) -> Timestamp {
+pub(crate) fn arrived(server_time: Timestamp, asked: OurClocks, now: OurClocks) -> Timestamp {
     Timestamp(server_time.0.saturating_add(now.after(asked) / 2))
 }
 
 /// Returns the server's time from an answer's date, unless the answer comes from a cache.
-fn time_shown(headers: &HeaderMap) -> Option<Timestamp> {
+pub(crate) fn time_shown(headers: &HeaderMap) -> Option<Timestamp> {
     // Middle of the second that a date leaves open.
     const HALF: Duration = Duration::from_millis(500);
     let date = http_date_to_system_time(headers.get(DATE)?).ok()?;

@@ -1,0 +1,85 @@
+//! What the running daemon says of itself: it holds the radio and the SDK's store, so what it knows of them comes from it.
+
+use std::time::Duration;
+
+use super::limit::{failed_by, within};
+use super::report::{Finding, Side};
+use crate::daemon::checks::skipped;
+use crate::daemon::status::{Check, Health, Status};
+use crate::home::Home;
+use crate::tools::control::{self, ControlError};
+
+/// Maximum time for the daemon's answers; its own limit for a slow database is shorter.
+const LIMIT: Duration = Duration::from_secs(8);
+
+/// The daemon's checks that are told, with their names here; the examination has finer ones for the others.
+const TOLD: [(&str, &str); 6] = [
+    ("daemon", "daemon"),
+    ("event_loop", "event_loop"),
+    ("database", "storing"),
+    ("outbox", "outbox"),
+    ("matrix", "sync"),
+    ("rate_limit", "rate_limit"),
+];
+
+/// The daemon of a home.
+#[derive(Debug)]
+pub(super) enum Daemon {
+    /// None runs; the sentence says so.
+    Absent(String),
+    Answers(Box<Status>, Health),
+    /// One runs, and does not answer as it should.
+    Mute(Check),
+}
+
+impl Daemon {
+    pub(super) async fn ask(home: &Home) -> Self {
+        let asked = async {
+            let status = control::status(home).await?;
+            Ok((status, control::health(home).await?))
+        };
+        let cure = "look into its log, and start it again";
+        match within(LIMIT, "the running relay", cure, asked).await {
+            Ok(Ok((status, health))) => Self::Answers(Box::new(status), health),
+            Ok(Err(error @ ControlError::NotRunning { .. })) => Self::Absent(error.to_string()),
+            Ok(Err(error)) => Self::Mute(failed_by(&error)),
+            Err(late) => Self::Mute(late),
+        }
+    }
+
+    pub(super) fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Answers(status, _) => Some(status),
+            Self::Absent(_) | Self::Mute(_) => None,
+        }
+    }
+
+    /// Returns a check of the daemon by its own name.
+    pub(super) fn check(&self, name: &str) -> Option<Check> {
+        let Self::Answers(_, health) = self else {
+            return None;
+        };
+        health.checks.iter().find(|it| it.name == name).cloned()
+    }
+
+    /// Returns the daemon's checks that are about this side.
+    pub(super) fn findings(&self, side: Side) -> Vec<Finding> {
+        let is_of = |told: &&(&str, &str)| {
+            let is_matrix = matches!(told.0, "matrix" | "rate_limit");
+            (side == Side::Matrix) == is_matrix && side != Side::Radio
+        };
+        let told = TOLD.iter().filter(is_of);
+        match self {
+            Self::Answers(..) => {
+                let told = told.filter_map(|(theirs, ours)| Some((ours, self.check(theirs)?)));
+                told.map(|(ours, check)| side.finds(ours, check)).collect()
+            }
+            Self::Absent(_) | Self::Mute(_) if side != Side::Relay => Vec::new(),
+            Self::Absent(why) => {
+                let text = format!("{why}: the radio and the homeserver are asked without it");
+                vec![side.finds("daemon", skipped(text))]
+            }
+            Self::Mute(check) => vec![side.finds("daemon", check.clone())],
+        }
+    }
+}
