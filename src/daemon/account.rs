@@ -1,24 +1,26 @@
 //! Opens the Matrix session, runs the adapter, and retries. While the session is missing or dead the SDK's store is closed, so
 //! that `relay auth login` works beside the daemon.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::runtime_state::{LoginState, NoSession};
 use super::verdict::{self, Again, Wait};
-use super::{first_login::FirstLogin, ledger::Ledger, pipeline::Pipeline};
+use super::{event_loop::Reload, first_login::FirstLogin, ledger::Ledger, pipeline::Pipeline};
 use crate::home::Lock;
-use relay_config::Secret;
+use relay_config::{Config, Secret};
 use relay_matrix::auth::{self, AuthError};
 use relay_matrix::{DeviceTrust, Files, Matrix, MatrixError};
-use relay_model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
+use relay_model::{Backoff, Chain, Chore, Clock, Event, Explained as _, OwnedUserId};
 use relay_store::{gaps, known_rooms, mapped_rooms, single_values, undecryptable};
 
 /// How often the session file is polled while there is no usable session.
@@ -56,10 +58,20 @@ impl Tries {
     }
 }
 
+/// Why the adapter runs no longer.
+enum Served {
+    Stopped,
+    Failed(MatrixError),
+    /// It has to read otherwise, with this configuration.
+    Until(Reload),
+}
+
 /// The Matrix side over all sessions: opens one, runs it, and waits for the next.
 pub(super) struct Account {
     pub(super) files: Files,
-    pub(super) options: relay_matrix::Options,
+    /// What the homeserver last said, for `status`.
+    pub(super) pulse: relay_matrix::Pulse,
+    pub(super) clock: Clock,
     /// Credentials from the configuration; `None`: a person logs in.
     pub(super) login: Option<FirstLogin>,
     /// Records in `relay.lock` whether the SDK's store is open.
@@ -69,6 +81,41 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Returns the configuration that decides now.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.pipeline.config.borrow())
+    }
+
+    /// Returns what the adapter is told by a configuration.
+    fn options(&self, config: &Config) -> relay_matrix::Options {
+        let mut rooms = Vec::new();
+        let mut via: HashMap<_, Vec<_>> = HashMap::new();
+        for mapped in &config.matrix_rooms {
+            if !rooms.contains(&mapped.id) {
+                rooms.push(mapped.id.clone());
+            }
+            let servers = via.entry(mapped.id.clone()).or_default();
+            servers.extend_from_slice(&mapped.via);
+        }
+        relay_matrix::Options {
+            rooms,
+            via,
+            invites: config.matrix.invites.clone(),
+            e2ee: config.matrix.e2ee,
+            pulse: self.pulse.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// Returns whether the adapter reads the same with another configuration.
+    fn reads_the_same(&self, other: &Config) -> bool {
+        let (now, new) = (self.options(&self.config()), self.options(other));
+        now.rooms == new.rooms
+            && now.via == new.via
+            && now.invites == new.invites
+            && now.e2ee == new.e2ee
+    }
+
     /// Opens the session; logs why it cannot be used.
     pub(super) async fn open(&mut self) -> OpenResult {
         // Locked before the store is opened, so that a login at the same time is detected.
@@ -84,7 +131,8 @@ impl Account {
         if self.login.is_some() && !self.files.session().exists() {
             return Err(Wait::Login);
         }
-        let restored = Matrix::restore(self.files.clone(), self.options.clone()).await;
+        let options = self.options(&self.config());
+        let restored = Matrix::restore(self.files.clone(), options).await;
         restored.map(Box::new).map_err(|error| self.end(&error))
     }
 
@@ -111,16 +159,34 @@ impl Account {
         }
     }
 
-    /// Runs until `stop`, starting with the result of [`Account::open`].
-    pub(super) async fn run(mut self, mut opened: OpenResult, stop: CancellationToken) {
+    /// Runs until `stop`, starting with the result of [`Account::open`]. Configurations to go on with are passed on once nothing
+    /// is read that another one was to read.
+    pub(super) async fn run(
+        mut self,
+        mut opened: OpenResult,
+        mut reloads: mpsc::Receiver<Reload>,
+        stop: CancellationToken,
+    ) {
         loop {
             let wait = match opened {
                 Ok(matrix) => {
                     let since = Instant::now();
-                    let Err(error) = self.serve(*matrix, &stop).await else {
-                        return;
+                    let error = match self.serve(*matrix, &mut reloads, &stop).await {
+                        Served::Stopped => return,
+                        Served::Until(reload) => {
+                            if stop
+                                .run_until_cancelled(self.pass_on(reload))
+                                .await
+                                .is_none()
+                            {
+                                return;
+                            }
+                            opened = self.open().await;
+                            continue;
+                        }
+                        Served::Failed(error) => error,
                     };
-                    let answered = self.options.pulse.heard().answered;
+                    let answered = self.pulse.heard().answered;
                     let has_worked = answered.is_some_and(|at| at >= since);
                     if has_worked && since.elapsed() >= HEALTHY_AFTER {
                         self.tries = Tries::new();
@@ -129,10 +195,40 @@ impl Account {
                 }
                 Err(wait) => wait,
             };
-            if stop.run_until_cancelled(self.wait(wait)).await.is_none() {
+            if stop
+                .run_until_cancelled(self.wait_and_pass_on(wait, &mut reloads))
+                .await
+                .is_none()
+            {
                 return;
             }
             opened = self.open().await;
+        }
+    }
+
+    /// Waits, and passes on what comes meanwhile: nothing is read.
+    async fn wait_and_pass_on(&mut self, what: Wait, reloads: &mut mpsc::Receiver<Reload>) {
+        let passing = self.pipeline.reloads.clone();
+        let mut waiting = Box::pin(self.wait(what));
+        loop {
+            tokio::select! {
+                () = &mut waiting => return,
+                Some(reload) = reloads.recv() => drop(passing.send(reload).await),
+            }
+        }
+    }
+
+    /// Passes a configuration on, and returns when the event loop is done with it.
+    async fn pass_on(&self, Reload { config, done }: Reload) {
+        let (stored, is_stored) = oneshot::channel();
+        let reload = Reload {
+            config,
+            done: stored,
+        };
+        drop(self.pipeline.reloads.send(reload).await);
+        // Without an answer the relay ends.
+        if let Ok(result) = is_stored.await {
+            drop(done.send(result));
         }
     }
 
@@ -219,7 +315,13 @@ impl Account {
         true
     }
 
-    async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
+    /// Runs the adapter until it ends, or has to read other rooms, or in another way.
+    async fn serve(
+        &self,
+        matrix: Matrix,
+        reloads: &mut mpsc::Receiver<Reload>,
+        stop: &CancellationToken,
+    ) -> Served {
         let session = &matrix.session;
         let (account, mut trust) = (session.user_id.clone(), matrix.trust());
         let login = LoginState {
@@ -243,23 +345,43 @@ impl Account {
             "Matrix session open"
         );
         let Some(start) = stop.run_until_cancelled(self.start(account)).await else {
-            return Ok(());
+            return Served::Stopped;
         };
         // Sends that were refused to an earlier session are retried. Nobody receives the event only when the relay ends.
         let try_again = Event::Chore(Chore::Login);
         drop(self.pipeline.events.send(try_again).await);
-        self.pipeline.sender.send_replace(Some(matrix.sender()));
+        let sender = matrix.sender();
+        self.pipeline.sender.send_replace(Some(sender.clone()));
         let running = matrix.run(start, self.pipeline.batches.clone(), stop.clone());
         let beside =
             async { tokio::join!(self.part_with_others(), self.keep_showing(login, trust)) };
-        let result = tokio::select! {
-            result = running => result,
-            ((), ()) = beside => Ok(()),
+        let mut running = Box::pin(async {
+            tokio::select! {
+                result = running => result,
+                ((), ()) = beside => Ok(()),
+            }
+        });
+        let served = loop {
+            tokio::select! {
+                result = &mut running => break result.map_or_else(Served::Failed, |()| Served::Stopped),
+                Some(reload) = reloads.recv() => {
+                    if !self.reads_the_same(&reload.config) {
+                        break Served::Until(reload);
+                    }
+                    stop.run_until_cancelled(self.pass_on(reload)).await;
+                }
+            }
         };
+        // What was not committed is read again.
+        drop(running);
         if !stop.is_cancelled() {
             self.pipeline.sender.send_replace(None);
         }
-        result
+        if let Served::Until(_) = served {
+            info!("the Matrix session is opened anew, for other rooms or settings");
+            stop.run_until_cancelled(sender.close()).await;
+        }
+        served
     }
 
     /// Reads the account's sync position; retries until the database can be read.

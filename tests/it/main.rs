@@ -81,11 +81,15 @@ mod reactions;
 #[cfg(test)]
 mod reconnect;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod replies;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod serial;
 #[cfg(test)]
