@@ -114,7 +114,7 @@ impl Reloading {
     }
 
     /// Says why everything stays as it is.
-    fn refuse(&self, error: &(impl Error + Explained + 'static)) {
+    fn refuse(&self, error: &(impl Explained + 'static)) {
         // One line for each thing that is wrong.
         let told = full_text(error);
         for problem in told.lines() {

@@ -148,10 +148,11 @@ impl<S: SendToRoom> RoomWorker<S> {
             } => {
                 let wait = after.unwrap_or_default().max(backoff.grow(rand::random()));
                 let delay_ms = wait.as_millis();
-                match backoff.failures() {
-                    // It is told once, and a single failure is nothing.
-                    2 => warn!(room = %self.room, error, delay_ms, "cannot send now, trying again"),
-                    _ => debug!(room = %self.room, error, delay_ms, "not sent, trying again"),
+                // It is told once, and a single failure is nothing.
+                if backoff.failures() == 2 {
+                    warn!(room = %self.room, error, delay_ms, "cannot send now, trying again");
+                } else {
+                    debug!(room = %self.room, error, delay_ms, "not sent, trying again");
                 }
                 return Ok(Step::Wait(wait));
             }

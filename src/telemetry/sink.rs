@@ -158,7 +158,7 @@ mod tests {
             Sink::new(LogFormat::Text, false, name.to_owned(), writer)
         };
         let mut sinks = [sink("standard error", &screen), sink("/logs/a.log", &disk)];
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_hours(490_896);
         let mut say = |words: &str| write(&mut sinks, &own(at, Recorded::missing(words, 1)));
         say("one");
         disk.is_full(true);

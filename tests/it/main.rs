@@ -65,6 +65,8 @@ mod leftovers;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod log_file;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod parts;

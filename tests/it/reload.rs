@@ -6,9 +6,12 @@ use std::fs;
 use matrix_sdk::ruma::OwnedRoomId;
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::net::UnixDatagram;
 
 use crate::status::status_tells;
+use crate::support::limit::within;
 use crate::support::radio::BASE;
+use crate::support::relay::Home;
 use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::{Synapse, Trouble};
 use crate::support::user::{Kind, Seen, said_in};
@@ -294,4 +297,35 @@ async fn a_change_waits_for_no_homeserver_that_hangs_and_what_is_being_sent_arri
     scene.alice.sees(&scene.room, &last, at_end).await;
     let said = in_room(&scene, &scene.room).await;
     assert_eq!(said, ["into the queue", "with the new rooms"]);
+}
+
+#[tokio::test]
+async fn the_service_manager_is_told_that_the_relay_reads_and_when_it_is_done() {
+    let mut home = Home::new();
+    let socket = home.path("notify");
+    let manager = UnixDatagram::bind(&socket).expect("a socket can be made");
+    home.set_environment(("NOTIFY_SOCKET", socket.display().to_string()));
+    home.configure(
+        "matrix_rooms: [{id: '!a:localhost', meshtastic_channel: 0}]\n\
+         meshtastic: {connection_type: tcp, host: 127.0.0.1, port: 1}\n",
+    );
+    let next = async || {
+        let mut bytes = [0; 200];
+        let size = within("word to the service manager", manager.recv(&mut bytes)).await;
+        String::from_utf8_lossy(&bytes[..size.expect("it comes")]).into_owned()
+    };
+    let relay = home.start().await;
+    assert_eq!(next().await.trim(), "READY=1");
+    for config in ["", "wrong: true\n"] {
+        let before = fs::read_to_string(home.path("config.yaml")).expect("it was written");
+        home.configure(&format!("{before}{config}"));
+        relay.signal(Signal::HUP);
+        let begins = next().await;
+        assert!(
+            begins.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+            "{begins}"
+        );
+        // It works on, whatever is wrong with the file.
+        assert_eq!(next().await.trim(), "READY=1");
+    }
 }

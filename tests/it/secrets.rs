@@ -153,12 +153,11 @@ fn holds_none(written: &str, secrets: &[Secret]) {
 #[tokio::test]
 async fn at_trace_of_everything_no_secret_is_in_the_log() {
     let (written, secrets) = life("trace").await;
-    assert!(written.contains(" TRACE "));
-    assert!(written.contains("matrix_sdk"));
-    assert!(
-        written.contains(TEXT),
-        "it is not what was meant to be looked at"
-    );
+    for part in ["matrix_sdk", "hyper"] {
+        let mut lines = written.lines();
+        let speaks = lines.any(|line| line.contains(" TRACE ") && line.contains(part));
+        assert!(speaks, "{part} says nothing");
+    }
     holds_none(&written, &secrets);
 }
 

@@ -66,8 +66,11 @@ async fn what_the_radio_was_given_is_not_given_again_by_a_change() {
     assert_eq!(trial.mesh.on_air().len(), 2, "{}", trial.told());
 }
 
+/// A change of the configuration.
+type Change = fn(&mut Config);
+
 /// What came of messages that waited on both sides while the configuration changed in that way.
-async fn ends(change: fn(&mut Config), restart: bool) -> Vec<String> {
+async fn ends(change: Change, restart: bool) -> Vec<String> {
     let mut trial = Trial::started(63).await;
     trial.homeserver.set_mood_of(1, Mood::Hangs);
     trial
@@ -108,7 +111,7 @@ async fn ends(change: fn(&mut Config), restart: bool) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_when_the_configuration_changes_ends_as_after_a_restart() {
-    let changes: [(&str, fn(&mut Config)); 8] = [
+    let changes: [(&str, Change); 8] = [
         ("nothing", |_| {}),
         ("unmapped", |config| drop(config.matrix_rooms.remove(1))),
         ("to the mesh", |config| {
@@ -125,10 +128,10 @@ async fn what_waits_when_the_configuration_changes_ends_as_after_a_restart() {
             config.matrix_rooms[1].meshtastic_channel = ChannelRef::Name("nowhere".to_owned());
         }),
         ("not permitted", |config| {
-            config.matrix.allowed_users = Some(Vec::new())
+            config.matrix.allowed_users = Some(Vec::new());
         }),
         ("silent", |config| {
-            config.meshtastic.broadcast_enabled = false
+            config.meshtastic.broadcast_enabled = false;
         }),
     ];
     let mut seen = Vec::new();
