@@ -37,7 +37,8 @@ fn forms(name: &'static str, bytes: &[u8]) -> Vec<Secret> {
     let base64 = matrix_sdk::ruma::serde::Base64::<matrix_sdk::ruma::serde::base64::Standard>::new(
         bytes.to_vec(),
     );
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     let list = format!("{bytes:?}");
     let inside = list.trim_matches(['[', ']']).to_owned();
     let escaped: String = bytes.escape_ascii().map(char::from).collect();
@@ -59,7 +60,7 @@ async fn life(level: &str) -> (String, Vec<Secret>) {
         Secret("PIN", PIN.to_owned()),
     ];
     for slot in 0..2_u8 {
-        let key: Vec<u8> = (0..32).map(|it| (slot + 1) * 77 ^ (it * 7)).collect();
+        let key: Vec<u8> = (0..32).map(|it| ((slot + 1) * 77) ^ (it * 7)).collect();
         secrets.extend(forms("channel key", &key));
         radio
             .fault(json!({"fault": "channel", "index": slot, "key": key, "enabled": true}))

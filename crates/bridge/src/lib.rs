@@ -155,8 +155,8 @@ impl Bridge {
         routes.known.entry(name).or_insert(room);
     }
 
-    /// Goes on from another bridge, which had another configuration: with what a restart would have to learn again. Called after
-    /// what the tables hold was restored.
+    /// Goes on from another bridge, which had another configuration: with what a restart would have to learn again. Called
+    /// after what the tables hold was restored.
     pub fn take_over(&mut self, before: Self) {
         let Self {
             own_user,

@@ -72,10 +72,8 @@ async fn a_working_relay_logs_less_than_twenty_lines_a_day() {
         match hour {
             // The radio restarts once a day, the homeserver as well, and is slow or strict at times.
             5 => {
-                trial
-                    .mesh
-                    .fault(r#"{"fault": "away", "seconds": 300}"#)
-                    .await
+                let away = r#"{"fault": "away", "seconds": 300}"#;
+                trial.mesh.fault(away).await;
             }
             7 => {
                 trial.homeserver.set_mood(Mood::Away);
