@@ -23,7 +23,7 @@ impl Bridge {
     pub(super) fn chore(&mut self, chore: Chore, facts: &Facts, now: Timestamp) -> Vec<Action> {
         match chore {
             Chore::Start => self.start(facts, now),
-            Chore::Reload => self.follow_configuration(),
+            Chore::Reload => self.reload(facts, now),
             Chore::Login => vec![Action::TryAgain(None)],
             Chore::Permissions => self.end_forbidden(facts),
             Chore::Round(up) => self.round(up, now),
@@ -73,6 +73,15 @@ impl Bridge {
             actions.push(Action::RadioAway(facts.last_active));
         }
         actions.extend(self.follow_configuration());
+        actions
+    }
+
+    /// Decides as at a start, but for what is on its way to the radio. That the radio is there is told apart.
+    fn reload(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mut actions = self.follow_configuration();
+        if !self.linked {
+            actions.extend(self.link_is_lost(facts, now));
+        }
         actions
     }
 
