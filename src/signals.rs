@@ -3,10 +3,12 @@
 
 use std::future::poll_fn;
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 use std::task::Poll;
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tracing::info;
 
 /// Signals that end the program.
@@ -44,35 +46,44 @@ const NOTHING: [(&str, Number); 7] = [
 ];
 
 /// The meaning of SIGHUP, unless it was ignored from the start, as by `nohup`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Hangup {
     /// Ends a command: its parent is gone.
     Ends,
-    /// Ends the daemon if it has a terminal, which is gone then. Otherwise the signal is a request to reload the
-    /// configuration, which is ignored: ending would stop the service.
-    EndsOnTerminal,
+    /// Ends the daemon if it has a terminal, which is gone then. Otherwise it is a request to read the configuration again, and
+    /// to open the log's file anew.
+    Reloads(Arc<Notify>),
 }
 
 /// Listens to all signals: their names, and whether they end the program.
 #[derive(Debug)]
-pub(crate) struct Signals(Vec<(&'static str, bool, Signal)>);
+pub(crate) struct Signals(Vec<(&'static str, Meaning, Signal)>);
+
+#[derive(Debug, Clone)]
+enum Meaning {
+    Ends,
+    Reloads(Arc<Notify>),
+    Nothing,
+}
 
 impl Signals {
     /// Starts to listen; from now on no signal that can be caught ends the process by itself.
     pub(crate) fn listen(hangup: Hangup) -> io::Result<Self> {
-        let ends = match hangup {
-            Hangup::Ends => true,
-            Hangup::EndsOnTerminal => is_on_terminal(),
+        let is_command = matches!(hangup, Hangup::Ends);
+        let hangup = match hangup {
+            _ if is_ignored(Number::HUP) => Meaning::Nothing,
+            Hangup::Reloads(wish) if !is_on_terminal() => Meaning::Reloads(wish),
+            Hangup::Ends | Hangup::Reloads(_) => Meaning::Ends,
         };
-        let mut all = vec![(("SIGHUP", Number::HUP), ends && !is_ignored(Number::HUP))];
-        all.extend(STOP.map(|it| (it, true)));
-        if hangup == Hangup::Ends {
-            all.extend(STOP_OF_COMMANDS.iter().map(|it| (*it, true)));
+        let mut all = vec![(("SIGHUP", Number::HUP), hangup)];
+        all.extend(STOP.map(|it| (it, Meaning::Ends)));
+        if is_command {
+            all.extend(STOP_OF_COMMANDS.iter().map(|it| (*it, Meaning::Ends)));
         }
-        all.extend(NOTHING.map(|it| (it, false)));
-        let heard = all.into_iter().map(|((name, number), asks_to_end)| {
+        all.extend(NOTHING.map(|it| (it, Meaning::Nothing)));
+        let heard = all.into_iter().map(|((name, number), meaning)| {
             let heard = signal(SignalKind::from_raw(number.as_raw()))?;
-            Ok((name, asks_to_end, heard))
+            Ok((name, meaning, heard))
         });
         Ok(Self(heard.collect::<io::Result<_>>()?))
     }
@@ -80,15 +91,16 @@ impl Signals {
     /// Waits for the next signal that ends the program, and returns its name. Cancel safe: no signal is lost.
     pub(crate) async fn asked_to_end(&mut self) -> &'static str {
         poll_fn(|context| {
-            for (signal, asks_to_end, heard) in &mut self.0 {
+            for (signal, meaning, heard) in &mut self.0 {
                 while heard.poll_recv(context).is_ready() {
-                    if *asks_to_end {
-                        return Poll::Ready(*signal);
+                    match meaning {
+                        Meaning::Ends => return Poll::Ready(*signal),
+                        Meaning::Reloads(wish) => wish.notify_one(),
+                        Meaning::Nothing => info!(
+                            signal,
+                            "this signal means nothing to the relay, which goes on"
+                        ),
                     }
-                    info!(
-                        signal,
-                        "this signal means nothing to the relay, which goes on"
-                    );
                 }
             }
             Poll::Pending

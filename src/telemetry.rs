@@ -5,6 +5,7 @@ mod line;
 mod rate;
 mod rotating;
 mod sanitize;
+mod sink;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _};
@@ -17,14 +18,16 @@ use tracing::{error, trace};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use crate::home::{Home, HomeError};
 use relay_config::{Component, Level, LogFormat, Logging};
 use relay_disk::{create_private_directory, cure};
 use relay_model::Explained;
 
-use layer::{Log, LogLayer, Sink};
+use layer::{Log, LogLayer};
 use rotating::RotatingFile;
+use sink::Sink;
 
 /// Why logging cannot be set up as configured.
 #[derive(Debug, thiserror::Error)]
@@ -53,38 +56,70 @@ impl Explained for TelemetryError {
     }
 }
 
-static LOG: OnceLock<Arc<Log>> = OnceLock::new();
+/// The running log, and its filter.
+struct Running {
+    log: Arc<Log>,
+    filter: reload::Handle<Targets, Registry>,
+}
+
+static LOG: OnceLock<Running> = OnceLock::new();
 
 /// Logs what was suppressed, and waits briefly until everything is written.
 pub(crate) fn end() {
-    if let Some(log) = LOG.get() {
-        log.end();
+    if let Some(running) = LOG.get() {
+        running.log.end();
     }
 }
 
 /// Sets up logging for the rest of the process's life. Text from strangers and libraries is limited in length and rate.
 pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
-    let no_color = std::env::var_os("NO_COLOR");
-    let colour = logging.color_enabled
-        && logging.format == LogFormat::Text
-        && may_colour(no_color.as_deref(), io::stderr().is_terminal());
-    let sink = |colour, writer| Sink {
-        format: logging.format,
-        colour,
-        writer,
-    };
-    let mut sinks = vec![sink(colour, Box::new(io::stderr()))];
-    if logging.log_to_file {
-        sinks.push(sink(false, Box::new(open(logging, home)?)));
-    }
+    let sinks = sinks(logging, home)?;
     let log = Log::start(open_libraries(logging), sinks).map_err(TelemetryError::Thread)?;
+    let (filter, handle) = reload::Layer::new(filter(logging));
     tracing_subscriber::registry()
-        .with(filter(logging))
+        .with(filter)
         .with(LogLayer(Arc::clone(&log), home.clone()))
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
-    LOG.set(log).map_err(|_| TelemetryError::Twice)
+    let running = Running {
+        log,
+        filter: handle,
+    };
+    LOG.set(running).map_err(|_| TelemetryError::Twice)
+}
+
+/// Opens the outputs anew, and follows these settings from now on. On failure everything stays as it is.
+pub(crate) fn reopen(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
+    let Some(running) = LOG.get() else {
+        return Ok(());
+    };
+    let sinks = sinks(logging, home)?;
+    running.log.follow(open_libraries(logging), sinks);
+    // It is gone only with the subscriber, at the process's end.
+    let _ = running.filter.reload(filter(logging));
+    Ok(())
+}
+
+/// Opens the outputs.
+fn sinks(logging: &Logging, home: &Home) -> Result<Vec<Sink>, TelemetryError> {
+    let no_color = std::env::var_os("NO_COLOR");
+    let colour = logging.color_enabled
+        && logging.format == LogFormat::Text
+        && may_colour(no_color.as_deref(), io::stderr().is_terminal());
+    let name = "standard error".to_owned();
+    let mut sinks = vec![Sink::new(
+        logging.format,
+        colour,
+        name,
+        Box::new(io::stderr()),
+    )];
+    if logging.log_to_file {
+        let name = home.resolve(&logging.filename).display().to_string();
+        let file = Box::new(open(logging, home)?);
+        sinks.push(Sink::new(logging.format, false, name, file));
+    }
+    Ok(sinks)
 }
 
 /// Logs where a panic happened. Its message may contain a stranger's text, so it is logged at trace only.

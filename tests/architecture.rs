@@ -19,7 +19,16 @@ const MAY_NAME: [(&str, &[&str]); 7] = [
     (
         "daemon",
         &[
-            "model", "config", "home", "signals", "disk", "bridge", "radio", "matrix", "store",
+            "model",
+            "config",
+            "home",
+            "telemetry",
+            "signals",
+            "disk",
+            "bridge",
+            "radio",
+            "matrix",
+            "store",
         ],
     ),
     (

@@ -27,5 +27,7 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
     for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
         info!(difference, "differs from MMRelay");
     }
-    Ok(Box::pin(daemon::run(loaded.config, home)).await?)
+    let (again, of) = (globals.clone(), home.clone());
+    let read = Box::new(move || again.load_config(&of));
+    Ok(Box::pin(daemon::run(loaded.config, home, read)).await?)
 }

@@ -1,25 +1,26 @@
 //! Opens the Matrix session, runs the adapter, and retries. While the session is missing or dead the SDK's store is closed, so
 //! that `relay auth login` works beside the daemon.
 
+mod serving;
+
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::runtime_state::{LoginState, NoSession};
+use super::runtime_state::NoSession;
 use super::verdict::{self, Again, Wait};
-use super::{first_login::FirstLogin, ledger::Ledger, pipeline::Pipeline};
+use super::{event_loop::Reload, first_login::FirstLogin, pipeline::Pipeline};
 use crate::home::Lock;
-use relay_config::Secret;
-use relay_matrix::auth::{self, AuthError};
-use relay_matrix::{DeviceTrust, Files, Matrix, MatrixError};
-use relay_model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
-use relay_store::{gaps, known_rooms, mapped_rooms, single_values, undecryptable};
+use relay_config::{Config, Secret};
+use relay_matrix::auth::AuthError;
+use relay_matrix::{Files, Matrix, MatrixError};
+use relay_model::{Backoff, Chain, Clock, Explained as _};
 
 /// How often the session file is polled while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -56,10 +57,20 @@ impl Tries {
     }
 }
 
+/// Why the adapter runs no longer.
+enum Served {
+    Stopped,
+    Failed(MatrixError),
+    /// It has to read otherwise, with this configuration.
+    Until(Reload),
+}
+
 /// The Matrix side over all sessions: opens one, runs it, and waits for the next.
 pub(super) struct Account {
     pub(super) files: Files,
-    pub(super) options: relay_matrix::Options,
+    /// What the homeserver last said, for `status`.
+    pub(super) pulse: relay_matrix::Pulse,
+    pub(super) clock: Clock,
     /// Credentials from the configuration; `None`: a person logs in.
     pub(super) login: Option<FirstLogin>,
     /// Records in `relay.lock` whether the SDK's store is open.
@@ -69,6 +80,41 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Returns the configuration that decides now.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.pipeline.config.borrow())
+    }
+
+    /// Returns what the adapter is told by a configuration.
+    fn options(&self, config: &Config) -> relay_matrix::Options {
+        let mut rooms = Vec::new();
+        let mut via: HashMap<_, Vec<_>> = HashMap::new();
+        for mapped in &config.matrix_rooms {
+            if !rooms.contains(&mapped.id) {
+                rooms.push(mapped.id.clone());
+            }
+            let servers = via.entry(mapped.id.clone()).or_default();
+            servers.extend_from_slice(&mapped.via);
+        }
+        relay_matrix::Options {
+            rooms,
+            via,
+            invites: config.matrix.invites.clone(),
+            e2ee: config.matrix.e2ee,
+            pulse: self.pulse.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// Returns whether the adapter reads the same with another configuration.
+    fn reads_the_same(&self, other: &Config) -> bool {
+        let (now, new) = (self.options(&self.config()), self.options(other));
+        now.rooms == new.rooms
+            && now.via == new.via
+            && now.invites == new.invites
+            && now.e2ee == new.e2ee
+    }
+
     /// Opens the session; logs why it cannot be used.
     pub(super) async fn open(&mut self) -> OpenResult {
         // Locked before the store is opened, so that a login at the same time is detected.
@@ -84,7 +130,8 @@ impl Account {
         if self.login.is_some() && !self.files.session().exists() {
             return Err(Wait::Login);
         }
-        let restored = Matrix::restore(self.files.clone(), self.options.clone()).await;
+        let options = self.options(&self.config());
+        let restored = Matrix::restore(self.files.clone(), options).await;
         restored.map(Box::new).map_err(|error| self.end(&error))
     }
 
@@ -111,16 +158,34 @@ impl Account {
         }
     }
 
-    /// Runs until `stop`, starting with the result of [`Account::open`].
-    pub(super) async fn run(mut self, mut opened: OpenResult, stop: CancellationToken) {
+    /// Runs until `stop`, starting with the result of [`Account::open`]. Configurations to go on with are passed on once
+    /// nothing is read that another one was to read.
+    pub(super) async fn run(
+        mut self,
+        mut opened: OpenResult,
+        mut reloads: mpsc::Receiver<Reload>,
+        stop: CancellationToken,
+    ) {
         loop {
             let wait = match opened {
                 Ok(matrix) => {
                     let since = Instant::now();
-                    let Err(error) = self.serve(*matrix, &stop).await else {
-                        return;
+                    let error = match self.serve(*matrix, &mut reloads, &stop).await {
+                        Served::Stopped => return,
+                        Served::Until(reload) => {
+                            if stop
+                                .run_until_cancelled(self.pass_on(reload))
+                                .await
+                                .is_none()
+                            {
+                                return;
+                            }
+                            opened = self.open().await;
+                            continue;
+                        }
+                        Served::Failed(error) => error,
                     };
-                    let answered = self.options.pulse.heard().answered;
+                    let answered = self.pulse.heard().answered;
                     let has_worked = answered.is_some_and(|at| at >= since);
                     if has_worked && since.elapsed() >= HEALTHY_AFTER {
                         self.tries = Tries::new();
@@ -129,10 +194,40 @@ impl Account {
                 }
                 Err(wait) => wait,
             };
-            if stop.run_until_cancelled(self.wait(wait)).await.is_none() {
+            if stop
+                .run_until_cancelled(self.wait_and_pass_on(wait, &mut reloads))
+                .await
+                .is_none()
+            {
                 return;
             }
             opened = self.open().await;
+        }
+    }
+
+    /// Waits, and passes on what comes meanwhile: nothing is read.
+    async fn wait_and_pass_on(&mut self, what: Wait, reloads: &mut mpsc::Receiver<Reload>) {
+        let passing = self.pipeline.reloads.clone();
+        let mut waiting = Box::pin(self.wait(what));
+        loop {
+            tokio::select! {
+                () = &mut waiting => return,
+                Some(reload) = reloads.recv() => drop(passing.send(reload).await),
+            }
+        }
+    }
+
+    /// Passes a configuration on, and returns when the event loop is done with it.
+    async fn pass_on(&self, Reload { config, done }: Reload) {
+        let (stored, is_stored) = oneshot::channel();
+        let reload = Reload {
+            config,
+            done: stored,
+        };
+        drop(self.pipeline.reloads.send(reload).await);
+        // Without an answer the relay ends.
+        if let Ok(result) = is_stored.await {
+            drop(done.send(result));
         }
     }
 
@@ -217,118 +312,6 @@ impl Account {
         }
         self.tries = Tries::new();
         true
-    }
-
-    async fn serve(&self, matrix: Matrix, stop: &CancellationToken) -> Result<(), MatrixError> {
-        let session = &matrix.session;
-        let (account, mut trust) = (session.user_id.clone(), matrix.trust());
-        let login = LoginState {
-            account: account.to_string(),
-            device: session.device_id.to_string(),
-            trust: trust.next().await.unwrap_or_default(),
-        };
-        self.pipeline.runtime_state.session(Ok(login.clone()));
-        let verification = match login.trust {
-            DeviceTrust::Verified => "verified by its owner",
-            DeviceTrust::Unverified => "not verified: run `relay auth status`",
-            DeviceTrust::Unknown => "not known yet",
-        };
-        if let Some(path) = session.recovery_key_left() {
-            warn!(path = %path.display(), "the recovery key of the bot's account lies here: move it to a safe place");
-        }
-        info!(
-            account = login.account,
-            device = login.device,
-            verification,
-            "Matrix session open"
-        );
-        let Some(start) = stop.run_until_cancelled(self.start(account)).await else {
-            return Ok(());
-        };
-        // Sends that were refused to an earlier session are retried. Nobody receives the event only when the relay ends.
-        let try_again = Event::Chore(Chore::Login);
-        drop(self.pipeline.events.send(try_again).await);
-        self.pipeline.sender.send_replace(Some(matrix.sender()));
-        let running = matrix.run(start, self.pipeline.batches.clone(), stop.clone());
-        let beside =
-            async { tokio::join!(self.part_with_others(), self.keep_showing(login, trust)) };
-        let result = tokio::select! {
-            result = running => result,
-            ((), ()) = beside => Ok(()),
-        };
-        if !stop.is_cancelled() {
-            self.pipeline.sender.send_replace(None);
-        }
-        result
-    }
-
-    /// Reads the account's sync position; retries until the database can be read.
-    async fn start(&self, account: OwnedUserId) -> relay_matrix::Start {
-        loop {
-            let (account, ledger) = (account.clone(), Arc::clone(&self.pipeline.ledger));
-            let start = self.pipeline.database.run(move |store| {
-                Ledger::transaction(&ledger, store, |ledger, tx| {
-                    let former = mapped_rooms::all(tx)?.into_iter();
-                    let start = relay_matrix::Start {
-                        position: single_values::sync_position(tx, &account)?,
-                        has_run: single_values::has_synced(tx, &account)?,
-                        known: known_rooms::all(tx)?,
-                        knows_all: known_rooms::are_readable(tx)?,
-                        former: former.map(|it| it.room).collect(),
-                        gaps: gaps::all(tx, &account)?,
-                        kept: undecryptable::waiting(tx)?,
-                        clock: single_values::server_clock(tx)?,
-                    };
-                    ledger.bridge.remember_own_user(account);
-                    Ok(start)
-                })
-            });
-            match start.await {
-                Ok(start) => return start,
-                Err(error) => error!(
-                    error = &error as &dyn Error,
-                    hint = error.hint(),
-                    "cannot read the sync position, trying again"
-                ),
-            }
-            sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// Signs out the devices of incomplete logins.
-    async fn part_with_others(&self) {
-        let parted = auth::part_with_others(&self.files, None).await;
-        let parted = parted.inspect_err(|error| {
-            warn!(
-                error = error as &dyn Error,
-                hint = error.hint(),
-                "cannot look for devices of logins that came to no end"
-            );
-        });
-        for parted in parted.into_iter().flatten() {
-            match parted.left {
-                None => {
-                    info!(device = %parted.device, "a device of an earlier login is signed out");
-                }
-                Some(left) => info!(
-                    device = %parted.device, error = &left as &dyn Error,
-                    "a device of an earlier login is still there: remove it with another client"
-                ),
-            }
-        }
-    }
-
-    /// Updates the session whenever the device's trust changes: after a login it takes a while until the device is signed.
-    /// Never returns.
-    async fn keep_showing(
-        &self,
-        mut login: LoginState,
-        mut trust: BoxStream<'static, DeviceTrust>,
-    ) {
-        while let Some(now) = trust.next().await {
-            login.trust = now;
-            self.pipeline.runtime_state.session(Ok(login.clone()));
-        }
     }
 
     fn no_session(&self, error: &(dyn Error + 'static), hint: Option<String>) {

@@ -14,6 +14,8 @@ use relay_model::{Backoff, RoomOutcome};
 const CALM_AFTER: Duration = Duration::from_secs(30);
 /// Back-off where the server does not say how long to wait.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(2));
+/// How often it is told that there is a limit; `relay status` counts.
+const TOLD_AGAIN: Duration = Duration::from_hours(6);
 /// Maximum pause, whatever the server asks for.
 const LONGEST: Duration = Duration::from_mins(5);
 
@@ -34,6 +36,10 @@ struct State {
     in_a_row: u32,
     /// Number of rooms with messages to send: signs and receipts wait until it is 0.
     busy: usize,
+    /// When it was last told that there is a limit: a busy account may meet it all day.
+    told_at: Option<Instant>,
+    /// The end of the limit is to be told, too.
+    is_told: bool,
     /// Number of 429 answers since the start, and the time of the last.
     complaints: Option<(u64, Instant)>,
 }
@@ -121,7 +127,9 @@ impl State {
         let ended = self.limited.take_if(|limited| *limited + CALM_AFTER <= now);
         if ended.is_some() {
             self.in_a_row = 0;
-            info!("the homeserver takes everything again");
+            if std::mem::take(&mut self.is_told) {
+                info!("the homeserver takes everything again");
+            }
         }
         ended.is_some()
     }
@@ -136,7 +144,10 @@ impl State {
             None => PAUSES.after(self.in_a_row, random),
         };
         let delay_ms = wait.as_millis();
-        if self.limited.is_none() {
+        let is_new = self.limited.is_none();
+        let is_news = self.told_at.is_none_or(|at| now >= at + TOLD_AGAIN);
+        if is_new && is_news {
+            (self.is_told, self.told_at) = (true, Some(now));
             warn!(
                 delay_ms,
                 "the homeserver wants fewer events: messages go one by one, signs wait"

@@ -92,7 +92,8 @@ fn is_known(control: &Control) -> bool {
         LinkState::Lost => true,
         LinkState::Connecting | LinkState::Configuring => false,
     };
-    let mut mapped = control.config.matrix_rooms.iter();
+    let config = control.config();
+    let mut mapped = config.matrix_rooms.iter();
     let is_joined = |name| facts.joined(&facts.known(name)).is_some();
     let is_matrix_known = heard.failing.is_some()
         || heard.answered.is_some()
@@ -122,7 +123,8 @@ fn matrix(matrix: &MatrixStatus) -> String {
 /// Returns the channels of a room with their directions.
 fn directions(control: &Control, room: &RoomStatus) -> String {
     let facts = control.runtime_state.facts();
-    let mapped = control.config.matrix_rooms.iter();
+    let config = control.config();
+    let mapped = config.matrix_rooms.iter();
     let mapped = mapped.filter(|it| facts.known(&it.id).as_str() == room.room);
     let routes = mapped.map(|it| format!("{} {}", it.meshtastic_channel, direction(it.direction)));
     routes.collect::<Vec<_>>().join(", ")

@@ -66,7 +66,7 @@ pub(crate) enum ControlAnswer {
 pub(super) struct Control {
     pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) database: Database,
-    pub(super) config: Config,
+    pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) link: watch::Receiver<Link>,
     pub(super) pulse: Pulse,
     pub(super) limit: AccountLimit,
@@ -155,10 +155,15 @@ impl Control {
         }
     }
 
+    /// Returns the configuration that decides now.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
     pub(super) async fn status(&self) -> Status {
         let overview = Overview {
             summary: self.summary().await,
-            config: &self.config,
+            config: &self.config(),
             started: self.started,
             at: Instant::now(),
             facts: self.runtime_state.facts(),
@@ -177,7 +182,7 @@ impl Control {
             written: written.await,
             status: &self.status().await,
             beat: self.runtime_state.facts().beat.elapsed(),
-            radio_away: self.config.health.radio_away,
+            radio_away: self.config().health.radio_away,
         };
         examined.health()
     }
@@ -248,7 +253,7 @@ mod tests {
             let control = Control {
                 runtime_state: Arc::new(RuntimeState::new(std::collections::BTreeMap::new())),
                 database: database.clone(),
-                config: Config::new(wire, Vec::new()),
+                config: watch::channel(Arc::new(Config::new(wire, Vec::new()))).1,
                 link,
                 pulse: Pulse::default(),
                 limit: AccountLimit::default(),

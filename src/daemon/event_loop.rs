@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use super::ledger::{Ledger, Outcome};
 use super::{queues::Queues, room_worker::RoomReport, runtime_state::RuntimeState};
+use relay_config::Config;
 use relay_matrix::Batch;
 use relay_model::{Backoff, Chore, Clock, Event, Explained as _, MatrixEvent, SendToRoom};
 use relay_store::{Database, StoreError};
@@ -42,6 +43,10 @@ pub(super) struct EventLoop<S> {
     pub(super) reports: mpsc::Receiver<RoomReport>,
     /// Batches of the sync loop, which waits for the commit of each.
     pub(super) batches: mpsc::Receiver<Batch>,
+    /// Configurations to go on with, each from between two batches on.
+    pub(super) reloads: mpsc::Receiver<Reload>,
+    /// The configuration that decides.
+    pub(super) config: watch::Sender<Arc<Config>>,
     /// The workers, woken after a commit.
     pub(super) queues: Queues<S>,
     /// Whether the radio may be given anything, for the workers of the mesh.
@@ -53,6 +58,14 @@ pub(super) struct EventLoop<S> {
     /// What is known in memory, for `relay status`.
     pub(super) runtime_state: Arc<RuntimeState>,
     pub(super) clock: Clock,
+}
+
+/// A configuration to go on with.
+#[derive(Debug)]
+pub(super) struct Reload {
+    pub(super) config: Arc<Config>,
+    /// Completed when it decides; with an error everything stays as it was.
+    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
 }
 
 impl<S: SendToRoom> EventLoop<S> {
@@ -67,6 +80,18 @@ impl<S: SendToRoom> EventLoop<S> {
                 Some(event) = self.radio.recv() => batch.event(event),
                 Some(report) = self.reports.recv() => batch.report(report),
                 Some(synced) = self.batches.recv(), if !stop.is_cancelled() => batch.sync(synced),
+                Some(reload) = self.reloads.recv(), if !stop.is_cancelled() => {
+                    // What the account handed over last was read with the configuration from before.
+                    while let Ok(synced) = self.batches.try_recv() {
+                        let mut last = EventBatch::default();
+                        last.sync(synced);
+                        if !self.settle(last, &finish).await {
+                            return;
+                        }
+                    }
+                    self.reload(reload).await;
+                    continue;
+                }
                 () = sleep_until(self.chores_at) => {
                     self.chores_at = Instant::now() + HOUSEKEEPING_EVERY;
                     let up = self.clock.since_boot().saturating_sub(started);
@@ -142,6 +167,22 @@ impl<S: SendToRoom> EventLoop<S> {
                 }
             }
         }
+    }
+
+    /// Goes on with another configuration.
+    async fn reload(&mut self, Reload { config, done }: Reload) {
+        let (ledger, new) = (Arc::clone(&self.ledger), Arc::clone(&config));
+        let now = self.clock.now();
+        let work = self
+            .database
+            .run(move |store| Ledger::reload(&ledger, store, &new, now));
+        let reloaded = work.await.map(|(events, outcome)| {
+            self.runtime_state.mapped(&config.matrix_rooms);
+            self.config.send_replace(config);
+            self.go_on(&events, outcome);
+        });
+        // Whoever asked may have been stopped.
+        drop(done.send(reloaded));
     }
 
     /// Brings to the disk what was committed without waiting for it; after a failure tries again.

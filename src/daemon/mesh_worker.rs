@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::DATABASE_DELAY;
-use relay_config::{LongMessages, Meshtastic};
+use relay_config::{Config, LongMessages, Meshtastic};
 use relay_model::{
     Clock, Destination, Explained as _, Lane, MeshContent, MeshOrder, RadioMessage, RadioPayload,
     Timestamp, span,
@@ -46,7 +46,7 @@ pub(super) struct MeshSide {
     pub(super) ready: watch::Receiver<bool>,
     /// Whether the channel's load and the duty cycle permit more than urgent texts. Until then other rows stay in the table.
     pub(super) air: watch::Receiver<bool>,
-    pub(super) rules: MeshRules,
+    pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) clock: Clock,
 }
 
@@ -110,7 +110,8 @@ impl MeshWorker {
             return Ok(Step::RadioGone);
         }
         let (destination, lane) = (self.destination, self.lane);
-        let (rules, now) = (self.side.rules, self.side.clock.now());
+        let rules = MeshRules::of(&self.side.config.borrow().meshtastic);
+        let now = self.side.clock.now();
         let work = move |store: &mut Store| hand_over(store, (destination, lane), rules, now);
         let next = self.side.database.run(work);
         let submission = match next.await? {
@@ -216,7 +217,7 @@ enum Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use relay_config::Overflow;
+    use relay_config::Connection;
     use relay_model::{
         ChannelIndex, Draft, Fingerprint, Heading, MeshMessage, MeshRowId, MeshSource, MeshState,
         NodeNum, PacketId,
@@ -232,20 +233,13 @@ mod tests {
         _ready: watch::Sender<bool>,
     }
 
+    fn config() -> Config {
+        let wire = Connection::Serial { serial_port: None };
+        Config::new(wire, Vec::new())
+    }
+
     fn rules() -> MeshRules {
-        MeshRules {
-            long_messages: LongMessages {
-                split: true,
-                part_bytes: 200,
-                max_parts: 3,
-                overflow: Overflow::Refuse,
-            },
-            order: MeshOrder {
-                in_a_row: 3,
-                gathering: relay_bridge::GATHERING,
-                spacing: Duration::from_secs(10),
-            },
-        }
+        MeshRules::of(&config().meshtastic)
     }
 
     fn bench(store: Store, destination: Destination, lane: Lane) -> Bench {
@@ -262,7 +256,7 @@ mod tests {
                 submissions,
                 ready,
                 air,
-                rules: rules(),
+                config: watch::channel(Arc::new(config())).1,
                 clock: Clock::new(|| (NOON, Duration::ZERO)),
             },
             idle: Some(Duration::from_millis(1)),

@@ -7,6 +7,7 @@
 //! - The account: `account`, `first_login`, `verdict` (what follows from a login error).
 //! - What is known of it all: `runtime_state` and `counts`, shown by `overview`, `health` and `room_trouble` as `status` (the
 //!   JSON), through `control` (the socket) or in the log (`beginning`).
+//! - `reload`: reads the configuration again.
 //! - `supervisor`: names, watches and stops the tasks.
 
 mod account;
@@ -24,6 +25,7 @@ mod mesh_worker;
 mod overview;
 mod pipeline;
 mod queues;
+mod reload;
 mod room_trouble;
 mod room_worker;
 mod runtime_state;
@@ -33,7 +35,6 @@ mod supervisor;
 mod trial;
 mod verdict;
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::path::Path;
@@ -42,12 +43,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::home::{Home, HomeError, Lock, LockError};
+use crate::home::{Home, HomeError, Lock, LockError, utc};
 use crate::signals::{Hangup, Signals};
 use relay_config::Config;
 use relay_model::{Backoff, Clock, Explained, Timestamp};
@@ -59,12 +61,14 @@ pub(crate) use health::{
     checks, clock_off, limit_met, merged, radio_away, room_check, times, trouble_check,
 };
 pub(crate) use overview::route_cure;
+pub(crate) use reload::ReadConfig;
 pub(crate) use room_trouble::trouble_of;
 
 use account::{Account, Tries};
 use control::Control;
 use first_login::FirstLogin;
 use pipeline::{Pipeline, StoredState};
+use reload::Reloading;
 use supervisor::{DaemonEnd, Supervisor};
 
 /// Maximum back-off between two tries of a worker, or of opening the database.
@@ -103,13 +107,19 @@ impl Explained for StartError {
     }
 }
 
-/// Runs the daemon until it is told to stop.
-pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartError> {
+/// Runs the daemon until it is told to stop. `read` reads the configuration again, when asked.
+pub(crate) async fn run(
+    config: Config,
+    home: Home,
+    read: ReadConfig,
+) -> Result<ExitCode, StartError> {
     let clock = Clock::system();
     let (start, started) = (clock.now(), Instant::now());
     let lock = Arc::new(Lock::acquire(&home, start.into())?);
     let stop = CancellationToken::new();
-    let mut signals = Signals::listen(Hangup::EndsOnTerminal).map_err(StartError::Signals)?;
+    let wish = Arc::new(Notify::new());
+    let hangup = Hangup::Reloads(Arc::clone(&wish));
+    let mut signals = Signals::listen(hangup).map_err(StartError::Signals)?;
     let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
@@ -130,7 +140,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let control = Arc::new(Control {
         runtime_state: Arc::clone(&pipeline.runtime_state),
         database: pipeline.database.clone(),
-        config: config.clone(),
+        config: pipeline.config.clone(),
         link: pipeline.link.clone(),
         pulse: pulse.clone(),
         limit: pipeline.limit.clone(),
@@ -141,9 +151,23 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
     supervisor.workers.start("control", answering);
 
+    let (reloads, take_reloads) = mpsc::channel(1);
+    let read_at = utc(start.into());
+    pipeline
+        .runtime_state
+        .configuration(|status| status.read_at = read_at);
+    let reloading = Reloading {
+        read,
+        running: config.clone(),
+        home: home.clone(),
+        reloads,
+        runtime_state: Arc::clone(&pipeline.runtime_state),
+        clock: clock.clone(),
+    };
     let mut account = Account {
         files: relay_matrix::Files::new(home.matrix()),
-        options: matrix_options(&config, pulse, clock),
+        pulse,
+        clock,
         login: FirstLogin::of(&config.matrix),
         lock: Arc::clone(&lock),
         pipeline,
@@ -156,9 +180,11 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         if let Some(opened) = stopped.run_until_cancelled(opening).await {
             let has_session = opened.is_ok();
             let workers = &supervisor.workers;
-            workers.start("matrix", account.run(opened, stopped.clone()));
-            tell_service_manager(NotifyState::Ready);
+            let working = account.run(opened, take_reloads, stopped.clone());
+            workers.start("matrix", working);
+            tell_service_manager(&[NotifyState::Ready]);
             beginning::say_ready(&control, has_session);
+            workers.start("configuration", reloading.run(wish, stopped.clone()));
             workers.errand("beginning", beginning::tell(control, stopped));
         }
         supervisor.run().await
@@ -262,14 +288,14 @@ async fn obey(mut signals: Signals, stop: CancellationToken) {
         signal,
         "asked to stop: waiting for what is in flight; a second signal ends at once"
     );
-    tell_service_manager(NotifyState::Stopping);
+    tell_service_manager(&[NotifyState::Stopping]);
     stop.cancel();
     let signal = signals.asked_to_end().await;
     warn!(signal, "asked to stop again: ending at once");
 }
 
-fn tell_service_manager(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn tell_service_manager(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
         warn!(%error, "cannot tell the service manager");
     }
 }
@@ -278,30 +304,6 @@ fn say_rooms(config: &Config) {
     for mapped in &config.matrix_rooms {
         let direction = beginning::direction(mapped.direction);
         info!(room = %mapped.id, channel = %mapped.meshtastic_channel, direction, "room mapped");
-    }
-}
-
-fn matrix_options(
-    config: &Config,
-    pulse: relay_matrix::Pulse,
-    clock: Clock,
-) -> relay_matrix::Options {
-    let mut rooms = Vec::new();
-    let mut via: HashMap<_, Vec<_>> = HashMap::new();
-    for mapped in &config.matrix_rooms {
-        if !rooms.contains(&mapped.id) {
-            rooms.push(mapped.id.clone());
-        }
-        let servers = via.entry(mapped.id.clone()).or_default();
-        servers.extend_from_slice(&mapped.via);
-    }
-    relay_matrix::Options {
-        rooms,
-        via,
-        invites: config.matrix.invites.clone(),
-        e2ee: config.matrix.e2ee,
-        pulse,
-        clock,
     }
 }
 

@@ -50,6 +50,7 @@ impl Overview<'_> {
             pid: std::process::id(),
             started_at: utc((self.now - uptime).into()),
             uptime_seconds: uptime.as_secs(),
+            configuration: self.facts.configuration.clone(),
             radio: self.radio(),
             matrix: self.matrix(),
             database: self.database(),

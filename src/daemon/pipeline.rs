@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use tracing::error;
 
 use super::ledger::{Ledger, Outcome};
-use super::mesh_worker::{MeshRules, MeshSide};
+use super::mesh_worker::MeshSide;
 use super::queues::{Queues, Shared};
 use super::{
     account_limit::AccountLimit,
-    event_loop::{EventLoop, SYNC_WITHIN},
+    event_loop::{EventLoop, Reload, SYNC_WITHIN},
     room_worker::RoomSide,
     runtime_state::RuntimeState,
     supervisor::Supervisor,
@@ -37,7 +37,7 @@ pub(super) struct StoredState {
     waiting: Outcome,
     nodes: Vec<Node>,
     last_accepted: Option<Timestamp>,
-    rules: MeshRules,
+    config: Arc<Config>,
 }
 
 impl StoredState {
@@ -49,7 +49,7 @@ impl StoredState {
                 nodes: nodes::all(tx, ledger.bridge.radio())?,
                 waiting,
                 last_accepted: single_values::last_acceptance(tx)?,
-                rules: MeshRules::of(&config.meshtastic),
+                config: Arc::new(config.clone()),
                 ledger,
             })
         })
@@ -63,6 +63,9 @@ pub(super) struct Pipeline<S> {
     pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) batches: mpsc::Sender<Batch>,
+    pub(super) reloads: mpsc::Sender<Reload>,
+    /// The configuration that decides.
+    pub(super) config: watch::Receiver<Arc<Config>>,
     /// `None` while no Matrix session is open.
     pub(super) sender: watch::Sender<Option<S>>,
     pub(super) runtime_state: Arc<RuntimeState>,
@@ -85,6 +88,8 @@ impl<S: SendToRoom> Pipeline<S> {
         let radio_events = events.clone();
         let (reports, take_reports) = mpsc::channel(EVENTS);
         let (batches, take_batches) = mpsc::channel(1);
+        let (reloads, take_reloads) = mpsc::channel(1);
+        let (config, live) = watch::channel(stored.config);
         let (submissions, take_submissions) = mpsc::channel(SUBMISSIONS);
         let (sender, take_sender) = watch::channel(None);
         let (radio_ready, is_radio_ready) = watch::channel(false);
@@ -110,7 +115,7 @@ impl<S: SendToRoom> Pipeline<S> {
                 submissions,
                 ready: is_radio_ready,
                 air: radio.air(),
-                rules: stored.rules,
+                config: live.clone(),
                 clock: clock.clone(),
             },
             workers: supervisor.workers.clone(),
@@ -132,6 +137,8 @@ impl<S: SendToRoom> Pipeline<S> {
             radio: take_events,
             reports: take_reports,
             batches: take_batches,
+            reloads: take_reloads,
+            config,
             queues,
             radio_ready,
             chores_at: Instant::now(),
@@ -147,6 +154,8 @@ impl<S: SendToRoom> Pipeline<S> {
             ledger,
             events,
             batches,
+            reloads,
+            config: live,
             sender,
             runtime_state,
             link,

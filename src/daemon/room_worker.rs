@@ -147,8 +147,12 @@ impl<S: SendToRoom> RoomWorker<S> {
                 error,
             } => {
                 let wait = after.unwrap_or_default().max(backoff.grow(rand::random()));
-                if backoff.failures() == 1 {
-                    warn!(room = %self.room, error, delay_ms = wait.as_millis(), "cannot send now, trying again");
+                let delay_ms = wait.as_millis();
+                // It is told once, and a single failure is nothing.
+                if backoff.failures() == 2 {
+                    warn!(room = %self.room, error, delay_ms, "cannot send now, trying again");
+                } else {
+                    debug!(room = %self.room, error, delay_ms, "not sent, trying again");
                 }
                 return Ok(Step::Wait(wait));
             }

@@ -7,8 +7,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::counts::{Counts, Place, Way};
-use super::{ledger::Outcome, status::DatabaseStatus};
+use super::ledger::Outcome;
+use super::status::{ConfigurationStatus, DatabaseStatus};
 use relay_bridge::RadioProblems;
+use relay_config::MappedRoom;
 use relay_matrix::DeviceTrust;
 use relay_model::{
     Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, RadioProfile,
@@ -38,6 +40,7 @@ pub(super) struct RuntimeFacts {
     /// The ids of the rooms that the configuration names, as far as they are known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     pub(super) counts: Counts,
+    pub(super) configuration: ConfigurationStatus,
 }
 
 /// The radio as of its last handshake.
@@ -77,6 +80,7 @@ impl RuntimeState {
             rooms: BTreeMap::new(),
             names,
             counts: Counts::default(),
+            configuration: ConfigurationStatus::default(),
         }))
     }
 
@@ -103,6 +107,23 @@ impl RuntimeState {
 
     pub(super) fn session(&self, session: Result<LoginState, NoSession>) {
         self.lock().session = session;
+    }
+
+    /// Forgets the rooms that are not mapped any more.
+    pub(super) fn mapped(&self, rooms: &[MappedRoom]) {
+        let is_mapped = |name: &OwnedRoomOrAliasId| rooms.iter().any(|it| it.id == *name);
+        let mut now = self.lock();
+        now.names.retain(|name, _| is_mapped(name));
+        now.rooms.retain(|_, room| {
+            let was_mapped = !room.configured.is_empty();
+            room.configured.retain(|name| is_mapped(name));
+            !was_mapped || !room.configured.is_empty()
+        });
+    }
+
+    /// Records what became of reading the configuration.
+    pub(super) fn configuration(&self, change: impl FnOnce(&mut ConfigurationStatus)) {
+        change(&mut self.lock().configuration);
     }
 
     /// Records a committed batch.

@@ -19,6 +19,8 @@ pub(crate) struct Status {
     /// When the daemon started, in UTC, as `2025-01-31T12:00:00Z`.
     pub(crate) started_at: String,
     pub(crate) uptime_seconds: u64,
+    #[serde(default)]
+    pub(crate) configuration: ConfigurationStatus,
     pub(crate) radio: RadioStatus,
     pub(crate) matrix: MatrixStatus,
     pub(crate) database: DatabaseStatus,
@@ -37,6 +39,27 @@ pub(crate) struct Status {
     pub(crate) undecryptable: Option<u64>,
     /// Number of direct messages to our node that are kept; `None` while the database does not answer.
     pub(crate) direct_messages: Option<u64>,
+}
+
+/// The configuration that the daemon runs with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConfigurationStatus {
+    /// When it was read, in UTC.
+    pub(crate) read_at: String,
+    /// The keys whose new value needs a restart.
+    pub(crate) need_restart: Vec<String>,
+    /// Set if it was read again since then, and could not be taken over.
+    pub(crate) failed: Option<FailedReload>,
+}
+
+/// A configuration that could not be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailedReload {
+    /// When it was read, in UTC.
+    pub(crate) at: String,
+    pub(crate) cause: String,
+    #[serde(default)]
+    pub(crate) hint: Option<String>,
 }
 
 /// The link to the radio, and the radio as of its last handshake.

@@ -3,11 +3,10 @@
 //!
 //! Debug and trace are not rate limited.
 
-use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber, callsite};
@@ -18,8 +17,8 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::line::{Line, Recorded};
 use super::rate::{Admitted, Limit, Rate};
+use super::sink::{Sink, own, write};
 use crate::home::Home;
-use relay_config::LogFormat;
 
 /// Our own lines may be frequent: mapped rooms and warnings of the configuration come in a row, and most of them matter
 /// to people.
@@ -36,13 +35,6 @@ const OTHERS: Limit = Limit {
 /// Maximum length of a span's fields in bytes: they are repeated on each line.
 const LONGEST_SPAN: usize = 500;
 
-/// Where the log is written, and in which form.
-pub(super) struct Sink {
-    pub(super) format: LogFormat,
-    pub(super) colour: bool,
-    pub(super) writer: Box<dyn Write + Send>,
-}
-
 /// Maximum number of lines waiting to be written: a reader may stall, as a terminal after Ctrl-S, and must not block
 /// the relay.
 const QUEUE: usize = 4_000;
@@ -54,7 +46,7 @@ const END_WITHIN: Duration = Duration::from_secs(1);
 /// The subscriber's layer: makes lines of events, within their rates, and queues them for the writing thread.
 pub(super) struct Log {
     /// The libraries whose values are logged in full.
-    open: Targets,
+    open: RwLock<Targets>,
     state: Mutex<State>,
     queue: SyncSender<Job>,
 }
@@ -68,6 +60,8 @@ struct State {
     rate: Rate<CallSite, Line>,
     /// Number of lines that did not fit into the queue.
     lost: u64,
+    /// The outputs from the next line on, in place of those before.
+    next: Option<Vec<Sink>>,
 }
 
 /// A request to the writing thread.
@@ -82,7 +76,7 @@ impl Log {
     pub(super) fn start(open: Targets, sinks: Vec<Sink>) -> std::io::Result<Arc<Self>> {
         let (queue, jobs) = sync_channel(QUEUE);
         let log = Arc::new(Self {
-            open,
+            open: RwLock::new(open),
             state: Mutex::default(),
             queue,
         });
@@ -97,13 +91,20 @@ impl Log {
         Ok(log)
     }
 
+    /// Goes on with other outputs: no line between is lost.
+    pub(super) fn follow(&self, open: Targets, sinks: Vec<Sink>) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = open;
+        self.lock().next = Some(sinks);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether this target is logged in full.
     fn tells_all(&self, target: &str) -> bool {
-        is_ours(target) || self.open.would_enable(target, &Level::TRACE)
+        let open = || self.open.read().unwrap_or_else(PoisonError::into_inner);
+        is_ours(target) || open().would_enable(target, &Level::TRACE)
     }
 
     fn take(&self, place: CallSite, line: Line, now: Instant) {
@@ -142,7 +143,13 @@ impl Log {
 /// Writes incoming lines, and suppressed ones now and then, until the log is dropped.
 fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
     loop {
-        match jobs.recv_timeout(LOOK_EVERY) {
+        let job = jobs.recv_timeout(LOOK_EVERY);
+        if let Some(log) = log.upgrade()
+            && let Some(next) = log.lock().next.take()
+        {
+            sinks = next;
+        }
+        match job {
             Ok(Job::Write(heard)) => write(&mut sinks, &heard),
             Ok(Job::Tell(written)) => drop(written.try_send(())),
             Err(RecvTimeoutError::Timeout) => {}
@@ -154,32 +161,13 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
         let due = state.rate.tell(Some(Instant::now()));
         drop(state);
         if lost > 0 {
-            let line = Line {
-                at: now(),
-                level: Level::WARN,
-                target: "relay::telemetry".to_owned(),
-                spans: Vec::new(),
-                recorded: Recorded::missing(lost),
-            };
-            write(&mut sinks, &Admitted { line, left_out: 0 });
+            let words = "the log was not read fast enough: lines are missing";
+            write(&mut sinks, &own(now(), Recorded::missing(words, lost)));
         }
         for mut heard in due {
             heard.line.at = now();
             write(&mut sinks, &heard);
         }
-    }
-}
-
-fn write(sinks: &mut [Sink], heard: &Admitted<Line>) {
-    let time = time(heard.line.at);
-    for sink in sinks {
-        let Admitted { line, left_out } = heard;
-        let line = match sink.format {
-            LogFormat::Text => line.text(sink.colour, &time, *left_out),
-            LogFormat::Json => line.json(&time, *left_out),
-        };
-        // The reader may be gone, or the disk full: the relay goes on without a log.
-        drop(sink.writer.write_all(line.as_bytes()));
     }
 }
 
@@ -204,14 +192,6 @@ fn shown(target: String) -> String {
 )]
 fn now() -> SystemTime {
     SystemTime::now()
-}
-
-/// Formats a time in UTC, with microseconds.
-fn time(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (seconds, micros) = (crate::home::utc(time), since.subsec_micros());
-    let seconds = seconds.trim_end_matches('Z');
-    format!("{seconds}.{micros:06}Z")
 }
 
 /// The log as a layer of the process's subscriber; hints in it name the home.

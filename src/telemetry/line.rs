@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
@@ -52,11 +53,23 @@ impl Recorded {
         recorded
     }
 
-    /// Returns the content of a line that reports lost lines.
-    pub(super) fn missing(lost: u64) -> Self {
+    /// Returns the content of a line that reports, in these words, lost lines.
+    pub(super) fn missing(words: &str, lost: u64) -> Self {
         let mut recorded = Self::new(true);
-        "the log was not read fast enough: lines are missing".clone_into(&mut recorded.message);
+        words.clone_into(&mut recorded.message);
         recorded.add("lost", Value::Number(lost.to_string()));
+        recorded
+    }
+
+    /// Returns the content of a line that reports that another output of the log cannot be written.
+    pub(super) fn unwritten(path: &str, error: &io::Error, hint: Option<String>) -> Self {
+        let mut recorded = Self::new(true);
+        "the log cannot be written, and goes on here".clone_into(&mut recorded.message);
+        recorded.add("path", Value::Quoted(sanitized(path)));
+        recorded.add("error", Value::Quoted(sanitized(error)));
+        if let Some(hint) = hint {
+            recorded.add("hint", Value::Quoted(hint));
+        }
         recorded
     }
 
@@ -219,7 +232,8 @@ impl Line {
         ];
         for (name, value) in &self.recorded.fields {
             // The first field of a name counts.
-            if members.iter().all(|(known, _)| known != name) && *name != "target" {
+            let is_free = !["left_out", "target", "spans"].contains(name);
+            if is_free && members.iter().all(|(known, _)| known != name) {
                 let value = match value {
                     Value::Number(value) => value.clone(),
                     Value::Words(value) | Value::Quoted(value) => quoted(value),

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// `relay.log`, and `relay.log.1` (the newest) to `relay.log.N`.
@@ -30,19 +30,30 @@ impl RotatingFile {
 
     /// Renames each file to the next number; the oldest is overwritten.
     fn rotate(&mut self) -> io::Result<()> {
-        for number in (0..self.keep).rev() {
-            match fs::rename(self.numbered(number), self.numbered(number + 1)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
         if self.keep == 0 {
-            fs::remove_file(&self.path)?;
+            absent_is_fine(fs::remove_file(&self.path))?;
         }
-        self.file = append(&self.path)?;
-        self.size = self.file.metadata()?.len();
+        for number in (0..self.keep).rev() {
+            absent_is_fine(fs::rename(self.numbered(number), self.numbered(number + 1)))?;
+        }
+        self.reopen()
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        let file = append(&self.path)?;
+        self.size = file.metadata()?.len();
+        self.file = file;
         Ok(())
+    }
+
+    /// Returns whether the path still leads to the open file: somebody may have moved or removed it.
+    fn is_in_place(&self) -> io::Result<bool> {
+        let open = self.file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn numbered(&self, number: usize) -> PathBuf {
@@ -54,6 +65,13 @@ impl RotatingFile {
     }
 }
 
+fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })
+}
+
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
@@ -63,16 +81,28 @@ fn append(path: &Path) -> io::Result<File> {
 }
 
 impl Write for RotatingFile {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let coming = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+    /// Writes a whole line, or nothing of it.
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        if matches!(self.is_in_place(), Ok(false)) {
+            // Without a new file it goes on in the old one.
+            drop(self.reopen());
+        }
+        let coming = u64::try_from(line.len()).unwrap_or(u64::MAX);
         if self.size > 0 && self.size.saturating_add(coming) > self.limit {
             // If the rotation fails, the file keeps growing, which is better than no log. The next line tries again.
             drop(self.rotate());
         }
-        let written = self.file.write(buffer)?;
-        let added = u64::try_from(written).unwrap_or(0);
-        self.size = self.size.saturating_add(added);
-        Ok(written)
+        let written = self.file.write_all(line);
+        match &written {
+            Ok(()) => self.size = self.size.saturating_add(coming),
+            // A full disk may have taken half of it.
+            Err(_) => drop(self.file.set_len(self.size)),
+        }
+        written
+    }
+
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.write_all(buffer).map(|()| buffer.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -116,6 +146,27 @@ mod tests {
         assert_eq!(read(&path, "").as_deref(), Some("before\na\n"));
         log.write_all(b"later\n").unwrap();
         assert_eq!(read(&path, "").as_deref(), Some("later\n"));
+    }
+
+    #[test]
+    fn a_file_that_somebody_moves_or_removes_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.log");
+        for keep in [0, 2] {
+            let mut log = RotatingFile::open(&path, 12, keep).unwrap();
+            log.write_all(b"one\n").unwrap();
+            fs::rename(&path, directory.path().join("relay.log.old")).unwrap();
+            log.write_all(b"two\n").unwrap();
+            assert_eq!(read(&path, ".old").as_deref(), Some("one\n"));
+            assert_eq!(read(&path, "").as_deref(), Some("two\n"));
+            fs::remove_file(&path).unwrap();
+            log.write_all(b"three\n").unwrap();
+            log.write_all(b"four\n").unwrap();
+            assert_eq!(read(&path, "").as_deref(), Some("three\nfour\n"));
+            log.write_all(b"five\n").unwrap();
+            assert_eq!(read(&path, "").as_deref(), Some("five\n"));
+            fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

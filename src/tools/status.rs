@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::daemon::status::{
-    ChannelStatus, Check, DatabaseStatus, EchoStatus, MatrixState, MatrixStatus, ParkedStatus,
-    RadioStatus, RoomStatus, Status, Traffic, Waits,
+    ChannelStatus, Check, ConfigurationStatus, DatabaseStatus, EchoStatus, FailedReload,
+    MatrixState, MatrixStatus, ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
 use crate::daemon::{clock_off, limit_met, times};
 use relay_matrix::DeviceTrust;
@@ -23,6 +23,7 @@ pub(crate) fn lines(status: &Status) -> String {
     let up = span::of_seconds(status.uptime_seconds);
     let about = format!("{version}, up for {up} (since {since}), process {pid}");
     page.line("relay", &about);
+    configuration(&mut page, &status.configuration);
     radio(&mut page, &status.radio);
     matrix(&mut page, &status.matrix);
     database(&mut page, &status.database);
@@ -56,6 +57,24 @@ pub(crate) fn lines(status: &Status) -> String {
         page.line("direct", &kept);
     }
     page.0
+}
+
+fn configuration(page: &mut AlignedLines, configuration: &ConfigurationStatus) {
+    let ConfigurationStatus {
+        read_at,
+        need_restart,
+        failed,
+    } = configuration;
+    if !read_at.is_empty() {
+        page.line("configuration", &format!("read at {read_at}"));
+    }
+    if !need_restart.is_empty() {
+        page.more(&format!("needs a restart for {}", need_restart.join(", ")));
+    }
+    if let Some(FailedReload { at, cause, hint }) = failed {
+        page.more(&format!("read again at {at}, and not followed: {cause}"));
+        page.cure(hint.as_ref());
+    }
 }
 
 fn radio(page: &mut AlignedLines, radio: &RadioStatus) {

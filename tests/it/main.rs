@@ -67,6 +67,8 @@ mod leftovers;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod log_file;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod parts;
@@ -83,11 +85,15 @@ mod reactions;
 #[cfg(test)]
 mod reconnect;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod replies;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod rooms;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod serial;
 #[cfg(test)]

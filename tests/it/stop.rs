@@ -78,8 +78,6 @@ async fn a_terminal_that_is_closed_ends_the_relay_and_the_radio_is_told() {
 async fn signals_that_mean_nothing_to_the_relay_do_not_end_it() {
     let mut scene = recorded().await;
     for (signal, name) in [
-        // SIGHUP without a lost terminal: sent by somebody who expects a reload.
-        (Signal::HUP, "SIGHUP"),
         (Signal::USR1, "SIGUSR1"),
         (Signal::USR2, "SIGUSR2"),
         (Signal::ALARM, "SIGALRM"),

@@ -49,8 +49,9 @@ pub enum Action {
     WithdrawCorrection(MeshRowId),
     /// Withdraw what a banned person has waiting for the mesh in a room, written up to that time.
     WithdrawSender(OwnedRoomId, OwnedUserId, Timestamp),
-    /// Keep an undecryptable event, sent at that time by the server's clock, until its key comes.
-    KeepUndecryptable(Box<UndecryptableEvent>, Timestamp),
+    /// Keep an undecryptable event, sent at that time by the server's clock, until its key comes; and tell the operator, if it
+    /// is the first of its sender in this run.
+    KeepUndecryptable(Box<UndecryptableEvent>, Timestamp, bool),
     /// Change all parts of a waiting message. It keeps its place.
     Rewrite(MeshRowId, NewVersion),
     /// Add one more picture to a waiting note, which then stands for this event too, in that thread: replies to the picture

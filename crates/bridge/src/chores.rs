@@ -23,6 +23,7 @@ impl Bridge {
     pub(super) fn chore(&mut self, chore: Chore, facts: &Facts, now: Timestamp) -> Vec<Action> {
         match chore {
             Chore::Start => self.start(facts, now),
+            Chore::Reload => self.reload(facts, now),
             Chore::Login => vec![Action::TryAgain(None)],
             Chore::Permissions => self.end_forbidden(facts),
             Chore::Round(up) => self.round(up, now),
@@ -66,17 +67,33 @@ impl Bridge {
 
     fn start(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         self.calendar.look(now, Duration::ZERO);
+        let mut actions = vec![Action::Recover];
+        // An outage began at the latest when something was last done for the mesh.
+        if facts.radio_away.is_none() {
+            actions.push(Action::RadioAway(facts.last_active));
+        }
+        actions.extend(self.follow_configuration());
+        actions
+    }
+
+    /// Decides as at a start, but for what is on its way to the radio. That the radio is there is told apart.
+    fn reload(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        let mut actions = self.follow_configuration();
+        if !self.linked {
+            actions.extend(self.link_is_lost(facts, now));
+        }
+        actions
+    }
+
+    /// Has what waits follow a configuration that may be new.
+    fn follow_configuration(&self) -> Vec<Action> {
         let mode = self.config.meshtastic.delivery_feedback;
         // Otherwise an hourglass would never be removed.
         let signs = Sign::VARIANTS.iter().copied();
         let unwanted = signs.filter(|sign| !mode.shows(*sign));
         // What was refused may be permitted now.
-        let mut actions = vec![Action::Recover, Action::TryAgain(None), Action::WakeMesh];
+        let mut actions = vec![Action::TryAgain(None), Action::WakeMesh];
         actions.extend(unwanted.map(Action::ForgetWishes));
-        // An outage began at the latest when something was last done for the mesh.
-        if facts.radio_away.is_none() {
-            actions.push(Action::RadioAway(facts.last_active));
-        }
         actions.extend([Action::Next(Chore::Rooms), Action::Next(Chore::Permissions)]);
         actions
     }

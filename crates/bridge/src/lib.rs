@@ -78,6 +78,8 @@ pub struct Bridge {
     /// Node number of the attached radio, or of the last one; 0: none is known.
     radio: NodeNum,
     profile: Option<Arc<RadioProfile>>,
+    /// The link to that radio stands.
+    linked: bool,
     radio_problems: RadioProblems,
     presence: Presence,
     routes: Arc<Routes>,
@@ -109,6 +111,7 @@ impl Bridge {
             own_user,
             radio: NodeNum(0),
             profile: None,
+            linked: false,
             radio_problems: RadioProblems::default(),
             presence: Presence::default(),
             remembered_meshnet: None,
@@ -150,6 +153,56 @@ impl Bridge {
     pub fn remember_room(&mut self, name: OwnedRoomOrAliasId, room: OwnedRoomId) {
         let routes = Arc::make_mut(&mut self.routes);
         routes.known.entry(name).or_insert(room);
+    }
+
+    /// Goes on from another bridge, which had another configuration: with what a restart would have to learn again. Called
+    /// after what the tables hold was restored.
+    pub fn take_over(&mut self, before: Self) {
+        let Self {
+            own_user,
+            profile,
+            linked,
+            radio_problems,
+            presence,
+            rooms,
+            kept,
+            waits,
+            followed,
+            calendar,
+            up,
+            unparked_at,
+            permitted_at,
+            operator_told,
+            // Those of the new configuration, and of the tables.
+            config: _,
+            radio: _,
+            routes: _,
+            remembered_meshnet: _,
+        } = before;
+        let mapped: BTreeSet<_> = self.routes.entries().cloned().collect();
+        let mut rooms = Arc::unwrap_or_clone(rooms);
+        rooms.retain(|_, room| {
+            let was_mapped = !room.configured.is_empty();
+            room.configured.retain(|name| mapped.contains(name));
+            !was_mapped || !room.configured.is_empty()
+        });
+        let routes = Arc::make_mut(&mut self.routes);
+        for room in rooms.values() {
+            routes.join(room);
+        }
+        self.rooms = Arc::new(rooms);
+        (self.own_user, self.profile, self.linked) = (own_user, profile, linked);
+        (self.radio_problems, self.presence) = (radio_problems, presence);
+        (self.kept, self.waits, self.followed) = (kept, waits, followed);
+        (self.calendar, self.up) = (calendar, up);
+        (self.unparked_at, self.permitted_at) = (unparked_at, permitted_at);
+        self.operator_told = operator_told;
+    }
+
+    /// Returns the event by which the radio became ready, while it is: for another look at it.
+    pub fn ready_radio(&self) -> Option<RadioEvent> {
+        let profile = self.profile.as_ref().filter(|_| self.linked)?;
+        Some(RadioEvent::Ready(Box::new(RadioProfile::clone(profile))))
     }
 
     /// Returns the known rooms of the configured names.

@@ -32,6 +32,7 @@ pub(super) enum Presence {
 
 impl Bridge {
     pub(super) fn link_is_lost(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
+        self.linked = false;
         let mut actions = vec![Action::MayTransmit(false)];
         if self.config.matrix.radio_notices.is_some() {
             actions.push(Action::Outage(OutageStep::Lost));

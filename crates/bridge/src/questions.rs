@@ -74,6 +74,7 @@ impl Bridge {
     fn about_chore(&self, chore: Chore, now: Timestamp) -> Questions {
         match chore {
             Chore::Start => Questions::about([Table::RadioAway, Table::LastActive]),
+            Chore::Reload => Questions::about([Table::RadioAway]),
             Chore::Login | Chore::Round(_) | Chore::Overdue => Questions::default(),
             Chore::Permissions => Questions::about([Table::Senders, Table::Busy]),
             Chore::Rooms => Questions::about([Table::Rooms, Table::Senders]),

@@ -27,6 +27,7 @@ impl Bridge {
             Arc::make_mut(&mut self.routes).follow(channels);
         }
         self.profile = Some(Arc::new(profile.clone()));
+        self.linked = true;
         actions.push(Action::WakeMesh);
         actions.extend(self.link_stands(now));
         let problems = RadioProblems::with(&self.routes, &self.config, profile);

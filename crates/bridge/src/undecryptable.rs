@@ -93,7 +93,7 @@ impl Bridge {
             self.check_right(&event.room, &event.sender, power)
         };
         match checked {
-            Ok(()) => Action::KeepUndecryptable(Box::new(event.clone()), sent_at),
+            Ok(()) => Action::KeepUndecryptable(Box::new(event.clone()), sent_at, false),
             Err(reason) => Action::Drop(reason),
         }
     }

@@ -70,6 +70,36 @@ impl Connection {
     /// The port of the radio's own TCP server.
     pub const TCP_PORT: u16 = 4403;
 
+    /// Returns the keys by which two links differ.
+    pub(super) fn keys_that_differ(&self, other: &Self) -> Vec<&'static str> {
+        let differing = match (self, other) {
+            (
+                Self::Tcp { host, port },
+                Self::Tcp {
+                    host: other_host,
+                    port: other_port,
+                },
+            ) => vec![("host", host != other_host), ("port", port != other_port)],
+            (Self::Serial { .. }, Self::Serial { .. }) => vec![("serial_port", self != other)],
+            (
+                Self::Ble {
+                    ble_address,
+                    ble_pin,
+                },
+                Self::Ble {
+                    ble_address: other_address,
+                    ble_pin: other_pin,
+                },
+            ) => vec![
+                ("ble_address", ble_address != other_address),
+                ("ble_pin", ble_pin != other_pin),
+            ],
+            _ => vec![("connection_type", true)],
+        };
+        let differing = differing.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(key, _)| key).collect()
+    }
+
     /// Returns where the radio is, in a sentence.
     pub fn place(&self) -> String {
         match self {

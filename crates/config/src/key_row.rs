@@ -17,6 +17,9 @@ pub(super) struct KeyRow {
     /// The description of its type; a section has none.
     pub(super) doc: Option<ValueDoc>,
     pub(super) given: Requirement,
+    /// That a change needs a restart, in these words; `None`: a running relay takes it over when it reads its configuration
+    /// again.
+    pub(super) restart: Option<Key>,
     /// Whether the key may stand without a value.
     pub(super) may_be_empty: bool,
 }

@@ -7,7 +7,8 @@ use super::section::Section;
 use super::yaml::Node;
 
 /// Makes sections of the table of their keys: what each is for, in the words in which people read it everywhere; MMRelay's
-/// name, if that is another; its type; by which method of [`Section`] it is read, and with what: its default or an example,
+/// name, if that is another; that a change needs a restart, if it does; its type; by which method of [`Section`] it is read,
+/// and with what: its default or an example,
 /// as they are written in a file, and what it takes. A key may use the values of those above it.
 macro_rules! keys {
     ($(
@@ -17,6 +18,7 @@ macro_rules! keys {
             $(
                 $(#[doc = $purpose:literal])*
                 $(#[mmrelay = $old:literal])?
+                $(#[changed = $restart:literal])?
                 $key:ident: $kind:ty = $how:ident($($with:expr),*);
             )*
         }
@@ -32,9 +34,21 @@ macro_rules! keys {
             pub(in $crate) fn read(it: &mut $crate::section::Section<'_>) -> Self {
                 $(
                     it.line(stringify!($key), concat!($($purpose),*), [$($old),*].first().copied());
+                    let outer = it.reader.restart;
+                    it.reader.restart = [$($restart),*].first().copied().or(outer);
                     let $key = it.$how(stringify!($key), $($with),*);
+                    it.reader.restart = outer;
                 )*
                 Self { $( $key ),* }
+            }
+        }
+
+        impl $crate::changes::Follow for $name {
+            fn follow(&mut self, new: &Self, section: &str, changes: &mut $crate::changes::Changes) {
+                $(
+                    let path = format!("{section}{}", stringify!($key));
+                    $crate::keys::follow!($how ($($restart)?) (self.$key) (new.$key) path changes);
+                )*
             }
         }
 
@@ -46,6 +60,17 @@ macro_rules! keys {
     )* };
 }
 pub(super) use keys;
+
+/// Has a key follow a new configuration: a section key by key, anything else as a whole.
+macro_rules! follow {
+    (within () ($own:expr) ($new:expr) $path:ident $changes:ident) => {
+        $crate::changes::Follow::follow(&mut $own, &$new, &format!("{}.", $path), $changes)
+    };
+    ($how:ident ($($restart:literal)?) ($own:expr) ($new:expr) $path:ident $changes:ident) => {
+        $changes.value(&mut $own, &$new, $path, [$($restart),*].first().copied())
+    };
+}
+pub(super) use follow;
 
 /// Returns what a section is of which nothing is given.
 pub(super) fn defaults<T>(read: impl FnOnce(&mut Section<'_>) -> T) -> T {

@@ -3,6 +3,7 @@
 //! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
 //! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
 
+mod changes;
 mod choice;
 mod connection;
 mod environment;
@@ -38,6 +39,7 @@ use std::net::Ipv4Addr;
 use keys::keys;
 use rooms::rooms;
 
+pub use changes::Changes;
 pub use choice::Choice;
 pub use connection::{Connection, host_and_port};
 pub use environment::Environment;

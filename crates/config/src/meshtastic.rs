@@ -25,6 +25,7 @@ keys! {
     /// The section `meshtastic`.
     pub Meshtastic {
         /// How the radio is reached.
+        #[changed = "needs a restart"]
         connection: Connection = by(connection);
         /// This mesh's name in prefixes and in the events; without it the primary channel's name.
         meshnet_name: Option<String> = value("Alpine Mesh", some_text());
@@ -49,6 +50,7 @@ keys! {
         /// Relay only authors who consent to publication ("OK to MQTT").
         respect_ok_to_mqtt: OkToMqtt = restricting("false", choice());
         /// Time from the radio's acceptance of a text to the next, at least 2.02 seconds.
+        #[changed = "needs a restart"]
         message_delay: Duration = by(message_delay);
         /// Whether messages of Matrix get a prefix.
         prefix_enabled: bool = get("true", boolean());
@@ -61,6 +63,7 @@ keys! {
         /// What is sent after an outage of more than 2 minutes, for each room; the rest expires.
         backlog: Backlog = within(Backlog::read);
         /// Channel utilisation from which traffic is spaced, or waits.
+        #[changed = "needs a restart"]
         channel_use: ChannelUse = within(ChannelUse::read);
         /// What an edit of a message does that was sent already.
         edits: Edits = get("resend", choice());
@@ -71,6 +74,7 @@ keys! {
         /// Answer to a direct message to the radio, once per node in 24 hours, of at most 200 bytes; `""` for none.
         dm_reply: Option<String> = text(DM_REPLY, dm_reply());
         /// Whether the radio is given the time after connecting.
+        #[changed = "needs a restart"]
         set_time: bool = get("true", boolean());
     }
 
@@ -86,6 +90,7 @@ keys! {
     /// Which ports are relayed.
     pub PacketRouting {
         /// Further ports relayed like texts, by name (`RANGE_TEST_APP`) or number.
+        #[changed = "needs a restart"]
         chat_portnums: Vec<PortNum> = get("[]", ports());
         /// Ports never relayed, likewise.
         disabled_portnums: Vec<PortNum> = get("[]", ports());

@@ -19,6 +19,7 @@ keys! {
     /// The section `database`.
     pub Database {
         /// The file.
+        #[changed = "needs a restart"]
         path: PathBuf = get("database/relay.sqlite", path());
         /// Days for which messages are remembered, so that replies find them and nothing comes twice.
         keep_days: u32 = get("30", whole(1..=36_500, " days"));
@@ -58,7 +59,7 @@ keys! {
         color_enabled: bool = get("true", boolean());
         /// Levels of single parts; `true` is `debug`, `false` is `off`. What libraries (`matrix_sdk`, `http`) say of messages
         /// and of strangers is told at `trace` only.
-        debug: Vec<(Component, Level)> = within(component_levels);
+        debug: Vec<(Component, Level)> = by(component_levels);
     }
 }
 
@@ -128,7 +129,11 @@ fn filename(section: &mut Section<'_>, key: &'static str) -> PathBuf {
     PathBuf::from(LOG)
 }
 
-fn component_levels(section: &mut Section<'_>) -> Vec<(Component, Level)> {
+fn component_levels(section: &mut Section<'_>, key: &'static str) -> Vec<(Component, Level)> {
+    section.within(key, levels)
+}
+
+fn levels(section: &mut Section<'_>) -> Vec<(Component, Level)> {
     let level = |(part, about): (Component, &&'static str)| {
         let (old, example) = match part {
             Component::Radio => (Some("meshtastic"), "debug"),

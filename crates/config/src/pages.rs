@@ -205,6 +205,9 @@ fn described(keys: &KeyTable, row: &KeyRow) -> Value {
         schema = json!({ "anyOf": [schema, { "type": "null" }] });
     }
     let mut description = row.explanation();
+    if let Some(restart) = row.restart.filter(|_| row.doc.is_some()) {
+        description = format!("{description} A change {restart}.");
+    }
     if let Requirement::Default(default) = row.given {
         description = format!("{description} Default: {default}");
         schema["default"] = json_of(default);
@@ -258,8 +261,15 @@ mod tests {
                 };
                 let takes = row.doc.as_ref().map_or("a section", |it| &it.text);
                 let old = row.old.map(|it| format!(" MMRelay's name: `{it}`."));
-                let (path, about, old) = (&row.path, row.about, old.unwrap_or_default());
-                writeln!(text, "| `{path}` | {takes} | {default} | {about}{old} |").unwrap();
+                let restart = row.restart.filter(|_| row.doc.is_some());
+                let restart = restart.map(|it| format!(" A change {it}."));
+                let (path, about) = (&row.path, row.about);
+                let (old, restart) = (old.unwrap_or_default(), restart.unwrap_or_default());
+                writeln!(
+                    text,
+                    "| `{path}` | {takes} | {default} | {about}{old}{restart} |"
+                )
+                .unwrap();
             }
         }
         text.push_str("\n### Keys of MMRelay that mean nothing here\n\n");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::environment::Environment;
 use super::finding::{Finding, Problems, ValueSource, Wrong};
-use super::key_row::KeyRow;
+use super::key_row::{Key, KeyRow};
 
 /// What is known while a configuration is read, and what was found in it.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(super) struct Reader {
     found: Problems,
     /// What is read, if that is asked for.
     pub(super) table: Option<Vec<KeyRow>>,
+    /// That a change of what is read needs a restart.
+    pub(super) restart: Option<Key>,
     /// The paths that are given, and where.
     pub(super) given: BTreeMap<String, ValueSource>,
     /// Keys of MMRelay were met that mean nothing here, or its old names.

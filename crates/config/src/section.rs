@@ -264,7 +264,7 @@ impl Section<'_> {
         empty: Empty,
         doc: Option<Box<dyn Fn() -> ValueDoc>>,
     ) {
-        let path = self.path_of(key);
+        let (path, restart) = (self.path_of(key), self.reader.restart);
         if let Some(table) = &mut self.reader.table {
             let (_, about, old) = Some(self.line).filter(|it| it.0 == key).unwrap_or_default();
             let doc = doc.map(|it| it());
@@ -274,6 +274,7 @@ impl Section<'_> {
                 old,
                 doc,
                 given,
+                restart,
                 may_be_empty: matches!(empty, Empty::Absent | Empty::Text),
             };
             table.push(row);

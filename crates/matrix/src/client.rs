@@ -14,7 +14,7 @@ use matrix_sdk::{
 };
 use matrix_sdk_base::crypto::CollectStrategy;
 use matrix_sdk_base::crypto::store::CryptoStore as _;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
@@ -185,7 +185,7 @@ pub(super) async fn close(client: &Client) {
 fn keep_tokens(client: &Client, files: Files) -> matrix_sdk::Result<()> {
     let save = move |client: Client| {
         match save_tokens(&client, &files) {
-            Ok(true) => info!("access token renewed"),
+            Ok(true) => debug!("access token renewed"),
             Ok(false) => {}
             Err(error) => error!(
                 error = &error as &dyn Error,

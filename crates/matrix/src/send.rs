@@ -12,14 +12,19 @@ use matrix_sdk::ruma::events::receipt::ReceiptThread;
 use matrix_sdk::ruma::events::relation::RelationType;
 use matrix_sdk::ruma::{OwnedEventId, TransactionId, UserId};
 use matrix_sdk::{Error, Room, RoomState};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::client;
 use super::errors::{self, parked, retry};
 use super::{content::Outgoing, events::Envelope, rooms::Rooms};
 use relay_model::{EventId, RoomContent, RoomOrAliasId, RoomOutcome, SendToRoom, Timestamp};
 
 /// Maximum time for all requests of one message, even in a large encrypted room.
 const LIMIT: Duration = Duration::from_mins(2);
+
+/// Maximum time to wait for what is being sent before the store is closed, and how often that is looked at.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Maximum number of pages of reactions, with 100 each, searched for our own.
 const MOST_PAGES: usize = 10;
@@ -31,6 +36,21 @@ type SendResult = Result<OwnedEventId, RoomOutcome>;
 #[derive(Debug, Clone)]
 pub struct Sender {
     pub(super) rooms: Arc<Rooms>,
+}
+
+impl Sender {
+    /// Waits until what is being sent through its clones is over, for some seconds, and closes the session's store: another
+    /// session can then be opened. For when nobody is given a clone any more.
+    pub async fn close(self) {
+        let over = async {
+            while Arc::strong_count(&self.rooms) > 1 {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        // What takes longer fails now, and is sent again.
+        let _ = timeout(CLOSE_WITHIN, over).await;
+        client::close(&self.rooms.client).await;
+    }
 }
 
 impl SendToRoom for Sender {

@@ -40,6 +40,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(30));
 /// Pauses while even the smallest answer is too large: each attempt transfers a lot.
 const PAUSES_IN_VAIN: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_mins(5));
+/// A pause that nobody has to be told of.
+const BRIEF: Duration = Duration::from_secs(10);
 /// Minimum time between two requests whose answers bring nothing to relay: what we sent comes back several events at a time.
 const OWN_PAUSE: Duration = Duration::from_millis(500);
 /// For this time after an event of somebody else the next one is asked for at once: people answer each other.
@@ -218,9 +220,13 @@ impl<'a> Sync<'a> {
             .failed(&error, disk, Instant::now());
         let delay_ms = pause.as_millis();
         let standing = Some(SyncState::Failing(disk));
-        if self.reported == standing {
+        // A single failure after an answer is nothing, if it is over in a moment.
+        let is_brief = self.failures == 1 && pause < BRIEF && disk.is_none();
+        if self.reported == standing || is_brief && self.reported == Some(SyncState::Well) {
             debug!(error, delay_ms, "sync failed");
-        } else if let Some(trouble) = disk {
+            return pause;
+        }
+        if let Some(trouble) = disk {
             error!(
                 disk = %trouble,
                 path = %self.store.display(),

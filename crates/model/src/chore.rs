@@ -9,6 +9,8 @@ use super::ids::MeshRowId;
 pub enum Chore {
     /// After a start: the configuration may have changed.
     Start,
+    /// The configuration was read again, and may have changed.
+    Reload,
     /// After a login: the new session may be permitted what the last one was refused.
     Login,
     /// Drop waiting rows that the configuration no longer permits.

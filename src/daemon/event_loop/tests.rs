@@ -15,7 +15,7 @@ use relay_model::{
 };
 use relay_store::{Store, gaps, outbox_room, retention, seen, single_values};
 
-use super::super::mesh_worker::{MeshRules, MeshSide};
+use super::super::mesh_worker::MeshSide;
 use super::{
     super::LONGEST_PAUSE, super::account_limit::AccountLimit, super::queues::Shared,
     super::room_worker::RoomSide, super::supervisor::Supervisor,
@@ -70,6 +70,7 @@ struct Bench {
     database: Database,
     radio: mpsc::Sender<Event>,
     batches: mpsc::Sender<Batch>,
+    reloads: mpsc::Sender<Reload>,
     runtime_state: Arc<RuntimeState>,
     server: Server,
     clock: Arc<AtomicI64>,
@@ -120,6 +121,8 @@ impl Bench {
         let (batches, take_batches) = mpsc::channel(1);
         let (submissions, _) = mpsc::channel(1);
         let (withdrawals, _) = mpsc::channel(1);
+        let (reloads, take_reloads) = mpsc::channel(1);
+        let (config, live) = watch::channel(Arc::new(config));
         let server = Server::default();
         let (_, sender) = watch::channel(Some(server.clone()));
         let (radio_ready, is_ready) = watch::channel(false);
@@ -138,7 +141,7 @@ impl Bench {
                 submissions,
                 ready: is_ready,
                 air,
-                rules: MeshRules::of(&config.meshtastic),
+                config: live,
                 clock: clock.clone(),
             },
             workers: supervisor.workers.clone(),
@@ -151,6 +154,8 @@ impl Bench {
             radio: take_radio,
             reports: take_reports,
             batches: take_batches,
+            reloads: take_reloads,
+            config,
             queues,
             radio_ready,
             chores_at: Instant::now(),
@@ -166,6 +171,7 @@ impl Bench {
             database,
             radio,
             batches,
+            reloads,
             runtime_state,
             server,
             clock: turned,
@@ -215,6 +221,14 @@ impl Bench {
         };
         self.batches.send(batch).await.unwrap();
         told
+    }
+
+    /// Has it go on with another configuration.
+    async fn reload(&self, config: Config) -> Result<(), StoreError> {
+        let (done, is_done) = oneshot::channel();
+        let config = Arc::new(config);
+        self.reloads.send(Reload { config, done }).await.unwrap();
+        is_done.await.unwrap()
     }
 
     async fn hears(&mut self, text: &str) {
@@ -338,6 +352,29 @@ async fn what_another_program_locks_is_stored_when_it_lets_go() {
     assert_eq!(bench.server.texts(), [""; 0]);
     other.execute_batch("ROLLBACK").unwrap();
     bench.posts(&["one", "two"]).await;
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_stored_changes_nothing_and_one_that_can_decides_from_then_on()
+ {
+    let mut bench = Bench::new().await;
+    let hurry = bench.database.run(Store::wait_for_nobody);
+    hurry.await.unwrap();
+    let mut deaf = config();
+    deaf.meshtastic.ignore_nodes = vec![NodeNum(0xA11C_E000)];
+    let other = Connection::open(&bench.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(bench.reload(deaf.clone()).await.is_err());
+    other.execute_batch("ROLLBACK").unwrap();
+    bench.hears("as before").await;
+    bench.posts(&["as before"]).await;
+    bench.reload(deaf).await.unwrap();
+    bench.hears("ignored").await;
+    // The next one comes when that is decided on.
+    bench.matrix(Vec::new(), "s2").await.unwrap();
+    bench.reload(config()).await.unwrap();
+    bench.hears("heard again").await;
+    bench.posts(&["as before", "heard again"]).await;
 }
 
 #[tokio::test]

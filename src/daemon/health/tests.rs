@@ -1,7 +1,7 @@
 use super::*;
 use crate::daemon::status::{
-    LimitedStatus, MatrixStatus, OutboxStatus, ParkedStatus, RadioStatus, RoomStatus,
-    RoomTroubleStatus, Traffic, Waits,
+    ConfigurationStatus, LimitedStatus, MatrixStatus, OutboxStatus, ParkedStatus, RadioStatus,
+    RoomStatus, RoomTroubleStatus, Traffic, Waits,
 };
 
 fn well() -> Status {
@@ -10,6 +10,7 @@ fn well() -> Status {
         pid: 1,
         started_at: "2026-01-31T12:00:00Z".to_owned(),
         uptime_seconds: 60,
+        configuration: ConfigurationStatus::default(),
         radio: RadioStatus {
             connection: Connection::Serial { serial_port: None },
             state: LinkState::Ready,

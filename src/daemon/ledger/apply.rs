@@ -90,9 +90,9 @@ impl Applier<'_> {
             Action::WithdrawSender(room, sender, written_by) => {
                 self.withdraw_sender(room, sender, written_by)?;
             }
-            Action::KeepUndecryptable(event, sent_at) => {
+            Action::KeepUndecryptable(event, sent_at, tell) => {
                 if let Some(dropped) = undecryptable::keep(tx, &event, sent_at, now)? {
-                    tx.log(move || mesh::say_kept(&event, dropped));
+                    tx.log(move || mesh::say_kept(&event, dropped, tell));
                 }
             }
             Action::Rewrite(row, new) => self.rewrite(row, &new)?,

@@ -35,6 +35,14 @@ impl Ledger {
     /// Restores the bridge's state from the tables, and handles the start. The outcome names everything that needs a worker.
     pub(super) fn open(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<(Self, Outcome)> {
         let mut outcome = Outcome::default();
+        let bridge = Self::restored(tx, config)?;
+        let mut ledger = Self { bridge };
+        ledger.event(tx, &Event::Chore(Chore::Start), now, &mut outcome)?;
+        Ok((ledger, outcome))
+    }
+
+    /// Returns a bridge with this configuration and what the tables hold.
+    fn restored(tx: &Tx<'_>, config: &Config) -> Result<Bridge> {
         let mut bridge = Bridge::new(config.clone(), None);
         let radio = single_values::own_radio(tx)?.unwrap_or(UNKNOWN_RADIO);
         bridge.remember_radio(radio, single_values::channels(tx, radio)?);
@@ -48,9 +56,27 @@ impl Ledger {
             }
             bridge.remember_room(name, room);
         }
-        let mut ledger = Self { bridge };
-        ledger.event(tx, &Event::Chore(Chore::Start), now, &mut outcome)?;
-        Ok((ledger, outcome))
+        Ok(bridge)
+    }
+
+    /// Goes on with another configuration, as after a restart, but for what is on its way to the radio. Returns the events that
+    /// were handled for it.
+    pub(super) fn reload(
+        kept: &Mutex<Self>,
+        store: &mut Store,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<(Vec<Event>, Outcome)> {
+        Self::transaction(kept, store, |ledger, tx| {
+            let mut events = vec![Event::Chore(Chore::Reload)];
+            // Its channels are looked at with the new routes.
+            events.extend(ledger.bridge.ready_radio().map(Event::Radio));
+            let restored = Self::restored(tx, config)?;
+            let before = std::mem::replace(&mut ledger.bridge, restored);
+            ledger.bridge.take_over(before);
+            let outcome = ledger.batch(tx, &events, now)?;
+            Ok((events, outcome))
+        })
     }
 
     /// Handles a batch of events in one transaction, which waits for the disk where it must. After a rollback nothing has
@@ -124,7 +150,9 @@ impl Ledger {
         outcome: &mut Outcome,
     ) -> Result<()> {
         let mut chores = match event {
-            Event::Chore(chore) if *chore != Chore::Start => VecDeque::from([*chore]),
+            Event::Chore(chore) if !matches!(chore, Chore::Start | Chore::Reload) => {
+                VecDeque::from([*chore])
+            }
             Event::Report(SendReport::Radio { outbox, .. }) => {
                 match self.settle_apart(tx, event, now, outcome)? {
                     Ok(next) => next.into(),
@@ -144,7 +172,7 @@ impl Ledger {
                     }
                 }
             }
-            // Nothing of the start may fail: not in a savepoint.
+            // Nothing of the start, or of a reload, may fail: not in a savepoint.
             event => self.settle(tx, event, now, outcome)?.into(),
         };
         while let Some(chore) = chores.pop_front() {

@@ -1,6 +1,6 @@
 //! Stores the outcomes of sends, as the homeserver or the radio reported them.
 
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::super::counts::{Place, Way};
 use super::apply::Applier;
@@ -92,7 +92,7 @@ impl Applier<'_> {
                 } else if let Retried::Waits(next) =
                     mesh_report::retry(tx, outbox, packet, not_before, new_id, &reason)?
                 {
-                    tx.log(move || info!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again"));
+                    tx.log(move || debug!(%outbox, %packet, %next, reason, "the radio did not take a packet, trying again"));
                 }
             }
             RadioOutcome::Refused(refusal) => {

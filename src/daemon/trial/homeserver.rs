@@ -254,10 +254,11 @@ impl Homeserver {
         self.state().most_under_way
     }
 
-    /// Syncs from `position`, as the adapter does, until `stop` or until the receiver is gone.
+    /// Syncs from `position`, as the adapter does for the mapped rooms, until `stop` or until the receiver is gone.
     pub(super) async fn sync(
         self,
         position: Option<String>,
+        mapped: Vec<OwnedRoomOrAliasId>,
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) {
@@ -270,8 +271,11 @@ impl Homeserver {
                 () = self.reachable() => {}
             }
             let mut events: Vec<_> = if first {
-                let joined = self.rooms.iter().map(joined);
-                joined
+                let rooms = self.rooms.iter();
+                let rooms =
+                    rooms.filter(|room| mapped.iter().any(|it| it.as_str() == room.as_str()));
+                rooms
+                    .map(joined)
                     .chain(self.page(place.saturating_sub(TOLD_AGAIN), place))
                     .collect()
             } else {

@@ -2,11 +2,13 @@
 //! scripted homeserver, and both clocks set by the test. Hours pass in no time, and a relay can be killed at any step of
 //! any task, hundreds of times.
 
+mod day;
 mod homeserver;
 mod kills;
 mod life;
 mod mesh;
 mod outages;
+mod reloads;
 mod rooms;
 mod signs;
 
@@ -24,6 +26,7 @@ use relay_model::{ChannelIndex, Clock, OwnedRoomId, OwnedUserId, PacketId, Times
 use relay_radio::{RadioOptions, Wire};
 use relay_store::{Database, Store, StoreError, Tx, seen, single_values, summary};
 
+use super::event_loop::Reload;
 use super::pipeline::{Pipeline, StoredState};
 use super::supervisor::{DaemonEnd, Supervisor};
 
@@ -57,6 +60,7 @@ struct Relay {
     life: Life,
     stop: CancellationToken,
     end: oneshot::Receiver<DaemonEnd>,
+    reloads: mpsc::Sender<Reload>,
 }
 
 impl Trial {
@@ -140,12 +144,16 @@ impl Trial {
         let homeserver = self.homeserver.session();
         pipeline.sender.send_replace(Some(homeserver.clone()));
         let stopped = stop.clone();
+        let reloads = pipeline.reloads.clone();
+        let mapped = self.config.matrix_rooms.iter();
+        let mapped: Vec<_> = mapped.map(|it| it.id.clone()).collect();
         supervisor.workers.start("matrix", async move {
             // Holds the sender until the relay ends.
             let Pipeline {
                 batches, sender, ..
             } = pipeline;
-            homeserver.sync(position, batches, stopped.clone()).await;
+            let syncing = homeserver.sync(position, mapped, batches, stopped.clone());
+            syncing.await;
             stopped.cancelled().await;
             drop(sender);
         });
@@ -153,7 +161,22 @@ impl Trial {
         self.world.spawn(life.of(async move {
             let _ = told.send(supervisor.run().await);
         }));
-        self.relay = Some(Relay { life, stop, end });
+        self.relay = Some(Relay {
+            life,
+            stop,
+            end,
+            reloads,
+        });
+    }
+
+    /// Changes the configuration of the running relay.
+    async fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        let config = Arc::new(self.config.clone());
+        let (done, is_done) = oneshot::channel();
+        let relay = self.relay.as_ref().expect("a relay runs");
+        relay.reloads.send(Reload { config, done }).await.unwrap();
+        is_done.await.unwrap().unwrap();
     }
 
     /// Kills the relay.

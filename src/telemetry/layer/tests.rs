@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::sync::mpsc;
 
 use serde_json::Value;
@@ -5,7 +6,7 @@ use tracing::{debug, error, info, info_span, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use relay_config::{Component, Level as Asked, Logging};
+use relay_config::{Component, Level as Asked, LogFormat, Logging};
 
 /// Value of hostile fields.
 const HOSTILE: &str =
@@ -30,6 +31,11 @@ impl Paper {
     }
 }
 
+/// An output in text.
+fn sink(writer: impl Write + Send + 'static) -> Sink {
+    Sink::new(LogFormat::Text, false, "paper".to_owned(), Box::new(writer))
+}
+
 fn home() -> Home {
     Home::locate(Some("/srv/relay".as_ref()), |_| None).unwrap()
 }
@@ -43,10 +49,13 @@ fn logged(logging: &Logging, work: impl FnOnce()) -> [String; 3] {
         (LogFormat::Json, false),
     ];
     let sinks = forms.iter().zip(&papers);
-    let sinks = sinks.map(|((format, colour), paper)| Sink {
-        format: *format,
-        colour: *colour,
-        writer: Box::new(paper.clone()),
+    let sinks = sinks.map(|((format, colour), paper)| {
+        Sink::new(
+            *format,
+            *colour,
+            "paper".to_owned(),
+            Box::new(paper.clone()),
+        )
     });
     let log = Log::start(super::super::open_libraries(logging), sinks.collect()).unwrap();
     let subscriber = tracing_subscriber::registry()
@@ -87,11 +96,7 @@ fn what_a_panic_said_is_logged_at_trace_only() {
 #[test]
 fn a_home_with_an_odd_name_breaks_no_line() {
     let paper = Paper::default();
-    let sink = Sink {
-        format: LogFormat::Text,
-        colour: false,
-        writer: Box::new(paper.clone()),
-    };
+    let sink = sink(paper.clone());
     let libraries = super::super::open_libraries(&Logging::default());
     let log = Log::start(libraries, vec![sink]).unwrap();
     let home = Home::locate(Some("/srv/odd\n\u{1b}[31m".as_ref()), |_| None).unwrap();
@@ -291,15 +296,11 @@ impl Full {
     fn new() -> Self {
         let ((coming, comes), (step, steps)) = (mpsc::channel(), mpsc::channel());
         let paper = Paper::default();
-        let sink = Sink {
-            format: LogFormat::Text,
-            colour: false,
-            writer: Box::new(Stepped {
-                comes: coming,
-                steps,
-                paper: paper.clone(),
-            }),
-        };
+        let sink = sink(Stepped {
+            comes: coming,
+            steps,
+            paper: paper.clone(),
+        });
         let log = Log::start(Targets::new(), vec![sink]).unwrap();
         let full = Self {
             log,
@@ -391,15 +392,7 @@ impl Write for Gone {
 #[test]
 fn where_nobody_reads_any_more_the_others_still_do() {
     let paper = Paper::default();
-    let sink = |writer| Sink {
-        format: LogFormat::Text,
-        colour: false,
-        writer,
-    };
-    let sinks = vec![
-        sink(Box::new(Gone) as Box<dyn Write + Send>),
-        sink(Box::new(paper.clone())),
-    ];
+    let sinks = vec![sink(Gone), sink(paper.clone())];
     let log = Log::start(Targets::new(), sinks).unwrap();
     let subscriber = tracing_subscriber::registry().with(LogLayer(Arc::clone(&log), home()));
     tracing::subscriber::with_default(subscriber, || info!(target: "relay", "still here"));

@@ -34,6 +34,11 @@ fn well() -> Status {
         pid: 4711,
         started_at: "2026-01-31T12:00:00Z".to_owned(),
         uptime_seconds: 3 * 86_400,
+        configuration: ConfigurationStatus {
+            read_at: "2026-01-31T12:00:00Z".to_owned(),
+            need_restart: Vec::new(),
+            failed: None,
+        },
         radio: RadioStatus {
             connection: Connection::Serial { serial_port: None },
             state: LinkState::Ready,
@@ -114,6 +119,7 @@ fn well() -> Status {
 fn a_relay_at_work_tells_what_it_carries() {
     insta::assert_snapshot!(lines(&well()), @r#"
     relay         1.2.3, up for 3 days (since 2026-01-31T12:00:00Z), process 4711
+    configuration read at 2026-01-31T12:00:00Z
     radio         the serial port of a radio, ready for 2 h
                   Hill[2Jtop (!a11ce001), firmware 2.7.26
                   channel use 12.3 %, told 40 s ago
@@ -235,6 +241,14 @@ fn what_is_wrong_comes_with_its_reason_and_since_when() {
         hint: Some("make room on the disk".to_owned()),
         for_seconds: Some(75),
     };
+    status.configuration.need_restart = ["meshtastic.host", "database.path"]
+        .map(str::to_owned)
+        .into();
+    status.configuration.failed = Some(FailedReload {
+        at: "2026-02-01T12:00:00Z".to_owned(),
+        cause: "config.yaml:3:1: rooms: unknown key".to_owned(),
+        hint: Some("correct it".to_owned()),
+    });
     status.outbox = None;
     status.channels.clear();
     status.direct_messages = None;
@@ -252,6 +266,10 @@ fn what_is_wrong_comes_with_its_reason_and_since_when() {
     });
     insta::assert_snapshot!(lines(&status), @r#"
     relay         1.2.3, up for 3 days (since 2026-01-31T12:00:00Z), process 4711
+    configuration read at 2026-01-31T12:00:00Z
+                  needs a restart for meshtastic.host, database.path
+                  read again at 2026-02-01T12:00:00Z, and not followed: config.yaml:3:1: rooms: unknown key
+                  hint: correct it
     radio         the serial port of a radio, away for 13 min
                   because: cannot connect to 192.168.1.20:4403: connection refused
                   hint: switch it on

@@ -106,9 +106,14 @@ impl Synapse {
 
     /// Makes an account whose name begins with `name` and is used by nobody else; returns its localpart.
     pub(crate) async fn register(&self, name: &str) -> String {
+        self.register_with(name, PASSWORD).await
+    }
+
+    /// Does the same with a password of its own.
+    pub(crate) async fn register_with(&self, name: &str, password: &str) -> String {
         let username = format!("{name}{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
         let request = json!({
-            "username": username, "password": PASSWORD, "inhibit_login": true,
+            "username": username, "password": password, "inhibit_login": true,
             "auth": {"type": "m.login.dummy"},
         });
         let answer = reqwest::Client::new()

@@ -109,14 +109,26 @@ impl Bridge {
     /// Tells the operator once of a sender.
     pub(crate) fn tell_operator(&mut self, event: &Event, actions: &mut [Action]) {
         for action in actions {
-            if let Action::Drop(reason) = *action
-                && reason.telling() == Telling::Operator
-                && self.operator_told.len() < MOST_TOLD
-                && Arc::make_mut(&mut self.operator_told).insert((reason.name(), event.sender()))
-            {
-                *action = Action::DropAndTell(reason);
+            match action {
+                Action::Drop(reason) => {
+                    let reason = *reason;
+                    if reason.telling() == Telling::Operator && self.is_first(reason.name(), event)
+                    {
+                        *action = Action::DropAndTell(reason);
+                    }
+                }
+                Action::KeepUndecryptable(_, _, tell) => {
+                    *tell = self.is_first("undecryptable", event);
+                }
+                _ => {}
             }
         }
+    }
+
+    /// Returns whether the operator was not told of this sender yet, and notes it.
+    fn is_first(&mut self, what: &'static str, event: &Event) -> bool {
+        self.operator_told.len() < MOST_TOLD
+            && Arc::make_mut(&mut self.operator_told).insert((what, event.sender()))
     }
 
     /// Tells the author of a message by notice and sign, unless on cooldown.

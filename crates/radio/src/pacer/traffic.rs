@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use relay_config::ChannelUse;
 use relay_model::Lane;
@@ -11,6 +11,9 @@ use relay_model::Lane;
 pub(super) const SLOW_DELAY: Duration = Duration::from_secs(10);
 /// How long a measured channel utilisation is valid; radios report it each minute.
 const TELEMETRY_LIFE: Duration = Duration::from_mins(3);
+
+/// How often each step of the utilisation is told.
+const TOLD_AGAIN: Duration = Duration::from_hours(12);
 
 /// When the air permits the next text. Measurements and refusals of the radio are told to it.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub(crate) struct Traffic {
     resting_until: Option<Instant>,
     /// The allowance by the last measurement, and until when it is valid.
     channel: Option<(Allowed, Instant)>,
+    /// When each allowance was last told, the widest first.
+    told: [Option<Instant>; 3],
 }
 
 /// What a measured channel utilisation permits.
@@ -52,6 +57,18 @@ impl Traffic {
         if before == after {
             return;
         }
+        // Its use may go up and down around a limit all day.
+        let [all, few, urgent] = &mut self.told;
+        let told = match after {
+            Allowed::All => all,
+            Allowed::Few => few,
+            Allowed::Urgent => urgent,
+        };
+        if told.is_some_and(|at| now < at + TOLD_AGAIN) {
+            debug!(percent, "the channel's use has passed a limit again");
+            return;
+        }
+        *told = Some(now);
         match after {
             Allowed::All => info!(
                 percent,

@@ -26,7 +26,7 @@ impl Applier<'_> {
         let packets = self.take_back(Withdrawal::Event(room, &event))?;
         if packets > 0 {
             self.tx.log(
-                move || info!(event_id = %event, packets, "taken back before it was transmitted"),
+                move || debug!(event_id = %event, packets, "taken back before it was transmitted"),
             );
         }
         Ok(())
@@ -62,13 +62,13 @@ impl Applier<'_> {
         if let Some(row) = correction {
             self.take_back(Withdrawal::Message(row))?;
             let event = event.clone();
-            tx.log(move || info!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
+            tx.log(move || debug!(event_id = %event, outbox = %row, "an edit was taken away: its correction is taken back before it was transmitted"));
         }
         feedback::close(tx, room, &event, now)?;
         if undecryptable::forget(tx, &event)? {
             seen::mark_event(tx, &event, now)?;
             let event = event.clone();
-            tx.log(move || info!(event_id = %event, "taken away before its key came"));
+            tx.log(move || debug!(event_id = %event, "taken away before its key came"));
         }
         edits::forget_early(tx, &event)?;
         self.withdraw(room, event)
@@ -188,13 +188,17 @@ impl Applier<'_> {
     }
 }
 
-/// Logs that an event is kept, and that `dropped` older ones were given up for it.
-pub(super) fn say_kept(event: &UndecryptableEvent, dropped: usize) {
-    let room = &event.room;
-    warn!(
-        %room, event_id = %event.event, sender = %event.sender,
-        "a message cannot be decrypted: its key has not arrived; it is kept until it does"
-    );
+/// Logs that an event is kept, which the operator is told once of a sender, and that `dropped` older ones were given up for it.
+pub(super) fn say_kept(event: &UndecryptableEvent, dropped: usize, tell: bool) {
+    let (room, event_id, sender) = (&event.room, &event.event, &event.sender);
+    if tell {
+        warn!(
+            %room, %event_id, %sender,
+            "a message cannot be decrypted: its key has not arrived; it is kept until it does"
+        );
+    } else {
+        debug!(%room, %event_id, %sender, "another message cannot be decrypted, and is kept");
+    }
     if dropped > 0 {
         warn!(
             %room, dropped,
