@@ -106,3 +106,5 @@ mod text;
 mod told;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod watchdog;

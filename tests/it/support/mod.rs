@@ -21,6 +21,7 @@ pub(crate) mod proxy;
 pub(crate) mod radio;
 pub(crate) mod relay;
 pub(crate) mod scene;
+pub(crate) mod service_manager;
 pub(crate) mod synapse;
 pub(crate) mod user;
 
