@@ -1,10 +1,12 @@
 //! The commands: arguments in, exit code out.
 
 mod auth;
+mod completions;
 mod config;
 mod failure;
 mod globals;
 mod help;
+mod man;
 mod output;
 mod progress;
 mod radio;
@@ -69,6 +71,14 @@ enum Command {
     /// or a JSON object that says what a node says or what goes wrong; each packet of the client is told on standard output as
     /// a JSON object. `docs/reference/simulator.md` holds every key and every fault.
     Simulate(simulate::SimulateArgs),
+    /// Print what a shell completes these commands by.
+    #[command(
+        after_help = "Example: relay completions bash > ~/.local/share/bash-completion/completions/relay"
+    )]
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page.
+    #[command(after_help = "Example: relay man > relay.1 && man -l relay.1")]
+    Man,
 }
 
 /// Runs the command given by the process's arguments, and returns the exit code: 0 done, 1 failed, 2 wrong arguments or
@@ -105,6 +115,8 @@ pub fn main() -> ExitCode {
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => config::run(command, &globals),
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
+            Some(Command::Completions(arguments)) => completions::run(&arguments, commands),
+            Some(Command::Man) => man::run(commands),
             Some(Command::Simulate(arguments)) => Box::pin(simulate::run(arguments)).await,
         }
     });
@@ -118,7 +130,7 @@ pub fn main() -> ExitCode {
 fn report(failure: &Failure, globals: &Globals) -> ExitCode {
     let text = failure.to_string();
     let named = globals.home().map(|home| home.named_in(&text));
-    drop(output::say(&named.unwrap_or(text)));
+    drop(output::say(&output::coloured(&named.unwrap_or(text))));
     failure.exit
 }
 

@@ -101,6 +101,8 @@ mod stop;
 )]
 mod support;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod text;
 #[cfg(test)]
 mod told;
