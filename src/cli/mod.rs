@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod radio;
 mod run;
+mod service;
 mod simulate;
 mod status;
 
@@ -65,6 +66,9 @@ enum Command {
         after_help = "Example: relay radio info --host 192.168.1.20"
     )]
     Radio(radio::RadioCommand),
+    /// Install the relay as a service of systemd, remove it, or tell how it stands.
+    #[command(subcommand, after_help = "Example: sudo relay service install")]
+    Service(service::ServiceCommand),
     /// Behave like a radio, to try the relay without one.
     ///
     /// As one with firmware 2.7 or 2.8, on TCP or on a serial port. Each line on standard input is a text from the first node,
@@ -115,6 +119,7 @@ pub fn main() -> ExitCode {
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => config::run(command, &globals),
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
+            Some(Command::Service(command)) => service::run(command, &globals).await,
             Some(Command::Completions(arguments)) => completions::run(&arguments, commands),
             Some(Command::Man) => man::run(commands),
             Some(Command::Simulate(arguments)) => Box::pin(simulate::run(arguments)).await,

@@ -89,6 +89,9 @@ mod rooms;
 #[cfg(test)]
 mod serial;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod service;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod status;

@@ -15,6 +15,7 @@ pub(crate) mod gatt;
 pub(crate) mod held;
 pub(crate) mod limit;
 pub(crate) mod lines;
+pub(crate) mod machine;
 pub(crate) mod person;
 pub(crate) mod process;
 pub(crate) mod proxy;
