@@ -65,7 +65,10 @@ const FILES: &[(&str, &str)] = &[
 
 pub(super) fn run(commands: Command) -> CommandResult {
     let page = page(commands).context("cannot write the manual page")?;
-    print(&String::from_utf8_lossy(&page))?;
+    let page = String::from_utf8_lossy(&page);
+    // No date, which would otherwise be taken from the next word; and a gap as `mandoc` wants it.
+    let page = page.replacen(".TH relay 1  ", ".TH relay 1 \"\" ", 1);
+    print(&page.replace(".br\n\n.br\n", ".sp\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

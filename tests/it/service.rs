@@ -324,6 +324,8 @@ async fn what_is_there_already_is_respected() {
         .await;
     machine.comes_to(&property("ActiveState"), "failed").await;
     machine.comes_to(&property("NRestarts"), "0").await;
+    let log = machine.run("journalctl --no-pager --unit relay").await;
+    assert!(log.contains("config.yaml:1:"), "it sees its home: {log}");
     fails("relay service status", &["failed", "exit code 2"]).await;
     let text = machine.run("relay service uninstall").await;
     assert!(text.contains("/home/the relay is left as it is"), "{text}");

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
+use crate::support::person::Person;
 use crate::support::process::relay_program;
 use crate::support::relay::{Home, text_of};
 use crate::support::synapse::free_port;
@@ -190,20 +191,25 @@ async fn every_kind_of_outcome_has_its_exit_code() {
     assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
 }
 
+/// Returns a command that finds the relay by its name.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
+    let path = relay_program();
+    let directory = path.parent().expect("a program is in a directory");
+    let before = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{}:{before}", directory.display()));
+    command.env("LC_ALL", "C.UTF-8");
+    command
+}
+
 /// Returns a command's output if this program is here; otherwise says that this part of a test is skipped.
 async fn output_of(program: &str, arguments: &[&str], input: &[u8]) -> Option<Output> {
-    let mut command = Command::new(program);
+    let mut command = self::program(program);
     command
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let path = relay_program();
-    let directory = path.parent().expect("a program is in a directory");
-    let before = std::env::var("PATH").unwrap_or_default();
-    command
-        .env("PATH", format!("{}:{before}", directory.display()))
-        .env("LC_ALL", "C.UTF-8");
     command.kill_on_drop(true);
     let Ok(mut child) = command.spawn() else {
         eprintln!(
@@ -233,7 +239,6 @@ async fn shells_complete_commands_and_flags() {
                 _relay relay \"${!#}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
     let fish =
         "relay completions fish | source; complete -C \"relay $argv\" | string split -f 1 \\t";
-    let zsh = "autoload -U compinit; compinit -u -D; eval \"$(relay completions zsh)\"; print -l ${_comps[relay]}";
     for (words, expected) in [
         (&["conf"][..], "config"),
         (&["auth", "lo"], "login"),
@@ -266,8 +271,30 @@ async fn shells_complete_commands_and_flags() {
             );
         }
     }
-    if let Some(output) = output_of("zsh", &["-f", "-c", zsh], b"").await {
-        assert_eq!(text_of(&output), "_relay\n");
+}
+
+#[tokio::test]
+async fn zsh_completes_what_is_typed_to_it() {
+    if output_of("zsh", &["--version"], b"").await.is_none() {
+        return;
+    }
+    let mut command = program("zsh");
+    command.args(["-f", "-i"]).env("TERM", "dumb");
+    let mut person = Person::at(&command);
+    // Not seen in what is typed, but in what comes of it.
+    person.types(
+        "autoload -U compinit; compinit -u -D; eval \"$(relay completions zsh)\"; echo set''up",
+    );
+    person.sees("setup").await;
+    for (typed, completed) in [
+        ("relay service st", "relay service status"),
+        ("relay --log-level d", "relay --log-level debug"),
+    ] {
+        person.presses(typed);
+        person.presses("\t");
+        person.sees(completed).await;
+        // Rubs the line out.
+        person.presses("\u{15}");
     }
 }
 
@@ -284,6 +311,12 @@ async fn the_manual_page_has_every_command_and_no_mistake() {
         "",
         "groff complains"
     );
+    let words = ["-T", "lint", "-W", "warning"];
+    if let Some(output) = output_of("mandoc", &words, &page).await {
+        let text = text_of(&output);
+        let mut complaints = text.lines().filter(|line| !line.contains("missing date"));
+        assert_eq!(complaints.next(), None, "mandoc complains");
+    }
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     let helps = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/snapshots");
     let helps = fs::read_dir(helps).expect("the snapshots are there");
