@@ -138,6 +138,19 @@ impl Home {
         Ok(Self { path, is_default })
     }
 
+    /// Returns the home of the system's service: the package's, unless another one is named.
+    pub(crate) fn of_service(self) -> Self {
+        let path = if self.is_default {
+            PACKAGE_HOME.into()
+        } else {
+            self.path
+        };
+        Self {
+            path,
+            is_default: false,
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -21,6 +21,7 @@
 )]
 
 pub mod cli;
+mod colour;
 mod daemon;
 mod home;
 mod signals;

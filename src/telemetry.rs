@@ -7,8 +7,7 @@ mod rotating;
 mod sanitize;
 mod sink;
 
-use std::ffi::OsStr;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +19,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
 
+use crate::colour::may_colour;
 use crate::home::{Home, HomeError};
 use relay_config::{Component, Level, LogFormat, Logging};
 use relay_disk::{create_private_directory, cure};
@@ -103,10 +103,8 @@ pub(crate) fn reopen(logging: &Logging, home: &Home) -> Result<(), TelemetryErro
 
 /// Opens the outputs.
 fn sinks(logging: &Logging, home: &Home) -> Result<Vec<Sink>, TelemetryError> {
-    let no_color = std::env::var_os("NO_COLOR");
-    let colour = logging.color_enabled
-        && logging.format == LogFormat::Text
-        && may_colour(no_color.as_deref(), io::stderr().is_terminal());
+    let colour =
+        logging.color_enabled && logging.format == LogFormat::Text && may_colour(&io::stderr());
     let name = "standard error".to_owned();
     let mut sinks = vec![Sink::new(
         logging.format,
@@ -136,11 +134,6 @@ fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> 
     create_private_directory(directory)
         .and_then(|()| RotatingFile::open(&path, logging.max_log_size, logging.backup_count))
         .map_err(|cause| TelemetryError::File { path, cause })
-}
-
-/// Colour only on a terminal, and not if the user disables it (<https://no-color.org>).
-fn may_colour(no_color: Option<&OsStr>, is_terminal: bool) -> bool {
-    is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 /// Returns the log filter: our own code at the configured level, libraries from warnings on.
@@ -235,13 +228,5 @@ mod tests {
             ..Logging::default()
         };
         assert!(!filter(&logging).would_enable("matrix_sdk", &TracingLevel::WARN));
-    }
-
-    #[test]
-    fn colour_is_for_terminals_of_people_who_want_it() {
-        assert!(may_colour(None, true));
-        assert!(may_colour(Some(OsStr::new("")), true));
-        assert!(!may_colour(Some(OsStr::new("1")), true));
-        assert!(!may_colour(None, false));
     }
 }

@@ -12,9 +12,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// A module of the program itself, and what of ours it may name. What is not in a row, that module does not know of. Between
 /// the crates Cargo holds the direction.
-const MAY_NAME: [(&str, &[&str]); 7] = [
+const MAY_NAME: [(&str, &[&str]); 8] = [
+    ("colour", &[]),
     ("home", &["model", "disk"]),
-    ("telemetry", &["model", "config", "home", "disk"]),
+    ("telemetry", &["model", "config", "home", "disk", "colour"]),
     ("signals", &[]),
     (
         "daemon",
@@ -51,6 +52,7 @@ const MAY_NAME: [(&str, &[&str]); 7] = [
             "home",
             "telemetry",
             "signals",
+            "colour",
         ],
     ),
     ("main", &["cli"]),

@@ -17,6 +17,7 @@ use crate::home::{HomeError, LockError};
 use crate::telemetry::TelemetryError;
 use crate::tools::control::ControlError;
 use crate::tools::radio::VisitError;
+use crate::tools::service::ServiceError;
 use crate::tools::{self, printable};
 
 pub(super) type CommandResult = Result<ExitCode, Failure>;
@@ -84,6 +85,7 @@ explained!(
     LoadError,
     LockError,
     RecordingError,
+    ServiceError,
     StartError,
     TelemetryError,
     TextFileError,

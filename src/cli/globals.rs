@@ -48,7 +48,7 @@ impl Globals {
         Home::locate(self.home.as_deref(), |name| std::env::var_os(name))
     }
 
-    fn named_config(&self) -> Option<PathBuf> {
+    pub(super) fn named_config(&self) -> Option<PathBuf> {
         let variable = || std::env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty());
         let named = self.config.clone();
         named.or_else(|| variable().map(PathBuf::from))

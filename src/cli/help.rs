@@ -25,6 +25,9 @@ const EXIT_CODES: &[&str] = &[
     "radio channels: 0 done, 1 failed, 2 wrong arguments or configuration",
     "radio listen: 0 ended by Ctrl-C or because nobody reads it, 1 failed, 2 wrong arguments or configuration",
     "radio send: 0 the radio took the text, 1 it did not, 2 wrong arguments or configuration",
+    "service install: 0 installed, 1 not, 2 wrong arguments",
+    "service uninstall: 0 no service is left, 1 it is, 2 wrong arguments",
+    "service status: 0 it runs, 1 it does not, 2 wrong arguments",
     "simulate: 0 ended when asked to, 1 failed, 2 wrong arguments",
 ];
 

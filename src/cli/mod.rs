@@ -1,15 +1,18 @@
 //! The commands: arguments in, exit code out.
 
 mod auth;
+mod completions;
 mod config;
 mod doctor;
 mod failure;
 mod globals;
 mod help;
+mod man;
 mod output;
 mod progress;
 mod radio;
 mod run;
+mod service;
 mod simulate;
 mod status;
 
@@ -68,12 +71,23 @@ enum Command {
         after_help = "Example: relay radio info --host 192.168.1.20"
     )]
     Radio(radio::RadioCommand),
+    /// Install the relay as a service of systemd, remove it, or tell how it stands.
+    #[command(subcommand, after_help = "Example: sudo relay service install")]
+    Service(service::ServiceCommand),
     /// Behave like a radio, to try the relay without one.
     ///
     /// As one with firmware 2.7 or 2.8, on TCP or on a serial port. Each line on standard input is a text from the first node,
     /// or a JSON object that says what a node says or what goes wrong; each packet of the client is told on standard output as
     /// a JSON object. `docs/reference/simulator.md` holds every key and every fault.
     Simulate(simulate::SimulateArgs),
+    /// Print what a shell completes these commands by.
+    #[command(
+        after_help = "Example: relay completions bash > ~/.local/share/bash-completion/completions/relay"
+    )]
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page.
+    #[command(after_help = "Example: relay man > relay.1 && man -l relay.1")]
+    Man,
 }
 
 /// Runs the command given by the process's arguments, and returns the exit code: 0 done, 1 failed, 2 wrong arguments or
@@ -110,6 +124,9 @@ pub fn main() -> ExitCode {
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => Box::pin(config::run(command, &globals)).await,
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
+            Some(Command::Service(command)) => service::run(command, &globals).await,
+            Some(Command::Completions(arguments)) => completions::run(&arguments, commands),
+            Some(Command::Man) => man::run(commands),
             Some(Command::Simulate(arguments)) => Box::pin(simulate::run(arguments)).await,
         }
     });
@@ -123,7 +140,7 @@ pub fn main() -> ExitCode {
 fn report(failure: &Failure, globals: &Globals) -> ExitCode {
     let text = failure.to_string();
     let named = globals.home().map(|home| home.named_in(&text));
-    drop(output::say(&named.unwrap_or(text)));
+    drop(output::say(&output::coloured(&named.unwrap_or(text))));
     failure.exit
 }
 

@@ -6,8 +6,12 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::colour::may_colour;
 use crate::home::Home;
 use crate::tools::{escaped, printable};
+
+/// How lines for people begin, and their colours: as clap has them.
+const BEGINNINGS: [(&str, &str); 3] = [("error:", "1;31"), ("warning:", "1;33"), ("hint:", "1;32")];
 
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
@@ -47,7 +51,28 @@ pub(super) fn say(line: &str) -> anyhow::Result<()> {
 }
 
 pub(super) fn warn(what: impl Display) -> anyhow::Result<()> {
-    say(&format!("warning: {what}"))
+    say(&coloured(&format!("warning: {what}")))
+}
+
+/// Colours the words that begin a line for standard error, if it is a terminal that shows colours.
+pub(super) fn coloured(text: &str) -> String {
+    if may_colour(&io::stderr()) {
+        colour(text)
+    } else {
+        text.to_owned()
+    }
+}
+
+fn colour(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let begins = BEGINNINGS
+            .iter()
+            .find_map(|(word, code)| Some((word, code, line.strip_prefix(word)?)));
+        begins.map_or(line.to_owned(), |(word, code, rest)| {
+            format!("\u{1b}[{code}m{word}\u{1b}[0m{rest}")
+        })
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a message beside the result; failures are ignored.
@@ -58,6 +83,14 @@ pub(super) fn remark(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_word_that_begins_a_line_is_coloured_and_nothing_else() {
+        let text = "error: no hint: here\nhint: there";
+        let expected =
+            "\u{1b}[1;31merror:\u{1b}[0m no hint: here\n\u{1b}[1;32mhint:\u{1b}[0m there";
+        assert_eq!(colour(text), expected);
+    }
 
     #[test]
     fn a_home_with_an_odd_name_plays_no_tricks_in_json() {

@@ -53,7 +53,9 @@ pub(super) async fn watch<'a, T>(
                 clear();
                 if let Some(what) = now {
                     SHOWN.store(true, Ordering::Relaxed);
-                    write(&format!("{what} … {} s", since.elapsed().as_secs()));
+                    // Rounded: a tick is rarely on time.
+                    let seconds = since.elapsed().as_secs_f32().round();
+                    write(&format!("{what} … {seconds} s"));
                 }
             }
         }

@@ -101,6 +101,11 @@ impl<S: SendToRoom> EventLoop<S> {
                     self.sync().await;
                     continue;
                 }
+                () = self.runtime_state.asked_for_a_beat() => {
+                    // Whatever it answers, it answers; its end is noticed by the next batch.
+                    drop(self.database.run(|_| Ok(())).await);
+                    continue;
+                }
                 // The rest of the queues is drained below.
                 () = finish.cancelled() => {}
             }
@@ -131,6 +136,7 @@ impl<S: SendToRoom> EventLoop<S> {
         let events: Arc<[Event]> = events.into();
         let mut backoff = PAUSES;
         loop {
+            self.runtime_state.beat();
             let (ledger, batch) = (Arc::clone(&self.ledger), Arc::clone(&events));
             let (database, now) = (&self.database, self.clock.now());
             let committed = database.run(move |store| Ledger::commit(&ledger, store, &batch, now));

@@ -8,7 +8,7 @@
 //! - What is known of it all: `runtime_state` and `counts`, shown by `overview`, `health` and `room_trouble` as `status` (the
 //!   JSON), through `control` (the socket) or in the log (`beginning`).
 //! - `reload`: reads the configuration again.
-//! - `supervisor`: names, watches and stops the tasks.
+//! - `service_manager`: what systemd is told, and its watchdog. `supervisor`: names, watches and stops the tasks.
 
 mod account;
 mod account_limit;
@@ -29,6 +29,7 @@ mod reload;
 mod room_trouble;
 mod room_worker;
 mod runtime_state;
+mod service_manager;
 pub(crate) mod status;
 mod supervisor;
 #[cfg(test)]
@@ -42,7 +43,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
@@ -182,7 +182,7 @@ pub(crate) async fn run(
             let workers = &supervisor.workers;
             let working = account.run(opened, take_reloads, stopped.clone());
             workers.start("matrix", working);
-            tell_service_manager(&[NotifyState::Ready]);
+            service_manager::start(workers, &control);
             beginning::say_ready(&control, has_session);
             workers.start("configuration", reloading.run(wish, stopped.clone()));
             workers.errand("beginning", beginning::tell(control, stopped));
@@ -234,6 +234,7 @@ async fn open_database(
         );
     }
     home.prepare_file(&place.path)?;
+    service_manager::say("the database is being opened");
     let mut backoff = PAUSES;
     loop {
         let (config, path, lock) = (config.clone(), place.path.clone(), Arc::clone(lock));
@@ -260,6 +261,7 @@ async fn open_database(
             Err(error) => return Err(StartError::Database(error)),
         };
         let delay = backoff.grow(rand::random());
+        service_manager::say("the database cannot be opened yet, trying again");
         error!(
             error = &error as &dyn Error,
             hint = error.hint(),
@@ -288,16 +290,10 @@ async fn obey(mut signals: Signals, stop: CancellationToken) {
         signal,
         "asked to stop: waiting for what is in flight; a second signal ends at once"
     );
-    tell_service_manager(&[NotifyState::Stopping]);
+    service_manager::say_stopping();
     stop.cancel();
     let signal = signals.asked_to_end().await;
     warn!(signal, "asked to stop again: ending at once");
-}
-
-fn tell_service_manager(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, "cannot tell the service manager");
-    }
 }
 
 fn say_rooms(config: &Config) {

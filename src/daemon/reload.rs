@@ -4,13 +4,13 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use sd_notify::NotifyState;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::event_loop::Reload;
 use super::runtime_state::RuntimeState;
+use super::service_manager;
 use super::status::FailedReload;
 use crate::home::{Home, utc};
 use crate::telemetry;
@@ -40,13 +40,11 @@ impl Reloading {
     /// Reads it at each wish, until `stop`. Wishes that come meanwhile are one.
     pub(super) async fn run(mut self, wish: Arc<Notify>, stop: CancellationToken) {
         while stop.run_until_cancelled(wish.notified()).await.is_some() {
-            let began = NotifyState::monotonic_usec_now().ok();
-            let reloading = began.map(|at| vec![NotifyState::Reloading, at]);
-            super::tell_service_manager(&reloading.unwrap_or_default());
+            service_manager::say_reloading();
             if stop.run_until_cancelled(self.reload()).await.is_none() {
                 return;
             }
-            super::tell_service_manager(&[NotifyState::Ready]);
+            service_manager::say_ready();
         }
     }
 

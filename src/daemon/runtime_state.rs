@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -23,7 +24,11 @@ const MOST_ROOMS: usize = 10_000;
 
 /// [`RuntimeFacts`], written by the event loop and the account, read by the control socket.
 #[derive(Debug)]
-pub(super) struct RuntimeState(Mutex<RuntimeFacts>);
+pub(super) struct RuntimeState {
+    facts: Mutex<RuntimeFacts>,
+    /// Whether the event loop is asked for an iteration.
+    asked: Notify,
+}
 
 /// What is known of this run.
 #[derive(Debug, Clone)]
@@ -68,7 +73,7 @@ pub(super) struct LoginState {
 
 impl RuntimeState {
     pub(super) fn new(names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>) -> Self {
-        Self(Mutex::new(RuntimeFacts {
+        let facts = RuntimeFacts {
             beat: Instant::now(),
             trouble: None,
             radio: None,
@@ -81,16 +86,30 @@ impl RuntimeState {
             names,
             counts: Counts::default(),
             configuration: ConfigurationStatus::default(),
-        }))
+        };
+        Self {
+            facts: Mutex::new(facts),
+            asked: Notify::new(),
+        }
     }
 
     pub(super) fn facts(&self) -> RuntimeFacts {
         self.lock().clone()
     }
 
-    /// Records an iteration of the event loop.
+    /// Records that the event loop goes on: it begins an iteration, or another try to commit.
     pub(super) fn beat(&self) {
         self.lock().beat = Instant::now();
+    }
+
+    /// Asks the event loop for an iteration, in which the SQLite thread takes part.
+    pub(super) fn ask_for_a_beat(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Waits until somebody has asked. Cancel safe.
+    pub(super) async fn asked_for_a_beat(&self) {
+        self.asked.notified().await;
     }
 
     /// Records that a batch was stored. Returns how long storing had failed before.
@@ -161,7 +180,7 @@ impl RuntimeState {
     }
 
     fn lock(&self) -> MutexGuard<'_, RuntimeFacts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod control;
 pub(crate) mod doctor;
 pub(crate) mod radio;
+pub(crate) mod service;
 pub(crate) mod status;
 
 use std::fmt::Write as _;

@@ -97,6 +97,9 @@ mod secrets;
 #[cfg(test)]
 mod serial;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod service;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod status;
@@ -109,8 +112,12 @@ mod stop;
 )]
 mod support;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod text;
 #[cfg(test)]
 mod told;
 #[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod watchdog;

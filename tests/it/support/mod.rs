@@ -15,12 +15,14 @@ pub(crate) mod gatt;
 pub(crate) mod held;
 pub(crate) mod limit;
 pub(crate) mod lines;
+pub(crate) mod machine;
 pub(crate) mod person;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod radio;
 pub(crate) mod relay;
 pub(crate) mod scene;
+pub(crate) mod service_manager;
 pub(crate) mod synapse;
 pub(crate) mod user;
 

@@ -92,6 +92,15 @@ impl Person {
         }
     }
 
+    /// Waits for the command's end, and returns the status and all that was written to the terminal.
+    pub(crate) async fn reads_to_the_end(&mut self) -> (ExitStatus, String) {
+        let status = self.ends().await;
+        let mut screen = self.screen.clone();
+        let all = async { while screen.changed().await.is_ok() {} };
+        within("the end of the screen", all).await;
+        (status, self.screen())
+    }
+
     /// Returns what was written to the terminal.
     pub(crate) fn screen(&self) -> String {
         self.screen.borrow().clone()

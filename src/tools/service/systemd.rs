@@ -1,0 +1,165 @@
+//! Asks systemd, by its own programs, each within a time limit.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::unit::Scope;
+use relay_disk::cure;
+use relay_model::Explained;
+
+/// Maximum time for an answer of systemd; to stop a relay takes it up to [`STOP_LIMIT`].
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+/// More than `TimeoutStopSec=` of the unit.
+pub(super) const STOP_LIMIT: Duration = Duration::from_mins(1);
+
+/// Why the service could not be installed, removed or looked at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error("systemd does not run this system")]
+    NoSystemd,
+    #[error("a service of the system is installed and removed by root")]
+    NotRoot,
+    #[error("there is no service manager of this user to speak to ({said})")]
+    NoUserManager { said: String },
+    #[error("`{command}` failed: {said}")]
+    Failed { command: String, said: String },
+    #[error("`{command}` does not answer")]
+    Slow { command: String },
+    #[error("cannot run `{command}`")]
+    Start {
+        command: String,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("`{}` is there, and `relay service install` has not written it", path.display())]
+    ForeignUnit { path: PathBuf },
+    #[error("a package has brought the service: `{}`", path.display())]
+    PackageUnit { path: PathBuf },
+    #[error("the service could not run `{}`: {reason}", program.display())]
+    Program { program: PathBuf, reason: String },
+    #[error("`{}` belongs to {owner}, and the service runs as the user relay", home.display())]
+    ForeignHome { home: PathBuf, owner: String },
+    #[error("`{}` cannot be written into a unit", path.display())]
+    OddPath { path: PathBuf },
+    #[error("cannot use `{}`", path.display())]
+    Use {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl Explained for ServiceError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoSystemd => {
+                "in a container its restart policy keeps the relay running; another init system has to run \
+                 `relay run` as a user of its own, and to start it again when it ends"
+            }
+            Self::NotRoot => "use `sudo`, or `--user` for a service of your own user",
+            Self::NoUserManager { .. } => {
+                "log in as this user, at a terminal or by `ssh`, not by `su` or `sudo`; or install a service of the system, \
+                 as root and without `--user`"
+            }
+            Self::Slow { .. } => "look at `systemctl list-jobs`, and try again",
+            Self::ForeignUnit { .. } => {
+                "`--force` replaces it, and keeps it as `relay.service.old`"
+            }
+            Self::PackageUnit { .. } => "use `systemctl enable --now relay`",
+            Self::Program { program, .. } => {
+                let program = crate::home::quoted(program);
+                return Some(format!(
+                    "install it where every user may run it: \
+                     `sudo install -m 755 {program} /usr/local/bin/relay`, then \
+                     `sudo /usr/local/bin/relay service install`"
+                ));
+            }
+            Self::ForeignHome { home, .. } => {
+                let home = crate::home::quoted(home);
+                return Some(format!(
+                    "`sudo chown -R relay: {home}` hands it over; or name another one with `--home DIR`; or let its owner \
+                     install a service of their own with `--user`"
+                ));
+            }
+            Self::Start { cause, .. } | Self::Use { cause, .. } => return cure(cause),
+            Self::OddPath { .. } => "give it a name without control characters",
+            Self::Failed { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Runs a program to its end, and returns its standard output. Fails if the program does.
+pub(super) async fn run<A: AsRef<OsStr>>(
+    program: &str,
+    arguments: &[A],
+    limit: Duration,
+) -> Result<String, ServiceError> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    // Its words are compared and shown: in one language, without colours and pages.
+    command.env("LC_ALL", "C").env("SYSTEMD_COLORS", "0");
+    command.env("SYSTEMD_PAGER", "").kill_on_drop(true);
+    let words = arguments.iter().map(|it| it.as_ref().to_string_lossy());
+    let words = words.fold(program.to_owned(), |all, word| format!("{all} {word}"));
+    let output = match timeout(limit, command.output()).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(cause)) => {
+            return Err(ServiceError::Start {
+                command: words,
+                cause,
+            });
+        }
+        Err(_) => return Err(ServiceError::Slow { command: words }),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if !output.status.success() {
+        let said = text(&output.stderr).replace('\n', "; ");
+        return Err(ServiceError::Failed {
+            command: words,
+            said,
+        });
+    }
+    Ok(text(&output.stdout))
+}
+
+/// Gives systemd a command for the service manager of this scope.
+pub(super) async fn systemctl(scope: Scope, arguments: &[&str]) -> Result<String, ServiceError> {
+    systemctl_within(scope, arguments, LIMIT).await
+}
+
+pub(super) async fn systemctl_within(
+    scope: Scope,
+    arguments: &[&str],
+    limit: Duration,
+) -> Result<String, ServiceError> {
+    let mut all = vec!["--no-ask-password"];
+    if scope == Scope::User {
+        all.push("--user");
+    }
+    all.extend(arguments);
+    run("systemctl", &all, limit).await
+}
+
+/// Fails unless the service manager of this scope can be spoken to.
+pub(super) async fn is_there(scope: Scope) -> Result<(), ServiceError> {
+    // Source: `sd_booted(3)`.
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Err(ServiceError::NoSystemd);
+    }
+    if scope == Scope::User
+        && let Err(error) = systemctl(scope, &["show-environment"]).await
+    {
+        return Err(match error {
+            ServiceError::Failed { said, .. } => ServiceError::NoUserManager { said },
+            other => other,
+        });
+    }
+    Ok(())
+}
