@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::{CommandResult, Failure};
 use super::output::{print, say, warn};
-use super::{Globals, globals::mmrelay_hint};
+use super::{Globals, explain, globals::mmrelay_hint};
 use crate::home::{Home, quoted};
 use crate::tools;
 use relay_config::{Database, LoadError, Loaded};
@@ -37,6 +37,12 @@ pub(super) enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Tell what a key is for, what it takes, and its value in effect with where that was given
+    ///
+    /// KEY is a path as in `meshtastic.host`, a section, a name that MMRelay has for it, or an environment variable. The
+    /// configuration need not be there. Secrets are not shown.
+    #[command(after_help = "Example: relay config explain meshtastic.long_messages")]
+    Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration, by which editors complete and check it
     #[command(after_help = "Example: relay config schema > ~/.relay/config.schema.json")]
     Schema,
@@ -50,6 +56,7 @@ pub(super) fn run(command: ConfigCommand, globals: &Globals) -> CommandResult {
     match command {
         ConfigCommand::Generate { output, force } => generate(globals, &home, output, force),
         ConfigCommand::Check { json } => return check(globals, &home, json),
+        ConfigCommand::Explain(arguments) => return explain::run(&arguments, globals, &home),
         ConfigCommand::Schema => Ok(print(&relay_config::schema())?),
         ConfigCommand::Paths => paths(globals, &home),
     }?;

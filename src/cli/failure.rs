@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use relay_config::{Finding, LoadError, TextFileError};
+use relay_config::{Finding, LoadError, TextFileError, UnknownKey};
 use relay_disk::cure;
 use relay_matrix::FilesError;
 use relay_matrix::auth::AuthError;
@@ -89,6 +89,7 @@ explained!(
     TextFileError,
     VisitError,
     io::Error
+    UnknownKey,
 );
 
 impl From<anyhow::Error> for Failure {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod config;
+mod explain;
 mod failure;
 mod globals;
 mod help;

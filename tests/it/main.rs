@@ -39,6 +39,8 @@ mod edits;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod feedback;
 #[cfg(test)]
 mod first_hour;

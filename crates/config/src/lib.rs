@@ -6,6 +6,7 @@
 mod choice;
 mod connection;
 mod environment;
+mod explain;
 mod file;
 mod finding;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod reader;
 mod rooms;
 mod secret;
 mod section;
+mod settings;
 mod table;
 mod template;
 #[cfg(any(test, feature = "testing"))]
@@ -41,6 +43,7 @@ use rooms::rooms;
 pub use choice::Choice;
 pub use connection::{Connection, host_and_port};
 pub use environment::Environment;
+pub use explain::{Explanation, KeyExplanation, ListedKey, UnknownKey, explain};
 pub use file::{LoadError, Loaded};
 pub use finding::{Finding, Problems};
 pub use matrix::{E2ee, Matrix, Recipients, SenderLimit, is_loopback};
@@ -51,6 +54,7 @@ pub use pattern::UserPattern;
 pub use port::PortNum;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
+pub use settings::{Setting, is_key};
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
 pub use text_file::{TextFileError, read_text};
 
