@@ -20,12 +20,14 @@ const MAY_NAME: [(&str, &[&str]); 7] = [
         "daemon",
         &[
             "model", "config", "home", "signals", "disk", "bridge", "radio", "matrix", "store",
+            "claims",
         ],
     ),
     (
         "tools",
         &[
             "model", "config", "home", "disk", "bridge", "radio", "matrix", "store", "daemon",
+            "claims",
         ],
     ),
     (

@@ -15,10 +15,11 @@ use super::runtime_state::{LoginState, NoSession};
 use super::verdict::{self, Again, Wait};
 use super::{first_login::FirstLogin, ledger::Ledger, pipeline::Pipeline};
 use crate::home::Lock;
+use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::Secret;
 use relay_matrix::auth::{self, AuthError};
 use relay_matrix::{DeviceTrust, Files, Matrix, MatrixError};
-use relay_model::{Backoff, Chain, Chore, Event, Explained as _, OwnedUserId};
+use relay_model::{Backoff, Chain, Chore, Event, Explained, OwnedUserId};
 use relay_store::{gaps, known_rooms, mapped_rooms, single_values, undecryptable};
 
 /// How often the session file is polled while there is no usable session.
@@ -29,6 +30,23 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
 pub(super) type OpenResult = Result<Box<Matrix>, Wait>;
+
+/// Another relay on this host uses the same device: one home is a copy of the other.
+#[derive(Debug, thiserror::Error)]
+#[error("the Matrix device {device} of this home is in use by {holder}")]
+struct DeviceHeld {
+    device: String,
+    holder: Holder,
+}
+
+impl Explained for DeviceHeld {
+    fn hint(&self) -> Option<String> {
+        let hint = "one home is a copy of the other, and two relays with one device destroy its encryption: \
+                    give this home a device of its own with `relay auth login --force`, also beside this relay; \
+                    it is not taken over when the other one ends";
+        Some(hint.to_owned())
+    }
+}
 
 /// State kept between two tries to open the session.
 pub(super) struct Tries {
@@ -64,6 +82,10 @@ pub(super) struct Account {
     pub(super) login: Option<FirstLogin>,
     /// Records in `relay.lock` whether the SDK's store is open.
     pub(super) lock: Arc<Lock>,
+    /// As whom the device is claimed.
+    pub(super) claimant: Claimant,
+    /// The claim on the device, while the store is held.
+    pub(super) device: Option<Claim>,
     pub(super) pipeline: Pipeline<relay_matrix::Sender>,
     pub(super) tries: Tries,
 }
@@ -84,8 +106,38 @@ impl Account {
         if self.login.is_some() && !self.files.session().exists() {
             return Err(Wait::Login);
         }
+        if let Err(error) = self.claim_device() {
+            let (hint, token) = (error.hint(), self.token());
+            self.no_session(&error, hint.clone());
+            let error = &error as &dyn Error;
+            error!(
+                error,
+                hint, "Matrix cannot be used now; what the mesh says is kept"
+            );
+            self.release();
+            return Err(Wait::OtherLogin(token));
+        }
         let restored = Matrix::restore(self.files.clone(), self.options.clone()).await;
         restored.map(Box::new).map_err(|error| self.end(&error))
+    }
+
+    /// Claims the device of the session that is there. Two programs with one device destroy each other's encryption.
+    fn claim_device(&mut self) -> Result<(), DeviceHeld> {
+        let session = self.files.load_session().ok().flatten();
+        let key = std::fs::read(self.files.key()).ok();
+        let (Some(session), Some(key)) = (session, key) else {
+            return Ok(());
+        };
+        let (user, device) = (session.user_id.as_str(), session.device_id.as_str());
+        let thing = Thing::device(user, device, &key);
+        // That of an earlier session, which another process may have replaced.
+        self.device = None;
+        let claim = Claim::take(&thing, &self.claimant);
+        self.device = Some(claim.map_err(|holder| DeviceHeld {
+            device: device.to_owned(),
+            holder,
+        })?);
+        Ok(())
     }
 
     /// Logs once why there is no session, and releases the store. Returns what to wait for.
@@ -144,6 +196,9 @@ impl Account {
             }
             Wait::Store => sleep(LOOK_EVERY).await,
             Wait::Login => self.log_in_or_wait().await,
+            Wait::OtherLogin(token) => {
+                self.other_login(token.as_ref(), None).await;
+            }
             Wait::Accepted(token) => self.accepted_again(token.as_ref()).await,
         }
     }
@@ -338,7 +393,8 @@ impl Account {
             .session(Err(NoSession { cause, hint }));
     }
 
-    fn release(&self) {
+    fn release(&mut self) {
+        self.device = None;
         if let Err(error) = self.lock.release_store() {
             let (error, hint) = (&error as &dyn Error, error.hint());
             warn!(error, hint, "cannot write relay.lock");

@@ -36,7 +36,7 @@ mod verdict;
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,8 +47,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::home::{Home, HomeError, Lock, LockError};
+use crate::home::{Home, HomeError, Lock, LockError, utc};
 use crate::signals::{Hangup, Signals};
+use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::Config;
 use relay_model::{Backoff, Clock, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
@@ -80,6 +81,15 @@ pub(crate) enum StartError {
     Signals(#[source] io::Error),
     #[error(transparent)]
     Place(#[from] HomeError),
+    /// Another relay on this host uses a file that this one is to use.
+    #[error("{what} `{}` is used by {holder}", path.display())]
+    Shared {
+        what: &'static str,
+        /// The key that names the file.
+        key: &'static str,
+        path: PathBuf,
+        holder: Holder,
+    },
     #[error("the relay cannot start")]
     Database(#[source] StoreError),
     /// This build does not support the configured kind of connection.
@@ -92,6 +102,9 @@ impl Explained for StartError {
         match self {
             Self::Lock(error) => error.hint(),
             Self::Signals(_) => None,
+            Self::Shared { key, .. } => Some(format!(
+                "give each relay a file of its own with `{key}`, or stop that relay"
+            )),
             Self::Place(error) => error.hint(),
             Self::Database(error) => error.hint(),
             Self::Radio(error) => error.hint(),
@@ -108,6 +121,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     let mut signals = Signals::listen(Hangup::EndsOnTerminal).map_err(StartError::Signals)?;
     let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
+    let claimant = Claimant::new(home.path(), utc(start.into()));
+    let _files = hold_files(&config, &home, &claimant)?;
 
     let (database, database_end, stored) = tokio::select! {
         opened = open_database(&config, &home, &lock, start) => opened?,
@@ -120,7 +135,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
 
     info!(link = %config.meshtastic.connection, "the radio is looked for");
     say_rooms(&config);
-    let radio = RadioOptions::new(&config.meshtastic)?;
+    let mut radio = RadioOptions::new(&config.meshtastic)?;
+    radio.claimant = Some(claimant.clone());
     let pipeline = Pipeline::start(&supervisor, stored, database, radio, clock.clone());
     let pulse = relay_matrix::Pulse::default();
     let control = Arc::new(Control {
@@ -147,6 +163,8 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     };
     let stopped = stop.clone();
     let working = async move {
+        claimant,
+        device: None,
         // Opening may be cancelled: the SDK's stores also migrate in transactions, and no request was sent yet.
         let opening = Box::pin(account.open());
         if let Some(opened) = stopped.run_until_cancelled(opening).await {
@@ -181,6 +199,35 @@ async fn close(database_end: DatabaseEnd) {
     if closed.is_err() {
         // The remaining holders of the database do not write any more.
         warn!("the database is still in use: what was accepted is stored");
+/// Claims the files that the configuration may have named to another relay, too.
+fn hold_files(config: &Config, home: &Home, claimant: &Claimant) -> Result<Vec<Claim>, StartError> {
+    let database = home.database(
+        &config.database.path,
+        relay_config::Database::APPLICATION_ID,
+    );
+    home.prepare_file(&database.path)?;
+    let log = &config.logging;
+    let log = log.log_to_file.then(|| home.resolve(&log.filename));
+    let files = [
+        Some(("the database", "database.path", database.path)),
+        log.map(|path| ("the log", "logging.filename", path)),
+    ];
+    let mut claims = Vec::new();
+    for (what, key, path) in files.into_iter().flatten() {
+        let Some(file) = Thing::file(&path) else {
+            continue;
+        };
+        let claim = Claim::take(&file, claimant).map_err(|holder| StartError::Shared {
+            what,
+            key,
+            path,
+            holder,
+        })?;
+        claims.push(claim);
+    }
+    Ok(claims)
+}
+
     }
 }
 

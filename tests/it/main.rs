@@ -86,6 +86,8 @@ mod serial;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod stop;
