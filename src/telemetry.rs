@@ -3,6 +3,7 @@
 mod layer;
 mod line;
 mod rate;
+mod recent;
 mod rotating;
 mod sanitize;
 
@@ -60,6 +61,11 @@ pub(crate) fn end() {
     if let Some(log) = LOG.get() {
         log.end();
     }
+}
+
+/// Returns the last lines of this process's log, oldest first, as JSON: none at trace, where texts of messages may be.
+pub(crate) fn recent() -> Vec<String> {
+    LOG.get().map(|log| log.recent()).unwrap_or_default()
 }
 
 /// Sets up logging for the rest of the process's life. Text from strangers and libraries is limited in length and rate.

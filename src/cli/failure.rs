@@ -15,6 +15,7 @@ use relay_simulator::recording::RecordingError;
 use crate::daemon::StartError;
 use crate::home::{HomeError, LockError};
 use crate::telemetry::TelemetryError;
+use crate::tools::bundle::BundleError;
 use crate::tools::control::ControlError;
 use crate::tools::radio::VisitError;
 use crate::tools::{self, printable};
@@ -77,6 +78,7 @@ macro_rules! explained {
 
 explained!(
     AuthError,
+    BundleError,
     ControlError,
     Box<Finding>,
     FilesError,
@@ -87,9 +89,9 @@ explained!(
     StartError,
     TelemetryError,
     TextFileError,
+    UnknownKey,
     VisitError,
     io::Error
-    UnknownKey,
 );
 
 impl From<anyhow::Error> for Failure {

@@ -27,5 +27,5 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
     for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
         info!(difference, "differs from MMRelay");
     }
-    Ok(Box::pin(daemon::run(loaded.config, home)).await?)
+    Ok(Box::pin(daemon::run(loaded.config, home, telemetry::recent)).await?)
 }

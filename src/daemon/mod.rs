@@ -112,17 +112,21 @@ impl Explained for StartError {
     }
 }
 
-/// Runs the daemon until it is told to stop.
-pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartError> {
+/// Runs the daemon until it is told to stop. `log` returns the last lines of its log.
+pub(crate) async fn run(
+    config: Config,
+    home: Home,
+    log: fn() -> Vec<String>,
+) -> Result<ExitCode, StartError> {
     let clock = Clock::system();
     let (start, started) = (clock.now(), Instant::now());
     let lock = Arc::new(Lock::acquire(&home, start.into())?);
+    let claimant = Claimant::new(home.path(), utc(start.into()));
+    let _files = hold_files(&config, &home, &claimant)?;
     let stop = CancellationToken::new();
     let mut signals = Signals::listen(Hangup::EndsOnTerminal).map_err(StartError::Signals)?;
     let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
-    let claimant = Claimant::new(home.path(), utc(start.into()));
-    let _files = hold_files(&config, &home, &claimant)?;
 
     let (database, database_end, stored) = tokio::select! {
         opened = open_database(&config, &home, &lock, start) => opened?,
@@ -148,6 +152,7 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         limit: pipeline.limit.clone(),
         clock: clock.clone(),
         started,
+        log,
         last: Mutex::default(),
     });
     let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
@@ -158,13 +163,13 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
         options: matrix_options(&config, pulse, clock),
         login: FirstLogin::of(&config.matrix),
         lock: Arc::clone(&lock),
+        claimant,
+        device: None,
         pipeline,
         tries: Tries::new(),
     };
     let stopped = stop.clone();
     let working = async move {
-        claimant,
-        device: None,
         // Opening may be cancelled: the SDK's stores also migrate in transactions, and no request was sent yet.
         let opening = Box::pin(account.open());
         if let Some(opened) = stopped.run_until_cancelled(opening).await {
@@ -194,11 +199,6 @@ pub(crate) async fn run(config: Config, home: Home) -> Result<ExitCode, StartErr
     })
 }
 
-async fn close(database_end: DatabaseEnd) {
-    let closed = timeout(DATABASE_ENDS_WITHIN, database_end.wait()).await;
-    if closed.is_err() {
-        // The remaining holders of the database do not write any more.
-        warn!("the database is still in use: what was accepted is stored");
 /// Claims the files that the configuration may have named to another relay, too.
 fn hold_files(config: &Config, home: &Home, claimant: &Claimant) -> Result<Vec<Claim>, StartError> {
     let database = home.database(
@@ -228,6 +228,11 @@ fn hold_files(config: &Config, home: &Home, claimant: &Claimant) -> Result<Vec<C
     Ok(claims)
 }
 
+async fn close(database_end: DatabaseEnd) {
+    let closed = timeout(DATABASE_ENDS_WITHIN, database_end.wait()).await;
+    if closed.is_err() {
+        // The remaining holders of the database do not write any more.
+        warn!("the database is still in use: what was accepted is stored");
     }
 }
 

@@ -18,6 +18,7 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::line::{Line, Recorded};
 use super::rate::{Admitted, Limit, Rate};
+use super::recent::Recent;
 use crate::home::Home;
 use relay_config::LogFormat;
 
@@ -57,6 +58,8 @@ pub(super) struct Log {
     open: Targets,
     state: Mutex<State>,
     queue: SyncSender<Job>,
+    /// The last lines, for a support bundle.
+    recent: Mutex<Recent>,
 }
 
 /// A place in the code. The `log` facade has a single callsite for all, and reports the line.
@@ -85,6 +88,7 @@ impl Log {
             open,
             state: Mutex::default(),
             queue,
+            recent: Mutex::default(),
         });
         let of = Arc::downgrade(&log);
         #[expect(
@@ -120,6 +124,19 @@ impl Log {
         }
     }
 
+    /// Returns the last lines, oldest first, as JSON.
+    pub(super) fn recent(&self) -> Vec<String> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.lines()
+    }
+
+    fn remember(&self, heard: &Admitted<Line>) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.add(heard.line.level, || {
+            heard.line.json(&time(heard.line.at), heard.left_out)
+        });
+    }
+
     /// Logs what was suppressed, and waits for pending lines, with a timeout.
     pub(super) fn end(&self) {
         let until = Instant::now() + END_WITHIN;
@@ -143,7 +160,10 @@ impl Log {
 fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
     loop {
         match jobs.recv_timeout(LOOK_EVERY) {
-            Ok(Job::Write(heard)) => write(&mut sinks, &heard),
+            Ok(Job::Write(heard)) => {
+                write(&mut sinks, &heard);
+                log.upgrade().iter().for_each(|log| log.remember(&heard));
+            }
             Ok(Job::Tell(written)) => drop(written.try_send(())),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -161,11 +181,14 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
                 spans: Vec::new(),
                 recorded: Recorded::missing(lost),
             };
-            write(&mut sinks, &Admitted { line, left_out: 0 });
+            let heard = Admitted { line, left_out: 0 };
+            write(&mut sinks, &heard);
+            log.remember(&heard);
         }
         for mut heard in due {
             heard.line.at = now();
             write(&mut sinks, &heard);
+            log.remember(&heard);
         }
     }
 }

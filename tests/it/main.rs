@@ -17,6 +17,8 @@ mod backlog;
 #[cfg(all(test, feature = "ble", target_os = "linux"))]
 mod ble;
 #[cfg(test)]
+mod bundle;
+#[cfg(test)]
 mod bursts;
 #[cfg(test)]
 mod catch_up;
@@ -37,9 +39,9 @@ mod echoes;
 #[cfg(test)]
 mod edits;
 #[cfg(test)]
-mod faults;
-#[cfg(test)]
 mod explain;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod feedback;
 #[cfg(test)]
@@ -84,9 +86,9 @@ mod rooms;
 #[cfg(test)]
 mod serial;
 #[cfg(test)]
-mod start;
-#[cfg(test)]
 mod several;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod status;
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod earlier;
 mod error;
 mod file;
 mod messages;
+mod names;
 mod next;
 pub mod nodes;
 mod outbox;
@@ -45,6 +46,7 @@ use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
 pub use messages::{direct, edits, message_map, relayed, seen};
+pub use names::{Names, names, sqlite_version};
 pub use next::Next;
 pub use outbox::{backlog, drafts, mesh_report, outbox_mesh, outbox_room};
 pub use rooms::{gaps, known_rooms, mapped_rooms, outage, undecryptable};
