@@ -3,6 +3,7 @@
 mod layer;
 mod line;
 mod rate;
+mod recent;
 mod rotating;
 mod sanitize;
 mod sink;
@@ -69,6 +70,12 @@ pub(crate) fn end() {
     if let Some(running) = LOG.get() {
         running.log.end();
     }
+}
+
+/// Returns the last lines of this process's log, oldest first, as JSON: none at trace, where texts of messages may be.
+pub(crate) fn recent() -> Vec<String> {
+    let running = LOG.get();
+    running.map(|it| it.log.recent()).unwrap_or_default()
 }
 
 /// Sets up logging for the rest of the process's life. Text from strangers and libraries is limited in length and rate.

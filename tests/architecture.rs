@@ -30,12 +30,14 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
             "radio",
             "matrix",
             "store",
+            "claims",
         ],
     ),
     (
         "tools",
         &[
             "model", "config", "home", "disk", "bridge", "radio", "matrix", "store", "daemon",
+            "claims",
         ],
     ),
     (

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::{CommandResult, Failure, success_if};
 use super::output::{as_json, print, say, show, warn};
-use super::{Globals, doctor, globals::mmrelay_hint};
+use super::{Globals, doctor, explain, globals::mmrelay_hint};
 use crate::home::{Home, quoted};
 use crate::tools;
 use crate::tools::doctor::{Extent, Report};
@@ -43,6 +43,12 @@ pub(super) enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Tell what a key is for, what it takes, and its value in effect with where that was given
+    ///
+    /// KEY is a path as in `meshtastic.host`, a section, a name that MMRelay has for it, or an environment variable. The
+    /// configuration need not be there. Secrets are not shown.
+    #[command(after_help = "Example: relay config explain meshtastic.long_messages")]
+    Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration, by which editors complete and check it
     #[command(after_help = "Example: relay config schema > ~/.relay/config.schema.json")]
     Schema,
@@ -58,6 +64,7 @@ pub(super) async fn run(command: ConfigCommand, globals: &Globals) -> CommandRes
         ConfigCommand::Check { online, json } => {
             return check(globals, &home, online, json).await;
         }
+        ConfigCommand::Explain(arguments) => return explain::run(&arguments, globals, &home),
         ConfigCommand::Schema => Ok(print(&relay_config::schema())?),
         ConfigCommand::Paths => paths(globals, &home),
     }?;

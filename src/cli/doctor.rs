@@ -1,17 +1,21 @@
 //! `relay doctor`: the examination of the relay, its homeserver and its radio.
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{CommandResult, Failure, success_if};
-use super::output::show;
+use super::output::{print, show};
 use super::radio::note_handed_over;
 use super::{Globals, interruptible, progress};
 use crate::daemon::checks::{check, ok};
 use crate::daemon::status::{Check, CheckResult};
 use crate::home::Home;
+use crate::tools::bundle::{self, Configuration};
 use crate::tools::doctor::{self, Extent, Patient, Report, Side};
 use relay_config::{LoadError, Loaded};
 use relay_model::{Chain, Explained as _};
@@ -27,6 +31,9 @@ pub(super) struct DoctorArgs {
     /// Ask the running relay only: an answer within seconds, for health checks
     #[arg(long)]
     quick: bool,
+    /// Write a new file with what a report of a defect needs, without secrets, texts, names and places
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["side", "quick", "json"])]
+    bundle: Option<PathBuf>,
     /// One JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -48,6 +55,9 @@ pub(super) async fn run(arguments: &DoctorArgs, globals: &Globals) -> CommandRes
         return Ok(success_if(health.healthy));
     }
     let loaded = globals.load_config(&home);
+    if let Some(file) = &arguments.bundle {
+        return write_bundle(file, &home, globals, &loaded).await;
+    }
     let extent = match arguments.side {
         None => Extent::Whole,
         Some(OneSide::Matrix) => Extent::Only(Side::Matrix),
@@ -59,6 +69,33 @@ pub(super) async fn run(arguments: &DoctorArgs, globals: &Globals) -> CommandRes
         Ok(_) => success_if(report.healthy),
         Err(error) => error.exit(),
     })
+}
+
+async fn write_bundle(
+    file: &Path,
+    home: &Home,
+    globals: &Globals,
+    loaded: &Result<Loaded, LoadError>,
+) -> CommandResult {
+    let logging = match loaded {
+        Ok(loaded) => loaded.config.logging.clone(),
+        Err(_) => globals.logging(),
+    };
+    let configuration = Configuration {
+        path: &globals.config_path(home),
+        loaded,
+        logging: &logging,
+    };
+    let examination = async {
+        let report = examine(home, globals, loaded.as_ref(), Extent::Whole).await;
+        report.map_err(|failure| failure.to_string())
+    };
+    bundle::write(file, home, &configuration, examination).await?;
+    print(&format!(
+        "{}\nRead it before you send it.\n",
+        file.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes an examination; shows its progress, and what the radio handed over.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use relay_config::{Finding, LoadError, TextFileError};
+use relay_config::{Finding, LoadError, TextFileError, UnknownKey};
 use relay_disk::cure;
 use relay_matrix::FilesError;
 use relay_matrix::auth::AuthError;
@@ -15,6 +15,7 @@ use relay_simulator::recording::RecordingError;
 use crate::daemon::StartError;
 use crate::home::{HomeError, LockError};
 use crate::telemetry::TelemetryError;
+use crate::tools::bundle::BundleError;
 use crate::tools::control::ControlError;
 use crate::tools::radio::VisitError;
 use crate::tools::service::ServiceError;
@@ -78,6 +79,7 @@ macro_rules! explained {
 
 explained!(
     AuthError,
+    BundleError,
     ControlError,
     Box<Finding>,
     FilesError,
@@ -89,6 +91,7 @@ explained!(
     StartError,
     TelemetryError,
     TextFileError,
+    UnknownKey,
     VisitError,
     io::Error
 );

@@ -19,6 +19,7 @@ const EXIT_CODES: &[&str] = &[
     "auth login: 0 logged in, 1 not (an earlier login is as it was), 2 wrong arguments",
     "auth status: 0 the homeserver accepts the login, 1 it does not or nobody is logged in, 2 wrong arguments",
     "auth logout: 0 logged out, 1 not, 2 wrong arguments",
+    "config explain: 0 explained, 1 failed, 2 no such key or wrong arguments",
     "config check: 0 no mistakes, 1 failed (with --online: something has), 2 mistakes or wrong arguments",
     "radio info: 0 done, 1 failed, 2 wrong arguments or configuration",
     "radio nodes: 0 done, 1 failed, 2 wrong arguments or configuration",

@@ -4,6 +4,7 @@ mod auth;
 mod completions;
 mod config;
 mod doctor;
+mod explain;
 mod failure;
 mod globals;
 mod help;

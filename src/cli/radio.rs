@@ -360,6 +360,7 @@ async fn until_interrupted<T>(
     work: impl AsyncFnOnce(&mut Visit) -> Result<T, VisitError>,
 ) -> Result<Visited<T>, Failure> {
     let (meant, held) = plan(link, globals).await?;
+    let home = globals.home()?;
     let stop = CancellationToken::new();
     let (status_tx, awaited) = watch::channel(None);
     let tell = |line: &str| {
@@ -368,6 +369,7 @@ async fn until_interrupted<T>(
     };
     let visiting = Box::pin(radio::visit(
         meant,
+        &home,
         held,
         status_tx,
         tell,

@@ -17,10 +17,11 @@ use super::runtime_state::NoSession;
 use super::verdict::{self, Again, Wait};
 use super::{event_loop::Reload, first_login::FirstLogin, pipeline::Pipeline};
 use crate::home::Lock;
+use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::{Config, Secret};
 use relay_matrix::auth::AuthError;
 use relay_matrix::{Files, Matrix, MatrixError};
-use relay_model::{Backoff, Chain, Clock, Explained as _};
+use relay_model::{Backoff, Chain, Clock, Explained};
 
 /// How often the session file is polled while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -30,6 +31,23 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 const HEALTHY_AFTER: Duration = Duration::from_mins(5);
 
 pub(super) type OpenResult = Result<Box<Matrix>, Wait>;
+
+/// Another relay on this host uses the same device: one home is a copy of the other.
+#[derive(Debug, thiserror::Error)]
+#[error("the Matrix device {device} of this home is in use by {holder}")]
+struct DeviceHeld {
+    device: String,
+    holder: Holder,
+}
+
+impl Explained for DeviceHeld {
+    fn hint(&self) -> Option<String> {
+        let hint = "one home is a copy of the other, and two relays with one device destroy its encryption: \
+                    give this home a device of its own with `relay auth login --force`, also beside this relay; \
+                    it is not taken over when the other one ends";
+        Some(hint.to_owned())
+    }
+}
 
 /// State kept between two tries to open the session.
 pub(super) struct Tries {
@@ -75,6 +93,10 @@ pub(super) struct Account {
     pub(super) login: Option<FirstLogin>,
     /// Records in `relay.lock` whether the SDK's store is open.
     pub(super) lock: Arc<Lock>,
+    /// As whom the device is claimed.
+    pub(super) claimant: Claimant,
+    /// The claim on the device, while the store is held.
+    pub(super) device: Option<Claim>,
     pub(super) pipeline: Pipeline<relay_matrix::Sender>,
     pub(super) tries: Tries,
 }
@@ -130,9 +152,39 @@ impl Account {
         if self.login.is_some() && !self.files.session().exists() {
             return Err(Wait::Login);
         }
+        if let Err(error) = self.claim_device() {
+            let (hint, token) = (error.hint(), self.token());
+            self.no_session(&error, hint.clone());
+            let error = &error as &dyn Error;
+            error!(
+                error,
+                hint, "Matrix cannot be used now; what the mesh says is kept"
+            );
+            self.release();
+            return Err(Wait::OtherLogin(token));
+        }
         let options = self.options(&self.config());
         let restored = Matrix::restore(self.files.clone(), options).await;
         restored.map(Box::new).map_err(|error| self.end(&error))
+    }
+
+    /// Claims the device of the session that is there. Two programs with one device destroy each other's encryption.
+    fn claim_device(&mut self) -> Result<(), DeviceHeld> {
+        let session = self.files.load_session().ok().flatten();
+        let key = std::fs::read(self.files.key()).ok();
+        let (Some(session), Some(key)) = (session, key) else {
+            return Ok(());
+        };
+        let (user, device) = (session.user_id.as_str(), session.device_id.as_str());
+        let thing = Thing::device(user, device, &key);
+        // That of an earlier session, which another process may have replaced.
+        self.device = None;
+        let claim = Claim::take(&thing, &self.claimant);
+        self.device = Some(claim.map_err(|holder| DeviceHeld {
+            device: device.to_owned(),
+            holder,
+        })?);
+        Ok(())
     }
 
     /// Logs once why there is no session, and releases the store. Returns what to wait for.
@@ -239,6 +291,9 @@ impl Account {
             }
             Wait::Store => sleep(LOOK_EVERY).await,
             Wait::Login => self.log_in_or_wait().await,
+            Wait::OtherLogin(token) => {
+                self.other_login(token.as_ref(), None).await;
+            }
             Wait::Accepted(token) => self.accepted_again(token.as_ref()).await,
         }
     }
@@ -321,7 +376,8 @@ impl Account {
             .session(Err(NoSession { cause, hint }));
     }
 
-    fn release(&self) {
+    fn release(&mut self) {
+        self.device = None;
         if let Err(error) = self.lock.release_store() {
             let (error, hint) = (&error as &dyn Error, error.hint());
             warn!(error, hint, "cannot write relay.lock");

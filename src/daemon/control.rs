@@ -1,4 +1,4 @@
-//! The control socket: answers `relay status` and `relay doctor --quick`, one JSON object per line.
+//! The control socket: answers `relay status` and `relay doctor`, one JSON object per line.
 //!
 //! Clients may be slow, vanish or send garbage: the size of a request, the time per client and the number of clients are
 //! limited. The event loop is not involved.
@@ -51,6 +51,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) enum ControlRequest {
     Status,
     Doctor,
+    Log,
 }
 
 /// The answer to a client: one JSON line.
@@ -59,6 +60,8 @@ pub(crate) enum ControlRequest {
 pub(crate) enum ControlAnswer {
     Status(Box<Status>),
     Doctor(Health),
+    /// The last lines of the log, oldest first, as JSON.
+    Log(Vec<String>),
     Error(String),
 }
 
@@ -72,6 +75,8 @@ pub(super) struct Control {
     pub(super) limit: AccountLimit,
     pub(super) clock: Clock,
     pub(super) started: Instant,
+    /// Returns the last lines of the log.
+    pub(super) log: fn() -> Vec<String>,
     /// The cached summary, and when it was read.
     pub(super) last: Mutex<Option<(Instant, Summary)>>,
 }
@@ -150,6 +155,7 @@ impl Control {
     async fn answer(&self, line: &str) -> ControlAnswer {
         match serde_json::from_str(line) {
             Ok(ControlRequest::Status) => ControlAnswer::Status(Box::new(self.status().await)),
+            Ok(ControlRequest::Log) => ControlAnswer::Log((self.log)()),
             Ok(ControlRequest::Doctor) => ControlAnswer::Doctor(self.health().await),
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         }
@@ -259,6 +265,7 @@ mod tests {
                 limit: AccountLimit::default(),
                 clock: Clock::system(),
                 started: Instant::now(),
+                log: || vec!["{}".to_owned()],
                 last: Mutex::default(),
             };
             let stop = CancellationToken::new();
@@ -302,6 +309,8 @@ mod tests {
             let health = ask(&mut client, "{\"request\":\"doctor\"}\n").await;
             // There is no session.
             assert!(matches!(health, Some(ControlAnswer::Doctor(health)) if !health.healthy));
+            let log = ask(&mut client, "{\"request\":\"log\"}\n").await;
+            assert!(matches!(log, Some(ControlAnswer::Log(lines)) if lines == ["{}"]));
         }
     }
 

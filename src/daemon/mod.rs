@@ -38,7 +38,7 @@ mod verdict;
 
 use std::error::Error;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -51,6 +51,8 @@ use tracing::{error, info, warn};
 
 use crate::home::{Home, HomeError, Lock, LockError, utc};
 use crate::signals::{Hangup, Signals};
+use crate::telemetry;
+use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::Config;
 use relay_model::{Backoff, Clock, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
@@ -88,6 +90,15 @@ pub(crate) enum StartError {
     Signals(#[source] io::Error),
     #[error(transparent)]
     Place(#[from] HomeError),
+    /// Another relay on this host uses a file that this one is to use.
+    #[error("{what} `{}` is used by {holder}", path.display())]
+    Shared {
+        what: &'static str,
+        /// The key that names the file.
+        key: &'static str,
+        path: PathBuf,
+        holder: Holder,
+    },
     #[error("the relay cannot start")]
     Database(#[source] StoreError),
     /// This build does not support the configured kind of connection.
@@ -100,6 +111,9 @@ impl Explained for StartError {
         match self {
             Self::Lock(error) => error.hint(),
             Self::Signals(_) => None,
+            Self::Shared { key, .. } => Some(format!(
+                "give each relay a file of its own with `{key}`, or stop that relay"
+            )),
             Self::Place(error) => error.hint(),
             Self::Database(error) => error.hint(),
             Self::Radio(error) => error.hint(),
@@ -116,6 +130,8 @@ pub(crate) async fn run(
     let clock = Clock::system();
     let (start, started) = (clock.now(), Instant::now());
     let lock = Arc::new(Lock::acquire(&home, start.into())?);
+    let claimant = Claimant::new(home.path(), utc(start.into()));
+    let _files = hold_files(&config, &home, &claimant)?;
     let stop = CancellationToken::new();
     let wish = Arc::new(Notify::new());
     let hangup = Hangup::Reloads(Arc::clone(&wish));
@@ -134,7 +150,8 @@ pub(crate) async fn run(
 
     info!(link = %config.meshtastic.connection, "the radio is looked for");
     say_rooms(&config);
-    let radio = RadioOptions::new(&config.meshtastic)?;
+    let mut radio = RadioOptions::new(&config.meshtastic)?;
+    radio.claimant = Some(claimant.clone());
     let pipeline = Pipeline::start(&supervisor, stored, database, radio, clock.clone());
     let pulse = relay_matrix::Pulse::default();
     let control = Arc::new(Control {
@@ -146,6 +163,7 @@ pub(crate) async fn run(
         limit: pipeline.limit.clone(),
         clock: clock.clone(),
         started,
+        log: telemetry::recent,
         last: Mutex::default(),
     });
     let answering = Arc::clone(&control).run(control::open(&home), stop.clone());
@@ -170,6 +188,8 @@ pub(crate) async fn run(
         clock,
         login: FirstLogin::of(&config.matrix),
         lock: Arc::clone(&lock),
+        claimant,
+        device: None,
         pipeline,
         tries: Tries::new(),
     };
@@ -204,6 +224,35 @@ pub(crate) async fn run(
         DaemonEnd::Asked => ExitCode::SUCCESS,
         DaemonEnd::Failed => ExitCode::FAILURE,
     })
+}
+
+/// Claims the files that the configuration may have named to another relay, too.
+fn hold_files(config: &Config, home: &Home, claimant: &Claimant) -> Result<Vec<Claim>, StartError> {
+    let database = home.database(
+        &config.database.path,
+        relay_config::Database::APPLICATION_ID,
+    );
+    home.prepare_file(&database.path)?;
+    let log = &config.logging;
+    let log = log.log_to_file.then(|| home.resolve(&log.filename));
+    let files = [
+        Some(("the database", "database.path", database.path)),
+        log.map(|path| ("the log", "logging.filename", path)),
+    ];
+    let mut claims = Vec::new();
+    for (what, key, path) in files.into_iter().flatten() {
+        let Some(file) = Thing::file(&path) else {
+            continue;
+        };
+        let claim = Claim::take(&file, claimant).map_err(|holder| StartError::Shared {
+            what,
+            key,
+            path,
+            holder,
+        })?;
+        claims.push(claim);
+    }
+    Ok(claims)
 }
 
 async fn close(database_end: DatabaseEnd) {

@@ -20,6 +20,8 @@ pub(super) enum Wait {
     Store,
     /// A login: by hand, or with the configured credentials.
     Login,
+    /// A login with another access token than this one.
+    OtherLogin(Option<Secret<String>>),
     /// The homeserver's acceptance of this access token, or another token.
     Accepted(Option<Secret<String>>),
 }

@@ -17,7 +17,8 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::line::{Line, Recorded};
 use super::rate::{Admitted, Limit, Rate};
-use super::sink::{Sink, own, write};
+use super::recent::Recent;
+use super::sink::{Sink, own, time, write};
 use crate::home::Home;
 
 /// Our own lines may be frequent: mapped rooms and warnings of the configuration come in a row, and most of them matter
@@ -49,6 +50,8 @@ pub(super) struct Log {
     open: RwLock<Targets>,
     state: Mutex<State>,
     queue: SyncSender<Job>,
+    /// The last lines, for a support bundle.
+    recent: Mutex<Recent>,
 }
 
 /// A place in the code. The `log` facade has a single callsite for all, and reports the line.
@@ -79,6 +82,7 @@ impl Log {
             open: RwLock::new(open),
             state: Mutex::default(),
             queue,
+            recent: Mutex::default(),
         });
         let of = Arc::downgrade(&log);
         #[expect(
@@ -121,6 +125,19 @@ impl Log {
         }
     }
 
+    /// Returns the last lines, oldest first, as JSON.
+    pub(super) fn recent(&self) -> Vec<String> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.lines()
+    }
+
+    fn remember(&self, heard: &Admitted<Line>) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.add(heard.line.level, || {
+            heard.line.json(&time(heard.line.at), heard.left_out)
+        });
+    }
+
     /// Logs what was suppressed, and waits for pending lines, with a timeout.
     pub(super) fn end(&self) {
         let until = Instant::now() + END_WITHIN;
@@ -150,7 +167,10 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
             sinks = next;
         }
         match job {
-            Ok(Job::Write(heard)) => write(&mut sinks, &heard),
+            Ok(Job::Write(heard)) => {
+                write(&mut sinks, &heard);
+                log.upgrade().iter().for_each(|log| log.remember(&heard));
+            }
             Ok(Job::Tell(written)) => drop(written.try_send(())),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -162,11 +182,14 @@ fn write_all(log: &Weak<Log>, jobs: &Receiver<Job>, mut sinks: Vec<Sink>) {
         drop(state);
         if lost > 0 {
             let words = "the log was not read fast enough: lines are missing";
-            write(&mut sinks, &own(now(), Recorded::missing(words, lost)));
+            let heard = own(now(), Recorded::missing(words, lost));
+            write(&mut sinks, &heard);
+            log.remember(&heard);
         }
         for mut heard in due {
             heard.line.at = now();
             write(&mut sinks, &heard);
+            log.remember(&heard);
         }
     }
 }

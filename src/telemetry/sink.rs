@@ -103,7 +103,7 @@ pub(super) fn own(at: SystemTime, recorded: Recorded) -> Admitted<Line> {
 }
 
 /// Formats a time in UTC, with microseconds.
-fn time(time: SystemTime) -> String {
+pub(super) fn time(time: SystemTime) -> String {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -58,7 +58,7 @@ const ANOTHER: &str = "it answers another question";
 pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
     match ask(home, ControlRequest::Status).await? {
         ControlAnswer::Status(status) => Ok(*status),
-        ControlAnswer::Doctor(_) | ControlAnswer::Error(_) => {
+        ControlAnswer::Doctor(_) | ControlAnswer::Log(_) | ControlAnswer::Error(_) => {
             Err(ControlError::Other(ANOTHER.to_owned()))
         }
     }
@@ -68,7 +68,17 @@ pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
 pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
     match ask(home, ControlRequest::Doctor).await? {
         ControlAnswer::Doctor(health) => Ok(health),
-        ControlAnswer::Status(_) | ControlAnswer::Error(_) => {
+        ControlAnswer::Status(_) | ControlAnswer::Log(_) | ControlAnswer::Error(_) => {
+            Err(ControlError::Other(ANOTHER.to_owned()))
+        }
+    }
+}
+
+/// Requests the last lines of the log of a home's daemon, as JSON.
+pub(super) async fn log(home: &Home) -> Result<Vec<String>, ControlError> {
+    match ask(home, ControlRequest::Log).await? {
+        ControlAnswer::Log(lines) => Ok(lines),
+        ControlAnswer::Status(_) | ControlAnswer::Doctor(_) | ControlAnswer::Error(_) => {
             Err(ControlError::Other(ANOTHER.to_owned()))
         }
     }

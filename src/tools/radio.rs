@@ -19,10 +19,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::home::Holder;
+use crate::home::{Holder, Home, utc};
 use relay_bridge::PACKET_BYTES;
+use relay_claims::Claimant;
 use relay_config::{Connection, Meshtastic};
-use relay_model::{Event, Explained, LossKind, NodeNum, RadioEvent, RadioProfile, RadioText};
+use relay_model::{
+    Event, Explained, LossKind, NodeNum, RadioEvent, RadioProfile, RadioText, Timestamp,
+};
 use relay_radio::{
     HANDSHAKE_LIMIT, KnownNode, Link, LinkState, Radio, RadioError, RadioOptions, Submission,
 };
@@ -187,6 +190,7 @@ pub(crate) type Visited<T> = (Result<T, VisitError>, Vec<RadioText>);
 /// not shown.
 pub(crate) async fn visit<T>(
     link: Meshtastic,
+    home: &Home,
     not: RadioOfDaemon,
     awaited: watch::Sender<Option<&'static str>>,
     tell: fn(&str),
@@ -200,6 +204,8 @@ pub(crate) async fn visit<T>(
     // A visit changes no settings; and texts sent by hand are only limited by the radio.
     options.set_time = false;
     options.channel_use = None;
+    let started = utc(Timestamp::now().into());
+    options.claimant = Some(Claimant::new(home.path(), started));
     let radio = Radio::new(options);
     let (events_tx, events) = mpsc::channel(EVENTS);
     let (submissions, submitted) = mpsc::channel(1);

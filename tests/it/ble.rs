@@ -254,7 +254,10 @@ async fn a_command_of_another_home_takes_nothing_from_the_relay() {
     for round in 0..3 {
         let output = home.run(["radio", "info", "--ble", ADDRESS]).await;
         let text = text_of(&output);
-        assert!(!output.status.success() && text.contains(USED), "{text}");
+        let used = "is used by the relay in `";
+        assert!(!output.status.success() && text.contains(used), "{text}");
+        let its_home = scene.home.path("").display().to_string();
+        assert!(text.contains(its_home.trim_end_matches('/')), "{text}");
         crosses_both_ways(&mut scene, &format!("after {round}")).await;
     }
     let bluez = bluetooth.service();

@@ -20,6 +20,8 @@ mod ble;
 #[cfg(all(feature = "ble", target_os = "linux"))]
 mod ble_leftovers;
 #[cfg(test)]
+mod bundle;
+#[cfg(test)]
 mod bursts;
 #[cfg(test)]
 mod catch_up;
@@ -41,6 +43,8 @@ mod duplicates;
 mod echoes;
 #[cfg(test)]
 mod edits;
+#[cfg(test)]
+mod explain;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -99,6 +103,8 @@ mod serial;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod service;
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

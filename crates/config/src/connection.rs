@@ -247,7 +247,7 @@ fn pin() -> ValueType<Secret<u32>> {
     let doc = || {
         let text = json!({ "type": "string", "pattern": "^ *[0-9]{1,6} *$" });
         let number = json!({ "type": "integer", "minimum": 0, "maximum": 999_999 });
-        ValueDoc::new("up to six digits", json!({ "anyOf": [text, number] }))
+        ValueDoc::new("up to six digits", json!({ "anyOf": [text, number] })).secret()
     };
     ValueType::new(doc, |node| {
         let text = values::secret(node)?;

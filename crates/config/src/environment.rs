@@ -58,6 +58,15 @@ pub(super) struct Setting {
     pub(super) text: Result<String, Wrong>,
 }
 
+/// What a variable means.
+#[derive(Debug)]
+pub(super) enum MeaningOfVariable {
+    /// It gives the key of this path.
+    Key(String),
+    /// It is MMRelay's, and means nothing here, for this reason.
+    Nothing(&'static str),
+}
+
 impl Environment {
     /// Takes what concerns us of the given variables.
     pub fn from_vars(variables: impl IntoIterator<Item = (String, String)>) -> Self {
@@ -105,6 +114,27 @@ impl Environment {
         let truth =
             |it: String| truth(&it).map_or_else(|| of_variable(variable_of(path), wrong(&it)), Ok);
         self.text(path)?.map(truth).transpose()
+    }
+
+    /// Returns the variables that give a key, in the order in which they count; none for a key of an entry.
+    pub(super) fn names_of(path: &str) -> Vec<String> {
+        if path.contains('[') {
+            return Vec::new();
+        }
+        variables_of(path).collect()
+    }
+
+    /// Returns what a variable of this name means, if one of this name means anything.
+    pub(super) fn meaning_of(name: &str, paths: &[String]) -> Option<MeaningOfVariable> {
+        if let Some(why) = meaningless(name) {
+            return Some(MeaningOfVariable::Nothing(why));
+        }
+        let own = name.strip_suffix("_FILE");
+        let gives = |path: &&String| {
+            variables_of(path).any(|it| it == name || own.is_some_and(|own| it == own))
+        };
+        let path = paths.iter().find(gives)?;
+        Some(MeaningOfVariable::Key(path.clone()))
     }
 
     /// Returns whether a variable of MMRelay is set.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::environment::Environment;
 use super::finding::{Finding, Problems, ValueSource, Wrong, printable};
 use super::reader::Reader;
+use super::settings::{Setting, settings};
 use super::table::paths;
 use super::text_file::{TextFileError, read_text};
 use super::yaml;
@@ -13,7 +14,7 @@ use super::{Config, mmrelay};
 use relay_model::Explained;
 
 /// The largest file that can be a configuration.
-const LARGEST: u64 = 1024 * 1024;
+pub(super) const LARGEST: u64 = 1024 * 1024;
 
 /// A configuration, and what there is to say about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Loaded {
     pub is_mmrelay: bool,
     /// What differs from MMRelay with this configuration; to be told where it came from there.
     pub differences: Vec<String>,
+    /// Each key with its value in effect, in the order of the sample.
+    pub settings: Vec<Setting>,
 }
 
 impl Loaded {
@@ -103,6 +106,7 @@ impl Config {
             warnings: found.warnings,
             is_mmrelay: reader.is_mmrelay,
             differences: mmrelay::differences(&reader.given),
+            settings: settings(&reader),
         })
     }
 

@@ -7,6 +7,7 @@ mod changes;
 mod choice;
 mod connection;
 mod environment;
+mod explain;
 mod file;
 mod finding;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod reader;
 mod rooms;
 mod secret;
 mod section;
+mod settings;
 mod table;
 mod template;
 #[cfg(any(test, feature = "testing"))]
@@ -43,6 +45,7 @@ pub use changes::Changes;
 pub use choice::Choice;
 pub use connection::{Connection, host_and_port};
 pub use environment::Environment;
+pub use explain::{Explanation, KeyExplanation, ListedKey, UnknownKey, explain};
 pub use file::{LoadError, Loaded};
 pub use finding::{Finding, Problems};
 pub use matrix::{E2ee, Matrix, Recipients, SenderLimit, is_loopback};
@@ -53,6 +56,7 @@ pub use pattern::UserPattern;
 pub use port::PortNum;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
+pub use settings::{Setting, is_key};
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
 pub use text_file::{TextFileError, read_text};
 

@@ -70,6 +70,13 @@ pub(super) const DEFAULTS: &[&str] = &[
     "logging.log_to_file: the log goes to standard error only (`{}: true`)",
 ];
 
+/// Returns what is different from MMRelay as long as a key is not given.
+pub(super) fn difference(path: &str) -> Option<String> {
+    let mut all = DEFAULTS.iter().filter_map(|it| it.split_once(": "));
+    let (key, sentence) = all.find(|(key, _)| *key == path)?;
+    Some(sentence.replace("{}", key))
+}
+
 /// What differs whatever the keys say.
 const ALWAYS: &[&str] = &[
     "plugins do not run",

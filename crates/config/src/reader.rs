@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::environment::Environment;
 use super::finding::{Finding, Problems, ValueSource, Wrong};
 use super::key_row::{Key, KeyRow};
+use super::yaml::Node;
 
 /// What is known while a configuration is read, and what was found in it.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(super) struct Reader {
     pub(super) restart: Option<Key>,
     /// The paths that are given, and where.
     pub(super) given: BTreeMap<String, ValueSource>,
+    /// The values that are given and right, as they were written, by path.
+    pub(super) values: BTreeMap<String, Node>,
     /// Keys of MMRelay were met that mean nothing here, or its old names.
     pub(super) is_mmrelay: bool,
 }
@@ -29,6 +32,15 @@ impl Reader {
             is_mmrelay: environment.has_mmrelay(),
             environment,
             ..Self::default()
+        }
+    }
+
+    /// Returns where a value of this origin stands, as a finding says it.
+    pub(super) fn place(&self, origin: &ValueSource) -> String {
+        match origin {
+            ValueSource::File(place) => format!("{}:{}:{}", self.file, place.line, place.column),
+            ValueSource::Nowhere => self.file.clone(),
+            ValueSource::Variable(name) => name.clone(),
         }
     }
 

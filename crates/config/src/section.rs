@@ -306,7 +306,9 @@ impl Section<'_> {
 
     fn read<T>(&mut self, key: Key, empty: Empty, read: &impl Convert<T>) -> Option<T> {
         let node = self.take(key, empty)?;
-        self.right(key, read(&node))
+        let value = self.right(key, read(&node))?;
+        self.reader.values.insert(self.path_of(key), node);
+        Some(value)
     }
 
     /// Returns what is right, and reports what is wrong.

@@ -42,12 +42,26 @@ pub(super) struct ValueDoc {
     /// For people: the column "takes" of the reference.
     pub(super) text: String,
     pub(super) schema: Value,
+    /// Whether the value is never shown.
+    pub(super) is_secret: bool,
 }
 
 impl ValueDoc {
     pub(super) fn new(text: impl fmt::Display, schema: Value) -> Self {
         let text = text.to_string();
-        Self { text, schema }
+        Self {
+            text,
+            schema,
+            is_secret: false,
+        }
+    }
+
+    /// Describes a value that is never shown.
+    pub(super) fn secret(self) -> Self {
+        Self {
+            is_secret: true,
+            ..self
+        }
     }
 
     /// A text of which the reader knows more than a pattern can tell.
@@ -183,7 +197,7 @@ pub(super) fn text_or_none() -> ValueType<Option<String>> {
 }
 
 pub(super) fn secret() -> ValueType<Secret<String>> {
-    ValueType::new(|| ValueDoc::text("a text", "^."), values::secret)
+    ValueType::new(|| ValueDoc::text("a text", "^.").secret(), values::secret)
 }
 
 /// A path; a relative one begins in the home directory, and a shell's `~` is none.

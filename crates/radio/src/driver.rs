@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use relay_model::Clock;
 
+use super::claim::RadioClaim;
 use super::error::{ConnectionEnd, Loss, RadioError};
 use super::link::{LinkNotes, LinkState};
 use super::mesh::nodedb::{KnownNode, NodeDb};
@@ -25,6 +26,7 @@ const LOGGED_CAUSES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Driver {
     wire: Wire,
+    claim: RadioClaim,
     session: Session,
     delivery: Delivery,
     reconnect: Reconnect,
@@ -58,6 +60,7 @@ impl Driver {
         let seed = options.seed;
         Self {
             wire: options.wire,
+            claim: RadioClaim::new(options.claimant),
             session,
             delivery,
             reconnect: Reconnect::default(),
@@ -93,7 +96,7 @@ impl Driver {
                 self.wire.give_up().await;
                 return ConnectionEnd::Stopped;
             }
-            connected = self.wire.connect() => connected,
+            connected = self.wire.connect_as(&mut self.claim) => connected,
         };
         match connected {
             Ok(connection) => {
@@ -140,6 +143,11 @@ impl Driver {
         tokio::select! {
             () = self.stop.cancelled() => Err(ConnectionEnd::Stopped),
             () = sleep(next.delay) => Ok(()),
+            () = self.claim.freed() => {
+                debug!("the other relay has let go of the radio");
+                self.reconnect.on_return();
+                Ok(())
+            }
             () = self.wire.returns() => {
                 debug!("the radio's port has appeared");
                 self.reconnect.on_return();

@@ -42,6 +42,7 @@
 
 #[cfg(test)]
 mod captures;
+mod claim;
 mod delivery;
 mod driver;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use relay_claims::Claimant;
 use relay_model::{Clock, Node, Timestamp};
 
 use super::wires::{Ble, SerialPort, Wire};
@@ -26,6 +27,8 @@ pub struct RadioOptions {
     pub last_accepted: Option<Timestamp>,
     /// Seed for reproducible random numbers in tests.
     pub seed: Option<u64>,
+    /// As whom the radio is claimed, so that no other relay on this computer takes it; `None`: it is not.
+    pub claimant: Option<Claimant>,
     /// This computer's clocks; only a test replaces them.
     pub clock: Clock,
 }
@@ -74,6 +77,7 @@ impl RadioOptions {
             nodes: Vec::new(),
             last_accepted: None,
             seed: None,
+            claimant: None,
             clock: Clock::system(),
         }
     }

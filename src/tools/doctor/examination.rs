@@ -108,7 +108,8 @@ impl Patient<'_> {
         let at_radio = async {
             let mut found = (Vec::new(), Vec::new());
             if is_wanted(Side::Radio) {
-                let examined = radio::examine(config, &daemon, stop.clone(), || clock.now());
+                let examined =
+                    radio::examine(self.home, config, &daemon, stop.clone(), || clock.now());
                 found = Box::pin(examined).await;
             }
             ended("waiting for the homeserver");

@@ -10,6 +10,7 @@ use super::report::{Finding, Side};
 use crate::daemon::checks::{check, ok, skipped, warning};
 use crate::daemon::status::{Check, CheckResult, Status};
 use crate::daemon::{radio_away, route_cure};
+use crate::home::Home;
 use crate::tools::radio::{Visit, VisitError, visit};
 use relay_bridge::RadioProblems;
 use relay_config::{ChannelRef, Config, Connection};
@@ -58,6 +59,7 @@ enum RadioTime {
 
 /// Examines the radio; returns the messages that it handed over, which it does not do again, too.
 pub(super) async fn examine(
+    home: &Home,
     config: Option<&Config>,
     daemon: &Daemon,
     stop: CancellationToken,
@@ -73,7 +75,7 @@ pub(super) async fn examine(
             let why = "there is no configuration that names it";
             (unknown(skipped(why), why), Vec::new())
         }
-        (Daemon::Absent(_), Some(config)) => of_visit(config, stop, now).await,
+        (Daemon::Absent(_), Some(config)) => of_visit(home, config, stop, now).await,
     }
 }
 
@@ -113,6 +115,7 @@ fn of_daemon(status: &Status, config: Option<&Config>) -> Vec<Finding> {
 }
 
 async fn of_visit(
+    home: &Home,
     config: &Config,
     stop: CancellationToken,
     now: impl Fn() -> Timestamp,
@@ -129,7 +132,7 @@ async fn of_visit(
         Ok((profile, own.and_then(|it| it.node.last_heard)))
     };
     let (awaited, _) = watch::channel(None);
-    let visited = Box::pin(visit(link, None, awaited, |_| {}, stop, work));
+    let visited = Box::pin(visit(link, home, None, awaited, |_| {}, stop, work));
     let (result, kept) = visited.await;
     let found = match result {
         Ok((profile, told)) => Facts::of(&profile, told, config).findings(Some(config), now()),

@@ -11,6 +11,7 @@ use relay_config::host_and_port;
 
 use super::tcp::{self, TcpError};
 use super::{ble::Ble, packets::PacketLink, serial::SerialPort};
+use crate::claim::RadioClaim;
 use crate::error::{ConnectionError, WRITE_LIMIT};
 use relay_wire::codec::{Codec, Item, framed};
 
@@ -35,12 +36,23 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// Connects. An error may be temporary. Cancelling it abandons the attempt.
+    /// Connects, whoever else on this computer uses the radio. An error may be temporary. Cancelling it abandons the attempt.
     pub async fn connect(&mut self) -> Result<Connection, ConnectionError> {
+        self.connect_as(&mut RadioClaim::default()).await
+    }
+
+    /// Connects if no other relay on this computer holds the radio.
+    pub(crate) async fn connect_as(
+        &mut self,
+        claim: &mut RadioClaim,
+    ) -> Result<Connection, ConnectionError> {
         match self {
-            Self::Tcp { host, port } => Ok(Connection::over(tcp::connect(host, *port).await?)),
-            Self::Ble(ble) => Ok(Connection(Carrier::PacketLink(ble.connect().await?))),
-            Self::Serial(port) => Ok(Connection::over(port.connect().await?)),
+            Self::Tcp { host, port } => {
+                let stream = tcp::connect(host, *port, claim).await?;
+                Ok(Connection::over(stream))
+            }
+            Self::Ble(ble) => Ok(Connection(Carrier::PacketLink(ble.connect(claim).await?))),
+            Self::Serial(port) => Ok(Connection::over(port.connect_as(claim).await?)),
             Self::Pipes(pipes) => match pipes.recv().await {
                 Some(pipe) => Ok(Connection::over(pipe)),
                 None => std::future::pending().await,

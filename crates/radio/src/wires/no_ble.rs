@@ -6,6 +6,7 @@ use relay_config::Secret;
 use relay_model::full_text;
 
 use super::{found_device::FoundDevice, packets::PacketLink};
+use crate::claim::RadioClaim;
 use crate::error::{ConnectionError, RadioError};
 
 /// Bluetooth, of which this build has none.
@@ -18,7 +19,10 @@ impl Ble {
         Err(RadioError::NoBluetooth)
     }
 
-    pub(super) fn connect(&mut self) -> Ready<Result<PacketLink, ConnectionError>> {
+    pub(super) fn connect(
+        &mut self,
+        _claim: &mut RadioClaim,
+    ) -> Ready<Result<PacketLink, ConnectionError>> {
         match *self {}
     }
 

@@ -15,6 +15,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::serial_ports::{self, FoundPort, holders_of};
+use crate::claim::RadioClaim;
+use relay_claims::Thing;
+
 use error::SerialError;
 use link::SerialLink;
 use opening::open;
@@ -43,6 +46,7 @@ pub struct SerialPort {
 struct OpenPort {
     link: SerialLink,
     port: PathBuf,
+    thing: Option<Thing>,
     /// Other programs with the port open: root can open any port, and not every program locks its own.
     others: Vec<String>,
 }
@@ -59,8 +63,30 @@ impl SerialPort {
         }
     }
 
+    /// Opens the port. The system says whether another program has it; the claim says which relay that is.
+    pub(super) async fn connect_as(
+        &mut self,
+        claim: &mut RadioClaim,
+    ) -> Result<SerialLink, SerialError> {
+        let opened = self.connect().await.map_err(|error| match error {
+            SerialError::Busy { port, holders } => {
+                let holder = Thing::serial_port(&port).and_then(|it| claim.missed(it));
+                match holder {
+                    Some(holder) => SerialError::Held { port, holder },
+                    None => SerialError::Busy { port, holders },
+                }
+            }
+            other => other,
+        })?;
+        if let Some(port) = opened.thing {
+            // Who claims it cannot have it open.
+            drop(claim.take(port));
+        }
+        Ok(opened.link)
+    }
+
     /// Opens the port. Cancel safe: the next call resumes a blocking call.
-    pub(super) async fn connect(&mut self) -> Result<SerialLink, SerialError> {
+    async fn connect(&mut self) -> Result<OpenPort, SerialError> {
         let began = Instant::now();
         let look = timeout(OPEN_LIMIT, self.look()).await;
         self.seen = look.map_err(|_| SerialError::OpenLimit)?;
@@ -75,8 +101,8 @@ impl SerialPort {
                 "other programs have the radio's serial port open, too: what one of them reads nobody else gets, close them"
             );
         }
-        self.logged_users = opened.others;
-        Ok(opened.link)
+        self.logged_users.clone_from(&opened.others);
+        Ok(opened)
     }
 
     /// Completes when a device has appeared since the last attempt. Cancel safe.
@@ -123,6 +149,7 @@ impl OpenPort {
         Ok(Self {
             link: SerialLink::new(open(&port)?),
             others: holders_of(&port),
+            thing: Thing::serial_port(&port),
             port,
         })
     }

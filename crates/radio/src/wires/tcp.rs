@@ -9,9 +9,11 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tracing::debug;
 
+use relay_claims::{Holder, Thing};
 use relay_config::{Connection, host_and_port};
 use relay_model::{Explained, LossKind};
 
+use crate::claim::{HELD_HINT, RadioClaim};
 use crate::error::ConnectionError;
 
 /// Maximum time to resolve a host name.
@@ -34,15 +36,22 @@ pub(super) enum TcpError {
     Connect { address: String, source: io::Error },
     #[error("the radio at `{address}` did not answer within {} s", CONNECT_LIMIT.as_secs())]
     NoAnswer { address: String },
+    #[error("the radio at `{address}` is used by {holder}")]
+    Held { address: String, holder: Holder },
     #[error("what answers at `{address}` is {who}, not a radio")]
     Stranger { address: String, who: &'static str },
 }
 
 impl Explained for TcpError {
     fn hint(&self) -> Option<String> {
-        let is_stranger = matches!(self, Self::Stranger { .. });
         let port = Connection::TCP_PORT;
-        is_stranger.then(|| format!("check the host and the port (a radio has port {port})"))
+        match self {
+            Self::Held { .. } => Some(HELD_HINT.to_owned()),
+            Self::Stranger { .. } => Some(format!(
+                "check the host and the port (a radio has port {port})"
+            )),
+            Self::Connect { .. } | Self::NoAnswer { .. } => None,
+        }
     }
 }
 
@@ -50,45 +59,62 @@ impl From<TcpError> for ConnectionError {
     fn from(error: TcpError) -> Self {
         let kind = match error {
             TcpError::Connect { .. } | TcpError::NoAnswer { .. } => LossKind::Absent,
-            TcpError::Stranger { .. } => LossKind::Barred,
+            TcpError::Held { .. } | TcpError::Stranger { .. } => LossKind::Barred,
         };
         Self::no_way(kind, error)
     }
 }
 
-/// Connects to the first address of the host that answers.
-pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpError> {
+/// Why no address of a host was connected to.
+#[derive(Debug)]
+enum Missed {
+    Failed(io::Error),
+    /// All timed out.
+    NoAnswer,
+    Held(Holder),
+}
+
+/// Connects to the first address of the host that answers, unless another relay uses the radio there.
+pub(super) async fn connect(
+    host: &str,
+    port: u16,
+    claim: &mut RadioClaim,
+) -> Result<TcpStream, TcpError> {
     let stream = match timeout(LOOKUP_LIMIT, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => connect_to_one(addresses).await,
-        Ok(Err(source)) => Err(Some(source)),
+        Ok(Ok(addresses)) => connect_to_one(addresses, claim).await,
+        Ok(Err(source)) => Err(Missed::Failed(source)),
         Err(_) => {
             let cause = "the name service does not answer";
-            Err(Some(io::Error::new(io::ErrorKind::TimedOut, cause)))
+            let cause = io::Error::new(io::ErrorKind::TimedOut, cause);
+            Err(Missed::Failed(cause))
         }
     };
-    let set_up = stream.and_then(|stream| set_up(&stream).map(|()| stream).map_err(Some));
-    set_up.map_err(|source| {
+    let set_up = stream.and_then(|it| set_up(&it).map(|()| it).map_err(Missed::Failed));
+    set_up.map_err(|missed| {
         let address = host_and_port(host, port);
-        match source {
-            Some(source) => TcpError::Connect { address, source },
-            None => TcpError::NoAnswer { address },
+        match missed {
+            Missed::Failed(source) => TcpError::Connect { address, source },
+            Missed::NoAnswer => TcpError::NoAnswer { address },
+            Missed::Held(holder) => TcpError::Held { address, holder },
         }
     })
 }
 
-/// Tries each address in turn. Returns the last error; `None` if all timed out.
+/// Tries each address in turn, and returns the last error.
 async fn connect_to_one(
     addresses: impl IntoIterator<Item = SocketAddr>,
-) -> Result<TcpStream, Option<io::Error>> {
-    let mut last_error = None;
+    claim: &mut RadioClaim,
+) -> Result<TcpStream, Missed> {
+    let mut missed = Missed::NoAnswer;
     for address in addresses {
+        claim.take(Thing::network(address)).map_err(Missed::Held)?;
         match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(cause)) => last_error = Some(cause),
+            Ok(Err(cause)) => missed = Missed::Failed(cause),
             Err(_) => debug!(%address, "the address does not answer"),
         }
     }
-    Err(last_error)
+    Err(missed)
 }
 
 fn set_up(stream: &TcpStream) -> io::Result<()> {
@@ -108,6 +134,10 @@ mod tests {
     use super::*;
     use crate::error::Loss;
     use relay_wire::codec::Item;
+
+    fn unclaimed() -> RadioClaim {
+        RadioClaim::default()
+    }
 
     #[tokio::test]
     async fn frames_go_both_ways_over_a_socket_set_up_for_radios() {
@@ -133,7 +163,7 @@ mod tests {
         drop(theirs);
         assert!(matches!(ours.receive().await, Err(ConnectionError::Closed)));
 
-        let stream = connect("localhost", port).await.unwrap();
+        let stream = connect("localhost", port, &mut unclaimed()).await.unwrap();
         assert!(stream.nodelay().unwrap());
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         let five_seconds = Duration::from_secs(5);
@@ -148,7 +178,7 @@ mod tests {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let port = listener.local_addr().unwrap().port();
             drop(listener);
-            let error = connect(host, port).await.unwrap_err();
+            let error = connect(host, port, &mut unclaimed()).await.unwrap_err();
             let expected = format!("cannot connect to the radio at `{named}:{port}`");
             assert_eq!(error.to_string(), expected);
         }
@@ -191,18 +221,26 @@ mod tests {
         let silent = silent.local_addr().map(|it| (it, silent)).unwrap();
         // With the backlog full, the system drops further connections.
         let mut waiting = Vec::new();
-        while let Ok(stream) = connect_to_one([silent.0]).await {
+        while let Ok(stream) = connect_to_one([silent.0], &mut unclaimed()).await {
             waiting.push(stream);
         }
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let good = listener.local_addr().unwrap();
         let began = tokio::time::Instant::now();
-        let stream = connect_to_one([silent.0, good]).await.unwrap();
+        let stream = connect_to_one([silent.0, good], &mut unclaimed())
+            .await
+            .unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
         assert_eq!(began.elapsed().as_secs(), CONNECT_LIMIT.as_secs());
-        assert!(matches!(connect_to_one([silent.0]).await, Err(None)));
+        assert!(matches!(
+            connect_to_one([silent.0], &mut unclaimed()).await,
+            Err(Missed::NoAnswer)
+        ));
         drop(listener);
-        let refused = connect_to_one([good, silent.0]).await.unwrap_err();
-        assert_eq!(refused.unwrap().kind(), io::ErrorKind::ConnectionRefused);
+        let missed = connect_to_one([good, silent.0], &mut unclaimed()).await;
+        let Err(Missed::Failed(refused)) = missed else {
+            panic!("{missed:?}");
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

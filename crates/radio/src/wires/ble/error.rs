@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::claim::HELD_HINT;
 use crate::error::ConnectionError;
+use relay_claims::Holder;
 use relay_model::{Explained, LossKind};
 
 /// Maximum time to search for the radio.
@@ -52,6 +54,8 @@ pub(super) enum BleError {
         .0.name
     )]
     Used(Named),
+    #[error("the radio `{device}` is used by {holder}")]
+    Held { device: String, holder: Holder },
     #[error("the radio `{device}` cannot be paired ({cause})")]
     Pairing { device: String, cause: String },
     /// A call timed out: the service hangs, or the connection to it has ended unnoticed.
@@ -167,6 +171,7 @@ impl Explained for BleError {
                 "`meshtastic.ble_pin` must be its fixed PIN (123456 unless changed); a radio that shows a new one each time \
                  is paired once with `bluetoothctl` (`scan le`, `pair {address}` and that PIN)"
             ),
+            Self::Held { .. } => HELD_HINT,
             Self::Used(Named { address, .. }) => {
                 &format!("end that program, or its link with `bluetoothctl disconnect {address}`")
             }

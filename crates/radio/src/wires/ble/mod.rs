@@ -23,9 +23,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info};
 use uuid::Uuid;
 
+use relay_claims::Thing;
 use relay_config::Secret;
 
 use super::packets::PacketLink;
+use crate::claim::RadioClaim;
 use crate::error::{ConnectionError, RadioError};
 
 pub use scan::find_bluetooth;
@@ -87,13 +89,16 @@ impl Ble {
     }
 
     /// Finds the radio and connects. A later call resumes a cancelled one.
-    pub(super) async fn connect(&mut self) -> Result<PacketLink, ConnectionError> {
+    pub(super) async fn connect(
+        &mut self,
+        claim: &mut RadioClaim,
+    ) -> Result<PacketLink, ConnectionError> {
         let mut lent = Arc::clone(&self.host).lock_owned().await;
         let connecting = async {
             let (service, mut service_end) = Service::open().await?;
             tokio::select! {
                 biased;
-                made = self.make_link(&mut lent, &service) => {
+                made = self.make_link(&mut lent, &service, claim) => {
                     made.map(|(radio, link_end)| (radio, (service_end, link_end)))
                 }
                 end = service_end.wait() => Err(end),
@@ -109,9 +114,18 @@ impl Ble {
         Ok(PacketLink::new(carry, farewell))
     }
 
-    async fn make_link(&mut self, lent: &mut Lent, service: &Service) -> LinkResult {
+    async fn make_link(
+        &mut self,
+        lent: &mut Lent,
+        service: &Service,
+        claim: &mut RadioClaim,
+    ) -> LinkResult {
         let host = open_host(lent, service).await?;
         let device = host.find(&self.wanted).await?;
+        if let Err(holder) = claim.take(thing_of(&device)) {
+            let device = device.named.name;
+            return Err(BleError::Held { device, holder });
+        }
         end_abandoned_link(service, &device).await?;
         self.half_made = Some(device.peripheral.clone());
         let made = self.link_up(host, service, device).await;
@@ -172,6 +186,12 @@ impl Ble {
         };
         Ok((radio, link_end))
     }
+}
+
+/// Returns what is claimed of a radio on Bluetooth.
+fn thing_of(device: &Device) -> Thing {
+    let bus = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
+    Thing::bluetooth(&device.named.address, &bus)
 }
 
 /// Closes a link whose program has died, which shows by the lasting lack of a subscriber.

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use relay_claims::Holder;
 use relay_model::{Explained, LossKind};
 
 use super::OPEN_LIMIT;
+use crate::claim::HELD_HINT;
 use crate::error::ConnectionError;
 use crate::wires::serial_ports::FoundPort;
 
@@ -21,6 +23,9 @@ pub(in crate::wires) enum SerialError {
     /// Other programs have it open; as far as they can be seen.
     #[error("the serial port `{}` is in use{}", port.display(), by_whom(holders))]
     Busy { port: PathBuf, holders: Vec<String> },
+    /// Another relay on this computer has it open.
+    #[error("the serial port `{}` is in use by {holder}", port.display())]
+    Held { port: PathBuf, holder: Holder },
     #[error("the relay may not open the serial port `{}`", port.display())]
     Denied {
         port: PathBuf,
@@ -54,6 +59,7 @@ impl Explained for SerialError {
             }
             Self::Several { .. } => "set `meshtastic.serial_port` to one of them",
             Self::Busy { holders, .. } => cure_for_holders(holders),
+            Self::Held { .. } => HELD_HINT,
             Self::Denied { cure, .. } => cure,
             Self::OpenLimit | Self::Open { .. } => "unplug the radio, and plug it in again",
             Self::NotSerial { .. } => return None,

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::link::FRAME_PAUSE;
 use super::opening::{BAUD, cure_for_rights, refused};
 use super::*;
+use crate::claim::RadioClaim;
 use crate::error::ConnectionError;
 use crate::wires::connection::{Connection, Wire};
 use relay_model::{Chain, full_text};
@@ -42,7 +43,10 @@ fn port(path: &Path) -> SerialPort {
 #[tokio::test]
 async fn a_port_is_opened_as_radios_want_it() {
     let device = Device::new();
-    let link = port(&device.path).connect().await.unwrap();
+    let link = port(&device.path)
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap();
     let settings = rustix::termios::tcgetattr(&device.master).unwrap();
     assert_eq!(settings.output_speed(), BAUD);
     assert!(!settings.control_modes.contains(ControlModes::HUPCL));
@@ -57,13 +61,23 @@ async fn a_port_is_opened_as_radios_want_it() {
 #[tokio::test]
 async fn a_port_in_use_is_told_with_who_uses_it_and_is_free_again_after_its_end() {
     let device = Device::new();
-    let held = port(&device.path).connect().await.unwrap();
-    let error = port(&device.path).connect().await.unwrap_err();
+    let held = port(&device.path)
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap();
+    let error = port(&device.path)
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, SerialError::Busy { .. }), "{error}");
     drop(held);
     // The process of another test has it open as well, from its fork until it runs its program.
     let is_free = async {
-        while port(&device.path).connect().await.is_err() {
+        while port(&device.path)
+            .connect_as(&mut RadioClaim::default())
+            .await
+            .is_err()
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -77,7 +91,10 @@ async fn a_pseudo_terminal_is_left_open_to_ordinary_users_at_all_times() {
     use std::os::unix::process::CommandExt as _;
     const NOBODY: u32 = 65534;
     let device = Device::new();
-    let _link = port(&device.path).connect().await.unwrap();
+    let _link = port(&device.path)
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap();
     let mut user = std::process::Command::new("sh");
     user.args(["-c", ": <> \"$0\""]).arg(&device.path);
     if rustix::process::geteuid().is_root() {
@@ -85,7 +102,10 @@ async fn a_pseudo_terminal_is_left_open_to_ordinary_users_at_all_times() {
         user.uid(NOBODY).gid(NOBODY);
     }
     assert!(user.status().unwrap().success());
-    let error = port(&device.path).connect().await.unwrap_err();
+    let error = port(&device.path)
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, SerialError::Busy { .. }), "{error}");
 }
 
@@ -115,7 +135,10 @@ async fn frames_go_both_ways_and_a_port_that_is_gone_says_so() {
 #[tokio::test(start_paused = true)]
 async fn frames_do_not_follow_each_other_at_once() {
     let (device, start) = (Device::new(), Instant::now());
-    let link = port(&device.path).connect().await.unwrap();
+    let link = port(&device.path)
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap();
     let mut ours = Connection::over(link);
     for _ in 0..5 {
         ours.send(b"x").await.unwrap();
@@ -128,18 +151,21 @@ async fn a_device_is_looked_up_anew_each_time() {
     let directory = tempfile::tempdir().unwrap();
     let link = directory.path().join("radio");
     let mut port = port(&link);
-    let error = port.connect().await.unwrap_err();
+    let error = port
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, SerialError::Missing { .. }), "{error}");
     let first = Device::new();
     symlink(&first.path, &link).unwrap();
     port.returns().await;
-    let open = port.connect().await.unwrap();
+    let open = port.connect_as(&mut RadioClaim::default()).await.unwrap();
     let second = Device::new();
     fs::remove_file(&link).unwrap();
     symlink(&second.path, &link).unwrap();
     port.returns().await;
     drop((open, first));
-    let mut open = Connection::over(port.connect().await.unwrap());
+    let mut open = Connection::over(port.connect_as(&mut RadioClaim::default()).await.unwrap());
     second.say(b"\x94\xc3\x00\x00");
     assert_eq!(
         open.receive().await.unwrap(),
@@ -147,7 +173,10 @@ async fn a_device_is_looked_up_anew_each_time() {
     );
     fs::remove_file(&link).unwrap();
     symlink("/nowhere", &link).unwrap();
-    let error = port.connect().await.unwrap_err();
+    let error = port
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, SerialError::Missing { .. }), "{error}");
 }
 
@@ -157,7 +186,7 @@ async fn a_device_that_has_not_changed_is_no_reason_to_hurry() {
     let link = directory.path().join("radio");
     symlink(&device.path, &link).unwrap();
     let mut port = port(&link);
-    drop(port.connect().await.unwrap());
+    drop(port.connect_as(&mut RadioClaim::default()).await.unwrap());
     let waited = timeout(Duration::from_mins(5), port.returns()).await;
     assert!(waited.is_err());
     fs::remove_file(&link).unwrap();
@@ -181,7 +210,10 @@ fn only_a_port_that_was_not_there_has_appeared() {
 async fn what_is_no_serial_port_is_refused_untouched() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "precious").unwrap();
-    let error = port(file.path()).connect().await.unwrap_err();
+    let error = port(file.path())
+        .connect_as(&mut RadioClaim::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, SerialError::NotSerial { .. }), "{error}");
     assert_eq!(fs::read_to_string(file.path()).unwrap(), "precious");
 }

@@ -1,0 +1,138 @@
+//! What can be held, whatever it is called: the same thing has the same name.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+/// Major numbers of pseudo-terminals. Each container may have its own with the same numbers; other devices are the host's.
+const PSEUDO_TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
+
+/// Something that one relay at a time can use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thing(String);
+
+impl Thing {
+    /// A radio on the network.
+    pub fn network(address: SocketAddr) -> Self {
+        let ip = match address.ip().to_canonical() {
+            IpAddr::V6(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Self::of("network", format!("{ip} {}", address.port()).as_bytes())
+    }
+
+    /// A radio on a serial port; `None`: there is no such port.
+    pub fn serial_port(path: &Path) -> Option<Self> {
+        let it = fs::metadata(path).ok()?;
+        let device = it.rdev();
+        let of_mount = PSEUDO_TERMINALS
+            .contains(&rustix::fs::major(device))
+            .then(|| (it.dev(), it.ino()));
+        let name = format!("{device} {of_mount:?}");
+        Some(Self::of("serial port", name.as_bytes()))
+    }
+
+    /// A radio on Bluetooth, by its address, and the message bus over which it is reached if that is not the system's.
+    pub fn bluetooth(address: &str, bus: &str) -> Self {
+        let address = address.trim().to_ascii_uppercase().replace('-', ":");
+        Self::of("bluetooth", format!("{address} {bus}").as_bytes())
+    }
+
+    /// A file, which need not exist yet; `None`: its directory does not exist.
+    pub fn file(path: &Path) -> Option<Self> {
+        let path = path.canonicalize().or_else(|_| {
+            let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new(".")).canonicalize();
+            parent.map(|parent| parent.join(path.file_name().unwrap_or_default()))
+        });
+        let path = path.ok()?;
+        let directory = fs::metadata(path.parent()?).ok()?;
+        let mut name = format!("{} {} ", directory.dev(), directory.ino()).into_bytes();
+        name.extend_from_slice(path.file_name()?.as_bytes());
+        Some(Self::of("file", &name))
+    }
+
+    /// A device of an account, by its ids and the key of its store: nobody can make the name who does not have that.
+    pub fn device(user: &str, device: &str, key: &[u8]) -> Self {
+        let ids = format!("{user} {device} ");
+        Self::of("device", &[ids.as_bytes(), key].concat())
+    }
+
+    fn of(kind: &str, what: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(kind.as_bytes());
+        hash.update([0]);
+        hash.update(what);
+        let mut name = "relay/".to_owned();
+        for byte in hash.finalize().iter().take(16) {
+            // Writing to a string cannot fail.
+            let _ = write!(name, "{byte:02x}");
+        }
+        Self(name)
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_radio_on_the_network_is_the_same_under_any_spelling_of_its_address() {
+        let of = |address: &str| Thing::network(address.parse().unwrap());
+        assert_eq!(of("192.0.2.7:4403"), of("[::ffff:192.0.2.7]:4403"));
+        assert_eq!(of("127.0.0.1:4403"), of("[::1]:4403"));
+        assert_ne!(of("192.0.2.7:4403"), of("192.0.2.7:4404"));
+        assert_ne!(of("192.0.2.7:4403"), of("192.0.2.8:4403"));
+    }
+
+    #[test]
+    fn a_bluetooth_address_is_the_same_in_any_spelling() {
+        let of = |address: &str| Thing::bluetooth(address, "");
+        assert_eq!(of("C0:FF:EE:00:12:34"), of("c0-ff-ee-00-12-34"));
+        assert_ne!(of("C0:FF:EE:00:12:34"), of("C0:FF:EE:00:12:35"));
+    }
+
+    #[test]
+    fn a_file_is_the_same_behind_any_link_also_before_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (real, link) = (directory.path().join("real"), directory.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let of = |path: &Path| Thing::file(path).unwrap();
+        assert_eq!(of(&real.join("a")), of(&link.join("a")));
+        assert_ne!(of(&real.join("a")), of(&real.join("b")));
+        let before = of(&real.join("a"));
+        fs::write(real.join("a"), "").unwrap();
+        std::os::unix::fs::symlink(real.join("a"), directory.path().join("other")).unwrap();
+        assert_eq!(of(&directory.path().join("other")), before);
+        assert_eq!(Thing::file(&directory.path().join("nowhere/a")), None);
+    }
+
+    #[test]
+    fn a_serial_port_is_the_same_behind_any_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("port");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let null = Thing::serial_port(Path::new("/dev/null"));
+        assert!(null.is_some());
+        assert_eq!(Thing::serial_port(&link), null);
+        assert_ne!(Thing::serial_port(Path::new("/dev/zero")), null);
+        assert_eq!(Thing::serial_port(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn a_name_tells_nothing_of_what_it_stands_for() {
+        let name = Thing::device("@relay:example.org", "DEVICE", b"secret").0;
+        assert_eq!(name.len(), "relay/".len() + 32);
+        assert!(!name.contains("secret"));
+    }
+}

@@ -1,0 +1,183 @@
+//! Sockets in the abstract namespace of Linux: taking a name, and asking who has it.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{getsockopt, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tracing::{debug, warn};
+
+use super::{Claimant, Holder};
+
+/// Maximum time for an answer, and for a client to take one.
+const ANSWER_LIMIT: Duration = Duration::from_millis(200);
+/// Maximum length of an answer, in bytes.
+const LONGEST_ANSWER: usize = 8 * 1024;
+/// The system takes no shorter limit for none.
+const TICK: Duration = Duration::from_millis(1);
+/// Attempts, and their interval: a name may be in the middle of being taken, or given back.
+const TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
+/// A taken name, and the thread that answers who has it.
+#[derive(Debug)]
+pub(super) struct Answering {
+    listener: Arc<UnixListener>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        // Wakes the thread, which waits for a client.
+        let woken = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        debug_assert!(woken.is_ok(), "{woken:?}");
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Who answers at a name.
+enum Found {
+    Holder(Holder),
+    /// Another user's process, which does not answer as a relay does.
+    Stranger {
+        pid: u32,
+        uid: u32,
+    },
+    Nobody,
+}
+
+/// Takes a name; `None`: it cannot be taken, and that is no reason to stop.
+pub(super) fn take(name: &[u8], claimant: &Claimant) -> Result<Option<Answering>, Holder> {
+    for _ in 0..TRIES {
+        match bind(name) {
+            Ok(listener) => return Ok(Some(answer(listener, claimant))),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => {
+                debug!(%error, "other relays on this host cannot be told what this one uses");
+                return Ok(None);
+            }
+        }
+        match who(name) {
+            Found::Holder(holder) => return Err(holder),
+            Found::Stranger { pid, uid } => {
+                let others = format!("process {pid} of user {uid}");
+                warn!(
+                    others,
+                    "another user's program has the name under which relays tell each other what they use; it is taken for no relay"
+                );
+                return Ok(None);
+            }
+            Found::Nobody => thread::sleep(BETWEEN_TRIES),
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn is_free(name: &[u8]) -> bool {
+    !bind(name).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+pub(super) fn holder_of(name: &[u8]) -> Option<Holder> {
+    match who(name) {
+        Found::Holder(holder) => Some(holder),
+        Found::Stranger { .. } | Found::Nobody => None,
+    }
+}
+
+fn bind(name: &[u8]) -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)
+}
+
+/// Answers each client until the end. Without a thread the name is held all the same.
+fn answer(listener: UnixListener, claimant: &Claimant) -> Answering {
+    let line = serde_json::to_vec(claimant).unwrap_or_default();
+    let listener = Arc::new(listener);
+    let ended = Arc::new(AtomicBool::new(false));
+    let (clients, is_over) = (Arc::clone(&listener), Arc::clone(&ended));
+    let work = move || {
+        for client in clients.incoming() {
+            match client {
+                Ok(client) => drop(tell(client, &line)),
+                Err(_) if is_over.load(Ordering::Acquire) => return,
+                // Such as too many open files.
+                Err(_) => thread::sleep(ANSWER_LIMIT),
+            }
+        }
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the claim, or with the process"
+    )]
+    let thread = thread::Builder::new().name("claim".to_owned()).spawn(work);
+    Answering {
+        listener,
+        ended,
+        thread: thread.ok(),
+    }
+}
+
+fn tell(mut client: UnixStream, line: &[u8]) -> io::Result<()> {
+    client.set_write_timeout(Some(ANSWER_LIMIT))?;
+    client.write_all(line)?;
+    client.shutdown(Shutdown::Both)
+}
+
+/// Connects without waiting: a name's owner may let its clients wait for ever.
+pub(super) fn connect(name: &[u8]) -> io::Result<UnixStream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket: OwnedFd =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new_abstract_name(name)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+fn who(name: &[u8]) -> Found {
+    let Ok(stream) = connect(name) else {
+        return Found::Nobody;
+    };
+    // Who made the listening socket, by the kernel's word. A process of another container has no number here: 0.
+    let Ok(owner) = getsockopt(&stream, sockopt::PeerCredentials) else {
+        return Found::Nobody;
+    };
+    let (pid, uid) = (u32::try_from(owner.pid()).unwrap_or_default(), owner.uid());
+    match asked(stream) {
+        Some(claimant) => {
+            let pid = if pid == 0 { claimant.pid } else { pid };
+            Found::Holder(Holder::Relay(Claimant { pid, ..claimant }))
+        }
+        None if uid == 0 || uid == rustix::process::geteuid().as_raw() => {
+            Found::Holder(Holder::Process(pid))
+        }
+        None => Found::Stranger { pid, uid },
+    }
+}
+
+/// Reads the answer; however it dribbles in, it has only so much time.
+fn asked(mut stream: UnixStream) -> Option<Claimant> {
+    let until = Instant::now() + ANSWER_LIMIT;
+    let (mut answer, mut piece) = (Vec::new(), [0; 1024]);
+    loop {
+        let left = until.checked_duration_since(Instant::now())?;
+        stream.set_read_timeout(Some(left.max(TICK))).ok()?;
+        match stream.read(&mut piece).ok()? {
+            0 => return serde_json::from_slice(&answer).ok(),
+            read => answer.extend_from_slice(piece.get(..read)?),
+        }
+        if answer.len() > LONGEST_ANSWER {
+            return None;
+        }
+    }
+}
