@@ -3,6 +3,7 @@
 //! The structs mirror the keys: `meshtastic.long_messages.part_bytes` is `config.meshtastic.long_messages.part_bytes`.
 //! The one exception is [`Connection`], which holds `connection_type` together with what that type needs.
 
+mod change;
 mod choice;
 mod connection;
 mod environment;
@@ -24,6 +25,7 @@ mod rooms;
 mod secret;
 mod section;
 mod table;
+mod take_over;
 mod template;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
@@ -51,6 +53,7 @@ pub use pattern::UserPattern;
 pub use port::PortNum;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
+pub use take_over::{TakenOver, take_over};
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
 pub use text_file::{TextFileError, read_text};
 

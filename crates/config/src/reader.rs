@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::change::Change;
 use super::environment::Environment;
 use super::finding::{Finding, Problems, ValueSource, Wrong};
 use super::key_row::KeyRow;
@@ -18,6 +19,8 @@ pub(super) struct Reader {
     pub(super) given: BTreeMap<String, ValueSource>,
     /// Keys of MMRelay were met that mean nothing here, or its old names.
     pub(super) is_mmrelay: bool,
+    /// What becomes of MMRelay's keys where its file is taken over.
+    pub(super) changes: Vec<Change>,
 }
 
 impl Reader {
@@ -38,6 +41,14 @@ impl Reader {
     pub(super) fn warning(&mut self, origin: &ValueSource, key: &str, wrong: Wrong) {
         let finding = Finding::of(&self.file, origin, key, wrong);
         self.found.warnings.push(finding);
+    }
+
+    /// Notes that a key is left out where the file is taken over.
+    pub(super) fn note_left_out(&mut self, path: &str, origin: &ValueSource, why: &str) {
+        if let ValueSource::File(place) = origin {
+            let change = Change::leave_out(path, *place, why, false);
+            self.changes.push(change);
+        }
     }
 
     /// Returns what was found, in the order of the file.
