@@ -16,6 +16,7 @@ use crate::daemon::StartError;
 use crate::home::{HomeError, LockError};
 use crate::telemetry::TelemetryError;
 use crate::tools::control::ControlError;
+use crate::tools::import::ImportError;
 use crate::tools::radio::VisitError;
 use crate::tools::{self, printable};
 
@@ -81,6 +82,7 @@ explained!(
     Box<Finding>,
     FilesError,
     HomeError,
+    ImportError,
     LoadError,
     LockError,
     RecordingError,

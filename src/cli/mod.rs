@@ -5,6 +5,7 @@ mod config;
 mod failure;
 mod globals;
 mod help;
+mod import;
 mod output;
 mod progress;
 mod radio;
@@ -57,6 +58,12 @@ enum Command {
     /// Tell whether the running relay does its work: exit code 0 if it does, 1 if not.
     #[command(after_help = "Example: relay doctor --quick")]
     Doctor(status::DoctorArgs),
+    /// Take over what another relay has left.
+    #[command(
+        subcommand,
+        after_help = "Example: relay import mmrelay --from ~/.mmrelay --dry-run"
+    )]
+    Import(import::ImportCommand),
     /// Look at a radio, listen to it, or send a text with it; without the daemon, and without Matrix.
     #[command(
         subcommand,
@@ -104,6 +111,7 @@ pub fn main() -> ExitCode {
             Some(Command::Doctor(arguments)) => status::examine(&arguments, &globals).await,
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => config::run(command, &globals),
+            Some(Command::Import(command)) => Box::pin(import::run(command, &globals)).await,
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
             Some(Command::Simulate(arguments)) => Box::pin(simulate::run(arguments)).await,
         }

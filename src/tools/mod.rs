@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod doctor;
+pub(crate) mod import;
 pub(crate) mod radio;
 pub(crate) mod status;
 
