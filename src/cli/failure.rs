@@ -17,6 +17,7 @@ use crate::home::{HomeError, LockError};
 use crate::telemetry::TelemetryError;
 use crate::tools::bundle::BundleError;
 use crate::tools::control::ControlError;
+use crate::tools::import::ImportError;
 use crate::tools::radio::VisitError;
 use crate::tools::service::ServiceError;
 use crate::tools::{self, printable};
@@ -84,6 +85,7 @@ explained!(
     Box<Finding>,
     FilesError,
     HomeError,
+    ImportError,
     LoadError,
     LockError,
     RecordingError,

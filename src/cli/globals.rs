@@ -111,7 +111,8 @@ pub(super) fn mmrelay_hint() -> Option<String> {
     };
     let quoted = quoted(&path);
     Some(format!(
-        "MMRelay's configuration is in `{at}`, and {how}: `{command} {quoted}`"
+        "MMRelay's configuration is in `{at}`, and {how}: `{command} {quoted}`; `relay import mmrelay` takes over what MMRelay \
+         knows"
     ))
 }
 

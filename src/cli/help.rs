@@ -21,6 +21,7 @@ const EXIT_CODES: &[&str] = &[
     "auth logout: 0 logged out, 1 not, 2 wrong arguments",
     "config explain: 0 explained, 1 failed, 2 no such key or wrong arguments",
     "config check: 0 no mistakes, 1 failed (with --online: something has), 2 mistakes or wrong arguments",
+    "import mmrelay: 0 taken over, 1 not, or not all of it, 2 wrong arguments",
     "radio info: 0 done, 1 failed, 2 wrong arguments or configuration",
     "radio nodes: 0 done, 1 failed, 2 wrong arguments or configuration",
     "radio channels: 0 done, 1 failed, 2 wrong arguments or configuration",
@@ -44,6 +45,7 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("daemon", "run"),
     ("health", "doctor"),
     ("simulator", "simulate"),
+    ("migrate", "import mmrelay"),
 ];
 
 /// Other words for parts of a login.

@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod globals;
 mod help;
+mod import;
 mod man;
 mod output;
 mod progress;
@@ -66,6 +67,12 @@ enum Command {
         after_help = "Examples:\n  relay doctor\n  relay doctor radio --json\n  relay doctor --quick"
     )]
     Doctor(doctor::DoctorArgs),
+    /// Take over what another relay has left.
+    #[command(
+        subcommand,
+        after_help = "Example: relay import mmrelay --from ~/.mmrelay --dry-run"
+    )]
+    Import(import::ImportCommand),
     /// Look at a radio, listen to it, or send a text with it; without the daemon, and without Matrix.
     #[command(
         subcommand,
@@ -124,6 +131,7 @@ pub fn main() -> ExitCode {
             Some(Command::Doctor(arguments)) => Box::pin(doctor::run(&arguments, &globals)).await,
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Config(command)) => Box::pin(config::run(command, &globals)).await,
+            Some(Command::Import(command)) => Box::pin(import::run(command, &globals)).await,
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
             Some(Command::Service(command)) => service::run(command, &globals).await,
             Some(Command::Completions(arguments)) => completions::run(&arguments, commands),

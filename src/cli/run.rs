@@ -1,6 +1,6 @@
 //! `relay run`: reads the configuration, takes the home, and runs the daemon.
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{Globals, config::load_failure, failure::CommandResult};
 use crate::{daemon, telemetry};
@@ -24,10 +24,8 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
             "the configuration or the home deserves attention"
         );
     }
-    for difference in loaded.notes(!home.mmrelay_files().is_empty()) {
-        info!(difference, "differs from MMRelay");
-    }
+    let differences = loaded.notes(!home.mmrelay_files().is_empty()).to_vec();
     let (again, of) = (globals.clone(), home.clone());
     let read = Box::new(move || again.load_config(&of));
-    Ok(Box::pin(daemon::run(loaded.config, home, read)).await?)
+    Ok(Box::pin(daemon::run(loaded.config, differences, home, read)).await?)
 }

@@ -56,7 +56,7 @@ use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::Config;
 use relay_model::{Backoff, Clock, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
-use relay_store::{Database, DatabaseEnd, Store, StoreError};
+use relay_store::{Database, DatabaseEnd, Store, StoreError, single_values};
 
 pub(crate) use control::{ControlAnswer, ControlRequest};
 pub(crate) use health::{
@@ -121,9 +121,11 @@ impl Explained for StartError {
     }
 }
 
-/// Runs the daemon until it is told to stop. `read` reads the configuration again, when asked.
+/// Runs the daemon until it is told to stop. `read` reads the configuration again, when asked; the `differences` from MMRelay
+/// are told once in a home's life.
 pub(crate) async fn run(
     config: Config,
+    differences: Vec<String>,
     home: Home,
     read: ReadConfig,
 ) -> Result<ExitCode, StartError> {
@@ -148,6 +150,7 @@ pub(crate) async fn run(
         }
     };
 
+    tell_differences(&database, differences).await;
     info!(link = %config.meshtastic.connection, "the radio is looked for");
     say_rooms(&config);
     let mut radio = RadioOptions::new(&config.meshtastic)?;
@@ -330,6 +333,28 @@ fn try_database(
     let stored = StoredState::in_store(&mut store, config, start)?;
     let (database, database_end) = Database::start(store)?;
     Ok((database, database_end, stored))
+}
+
+/// Logs what differs from MMRelay, as far as it was never logged before.
+async fn tell_differences(database: &Database, differences: Vec<String>) {
+    if differences.is_empty() {
+        return;
+    }
+    let told = database.run(move |store| {
+        store.transaction(|tx| single_values::untold_differences(tx, &differences))
+    });
+    match told.await {
+        Ok(untold) => {
+            for difference in untold {
+                info!(difference, "differs from MMRelay");
+            }
+        }
+        // They are told at the next start.
+        Err(error) => warn!(
+            error = &error as &dyn Error,
+            "cannot remember what was told"
+        ),
+    }
 }
 
 /// Stops the daemon gracefully at the first signal. Returns at the second, when the process must end at once.

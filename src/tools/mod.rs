@@ -3,6 +3,7 @@
 pub(crate) mod bundle;
 pub(crate) mod control;
 pub(crate) mod doctor;
+pub(crate) mod import;
 pub(crate) mod radio;
 pub(crate) mod service;
 pub(crate) mod status;

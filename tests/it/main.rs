@@ -65,6 +65,8 @@ mod host;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod import;
+#[cfg(test)]
 mod late_keys;
 #[cfg(test)]
 mod leftovers;

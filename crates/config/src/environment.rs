@@ -33,7 +33,13 @@ const MMRELAY_KEYS: [&str; 14] = [
 const LARGEST_FILE: u64 = 64 * 1024;
 
 /// Variables that mean something else than a key.
-const NO_KEYS: [&str; 2] = ["RELAY_HOME", "RELAY_CONFIG"];
+const NO_KEYS: [&str; 5] = [
+    "RELAY_HOME",
+    "RELAY_CONFIG",
+    "MMRELAY_HOME",
+    "MMRELAY_BASE_DIR",
+    "MMRELAY_DATA_DIR",
+];
 
 /// Names that do not follow from a key's path, and the keys that they stand for.
 const ALIASES: [(&str, &str); 3] = [
@@ -175,10 +181,13 @@ impl Environment {
             if let Some(why) = meaningless(name) {
                 return Some(Wrong::new(format!("has no meaning here: {why}")));
             }
+            if known.contains(name) {
+                return None;
+            }
             // The prefix is common to all of them and says nothing about nearness.
             let word = name
-                .strip_prefix(PREFIX)
-                .filter(|_| !known.contains(name))?;
+                .strip_prefix(ALIAS_PREFIX)
+                .or_else(|| name.strip_prefix(PREFIX))?;
             let near = near(word, known.iter().filter_map(|it| it.strip_prefix(PREFIX)));
             Some(Wrong {
                 hint: near.map(|it| format!("did you mean `{PREFIX}{it}`?")),
@@ -204,6 +213,8 @@ fn meaningless(name: &str) -> Option<&'static str> {
             "there is no ready file: `relay doctor --quick` tells whether all is well"
         }
         "MMRELAY_DEBUG_NIO" => "use `logging.debug.matrix_sdk`",
+        "MMRELAY_SERVICE_OVERRIDE" => "the relay runs in the same way under every service manager",
+        "MMRELAY_HOST_HOME" => "it is for MMRelay's compose file alone",
         _ => return None,
     })
 }

@@ -8,6 +8,7 @@ use super::finding::{Finding, Problems, ValueSource, Wrong, printable};
 use super::reader::Reader;
 use super::settings::{Setting, settings};
 use super::table::paths;
+use super::text_change::TextChange;
 use super::text_file::{TextFileError, read_text};
 use super::yaml;
 use super::{Config, mmrelay};
@@ -23,7 +24,7 @@ pub struct Loaded {
     pub config: Config,
     /// What is permitted, but probably not meant.
     pub warnings: Vec<Finding>,
-    /// The file or the environment has keys that only MMRelay has.
+    /// The file or the environment has keys that only MMRelay has, or the file was taken over from it.
     pub is_mmrelay: bool,
     /// What differs from MMRelay with this configuration; to be told where it came from there.
     pub differences: Vec<String>,
@@ -78,11 +79,23 @@ impl Config {
         text: &str,
         environment: &Environment,
     ) -> Result<Loaded, Problems> {
+        Self::read_text(name, text, environment).0
+    }
+
+    /// Reads it likewise, and returns beside it what is to be changed in the text where it is taken over from MMRelay.
+    pub(super) fn read_text(
+        name: &str,
+        text: &str,
+        environment: &Environment,
+    ) -> (Result<Loaded, Problems>, Vec<TextChange>) {
         let mut reader = Reader::new(name, environment.clone());
-        let document = yaml::parse(text).map_err(|wrong| {
-            reader.problem(&ValueSource::Nowhere, "", wrong);
-            reader.found()
-        })?;
+        let document = match yaml::parse(text) {
+            Ok(document) => document,
+            Err(wrong) => {
+                reader.problem(&ValueSource::Nowhere, "", wrong);
+                return (Err(reader.found()), Vec::new());
+            }
+        };
         for (place, key) in &document.repeated {
             let wrong = Wrong::new("is given twice: the last one counts");
             reader.warning(&ValueSource::File(*place), &printable(key), wrong);
@@ -98,16 +111,18 @@ impl Config {
             reader.warning(&ValueSource::Variable(variable), "", wrong);
         }
         let found = reader.found();
+        let changes = std::mem::take(&mut reader.changes);
         if !found.problems.is_empty() {
-            return Err(found);
+            return (Err(found), changes);
         }
-        Ok(Loaded {
+        let loaded = Loaded {
             config,
             warnings: found.warnings,
-            is_mmrelay: reader.is_mmrelay,
+            is_mmrelay: reader.is_mmrelay || text.starts_with(mmrelay::TAKEN_OVER),
             differences: mmrelay::differences(&reader.given),
             settings: settings(&reader),
-        })
+        };
+        (Ok(loaded), changes)
     }
 
     /// Reads a configuration from its file; the environment beats the file, and replaces it when there is none.

@@ -27,9 +27,11 @@ mod secret;
 mod section;
 mod settings;
 mod table;
+mod take_over;
 mod template;
 #[cfg(any(test, feature = "testing"))]
 mod testing;
+mod text_change;
 mod text_file;
 mod value_types;
 mod values;
@@ -57,6 +59,7 @@ pub use port::PortNum;
 pub use rooms::{ChannelRef, Direction, MappedRoom};
 pub use secret::Secret;
 pub use settings::{Setting, is_key};
+pub use take_over::{TakenOver, take_over};
 pub use template::{MeshVariable, Piece, ReactionVariable, RoomVariable, Template, Variable};
 pub use text_file::{TextFileError, read_text};
 

@@ -226,12 +226,17 @@ impl Meshtastic {
 
 fn message_interactions(section: &mut Section<'_>, key: &'static str) -> MessageInteractions {
     // MMRelay's old switch, for reactions alone.
-    section.reader.is_mmrelay |= section.is_given("relay_reactions");
+    let is_old_given = section.is_given("relay_reactions");
+    section.reader.is_mmrelay |= is_old_given;
     let old = section.get("relay_reactions", "true", boolean());
     let mut crossing = section.within(key, MessageInteractions::read);
     let new = "meshtastic.message_interactions.reactions";
     if !section.reader.given.contains_key(new) {
         crossing.reactions = old;
+    } else if is_old_given {
+        let sentence =
+            "is the old name of `message_interactions.reactions`, which is given too and counts";
+        section.warning("relay_reactions", sentence);
     }
     crossing
 }

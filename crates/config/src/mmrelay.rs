@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::finding::ValueSource;
 
+/// How a file begins that was taken over: what differs goes on being told for it.
+pub(super) const TAKEN_OVER: &str = "# Taken over from MMRelay";
+
 /// Keys of MMRelay that mean nothing here: which, and why.
 pub(super) const MEANINGLESS: &[(&str, &str)] = &[
     (

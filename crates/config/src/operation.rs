@@ -1,6 +1,6 @@
 //! `database`, `health`, `logging`: how the daemon runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
@@ -12,15 +12,17 @@ use super::value_types::{
     ValueDoc, ValueType, boolean, choice, path, size, some_duration, truth, whole,
 };
 use super::values::{self, scalar};
+use super::yaml::Node;
 
 const LOG: &str = "logs/relay.log";
+const DATABASE: &str = "database/relay.sqlite";
 
 keys! {
     /// The section `database`.
     pub Database {
         /// The file.
         #[changed = "needs a restart"]
-        path: PathBuf = get("database/relay.sqlite", path());
+        path: PathBuf = by(|it, key| own_path(it, key, DATABASE, "meshtastic.sqlite"));
         /// Days for which messages are remembered, so that replies find them and nothing comes twice.
         keep_days: u32 = get("30", whole(1..=36_500, " days"));
         /// What is remembered of messages.
@@ -50,7 +52,7 @@ keys! {
         /// Whether it is also logged to a file.
         log_to_file: bool = get("false", boolean());
         /// That file.
-        filename: PathBuf = by(filename);
+        filename: PathBuf = by(|it, key| own_path(it, key, LOG, "mmrelay.log"));
         /// The size at which a new file is begun.
         max_log_size: u64 = get("5 MiB", size());
         /// So many old files are kept.
@@ -120,13 +122,29 @@ impl Database {
     pub const APPLICATION_ID: u32 = 0x524C_4159;
 }
 
-fn filename(section: &mut Section<'_>, key: &'static str) -> PathBuf {
-    let name = section.get(key, LOG, path());
-    if name.file_name().is_none_or(|name| name != "mmrelay.log") {
-        return name;
-    }
-    section.warning(key, format!("is MMRelay's log: `{LOG}` is used instead"));
-    PathBuf::from(LOG)
+/// Reads a path; in place of one that ends with this name of a file of MMRelay's the default is used.
+fn own_path(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: &'static str,
+    theirs: &'static str,
+) -> PathBuf {
+    let ValueType { read, doc } = path();
+    let read = move |node: &Node| {
+        let is_theirs = scalar(node, "a path").is_ok_and(|it| Path::new(it).ends_with(theirs));
+        if is_theirs {
+            return Ok(None);
+        }
+        read(node).map(Some)
+    };
+    let read = Box::new(read);
+    section
+        .get(key, default, ValueType { read, doc })
+        .unwrap_or_else(|| {
+            section.reader.is_mmrelay = true;
+            section.warning(key, format!("is MMRelay's: `{default}` is used instead"));
+            PathBuf::from(default)
+        })
 }
 
 fn component_levels(section: &mut Section<'_>, key: &'static str) -> Vec<(Component, Level)> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::environment::Environment;
 use super::finding::{Finding, Problems, ValueSource, Wrong};
 use super::key_row::{Key, KeyRow};
+use super::text_change::TextChange;
 use super::yaml::Node;
 
 /// What is known while a configuration is read, and what was found in it.
@@ -23,6 +24,8 @@ pub(super) struct Reader {
     pub(super) values: BTreeMap<String, Node>,
     /// Keys of MMRelay were met that mean nothing here, or its old names.
     pub(super) is_mmrelay: bool,
+    /// What becomes of MMRelay's keys where its file is taken over.
+    pub(super) changes: Vec<TextChange>,
 }
 
 impl Reader {
@@ -52,6 +55,14 @@ impl Reader {
     pub(super) fn warning(&mut self, origin: &ValueSource, key: &str, wrong: Wrong) {
         let finding = Finding::of(&self.file, origin, key, wrong);
         self.found.warnings.push(finding);
+    }
+
+    /// Notes that a key is left out where the file is taken over.
+    pub(super) fn note_left_out(&mut self, path: &str, origin: &ValueSource, why: &str) {
+        if let ValueSource::File(place) = origin {
+            let change = TextChange::leave_out(path, *place, why, false);
+            self.changes.push(change);
+        }
     }
 
     /// Returns what was found, in the order of the file.

@@ -5,6 +5,7 @@ use super::finding::{ValueSource, Wrong, nearest, printable};
 use super::key_row::{Key, KeyRow, Requirement};
 use super::mmrelay;
 use super::reader::Reader;
+use super::text_change::{TextChange, UNKNOWN_KEY};
 use super::value_types::{ValueDoc, ValueType};
 use super::values::{Checked, Convert, nothing, structured};
 use super::yaml::{self, Entry, Node, Value};
@@ -90,7 +91,13 @@ impl Section<'_> {
             self.leave_out(&entry, counts);
         } else if let Some(entry) = self.entries.get_mut(index) {
             self.reader.is_mmrelay = true;
+            let place = self.origin.at(entry.place);
+            let path = join(&self.path, &entry.key);
             key.clone_into(&mut entry.key);
+            if let ValueSource::File(place) = place {
+                let change = TextChange::rename(&path, place, key);
+                self.reader.changes.push(change);
+            }
         }
     }
 
@@ -207,6 +214,7 @@ impl Section<'_> {
     fn leave_out(&mut self, entry: &Entry, why: String) {
         self.reader.is_mmrelay = true;
         let (path, origin) = (self.path_of(&entry.key), self.origin.at(entry.place));
+        self.reader.note_left_out(&path, &origin, &why);
         self.reader.warning(&origin, &path, Wrong::new(why));
     }
 
@@ -237,21 +245,18 @@ impl Section<'_> {
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() || key.is_empty() {
-            format!("{}{key}", self.path)
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        join(&self.path, key)
     }
 
     fn refuse_unknown(self) {
         for entry in &self.entries {
             let wrong = Wrong {
                 hint: nearest(&entry.key, self.known.iter().copied()),
-                ..Wrong::new("unknown key")
+                ..Wrong::new(UNKNOWN_KEY)
             };
             let path = self.path_of(&printable(&entry.key));
             let origin = self.origin.at(entry.place);
+            self.reader.note_left_out(&path, &origin, UNKNOWN_KEY);
             self.reader.problem(&origin, &path, wrong);
         }
     }
@@ -371,6 +376,14 @@ impl Section<'_> {
             Empty::Absent | Empty::Text => {}
         }
         None
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() || key.is_empty() {
+        format!("{path}{key}")
+    } else {
+        format!("{path}.{key}")
     }
 }
 

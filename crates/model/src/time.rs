@@ -109,6 +109,13 @@ fn milliseconds(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH);
+        Self(milliseconds(since.unwrap_or_default()))
+    }
+}
+
 impl From<Timestamp> for SystemTime {
     fn from(time: Timestamp) -> Self {
         UNIX_EPOCH + Duration::from_millis(u64::try_from(time.0).unwrap_or(0))

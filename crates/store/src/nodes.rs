@@ -43,6 +43,22 @@ pub fn update(tx: &Tx<'_>, radio: NodeNum, nodes: &[Node], now: Timestamp) -> Re
     Ok(())
 }
 
+/// Assigns the names that were stored before any radio was known to this one, which keeps those that it has reported itself.
+pub fn adopt(tx: &Tx<'_>, radio: NodeNum) -> Result<()> {
+    use super::outbox_mesh::UNKNOWN_RADIO;
+
+    tx.execute(
+        "INSERT INTO node (radio, num, long_name, short_name, licensed, ignored, last_heard, updated_at)
+         SELECT ?1, num, long_name, short_name, licensed, ignored, last_heard, updated_at
+         FROM node WHERE radio = ?2
+         ON CONFLICT (radio, num) DO UPDATE SET
+             long_name = COALESCE(long_name, excluded.long_name),
+             short_name = COALESCE(short_name, excluded.short_name)",
+        (radio, UNKNOWN_RADIO),
+    )?;
+    tx.run("DELETE FROM node WHERE radio = ?1", [UNKNOWN_RADIO])
+}
+
 /// Returns all nodes that this radio ever reported, by number.
 pub fn all(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Node>> {
     tx.all(
@@ -65,6 +81,7 @@ pub fn all(tx: &Tx<'_>, radio: NodeNum) -> Result<Vec<Node>> {
 mod tests {
     use super::*;
     use crate::Store;
+    use crate::outbox_mesh::UNKNOWN_RADIO;
 
     const RADIO: NodeNum = NodeNum(1);
 
@@ -126,6 +143,34 @@ mod tests {
                 update(tx, RADIO, &[named("Alice")], Timestamp(1))?;
                 update(tx, RADIO, &[named("Bob")], Timestamp(2))?;
                 assert_eq!(all(tx, RADIO)?, [named("Bob")]);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn names_from_before_a_radio_was_known_are_those_of_the_first_radio_and_lose_against_what_it_reports()
+     {
+        let named = |num, name: Option<&str>| Node {
+            long_name: name.map(str::to_owned),
+            short_name: Some("old".to_owned()),
+            ..Node::unknown(NodeNum(num))
+        };
+        let reported = Node {
+            long_name: Some("Alice now".to_owned()),
+            ..Node::unknown(NodeNum(7))
+        };
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                let before = [named(7, Some("Alice")), named(8, Some("Bob"))];
+                update(tx, UNKNOWN_RADIO, &before, Timestamp(1))?;
+                update(tx, RADIO, &[reported], Timestamp(2))?;
+                adopt(tx, RADIO)?;
+                adopt(tx, RADIO)?;
+                let after = [named(7, Some("Alice now")), named(8, Some("Bob"))];
+                assert_eq!(all(tx, RADIO)?, after);
+                assert_eq!(all(tx, UNKNOWN_RADIO)?, []);
                 Ok(())
             })
             .unwrap();

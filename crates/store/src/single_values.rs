@@ -14,6 +14,7 @@ const RADIO_AWAY: &str = "radio_away_since";
 const LAST_ACCEPTANCE: &str = "last_acceptance";
 const PROBED: &str = "probed";
 const SERVER_CLOCK: &str = "server_clock";
+const DIFFERENCES: &str = "differences_told";
 
 /// Returns the account's sync position; `None` before the first sync, or if it is unreadable.
 pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>> {
@@ -86,6 +87,19 @@ pub fn server_clock(tx: &Tx<'_>) -> Result<Option<ClockReading>> {
 /// Remembers what the homeserver's clock showed.
 pub fn set_server_clock(tx: &Tx<'_>, reading: &ClockReading) -> Result<()> {
     set_json(tx, SERVER_CLOCK, reading)
+}
+
+/// Returns which of these differences from MMRelay were never told, and remembers that they are now.
+pub fn untold_differences(tx: &Tx<'_>, differences: &[String]) -> Result<Vec<String>> {
+    let told = value(tx, DIFFERENCES)?.unwrap_or_default();
+    let mut told: Vec<String> = serde_json::from_str(&told).unwrap_or_default();
+    let is_new = |it: &&String| !told.contains(it);
+    let untold: Vec<String> = differences.iter().filter(is_new).cloned().collect();
+    if !untold.is_empty() {
+        told.extend_from_slice(&untold);
+        set_json(tx, DIFFERENCES, &told)?;
+    }
+    Ok(untold)
 }
 
 /// Returns a radio's last known channels; empty if none are stored.
@@ -215,6 +229,22 @@ mod tests {
                 assert_eq!(meshnet(tx)?.as_deref(), Some("LongFast"));
                 assert_eq!(channels(tx, RADIO)?, channels_now);
                 assert_eq!(channels(tx, NodeNum(1))?, []);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_difference_is_told_once() {
+        let differences =
+            |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                let both = differences(&["one", "two"]);
+                assert_eq!(untold_differences(tx, &both[..1])?, both[..1]);
+                assert_eq!(untold_differences(tx, &both)?, both[1..]);
+                assert_eq!(untold_differences(tx, &both)?, [""; 0]);
                 Ok(())
             })
             .unwrap();

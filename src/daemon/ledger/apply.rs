@@ -174,6 +174,7 @@ impl Applier<'_> {
             Action::UseRadio(radio, channels) => {
                 single_values::set_own_radio(tx, radio)?;
                 mesh_report::adopt_radio(tx, radio)?;
+                nodes::adopt(tx, radio)?;
                 if let Some(channels) = channels {
                     single_values::set_channels(tx, radio, &channels)?;
                 }

@@ -1,0 +1,57 @@
+//! Why nothing was taken over.
+
+use std::io;
+use std::path::PathBuf;
+
+use relay_disk::cure;
+use relay_model::Explained;
+use relay_store::StoreError;
+
+use super::running::Running;
+use crate::home::{Holder, HomeError, LockError};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    #[error("there is no home of MMRelay: {}", .0.iter().map(|it| format!("`{}`", it.display())).collect::<Vec<_>>().join(", "))]
+    NoHome(Vec<PathBuf>),
+    #[error(
+        "`{0}` is no home of MMRelay: it holds no configuration, no credentials and no database of it"
+    )]
+    NotAHome(PathBuf),
+    #[error("cannot read `{0}`")]
+    Unreadable(PathBuf, #[source] io::Error),
+    #[error("MMRelay is running: {0}")]
+    Running(Running),
+    #[error("a relay is running in this home ({0})")]
+    OwnRunning(Holder),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error("our own database cannot be used")]
+    Store(#[from] StoreError),
+    #[error("interrupted: run it again, what is there already is not taken over twice")]
+    Interrupted,
+}
+
+impl Explained for ImportError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoHome(_) => "name it with `--from DIR`",
+            Self::NotAHome(_) => {
+                "name the directory in which MMRelay keeps `config.yaml` or `meshtastic.sqlite`; `mmrelay paths` tells it"
+            }
+            Self::Unreadable(_, cause) => return cure(cause),
+            Self::Running(_) => {
+                "stop it, and keep it from being started again (`systemctl --user disable --now mmrelay`, or `docker stop` and its \
+                 restart policy), then run this again"
+            }
+            Self::OwnRunning(_) => "stop it first; it goes on afterwards where it stopped",
+            Self::Lock(error) => return error.hint(),
+            Self::Home(error) => return error.hint(),
+            Self::Store(error) => return error.hint(),
+            Self::Interrupted => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
