@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::home::Home;
-use crate::tools::{escaped, printable};
+use crate::tools::{escaped, printable, radio};
+use relay_model::RadioText;
 
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
@@ -53,6 +54,20 @@ pub(super) fn warn(what: impl Display) -> anyhow::Result<()> {
 /// Writes a message beside the result; failures are ignored.
 pub(super) fn remark(line: &str) {
     drop(writeln!(io::stderr(), "{}", printable(line)));
+}
+
+/// Shows what the radio handed over to a command that does not listen.
+pub(super) fn note_handed_over(kept: &[RadioText]) {
+    let heading = "the radio handed these over, which it had kept; it does not do so again:";
+    note_texts(heading, kept);
+}
+
+/// Shows messages that the radio handed over and nobody was shown.
+pub(super) fn note_texts(heading: &str, texts: &[RadioText]) {
+    if !texts.is_empty() {
+        remark(heading);
+    }
+    radio::lines(texts).lines().for_each(remark);
 }
 
 #[cfg(test)]
