@@ -9,8 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{CommandResult, Failure, success_if};
-use super::output::{print, show};
-use super::radio::note_handed_over;
+use super::output::{note_handed_over, print, show};
 use super::{Globals, interruptible, progress};
 use crate::daemon::checks::{check, ok};
 use crate::daemon::status::{Check, CheckResult};

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::colour::may_colour;
 use crate::home::Home;
-use crate::tools::{escaped, printable};
+use crate::tools::{escaped, printable, radio};
+use relay_model::RadioText;
 
 /// How lines for people begin, and their colours: as clap has them.
 const BEGINNINGS: [(&str, &str); 3] = [("error:", "1;31"), ("warning:", "1;33"), ("hint:", "1;32")];
@@ -78,6 +79,20 @@ fn colour(text: &str) -> String {
 /// Writes a message beside the result; failures are ignored.
 pub(super) fn remark(line: &str) {
     drop(writeln!(io::stderr(), "{}", printable(line)));
+}
+
+/// Shows what the radio handed over to a command that does not listen.
+pub(super) fn note_handed_over(kept: &[RadioText]) {
+    let heading = "the radio handed these over, which it had kept; it does not do so again:";
+    note_texts(heading, kept);
+}
+
+/// Shows messages that the radio handed over and nobody was shown.
+pub(super) fn note_texts(heading: &str, texts: &[RadioText]) {
+    if !texts.is_empty() {
+        remark(heading);
+    }
+    radio::lines(texts).lines().for_each(remark);
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{CommandResult, Failure, success_if};
-use super::output::{as_json, print, remark, show};
+use super::output::{as_json, note_handed_over, note_texts, print, remark, show};
 use super::{Globals, config::load_failure, interruptible, progress};
 use crate::tools::radio::{self, RadioOfDaemon, Sent, TextFate, Visit, VisitError, Visited};
 use crate::{telemetry, tools::hint as hint_line};
@@ -330,12 +330,6 @@ async fn visit<T>(
     Ok(done?)
 }
 
-/// Shows what the radio handed over to a command that does not listen.
-pub(super) fn note_handed_over(kept: &[RadioText]) {
-    let heading = "the radio handed these over, which it had kept; it does not do so again:";
-    note_texts(heading, kept);
-}
-
 /// Warns that a locked radio reports no messages.
 fn note_locked(locked: bool) {
     if locked {
@@ -343,14 +337,6 @@ fn note_locked(locked: bool) {
         remark(&text.to_string());
         remark(&hint_line(&text.hint().unwrap_or_default()));
     }
-}
-
-/// Shows messages that the radio handed over and nobody was shown.
-fn note_texts(heading: &str, texts: &[RadioText]) {
-    if !texts.is_empty() {
-        remark(heading);
-    }
-    radio::lines(texts).lines().for_each(remark);
 }
 
 /// Visits a radio; Ctrl-C ends the visit, a second one the program.

@@ -204,7 +204,9 @@ async fn a_login_page_in_the_homeservers_place_is_taken_for_what_it_is() {
     portal.spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut request = [0; 2048];
-            client.read(&mut request).await.ok();
+            if client.read(&mut request).await.is_err() {
+                continue;
+            }
             let page = "<html>Welcome to our network</html>";
             let length = page.len();
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{page}");

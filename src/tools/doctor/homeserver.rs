@@ -56,15 +56,12 @@ impl Account<'_> {
     async fn without_login(&self) -> Vec<Finding> {
         let matrix = self.config.map(|it| &it.matrix);
         let named = matrix.and_then(|it| Some((it.homeserver.as_deref()?, it.allow_http)));
-        let mut found = match named {
-            Some((given, allow_http)) => {
-                let asked = HomeserverFacts::find(given, allow_http, &self.clock);
-                self.homeserver(given, asked).await.0
-            }
-            None => {
-                let why = "not known before a login, unless `matrix.homeserver` names it";
-                vec![Side::Matrix.finds("homeserver", skipped(why))]
-            }
+        let mut found = if let Some((given, allow_http)) = named {
+            let asked = HomeserverFacts::find(given, allow_http, &self.clock);
+            self.homeserver(given, asked).await.0
+        } else {
+            let why = "not known before a login, unless `matrix.homeserver` names it";
+            vec![Side::Matrix.finds("homeserver", skipped(why))]
         };
         found.extend(account::nobody());
         found.extend(self.rooms_skipped("nobody has logged in"));

@@ -280,7 +280,7 @@ mod tests {
                 seen(|it| {
                     it.tombstone = Some(Tombstone {
                         successor: successor.clone(),
-                    })
+                    });
                 }),
                 "was replaced by !new:example.org",
                 "!new:example.org",

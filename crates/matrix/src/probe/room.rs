@@ -77,7 +77,7 @@ impl Probe {
     ) -> Result<RoomFound, ServerError> {
         if joined.contains(id) {
             let state = self.state(id).await?;
-            let seen = state.seen(name, id.clone(), &self.user);
+            let seen = state.seen(name, id, &self.user);
             return Ok(RoomFound::Joined(Box::new(seen)));
         }
         if let Some(trouble) = self.put_out(id).await? {
@@ -179,7 +179,7 @@ impl Probe {
 }
 
 impl State {
-    fn seen(self, name: &RoomOrAliasId, id: OwnedRoomId, own: &OwnedUserId) -> SeenRoom {
+    fn seen(self, name: &RoomOrAliasId, id: &OwnedRoomId, own: &OwnedUserId) -> SeenRoom {
         let created = &self.create["content"];
         let version = created["room_version"].as_str().unwrap_or("1");
         let rules = RoomVersionId::try_from(version).ok();
@@ -214,7 +214,7 @@ impl State {
                 tombstone: self.tombstone["body"].is_string().then(|| Tombstone {
                     successor: successor
                         .and_then(|it| it.try_into().ok())
-                        .filter(|it| *it != id),
+                        .filter(|it| it != id),
                 }),
                 predecessor: None,
             },
@@ -258,7 +258,7 @@ mod tests {
         change(&mut state);
         let id: OwnedRoomId = "!room:example.org".try_into().unwrap();
         let own: OwnedUserId = "@relay:example.org".try_into().unwrap();
-        state.seen(<&RoomOrAliasId>::from(&*id), id.clone(), &own)
+        state.seen(<&RoomOrAliasId>::from(&*id), &id, &own)
     }
 
     #[test]
