@@ -70,7 +70,8 @@ impl RadioClaim {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::net::SocketAddr;
     use std::path::Path;

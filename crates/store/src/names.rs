@@ -71,7 +71,7 @@ mod tests {
         };
         let now = Timestamp::now();
         store
-            .transaction(|tx| nodes::update(tx, NodeNum(1), &[node.clone()], now))
+            .transaction(|tx| nodes::update(tx, NodeNum(1), std::slice::from_ref(&node), now))
             .unwrap();
         let names = names(&path).unwrap();
         assert_eq!(names.nodes, [(NodeNum(5), vec!["Base Camp".to_owned()])]);

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::redact::{Kind, Redactor};
+use super::kind::Kind;
+use super::redact::Redactor;
 use super::values::{host_of, is_public};
 use crate::home::Home;
 use relay_config::{ChannelRef, Config, Connection, Environment};
@@ -54,7 +55,9 @@ pub(super) fn of_sources(redactor: &mut Redactor, config_path: &Path) {
     for key in SECRET_KEYS {
         for path in [format!("matrix.{key}"), format!("meshtastic.{key}")] {
             let given = environment.text(&path).ok().flatten();
-            given.iter().for_each(|secret| redactor.hide(secret));
+            if let Some(secret) = given {
+                redactor.hide(&secret);
+            }
         }
     }
     let text = fs::read_to_string(config_path).unwrap_or_default();
@@ -65,7 +68,8 @@ pub(super) fn of_sources(redactor: &mut Redactor, config_path: &Path) {
         });
         let given = given.unwrap_or_default().trim();
         let bare = given.trim_matches(['"', '\'']);
-        [given, bare].iter().for_each(|it| redactor.hide(it));
+        redactor.hide(given);
+        redactor.hide(bare);
     }
 }
 
@@ -83,8 +87,9 @@ pub(super) fn of_config(redactor: &mut Redactor, config: &Config) {
     }
     for room in &config.matrix_rooms {
         redactor.know(Kind::Room, [room.id.as_str()]);
-        let servers = room.via.iter().map(|it| it.as_str());
-        for server in servers.chain(room.id.server_name().map(|it| it.as_str())) {
+        let own = room.id.server_name().into_iter().map(AsRef::as_ref);
+        let servers = room.via.iter().map(AsRef::as_ref);
+        for server in servers.chain(own) {
             redactor.know(Kind::Host, [host_of(server).as_str()]);
         }
         if let ChannelRef::Name(name) = &room.meshtastic_channel
@@ -182,7 +187,9 @@ pub(super) fn of_database(redactor: &mut Redactor, path: &Path) -> Option<String
     }
     // A word or two of a message stand in other texts, too.
     let texts = names.texts.iter().filter(|it| it.chars().count() >= 12);
-    texts.for_each(|text| redactor.hide(text));
+    for text in texts {
+        redactor.hide(text);
+    }
     None
 }
 

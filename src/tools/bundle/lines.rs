@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::redact::{GONE, Kind, Redactor};
+use super::kind::Kind;
+use super::redact::{GONE, Redactor};
 
 /// Where a radio's own log is told.
 const CONSOLE: &str = "relay::radio::console";
@@ -81,7 +82,7 @@ fn of_object(object: &Map<String, Value>, redactor: &mut Redactor) -> Option<Str
             Value::Number(_) | Value::Bool(_) | Value::Null => value.to_string(),
             Value::Array(_) | Value::Object(_) => redactor.redact(&value.to_string()),
         };
-        line.push_str(&format!(" {key}={value}"));
+        line.extend([" ", key, "=", &value]);
     }
     Some(line)
 }
@@ -106,8 +107,9 @@ fn of_text(line: &str, redactor: &mut Redactor) -> Option<String> {
     let (time, level, rest) = split(line)?;
     let target = rest.split(": ").next().unwrap_or_default();
     if !is_ours(target) {
-        let target = target.split(|it: char| !it.is_ascii_alphanumeric() && !"_:".contains(it));
-        let target = target.into_iter().next().unwrap_or_default();
+        let is_part = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == ':';
+        let end = target.find(|it| !is_part(it)).unwrap_or(target.len());
+        let target = target.get(..end).unwrap_or_default();
         return Some(format!("{time} {level:>5} {target}: {GONE}"));
     }
     let mut told = format!("{time} {level:>5} ");

@@ -3,6 +3,7 @@
 //! Without the daemon, or with a wrong configuration, it holds what there is. `redact` and `patterns` take out what tells who
 //! and where somebody is, `known` knows whom, `values` and `lines` know where it stands.
 
+mod kind;
 mod known;
 mod lines;
 mod patterns;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use regex::{Captures, Regex};
 
-use super::redact::Kind;
+use super::kind::Kind;
 
 /// What is kept of the names with dots: files, and names that are ours or those of the protocol.
 const FILES: [&str; 16] = [
@@ -38,7 +38,7 @@ pub(super) struct Found {
 #[derive(Clone)]
 pub(super) struct Pattern {
     regex: Regex,
-    judge: fn(&Captures<'_>, &str) -> Option<Verdict>,
+    judge: Judge,
 }
 
 /// What is kept of a match, what it is, and the thing.
@@ -55,7 +55,7 @@ impl Pattern {
     pub(super) fn find_all(&self, text: &str) -> Vec<Found> {
         let all = self.regex.captures_iter(text);
         let found = all.filter_map(|captures| {
-            let (before, kind, thing) = (self.judge)(&captures, text)?;
+            let (before, kind, thing) = self.judge.verdict(&captures, text)?;
             let range = captures.get(0)?.range();
             Some(Found {
                 range,
@@ -72,17 +72,28 @@ fn group<'a>(captures: &Captures<'a>, number: usize) -> &'a str {
     captures.get(number).map_or("", |it| it.as_str())
 }
 
-/// Keeps the first group, and takes out the rest.
-fn secret(captures: &Captures<'_>, _: &str) -> Option<Verdict> {
-    Some((group(captures, 1).to_owned(), None, String::new()))
+/// What a match of a pattern is.
+#[derive(Clone, Copy)]
+enum Judge {
+    /// A secret behind the first group, which is kept.
+    Secret,
+    Whole(Kind),
+    /// What this says; `None`: nothing that is to be taken out.
+    By(fn(&Captures<'_>, &str) -> Option<Verdict>),
 }
 
-fn whole(captures: &Captures<'_>, kind: Kind) -> Option<Verdict> {
-    let thing = group(captures, 0).to_owned();
-    Some((String::new(), Some(kind), thing))
+impl Judge {
+    fn verdict(self, captures: &Captures<'_>, text: &str) -> Option<Verdict> {
+        match self {
+            Self::Secret => Some((group(captures, 1).to_owned(), None, String::new())),
+            Self::Whole(kind) => {
+                let thing = group(captures, 0).to_owned();
+                Some((String::new(), Some(kind), thing))
+            }
+            Self::By(judge) => judge(captures, text),
+        }
+    }
 }
-
-type Judge = fn(&Captures<'_>, &str) -> Option<Verdict>;
 
 /// Returns how secrets look that say so.
 pub(super) fn secrets() -> Vec<Pattern> {
@@ -113,17 +124,17 @@ fn secret_sources() -> Vec<(&'static str, Judge)> {
         // What is called a secret.
         (
             r#"(?i)(\b(?:password|passwd|passphrase|secret|[a-z_]*token|psk|[a-z]*_key|pin|bearer)\b["']?(?:\s*[=:]\s*|\s+=\s*))(?:"(?:[^"\\]|\\.)*"|[^\s,;&]+)"#,
-            secret,
+            Judge::Secret,
         ),
-        (r"(?i)(\bbearer\s+)\S+", secret),
+        (r"(?i)(\bbearer\s+)\S+", Judge::Secret),
         // Recovery keys: base 58 in groups of four.
         (
             r"()\bE[1-9A-HJ-NP-Za-km-z]{3}(?:[ -]?[1-9A-HJ-NP-Za-km-z]{4}){4,}(?:[ -]?[1-9A-HJ-NP-Za-km-z]{1,4})?\b",
-            secret,
+            Judge::Secret,
         ),
         (
             r"()\b(?:(?:syt|mat|mar|mct|mcr|mas|sct)_|MDA|eyJ)[A-Za-z0-9][_A-Za-z0-9.+/=-]{5,}",
-            secret,
+            Judge::Secret,
         ),
     ]
 }
@@ -131,33 +142,33 @@ fn secret_sources() -> Vec<(&'static str, Judge)> {
 fn id_sources() -> Vec<(&'static str, Judge)> {
     vec![
         // Addresses of the web, and of Matrix.
-        (r"(?i)()\bmatrix:(?:r|roomid|u|e)/[^\s`'<>]+", secret),
+        (r"(?i)()\bmatrix:(?:r|roomid|u|e)/[^\s`'<>]+", Judge::Secret),
         (
             r#"(?i)\b([a-z][a-z0-9+.-]*://)([^\s"'`<>\\/]+)(/[^\s"'`<>\\]*)?"#,
-            url,
+            Judge::By(url),
         ),
         // Users (globs as well), rooms, nodes, events.
         (
             r#"@[^\s:@"'`<>(),;=\[\]{}]*:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9*?](?:[A-Za-z0-9.*?-]*[A-Za-z0-9*?])?)(?::\d{1,5})?"#,
-            |it, _| whole(it, Kind::User),
+            Judge::Whole(Kind::User),
         ),
         (
-            r##"#[^\s:#"'`<>(),;]+:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?"##,
-            |it, _| whole(it, Kind::Room),
+            r#"#[^\s:#"'`<>(),;]+:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?"#,
+            Judge::Whole(Kind::Room),
         ),
         (
             r#"![^\s:!"'`<>(),;=\[\]{}]+:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::\d{1,5})?"#,
-            |it, _| whole(it, Kind::Room),
+            Judge::Whole(Kind::Room),
         ),
-        (r"![0-9A-Fa-f]{8}\b", |it, _| whole(it, Kind::Node)),
-        (r"![A-Za-z0-9_-]{2,}", |it, _| whole(it, Kind::Room)),
+        (r"![0-9A-Fa-f]{8}\b", Judge::Whole(Kind::Node)),
+        (r"![A-Za-z0-9_-]{2,}", Judge::Whole(Kind::Room)),
         (
             r"\$[A-Za-z0-9_+/-]{10,}(?::[A-Za-z0-9.-]+(?::\d{1,5})?)?",
-            |it, _| whole(it, Kind::Event),
+            Judge::Whole(Kind::Event),
         ),
         (
             r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+",
-            |it, _| whole(it, Kind::User),
+            Judge::Whole(Kind::User),
         ),
     ]
 }
@@ -167,51 +178,56 @@ fn thing_sources() -> Vec<(&'static str, Judge)> {
         // Places: what is called so, pairs, and numbers that are as exact.
         (
             r#"(?i)(\b(?:lat|lon|lng|long|latitude|longitude|altitude|alt)(?:_?i)?\b["']?\s*[=:]\s*)[-+]?\d+(?:\.\d+)?"#,
-            secret,
+            Judge::Secret,
         ),
         (
             r"()[-+]?\b\d{1,3}\.\d{2,}(?:\s*°)?(?:\s*[NSns]\b)?\s*[,;/ ]\s*[-+]?\d{1,3}\.\d{2,}(?:\s*°)?(?:\s*[EWew]\b)?",
-            secret,
+            Judge::Secret,
         ),
-        (r"()[-+]?\b\d{1,3}(?:\.\d+)?\s*°[^,;]*", secret),
-        (r"()[-+]?\b\d+\.\d{4,}\b", secret),
-        (r"(?i)()\bgeo:[^\s,]+(?:,[^\s]+)?", secret),
+        (r"()[-+]?\b\d{1,3}(?:\.\d+)?\s*°[^,;]*", Judge::Secret),
+        (r"()[-+]?\b\d+\.\d{4,}\b", Judge::Secret),
+        (r"(?i)()\bgeo:[^\s,]+(?:,[^\s]+)?", Judge::Secret),
         // Hardware, network, files.
-        (r"\b[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5,}\b", |it, _| {
-            whole(it, Kind::Address)
-        }),
+        (
+            r"\b[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5,}\b",
+            Judge::Whole(Kind::Address),
+        ),
         (
             r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b",
-            |it, _| whole(it, Kind::Address),
+            Judge::Whole(Kind::Address),
         ),
         (
             r"(?:/home|/Users|/root|/var/home|/media|/mnt|/run/user|/run/media|/dev/serial)/[^\s`'<>:,;)]+",
-            |it, _| whole(it, Kind::Path),
+            Judge::Whole(Kind::Path),
         ),
-        (r"~[a-z0-9_-]*/[^\s`'<>:,;)]*", |it, _| {
-            whole(it, Kind::Path)
-        }),
-        (r"\b(?:\d{1,3}\.){3}\d{1,3}\b(?::\d{1,5}\b)?", ipv4),
+        (r"~[a-z0-9_-]*/[^\s`'<>:,;)]*", Judge::Whole(Kind::Path)),
+        (
+            r"\b(?:\d{1,3}\.){3}\d{1,3}\b(?::\d{1,5}\b)?",
+            Judge::By(ipv4),
+        ),
         (
             r"\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9.]+)?(?:\]:\d{1,5}|\])?",
-            ipv6,
+            Judge::By(ipv6),
         ),
         (
             r"\b(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63}\b(?::\d{1,5}\b)?",
-            domain,
+            Judge::By(domain),
         ),
-        (r"\b[A-Za-z][A-Za-z0-9-]*:\d{4,5}\b", |it, _| {
-            let host = without_port(group(it, 0)).to_owned();
-            Some((String::new(), Some(Kind::Host), host))
-        }),
+        (
+            r"\b[A-Za-z][A-Za-z0-9-]*:\d{4,5}\b",
+            Judge::By(|it, _| {
+                let host = without_port(group(it, 0)).to_owned();
+                Some((String::new(), Some(Kind::Host), host))
+            }),
+        ),
         // Keys.
-        (r"()\b[0-9A-Fa-f]{16,}\b", secret),
-        (r"()[A-Za-z0-9+/_-]{20,}={0,2}", long_run),
+        (r"()\b[0-9A-Fa-f]{16,}\b", Judge::Secret),
+        (r"()[A-Za-z0-9+/_-]{20,}={0,2}", Judge::By(long_run)),
         (
             r"\b(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)",
-            base64,
+            Judge::By(base64),
         ),
-        (r"\b[A-Z]{10}\b", |it, _| whole(it, Kind::Device)),
+        (r"\b[A-Z]{10}\b", Judge::Whole(Kind::Device)),
     ]
 }
 
@@ -220,6 +236,9 @@ fn url(captures: &Captures<'_>, _: &str) -> Option<Verdict> {
     let authority = group(captures, 2);
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let host = without_port(host);
+    if host.is_empty() {
+        return None;
+    }
     let scheme = group(captures, 1).to_owned();
     Some((scheme, Some(Kind::Host), host.to_owned()))
 }

@@ -3,30 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use super::kind::Kind;
 use super::patterns::{Pattern, ids, secrets, things};
 
 /// What stands for a secret, and for what has no name of its own.
 pub(super) const GONE: &str = "…";
-
-/// What a placeholder stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub(super) enum Kind {
-    User,
-    Room,
-    Node,
-    Channel,
-    Mesh,
-    Device,
-    Event,
-    Host,
-    Port,
-    /// A hardware address.
-    Address,
-    Path,
-    /// A name of which it is not known whose it is.
-    Name,
-}
 
 /// What is known to be taken out, and the placeholders given so far.
 #[derive(Debug)]
@@ -371,7 +352,9 @@ mod tests {
             secret in prop::sample::select(&SECRETS),
         ) {
             let mut redactor = Redactor::new();
-            SECRETS.iter().for_each(|it| redactor.hide(it));
+            for it in SECRETS {
+                redactor.hide(it);
+            }
             let told = redactor.redact(&format!("{before}{secret}{after}"));
             prop_assert!(!told.contains(secret), "{told}");
             prop_assert_eq!(&redactor.without_secrets(&told), &told);
@@ -384,7 +367,9 @@ mod tests {
             (kind, name) in prop::sample::select(&NAMES),
         ) {
             let mut redactor = Redactor::new();
-            NAMES.iter().for_each(|(kind, name)| redactor.know(*kind, [*name]));
+            for (kind, name) in NAMES {
+                redactor.know(kind, [name]);
+            }
             let expected = redactor.placeholder(kind, name);
             let text = format!("{before}{name}{after}");
             let told = redactor.redact(&text);

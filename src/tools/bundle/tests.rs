@@ -88,7 +88,7 @@ impl Given {
         };
         let now = Timestamp::now();
         store
-            .transaction(|tx| nodes::update(tx, NodeNum(1), &[node.clone()], now))
+            .transaction(|tx| nodes::update(tx, NodeNum(1), std::slice::from_ref(&node), now))
             .unwrap();
         let logs = given.home.path().join("logs");
         fs::create_dir(&logs).unwrap();

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::kind::Kind;
 use super::lines::named;
-use super::redact::{GONE, Kind, Redactor};
+use super::redact::{GONE, Redactor};
 use relay_config::{Connection, Setting};
 
 /// Names of channels that the firmware gives itself.
