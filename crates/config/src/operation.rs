@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::json;
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use super::choice::{Choice as _, choices};
@@ -130,12 +131,19 @@ fn own_path(
     theirs: &'static str,
 ) -> PathBuf {
     let ValueType { read, doc } = path();
+    let doc = move || {
+        let ours = doc();
+        let name = theirs.replace('.', r"\.");
+        let pattern = json!({ "type": "string", "pattern": format!("(^|/){name}$") });
+        ValueDoc::new(ours.text, json!({ "anyOf": [ours.schema, pattern] }))
+    };
+    let (read_ours, doc) = (read, Box::new(doc));
     let read = move |node: &Node| {
         let is_theirs = scalar(node, "a path").is_ok_and(|it| Path::new(it).ends_with(theirs));
         if is_theirs {
             return Ok(None);
         }
-        read(node).map(Some)
+        read_ours(node).map(Some)
     };
     let read = Box::new(read);
     section

@@ -62,6 +62,7 @@ struct State {
     posted: HashMap<OwnedRoomId, Vec<Posted>>,
     attempts: Vec<Attempt>,
     repeats: usize,
+    lost_answers: usize,
     under_way: usize,
     most_under_way: usize,
     moods: HashMap<OwnedRoomId, Mood>,
@@ -90,6 +91,7 @@ impl Homeserver {
                 posted: HashMap::new(),
                 attempts: Vec::new(),
                 repeats: 0,
+                lost_answers: 0,
                 under_way: 0,
                 most_under_way: 0,
                 moods: HashMap::new(),
@@ -247,6 +249,11 @@ impl Homeserver {
     /// Returns how many sends repeated a known transaction id.
     pub(super) fn repeats(&self) -> usize {
         self.state().repeats
+    }
+
+    /// Returns how many answers to a send were lost.
+    pub(super) fn lost_answers(&self) -> usize {
+        self.state().lost_answers
     }
 
     /// Returns the maximum number of concurrent sends.
@@ -421,6 +428,7 @@ impl Homeserver {
                 }
                 Mood::LosesAnswers => {
                     self.take(room, transaction, content);
+                    self.state().lost_answers += 1;
                     tokio::task::yield_now().await;
                     return retry(None, false, "the answer was lost");
                 }

@@ -96,6 +96,17 @@ fn create(path: &Path) -> Result<File, BundleError> {
     Ok(file)
 }
 
+/// Leaves out what the doctor says of the configuration, which quotes it: its section stands above.
+fn without_mistakes(mut report: Value) -> Value {
+    let checks = report["checks"].as_array_mut();
+    for check in checks.into_iter().flatten() {
+        if check["name"] == "configuration" {
+            check["text"] = "see above".into();
+        }
+    }
+    report
+}
+
 async fn compose(
     home: &Home,
     configuration: &Configuration<'_>,
@@ -105,6 +116,7 @@ async fn compose(
     let status = status.map_err(|error| Chain(&error).to_string());
     let status = status.and_then(|it| serde_json::to_value(it).map_err(|it| it.to_string()));
     let report = report.and_then(|it| serde_json::to_value(it).map_err(|it| it.to_string()));
+    let report = report.map(without_mistakes);
     let log = control::log(home).await;
     let log = log.map_err(|error| Chain(&error).to_string());
 
