@@ -57,6 +57,8 @@ mod forwards;
 #[cfg(all(feature = "ble", target_os = "linux"))]
 mod gatt;
 #[cfg(test)]
+mod guide;
+#[cfg(test)]
 mod habits;
 #[cfg(test)]
 mod home;

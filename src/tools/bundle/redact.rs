@@ -200,7 +200,7 @@ fn port_behind(text: &str) -> usize {
 
 /// Finds a name in lower case as a whole word, in any case.
 fn find_word(text: &str, name: &str) -> Option<(usize, usize)> {
-    let is_part = |it: char| it.is_alphanumeric() || it == '_';
+    let is_part = |it: char| it.is_alphabetic() || it.is_ascii_digit() || it == '_';
     let lower = text.to_ascii_lowercase();
     let (begins, ends) = (name.starts_with(is_part), name.ends_with(is_part));
     lower.match_indices(name).find_map(|(at, _)| {
