@@ -4,10 +4,19 @@
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 
+/// Returns whether whoever started this process wants colours where there is a terminal.
+pub(crate) fn is_wanted() -> bool {
+    wanted_on(true)
+}
+
 pub(crate) fn may_colour(stream: &impl IsTerminal) -> bool {
+    wanted_on(stream.is_terminal())
+}
+
+fn wanted_on(is_terminal: bool) -> bool {
     let variable = |name| std::env::var_os(name);
     let (no_color, term) = (variable("NO_COLOR"), variable("TERM"));
-    decide(no_color.as_deref(), term.as_deref(), stream.is_terminal())
+    decide(no_color.as_deref(), term.as_deref(), is_terminal)
 }
 
 fn decide(no_color: Option<&OsStr>, term: Option<&OsStr>, is_terminal: bool) -> bool {

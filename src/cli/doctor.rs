@@ -13,7 +13,7 @@ use super::output::{note_handed_over, print, show};
 use super::{Globals, interruptible, progress};
 use crate::daemon::checks::{check, ok};
 use crate::daemon::status::{Check, CheckResult};
-use crate::home::Home;
+use crate::home::{Home, utc};
 use crate::tools::bundle::{self, Configuration};
 use crate::tools::doctor::{self, Extent, Patient, Report, Side};
 use relay_config::{LoadError, Loaded};
@@ -110,6 +110,7 @@ pub(super) async fn examine(
         home,
         config: loaded.ok().map(|it| &it.config),
         configuration: configuration(home, globals, loaded),
+        changed_at: changed_at(&globals.config_path(home)),
         allow_network_home: globals.allow_network_home,
     };
     let work = Box::pin(patient.examine(extent, &doing, stop.clone()));
@@ -119,6 +120,12 @@ pub(super) async fn examine(
         return Err(anyhow!("interrupted").into());
     }
     Ok(examination.report)
+}
+
+/// Returns when a file was changed last, in UTC.
+fn changed_at(path: &Path) -> Option<String> {
+    let changed_at = std::fs::metadata(path).ok()?.modified().ok()?;
+    Some(utc(changed_at))
 }
 
 /// Makes the check of the configuration.

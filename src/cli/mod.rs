@@ -22,9 +22,10 @@ use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::colour;
 use crate::signals::{Hangup, Signals};
 
 use failure::Failure;
@@ -101,7 +102,13 @@ enum Command {
 /// Runs the command given by the process's arguments, and returns the exit code: 0 done, 1 failed, 2 wrong arguments or
 /// configuration.
 pub fn main() -> ExitCode {
-    let commands = help::with_exit_codes(Arguments::command(), "");
+    // The library has reasons of its own to colour, such as a variable `CI`.
+    let colour = if colour::is_wanted() {
+        ColorChoice::Auto
+    } else {
+        ColorChoice::Never
+    };
+    let commands = help::with_exit_codes(Arguments::command(), "").color(colour);
     let parsed = commands.clone().try_get_matches();
     let arguments = match parsed.and_then(|it| Arguments::from_arg_matches(&it)) {
         Ok(arguments) => arguments,

@@ -16,10 +16,14 @@ const BEGINNINGS: [(&str, &str); 3] = [("error:", "1;31"), ("warning:", "1;33"),
 
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut output = io::stdout().lock();
-    output
+    let written = output
         .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-        .context("cannot write to standard output")
+        .and_then(|()| output.flush());
+    match written {
+        // Whoever has read enough, as `head` does, wants no complaint.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 /// Writes a result as JSON, or as lines; the relay's commands in lines and hints name the home.

@@ -63,10 +63,13 @@ pub(super) fn owner_warning(home: &Path) -> Option<String> {
     let us = rustix::process::geteuid().as_raw();
     let home = home.display();
     (owner != us).then(|| {
-        format!(
-            "the home `{home}` belongs to another user (uid {owner}), and the relay runs as uid {us}: run it as its \
-             owner, or give the home to this one with `chown -R {us} {home}`"
-        )
+        // Root can give it to itself, and the service of that user would not start any more.
+        let cure = if us == 0 {
+            format!("run it as its owner: `sudo -u '#{owner}' relay …`")
+        } else {
+            format!("run it as its owner, or give the home to this one with `chown -R {us} {home}`")
+        };
+        format!("the home `{home}` belongs to another user (uid {owner}), and the relay runs as uid {us}: {cure}")
     })
 }
 

@@ -545,3 +545,28 @@ async fn without_anything_it_says_where_to_begin() {
     assert_eq!(check(&report, "homeserver").0, "skipped");
     assert_eq!(check(&report, "database").0, "skipped");
 }
+
+#[tokio::test]
+async fn of_a_file_that_the_relay_does_not_follow_yet_nothing_is_said_to_be_well() {
+    let scene = Plan::one_room(Kind::Plain).start().await;
+    let report = finds(&scene.home, &[]).await;
+    assert_eq!(check(&report, "followed").0, "ok");
+    let config = std::fs::read_to_string(scene.home.path("config.yaml")).expect("it was written");
+    let port = scene.radio.port().to_string();
+    scene.home.configure(&config.replace(&port, "1"));
+    let file = std::fs::File::options()
+        .write(true)
+        .open(scene.home.path("config.yaml"))
+        .expect("it is there");
+    let later = std::time::SystemTime::now() + Duration::from_mins(1);
+    file.set_modified(later).expect("it is ours");
+    for command in [&["doctor"][..], &["doctor", "radio"]] {
+        let report = examine(&scene.home, command).await;
+        let (result, text, hint) = check(&report, "followed");
+        assert_eq!(result, "warning", "{text}");
+        assert!(hint.contains("SIGHUP"), "{hint}");
+        let (result, text, _) = check(&report, "radio");
+        assert_eq!(result, "warning", "{text}");
+        assert!(text.contains("not tried"), "{text}");
+    }
+}

@@ -148,7 +148,9 @@ async fn whoever_stops_reading_gets_no_complaint_but_an_exit_code() {
             ["0", "1"].contains(&code.trim()),
             "{command}: {code} {errors}"
         );
-        assert!(!errors.contains("panicked"), "{command}: {errors}");
+        if !command.starts_with("config generate") {
+            assert!(errors.is_empty(), "{command}: {errors}");
+        }
     }
 }
 

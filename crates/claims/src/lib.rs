@@ -78,7 +78,7 @@ impl Claim {
     pub fn take(thing: &Thing, claimant: &Claimant) -> Result<Self, Holder> {
         #[cfg(target_os = "linux")]
         {
-            let socket = socket::take(thing.name(), claimant)?;
+            let socket = socket::take(thing, claimant)?;
             Ok(Self { _socket: socket })
         }
         #[cfg(not(target_os = "linux"))]
@@ -105,7 +105,7 @@ impl Claim {
     pub fn holder_of(thing: &Thing) -> Option<Holder> {
         #[cfg(target_os = "linux")]
         {
-            socket::holder_of(thing.name())
+            socket::holder_of(thing)
         }
         #[cfg(not(target_os = "linux"))]
         {

@@ -14,7 +14,11 @@ const PSEUDO_TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
 
 /// Something that one relay at a time can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Thing(String);
+pub struct Thing {
+    name: String,
+    /// Whether whoever says that it holds the thing is believed. Otherwise only a process of this user, or of root, is.
+    is_open: bool,
+}
 
 impl Thing {
     /// A radio on the network.
@@ -54,10 +58,15 @@ impl Thing {
         let directory = fs::metadata(path.parent()?).ok()?;
         let mut name = format!("{} {} ", directory.dev(), directory.ino()).into_bytes();
         name.extend_from_slice(path.file_name()?.as_bytes());
-        Some(Self::of("file", &name))
+        // Nobody else can write it, and whoever took its name would keep the relay from starting.
+        let is_open = false;
+        Some(Self {
+            is_open,
+            ..Self::of("file", &name)
+        })
     }
 
-    /// A device of an account, by its ids and the key of its store: nobody can make the name who does not have that.
+    /// A device of an account, by its ids and the key of its store, so that a new login under the same id is another thing.
     pub fn device(user: &str, device: &str, key: &[u8]) -> Self {
         let ids = format!("{user} {device} ");
         Self::of("device", &[ids.as_bytes(), key].concat())
@@ -73,11 +82,18 @@ impl Thing {
             // Writing to a string cannot fail.
             let _ = write!(name, "{byte:02x}");
         }
-        Self(name)
+        Self {
+            name,
+            is_open: true,
+        }
     }
 
     pub(crate) fn name(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.name.as_bytes()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
     }
 }
 
@@ -131,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_name_tells_nothing_of_what_it_stands_for() {
-        let name = Thing::device("@relay:example.org", "DEVICE", b"secret").0;
+        let name = Thing::device("@relay:example.org", "DEVICE", b"secret").name;
         assert_eq!(name.len(), "relay/".len() + 32);
         assert!(!name.contains("secret"));
     }

@@ -14,6 +14,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tracing::{debug, warn};
 
+use super::names::Thing;
 use super::{Claimant, Holder};
 
 /// Maximum time for an answer, and for a client to take one.
@@ -49,7 +50,7 @@ impl Drop for Answering {
 /// Who answers at a name.
 enum Found {
     Holder(Holder),
-    /// Another user's process, which does not answer as a relay does.
+    /// Another user's process, which does not answer as a relay does, or is not believed.
     Stranger {
         pid: u32,
         uid: u32,
@@ -58,9 +59,9 @@ enum Found {
 }
 
 /// Takes a name; `None`: it cannot be taken, and that is no reason to stop.
-pub(super) fn take(name: &[u8], claimant: &Claimant) -> Result<Option<Answering>, Holder> {
+pub(super) fn take(thing: &Thing, claimant: &Claimant) -> Result<Option<Answering>, Holder> {
     for _ in 0..TRIES {
-        match bind(name) {
+        match bind(thing.name()) {
             Ok(listener) => return Ok(Some(answer(listener, claimant))),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => {
@@ -68,7 +69,7 @@ pub(super) fn take(name: &[u8], claimant: &Claimant) -> Result<Option<Answering>
                 return Ok(None);
             }
         }
-        match who(name) {
+        match who(thing) {
             Found::Holder(holder) => return Err(holder),
             Found::Stranger { pid, uid } => {
                 let others = format!("process {pid} of user {uid}");
@@ -88,8 +89,8 @@ pub(super) fn is_free(name: &[u8]) -> bool {
     !bind(name).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
-pub(super) fn holder_of(name: &[u8]) -> Option<Holder> {
-    match who(name) {
+pub(super) fn holder_of(thing: &Thing) -> Option<Holder> {
+    match who(thing) {
         Found::Holder(holder) => Some(holder),
         Found::Stranger { .. } | Found::Nobody => None,
     }
@@ -144,8 +145,8 @@ pub(super) fn connect(name: &[u8]) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-fn who(name: &[u8]) -> Found {
-    let Ok(stream) = connect(name) else {
+fn who(thing: &Thing) -> Found {
+    let Ok(stream) = connect(thing.name()) else {
         return Found::Nobody;
     };
     // Who made the listening socket, by the kernel's word. A process of another container has no number here: 0.
@@ -153,15 +154,14 @@ fn who(name: &[u8]) -> Found {
         return Found::Nobody;
     };
     let (pid, uid) = (u32::try_from(owner.pid()).unwrap_or_default(), owner.uid());
+    let is_ours = uid == 0 || uid == rustix::process::geteuid().as_raw();
     match asked(stream) {
-        Some(claimant) => {
+        Some(claimant) if is_ours || thing.is_open() => {
             let pid = if pid == 0 { claimant.pid } else { pid };
             Found::Holder(Holder::Relay(Claimant { pid, ..claimant }))
         }
-        None if uid == 0 || uid == rustix::process::geteuid().as_raw() => {
-            Found::Holder(Holder::Process(pid))
-        }
-        None => Found::Stranger { pid, uid },
+        None if is_ours => Found::Holder(Holder::Process(pid)),
+        Some(_) | None => Found::Stranger { pid, uid },
     }
 }
 

@@ -45,10 +45,17 @@ impl RadioClaim {
                 Ok(())
             }
             Err(holder) => {
+                // The radio that was ours has another address, or its address another radio.
+                self.held = None;
                 self.missed = Some(thing);
                 Err(holder)
             }
         }
+    }
+
+    /// Lets go of what was claimed: where the radio is now is not known.
+    pub(crate) fn let_go(&mut self) {
+        self.held = None;
     }
 
     /// Returns which relay holds a radio that the system does not let us have.

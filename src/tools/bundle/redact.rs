@@ -9,6 +9,9 @@ use super::patterns::{Pattern, ids, secrets, things};
 /// What stands for a secret, and for what has no name of its own.
 pub(super) const GONE: &str = "…";
 
+/// Minimum length of a line of a message, in characters, that is looked for: shorter ones stand in other texts, too.
+const LEAST_TEXT: usize = 12;
+
 /// What is known to be taken out, and the placeholders given so far.
 #[derive(Debug)]
 pub(super) struct Redactor {
@@ -59,6 +62,14 @@ impl Redactor {
             }
         }
         self.secrets.sort_by_key(|it| std::cmp::Reverse(it.len()));
+    }
+
+    /// Learns the text of a message: whoever wrote it shall not choose which words go.
+    pub(super) fn hide_text(&mut self, text: &str) {
+        let lines = text.lines().map(str::trim);
+        for line in lines.filter(|it| it.chars().count() >= LEAST_TEXT) {
+            self.hide(line);
+        }
     }
 
     /// Learns names of one thing, which may be known under some of them.
@@ -323,6 +334,15 @@ mod tests {
             let told = redactor.redact(said);
             assert!(told.contains(GONE) && !told.contains("ass"), "{told}");
         }
+    }
+
+    #[test]
+    fn whoever_writes_a_message_does_not_choose_which_words_go() {
+        let mut redactor = Redactor::new();
+        redactor.hide_text("meet me at the old bridge\nok\nrelay\nis");
+        let told = redactor.redact("the relay is ok: meet me at the old bridge");
+        assert_eq!(told, "the relay is ok: …");
+        assert_eq!(redactor.without_secrets(&told), told);
     }
 
     const SECRETS: [&str; 6] = [

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::limit::{failed_by, within};
 use super::report::{Finding, Side};
-use crate::daemon::checks::skipped;
-use crate::daemon::status::{Check, Health, Status};
+use crate::daemon::checks::{check, ok, skipped, warning};
+use crate::daemon::status::{Check, CheckResult, Health, Status};
 use crate::home::Home;
 use crate::tools::control::{self, ControlError};
 
@@ -60,6 +60,42 @@ impl Daemon {
             return None;
         };
         health.checks.iter().find(|it| it.name == name).cloned()
+    }
+
+    /// Returns whether the daemon follows another configuration than the file that was changed at `changed_at` (UTC).
+    pub(super) fn is_behind(&self, changed_at: Option<&str>) -> bool {
+        let read_at = self.status().map(|it| it.configuration.read_at.as_str());
+        read_at.is_some_and(|read_at| changed_at.is_some_and(|changed_at| changed_at > read_at))
+    }
+
+    /// Returns whether the daemon follows the configuration's file.
+    pub(super) fn followed(&self, changed_at: Option<&str>) -> Option<Finding> {
+        let followed = &self.status()?.configuration;
+        let read_at = &followed.read_at;
+        let check = if let Some(failed) = &followed.failed {
+            let (at, cause) = (&failed.at, &failed.cause);
+            let text = format!(
+                "what was read at {at} could not be taken over ({cause}): the relay follows what it read before"
+            );
+            check(CheckResult::Warning, text, failed.hint.clone())
+        } else if self.is_behind(changed_at) {
+            let text = format!(
+                "the file was changed after the relay had read it at {read_at}: what is said of rooms and radio is of what it follows"
+            );
+            warning(
+                text,
+                "have it read again: `systemctl reload relay`, or send the relay SIGHUP",
+            )
+        } else if followed.need_restart.is_empty() {
+            ok(format!("read at {read_at}"))
+        } else {
+            let keys = followed.need_restart.join(", ");
+            warning(
+                format!("changed, and not followed before a restart: {keys}"),
+                "start the relay again",
+            )
+        };
+        Some(Side::Relay.finds("followed", check))
     }
 
     /// Returns the daemon's checks that are about this side.

@@ -26,6 +26,8 @@ pub(crate) struct Patient<'a> {
     pub(crate) config: Option<&'a Config>,
     /// The check of the configuration.
     pub(crate) configuration: Check,
+    /// When its file was changed last, in UTC.
+    pub(crate) changed_at: Option<String>,
     pub(crate) allow_network_home: bool,
 }
 
@@ -59,8 +61,10 @@ impl Patient<'_> {
             home,
             config,
             configuration,
+            changed_at,
             allow_network_home,
         } = self;
+        let changed_at = changed_at.as_deref();
         doing.send_replace(Some("asking the running relay"));
         let daemon = stop.run_until_cancelled(Daemon::ask(home)).await;
         let daemon = daemon.unwrap_or_else(|| Daemon::Absent("interrupted".to_owned()));
@@ -109,7 +113,9 @@ impl Patient<'_> {
             let mut found = (Vec::new(), Vec::new());
             if is_wanted(Side::Radio) {
                 let examined =
-                    radio::examine(self.home, config, &daemon, stop.clone(), || clock.now());
+                    radio::examine(home, config, &daemon, changed_at, stop.clone(), || {
+                        clock.now()
+                    });
                 found = Box::pin(examined).await;
             }
             ended("waiting for the homeserver");
@@ -139,6 +145,8 @@ impl Patient<'_> {
             Extent::Online => matches!(daemon, Daemon::Mute(_)),
         });
         found.extend(relay);
+        // It says of what the rest is true.
+        found.extend(daemon.followed(changed_at));
         found.extend(matrix);
         found.extend(radio);
         Examination {

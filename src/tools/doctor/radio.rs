@@ -62,6 +62,7 @@ pub(super) async fn examine(
     home: &Home,
     config: Option<&Config>,
     daemon: &Daemon,
+    changed_at: Option<&str>,
     stop: CancellationToken,
     now: impl Fn() -> Timestamp,
 ) -> (Vec<Finding>, Vec<RadioText>) {
@@ -69,6 +70,23 @@ pub(super) async fn examine(
         (Daemon::Mute(_), _) => {
             let why = "the running relay holds the radio, and does not answer";
             (unknown(skipped(why), why), Vec::new())
+        }
+        (Daemon::Answers(status, _), Some(config)) if daemon.is_behind(changed_at) => {
+            let (used, named) = (&status.radio.connection, &config.meshtastic.connection);
+            if used == named {
+                return (of_daemon(status, None), Vec::new());
+            }
+            let text = format!(
+                "the running relay uses {}, and the file names {}: not tried",
+                used.place(),
+                named.place()
+            );
+            let hint =
+                "stop the relay, and run this again; it uses the other radio after a restart";
+            (
+                unknown(warning(text, hint), "another radio is used"),
+                Vec::new(),
+            )
         }
         (Daemon::Answers(status, _), _) => (of_daemon(status, config), Vec::new()),
         (Daemon::Absent(_), None) => {
@@ -238,6 +256,9 @@ impl Facts {
         let problems: Vec<Check> = problems.map(problem).collect();
         if !problems.is_empty() {
             return problems;
+        }
+        if config.is_none() {
+            return vec![ok("those that the relay maps are there")];
         }
         let mut mapped: Vec<String> = Vec::new();
         for room in config.iter().flat_map(|it| &it.matrix_rooms) {

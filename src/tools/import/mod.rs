@@ -192,6 +192,13 @@ fn say_what_is_left(report: &mut ImportReport, old: &OldHome, home: &Home) {
         report.next.push(step(login(old, loaded)));
     }
     let config = &report.configuration;
+    if matches!(config.result, configuration::Taking::OwnIsThere) {
+        let own = crate::home::quoted(&home.config());
+        let hint = format!(
+            "to take over MMRelay's configuration, too, move {own} away, and run this again: what is there already is not taken twice"
+        );
+        report.next.push(step(hint));
+    }
     if !config.problems.is_empty() {
         let hint =
             "correct the configuration: `relay config check` tells each mistake with its place";

@@ -82,8 +82,12 @@ pub(super) async fn connect(
 ) -> Result<TcpStream, TcpError> {
     let stream = match timeout(LOOKUP_LIMIT, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => connect_to_one(addresses, claim).await,
-        Ok(Err(source)) => Err(Missed::Failed(source)),
+        Ok(Err(source)) => {
+            claim.let_go();
+            Err(Missed::Failed(source))
+        }
         Err(_) => {
+            claim.let_go();
             let cause = "the name service does not answer";
             let cause = io::Error::new(io::ErrorKind::TimedOut, cause);
             Err(Missed::Failed(cause))
