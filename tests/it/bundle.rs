@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use matrix_sdk::reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::support::radio::{BASE, SUMMIT};
-use crate::support::relay::text_of;
+use crate::support::radio::{BASE, Radio, SUMMIT};
+use crate::support::relay::{Home, text_of};
 use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::Kind;
@@ -154,4 +154,24 @@ async fn the_bundle_of_a_busy_relay_holds_no_secret_and_nobodys_name() {
     holds_none(&broken, &gone);
     assert!(!broken.contains("pigeon"), "{broken}");
     assert!(broken.contains("meshtastic.connection_type: "), "{broken}");
+}
+
+#[tokio::test]
+async fn a_bundle_of_a_home_in_which_nothing_ran_yet_tells_no_name_of_the_radio() {
+    let radio = Radio::start().await;
+    let home = Home::new();
+    home.configure(&format!(
+        "matrix_rooms: [{{id: '!a:localhost', meshtastic_channel: 0}}]\n\
+         meshtastic: {{connection_type: tcp, host: 127.0.0.1, port: {}}}\n",
+        radio.port()
+    ));
+    let file = home.path("new.txt");
+    let path = file.to_str().expect("a path is a text");
+    let output = home.run(["doctor", "--bundle", path]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+    let bundle = fs::read_to_string(file).expect("it was written");
+    assert!(bundle.contains("firmware"), "{bundle}");
+    for name in ["Simulated radio", "LongFast"] {
+        assert!(!bundle.contains(name), "{name} stands in:\n{bundle}");
+    }
 }

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::{control, doctor, printable};
 use crate::home::{Home, utc};
+use kind::Kind;
 use redact::{GONE, Redactor};
 use relay_config::{Database, Finding, LoadError, Loaded, Logging};
 use relay_disk::cure;
@@ -115,6 +116,11 @@ async fn compose(
     let status = control::status(home).await;
     let status = status.map_err(|error| Chain(&error).to_string());
     let status = status.and_then(|it| serde_json::to_value(it).map_err(|it| it.to_string()));
+    let met: Vec<String> = report
+        .iter()
+        .flat_map(|it| &it.checks)
+        .flat_map(|it| it.names.clone())
+        .collect();
     let report = report.and_then(|it| serde_json::to_value(it).map_err(|it| it.to_string()));
     let report = report.map(without_mistakes);
     let log = control::log(home).await;
@@ -123,6 +129,9 @@ async fn compose(
     let mut redactor = Redactor::new();
     let unknown = learn(&mut redactor, home, configuration, status.as_ref().ok());
     let redactor = &mut redactor;
+    for name in &met {
+        redactor.know(Kind::Name, [name.as_str()]);
+    }
     let mut page = Page::default();
     page.section("versions", &versions(status.as_ref().ok()));
     if !unknown.is_empty() {

@@ -147,8 +147,10 @@ impl Account<'_> {
         let asked = names.map(|name| {
             let joined = &joined;
             async move {
-                let check = self.room(probe, &name, joined).await;
-                rooms::finding(&name, check)
+                let (check, shown) = self.room(probe, &name, joined).await;
+                let mut finding = rooms::finding(&name, check);
+                finding.names.extend(shown);
+                finding
             }
         });
         let mut found: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
@@ -161,14 +163,15 @@ impl Account<'_> {
         found
     }
 
+    /// Returns the check of a room, and the room's own name.
     async fn room(
         &self,
         probe: &Probe,
         name: &OwnedRoomOrAliasId,
         joined: &[OwnedRoomId],
-    ) -> Check {
+    ) -> (Check, Option<String>) {
         let Some(config) = self.config else {
-            return skipped("there is no configuration");
+            return (skipped("there is no configuration"), None);
         };
         let asked = async {
             match probe.room_of(name).await? {
@@ -178,8 +181,12 @@ impl Account<'_> {
         };
         let found = match within(STATE_LIMIT, "the homeserver", SLOW, asked).await {
             Ok(Ok(found)) => found,
-            Ok(Err(error)) => return named(name, failed_by(&error)),
-            Err(late) => return named(name, late),
+            Ok(Err(error)) => return (named(name, failed_by(&error)), None),
+            Err(late) => return (named(name, late), None),
+        };
+        let shown = match &found {
+            RoomFound::Joined(seen) => Some(seen.room.name.clone()),
+            _ => None,
         };
         let status = self.daemon.status().map(|it| it.rooms.as_slice());
         let known = Known {
@@ -189,7 +196,7 @@ impl Account<'_> {
             found: &found,
             status: rooms::status_of(status.unwrap_or_default(), name),
         };
-        known.check()
+        (known.check(), shown)
     }
 
     /// Returns the rooms of the configuration, each once, in its order.

@@ -33,6 +33,7 @@ const OF_ANSWER: [&str; 3] = ["region", "channels", "radio_time"];
 
 /// What is known of a radio that answers.
 struct Facts {
+    name: Option<String>,
     /// The radio, in a sentence.
     about: String,
     region: Option<String>,
@@ -117,6 +118,7 @@ fn of_daemon(status: &Status, config: Option<&Config>) -> Vec<Finding> {
         &radio.connection,
     );
     let facts = Facts {
+        name: radio.name.clone(),
         about: format!("{about}, ready for {time}"),
         region: radio.region.clone(),
         // A locked radio does not tell its firmware.
@@ -201,6 +203,7 @@ impl Facts {
         let connection = &config.meshtastic.connection;
         let (name, node) = (profile.own.long(), profile.own.num.to_string());
         Self {
+            name: Some(name.clone()),
             about: about(
                 Some(&name),
                 Some(&node),
@@ -228,6 +231,11 @@ impl Facts {
         ];
         let channels = self.channels(config).into_iter();
         found.extend(channels.map(|it| Side::Radio.finds("channels", it)));
+        let names = self.channels.iter().map(|(_, name)| name.clone());
+        let names: Vec<String> = names.chain(self.name.clone()).collect();
+        for finding in &mut found {
+            finding.names.clone_from(&names);
+        }
         let set_time = config.is_none_or(|it| it.meshtastic.set_time);
         found.push(Side::Radio.finds("radio_time", self.time(set_time, now)));
         found

@@ -34,6 +34,9 @@ pub(crate) struct Finding {
     pub(crate) subject: Option<String>,
     #[serde(flatten)]
     pub(crate) check: Check,
+    /// The names of nodes, channels and rooms that it may quote, which a support bundle takes out.
+    #[serde(skip)]
+    pub(crate) names: Vec<String>,
 }
 
 impl Side {
@@ -46,6 +49,7 @@ impl Side {
                 name: name.to_owned(),
                 ..check
             },
+            names: Vec::new(),
         }
     }
 }

@@ -54,6 +54,10 @@ pub(crate) async fn install(order: &Order<'_>, tell: &mut dyn FnMut(&str)) -> Do
         is_root()?;
         is_no_package(before.is_some())?;
         may_be_run(&order.program)?;
+        if let Some(config) = order.config.as_ref().filter(|it| unit::is_hidden(it)) {
+            let (path, home) = (config.clone(), home.config());
+            return Err(ServiceError::HiddenConfig { path, home });
+        }
         account(tell).await?;
         hand_home_over(home.path(), tell)?;
     }
@@ -108,12 +112,13 @@ async fn start(
     let relay = |words: &str| format!("{as_user}{program} --home {at} {words}");
     let mut next = Vec::new();
     let is_running = systemctl(scope, &["is-active", NAME]).await.is_ok();
-    let is_configured = order.config.is_some() || home.config().exists();
+    let config = order.config.clone().unwrap_or_else(|| home.config());
+    let is_configured = config.exists();
     if !is_configured {
         next.push(relay("config generate"));
         next.push(format!(
             "edit {}, then: {}",
-            home.config().display(),
+            config.display(),
             relay("config check")
         ));
     }

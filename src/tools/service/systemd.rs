@@ -43,6 +43,8 @@ pub(crate) enum ServiceError {
     PackageUnit { path: PathBuf },
     #[error("the service could not run `{}`: {reason}", program.display())]
     Program { program: PathBuf, reason: String },
+    #[error("the service could not read `{}`: homes of users are hidden from it", path.display())]
+    HiddenConfig { path: PathBuf, home: PathBuf },
     #[error("`{}` belongs to {owner}, and the service runs as the user relay", home.display())]
     ForeignHome { home: PathBuf, owner: String },
     #[error("`{}` cannot be written into a unit", path.display())]
@@ -72,6 +74,12 @@ impl Explained for ServiceError {
                 "`--force` replaces it, and keeps it as `relay.service.old`"
             }
             Self::PackageUnit { .. } => "use `systemctl enable --now relay`",
+            Self::HiddenConfig { path, home } => {
+                let (path, home) = (crate::home::quoted(path), crate::home::quoted(home));
+                return Some(format!(
+                    "copy it: `sudo install -D -m 600 {path} {home}`, and leave `--config` out"
+                ));
+            }
             Self::Program { program, .. } => {
                 let program = crate::home::quoted(program);
                 return Some(format!(
