@@ -2,6 +2,7 @@
 //! thing has the same placeholder in every text (`user-1`, `room-2`). In doubt it is taken out. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::kind::Kind;
 use super::patterns::{Pattern, ids, secrets, things};
@@ -12,6 +13,10 @@ pub(super) const GONE: &str = "…";
 /// Minimum length of a line of a message, in characters, that is looked for: shorter ones stand in other texts, too.
 const LEAST_TEXT: usize = 12;
 
+/// What names may stand within: looked for before them.
+static FIRST: LazyLock<Vec<Pattern>> = LazyLock::new(|| [secrets(), ids()].concat());
+static THEN: LazyLock<Vec<Pattern>> = LazyLock::new(things);
+
 /// What is known to be taken out, and the placeholders given so far.
 #[derive(Debug)]
 pub(super) struct Redactor {
@@ -21,9 +26,6 @@ pub(super) struct Redactor {
     known: Vec<(String, String)>,
     given: BTreeMap<(Kind, String), String>,
     counts: BTreeMap<Kind, usize>,
-    /// What names may stand within: looked for before them.
-    first: Vec<Pattern>,
-    then: Vec<Pattern>,
 }
 
 /// A stretch of a text, or what has been put in its place.
@@ -39,8 +41,6 @@ impl Redactor {
             known: Vec::new(),
             given: BTreeMap::new(),
             counts: BTreeMap::new(),
-            first: [secrets(), ids()].concat(),
-            then: things(),
         }
     }
 
@@ -118,7 +118,7 @@ impl Redactor {
                 Some((at, at + secret.len(), GONE.to_owned()))
             });
         }
-        pieces = self.without(&self.first.clone(), pieces);
+        pieces = self.without(&FIRST, pieces);
         for (name, placeholder) in &self.known {
             pieces = replaced(pieces, |raw| {
                 let (at, mut end) = find_word(raw, name)?;
@@ -128,7 +128,7 @@ impl Redactor {
                 Some((at, end, placeholder.clone()))
             });
         }
-        pieces = self.without(&self.then.clone(), pieces);
+        pieces = self.without(&THEN, pieces);
         let texts = pieces.into_iter().map(|piece| match piece {
             Piece::Raw(text) | Piece::Put(text) => text,
         });
