@@ -38,10 +38,10 @@ impl Explained for ImportError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoHome(_) => "name it with `--from DIR`",
-            Self::NotAHome(_) => {
+            Self::Unreadable(_, cause) if !is_no_directory(cause) => return cure(cause),
+            Self::NotAHome(_) | Self::Unreadable(..) => {
                 "name the directory in which MMRelay keeps `config.yaml` or `meshtastic.sqlite`; `mmrelay paths` tells it"
             }
-            Self::Unreadable(_, cause) => return cure(cause),
             Self::Running(_) => {
                 "stop it, and keep it from being started again (`systemctl --user disable --now mmrelay`, or `docker stop` and its \
                  restart policy), then run this again"
@@ -53,5 +53,31 @@ impl Explained for ImportError {
             Self::Interrupted => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+/// Returns whether nothing is there, or a file.
+fn is_no_directory(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_names_a_file_or_nothing_is_told_what_to_name() {
+        for (kind, is_told) in [
+            (io::ErrorKind::NotFound, true),
+            (io::ErrorKind::NotADirectory, true),
+            (io::ErrorKind::PermissionDenied, false),
+        ] {
+            let error = ImportError::Unreadable("/old".into(), kind.into());
+            let hint = error.hint().unwrap_or_default();
+            assert_eq!(hint.starts_with("name the directory"), is_told, "{kind}");
+        }
     }
 }
