@@ -3,10 +3,14 @@
 use tracing::warn;
 
 use super::{Globals, config::load_failure, failure::CommandResult};
-use crate::{daemon, telemetry};
+use crate::daemon::{self, StartError};
+use crate::signals::{Hangup, Signals};
+use crate::telemetry;
 use relay_model::full_text;
 
 pub(super) async fn run(globals: &Globals) -> CommandResult {
+    // First of all: a wish for another reading of the configuration must not end what is still reading it.
+    let signals = Signals::begin(Hangup::Reloads).map_err(StartError::Signals)?;
     let home = globals.home()?;
     let loaded = globals.load_config(&home);
     let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;
@@ -27,5 +31,6 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
     let differences = loaded.notes(!home.mmrelay_files().is_empty()).to_vec();
     let (again, of) = (globals.clone(), home.clone());
     let read = Box::new(move || again.load_config(&of));
-    Ok(Box::pin(daemon::run(loaded.config, differences, home, read)).await?)
+    let running = daemon::run(loaded.config, differences, home, read, signals);
+    Ok(Box::pin(running).await?)
 }

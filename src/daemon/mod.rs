@@ -43,14 +43,14 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::home::{Home, HomeError, Lock, LockError, utc};
-use crate::signals::{Hangup, Signals};
+use crate::signals::Signals;
 use crate::telemetry;
 use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::Config;
@@ -121,13 +121,14 @@ impl Explained for StartError {
     }
 }
 
-/// Runs the daemon until it is told to stop. `read` reads the configuration again, when asked; the `differences` from MMRelay
-/// are told once in a home's life.
+/// Runs the daemon until it is told to stop. `read` reads the configuration again, when `signals` say so, also those that came
+/// before; the `differences` from MMRelay are told once in a home's life.
 pub(crate) async fn run(
     config: Config,
     differences: Vec<String>,
     home: Home,
     read: ReadConfig,
+    signals: Signals,
 ) -> Result<ExitCode, StartError> {
     let clock = Clock::system();
     let (start, started) = (clock.now(), Instant::now());
@@ -135,9 +136,8 @@ pub(crate) async fn run(
     let claimant = Claimant::new(home.path(), utc(start.into()));
     let _files = hold_files(&config, &home, &claimant)?;
     let stop = CancellationToken::new();
-    let wish = Arc::new(Notify::new());
-    let hangup = Hangup::Reloads(Arc::clone(&wish));
-    let mut signals = Signals::listen(hangup).map_err(StartError::Signals)?;
+    let mut signals = signals.and_to_ends().map_err(StartError::Signals)?;
+    let wish = signals.reload();
     let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
