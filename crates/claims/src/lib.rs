@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use relay_model::without_tricks;
 
-pub use names::Thing;
+pub use names::{Thing, bluetooth_address};
 
 /// Who holds what it claims, as others are told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

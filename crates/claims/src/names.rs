@@ -44,7 +44,10 @@ impl ProofKey {
     /// Returns what only a holder of the key can answer to a question. Questions are of one length: no answer to a shorter one
     /// helps to find another.
     pub(crate) fn proof(&self, question: &[u8]) -> String {
-        hex(&Sha256::new().chain_update(self.0).chain_update(question).finalize())
+        hex(&Sha256::new()
+            .chain_update(self.0)
+            .chain_update(question)
+            .finalize())
     }
 }
 
@@ -71,7 +74,7 @@ impl Thing {
 
     /// A radio on Bluetooth, by its address, and the message bus over which it is reached if that is not the system's.
     pub fn bluetooth(address: &str, bus: &str) -> Self {
-        let address = address.trim().to_ascii_uppercase().replace('-', ":");
+        let address = bluetooth_address(address).unwrap_or_else(|| address.to_owned());
         Self::of("bluetooth", format!("{address} {bus}").as_bytes())
     }
 
@@ -121,6 +124,14 @@ impl Thing {
     }
 }
 
+/// Returns a Bluetooth address in its one spelling; `None`: it is none, but a name.
+pub fn bluetooth_address(device: &str) -> Option<String> {
+    let text = device.trim().to_ascii_uppercase().replace('-', ":");
+    let bytes: Vec<&str> = text.split(':').collect();
+    let is_byte = |byte: &&str| byte.len() == 2 && byte.bytes().all(|it| it.is_ascii_hexdigit());
+    (bytes.len() == 6 && bytes.iter().all(is_byte)).then_some(text)
+}
+
 fn digest(kind: &str, what: &[u8]) -> [u8; 32] {
     let hash = Sha256::new().chain_update(kind).chain_update([0]);
     hash.chain_update(what).finalize().into()
@@ -154,6 +165,7 @@ mod tests {
         let of = |address: &str| Thing::bluetooth(address, "");
         assert_eq!(of("C0:FF:EE:00:12:34"), of("c0-ff-ee-00-12-34"));
         assert_ne!(of("C0:FF:EE:00:12:34"), of("C0:FF:EE:00:12:35"));
+        assert_eq!(bluetooth_address("Base_1234"), None);
     }
 
     #[test]
