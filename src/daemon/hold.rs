@@ -1,6 +1,5 @@
 //! What the daemon holds from its start to its end, so that no other relay uses it: its home, and its database.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -40,10 +39,8 @@ impl Hold {
 
     /// Claims the database: another home's configuration may name it, too.
     pub(super) fn claim_database(&self, config: &Config) -> Result<Option<Claim>, StartError> {
-        let path: PathBuf = self
-            .home
-            .database(&config.database.path, Database::APPLICATION_ID)
-            .path;
+        let named = &config.database.path;
+        let path = self.home.database(named, Database::APPLICATION_ID).path;
         self.home.prepare_file(&path)?;
         let claim = Thing::file(&path).map(|file| Claim::take(&file, &self.claimant));
         claim

@@ -183,6 +183,10 @@ async fn who_may_transmit_prefixes_and_levels_follow_at_once_and_what_needs_a_re
     assert_eq!(status["radio"]["connection"]["port"], scene.radio.port());
     scene.radio.says(BASE, 0, "the same radio").await;
     scene.alice.sees_text(&room, &mesh("the same radio")).await;
+    // Said is what happened: no log file is written, and the radio was known before.
+    let log = scene.relay.log();
+    assert!(!log.contains("opened anew"), "{log}");
+    assert_eq!(log.matches("the radio is known").count(), 1, "{log}");
 }
 
 #[tokio::test]
@@ -304,14 +308,21 @@ async fn a_wish_that_comes_before_the_relay_has_read_anything_ends_nothing_and_i
     };
     within("that the relay catches SIGHUP", caught).await;
     relay.signal(Signal::HUP);
-    let mut pipe = fs::OpenOptions::new().write(true).open(&config).expect("the relay reads it");
+    let mut pipe = fs::OpenOptions::new()
+        .write(true)
+        .open(&config)
+        .expect("the relay reads it");
     let yaml = "matrix_rooms: [{id: '!a:localhost', meshtastic_channel: 0}]\n\
                 meshtastic: {connection_type: tcp, host: 127.0.0.1, port: 1}\n";
-    fs::write(&ready, yaml).and_then(|()| fs::rename(&ready, &config)).expect("it is there for later");
+    fs::write(&ready, yaml)
+        .and_then(|()| fs::rename(&ready, &config))
+        .expect("it is there for later");
     pipe.write_all(yaml.as_bytes()).expect("the relay reads it");
     drop(pipe);
     relay.logs("relay is ready").await;
-    relay.logs("the configuration was read again: nothing changes").await;
+    relay
+        .logs("the configuration was read again: nothing changes")
+        .await;
     assert!(relay.stop().await.success());
 }
 
