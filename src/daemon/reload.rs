@@ -143,8 +143,8 @@ impl Reloading {
         });
     }
 
-    /// Opens the log's outputs, if they are to be others. What cannot be opened is not followed: `wanted` then holds the outputs
-    /// from before, with its own levels.
+    /// Opens the log's outputs, if they are to be others. What cannot be opened is not followed: `wanted` then holds the
+    /// outputs from before, with its own levels.
     fn other_outputs(&self, wanted: &mut Logging) -> Option<Outputs> {
         let as_before = Logging {
             level: wanted.level,

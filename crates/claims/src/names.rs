@@ -101,7 +101,7 @@ impl Thing {
         let ids = format!("{user} {device} ");
         let what = [ids.as_bytes(), key].concat();
         Self {
-            // Another relay that has it is of a copied home, whosever process it is; anybody else would keep this one from Matrix.
+            // Who has it runs in a copied home, whosever process it is; anybody else would keep the relay from Matrix.
             believed: Believed::Keyholder(ProofKey(digest("proof of a device", &what))),
             ..Self::of("device", &what)
         }
