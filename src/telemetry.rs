@@ -70,14 +70,15 @@ struct Running {
     log: Arc<Log>,
     filter: reload::Handle<Targets, Registry>,
     claimant: Option<Claimant>,
-    file: Mutex<FileClaim>,
+    /// `None`: there is no file, or nothing is claimed.
+    file: Mutex<Option<FileClaim>>,
 }
 
-/// A claim on the log's file; `None`: there is none, or nothing is claimed.
-type FileClaim = Option<Arc<(Thing, Claim)>>;
+/// A claim on the log's file.
+type FileClaim = Arc<(Thing, Claim)>;
 
 impl Running {
-    fn file(&self) -> MutexGuard<'_, FileClaim> {
+    fn file(&self) -> MutexGuard<'_, Option<FileClaim>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,7 +86,7 @@ impl Running {
 /// Outputs that are open, for the log to go on with.
 pub(crate) struct Outputs {
     sinks: Vec<Sink>,
-    file: FileClaim,
+    file: Option<FileClaim>,
 }
 
 static LOG: OnceLock<Running> = OnceLock::new();
@@ -110,7 +111,7 @@ pub(crate) fn start(
     home: &Home,
     claimant: Option<Claimant>,
 ) -> Result<(), TelemetryError> {
-    let Outputs { sinks, file } = Outputs::open(logging, home, claimant.as_ref(), &None)?;
+    let Outputs { sinks, file } = Outputs::open(logging, home, claimant.as_ref(), None)?;
     let log = Log::start(open_libraries(logging), sinks).map_err(TelemetryError::Thread)?;
     let (filter, handle) = reload::Layer::new(filter(logging));
     tracing_subscriber::registry()
@@ -133,7 +134,7 @@ pub(crate) fn reopen(logging: &Logging, home: &Home) -> Result<Outputs, Telemetr
     let running = LOG.get();
     let claimant = running.and_then(|it| it.claimant.as_ref());
     let held = running.and_then(|it| it.file().clone());
-    Outputs::open(logging, home, claimant, &held)
+    Outputs::open(logging, home, claimant, held.as_ref())
 }
 
 /// Logs at these levels from now on.
@@ -150,7 +151,7 @@ impl Outputs {
         logging: &Logging,
         home: &Home,
         claimant: Option<&Claimant>,
-        held: &FileClaim,
+        held: Option<&FileClaim>,
     ) -> Result<Self, TelemetryError> {
         let colour =
             logging.color_enabled && logging.format == LogFormat::Text && may_colour(&io::stderr());
@@ -193,13 +194,13 @@ impl Outputs {
 fn claimed(
     path: &Path,
     claimant: Option<&Claimant>,
-    held: &FileClaim,
-) -> Result<FileClaim, TelemetryError> {
+    held: Option<&FileClaim>,
+) -> Result<Option<FileClaim>, TelemetryError> {
     let Some((claimant, file)) = claimant.zip(Thing::file(path)) else {
         return Ok(None);
     };
-    if held.as_ref().is_some_and(|held| held.0 == file) {
-        return Ok(held.clone());
+    if let Some(held) = held.filter(|held| held.0 == file) {
+        return Ok(Some(Arc::clone(held)));
     }
     match Claim::take(&file, claimant) {
         Ok(claim) => Ok(Some(Arc::new((file, claim)))),
