@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::daemon::Daemon;
 use super::report::{Finding, Side};
-use crate::daemon::checks::{check, ok, skipped, warning};
+use crate::daemon::checks::{check, ok, silent, skipped, warning};
 use crate::daemon::status::{Check, CheckResult, Status};
 use crate::daemon::{radio_away, route_cure};
 use crate::home::Home;
@@ -244,8 +244,7 @@ impl Facts {
     /// The region, and what else keeps the radio from transmitting. A person must act: nothing goes on the air.
     fn region(&self) -> Check {
         if let Some((silence, cure)) = &self.silence {
-            let text = format!("nothing is transmitted: {silence}");
-            return check(CheckResult::Failed, text, cure.clone());
+            return silent(CheckResult::Failed, silence, cure.as_ref());
         }
         let region = self.region.as_deref().unwrap_or("not told");
         ok(format!("{region}; the radio may transmit"))
