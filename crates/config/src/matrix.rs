@@ -45,6 +45,7 @@ keys! {
         /// Whether messages of the mesh get a prefix.
         prefix_enabled: bool = get("true", boolean());
         /// Prefix of a mesh message in Matrix.
+        #[wrong = "is left out"]
         prefix_format: Template<RoomVariable> = text(r#""[{long}/{mesh}]: ""#, template());
         /// Reaction that stands for a mesh reaction; in encrypted rooms always `{emoji}`, because reactions are not encrypted.
         reaction_format: Template<ReactionVariable> = get(r#""{emoji} {short}""#, template());
