@@ -7,7 +7,7 @@
 //! - The account: `account`, `first_login`, `verdict` (what follows from a login error).
 //! - What is known of it all: `runtime_state` and `counts`, shown by `overview`, `health` and `room_trouble` as `status` (the
 //!   JSON), through `control` (the socket) or in the log (`beginning`).
-//! - `reload`: reads the configuration again.
+//! - `reload`: reads the configuration again. `handed_over`: what a radio has handed over while no daemon ran.
 //! - `service_manager`: what systemd is told, and its watchdog. `supervisor`: names, watches and stops the tasks.
 
 mod account;
@@ -19,6 +19,7 @@ mod event_loop;
 mod facts;
 mod feedback_worker;
 mod first_login;
+mod handed_over;
 mod health;
 mod ledger;
 mod mesh_worker;
@@ -60,6 +61,7 @@ use relay_store::{Database, DatabaseEnd, Store, StoreError, single_values};
 
 pub(crate) use control::{ControlAnswer, ControlRequest};
 pub(crate) use health::{
+pub(crate) use handed_over::accept;
     checks, clock_off, limit_met, merged, radio_away, room_check, times, trouble_check,
 };
 pub(crate) use overview::route_cure;

@@ -477,7 +477,7 @@ async fn a_relay_that_hangs_is_told_and_its_radio_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_the_radio_hands_over_to_the_doctor_is_shown_and_not_lost() {
+async fn what_the_radio_hands_over_to_the_doctor_is_posted_when_the_relay_runs() {
     let mut stage = Plan::one_room(Kind::Plain).set_up().await;
     // A radio keeps messages only for a client that was there before.
     examine(&stage.home, &["doctor", "radio"]).await;
@@ -485,7 +485,14 @@ async fn what_the_radio_hands_over_to_the_doctor_is_shown_and_not_lost() {
     let output = stage.home.run(["doctor", "radio", "--json"]).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("kept for somebody"), "{said}");
-    assert!(!json_of(&output).to_string().contains("kept for somebody"));
+    let report = json_of(&output);
+    assert!(!report.to_string().contains("kept for somebody"));
+    let (result, text, _) = check(&report, "handed_over");
+    assert_eq!(result, "ok", "{text}");
+    assert!(text.contains("stored, to be posted"), "{text}");
+    let scene = stage.raise_the_curtain().await;
+    let posted = "[Base Camp/LongFast]: kept for somebody";
+    scene.alice.sees_text(&scene.room, posted).await;
 }
 
 #[tokio::test]
