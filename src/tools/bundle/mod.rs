@@ -1,7 +1,7 @@
 //! `relay doctor --bundle FILE`: what a report of a defect needs, in one file that a person can read before sending it.
 //!
 //! Without the daemon, or with a wrong configuration, it holds what there is. `redact` and `patterns` take out what tells who
-//! and where somebody is, `known` knows whom, `values` and
+//! and where somebody is, `known` knows whom, `words` finds them, `values` and
 //! `lines` know where it stands.
 
 mod kind;
@@ -10,6 +10,7 @@ mod lines;
 mod patterns;
 mod redact;
 mod values;
+mod words;
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
