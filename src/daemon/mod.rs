@@ -59,9 +59,10 @@ use relay_model::{Backoff, Clock, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
 use relay_store::{Database, DatabaseEnd, Store, StoreError, single_values};
 
+pub(crate) use account::DeviceHeld;
 pub(crate) use control::{ControlAnswer, ControlRequest};
-pub(crate) use health::{
 pub(crate) use handed_over::accept;
+pub(crate) use health::{
     checks, clock_off, limit_met, merged, radio_away, room_check, times, trouble_check,
 };
 pub(crate) use overview::route_cure;
