@@ -292,6 +292,14 @@ async fn a_radio_that_accepts_and_says_nothing_is_told_within_seconds() {
         "{text}"
     );
     assert!(hint.contains("check the host and the port"), "{hint}");
+
+    // Beside a relay that waits for it, too.
+    let scene = stage.raise_the_curtain().await;
+    let report = finds(&scene.home, &["radio"]).await;
+    let (result, text, _) = check(&report, "radio");
+    assert_eq!(result, "failed", "{report:#}");
+    assert!(text.contains("away for"), "{text}");
+    assert_eq!(check(&report, "channels").0, "skipped");
     drop(silent);
 }
 
