@@ -12,7 +12,7 @@ use rustix::fs::Mode;
 use serde_json::Value;
 
 use relay_disk::{create_private_directory, cure};
-use relay_model::Explained;
+use relay_model::{Explained, full_text};
 
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
 
@@ -84,6 +84,10 @@ pub(crate) enum HomeError {
     Network { path: PathBuf, kind: &'static str },
     #[error("`{path}` is a symbolic link, and the relay writes through none inside its home")]
     Link { path: PathBuf },
+    #[error(
+        "the home `{path}` belongs to another user (uid {owner}), and the relay runs as uid {us}"
+    )]
+    Anothers { path: PathBuf, owner: u32, us: u32 },
     #[error("cannot use `{0}`")]
     Use(PathBuf, #[source] io::Error),
 }
@@ -97,6 +101,16 @@ impl Explained for HomeError {
             Self::Link { .. } => {
                 "put what it points to in its place (the home itself may be a link, and `database.path` and \
                  `logging.filename` may name other places)"
+            }
+            // Root can give it to itself, and the service of that user would not start any more.
+            Self::Anothers { owner, us: 0, .. } => {
+                return Some(format!("run it as its owner: `sudo -u '#{owner}' relay …`"));
+            }
+            Self::Anothers { path, us, .. } => {
+                let path = quoted(path);
+                return Some(format!(
+                    "run it as its owner, or give the home to this one with `chown -R {us} {path}`"
+                ));
             }
             Self::Use(_, cause) => return cure(cause),
         };
@@ -255,8 +269,21 @@ impl Home {
             create_directory(path)?;
         }
         let wide = files::narrow(&self.private());
-        let warning = files::owner_warning(&self.path).or(wide);
-        Ok(warning.into_iter().collect())
+        Ok(self.owner_warning().or(wide).into_iter().collect())
+    }
+
+    /// Fails if the home belongs to another user, who could not read what we write there.
+    pub(crate) fn check_owner(&self) -> Result<(), HomeError> {
+        let path = self.path.clone();
+        match files::other_owner(&path) {
+            Some((owner, us)) => Err(HomeError::Anothers { path, owner, us }),
+            None => Ok(()),
+        }
+    }
+
+    fn owner_warning(&self) -> Option<String> {
+        let error = self.check_owner().err()?;
+        Some(full_text(&error))
     }
 
     /// Checks the home as [`Self::prepare`] does, and changes nothing; returns what deserves attention.
@@ -267,8 +294,7 @@ impl Home {
             let path = path.display();
             format!("others on this machine may read `{path}`; the next start of the relay takes that away")
         });
-        let warning = files::owner_warning(&self.path).or(wide);
-        Ok(warning.into_iter().collect())
+        Ok(self.owner_warning().or(wide).into_iter().collect())
     }
 
     /// Fails if the home is on a network file system, unless that is allowed, or if it contains symbolic links.

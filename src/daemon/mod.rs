@@ -7,7 +7,8 @@
 //! - The account: `account`, `first_login`, `verdict` (what follows from a login error).
 //! - What is known of it all: `runtime_state` and `counts`, shown by `overview`, `health` and `room_trouble` as `status` (the
 //!   JSON), through `control` (the socket) or in the log (`beginning`).
-//! - `hold`: what no other relay may use. `reload`: reads the configuration again.
+//! - `hold`: what no other relay may use. `reload`: reads the configuration again. `handed_over`: what a radio has handed over
+//!   while no daemon ran.
 //! - `service_manager`: what systemd is told, and its watchdog. `supervisor`: names, watches and stops the tasks.
 
 mod account;
@@ -19,6 +20,7 @@ mod event_loop;
 mod facts;
 mod feedback_worker;
 mod first_login;
+mod handed_over;
 mod health;
 mod hold;
 mod ledger;
@@ -59,7 +61,9 @@ use relay_model::{Backoff, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
 use relay_store::{Database, DatabaseEnd, Store, StoreError, single_values};
 
+pub(crate) use account::DeviceHeld;
 pub(crate) use control::{ControlAnswer, ControlRequest};
+pub(crate) use handed_over::accept;
 pub(crate) use health::{
     checks, clock_off, limit_met, merged, radio_away, room_check, times, trouble_check,
 };

@@ -57,20 +57,11 @@ fn wide_mode(path: &Path) -> Option<u32> {
     (!metadata.is_symlink() && mode & 0o077 != 0).then_some(mode)
 }
 
-/// Returns a warning if the home belongs to another user, who could not read what we write there.
-pub(super) fn owner_warning(home: &Path) -> Option<String> {
+/// Returns the owner of a home, if that is another user than this one, and this one.
+pub(super) fn other_owner(home: &Path) -> Option<(u32, u32)> {
     let owner = fs::metadata(home).ok()?.uid();
     let us = rustix::process::geteuid().as_raw();
-    let home = home.display();
-    (owner != us).then(|| {
-        // Root can give it to itself, and the service of that user would not start any more.
-        let cure = if us == 0 {
-            format!("run it as its owner: `sudo -u '#{owner}' relay …`")
-        } else {
-            format!("run it as its owner, or give the home to this one with `chown -R {us} {home}`")
-        };
-        format!("the home `{home}` belongs to another user (uid {owner}), and the relay runs as uid {us}: {cure}")
-    })
+    (owner != us).then_some((owner, us))
 }
 
 /// Returns a directory's entries whose names have this prefix.

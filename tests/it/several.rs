@@ -221,6 +221,11 @@ async fn the_relay_of_a_copied_home_leaves_the_device_alone_and_needs_one_of_its
     let home = Home::new();
     copy(&scene.home.path(""), &home.path(""));
     let first = told_of(&scene.home, &scene.relay);
+    let report = tells(&home, &["doctor", "matrix"], "it", |_| true).await;
+    let session = check(&report, "session");
+    assert_eq!(session["result"], "failed", "{session:#}");
+    let text = session["text"].as_str().expect("it says why");
+    assert!(text.contains(&first), "{text}");
     let relay = home.start().await;
     let line = relay.logs("of this home is in use by").await;
     assert!(line.contains(&first) && line.contains("ERROR"), "{line}");

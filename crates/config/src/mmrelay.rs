@@ -48,6 +48,18 @@ pub(super) const MEANINGLESS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Keys of MMRelay that count only where ours, which stands behind it, is not given.
+pub(super) const REPLACED: &[(&str, &str)] = &[(
+    "meshtastic.relay_reactions",
+    "meshtastic.message_interactions.reactions",
+)];
+
+/// Returns the key of ours that takes the place of one of those.
+pub(super) fn successor(path: &str) -> Option<&'static str> {
+    let mut all = REPLACED.iter();
+    all.find_map(|(old, ours)| (*old == path).then_some(*ours))
+}
+
 /// Returns why a key means nothing here, if it is one of those.
 pub(super) fn meaningless(path: &str) -> Option<&'static str> {
     let mut all = MEANINGLESS.iter();

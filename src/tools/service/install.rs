@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, Uid, User};
 
-use super::systemd::{self, LIMIT, STOP_LIMIT, ServiceError, run, systemctl, systemctl_within};
+use super::systemd::{
+    self, LIMIT, Purpose, STOP_LIMIT, ServiceError, run, systemctl, systemctl_within,
+};
 use super::unit::{self, ACCOUNT, ACCOUNT_LINE, NAME, Scope, Unit};
 use crate::home::{Home, Lock, quoted};
 use relay_disk::create_private_directory;
@@ -39,7 +41,7 @@ pub(crate) struct Order<'a> {
 /// given.
 pub(crate) async fn install(order: &Order<'_>, tell: &mut dyn FnMut(&str)) -> Done<Vec<String>> {
     let Order { scope, home, .. } = *order;
-    systemd::is_there(scope).await?;
+    systemd::is_there(scope, Purpose::Install).await?;
     for path in order.config.iter().chain([&order.program]) {
         is_plain(path)?;
     }
@@ -48,11 +50,14 @@ pub(crate) async fn install(order: &Order<'_>, tell: &mut dyn FnMut(&str)) -> Do
     let before = read(&path)?;
     let is_foreign = before.as_ref().is_some_and(|it| !unit::is_ours(it));
     if is_foreign && !order.force {
-        return Err(ServiceError::ForeignUnit { path });
+        return Err(ServiceError::ForeignUnit {
+            path,
+            purpose: Purpose::Install,
+        });
     }
     if scope == Scope::System {
         is_root()?;
-        is_no_package(before.is_some())?;
+        is_no_package(before.is_some(), Purpose::Install)?;
         may_be_run(&order.program)?;
         if let Some(config) = order.config.as_ref().filter(|it| unit::is_hidden(it)) {
             let (path, home) = (config.clone(), home.config());
@@ -156,11 +161,11 @@ async fn start(
 
 /// Stops and removes the service, if it is ours. The relay's data stay.
 pub(crate) async fn uninstall(scope: Scope, force: bool, tell: &mut dyn FnMut(&str)) -> Done {
-    systemd::is_there(scope).await?;
+    systemd::is_there(scope, Purpose::Uninstall).await?;
     let path = place(scope)?;
     let Some(text) = read(&path)? else {
         if scope == Scope::System {
-            is_no_package(false)?;
+            is_no_package(false, Purpose::Uninstall)?;
         }
         tell(&format!(
             "no service is installed: there is no {}",
@@ -169,7 +174,10 @@ pub(crate) async fn uninstall(scope: Scope, force: bool, tell: &mut dyn FnMut(&s
         return Ok(());
     };
     if !unit::is_ours(&text) && !force {
-        return Err(ServiceError::ForeignUnit { path });
+        return Err(ServiceError::ForeignUnit {
+            path,
+            purpose: Purpose::Uninstall,
+        });
     }
     if scope == Scope::System {
         is_root()?;
@@ -209,10 +217,7 @@ pub(super) fn place(scope: Scope) -> Done<PathBuf> {
             let named = |name| std::env::var_os(name).filter(|it| !it.is_empty());
             let config = named("XDG_CONFIG_HOME").map(PathBuf::from);
             let config = config.or_else(|| Some(std::env::home_dir()?.join(".config")));
-            let missing = || ServiceError::NoUserManager {
-                said: "this user has no home directory".to_owned(),
-            };
-            config.ok_or_else(missing)?.join("systemd/user")
+            config.ok_or(ServiceError::NoUserHome)?.join("systemd/user")
         }
     };
     Ok(directory.join(NAME))
@@ -279,10 +284,10 @@ fn is_root() -> Done {
 }
 
 /// Fails if a package has brought a unit: ours would hide its updates.
-fn is_no_package(is_ours_there: bool) -> Done {
+fn is_no_package(is_ours_there: bool, purpose: Purpose) -> Done {
     let units = OF_PACKAGES.iter().map(|it| Path::new(it).join(NAME));
     match units.into_iter().find(|path| path.exists()) {
-        Some(path) if !is_ours_there => Err(ServiceError::PackageUnit { path }),
+        Some(path) if !is_ours_there => Err(ServiceError::PackageUnit { path, purpose }),
         Some(_) | None => Ok(()),
     }
 }
