@@ -54,7 +54,7 @@ pub(crate) struct ServiceStatus {
 
 /// Asks systemd, and the relay itself.
 pub(crate) async fn status(scope: Scope, home: &Home) -> Result<ServiceStatus, ServiceError> {
-    systemd::is_there(scope).await?;
+    systemd::check_manager(scope).await?;
     let told = systemctl(scope, &["show", PROPERTIES, NAME]).await?;
     let mut status = of_properties(&told);
     if !status.installed {

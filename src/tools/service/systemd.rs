@@ -18,6 +18,9 @@ pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// More than `TimeoutStopSec=` of the unit.
 pub(super) const STOP_LIMIT: Duration = Duration::from_mins(1);
 
+/// What a step of the service comes to.
+pub(super) type Done<T = ()> = Result<T, ServiceError>;
+
 /// Why the service could not be installed, removed or looked at.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
@@ -103,12 +106,20 @@ impl Explained for ServiceError {
     }
 }
 
+/// Makes an error of a failure to use a file.
+pub(super) fn failed(path: &Path) -> impl Fn(io::Error) -> ServiceError + '_ {
+    |cause| ServiceError::Use {
+        path: path.to_owned(),
+        cause,
+    }
+}
+
 /// Runs a program to its end, and returns its standard output. Fails if the program does.
 pub(super) async fn run<A: AsRef<OsStr>>(
     program: &str,
     arguments: &[A],
     limit: Duration,
-) -> Result<String, ServiceError> {
+) -> Done<String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     // Its words are compared and shown: in one language, without colours and pages.
@@ -138,7 +149,7 @@ pub(super) async fn run<A: AsRef<OsStr>>(
 }
 
 /// Gives systemd a command for the service manager of this scope.
-pub(super) async fn systemctl(scope: Scope, arguments: &[&str]) -> Result<String, ServiceError> {
+pub(super) async fn systemctl(scope: Scope, arguments: &[&str]) -> Done<String> {
     systemctl_within(scope, arguments, LIMIT).await
 }
 
@@ -146,7 +157,7 @@ pub(super) async fn systemctl_within(
     scope: Scope,
     arguments: &[&str],
     limit: Duration,
-) -> Result<String, ServiceError> {
+) -> Done<String> {
     let mut all = vec!["--no-ask-password"];
     if scope == Scope::User {
         all.push("--user");
@@ -156,7 +167,7 @@ pub(super) async fn systemctl_within(
 }
 
 /// Fails unless the service manager of this scope can be spoken to.
-pub(super) async fn is_there(scope: Scope) -> Result<(), ServiceError> {
+pub(super) async fn check_manager(scope: Scope) -> Done {
     // Source: `sd_booted(3)`.
     if !Path::new("/run/systemd/system").is_dir() {
         return Err(ServiceError::NoSystemd);
