@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::support::radio::{BASE, Radio};
-use crate::support::scene::{Plan, Scene};
+use crate::support::scene::Plan;
 use crate::support::user::Kind;
 use crate::text::carries_text_both_ways;
 
