@@ -214,8 +214,8 @@ impl Home {
     }
 
     /// Prepares the home for use: creates what is missing, removes other users' rights from what is ours, and returns
-    /// warnings. Sets the umask, so that all new files are private. Fails if the home is on a network file system, unless that is allowed;
-    /// if it cannot be created; or if it contains symbolic links.
+    /// warnings. Sets the umask, so that all new files are private. Fails if the home is on a network file system, unless
+    /// that is allowed; if it cannot be created; or if it contains symbolic links.
     pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         self.check_place(allow_network)?;
         // The SDK's files are created by SQLite, with modes from the umask.

@@ -117,7 +117,7 @@ fn check_that_mmrelay_is_stopped(
     old: &OldHome,
     databases: &[PathBuf],
 ) -> Result<(), ImportError> {
-    match running::look(Path::new(PROC), old, databases) {
+    match running::look(Path::new(PROC), &old.directories(), databases) {
         InUse::By(running) => Err(ImportError::Running(running)),
         InUse::Perhaps(hidden) if !request.is_stopped => Err(ImportError::PerhapsRunning {
             home: old.path.clone(),

@@ -8,12 +8,11 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use super::error::ImportError;
+use super::running::VARIABLES;
 use crate::home::path_of;
 use relay_config::read_text;
 use relay_store::mmrelay::with_ending;
 
-/// Variables that name MMRelay's home, in order of precedence.
-pub(super) const VARIABLES: [&str; 3] = ["MMRELAY_HOME", "MMRELAY_BASE_DIR", "MMRELAY_DATA_DIR"];
 /// Where it is in containers and packages.
 const SYSTEM_HOMES: [&str; 3] = ["/data", "/app/data", "/var/lib/mmrelay"];
 /// Its database in a home, newest layout first.

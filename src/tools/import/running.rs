@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
-use super::old_home::{OldHome, VARIABLES};
 use super::processes::{FileId, OpenFile, Process};
 use crate::home::path_of;
 use relay_store::mmrelay::with_ending;
@@ -26,6 +25,8 @@ const HELD: [&str; 4] = [
 ];
 /// Its log in a home.
 const LOGS: [&str; 2] = ["logs/mmrelay.log", "mmrelay.log"];
+/// Variables that name MMRelay's home, in order of precedence.
+pub(super) const VARIABLES: [&str; 3] = ["MMRELAY_HOME", "MMRELAY_BASE_DIR", "MMRELAY_DATA_DIR"];
 /// Its flags that name the home, in order of precedence.
 const FLAGS: [&str; 3] = ["--home", "--base-dir", "--data-dir"];
 
@@ -118,10 +119,10 @@ impl Who {
     }
 }
 
-/// Looks among the processes below `proc` for one that uses this home or one of these databases, its own.
-pub(super) fn look(proc: &Path, home: &OldHome, databases: &[PathBuf]) -> InUse {
+/// Looks among the processes below `proc` for one that uses one of these directories of the home, or its databases.
+pub(super) fn look(proc: &Path, homes: &[&Path], databases: &[PathBuf]) -> InUse {
     let processes = Process::all(proc);
-    let files = OldFiles::of(home, databases);
+    let files = OldFiles::of(homes, databases);
     let by = |process: &Process, evidence| Running {
         process: Some(Who::of(process)),
         evidence,
@@ -163,9 +164,8 @@ struct OldFiles {
 }
 
 impl OldFiles {
-    fn of(home: &OldHome, databases: &[PathBuf]) -> Self {
+    fn of(homes: &[&Path], databases: &[PathBuf]) -> Self {
         let endings = |path: &PathBuf| ["", "-wal", "-shm"].map(|it| with_ending(path, it));
-        let homes = home.directories();
         let logs = homes
             .iter()
             .flat_map(|home| LOGS.map(|name| home.join(name)));

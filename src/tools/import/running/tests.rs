@@ -55,9 +55,8 @@ impl Machine {
     }
 
     fn look(&self) -> InUse {
-        let home = OldHome::find(Some(&self.path("home")), |_| None).unwrap();
-        let databases = home.databases(None, None);
-        look(&self.path("proc"), &home, &databases)
+        let databases = [self.path("home/database/meshtastic.sqlite")];
+        look(&self.path("proc"), &[&self.path("home")], &databases)
     }
 
     /// Returns what is said of the process that uses the home, without where this machine is, and whose process it is.
@@ -242,10 +241,10 @@ fn a_program_that_has_the_database_open_is_found_by_its_process() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let home = OldHome::find(Some(&machine.path("home")), |_| None).unwrap();
+    let home = machine.path("home");
     // Before it is that program, it is a copy of this one.
     let found = loop {
-        if let InUse::By(found) = look(proc, &home, std::slice::from_ref(&database)) {
+        if let InUse::By(found) = look(proc, &[&home], std::slice::from_ref(&database)) {
             let found = found.to_string();
             if found.contains("`tail") {
                 break found;
