@@ -2,6 +2,7 @@
 
 mod files;
 mod lock;
+mod owners;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -32,27 +33,6 @@ const VARIABLES: [&str; 4] = [
     "MMRELAY_DATA_DIR",
 ];
 
-/// Private entries of a home, by their paths in it.
-const PRIVATE: [&str; 10] = [
-    "matrix",
-    "matrix/sdk",
-    "database",
-    "logs",
-    "config.yaml",
-    "matrix/session.json",
-    "matrix/sdk.key",
-    "matrix/recovery.key",
-    "relay.lock",
-    "relay.sock",
-];
-
-/// Private entries of a home, by their directory in it and the prefix of their names.
-const PRIVATE_ENTRIES: [(&str, &str); 3] = [
-    ("matrix/sdk", ""),
-    ("database", "relay.sqlite"),
-    ("logs", "relay.log"),
-];
-
 /// Files written in a home besides its log, relative to it: none may be a symbolic link.
 const WRITTEN: [&str; 6] = [
     "relay.lock",
@@ -61,15 +41,6 @@ const WRITTEN: [&str; 6] = [
     "matrix/new",
     "matrix/next",
     "matrix/devices",
-];
-
-/// MMRelay's files in a home, relative to it.
-const MMRELAY_FILES: [&str; 5] = [
-    "matrix/credentials.json",
-    "credentials.json",
-    "database/meshtastic.sqlite",
-    "meshtastic.sqlite",
-    "logs/mmrelay.log",
 ];
 
 /// Why a directory cannot be the relay's home.
@@ -139,7 +110,7 @@ impl Home {
         flag: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, HomeError> {
-        let set = |name: &str| Some(PathBuf::from(variable(name).filter(|it| !it.is_empty())?));
+        let set = |name: &str| path_of(variable(name));
         let by_variable = || VARIABLES.iter().find_map(|name| set(name));
         let named = flag.map(Path::to_owned).or_else(by_variable);
         let is_default = named.is_none();
@@ -211,10 +182,9 @@ impl Home {
         DatabasePlace { path, warning }
     }
 
-    /// Returns MMRelay's files in this home; they are never written.
-    pub(crate) fn mmrelay_files(&self) -> Vec<PathBuf> {
-        let files = MMRELAY_FILES.iter().map(|name| self.path.join(name));
-        files.filter(|path| path.exists()).collect()
+    /// Returns whether MMRelay has, or had, its files in this home.
+    pub(crate) fn is_shared(&self) -> bool {
+        !owners::shared(&self.path).is_empty()
     }
 
     /// Returns a hint if this is the default home, it does not exist, and the package's home does.
@@ -257,9 +227,9 @@ impl Home {
         }
     }
 
-    /// Prepares the home for use: creates what is missing, removes other users' rights, and returns warnings. Sets the
-    /// umask, so that all new files are private. Fails if the home is on a network file system, unless that is allowed;
-    /// if it cannot be created; or if it contains symbolic links.
+    /// Prepares the home for use: creates what is missing, removes other users' rights from what is ours, and returns
+    /// warnings. Sets the umask, so that all new files are private. Fails if the home is on a network file system, unless
+    /// that is allowed; if it cannot be created; or if it contains symbolic links.
     pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         self.check_place(allow_network)?;
         // The SDK's files are created by SQLite, with modes from the umask.
@@ -268,7 +238,7 @@ impl Home {
         for path in [&self.path, &within("matrix"), &within("database")] {
             create_directory(path)?;
         }
-        let wide = files::narrow(&self.private());
+        let wide = files::narrow(&owners::private(&self.path));
         Ok(self.owner_warning().or(wide).into_iter().collect())
     }
 
@@ -289,11 +259,21 @@ impl Home {
     /// Checks the home as [`Self::prepare`] does, and changes nothing; returns what deserves attention.
     pub(crate) fn examine(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         self.check_place(allow_network)?;
-        let private = self.private();
-        let wide = files::wide(&private).map(|path| {
+        let wide = files::wide(&owners::private(&self.path)).map(|path| {
             let path = path.display();
             format!("others on this machine may read `{path}`; the next start of the relay takes that away")
         });
+        let of_both = owners::shared(&self.path);
+        let shared = || {
+            let path = files::exposed(&of_both)?;
+            let named = quoted(path);
+            let path = path.display();
+            Some(format!(
+                "others on this machine may use `{path}`, which is left as it is, as MMRelay is at home here as well: \
+                 `chmod go= {named}` takes that away"
+            ))
+        };
+        let wide = wide.or_else(shared);
         Ok(self.owner_warning().or(wide).into_iter().collect())
     }
 
@@ -313,17 +293,6 @@ impl Home {
         Ok(())
     }
 
-    /// Returns the paths that are nobody else's business, whether they exist or not.
-    fn private(&self) -> Vec<PathBuf> {
-        let within = |name: &str| self.path.join(name);
-        let mut private = vec![self.path.clone()];
-        private.extend(PRIVATE.iter().map(|name| within(name)));
-        for (directory, beginning) in PRIVATE_ENTRIES {
-            private.extend(files::entries(&within(directory), beginning));
-        }
-        private
-    }
-
     /// Prepares the place of a file whose path is configurable: inside the home, no symbolic links are followed, and
     /// nobody else may enter its directory or read its files. Places outside the home are left alone.
     pub(crate) fn prepare_file(&self, path: &Path) -> Result<(), HomeError> {
@@ -340,7 +309,7 @@ impl Home {
         create_directory(directory)?;
         private.push(directory.to_owned());
         // On failure, preparing the home has already warned.
-        drop(files::narrow(&private));
+        drop(files::narrow(&owners::without_mmrelay(&self.path, private)));
         Ok(())
     }
 
@@ -372,6 +341,11 @@ impl Home {
         }
         Ok(Some(path))
     }
+}
+
+/// Returns the path that a variable of the environment holds; an empty one holds none.
+pub(crate) fn path_of(value: Option<OsString>) -> Option<PathBuf> {
+    value.filter(|it| !it.is_empty()).map(PathBuf::from)
 }
 
 /// Quotes a path for a shell.

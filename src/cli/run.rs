@@ -29,7 +29,7 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
             "the configuration or the home deserves attention"
         );
     }
-    let differences = loaded.notes(!home.mmrelay_files().is_empty()).to_vec();
+    let differences = loaded.notes(home.is_shared()).to_vec();
     let again = globals.clone();
     let read = Box::new(move || again.load_config(&home));
     let running = daemon::run(loaded.config, differences, read, hold, signals);

@@ -50,6 +50,15 @@ pub(super) fn wide(paths: &[PathBuf]) -> Option<&PathBuf> {
     paths.iter().find(|path| wide_mode(path).is_some())
 }
 
+/// Returns the first of these that lets others in: a file that they may read, or a directory in which they may replace files.
+pub(super) fn exposed(paths: &[PathBuf]) -> Option<&PathBuf> {
+    let is_exposed = |path: &&PathBuf| {
+        let refused = if path.is_dir() { 0o022 } else { 0o077 };
+        wide_mode(path).is_some_and(|mode| mode & refused != 0)
+    };
+    paths.iter().find(is_exposed)
+}
+
 /// Returns the mode of a file that others may use; `None` for symbolic links and missing files.
 fn wide_mode(path: &Path) -> Option<u32> {
     let metadata = fs::symlink_metadata(path).ok()?;

@@ -109,9 +109,8 @@ impl Bench {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        if timeout(Duration::from_mins(1), closed).await.is_err() {
-            panic!("held: {:?}, before {held:?}", Held::now());
-        }
+        let is_closed = timeout(Duration::from_mins(1), closed).await.is_ok();
+        assert!(is_closed, "held: {:?}, before {held:?}", Held::now());
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
     }

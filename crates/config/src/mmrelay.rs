@@ -7,6 +7,11 @@ use super::finding::ValueSource;
 /// How a file begins that was taken over: what differs goes on being told for it.
 pub(super) const TAKEN_OVER: &str = "# Taken over from MMRelay";
 
+/// Returns whether a configuration was taken over from MMRelay, by [`take_over`](fn@crate::take_over).
+pub fn is_taken_over(text: &str) -> bool {
+    text.starts_with(TAKEN_OVER)
+}
+
 /// Keys of MMRelay that mean nothing here: which, and why.
 pub(super) const MEANINGLESS: &[(&str, &str)] = &[
     (

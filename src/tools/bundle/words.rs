@@ -11,8 +11,8 @@ use aho_corasick::AhoCorasick;
 #[derive(Debug)]
 pub(super) struct Words {
     any_case: bool,
-    /// In the order in which they were learned.
-    words: Vec<(String, String)>,
+    /// In that order.
+    learned: Vec<(String, String)>,
     /// Where each stands in that.
     places: HashMap<String, usize>,
     /// Made of them for the first text; `None` inside: there are too many of them.
@@ -24,7 +24,7 @@ impl Words {
     pub(super) fn new(any_case: bool) -> Self {
         Self {
             any_case,
-            words: Vec::new(),
+            learned: Vec::new(),
             places: HashMap::new(),
             automaton: OnceLock::new(),
         }
@@ -35,14 +35,14 @@ impl Words {
         if self.places.contains_key(&word) {
             return;
         }
-        self.places.insert(word.clone(), self.words.len());
-        self.words.push((word, put.to_owned()));
+        self.places.insert(word.clone(), self.learned.len());
+        self.learned.push((word, put.to_owned()));
         self.automaton = OnceLock::new();
     }
 
     /// Returns what is put in the place of a word.
     pub(super) fn get(&self, word: &str) -> Option<&str> {
-        let (_, put) = self.words.get(*self.places.get(word)?)?;
+        let (_, put) = self.learned.get(*self.places.get(word)?)?;
         Some(put)
     }
 
@@ -55,7 +55,7 @@ impl Words {
         fits: impl Fn(&Range<usize>) -> bool,
     ) -> Vec<(Range<usize>, &'a str)> {
         let automaton = self.automaton.get_or_init(|| {
-            let words = self.words.iter().map(|(word, _)| word);
+            let words = self.learned.iter().map(|(word, _)| word);
             let mut builder = AhoCorasick::builder();
             builder
                 .ascii_case_insensitive(self.any_case)
@@ -77,7 +77,7 @@ impl Words {
             }
         }
         let chosen = chosen.into_iter().filter_map(|(start, (end, word))| {
-            let (_, put) = self.words.get(word)?;
+            let (_, put) = self.learned.get(word)?;
             Some((start..end, put.as_str()))
         });
         chosen.collect()

@@ -57,7 +57,7 @@ pub(crate) struct ServiceStatus {
 
 /// Asks systemd, and the relay itself.
 pub(crate) async fn status(scope: Scope, home: &Home) -> Result<ServiceStatus, ServiceError> {
-    systemd::is_there(scope, Purpose::Status).await?;
+    systemd::check_manager(scope, Purpose::Status).await?;
     let told = systemctl(scope, &["show", PROPERTIES, NAME]).await?;
     let mut status = of_properties(&told);
     status.is_users = scope == Scope::User;

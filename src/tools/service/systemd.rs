@@ -18,6 +18,9 @@ pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// More than `TimeoutStopSec=` of the unit.
 pub(super) const STOP_LIMIT: Duration = Duration::from_mins(1);
 
+/// What a step of the service comes to.
+pub(super) type Done<T = ()> = Result<T, ServiceError>;
+
 /// What is asked of the service manager: not every cure fits each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -131,12 +134,20 @@ impl Explained for ServiceError {
     }
 }
 
+/// Makes an error of a failure to use a file.
+pub(super) fn failed(path: &Path) -> impl Fn(io::Error) -> ServiceError + '_ {
+    |cause| ServiceError::Use {
+        path: path.to_owned(),
+        cause,
+    }
+}
+
 /// Runs a program to its end, and returns its standard output. Fails if the program does.
 pub(super) async fn run<A: AsRef<OsStr>>(
     program: &str,
     arguments: &[A],
     limit: Duration,
-) -> Result<String, ServiceError> {
+) -> Done<String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     // Its words are compared and shown: in one language, without colours and pages.
@@ -166,7 +177,7 @@ pub(super) async fn run<A: AsRef<OsStr>>(
 }
 
 /// Gives systemd a command for the service manager of this scope.
-pub(super) async fn systemctl(scope: Scope, arguments: &[&str]) -> Result<String, ServiceError> {
+pub(super) async fn systemctl(scope: Scope, arguments: &[&str]) -> Done<String> {
     systemctl_within(scope, arguments, LIMIT).await
 }
 
@@ -174,7 +185,7 @@ pub(super) async fn systemctl_within(
     scope: Scope,
     arguments: &[&str],
     limit: Duration,
-) -> Result<String, ServiceError> {
+) -> Done<String> {
     let mut all = vec!["--no-ask-password"];
     if scope == Scope::User {
         all.push("--user");
@@ -184,7 +195,7 @@ pub(super) async fn systemctl_within(
 }
 
 /// Fails unless the service manager of this scope can be spoken to.
-pub(super) async fn is_there(scope: Scope, purpose: Purpose) -> Result<(), ServiceError> {
+pub(super) async fn check_manager(scope: Scope, purpose: Purpose) -> Done {
     // Source: `sd_booted(3)`.
     if !Path::new("/run/systemd/system").is_dir() {
         return Err(ServiceError::NoSystemd);
