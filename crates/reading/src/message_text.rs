@@ -12,7 +12,7 @@ const LONGEST_PLAIN: usize = 32 * 1024;
 
 /// Which quote of the answered message a plain text may begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Quote {
+pub enum Quote {
     /// None: any quotation is the author's own.
     None,
     /// Possibly a quote in the form `> <@bob:example.org> …`, which clients add to replies.
@@ -22,7 +22,7 @@ pub(super) enum Quote {
 }
 
 /// Returns the kind and the text of a message; `None` if the event is no message.
-pub(super) fn read_message(
+pub fn read_message(
     event_type: &str,
     content: &Value,
     quote: Quote,

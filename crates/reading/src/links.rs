@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use matrix_sdk::ruma::OwnedRoomAliasId;
 use percent_encoding::percent_decode_str;
 
-use relay_model::{OwnedServerName, OwnedUserId};
+use relay_model::{OwnedRoomAliasId, OwnedServerName, OwnedUserId};
 
 /// Known display names in the room.
-pub(super) type Names = HashMap<OwnedUserId, String>;
+pub type Names = HashMap<OwnedUserId, String>;
 
 /// Prefixes of links.
 const BEGINNINGS: [&str; 3] = ["https://matrix.to/#/", "http://matrix.to/#/", "matrix:"];
@@ -275,7 +274,7 @@ pub(super) fn decoded(text: &str) -> String {
 }
 
 /// Cuts a text to at most `longest` bytes, at a character boundary.
-pub(super) fn cut(text: &str, longest: usize) -> &str {
+pub fn cut(text: &str, longest: usize) -> &str {
     text.get(..text.floor_char_boundary(longest))
         .unwrap_or(text)
 }

@@ -8,9 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
-use crate::events::{Envelope, SenderFacts};
 use matrix_sdk::ruma::{owned_room_id, owned_user_id};
-use relay_model::{MatrixEvent, OwnedUserId, RoomText};
 
 /// The messages of one client.
 #[derive(Debug, Deserialize)]
@@ -286,30 +284,5 @@ fn only_an_answers_quote_is_left_out() {
         new["msgtype"] = "m.text".into();
         let told_now = text(json!({"body": "* x", "m.new_content": new, "m.relates_to": edit}));
         assert_eq!(told_now.as_deref(), Some(told), "{new}");
-    }
-}
-
-#[test]
-fn a_plain_text_loses_the_marks_of_code_and_spoilers_and_nothing_else() {
-    for (plain, text) in [
-        ("run `ls -l` now", "run ls -l now"),
-        ("``a ` b`` and ```c```", "a ` b and c"),
-        ("```rust\nfn `x` {}\n```\nend", "fn `x` {}\nend"),
-        ("```\nopen", "open"),
-        ("||he dies||, ok", "he dies, ok"),
-        ("a || b || c", "a || b || c"),
-        ("||", "||"),
-        ("a|b|c", "a|b|c"),
-        ("it`s ` odd", "it`s ` odd"),
-        (
-            "*stars* _lines_ **two** ~~gone~~ # head",
-            "*stars* _lines_ **two** ~~gone~~ # head",
-        ),
-        ("<b>not formatted</b> &amp;", "<b>not formatted</b> &amp;"),
-        ("if a||b||c", "if a||b||c"),
-        ("rock`n`roll", "rock`n`roll"),
-        ("(||her name||), and `ls`.", "(her name), and ls."),
-    ] {
-        assert_eq!(without_marks(plain), text, "{plain}");
     }
 }

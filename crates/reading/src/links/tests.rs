@@ -1,4 +1,4 @@
-use matrix_sdk::ruma::owned_user_id;
+use ruma::owned_user_id;
 
 use super::*;
 
