@@ -14,9 +14,11 @@ mod targets;
 const LARGEST: usize = 4096;
 const MOST: usize = 100;
 
+type Target = fn(&[u8]);
+
 #[test]
 fn every_target_stands_every_input_of_its_corpus() -> Result<()> {
-    let targets: [(&str, fn(&[u8])); 6] = [
+    let targets: [(&str, Target); 6] = [
         ("bridge", targets::bridge),
         ("codec", targets::codec),
         ("config", targets::config),

@@ -30,6 +30,6 @@ pub fn codec(input: &[u8]) {
     assert_eq!(whole, pieces);
     let (frames, noise) = whole;
     assert!(frames.iter().all(|frame| frame.len() <= FRAME_LIMIT));
-    let framed: usize = frames.iter().map(|frame| frame.len() + 4).sum();
-    assert_eq!(framed + noise.len(), bytes.len());
+    let with_headers: usize = frames.iter().map(|frame| frame.len() + 4).sum();
+    assert_eq!(with_headers + noise.len(), bytes.len());
 }
