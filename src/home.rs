@@ -14,6 +14,7 @@ use serde_json::Value;
 use relay_disk::{create_private_directory, cure};
 use relay_model::Explained;
 
+pub(crate) use files::in_container;
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
 
 /// Home of the Debian package.
@@ -53,6 +54,9 @@ const PRIVATE_ENTRIES: [(&str, &str); 3] = [
     ("logs", "relay.log"),
 ];
 
+/// Those of them that the relay only reads, or replaces: they may belong to another user.
+const ONLY_READ: [&str; 3] = ["config.yaml", "matrix/recovery.key", "relay.sock"];
+
 /// Files written in a home besides its log, relative to it: none may be a symbolic link.
 const WRITTEN: [&str; 6] = [
     "relay.lock",
@@ -84,6 +88,13 @@ pub(crate) enum HomeError {
     Network { path: PathBuf, kind: &'static str },
     #[error("`{path}` is a symbolic link, and the relay writes through none inside its home")]
     Link { path: PathBuf },
+    #[error("`{path}` belongs to another user (uid {owner}), and the relay runs as uid {us}")]
+    Foreign {
+        path: PathBuf,
+        owner: u32,
+        us: u32,
+        home: PathBuf,
+    },
     #[error("cannot use `{0}`")]
     Use(PathBuf, #[source] io::Error),
 }
@@ -98,6 +109,9 @@ impl Explained for HomeError {
                 "put what it points to in its place (the home itself may be a link, and `database.path` and \
                  `logging.filename` may name other places)"
             }
+            Self::Foreign {
+                owner, us, home, ..
+            } => return Some(files::cure_of_owner(home, *owner, *us, in_container())),
             Self::Use(_, cause) => return cure(cause),
         };
         Some(hint.to_owned())
@@ -245,7 +259,7 @@ impl Home {
 
     /// Prepares the home for use: creates what is missing, removes other users' rights, and returns warnings. Sets the
     /// umask, so that all new files are private. Fails if the home is on a network file system, unless that is allowed;
-    /// if it cannot be created; or if it contains symbolic links.
+    /// if it cannot be created; if it contains symbolic links; or if another user keeps it from this one.
     pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         self.check_place(allow_network)?;
         // The SDK's files are created by SQLite, with modes from the umask.
@@ -271,7 +285,8 @@ impl Home {
         Ok(warning.into_iter().collect())
     }
 
-    /// Fails if the home is on a network file system, unless that is allowed, or if it contains symbolic links.
+    /// Fails if the home is on a network file system, unless that is allowed, if it contains symbolic links, or if another
+    /// user keeps it from this one.
     fn check_place(&self, allow_network: bool) -> Result<(), HomeError> {
         if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
             return Err(HomeError::Network {
@@ -284,7 +299,17 @@ impl Home {
         for path in written.chain(files::entries(&within("matrix/sdk"), "")) {
             self.inside(&path)?;
         }
-        Ok(())
+        let mut used = self.private();
+        used.retain(|path| !ONLY_READ.iter().any(|it| *path == within(it)));
+        match files::barred(&used) {
+            None => Ok(()),
+            Some((path, owner)) => Err(HomeError::Foreign {
+                path: path.clone(),
+                owner,
+                us: rustix::process::geteuid().as_raw(),
+                home: self.path.clone(),
+            }),
+        }
     }
 
     /// Returns the paths that are nobody else's business, whether they exist or not.

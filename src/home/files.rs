@@ -5,6 +5,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
 /// Returns the network file system of a path, which need not exist yet; `None`: it is local.
 pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
@@ -61,16 +64,61 @@ fn wide_mode(path: &Path) -> Option<u32> {
 pub(super) fn owner_warning(home: &Path) -> Option<String> {
     let owner = fs::metadata(home).ok()?.uid();
     let us = rustix::process::geteuid().as_raw();
-    let home = home.display();
     (owner != us).then(|| {
-        // Root can give it to itself, and the service of that user would not start any more.
-        let cure = if us == 0 {
-            format!("run it as its owner: `sudo -u '#{owner}' relay …`")
-        } else {
-            format!("run it as its owner, or give the home to this one with `chown -R {us} {home}`")
-        };
+        let cure = cure_of_owner(home, owner, us, in_container());
+        let home = home.display();
         format!("the home `{home}` belongs to another user (uid {owner}), and the relay runs as uid {us}: {cure}")
     })
+}
+
+/// Returns the first of these that another user, who is returned too, keeps from this one.
+pub(super) fn barred(paths: &[PathBuf]) -> Option<(&PathBuf, u32)> {
+    let us = rustix::process::geteuid().as_raw();
+    paths.iter().find_map(|path| {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        let needed = if metadata.is_dir() {
+            Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK
+        } else {
+            Access::READ_OK | Access::WRITE_OK
+        };
+        let is_closed = || accessat(CWD, path, needed, AtFlags::EACCESS) == Err(Errno::ACCESS);
+        (metadata.uid() != us && is_closed()).then_some((path, metadata.uid()))
+    })
+}
+
+/// Returns what helps where the home, or something in it, belongs to another user.
+pub(super) fn cure_of_owner(home: &Path, owner: u32, us: u32, in_container: bool) -> String {
+    let home = home.display();
+    let (as_owner, chown) = if in_container {
+        (
+            format!("run the container as its owner (`--user {owner}`)"),
+            format!(
+                "`docker run --rm --user 0 --entrypoint chown --volume VOLUME:{home} IMAGE -R {us} {home}`"
+            ),
+        )
+    } else if us == 0 {
+        (
+            format!("run it as its owner: `sudo -u '#{owner}' relay …`"),
+            String::new(),
+        )
+    } else {
+        (
+            "run it as its owner".to_owned(),
+            format!("`chown -R {us} {home}`"),
+        )
+    };
+    match (owner, us) {
+        // Root can give it to itself, and the service of that user would not start any more.
+        (_, 0) => as_owner,
+        (0, _) => format!("give the home to this one with {chown}"),
+        (_, _) => format!("{as_owner}, or give the home to this one with {chown}"),
+    }
+}
+
+/// Returns whether this process runs in a container, as far as that shows.
+pub(crate) fn in_container() -> bool {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    marks.iter().any(|path| Path::new(path).exists())
 }
 
 /// Returns a directory's entries whose names have this prefix.
@@ -92,5 +140,32 @@ mod tests {
         for local in [0xEF53, 0x0102_1994, 0x794C_7630, 0x9123_683E] {
             assert_eq!(network_name(local), None);
         }
+    }
+
+    #[test]
+    fn who_cannot_use_a_home_of_another_user_learns_what_helps_where_it_runs() {
+        let cure =
+            |owner, us, in_container| cure_of_owner(Path::new("/data"), owner, us, in_container);
+        assert_eq!(
+            cure(0, 1000, false),
+            "give the home to this one with `chown -R 1000 /data`"
+        );
+        assert_eq!(
+            cure(501, 1000, false),
+            "run it as its owner, or give the home to this one with `chown -R 1000 /data`"
+        );
+        assert_eq!(
+            cure(501, 0, false),
+            "run it as its owner: `sudo -u '#501' relay …`"
+        );
+        let chown = "`docker run --rm --user 0 --entrypoint chown --volume VOLUME:/data IMAGE -R 1000 /data`";
+        assert_eq!(
+            cure(0, 1000, true),
+            format!("give the home to this one with {chown}")
+        );
+        assert_eq!(
+            cure(501, 0, true),
+            "run the container as its owner (`--user 501`)"
+        );
     }
 }
