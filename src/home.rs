@@ -14,7 +14,6 @@ use serde_json::Value;
 use relay_disk::{create_private_directory, cure};
 use relay_model::Explained;
 
-pub(crate) use files::in_container;
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
 
 /// Home of the Debian package.
@@ -93,7 +92,7 @@ pub(crate) enum HomeError {
         path: PathBuf,
         owner: u32,
         us: u32,
-        home: PathBuf,
+        cure: String,
     },
     #[error("cannot use `{0}`")]
     Use(PathBuf, #[source] io::Error),
@@ -109,9 +108,7 @@ impl Explained for HomeError {
                 "put what it points to in its place (the home itself may be a link, and `database.path` and \
                  `logging.filename` may name other places)"
             }
-            Self::Foreign {
-                owner, us, home, ..
-            } => return Some(files::cure_of_owner(home, *owner, *us, in_container())),
+            Self::Foreign { cure, .. } => cure,
             Self::Use(_, cause) => return cure(cause),
         };
         Some(hint.to_owned())
@@ -301,15 +298,7 @@ impl Home {
         }
         let mut used = self.private();
         used.retain(|path| !ONLY_READ.iter().any(|it| *path == within(it)));
-        match files::barred(&used) {
-            None => Ok(()),
-            Some((path, owner)) => Err(HomeError::Foreign {
-                path: path.clone(),
-                owner,
-                us: rustix::process::geteuid().as_raw(),
-                home: self.path.clone(),
-            }),
-        }
+        files::check_owner(&self.path, &used)
     }
 
     /// Returns the paths that are nobody else's business, whether they exist or not.
@@ -371,6 +360,12 @@ impl Home {
         }
         Ok(Some(path))
     }
+}
+
+/// Returns whether this process runs in a container, as far as that shows.
+pub(crate) fn in_container() -> bool {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    marks.iter().any(|path| Path::new(path).exists())
 }
 
 /// Quotes a path for a shell.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
+use super::{HomeError, in_container};
+
 /// Returns the network file system of a path, which need not exist yet; `None`: it is local.
 pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
@@ -71,23 +73,34 @@ pub(super) fn owner_warning(home: &Path) -> Option<String> {
     })
 }
 
-/// Returns the first of these that another user, who is returned too, keeps from this one.
-pub(super) fn barred(paths: &[PathBuf]) -> Option<(&PathBuf, u32)> {
+/// Fails if another user keeps one of these from this one.
+pub(super) fn check_owner(home: &Path, paths: &[PathBuf]) -> Result<(), HomeError> {
     let us = rustix::process::geteuid().as_raw();
-    paths.iter().find_map(|path| {
-        let metadata = fs::symlink_metadata(path).ok()?;
+    for path in paths {
+        let Ok(metadata) = fs::symlink_metadata(path) else {
+            continue;
+        };
+        let owner = metadata.uid();
         let needed = if metadata.is_dir() {
             Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK
         } else {
             Access::READ_OK | Access::WRITE_OK
         };
         let is_closed = || accessat(CWD, path, needed, AtFlags::EACCESS) == Err(Errno::ACCESS);
-        (metadata.uid() != us && is_closed()).then_some((path, metadata.uid()))
-    })
+        if owner != us && is_closed() {
+            return Err(HomeError::Foreign {
+                path: path.clone(),
+                owner,
+                us,
+                cure: cure_of_owner(home, owner, us, in_container()),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Returns what helps where the home, or something in it, belongs to another user.
-pub(super) fn cure_of_owner(home: &Path, owner: u32, us: u32, in_container: bool) -> String {
+fn cure_of_owner(home: &Path, owner: u32, us: u32, in_container: bool) -> String {
     let home = home.display();
     let (as_owner, chown) = if in_container {
         (
@@ -113,12 +126,6 @@ pub(super) fn cure_of_owner(home: &Path, owner: u32, us: u32, in_container: bool
         (0, _) => format!("give the home to this one with {chown}"),
         (_, _) => format!("{as_owner}, or give the home to this one with {chown}"),
     }
-}
-
-/// Returns whether this process runs in a container, as far as that shows.
-pub(crate) fn in_container() -> bool {
-    let marks = ["/.dockerenv", "/run/.containerenv"];
-    marks.iter().any(|path| Path::new(path).exists())
 }
 
 /// Returns a directory's entries whose names have this prefix.

@@ -342,6 +342,38 @@ class Test:
         self.alice.sees("after a first start")
         holds("WARN" not in self.place.log().split("relay starts")[0], self.place.log())
 
+    def the_add_on_of_home_assistant_hands_its_options_to_the_relay(self):
+        place = self.place
+        place.run("docker rm --force relay").well()
+        form = "--format docker" if place.engine == "podman" else "--network host"
+        addon = SOURCE / "packaging/home-assistant/relay"
+        built = place.run(f"docker build {form} --tag {place.project}-add-on {addon}", limit=300)
+        if built.code != 0:
+            return f"it cannot be built here: {built.text[-300:]}"
+        self.server.account("fourth")
+        self.alice.invites("@fourth:localhost")
+        host, port = self.radio.listening["listening"].split(":")
+        options = {
+            "homeserver": self.server.url,
+            "bot_user_id": "@fourth:localhost",
+            "password": PASSWORD,
+            "rooms": [{"room": self.alice.room, "channel": 0}],
+            "connection_type": "tcp",
+            "host": host,
+        }
+        data = place.folder / "add-on"
+        data.mkdir()
+        (data / "options.json").write_text(json.dumps(options))
+        given = f"--volume {data}:/data --env RELAY_MESHTASTIC_PORT={port}"
+        place.run(f"docker run --detach --name relay {given} {place.project}-add-on").well()
+        place.logs("messages can cross")
+        self.radio.says("by way of the add-on")
+        self.alice.sees("by way of the add-on")
+        status = place.run("docker exec relay cat /proc/1/status").well().out
+        holds("Uid:\t1000\t1000\t1000\t1000" in status, status)
+        holds(place.run("docker exec relay relay doctor --quick").code == 0, "it is healthy")
+        place.run(f"docker rm --force relay && docker rmi {place.project}-add-on").well()
+
     def second_account(self, name: str) -> None:
         """Names another account in the configuration, by the lines that the guide has for that, and invites it."""
         self.server.account(name)
