@@ -21,7 +21,7 @@ RUN = f"docker run --rm {LOCKED}"
 NOT_RUN = {
     "cd docker": "the test is there already",
     "docker compose build tcp": "scripts/image builds the image",
-    "scripts/image --binary relay": "likewise",
+    "../scripts/image --binary relay": "likewise",
     "ls /dev/serial/by-id/": "there is no radio on USB",
     "stat -Lc %g /dev/serial/by-id/usb-Silicon_Labs_CP2102_USB_to_UART_Bridge_Controller_0001-if00-port0": "likewise",
     "kubectl apply -f packaging/kubernetes/relay.yaml": "there is no cluster; scripts/check-containers checks it",
@@ -151,7 +151,8 @@ class Test:
         holds(host["SecurityOpt"] and "no-new-privileges" in host["SecurityOpt"][0], host["SecurityOpt"])
         holds(host["RestartPolicy"]["Name"] == "unless-stopped", host["RestartPolicy"])
         status = self.place.run("docker exec relay cat /proc/1/status").well().out
-        for line in ["Uid:\t1000\t1000\t1000\t1000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"]:
+        none = "0" * 16
+        for line in ["Uid:\t1000\t1000\t1000\t1000", f"CapEff:\t{none}", f"CapBnd:\t{none}", "NoNewPrivs:\t1"]:
             holds(line in status, f"{line} is not in {status}")
 
     def a_text_crosses_both_ways(self):
@@ -211,8 +212,10 @@ class Test:
         for command in ["run --detach --name relay-plain", "create --name relay-plain"]:
             self.place.run(f"docker {command} {given} relay").well()
             if command.startswith("run"):
-                ready = lambda: "messages can cross" in self.place.run("docker logs relay-plain").text
-                wait("a start without protection", ready)
+                wait(
+                    "a start without protection",
+                    lambda: "messages can cross" in self.place.run("docker logs relay-plain").text,
+                )
                 self.radio.says("heard without protection")
                 self.alice.sees("heard without protection")
                 self.place.run("docker stop relay-plain").well()
@@ -278,7 +281,8 @@ class Test:
         bus = place.folder / "bus"
         bus.mkdir()
         place.folder.chmod(0o755)
-        policy = '<policy context="default"><allow user="*"/><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy>'
+        all_may = '<allow user="*"/><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/>'
+        policy = f'<policy context="default">{all_may}</policy>'
         listen = f"<listen>unix:path={bus}/system_bus_socket</listen><auth>EXTERNAL</auth>"
         (bus / "bus.conf").write_text(f"<busconfig>{listen}{policy}</busconfig>")
         command = ["dbus-daemon", "--nofork", f"--config-file={bus}/bus.conf"]
@@ -334,7 +338,8 @@ class Test:
         # As packaging/kubernetes/relay.yaml has it.
         self.second_account("third")
         data = self.place.examples["relay_data"]
-        secret = "--volume ./password:/run/secrets/relay/password:ro --env RELAY_MATRIX_PASSWORD_FILE=/run/secrets/relay/password"
+        file = "/run/secrets/relay/password"
+        secret = f"--volume ./password:{file}:ro --env RELAY_MATRIX_PASSWORD_FILE={file}"
         given = f"--volume {data}:/data --volume ./config:/config:ro --env RELAY_CONFIG=/config/config.yaml {secret}"
         self.place.run(f"docker run --detach --name relay {LOCKED} {given} relay").well()
         self.place.logs("messages can cross")
@@ -379,7 +384,8 @@ class Test:
         self.server.account(name)
         self.alice.invites(f"@{name}:localhost")
         lines = re.search(r"```yaml\n(matrix:\n.*?)```", GUIDE, re.DOTALL).group(1)
-        lines = lines.replace("https://matrix.example.org", self.server.url).replace("@relaybot:example.org", f"@{name}:localhost")
+        lines = lines.replace("https://matrix.example.org", self.server.url)
+        lines = lines.replace("@relaybot:example.org", f"@{name}:localhost")
         self.configure(lines)
 
     def every_command_of_the_guide_was_run(self):
@@ -393,8 +399,8 @@ def seconds(stamp: str) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + float(rest)
 
 
-# What needs Compose; without it, the rest is tried.
-PROMISES = [value for value in vars(Test).values() if callable(value) and value.__name__.startswith(("a_", "the_", "it_", "nothing_", "every_"))]
+KINDS = ("a_", "the_", "it_", "nothing_", "every_")
+PROMISES = [value for name, value in vars(Test).items() if name.startswith(KINDS)]
 
 
 def main() -> int:
@@ -407,7 +413,8 @@ def main() -> int:
         (Path(folder) / "place").mkdir()
         place = Place(Path(folder) / "place", engine)
         if not place.has_compose:
-            print(f"error: there is no Compose for {engine}\nhint: the plugin `docker compose`, or `pip install podman-compose`")
+            print(f"error: there is no Compose for {engine}")
+            print("hint: install the plugin `docker compose`, or `pip install podman-compose`")
             return 1
         server = Homeserver(Path(folder) / "homeserver")
         test = None
