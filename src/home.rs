@@ -108,7 +108,7 @@ impl Explained for HomeError {
                 "put what it points to in its place (the home itself may be a link, and `database.path` and \
                  `logging.filename` may name other places)"
             }
-            Self::Foreign { cure, .. } => cure,
+            Self::Foreign { cure, .. } => cure.as_str(),
             Self::Use(_, cause) => return cure(cause),
         };
         Some(hint.to_owned())
