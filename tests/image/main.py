@@ -106,6 +106,9 @@ class Test:
         said = self.place.does("docker compose run --rm tcp config check")
         holds(said.code == 2, said.text)
         said.has("did you mean `host`?")
+        self.place.does("docker compose run --rm -T tcp config generate --output - > config/sample.yaml").well()
+        sample = (self.place.folder / "config/sample.yaml").read_text()
+        holds(sample.startswith("# yaml-language-server") and "matrix_rooms:" in sample, sample[:300])
         # Unhealthy as soon as the radio is away.
         self.configure("health: {radio_away: 2s}\n")
         self.place.does("docker compose run --rm tcp config check").well()
