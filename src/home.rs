@@ -2,6 +2,7 @@
 
 mod files;
 mod lock;
+mod owners;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,7 +13,7 @@ use rustix::fs::Mode;
 use serde_json::Value;
 
 use relay_disk::{create_private_directory, cure};
-use relay_model::Explained;
+use relay_model::{Explained, full_text};
 
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
 
@@ -32,28 +33,7 @@ const VARIABLES: [&str; 4] = [
     "MMRELAY_DATA_DIR",
 ];
 
-/// Private entries of a home, by their paths in it.
-const PRIVATE: [&str; 10] = [
-    "matrix",
-    "matrix/sdk",
-    "database",
-    "logs",
-    "config.yaml",
-    "matrix/session.json",
-    "matrix/sdk.key",
-    "matrix/recovery.key",
-    "relay.lock",
-    "relay.sock",
-];
-
-/// Private entries of a home, by their directory in it and the prefix of their names.
-const PRIVATE_ENTRIES: [(&str, &str); 3] = [
-    ("matrix/sdk", ""),
-    ("database", "relay.sqlite"),
-    ("logs", "relay.log"),
-];
-
-/// Those of them that the relay only reads, or replaces: they may belong to another user.
+/// What the relay only reads there, or replaces: it may belong to another user.
 const ONLY_READ: [&str; 3] = ["config.yaml", "matrix/recovery.key", "relay.sock"];
 
 /// Files written in a home besides its log, relative to it: none may be a symbolic link.
@@ -64,15 +44,6 @@ const WRITTEN: [&str; 6] = [
     "matrix/new",
     "matrix/next",
     "matrix/devices",
-];
-
-/// MMRelay's files in a home, relative to it.
-const MMRELAY_FILES: [&str; 5] = [
-    "matrix/credentials.json",
-    "credentials.json",
-    "database/meshtastic.sqlite",
-    "meshtastic.sqlite",
-    "logs/mmrelay.log",
 ];
 
 /// Why a directory cannot be the relay's home.
@@ -87,12 +58,17 @@ pub(crate) enum HomeError {
     Network { path: PathBuf, kind: &'static str },
     #[error("`{path}` is a symbolic link, and the relay writes through none inside its home")]
     Link { path: PathBuf },
+    #[error(
+        "the home `{path}` belongs to another user (uid {owner}), and the relay runs as uid {us}"
+    )]
+    Anothers { path: PathBuf, owner: u32, us: u32 },
+    /// Something in the home that belongs to another user, who keeps this one from it.
     #[error("`{path}` belongs to another user (uid {owner}), and the relay runs as uid {us}")]
-    Foreign {
+    Within {
         path: PathBuf,
+        home: PathBuf,
         owner: u32,
         us: u32,
-        cure: String,
     },
     #[error("cannot use `{0}`")]
     Use(PathBuf, #[source] io::Error),
@@ -108,7 +84,14 @@ impl Explained for HomeError {
                 "put what it points to in its place (the home itself may be a link, and `database.path` and \
                  `logging.filename` may name other places)"
             }
-            Self::Foreign { cure, .. } => cure.as_str(),
+            Self::Anothers {
+                path: home,
+                owner,
+                us,
+            }
+            | Self::Within {
+                home, owner, us, ..
+            } => return Some(cure_of_owner(home, *owner, *us, in_container())),
             Self::Use(_, cause) => return cure(cause),
         };
         Some(hint.to_owned())
@@ -136,7 +119,7 @@ impl Home {
         flag: Option<&Path>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, HomeError> {
-        let set = |name: &str| Some(PathBuf::from(variable(name).filter(|it| !it.is_empty())?));
+        let set = |name: &str| path_of(variable(name));
         let by_variable = || VARIABLES.iter().find_map(|name| set(name));
         let named = flag.map(Path::to_owned).or_else(by_variable);
         let is_default = named.is_none();
@@ -208,10 +191,9 @@ impl Home {
         DatabasePlace { path, warning }
     }
 
-    /// Returns MMRelay's files in this home; they are never written.
-    pub(crate) fn mmrelay_files(&self) -> Vec<PathBuf> {
-        let files = MMRELAY_FILES.iter().map(|name| self.path.join(name));
-        files.filter(|path| path.exists()).collect()
+    /// Returns whether MMRelay has, or had, its files in this home.
+    pub(crate) fn is_shared(&self) -> bool {
+        !owners::shared(&self.path).is_empty()
     }
 
     /// Returns a hint if this is the default home, it does not exist, and the package's home does.
@@ -254,9 +236,9 @@ impl Home {
         }
     }
 
-    /// Prepares the home for use: creates what is missing, removes other users' rights, and returns warnings. Sets the
-    /// umask, so that all new files are private. Fails if the home is on a network file system, unless that is allowed;
-    /// if it cannot be created; if it contains symbolic links; or if another user keeps it from this one.
+    /// Prepares the home for use: creates what is missing, removes other users' rights from what is ours, and returns
+    /// warnings. Sets the umask, so that all new files are private. Fails if the home is on a network file system, unless
+    /// that is allowed; if it cannot be created; or if it contains symbolic links.
     pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         self.check_place(allow_network)?;
         // The SDK's files are created by SQLite, with modes from the umask.
@@ -265,21 +247,43 @@ impl Home {
         for path in [&self.path, &within("matrix"), &within("database")] {
             create_directory(path)?;
         }
-        let wide = files::narrow(&self.private());
-        let warning = files::owner_warning(&self.path).or(wide);
-        Ok(warning.into_iter().collect())
+        let wide = files::narrow(&owners::private(&self.path));
+        Ok(self.owner_warning().or(wide).into_iter().collect())
+    }
+
+    /// Fails if the home belongs to another user, who could not read what we write there.
+    pub(crate) fn check_owner(&self) -> Result<(), HomeError> {
+        let path = self.path.clone();
+        match files::other_owner(&path) {
+            Some((owner, us)) => Err(HomeError::Anothers { path, owner, us }),
+            None => Ok(()),
+        }
+    }
+
+    fn owner_warning(&self) -> Option<String> {
+        let error = self.check_owner().err()?;
+        Some(full_text(&error))
     }
 
     /// Checks the home as [`Self::prepare`] does, and changes nothing; returns what deserves attention.
     pub(crate) fn examine(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         self.check_place(allow_network)?;
-        let private = self.private();
-        let wide = files::wide(&private).map(|path| {
+        let wide = files::wide(&owners::private(&self.path)).map(|path| {
             let path = path.display();
             format!("others on this machine may read `{path}`; the next start of the relay takes that away")
         });
-        let warning = files::owner_warning(&self.path).or(wide);
-        Ok(warning.into_iter().collect())
+        let of_both = owners::shared(&self.path);
+        let shared = || {
+            let path = files::exposed(&of_both)?;
+            let named = quoted(path);
+            let path = path.display();
+            Some(format!(
+                "others on this machine may use `{path}`, which is left as it is, as MMRelay is at home here as well: \
+                 `chmod go= {named}` takes that away"
+            ))
+        };
+        let wide = wide.or_else(shared);
+        Ok(self.owner_warning().or(wide).into_iter().collect())
     }
 
     /// Fails if the home is on a network file system, unless that is allowed, if it contains symbolic links, or if another
@@ -296,20 +300,24 @@ impl Home {
         for path in written.chain(files::entries(&within("matrix/sdk"), "")) {
             self.inside(&path)?;
         }
-        let mut used = self.private();
+        let home = self.path.clone();
+        let mut used = vec![home.clone()];
+        used.extend(owners::private(&home));
         used.retain(|path| !ONLY_READ.iter().any(|it| *path == within(it)));
-        files::check_owner(&self.path, &used)
-    }
-
-    /// Returns the paths that are nobody else's business, whether they exist or not.
-    fn private(&self) -> Vec<PathBuf> {
-        let within = |name: &str| self.path.join(name);
-        let mut private = vec![self.path.clone()];
-        private.extend(PRIVATE.iter().map(|name| within(name)));
-        for (directory, beginning) in PRIVATE_ENTRIES {
-            private.extend(files::entries(&within(directory), beginning));
+        match files::barred(&used) {
+            None => Ok(()),
+            Some((path, owner, us)) if *path == home => Err(HomeError::Anothers {
+                path: home,
+                owner,
+                us,
+            }),
+            Some((path, owner, us)) => Err(HomeError::Within {
+                path: path.clone(),
+                home,
+                owner,
+                us,
+            }),
         }
-        private
     }
 
     /// Prepares the place of a file whose path is configurable: inside the home, no symbolic links are followed, and
@@ -328,7 +336,7 @@ impl Home {
         create_directory(directory)?;
         private.push(directory.to_owned());
         // On failure, preparing the home has already warned.
-        drop(files::narrow(&private));
+        drop(files::narrow(&owners::without_mmrelay(&self.path, private)));
         Ok(())
     }
 
@@ -359,6 +367,36 @@ impl Home {
             }
         }
         Ok(Some(path))
+    }
+}
+
+/// Returns the path that a variable of the environment holds; an empty one holds none.
+pub(crate) fn path_of(value: Option<OsString>) -> Option<PathBuf> {
+    value.filter(|it| !it.is_empty()).map(PathBuf::from)
+}
+
+/// Returns what helps where a home, or something in it, belongs to another user.
+fn cure_of_owner(home: &Path, owner: u32, us: u32, in_container: bool) -> String {
+    let home = quoted(home);
+    let as_owner = if in_container {
+        format!("run the container as its owner (`--user {owner}`)")
+    } else if us == 0 {
+        format!("run it as its owner: `sudo -u '#{owner}' relay …`")
+    } else {
+        "run it as its owner".to_owned()
+    };
+    let give = if in_container {
+        format!(
+            "give the home to this one with `docker run --rm --user 0 --entrypoint chown --volume VOLUME:{home} IMAGE -R {us} {home}`"
+        )
+    } else {
+        format!("give the home to this one with `chown -R {us} {home}`")
+    };
+    match (owner, us) {
+        // Root can give it to itself, and the service of that user would not start any more.
+        (_, 0) => as_owner,
+        (0, _) => give,
+        (_, _) => format!("{as_owner}, or {give}"),
     }
 }
 

@@ -46,56 +46,90 @@ const NOTHING: [(&str, Number); 7] = [
 ];
 
 /// The meaning of SIGHUP, unless it was ignored from the start, as by `nohup`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hangup {
     /// Ends a command: its parent is gone.
     Ends,
     /// Ends the daemon if it has a terminal, which is gone then. Otherwise it is a request to read the configuration again, and
     /// to open the log's file anew.
-    Reloads(Arc<Notify>),
+    Reloads,
 }
 
 /// Listens to all signals: their names, and whether they end the program.
 #[derive(Debug)]
-pub(crate) struct Signals(Vec<(&'static str, Meaning, Signal)>);
+pub(crate) struct Signals {
+    heard: Vec<(&'static str, Meaning, Signal)>,
+    /// What ends the program, as long as the system does it.
+    unheard: Vec<(&'static str, Number)>,
+    /// That the configuration be read again.
+    reload: Arc<Notify>,
+}
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Ends,
-    Reloads(Arc<Notify>),
+    Reloads,
     Nothing,
 }
 
 impl Signals {
     /// Starts to listen; from now on no signal that can be caught ends the process by itself.
     pub(crate) fn listen(hangup: Hangup) -> io::Result<Self> {
-        let is_command = matches!(hangup, Hangup::Ends);
-        let hangup = match hangup {
-            _ if is_ignored(Number::HUP) => Meaning::Nothing,
-            Hangup::Reloads(wish) if !is_on_terminal() => Meaning::Reloads(wish),
-            Hangup::Ends | Hangup::Reloads(_) => Meaning::Ends,
+        Self::begin(hangup)?.and_to_ends()
+    }
+
+    /// Starts to listen to what does not end the program: it waits until there is somebody to obey it. What ends the program
+    /// does so at once as yet, since there is nothing to take leave of.
+    pub(crate) fn begin(hangup: Hangup) -> io::Result<Self> {
+        let mut signals = Self {
+            heard: Vec::new(),
+            unheard: STOP.to_vec(),
+            reload: Arc::default(),
         };
-        let mut all = vec![(("SIGHUP", Number::HUP), hangup)];
-        all.extend(STOP.map(|it| (it, Meaning::Ends)));
-        if is_command {
-            all.extend(STOP_OF_COMMANDS.iter().map(|it| (*it, Meaning::Ends)));
+        if hangup == Hangup::Ends {
+            signals.unheard.extend(STOP_OF_COMMANDS);
         }
-        all.extend(NOTHING.map(|it| (it, Meaning::Nothing)));
-        let heard = all.into_iter().map(|((name, number), meaning)| {
-            let heard = signal(SignalKind::from_raw(number.as_raw()))?;
-            Ok((name, meaning, heard))
-        });
-        Ok(Self(heard.collect::<io::Result<_>>()?))
+        let name = ("SIGHUP", Number::HUP);
+        if is_ignored(Number::HUP) {
+            signals.hear(name, Meaning::Nothing)?;
+        } else if hangup == Hangup::Ends || is_on_terminal() {
+            signals.unheard.push(name);
+        } else {
+            signals.hear(name, Meaning::Reloads)?;
+        }
+        for name in NOTHING {
+            signals.hear(name, Meaning::Nothing)?;
+        }
+        Ok(signals)
+    }
+
+    /// Listens to what ends the program, too.
+    pub(crate) fn and_to_ends(mut self) -> io::Result<Self> {
+        for name in std::mem::take(&mut self.unheard) {
+            self.hear(name, Meaning::Ends)?;
+        }
+        Ok(self)
+    }
+
+    fn hear(&mut self, (name, number): (&'static str, Number), meaning: Meaning) -> io::Result<()> {
+        let heard = signal(SignalKind::from_raw(number.as_raw()))?;
+        self.heard.push((name, meaning, heard));
+        Ok(())
+    }
+
+    /// Returns where it is said that the configuration be read again.
+    pub(crate) fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
     }
 
     /// Waits for the next signal that ends the program, and returns its name. Cancel safe: no signal is lost.
     pub(crate) async fn asked_to_end(&mut self) -> &'static str {
         poll_fn(|context| {
-            for (signal, meaning, heard) in &mut self.0 {
+            for (signal, meaning, heard) in &mut self.heard {
                 while heard.poll_recv(context).is_ready() {
                     match meaning {
                         Meaning::Ends => return Poll::Ready(*signal),
-                        Meaning::Reloads(wish) => wish.notify_one(),
+                        Meaning::Reloads => self.reload.notify_one(),
                         Meaning::Nothing => info!(
                             signal,
                             "this signal means nothing to the relay, which goes on"

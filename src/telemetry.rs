@@ -1,4 +1,4 @@
-//! Sets up logging: to standard error, and to a file if configured.
+//! Sets up logging: to standard error, and to a file if configured, which no other relay writes.
 
 mod layer;
 mod line;
@@ -10,8 +10,8 @@ mod sink;
 
 use std::io;
 use std::panic::PanicHookInfo;
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{error, trace};
@@ -22,6 +22,7 @@ use tracing_subscriber::{Registry, reload};
 
 use crate::colour::may_colour;
 use crate::home::{Home, HomeError};
+use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::{Component, Level, LogFormat, Logging};
 use relay_disk::{create_private_directory, cure};
 use relay_model::Explained;
@@ -39,6 +40,9 @@ pub(crate) enum TelemetryError {
         #[source]
         cause: io::Error,
     },
+    /// Another relay on this host writes it.
+    #[error("the log `{}` is used by {holder}", path.display())]
+    Held { path: PathBuf, holder: Holder },
     #[error("cannot start the thread that writes the log")]
     Thread(#[source] io::Error),
     #[error(transparent)]
@@ -52,15 +56,37 @@ impl Explained for TelemetryError {
         match self {
             Self::Place(error) => error.hint(),
             Self::File { cause, .. } => cure(cause),
+            Self::Held { .. } => Some(
+                "give each relay a file of its own with `logging.filename`, or stop that relay"
+                    .to_owned(),
+            ),
             Self::Thread(_) | Self::Twice => None,
         }
     }
 }
 
-/// The running log, and its filter.
+/// The running log, its filter, and the claim on its file.
 struct Running {
     log: Arc<Log>,
     filter: reload::Handle<Targets, Registry>,
+    claimant: Option<Claimant>,
+    /// `None`: there is no file, or nothing is claimed.
+    file: Mutex<Option<FileClaim>>,
+}
+
+/// A claim on the log's file.
+type FileClaim = Arc<(Thing, Claim)>;
+
+impl Running {
+    fn file(&self) -> MutexGuard<'_, Option<FileClaim>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Outputs that are open, for the log to go on with.
+pub(crate) struct Outputs {
+    sinks: Vec<Sink>,
+    file: Option<FileClaim>,
 }
 
 static LOG: OnceLock<Running> = OnceLock::new();
@@ -78,9 +104,14 @@ pub(crate) fn recent() -> Vec<String> {
     running.map(|it| it.log.recent()).unwrap_or_default()
 }
 
-/// Sets up logging for the rest of the process's life. Text from strangers and libraries is limited in length and rate.
-pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
-    let sinks = sinks(logging, home)?;
+/// Sets up logging for the rest of the process's life. Text from strangers and libraries is limited in length and rate. The
+/// claimant claims the log's file.
+pub(crate) fn start(
+    logging: &Logging,
+    home: &Home,
+    claimant: Option<Claimant>,
+) -> Result<(), TelemetryError> {
+    let Outputs { sinks, file } = Outputs::open(logging, home, claimant.as_ref(), None)?;
     let log = Log::start(open_libraries(logging), sinks).map_err(TelemetryError::Thread)?;
     let (filter, handle) = reload::Layer::new(filter(logging));
     tracing_subscriber::registry()
@@ -92,39 +123,92 @@ pub(crate) fn start(logging: &Logging, home: &Home) -> Result<(), TelemetryError
     let running = Running {
         log,
         filter: handle,
+        claimant,
+        file: Mutex::new(file),
     };
     LOG.set(running).map_err(|_| TelemetryError::Twice)
 }
 
-/// Opens the outputs anew, and follows these settings from now on. On failure everything stays as it is.
-pub(crate) fn reopen(logging: &Logging, home: &Home) -> Result<(), TelemetryError> {
-    let Some(running) = LOG.get() else {
-        return Ok(());
-    };
-    let sinks = sinks(logging, home)?;
-    running.log.follow(open_libraries(logging), sinks);
-    // It is gone only with the subscriber, at the process's end.
-    let _ = running.filter.reload(filter(logging));
-    Ok(())
+/// Opens the outputs anew. Until they are used, everything stays as it is.
+pub(crate) fn reopen(logging: &Logging, home: &Home) -> Result<Outputs, TelemetryError> {
+    let running = LOG.get();
+    let claimant = running.and_then(|it| it.claimant.as_ref());
+    let held = running.and_then(|it| it.file().clone());
+    Outputs::open(logging, home, claimant, held.as_ref())
 }
 
-/// Opens the outputs.
-fn sinks(logging: &Logging, home: &Home) -> Result<Vec<Sink>, TelemetryError> {
-    let colour =
-        logging.color_enabled && logging.format == LogFormat::Text && may_colour(&io::stderr());
-    let name = "standard error".to_owned();
-    let mut sinks = vec![Sink::new(
-        logging.format,
-        colour,
-        name,
-        Box::new(io::stderr()),
-    )];
-    if logging.log_to_file {
-        let name = home.resolve(&logging.filename).display().to_string();
-        let file = Box::new(open(logging, home)?);
-        sinks.push(Sink::new(logging.format, false, name, file));
+/// Logs at these levels from now on.
+pub(crate) fn follow_levels(logging: &Logging) {
+    if let Some(running) = LOG.get() {
+        running.log.open_libraries(open_libraries(logging));
+        // It is gone only with the subscriber, at the process's end.
+        let _ = running.filter.reload(filter(logging));
     }
-    Ok(sinks)
+}
+
+impl Outputs {
+    fn open(
+        logging: &Logging,
+        home: &Home,
+        claimant: Option<&Claimant>,
+        held: Option<&FileClaim>,
+    ) -> Result<Self, TelemetryError> {
+        let colour =
+            logging.color_enabled && logging.format == LogFormat::Text && may_colour(&io::stderr());
+        let name = "standard error".to_owned();
+        let errors = Sink::new(logging.format, colour, name, Box::new(io::stderr()));
+        let mut outputs = Self {
+            sinks: vec![errors],
+            file: None,
+        };
+        if logging.log_to_file {
+            let path = home.resolve(&logging.filename);
+            let unusable = |cause| TelemetryError::File {
+                path: path.clone(),
+                cause,
+            };
+            home.prepare_file(&path)?;
+            let directory = path.parent().unwrap_or(home.path());
+            create_private_directory(directory).map_err(unusable)?;
+            outputs.file = claimed(&path, claimant, held)?;
+            let file = RotatingFile::open(&path, logging.max_log_size, logging.backup_count);
+            let file = Box::new(file.map_err(unusable)?);
+            let name = path.display().to_string();
+            outputs
+                .sinks
+                .push(Sink::new(logging.format, false, name, file));
+        }
+        Ok(outputs)
+    }
+
+    /// Has the log go on with them, in place of those before.
+    pub(crate) fn follow(self) {
+        if let Some(running) = LOG.get() {
+            running.log.go_on_with(self.sinks);
+            *running.file() = self.file;
+        }
+    }
+}
+
+/// Claims the log's file before it is written, unless it is the one that is held.
+fn claimed(
+    path: &Path,
+    claimant: Option<&Claimant>,
+    held: Option<&FileClaim>,
+) -> Result<Option<FileClaim>, TelemetryError> {
+    let Some((claimant, file)) = claimant.zip(Thing::file(path)) else {
+        return Ok(None);
+    };
+    if let Some(held) = held.filter(|held| held.0 == file) {
+        return Ok(Some(Arc::clone(held)));
+    }
+    match Claim::take(&file, claimant) {
+        Ok(claim) => Ok(Some(Arc::new((file, claim)))),
+        Err(holder) => {
+            let path = path.to_owned();
+            Err(TelemetryError::Held { path, holder })
+        }
+    }
 }
 
 /// Logs where a panic happened. Its message may contain a stranger's text, so it is logged at trace only.
@@ -132,15 +216,6 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(tracing::field::display);
     error!(location, "a part of the relay failed; please report this");
     trace!(%panic, "what failed said this");
-}
-
-fn open(logging: &Logging, home: &Home) -> Result<RotatingFile, TelemetryError> {
-    let path = home.resolve(&logging.filename);
-    home.prepare_file(&path)?;
-    let directory = path.parent().unwrap_or(home.path());
-    create_private_directory(directory)
-        .and_then(|()| RotatingFile::open(&path, logging.max_log_size, logging.backup_count))
-        .map_err(|cause| TelemetryError::File { path, cause })
 }
 
 /// Returns the log filter: our own code at the configured level, libraries from warnings on.

@@ -15,7 +15,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const MAY_NAME: [(&str, &[&str]); 8] = [
     ("colour", &[]),
     ("home", &["model", "disk"]),
-    ("telemetry", &["model", "config", "home", "disk", "colour"]),
+    (
+        "telemetry",
+        &["model", "config", "home", "disk", "colour", "claims"],
+    ),
     ("signals", &[]),
     (
         "daemon",
@@ -105,6 +108,31 @@ fn the_ways_through_the_files_name_files_and_functions_that_are_there() -> Resul
     }
     assert!(steps > 20, "{steps} steps were read");
     none(&wrong)
+}
+
+#[test]
+fn each_decision_has_a_number_of_its_own_and_stands_in_the_list() -> Result<()> {
+    let folder = root().join("docs/decisions");
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        pages.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    pages.retain(|page| page != "README.md");
+    pages.sort();
+    let mut expected = Vec::new();
+    for (number, page) in (1..).zip(&pages) {
+        let text = fs::read_to_string(folder.join(page))?;
+        let title = text.lines().next().unwrap_or_default();
+        let title = title.strip_prefix(&format!("# {number}. "));
+        let title = title.filter(|_| page.starts_with(&format!("{number:04}-")));
+        let title =
+            title.with_context(|| format!("{page} is not the page of decision {number}"))?;
+        expected.push(format!("{number}. [{title}]({page})"));
+    }
+    let list = fs::read_to_string(folder.join("README.md"))?;
+    let listed: Vec<&str> = list.lines().filter(|line| line.contains("](")).collect();
+    assert_eq!(listed, expected);
+    Ok(())
 }
 
 /// Maximum width of a comment, in characters; rustfmt breaks code at 100.

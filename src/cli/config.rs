@@ -181,7 +181,7 @@ pub(super) fn load_failure(globals: &Globals, home: &Home, error: LoadError) -> 
 
 /// Returns the differences from MMRelay, if the configuration or the home comes from it.
 fn notes(loaded: &Loaded, home: &Home) -> Vec<String> {
-    let notes = loaded.notes(!home.mmrelay_files().is_empty()).iter();
+    let notes = loaded.notes(home.is_shared()).iter();
     let notes = notes.map(|note| format!("note: unlike MMRelay: {note}"));
     notes.collect()
 }

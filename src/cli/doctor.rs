@@ -14,7 +14,7 @@ use super::{Globals, interruptible, progress};
 use crate::daemon::checks::{check, ok};
 use crate::daemon::status::{Check, CheckResult};
 use crate::home::{Home, utc};
-use crate::tools::bundle::{self, Configuration};
+use crate::tools::bundle::{Bundle, Configuration};
 use crate::tools::doctor::{self, Extent, Patient, Report, Side};
 use relay_config::{LoadError, Loaded};
 use relay_model::{Chain, Explained as _};
@@ -85,11 +85,11 @@ async fn write_bundle(
         loaded,
         logging: &logging,
     };
-    let examination = async {
-        let report = examine(home, globals, loaded.as_ref(), Extent::Whole).await;
-        report.map_err(|failure| failure.to_string())
-    };
-    bundle::write(file, home, &configuration, examination).await?;
+    let bundle = Bundle::begin(file)?;
+    let report = examine(home, globals, loaded.as_ref(), Extent::Whole).await;
+    let report = report.map_err(|failure| failure.to_string());
+    let writing = bundle.write(home, &configuration, report);
+    progress::of("writing the bundle", writing).await?;
     print(&format!(
         "{}\nRead it before you send it.\n",
         file.display()

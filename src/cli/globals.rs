@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-use crate::home::{Home, HomeError, quoted};
+use crate::home::{Home, HomeError, path_of, quoted};
 use relay_config::{Choice, Config, Environment, Level, LoadError, Loaded, LogFormat, Logging};
 
 /// The flags of every command.
@@ -49,9 +49,8 @@ impl Globals {
     }
 
     pub(super) fn named_config(&self) -> Option<PathBuf> {
-        let variable = || std::env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty());
-        let named = self.config.clone();
-        named.or_else(|| variable().map(PathBuf::from))
+        let variable = || path_of(std::env::var_os("RELAY_CONFIG"));
+        self.config.clone().or_else(variable)
     }
 
     pub(super) fn config_path(&self, home: &Home) -> PathBuf {

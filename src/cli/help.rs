@@ -51,6 +51,13 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 /// Other words for parts of a login.
 const AT_LOGIN: &[&str] = &["verify", "recover", "recovery", "bootstrap"];
 
+/// Returns the exit codes of a command, with a comma between.
+pub(super) fn exit_codes(path: &str) -> &'static str {
+    let mut others = EXIT_CODES.iter();
+    let codes = others.find_map(|it| it.strip_prefix(path)?.strip_prefix(": "));
+    codes.unwrap_or(DONE)
+}
+
 /// Adds the exit codes to the help of a command and its subcommands; `path` is the command's path.
 pub(super) fn with_exit_codes(mut command: Command, path: &str) -> Command {
     let names = command.get_subcommands().map(|it| it.get_name().to_owned());
@@ -58,9 +65,7 @@ pub(super) fn with_exit_codes(mut command: Command, path: &str) -> Command {
         let below = format!("{path} {name}");
         command = command.mut_subcommand(name, |it| with_exit_codes(it, below.trim_start()));
     }
-    let mut others = EXIT_CODES.iter();
-    let codes = others.find_map(|it| it.strip_prefix(path)?.strip_prefix(": "));
-    let codes = codes.unwrap_or(DONE);
+    let codes = exit_codes(path);
     let help = command.get_after_help().map(|help| format!("\n\n{help}"));
     let help = help.unwrap_or_default();
     command.after_help(format!("Exit codes: {codes}{help}"))

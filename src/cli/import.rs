@@ -29,6 +29,9 @@ pub(super) struct MmrelayArgs {
     /// Only tell what there is to be taken over, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Say that the MMRelay of this home is stopped, where another one runs and what it uses may not be seen
+    #[arg(long)]
+    is_stopped: bool,
     /// One JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -43,6 +46,7 @@ pub(super) async fn run(command: ImportCommand, globals: &Globals) -> CommandRes
         allow_network_home: globals.allow_network_home,
         from: arguments.from,
         dry_run: arguments.dry_run,
+        is_stopped: arguments.is_stopped,
         now: Timestamp::now(),
     };
     let (stop, shown) = (CancellationToken::new(), Arc::new(Progress::default()));
@@ -56,7 +60,14 @@ pub(super) async fn run(command: ImportCommand, globals: &Globals) -> CommandRes
         let variable = |name: &str| std::env::var_os(name);
         import(&request, &environment, variable, &stopped, &progress)
     });
-    let watched = progress::watch(|| Some(shown.text()), work);
+    let text = || {
+        if stop.is_cancelled() {
+            "ending, when this step is done"
+        } else {
+            shown.text()
+        }
+    };
+    let watched = progress::watch(|| Some(text()), work);
     let done = interruptible(&stop, watched).await?;
     let report = done.map_err(|_| anyhow!("the import failed; please report this"))??;
     show(Some(&home), arguments.json, &report, report_lines)?;

@@ -9,6 +9,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::failure::CommandResult;
+use super::help::exit_codes;
 use super::output::print;
 
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -86,13 +87,7 @@ fn page(mut commands: Command) -> io::Result<Vec<u8>> {
         describe(command, "relay", &mut page)?;
     }
     let mut rest = section("EXIT STATUS");
-    let codes = commands
-        .get_after_help()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let codes = codes.lines().next().unwrap_or_default();
-    let codes = codes.trim_start_matches("Exit codes: ");
-    paragraphs(&mut rest, codes.split(", "));
+    paragraphs(&mut rest, exit_codes("").split(", "));
     rest.text([roman(
         "Some commands have codes of their own, which stand with them.",
     )]);

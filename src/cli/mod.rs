@@ -63,7 +63,8 @@ enum Command {
     Config(config::ConfigCommand),
     /// Examine the relay, its homeserver and its radio, and tell what to do about what is not well.
     ///
-    /// Beside a running relay, which it asks, or without one: then it connects to the radio itself, as `relay radio info` does.
+    /// Beside a running relay, which it asks, or without one: then it connects to the radio itself. What the radio has kept and
+    /// hands over to it is stored, and posted when the relay runs.
     #[command(
         after_help = "Examples:\n  relay doctor\n  relay doctor radio --json\n  relay doctor --quick"
     )]

@@ -297,7 +297,7 @@ async fn plan(link: &LinkArgs, globals: &Globals) -> Result<(Meshtastic, RadioOf
         }
     };
     if globals.log_level.is_some() {
-        telemetry::start(&globals.logging(), &home)?;
+        telemetry::start(&globals.logging(), &home, None)?;
     }
     let known = configured.as_ref().map(|it| it.connection.clone());
     let meant = match named {

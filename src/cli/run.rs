@@ -3,15 +3,20 @@
 use tracing::warn;
 
 use super::{Globals, config::load_failure, failure::CommandResult};
-use crate::{daemon, telemetry};
+use crate::daemon::{self, Hold, StartError};
+use crate::signals::{Hangup, Signals};
+use crate::telemetry;
 use relay_model::full_text;
 
 pub(super) async fn run(globals: &Globals) -> CommandResult {
+    // First of all: a wish for another reading of the configuration must not end what is still reading it.
+    let signals = Signals::begin(Hangup::Reloads).map_err(StartError::Signals)?;
     let home = globals.home()?;
     let loaded = globals.load_config(&home);
     let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;
     let warnings = home.prepare(globals.allow_network_home)?;
-    telemetry::start(&loaded.config.logging, &home)?;
+    let hold = Hold::take(home.clone())?;
+    telemetry::start(&loaded.config.logging, &home, Some(hold.claimant.clone()))?;
     let warnings_of_config = loaded.warnings.iter().map(|it| full_text(it));
     let examples = loaded.config.examples();
     for warning in warnings
@@ -24,8 +29,9 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
             "the configuration or the home deserves attention"
         );
     }
-    let differences = loaded.notes(!home.mmrelay_files().is_empty()).to_vec();
-    let (again, of) = (globals.clone(), home.clone());
-    let read = Box::new(move || again.load_config(&of));
-    Ok(Box::pin(daemon::run(loaded.config, differences, home, read)).await?)
+    let differences = loaded.notes(home.is_shared()).to_vec();
+    let again = globals.clone();
+    let read = Box::new(move || again.load_config(&home));
+    let running = daemon::run(loaded.config, differences, read, hold, signals);
+    Ok(Box::pin(running).await?)
 }

@@ -35,9 +35,26 @@ pub(super) type OpenResult = Result<Box<Matrix>, Wait>;
 /// Another relay on this host uses the same device: one home is a copy of the other.
 #[derive(Debug, thiserror::Error)]
 #[error("the Matrix device {device} of this home is in use by {holder}")]
-struct DeviceHeld {
+pub(crate) struct DeviceHeld {
     device: String,
-    holder: Holder,
+    pub(crate) holder: Holder,
+}
+
+impl DeviceHeld {
+    /// Returns who uses the device of the login in these files, if a relay on this host does, be it of this home or of another.
+    pub(crate) fn look(files: &Files) -> Option<Self> {
+        let (device, thing) = device_of(files)?;
+        let holder = Claim::holder_of(&thing)?;
+        Some(Self { device, holder })
+    }
+}
+
+/// Returns the device of the login in these files, and what is claimed for it.
+fn device_of(files: &Files) -> Option<(String, Thing)> {
+    let session = files.load_session().ok().flatten()?;
+    let key = std::fs::read(files.key()).ok()?;
+    let (user, device) = (session.user_id.as_str(), session.device_id.as_str());
+    Some((device.to_owned(), Thing::device(user, device, &key)))
 }
 
 impl Explained for DeviceHeld {
@@ -170,20 +187,13 @@ impl Account {
 
     /// Claims the device of the session that is there. Two programs with one device destroy each other's encryption.
     fn claim_device(&mut self) -> Result<(), DeviceHeld> {
-        let session = self.files.load_session().ok().flatten();
-        let key = std::fs::read(self.files.key()).ok();
-        let (Some(session), Some(key)) = (session, key) else {
+        let Some((device, thing)) = device_of(&self.files) else {
             return Ok(());
         };
-        let (user, device) = (session.user_id.as_str(), session.device_id.as_str());
-        let thing = Thing::device(user, device, &key);
         // That of an earlier session, which another process may have replaced.
         self.device = None;
         let claim = Claim::take(&thing, &self.claimant);
-        self.device = Some(claim.map_err(|holder| DeviceHeld {
-            device: device.to_owned(),
-            holder,
-        })?);
+        self.device = Some(claim.map_err(|holder| DeviceHeld { device, holder })?);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use relay_config::Connection;
 use relay_model::span;
 use relay_radio::LinkState;
 
-use checks::{check, clock_apart, failed, ok, warning};
+use checks::{check, clock_apart, failed, ok, silent, warning};
 
 pub(crate) use checks::{clock_off, limit_met, times};
 pub(crate) use rooms::{merged, room_check, trouble_check};
@@ -90,8 +90,8 @@ impl Examined<'_> {
         match &radio.silence {
             _ if radio.state != LinkState::Ready => radio_away(radio, self.radio_away),
             Some(silence) => {
-                let text = format!("nothing is transmitted: {silence}");
-                check(CheckResult::Warning, text, radio.silence_hint.clone())
+                let hint = radio.silence_hint.as_ref();
+                silent(CheckResult::Warning, silence, hint)
             }
             None => ok(format!("ready for {}", span::of_seconds(radio.for_seconds))),
         }

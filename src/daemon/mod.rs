@@ -7,7 +7,8 @@
 //! - The account: `account`, `first_login`, `verdict` (what follows from a login error).
 //! - What is known of it all: `runtime_state` and `counts`, shown by `overview`, `health` and `room_trouble` as `status` (the
 //!   JSON), through `control` (the socket) or in the log (`beginning`).
-//! - `reload`: reads the configuration again.
+//! - `hold`: what no other relay may use. `reload`: reads the configuration again. `handed_over`: what a radio has handed over
+//!   while no daemon ran.
 //! - `service_manager`: what systemd is told, and its watchdog. `supervisor`: names, watches and stops the tasks.
 
 mod account;
@@ -19,7 +20,9 @@ mod event_loop;
 mod facts;
 mod feedback_worker;
 mod first_login;
+mod handed_over;
 mod health;
+mod hold;
 mod ledger;
 mod mesh_worker;
 mod overview;
@@ -43,25 +46,28 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::home::{Home, HomeError, Lock, LockError, utc};
-use crate::signals::{Hangup, Signals};
+use crate::signals::Signals;
 use crate::telemetry;
-use relay_claims::{Claim, Claimant, Holder, Thing};
+use relay_claims::Holder;
 use relay_config::Config;
-use relay_model::{Backoff, Clock, Explained, Timestamp};
+use relay_model::{Backoff, Explained, Timestamp};
 use relay_radio::{RadioError, RadioOptions};
 use relay_store::{Database, DatabaseEnd, Store, StoreError, single_values};
 
+pub(crate) use account::DeviceHeld;
 pub(crate) use control::{ControlAnswer, ControlRequest};
+pub(crate) use handed_over::accept;
 pub(crate) use health::{
     checks, clock_off, limit_met, merged, radio_away, room_check, times, trouble_check,
 };
+pub(crate) use hold::Hold;
 pub(crate) use overview::route_cure;
 pub(crate) use reload::ReadConfig;
 pub(crate) use room_trouble::trouble_of;
@@ -90,15 +96,9 @@ pub(crate) enum StartError {
     Signals(#[source] io::Error),
     #[error(transparent)]
     Place(#[from] HomeError),
-    /// Another relay on this host uses a file that this one is to use.
-    #[error("{what} `{}` is used by {holder}", path.display())]
-    Shared {
-        what: &'static str,
-        /// The key that names the file.
-        key: &'static str,
-        path: PathBuf,
-        holder: Holder,
-    },
+    /// Another relay on this host uses the database that this one is to use.
+    #[error("the database `{}` is used by {holder}", path.display())]
+    DatabaseHeld { path: PathBuf, holder: Holder },
     #[error("the relay cannot start")]
     Database(#[source] StoreError),
     /// This build does not support the configured kind of connection.
@@ -111,9 +111,10 @@ impl Explained for StartError {
         match self {
             Self::Lock(error) => error.hint(),
             Self::Signals(_) => None,
-            Self::Shared { key, .. } => Some(format!(
-                "give each relay a file of its own with `{key}`, or stop that relay"
-            )),
+            Self::DatabaseHeld { .. } => Some(
+                "give each relay a file of its own with `database.path`, or stop that relay"
+                    .to_owned(),
+            ),
             Self::Place(error) => error.hint(),
             Self::Database(error) => error.hint(),
             Self::Radio(error) => error.hint(),
@@ -121,23 +122,27 @@ impl Explained for StartError {
     }
 }
 
-/// Runs the daemon until it is told to stop. `read` reads the configuration again, when asked; the `differences` from MMRelay
-/// are told once in a home's life.
+/// Runs the daemon until it is told to stop. `read` reads the configuration again, when `signals` say so, also those that came
+/// before; the `differences` from MMRelay are told once in a home's life.
 pub(crate) async fn run(
     config: Config,
     differences: Vec<String>,
-    home: Home,
     read: ReadConfig,
+    hold: Hold,
+    signals: Signals,
 ) -> Result<ExitCode, StartError> {
-    let clock = Clock::system();
-    let (start, started) = (clock.now(), Instant::now());
-    let lock = Arc::new(Lock::acquire(&home, start.into())?);
-    let claimant = Claimant::new(home.path(), utc(start.into()));
-    let _files = hold_files(&config, &home, &claimant)?;
+    let _database = hold.claim_database(&config)?;
+    let Hold {
+        home,
+        lock,
+        claimant,
+        clock,
+        start,
+        started,
+    } = hold;
     let stop = CancellationToken::new();
-    let wish = Arc::new(Notify::new());
-    let hangup = Hangup::Reloads(Arc::clone(&wish));
-    let mut signals = Signals::listen(hangup).map_err(StartError::Signals)?;
+    let mut signals = signals.and_to_ends().map_err(StartError::Signals)?;
+    let wish = signals.reload();
     let supervisor = Supervisor::new(stop.clone());
     info!(version = env!("CARGO_PKG_VERSION"), home = %home.path().display(), "relay starts");
 
@@ -227,35 +232,6 @@ pub(crate) async fn run(
         DaemonEnd::Asked => ExitCode::SUCCESS,
         DaemonEnd::Failed => ExitCode::FAILURE,
     })
-}
-
-/// Claims the files that the configuration may have named to another relay, too.
-fn hold_files(config: &Config, home: &Home, claimant: &Claimant) -> Result<Vec<Claim>, StartError> {
-    let database = home.database(
-        &config.database.path,
-        relay_config::Database::APPLICATION_ID,
-    );
-    home.prepare_file(&database.path)?;
-    let log = &config.logging;
-    let log = log.log_to_file.then(|| home.resolve(&log.filename));
-    let files = [
-        Some(("the database", "database.path", database.path)),
-        log.map(|path| ("the log", "logging.filename", path)),
-    ];
-    let mut claims = Vec::new();
-    for (what, key, path) in files.into_iter().flatten() {
-        let Some(file) = Thing::file(&path) else {
-            continue;
-        };
-        let claim = Claim::take(&file, claimant).map_err(|holder| StartError::Shared {
-            what,
-            key,
-            path,
-            holder,
-        })?;
-        claims.push(claim);
-    }
-    Ok(claims)
 }
 
 async fn close(database_end: DatabaseEnd) {

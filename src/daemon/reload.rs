@@ -13,8 +13,8 @@ use super::runtime_state::RuntimeState;
 use super::service_manager;
 use super::status::FailedReload;
 use crate::home::{Home, utc};
-use crate::telemetry;
-use relay_config::{Changes, Config, LoadError, Loaded};
+use crate::telemetry::{self, Outputs};
+use relay_config::{Changes, Config, LoadError, Loaded, Logging};
 use relay_model::{Clock, Explained, full_text};
 
 /// Reads the configuration as at the start: the same file, environment and flags.
@@ -49,10 +49,16 @@ impl Reloading {
     }
 
     async fn reload(&mut self) {
+        let has_file = self.running.logging.log_to_file;
         // Even if nothing else changes: its file may have been moved away.
-        self.open_log(&self.running);
-        info!("asked to read the configuration again: the log's file is opened anew");
-        let loaded = match (self.read)() {
+        let outputs = has_file.then(|| self.open_log(&self.running.logging));
+        if let Some(outputs) = outputs.flatten() {
+            outputs.follow();
+            info!("asked to read the configuration again; the log's file is opened anew");
+        } else {
+            info!("asked to read the configuration again");
+        }
+        let mut loaded = match (self.read)() {
             Ok(loaded) => loaded,
             Err(error) => return self.refuse(&error),
         };
@@ -62,6 +68,7 @@ impl Reloading {
                 "the configuration or the home deserves attention"
             );
         }
+        let outputs = self.other_outputs(&mut loaded.config.logging);
         let mut next = self.running.clone();
         let changes = next.take_over(&loaded.config);
         for key in &changes.need_restart {
@@ -70,8 +77,9 @@ impl Reloading {
         if !changes.taken.is_empty() && !self.follow(&next).await {
             return;
         }
-        if next.logging != self.running.logging {
-            self.open_log(&next);
+        telemetry::follow_levels(&next.logging);
+        if let Some(outputs) = outputs {
+            outputs.follow();
         }
         self.running = next;
         let read_at = utc(self.clock.now().into());
@@ -135,13 +143,33 @@ impl Reloading {
         });
     }
 
-    fn open_log(&self, config: &Config) {
-        if let Err(error) = telemetry::reopen(&config.logging, &self.home) {
+    /// Opens the log's outputs, if they are to be others. What cannot be opened is not followed: `wanted` then holds the
+    /// outputs from before, with its own levels.
+    fn other_outputs(&self, wanted: &mut Logging) -> Option<Outputs> {
+        let as_before = Logging {
+            level: wanted.level,
+            debug: wanted.debug.clone(),
+            ..self.running.logging.clone()
+        };
+        if *wanted == as_before {
+            return None;
+        }
+        let outputs = self.open_log(wanted);
+        if outputs.is_none() {
+            *wanted = as_before;
+        }
+        outputs
+    }
+
+    fn open_log(&self, logging: &Logging) -> Option<Outputs> {
+        let opened = telemetry::reopen(logging, &self.home);
+        let opened = opened.inspect_err(|error| {
             error!(
-                error = &error as &dyn Error,
+                error = error as &dyn Error,
                 hint = error.hint(),
                 "the log's file cannot be opened: what was open before is written on"
             );
-        }
+        });
+        opened.ok()
     }
 }

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::{HomeError, in_container};
-
 /// Returns the network file system of a path, which need not exist yet; `None`: it is local.
 pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
@@ -55,6 +53,15 @@ pub(super) fn wide(paths: &[PathBuf]) -> Option<&PathBuf> {
     paths.iter().find(|path| wide_mode(path).is_some())
 }
 
+/// Returns the first of these that lets others in: a file that they may read, or a directory in which they may replace files.
+pub(super) fn exposed(paths: &[PathBuf]) -> Option<&PathBuf> {
+    let is_exposed = |path: &&PathBuf| {
+        let refused = if path.is_dir() { 0o022 } else { 0o077 };
+        wide_mode(path).is_some_and(|mode| mode & refused != 0)
+    };
+    paths.iter().find(is_exposed)
+}
+
 /// Returns the mode of a file that others may use; `None` for symbolic links and missing files.
 fn wide_mode(path: &Path) -> Option<u32> {
     let metadata = fs::symlink_metadata(path).ok()?;
@@ -62,70 +69,27 @@ fn wide_mode(path: &Path) -> Option<u32> {
     (!metadata.is_symlink() && mode & 0o077 != 0).then_some(mode)
 }
 
-/// Returns a warning if the home belongs to another user, who could not read what we write there.
-pub(super) fn owner_warning(home: &Path) -> Option<String> {
+/// Returns the owner of a home, if that is another user than this one, and this one.
+pub(super) fn other_owner(home: &Path) -> Option<(u32, u32)> {
     let owner = fs::metadata(home).ok()?.uid();
     let us = rustix::process::geteuid().as_raw();
-    (owner != us).then(|| {
-        let cure = cure_of_owner(home, owner, us, in_container());
-        let home = home.display();
-        format!("the home `{home}` belongs to another user (uid {owner}), and the relay runs as uid {us}: {cure}")
-    })
+    (owner != us).then_some((owner, us))
 }
 
-/// Fails if another user keeps one of these from this one.
-pub(super) fn check_owner(home: &Path, paths: &[PathBuf]) -> Result<(), HomeError> {
+/// Returns the first of these that belongs to another user and that this one may not use, with that user and this one.
+pub(super) fn barred(paths: &[PathBuf]) -> Option<(&PathBuf, u32, u32)> {
     let us = rustix::process::geteuid().as_raw();
-    for path in paths {
-        let Ok(metadata) = fs::symlink_metadata(path) else {
-            continue;
-        };
-        let owner = metadata.uid();
+    paths.iter().find_map(|path| {
+        let metadata = fs::symlink_metadata(path).ok()?;
         let needed = if metadata.is_dir() {
             Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK
         } else {
             Access::READ_OK | Access::WRITE_OK
         };
         let is_closed = || accessat(CWD, path, needed, AtFlags::EACCESS) == Err(Errno::ACCESS);
-        if owner != us && is_closed() {
-            return Err(HomeError::Foreign {
-                path: path.clone(),
-                owner,
-                us,
-                cure: cure_of_owner(home, owner, us, in_container()),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Returns what helps where the home, or something in it, belongs to another user.
-fn cure_of_owner(home: &Path, owner: u32, us: u32, in_container: bool) -> String {
-    let home = home.display();
-    let (as_owner, chown) = if in_container {
-        (
-            format!("run the container as its owner (`--user {owner}`)"),
-            format!(
-                "`docker run --rm --user 0 --entrypoint chown --volume VOLUME:{home} IMAGE -R {us} {home}`"
-            ),
-        )
-    } else if us == 0 {
-        (
-            format!("run it as its owner: `sudo -u '#{owner}' relay …`"),
-            String::new(),
-        )
-    } else {
-        (
-            "run it as its owner".to_owned(),
-            format!("`chown -R {us} {home}`"),
-        )
-    };
-    match (owner, us) {
-        // Root can give it to itself, and the service of that user would not start any more.
-        (_, 0) => as_owner,
-        (0, _) => format!("give the home to this one with {chown}"),
-        (_, _) => format!("{as_owner}, or give the home to this one with {chown}"),
-    }
+        let owner = metadata.uid();
+        (owner != us && is_closed()).then_some((path, owner, us))
+    })
 }
 
 /// Returns a directory's entries whose names have this prefix.
@@ -147,32 +111,5 @@ mod tests {
         for local in [0xEF53, 0x0102_1994, 0x794C_7630, 0x9123_683E] {
             assert_eq!(network_name(local), None);
         }
-    }
-
-    #[test]
-    fn who_cannot_use_a_home_of_another_user_learns_what_helps_where_it_runs() {
-        let cure =
-            |owner, us, in_container| cure_of_owner(Path::new("/data"), owner, us, in_container);
-        assert_eq!(
-            cure(0, 1000, false),
-            "give the home to this one with `chown -R 1000 /data`"
-        );
-        assert_eq!(
-            cure(501, 1000, false),
-            "run it as its owner, or give the home to this one with `chown -R 1000 /data`"
-        );
-        assert_eq!(
-            cure(501, 0, false),
-            "run it as its owner: `sudo -u '#501' relay …`"
-        );
-        let chown = "`docker run --rm --user 0 --entrypoint chown --volume VOLUME:/data IMAGE -R 1000 /data`";
-        assert_eq!(
-            cure(0, 1000, true),
-            format!("give the home to this one with {chown}")
-        );
-        assert_eq!(
-            cure(501, 0, true),
-            "run the container as its owner (`--user 501`)"
-        );
     }
 }

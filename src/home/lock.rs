@@ -83,7 +83,8 @@ impl Explained for LockError {
                 daemon: Some(_), ..
             } => "stop the relay first",
             Self::StoreInUse { daemon: None, .. } => {
-                "wait for the end of that command, or end it: it is one of `relay auth`"
+                "wait for the end of that command, or end it: `relay auth` uses the session until it is done, `relay doctor` and \
+                 `relay config check --online` for a moment"
             }
             Self::Use(_, cause) => return cure(cause),
         };

@@ -20,6 +20,27 @@ fn a_full_disk_is_told_with_its_cure_whatever_of_the_home_meets_it() {
 }
 
 #[test]
+fn who_cannot_use_a_home_of_another_user_learns_what_helps_where_it_runs() {
+    let cure = |owner, us, in_container| cure_of_owner(Path::new("/data"), owner, us, in_container);
+    let chown = "give the home to this one with `chown -R 1000 /data`";
+    assert_eq!(cure(0, 1000, false), chown);
+    assert_eq!(
+        cure(501, 1000, false),
+        format!("run it as its owner, or {chown}")
+    );
+    assert_eq!(
+        cure(501, 0, false),
+        "run it as its owner: `sudo -u '#501' relay …`"
+    );
+    let chown = "give the home to this one with `docker run --rm --user 0 --entrypoint chown --volume VOLUME:/data IMAGE -R 1000 /data`";
+    assert_eq!(cure(0, 1000, true), chown);
+    assert_eq!(
+        cure(501, 0, true),
+        "run the container as its owner (`--user 501`)"
+    );
+}
+
+#[test]
 fn the_flag_beats_the_variable_and_the_variable_the_default() {
     let variables = |name: &str| match name {
         "RELAY_HOME" => Some("/srv/relay".into()),
@@ -117,26 +138,106 @@ fn a_prepared_home_is_private_whatever_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let home = home(&directory);
     fs::create_dir_all(home.matrix()).unwrap();
-    fs::write(home.matrix().join("session.json"), "{}").unwrap();
-    fs::write(home.matrix().join("credentials.json"), "{}").unwrap();
-    for path in [home.path().to_owned(), home.matrix()] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    for name in ["session.json", "credentials.json"] {
-        let wide = fs::Permissions::from_mode(0o644);
-        fs::set_permissions(home.matrix().join(name), wide).unwrap();
+    let session = home.matrix().join("session.json");
+    fs::write(&session, "{}").unwrap();
+    for (path, wide) in [
+        (home.path(), 0o755),
+        (&home.matrix(), 0o755),
+        (&session, 0o644),
+    ] {
+        fs::set_permissions(path, fs::Permissions::from_mode(wide)).unwrap();
     }
     assert_eq!(home.prepare(true).unwrap(), Vec::<String>::new());
+    assert!(!home.is_shared());
     assert_eq!(mode(home.path()), 0o700);
     assert_eq!(mode(&home.matrix()), 0o700);
     assert_eq!(mode(&home.path().join("database")), 0o700);
-    assert_eq!(mode(&home.matrix().join("session.json")), 0o600);
-    // Not ours: left alone.
-    assert_eq!(mode(&home.matrix().join("credentials.json")), 0o644);
+    assert_eq!(mode(&session), 0o600);
+}
+
+#[test]
+fn in_a_home_that_mmrelay_has_what_is_not_ours_keeps_its_modes() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = home(&directory);
+    let path = |name: &str| home.path().join(name);
+    let theirs = [
+        "matrix/credentials.json",
+        "matrix/store/bot_OLD.db",
+        "database/meshtastic.sqlite",
+        "database/meshtastic.sqlite-wal",
+        "logs/mmrelay.log",
+        "logs/mmrelay.log.1",
+        "config.yaml",
+    ];
+    let ours = [
+        "matrix/session.json",
+        "database/relay.sqlite",
+        "logs/relay.log.1",
+    ];
+    for name in theirs.into_iter().chain(ours) {
+        fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        fs::write(path(name), "x").unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    fs::create_dir(path("matrix/sdk")).unwrap();
+    let directories = [
+        "",
+        "matrix",
+        "matrix/store",
+        "matrix/sdk",
+        "database",
+        "logs",
+    ];
+    for name in directories {
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert!(home.is_shared());
+    assert_eq!(home.prepare(true).unwrap(), Vec::<String>::new());
+    for file in [
+        "database/relay.sqlite",
+        "logs/relay.log",
+        "logs/mmrelay.log",
+    ] {
+        home.prepare_file(&path(file)).unwrap();
+    }
+    let modes =
+        |names: &[&str]| -> Vec<u32> { names.iter().map(|name| mode(&path(name))).collect() };
+    assert_eq!(modes(&theirs), [0o644; 7]);
+    assert_eq!(modes(&ours), [0o600; 3]);
     assert_eq!(
-        home.mmrelay_files(),
-        [home.matrix().join("credentials.json")]
+        modes(&directories),
+        [0o755, 0o755, 0o755, 0o700, 0o755, 0o755]
     );
+
+    // The doctor tells what is left open.
+    let told = home.examine(true).unwrap().join("\n");
+    let config = path("config.yaml");
+    assert!(
+        told.contains(&format!("`chmod go= {}`", quoted(&config))),
+        "{told}"
+    );
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(home.examine(true).unwrap(), Vec::<String>::new());
+    fs::set_permissions(path("logs"), fs::Permissions::from_mode(0o777)).unwrap();
+    let told = home.examine(true).unwrap().join("\n");
+    assert!(told.contains("/logs`, which is left as it is"), "{told}");
+}
+
+#[test]
+fn a_directory_without_mmrelay_s_files_is_ours_also_in_a_home_that_both_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = home(&directory);
+    for name in ["matrix", "data"] {
+        fs::create_dir_all(home.path().join(name)).unwrap();
+    }
+    fs::write(home.path().join("data/meshtastic.sqlite"), "x").unwrap();
+    for name in ["", "matrix", "data"] {
+        let wide = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(home.path().join(name), wide).unwrap();
+    }
+    home.prepare(true).unwrap();
+    let modes = ["", "matrix", "data"].map(|name| mode(&home.path().join(name)));
+    assert_eq!(modes, [0o755, 0o700, 0o755]);
 }
 
 #[test]

@@ -95,9 +95,13 @@ impl Log {
         Ok(log)
     }
 
-    /// Goes on with other outputs: no line between is lost.
-    pub(super) fn follow(&self, open: Targets, sinks: Vec<Sink>) {
+    /// Logs these libraries in full from now on, and no others.
+    pub(super) fn open_libraries(&self, open: Targets) {
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = open;
+    }
+
+    /// Goes on with other outputs: no line between is lost.
+    pub(super) fn go_on_with(&self, sinks: Vec<Sink>) {
         self.lock().next = Some(sinks);
     }
 

@@ -3,12 +3,13 @@
 //!
 //! - `report`: what the examination has found. `examination`: makes it, both sides at the same time.
 //! - `local`: the home, the disk, the database. `daemon`: what the running relay says. `homeserver`, `account`, `rooms`: the
-//!   Matrix side. `radio`: the other.
+//!   Matrix side. `radio`: the other; `handed_over`: what it hands over.
 //! - Deciding (from facts to a check) stands apart from doing in each of them.
 
 mod account;
 mod daemon;
 mod examination;
+mod handed_over;
 mod homeserver;
 mod limit;
 mod local;

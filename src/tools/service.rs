@@ -1,5 +1,6 @@
 //! `relay service`: the relay as a service of systemd.
 
+mod account;
 mod install;
 mod status;
 mod systemd;

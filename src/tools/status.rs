@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::daemon::checks::SILENT;
 use crate::daemon::status::{
     ChannelStatus, Check, ConfigurationStatus, DatabaseStatus, EchoStatus, FailedReload,
     MatrixState, MatrixStatus, ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
@@ -101,7 +102,7 @@ fn radio(page: &mut AlignedLines, radio: &RadioStatus) {
         let age = span::of_seconds(age);
         page.more(&format!("channel use {percent:.1} %, told {age} ago"));
     }
-    page.known("nothing is transmitted", radio.silence.as_ref());
+    page.known(SILENT, radio.silence.as_ref());
     page.cure(radio.silence_hint.as_ref());
 }
 

@@ -79,7 +79,7 @@ class Test:
             given = f"--volume {home}:/data --volume {config}:/some.yaml:ro --env RELAY_CONFIG=/some.yaml"
             said = self.place.run(f"{RUN} {given} relay")
             holds(said.code == 1, said.text)
-            said.has(f"error: `/data` belongs to another user (uid {owner}), and the relay runs as uid 1000")
+            said.has(f"error: the home `/data` belongs to another user (uid {owner}), and the relay runs as uid 1000")
             cure = re.search(r"`(docker run .*?)`", said.text).group(1)
             self.place.run(cure.replace("VOLUME", str(home)).replace("IMAGE", "relay")).well()
             said = self.place.run(f"{RUN} {given} relay auth status")

@@ -66,14 +66,6 @@ fn lone(mut bluetooth: Bluetooth, device: &str, keys: &[&str]) -> Lone {
     }
 }
 
-async fn crosses_both_ways(scene: &mut Scene, text: &str) {
-    scene.radio.says(BASE, 0, text).await;
-    let seen = format!("[Base Camp/LongFast]: {text}");
-    scene.alice.sees_text(&scene.room, &seen).await;
-    scene.alice.send(&scene.room, text).await;
-    scene.radio.transmits(&format!("Alice[M]: {text}")).await;
-}
-
 #[tokio::test]
 async fn a_text_crosses_both_ways_over_bluetooth() {
     let Some(mut bluetooth) = Bluetooth::start().await else {
@@ -90,11 +82,11 @@ async fn a_lost_link_is_made_again() {
     };
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
     let bluez = bluetooth.service();
-    crosses_both_ways(&mut scene, "before").await;
+    scene.carries("before").await;
     bluez.lose_link().await;
     let line = "error=\"the Bluetooth link to the radio is lost\"";
     scene.relay.logs(line).await;
-    crosses_both_ways(&mut scene, "after").await;
+    scene.carries("after").await;
     assert_eq!(bluez.count("Connect while searching"), 0);
     assert_eq!(bluez.count("StartDiscovery"), bluez.count("StopDiscovery"));
     assert_eq!((bluez.searches(), bluez.subscriptions()), (0, 1));
@@ -107,7 +99,7 @@ async fn a_link_that_is_lost_while_the_radio_is_read_costs_no_more_than_that_pac
     };
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
     let bluez = bluetooth.service();
-    crosses_both_ways(&mut scene, "before").await;
+    scene.carries("before").await;
     for round in 0..2 {
         bluez.hold_reads(true);
         let reads = bluez.count("ReadValue");
@@ -115,7 +107,7 @@ async fn a_link_that_is_lost_while_the_radio_is_read_costs_no_more_than_that_pac
         bluez.is_called("ReadValue", reads + 1).await;
         bluez.lose_link().await;
         bluez.hold_reads(false);
-        crosses_both_ways(&mut scene, &format!("after {round}")).await;
+        scene.carries(&format!("after {round}")).await;
     }
     bluetooth.air.radio(Gatt::hang_up_at_read);
     scene.radio.says(BASE, 0, "never read").await;
@@ -123,7 +115,7 @@ async fn a_link_that_is_lost_while_the_radio_is_read_costs_no_more_than_that_pac
         .relay
         .logs_times("the Bluetooth link has ended", 3)
         .await;
-    crosses_both_ways(&mut scene, "after all").await;
+    scene.carries("after all").await;
 }
 
 #[tokio::test]
@@ -162,7 +154,7 @@ async fn a_bluetooth_service_that_ends_and_comes_back_is_waited_for() {
         return;
     };
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
-    crosses_both_ways(&mut scene, "before").await;
+    scene.carries("before").await;
     bluetooth.end_service().await;
     scene.relay.logs("error=\"the Bluetooth service").await;
     scene
@@ -172,7 +164,7 @@ async fn a_bluetooth_service_that_ends_and_comes_back_is_waited_for() {
     scene.alice.send(&scene.room, "meanwhile").await;
     bluetooth.start_service().await;
     scene.radio.transmits("Alice[M]: meanwhile").await;
-    crosses_both_ways(&mut scene, "after").await;
+    scene.carries("after").await;
 }
 
 #[tokio::test]
@@ -181,7 +173,7 @@ async fn a_message_bus_that_ends_and_comes_back_is_waited_for() {
         return;
     };
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
-    crosses_both_ways(&mut scene, "before").await;
+    scene.carries("before").await;
     for round in 0..2 {
         bluetooth.end_bus().await;
         scene
@@ -190,7 +182,7 @@ async fn a_message_bus_that_ends_and_comes_back_is_waited_for() {
             .await;
         bluetooth.start_bus().await;
         bluetooth.start_service().await;
-        crosses_both_ways(&mut scene, &format!("after {round}")).await;
+        scene.carries(&format!("after {round}")).await;
     }
 }
 
@@ -200,9 +192,9 @@ async fn a_radio_that_is_removed_from_the_list_is_found_again() {
         return;
     };
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
-    crosses_both_ways(&mut scene, "before").await;
+    scene.carries("before").await;
     bluetooth.service().remove_device().await;
-    crosses_both_ways(&mut scene, "after").await;
+    scene.carries("after").await;
 }
 
 #[tokio::test]
@@ -211,13 +203,13 @@ async fn the_link_of_a_killed_relay_is_taken_over() {
         return;
     };
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
-    crosses_both_ways(&mut scene, "before").await;
+    scene.carries("before").await;
     scene.relay.kill().await;
     assert!(bluetooth.air.radio(|radio| radio.is_linked()));
     scene.radio.says(BASE, 0, "meanwhile").await;
     scene.relay = scene.home.start().await;
     scene.relay.logs("taking it over").await;
-    crosses_both_ways(&mut scene, "after").await;
+    scene.carries("after").await;
 }
 
 #[tokio::test]
@@ -248,7 +240,7 @@ async fn a_command_of_another_home_takes_nothing_from_the_relay() {
         return;
     };
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
-    crosses_both_ways(&mut scene, "before").await;
+    scene.carries("before").await;
     let mut home = Home::new();
     home.set_environment(bluetooth.environment());
     for round in 0..3 {
@@ -258,7 +250,7 @@ async fn a_command_of_another_home_takes_nothing_from_the_relay() {
         assert!(!output.status.success() && text.contains(used), "{text}");
         let its_home = scene.home.path("").display().to_string();
         assert!(text.contains(its_home.trim_end_matches('/')), "{text}");
-        crosses_both_ways(&mut scene, &format!("after {round}")).await;
+        scene.carries(&format!("after {round}")).await;
     }
     let bluez = bluetooth.service();
     assert_eq!((bluez.count("Connect"), bluez.count("Disconnect")), (1, 0));
@@ -300,10 +292,10 @@ async fn what_the_doorbell_does_not_tell_is_read_all_the_same() {
         return;
     };
     let mut scene = scene(&mut bluetooth, Kind::Plain).await;
-    crosses_both_ways(&mut scene, "before").await;
+    scene.carries("before").await;
     bluetooth.air.radio(Gatt::ring_zero);
     bluetooth.air.radio(|radio| radio.miss_doorbells(1000));
-    crosses_both_ways(&mut scene, "after").await;
+    scene.carries("after").await;
 }
 
 #[tokio::test]

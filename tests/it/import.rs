@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId};
 use rusqlite::Connection;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::geteuid;
 use serde_json::{Value, json};
 
+use crate::support::person::names;
 use crate::support::radio::{BASE, Radio, SUMMIT};
 use crate::support::relay::{Home, text_of};
 use crate::support::synapse::{PASSWORD, Synapse};
@@ -44,16 +49,18 @@ fn old_home(directory: &Path, config: &str, sql: &[&str]) {
     }
 }
 
-/// Returns each file below a directory, with its content.
-fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Returns each file and directory below a directory, with its mode and content.
+fn files(directory: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).expect("it is there") {
         let path = entry.expect("it can be read").path();
+        let mode = fs::metadata(&path).expect("it is there").mode();
         if path.is_dir() {
             found.extend(files(&path));
+            found.insert(path, (mode, Vec::new()));
         } else {
             let content = fs::read(&path).expect("it can be read");
-            found.insert(path, content);
+            found.insert(path, (mode, content));
         }
     }
     found
@@ -74,6 +81,12 @@ db:
 plugins:
   ping: {active: true}
 ";
+
+/// The command that takes over this home.
+fn import_of(old: &Path) -> [&str; 4] {
+    let from = old.to_str().expect("a path is a text");
+    ["import", "mmrelay", "--from", from]
+}
 
 fn json_of(output: &std::process::Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text_of(output)))
@@ -211,9 +224,8 @@ async fn an_import_twice_is_one_and_json_tells_what_was_taken() {
     let old = home.path("old");
     old_home(&old, CONFIG, &[NAMES, MAP_OF_NUMBERS]);
     let before = files(&old);
-    let from = old.to_str().expect("a path is a text");
-    let import = ["import", "mmrelay", "--json", "--from", from];
-    let first = home.run(import).await;
+    let import = || import_of(&old).into_iter().chain(["--json"]);
+    let first = home.run(import()).await;
     assert_eq!(first.status.code(), Some(0), "{}", text_of(&first));
     let report = json_of(&first);
     assert_eq!(report["configuration"]["result"], "written");
@@ -229,17 +241,21 @@ async fn an_import_twice_is_one_and_json_tells_what_was_taken() {
         "{next}"
     );
     let config = fs::read_to_string(home.path("config.yaml")).expect("it is written");
-    insta::assert_snapshot!("imported_configuration", config.replace(from, "OLD"));
+    insta::assert_snapshot!(
+        "imported_configuration",
+        config.replace(import_of(&old)[3], "OLD")
+    );
     assert!(home.run(["config", "check"]).await.status.success());
 
-    let second = json_of(&home.run(import).await);
-    assert_eq!(second["configuration"]["result"], "own_is_there");
+    let second = json_of(&home.run(import()).await);
+    assert_eq!(second["configuration"]["result"], "taken_before");
     assert_eq!(
         (&second["messages"]["taken"], &second["names"]["taken"]),
         (&json!(0), &json!(0))
     );
     assert_eq!(files(&old), before);
-    let text = text_of(&home.run(&import[..2]).await);
+    let text = text_of(&home.run(import_of(&old)).await);
+    assert!(text.contains("an import has written it"), "{text}");
     assert!(!text.contains("syt_of_mmrelay"), "{text}");
 }
 
@@ -249,8 +265,7 @@ async fn a_home_of_both_keeps_its_files() {
     let place = home.path("");
     old_home(&place, CONFIG, &[NAMES, MAP]);
     let before = files(&place);
-    let from = place.to_str().expect("a path is a text");
-    let output = home.run(["import", "mmrelay", "--from", from]).await;
+    let output = home.run(import_of(&place)).await;
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(
@@ -259,11 +274,9 @@ async fn a_home_of_both_keeps_its_files() {
     );
     assert!(text.contains("2 taken over, of 1 room"), "{text}");
     let after = files(&place);
-    assert!(
-        before
-            .iter()
-            .all(|(path, content)| after.get(path) == Some(content))
-    );
+    for (path, was) in &before {
+        assert_eq!(after.get(path), Some(was), "{}", path.display());
+    }
     assert!(home.path("database/relay.sqlite").exists());
 }
 
@@ -272,8 +285,7 @@ async fn while_mmrelay_or_a_relay_runs_nothing_is_taken_over() {
     let home = Home::new();
     let old = home.path("old");
     old_home(&old, CONFIG, &[NAMES, MAP]);
-    let from = old.to_str().expect("a path is a text");
-    let import = ["import", "mmrelay", "--from", from];
+    let import = import_of(&old);
     let log = old.join("logs/mmrelay.log");
     let mut mmrelay = Command::new("tail")
         .arg("-f")
@@ -290,27 +302,84 @@ async fn while_mmrelay_or_a_relay_runs_nothing_is_taken_over() {
     mmrelay.wait().expect("it ends");
     let text = text_of(&refused);
     assert_eq!(refused.status.code(), Some(1), "{text}");
-    let known = format!(
-        "process {} (`tail -f {}`) has `{}` open",
-        mmrelay.id(),
-        log.display(),
-        log.display()
-    );
-    assert!(text.contains(&known), "{text}");
+    let process = format!("process {} (`tail -f {}`, ", mmrelay.id(), log.display());
+    let open = format!(") has `{}` open", log.display());
+    assert!(text.contains(&process) && text.contains(&open), "{text}");
     assert!(text.contains("hint: stop it"), "{text}");
     assert!(!home.path("config.yaml").exists());
 
     home.configure(CONFIG);
     let relay = home.start().await;
-    for arguments in [
-        &import[..],
-        &["import", "mmrelay", "--from", from, "--dry-run"],
-    ] {
-        let refused = home.run(arguments).await;
+    for further in [None, Some("--dry-run")] {
+        let refused = home.run(import.into_iter().chain(further)).await;
         let text = text_of(&refused);
         assert_eq!(refused.status.code(), Some(1), "{text}");
         assert!(text.contains(&format!("process {}", relay.pid())), "{text}");
     }
+}
+
+/// As where another user's MMRelay runs on the same machine, or one in a container.
+#[tokio::test]
+async fn an_mmrelay_that_shows_nothing_is_in_the_way_until_a_person_says_that_the_one_of_this_home_is_stopped()
+ {
+    let mut home = Home::new();
+    home.use_ordinary_rights();
+    let old = home.path("old");
+    old_home(&old, CONFIG, &[NAMES, MAP]);
+    let from = old.to_str().expect("a path is a text");
+    let mut other = Command::new("tail");
+    other.arg0("mmrelay").args(["-f", "/dev/null"]);
+    let mut other = other.spawn().expect("there is `tail`");
+    let import = ["import", "mmrelay", "--from", from];
+    let refused = home.run(import).await;
+    let told = home.run(import.into_iter().chain(["--is-stopped"])).await;
+    other.kill().expect("it runs");
+    other.wait().expect("it ends");
+    assert!(told.status.success(), "{}", text_of(&told));
+    if !geteuid().is_root() {
+        // Who runs it may see what it has open: nothing of this home.
+        return;
+    }
+    let text = text_of(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    let known = format!("process {} (`mmrelay -f /dev/null`, root)", other.id());
+    assert!(text.contains(&known), "{text}");
+    assert!(
+        text.contains("not shown to this user (permission denied)"),
+        "{text}"
+    );
+    assert!(text.contains("say by `--is-stopped`"), "{text}");
+}
+
+#[tokio::test]
+async fn ctrl_c_during_an_import_leaves_nothing_behind_and_the_next_one_takes_everything() {
+    let mut home = Home::new();
+    home.set_environment(("TERM", "xterm-256color".to_owned()));
+    let old = home.path("old");
+    old_home(&old, CONFIG, &[NAMES, MAP]);
+    let import = import_of(&old);
+    // Stands for a disk that does not answer.
+    let slow = old.join("database/meshtastic.sqlite-shm");
+    mknodat(CWD, &slow, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("it can be made");
+    let mut person = home.at_terminal(import);
+    person.sees("looking for MMRelay … ").await;
+    person.presses("\u{3}");
+    person.sees("ending, when this step is done … ").await;
+    let answers = fs::File::options().read(true).write(true).open(&slow);
+    let (status, screen) = person.reads_to_the_end().await;
+    drop(answers.expect("it can be opened"));
+    assert_eq!(status.code(), Some(1), "{screen}");
+    let (_, after) = screen
+        .rsplit_once("\r\u{1b}[K")
+        .expect("the line is cleared");
+    assert!(after.contains("interrupted: run it again"), "{screen:?}");
+    assert_eq!(names(&home.path("")), ["old"]);
+
+    fs::remove_file(&slow).expect("it is there");
+    let output = home.run(import).await;
+    let text = text_of(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("2 taken over, of 1 room"), "{text}");
 }
 
 #[tokio::test]
@@ -318,8 +387,7 @@ async fn of_a_damaged_home_what_can_be_read_is_taken_and_the_rest_is_told() {
     let home = Home::new();
     let old = home.path("old");
     old_home(&old, "matrix_rooms: [", &[NAMES, MAP]);
-    let from = old.to_str().expect("a path is a text");
-    let import = ["import", "mmrelay", "--from", from];
+    let import = import_of(&old);
     let output = home.run(import).await;
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -336,8 +404,7 @@ async fn of_a_damaged_home_what_can_be_read_is_taken_and_the_rest_is_told() {
 
     let nothing = home.path("nothing");
     fs::create_dir(&nothing).expect("it can be made");
-    let from = nothing.to_str().expect("a path is a text");
-    let output = home.run(["import", "mmrelay", "--from", from]).await;
+    let output = home.run(import_of(&nothing)).await;
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("is no home of MMRelay"), "{text}");

@@ -2,11 +2,15 @@
 //! named, a broken file changes nothing, and a log file that was moved away is made anew.
 
 use std::fs;
+use std::io::Write as _;
+use std::time::Duration;
 
 use matrix_sdk::ruma::OwnedRoomId;
-use rustix::process::Signal;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tokio::net::UnixDatagram;
+use tokio::time::sleep;
 
 use crate::status::status_tells;
 use crate::support::limit::within;
@@ -179,6 +183,10 @@ async fn who_may_transmit_prefixes_and_levels_follow_at_once_and_what_needs_a_re
     assert_eq!(status["radio"]["connection"]["port"], scene.radio.port());
     scene.radio.says(BASE, 0, "the same radio").await;
     scene.alice.sees_text(&room, &mesh("the same radio")).await;
+    // Said is what happened: no log file is written, and the radio was known before.
+    let log = scene.relay.log();
+    assert!(!log.contains("opened anew"), "{log}");
+    assert_eq!(log.matches("the radio is known").count(), 1, "{log}");
 }
 
 #[tokio::test]
@@ -275,6 +283,47 @@ async fn a_log_file_that_was_moved_away_is_made_anew_and_no_line_is_lost_between
         );
     }
     assert!(scene.relay.log().lines().count() > 20);
+}
+
+/// Returns whether a process catches SIGHUP, by the system's word.
+fn catches_hangups(process: Pid) -> bool {
+    let status = format!("/proc/{}/status", process.as_raw_nonzero());
+    let status = fs::read_to_string(status).expect("it runs");
+    let caught = status.lines().find_map(|it| it.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.expect("there is a mask") & 1 == 1
+}
+
+#[tokio::test]
+async fn a_wish_that_comes_before_the_relay_has_read_anything_ends_nothing_and_is_obeyed_later() {
+    let home = Home::new();
+    // Opening it waits for the other side.
+    let (config, ready) = (home.path("config.yaml"), home.path("ready.yaml"));
+    mknodat(CWD, &config, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe can be made");
+    let mut relay = home.spawn();
+    let caught = async {
+        while !catches_hangups(relay.pid()) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("that the relay catches SIGHUP", caught).await;
+    relay.signal(Signal::HUP);
+    let mut pipe = fs::OpenOptions::new()
+        .write(true)
+        .open(&config)
+        .expect("the relay reads it");
+    let yaml = "matrix_rooms: [{id: '!a:localhost', meshtastic_channel: 0}]\n\
+                meshtastic: {connection_type: tcp, host: 127.0.0.1, port: 1}\n";
+    fs::write(&ready, yaml)
+        .and_then(|()| fs::rename(&ready, &config))
+        .expect("it is there for later");
+    pipe.write_all(yaml.as_bytes()).expect("the relay reads it");
+    drop(pipe);
+    relay.logs("relay is ready").await;
+    relay
+        .logs("the configuration was read again: nothing changes")
+        .await;
+    assert!(relay.stop().await.success());
 }
 
 #[tokio::test]

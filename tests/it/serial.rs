@@ -6,18 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::support::radio::{BASE, Radio};
-use crate::support::scene::{Plan, Scene};
+use crate::support::scene::Plan;
 use crate::support::user::Kind;
 use crate::text::carries_text_both_ways;
-
-/// Both directions still work.
-async fn carries(scene: &mut Scene, text: &str) {
-    scene.radio.says(BASE, 0, text).await;
-    let shown = format!("[Base Camp/LongFast]: {text}");
-    scene.alice.sees_text(&scene.room, &shown).await;
-    scene.alice.send(&scene.room, text).await;
-    scene.radio.transmits(&format!("Alice[M]: {text}")).await;
-}
 
 fn device_behind(link: &Path) -> PathBuf {
     std::fs::read_link(link).expect("the link leads somewhere")
@@ -32,7 +23,7 @@ async fn a_text_crosses_both_ways_over_a_cable() {
 #[tokio::test]
 async fn what_the_radio_prints_is_in_the_log_line_by_line_without_texts_of_messages() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
-    carries(&mut scene, "hello").await;
+    scene.carries("hello").await;
     scene
         .relay
         .logs("INFO | 12:00:08 68 [DeviceTelemetry] Send packet to phone")
@@ -57,12 +48,12 @@ async fn what_the_radio_prints_is_in_the_log_line_by_line_without_texts_of_messa
 #[tokio::test]
 async fn a_text_that_the_radio_prints_is_neither_in_the_log_nor_taken_for_a_start() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
-    carries(&mut scene, "before").await;
+    scene.carries("before").await;
     let text = "one line\nrst:0x1 another\n//\\ E S H T";
     scene.radio.says(BASE, 0, text).await;
     let shown = format!("[Base Camp/LongFast]: {text}");
     scene.alice.sees_text(&scene.room, &shown).await;
-    carries(&mut scene, "after").await;
+    scene.carries("after").await;
     let log = scene.relay.log();
     assert!(log.contains("Received text msg from="), "it was printed");
     for word in ["one line", "another", "E S H T", "looking whether"] {
@@ -75,7 +66,7 @@ async fn a_radio_that_was_unplugged_is_found_under_its_new_name() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
     let link = scene.home.path("radio");
     for round in 0..3 {
-        carries(&mut scene, &format!("before {round}")).await;
+        scene.carries(&format!("before {round}")).await;
         let device = device_behind(&link);
         scene
             .radio
@@ -105,14 +96,14 @@ async fn the_relay_waits_for_a_port_that_is_not_there_yet() {
     let mut scene = stage.raise_the_curtain().await;
     scene.relay.logs("there is no serial port").await;
     scene.radio = Radio::start_at(&later).await;
-    carries(&mut scene, "here I am").await;
+    scene.carries("here I am").await;
 }
 
 #[tokio::test]
 async fn a_radio_that_restarts_in_the_middle_of_a_frame_is_asked_again() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
     for round in 0..2 {
-        carries(&mut scene, &format!("before restart {round}")).await;
+        scene.carries(&format!("before restart {round}")).await;
         scene
             .radio
             .fault(json!({"fault": "reboot", "seconds": 1}))
@@ -123,7 +114,7 @@ async fn a_radio_that_restarts_in_the_middle_of_a_frame_is_asked_again() {
             .await;
         let meanwhile = format!("Alice[M]: meanwhile {round}");
         scene.radio.transmits(&meanwhile).await;
-        carries(&mut scene, &format!("after restart {round}")).await;
+        scene.carries(&format!("after restart {round}")).await;
     }
     scene.relay.logs("entry 0x403c98d0").await;
     let lost = "cannot read from the radio";
@@ -134,7 +125,7 @@ async fn a_radio_that_restarts_in_the_middle_of_a_frame_is_asked_again() {
 #[tokio::test]
 async fn a_radio_that_has_forgotten_its_client_is_noticed_by_its_log() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
-    carries(&mut scene, "before").await;
+    scene.carries("before").await;
     scene
         .radio
         .fault(json!({"fault": "close", "mid_frame": true}))
@@ -143,7 +134,7 @@ async fn a_radio_that_has_forgotten_its_client_is_noticed_by_its_log() {
     scene.radio.says(BASE, 0, "kept in the radio").await;
     let kept = "[Base Camp/LongFast]: kept in the radio";
     scene.alice.sees_text(&scene.room, kept).await;
-    carries(&mut scene, "after").await;
+    scene.carries("after").await;
     scene.relay.logs("the radio is as it was").await;
 }
 
@@ -152,7 +143,7 @@ async fn a_radio_that_has_forgotten_its_client_is_noticed_by_its_log() {
 async fn a_restart_behind_an_open_port_is_noticed_however_many_there_were() {
     let mut scene = Plan::one_room(Kind::Plain).over_serial().start().await;
     for round in 0..4 {
-        carries(&mut scene, &format!("before {round}")).await;
+        scene.carries(&format!("before {round}")).await;
         scene
             .radio
             .fault(json!({"fault": "reboot", "seconds": 0}))
@@ -175,7 +166,7 @@ async fn a_radio_that_prints_its_log_now_and_then_stays_ready() {
             .radio
             .fault(json!({"fault": "log", "text": line}))
             .await;
-        carries(&mut scene, &format!("after line {round}")).await;
+        scene.carries(&format!("after line {round}")).await;
     }
     scene.relay.logs("the radio is as it was").await;
     let log = scene.relay.log();
@@ -200,7 +191,7 @@ async fn lines_and_noise_between_frames_cost_no_message() {
                 .await;
         }
     }
-    carries(&mut scene, "the last word").await;
+    scene.carries("the last word").await;
     let bodies = scene.alice.messages(&scene.room);
     let bodies: Vec<_> = bodies.iter().map(|seen| seen.body().to_owned()).collect();
     let wanted =
@@ -228,7 +219,7 @@ async fn a_port_in_use_is_told_with_its_user_and_taken_once_it_is_free() {
     let own = format!("(process {})", std::process::id());
     assert!(logged.contains(&own), "{logged}");
     drop(holder);
-    carries(&mut scene, "free at last").await;
+    scene.carries("free at last").await;
 }
 
 /// Root can open every port, and not every program locks its port.
@@ -261,7 +252,7 @@ async fn an_ordinary_user_is_told_who_may_open_the_port_and_needs_no_restart_the
     assert!(line.contains("add its user to the group"), "{line}");
     assert!(line.contains("Permission denied"), "{line}");
     rights(0o600);
-    carries(&mut scene, "come in").await;
+    scene.carries("come in").await;
 }
 
 #[tokio::test]
@@ -270,10 +261,10 @@ async fn an_ordinary_users_relay_that_was_killed_has_its_port_back_at_its_next_s
     stage.home.use_ordinary_rights();
     let mut scene = stage.raise_the_curtain().await;
     for round in 0..2 {
-        carries(&mut scene, &format!("before its end {round}")).await;
+        scene.carries(&format!("before its end {round}")).await;
         scene.relay.kill().await;
         scene.relay = scene.home.start().await;
     }
-    carries(&mut scene, "as if nothing had been").await;
+    scene.carries("as if nothing had been").await;
     assert!(!scene.relay.log().contains("is in use"));
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::process::Signal;
+
 use crate::status::{check, status_tells, tells};
 use crate::support::radio::BASE;
 use crate::support::relay::{Home, Relay, text_of};
@@ -146,6 +148,55 @@ async fn no_two_relays_use_one_database_or_one_log() {
     assert!(relay.stop().await.success());
 }
 
+#[tokio::test]
+async fn a_log_that_a_relay_turns_to_while_it_runs_is_claimed_and_the_one_before_is_let_go_of() {
+    let logging = |home: &Home, level: &str, file: &Path| {
+        let port = if level == "debug" { 1 } else { 2 };
+        home.configure(&format!(
+            "matrix_rooms: [{{id: '!room:localhost', meshtastic_channel: 0}}]\n\
+             meshtastic: {{connection_type: tcp, host: 127.0.0.1, port: {port}}}\n\
+             logging: {{level: {level}, log_to_file: true, filename: {}}}\n",
+            file.display()
+        ));
+    };
+    let (first, second) = (Home::new(), Home::new());
+    let (one, two, three) = (
+        first.path("one.log"),
+        second.path("two.log"),
+        second.path("three.log"),
+    );
+    logging(&first, "debug", &one);
+    logging(&second, "warn", &two);
+    let relay = first.start().await;
+    let mut other = second.spawn_with(&[]);
+    other.logs("no link to the radio").await;
+
+    // What can be followed is, and only that is said to be.
+    logging(&second, "info", &one);
+    other.signal(Signal::HUP);
+    let line = other.logs("the log's file cannot be opened").await;
+    assert!(line.contains(&told_of(&first, &relay)), "{line}");
+    let line = other.logs("is followed now").await;
+    assert!(line.contains("keys=\"logging.level\""), "{line}");
+    logging(&second, "info", &three);
+    other.signal(Signal::HUP);
+    other.logs("the log's file is opened anew").await;
+    other.logs("keys=\"logging.filename\"").await;
+    let written = |path: &Path| fs::read_to_string(path).expect("it was made");
+    assert!(!written(&one).contains("is followed now"));
+    assert!(written(&two).contains("keys=\"logging.level\""));
+
+    // The first one may have what the other one has no more.
+    logging(&first, "debug", &two);
+    relay.signal(Signal::HUP);
+    relay.logs("keys=\"logging.filename\"").await;
+    logging(&second, "info", &two);
+    other.signal(Signal::HUP);
+    other.logs_times("the log's file cannot be opened", 2).await;
+    assert!(other.stop().await.success());
+    assert!(written(&three).contains("relay ends"));
+}
+
 /// Copies what is in a directory.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("it can be made");
@@ -170,6 +221,11 @@ async fn the_relay_of_a_copied_home_leaves_the_device_alone_and_needs_one_of_its
     let home = Home::new();
     copy(&scene.home.path(""), &home.path(""));
     let first = told_of(&scene.home, &scene.relay);
+    let report = tells(&home, &["doctor", "matrix"], "it", |_| true).await;
+    let session = check(&report, "session");
+    assert_eq!(session["result"], "failed", "{session:#}");
+    let text = session["text"].as_str().expect("it says why");
+    assert!(text.contains(&first), "{text}");
     let relay = home.start().await;
     let line = relay.logs("of this home is in use by").await;
     assert!(line.contains(&first) && line.contains("ERROR"), "{line}");

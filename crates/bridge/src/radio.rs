@@ -26,6 +26,7 @@ impl Bridge {
             actions.extend(self.follow_channels(Some(&channels), facts, now));
             Arc::make_mut(&mut self.routes).follow(channels);
         }
+        let is_news = !self.linked || self.profile.as_deref() != Some(profile);
         self.profile = Some(Arc::new(profile.clone()));
         self.linked = true;
         actions.push(Action::WakeMesh);
@@ -34,6 +35,7 @@ impl Bridge {
         let before = std::mem::replace(&mut self.radio_problems, problems.clone());
         let is_silent = problems.silence.is_some();
         actions.push(Action::Ready(Box::new(Readiness {
+            is_news,
             own: profile.own.clone(),
             firmware: profile.told_firmware().map(str::to_owned),
             meshnet: self.meshnet(),

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use relay_model::without_tricks;
 
-pub use names::Thing;
+pub use names::{Thing, bluetooth_address};
 
 /// Who holds what it claims, as others are told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +72,9 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Claims something, or tells who holds it. Where nothing can be claimed, or a process of another user has the name and
-    /// does not answer as a relay does, it is as if it were claimed: what cannot be known keeps no relay from its work.
+    /// Claims something, or tells who holds it. Where nothing can be claimed, or the name is taken by a process that is not
+    /// believed (of a device: that has not its key), it is as if it were claimed: what cannot be known keeps no relay from its
+    /// work.
     /// Blocks for up to 200 ms if the holder does not answer.
     pub fn take(thing: &Thing, claimant: &Claimant) -> Result<Self, Holder> {
         #[cfg(target_os = "linux")]
@@ -118,6 +119,10 @@ impl Claim {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+
     use super::*;
 
     fn claimant(home: &str) -> Claimant {
@@ -170,7 +175,7 @@ mod tests {
     fn clients_that_say_and_read_nothing_keep_nobody_from_the_answer() {
         let (_directory, thing) = thing();
         let _claim = Claim::take(&thing, &claimant("/srv/one")).unwrap();
-        let silent: Vec<_> = (0..50).map(|_| socket::connect(thing.name())).collect();
+        let silent: Vec<_> = (0..50).map(|_| socket::ask(thing.name())).collect();
         assert!(silent.iter().all(Result::is_ok));
         assert!(matches!(
             Claim::holder_of(&thing),
@@ -180,13 +185,40 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_answer_is_a_process_of_this_user() {
-        use std::os::linux::net::SocketAddrExt as _;
-        use std::os::unix::net::{SocketAddr, UnixListener};
         let (_directory, thing) = thing();
         let address = SocketAddr::from_abstract_name(thing.name()).unwrap();
         let _stuck = UnixListener::bind_addr(&address).unwrap();
         let holder = Claim::take(&thing, &claimant("/srv/two")).unwrap_err();
         assert_eq!(holder, Holder::Process(std::process::id()));
+    }
+
+    #[test]
+    fn of_a_device_only_who_has_its_key_is_believed_and_no_answer_serves_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().as_os_str().as_encoded_bytes();
+        let device = Thing::device("@relay:example.org", "DEVICE", key);
+        let claim = Claim::take(&device, &claimant("/srv/one")).unwrap();
+        let holder = Claim::take(&device, &claimant("/srv/copy")).unwrap_err();
+        assert_eq!(holder, Holder::Relay(claimant("/srv/one")));
+        let (mut stream, _) = socket::ask(device.name()).unwrap();
+        let mut recorded = Vec::new();
+        stream.read_to_end(&mut recorded).unwrap();
+        drop(claim);
+
+        let address = SocketAddr::from_abstract_name(device.name()).unwrap();
+        let squatter = UnixListener::bind_addr(&address).unwrap();
+        let plain = serde_json::to_vec(&claimant("/srv/squatter")).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for words in [&plain, &recorded, &recorded] {
+                    squatter.accept().unwrap().0.write_all(words).unwrap();
+                }
+            });
+            for _ in 0..2 {
+                Claim::take(&device, &claimant("/srv/two")).unwrap();
+            }
+            assert_eq!(Claim::holder_of(&device), None);
+        });
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What can be held, whatever it is called: the same thing has the same name.
+//! What can be held, whatever it is called: the same thing has the same name. And who is believed that says that it holds it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,8 +16,39 @@ const PSEUDO_TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thing {
     name: String,
-    /// Whether whoever says that it holds the thing is believed. Otherwise only a process of this user, or of root, is.
-    is_open: bool,
+    believed: Believed,
+}
+
+/// Who is believed that says that it holds a thing: anybody on the host can take its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Believed {
+    /// Whoever answers as a relay does.
+    Anybody,
+    /// A process of this user, or of root.
+    ThisUser,
+    /// Whoever proves that it has the same key.
+    Keyholder(ProofKey),
+}
+
+/// What only those have that can use a thing.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ProofKey([u8; 32]);
+
+impl fmt::Debug for ProofKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl ProofKey {
+    /// Returns what only a holder of the key can answer to a question. Questions are of one length: no answer to a shorter one
+    /// helps to find another.
+    pub(crate) fn proof(&self, question: &[u8]) -> String {
+        hex(&Sha256::new()
+            .chain_update(self.0)
+            .chain_update(question)
+            .finalize())
+    }
 }
 
 impl Thing {
@@ -43,7 +74,7 @@ impl Thing {
 
     /// A radio on Bluetooth, by its address, and the message bus over which it is reached if that is not the system's.
     pub fn bluetooth(address: &str, bus: &str) -> Self {
-        let address = address.trim().to_ascii_uppercase().replace('-', ":");
+        let address = bluetooth_address(address).unwrap_or_else(|| address.to_owned());
         Self::of("bluetooth", format!("{address} {bus}").as_bytes())
     }
 
@@ -58,10 +89,9 @@ impl Thing {
         let directory = fs::metadata(path.parent()?).ok()?;
         let mut name = format!("{} {} ", directory.dev(), directory.ino()).into_bytes();
         name.extend_from_slice(path.file_name()?.as_bytes());
-        // Nobody else can write it, and whoever took its name would keep the relay from starting.
-        let is_open = false;
         Some(Self {
-            is_open,
+            // Nobody else can write it, and whoever took its name would keep the relay from starting.
+            believed: Believed::ThisUser,
             ..Self::of("file", &name)
         })
     }
@@ -69,22 +99,19 @@ impl Thing {
     /// A device of an account, by its ids and the key of its store, so that a new login under the same id is another thing.
     pub fn device(user: &str, device: &str, key: &[u8]) -> Self {
         let ids = format!("{user} {device} ");
-        Self::of("device", &[ids.as_bytes(), key].concat())
+        let what = [ids.as_bytes(), key].concat();
+        Self {
+            // Who has it runs in a copied home, whosever process it is; anybody else would keep the relay from Matrix.
+            believed: Believed::Keyholder(ProofKey(digest("proof of a device", &what))),
+            ..Self::of("device", &what)
+        }
     }
 
     fn of(kind: &str, what: &[u8]) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(kind.as_bytes());
-        hash.update([0]);
-        hash.update(what);
-        let mut name = "relay/".to_owned();
-        for byte in hash.finalize().iter().take(16) {
-            // Writing to a string cannot fail.
-            let _ = write!(name, "{byte:02x}");
-        }
+        let digits = hex(&digest(kind, what));
         Self {
-            name,
-            is_open: true,
+            name: format!("relay/{}", digits.get(..32).unwrap_or_default()),
+            believed: Believed::Anybody,
         }
     }
 
@@ -92,9 +119,32 @@ impl Thing {
         self.name.as_bytes()
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.is_open
+    pub(crate) fn believed(&self) -> &Believed {
+        &self.believed
     }
+}
+
+/// Returns a Bluetooth address in its one spelling; `None`: it is none, but a name.
+pub fn bluetooth_address(device: &str) -> Option<String> {
+    let text = device.trim().to_ascii_uppercase().replace('-', ":");
+    let bytes: Vec<&str> = text.split(':').collect();
+    let is_byte = |byte: &&str| byte.len() == 2 && byte.bytes().all(|it| it.is_ascii_hexdigit());
+    (bytes.len() == 6 && bytes.iter().all(is_byte)).then_some(text)
+}
+
+fn digest(kind: &str, what: &[u8]) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(kind).chain_update([0]);
+    hash.chain_update(what).finalize().into()
+}
+
+/// Writes bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut digits = String::new();
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
 }
 
 #[cfg(test)]
@@ -115,6 +165,7 @@ mod tests {
         let of = |address: &str| Thing::bluetooth(address, "");
         assert_eq!(of("C0:FF:EE:00:12:34"), of("c0-ff-ee-00-12-34"));
         assert_ne!(of("C0:FF:EE:00:12:34"), of("C0:FF:EE:00:12:35"));
+        assert_eq!(bluetooth_address("Base_1234"), None);
     }
 
     #[test]
@@ -147,8 +198,10 @@ mod tests {
 
     #[test]
     fn a_name_tells_nothing_of_what_it_stands_for() {
-        let name = Thing::device("@relay:example.org", "DEVICE", b"secret").name;
-        assert_eq!(name.len(), "relay/".len() + 32);
-        assert!(!name.contains("secret"));
+        let device = Thing::device("@relay:example.org", "DEVICE", b"secret");
+        assert_eq!(device.name.len(), "relay/".len() + 32);
+        assert!(!device.name.contains("secret"));
+        let shown = format!("{device:?}");
+        assert!(shown.contains("Keyholder(…)"), "{shown}");
     }
 }

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
 
-use super::names::Thing;
+use super::names::{Believed, ProofKey, Thing, hex};
 use super::{Claimant, Holder};
 
 /// Maximum time for an answer, and for a client to take one.
@@ -26,6 +27,16 @@ const TICK: Duration = Duration::from_millis(1);
 /// Attempts, and their interval: a name may be in the middle of being taken, or given back.
 const TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
+/// What whoever asks is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    #[serde(flatten)]
+    claimant: Claimant,
+    /// That the claimant has the key of what it holds, if that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<String>,
+}
 
 /// A taken name, and the thread that answers who has it.
 #[derive(Debug)]
@@ -50,7 +61,7 @@ impl Drop for Answering {
 /// Who answers at a name.
 enum Found {
     Holder(Holder),
-    /// Another user's process, which does not answer as a relay does, or is not believed.
+    /// A process that is not believed, or one of another user that does not answer as a relay does.
     Stranger {
         pid: u32,
         uid: u32,
@@ -62,7 +73,7 @@ enum Found {
 pub(super) fn take(thing: &Thing, claimant: &Claimant) -> Result<Option<Answering>, Holder> {
     for _ in 0..TRIES {
         match bind(thing.name()) {
-            Ok(listener) => return Ok(Some(answer(listener, claimant))),
+            Ok(listener) => return Ok(Some(answer(listener, thing, claimant))),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => {
                 debug!(%error, "other relays on this host cannot be told what this one uses");
@@ -75,7 +86,7 @@ pub(super) fn take(thing: &Thing, claimant: &Claimant) -> Result<Option<Answerin
                 let others = format!("process {pid} of user {uid}");
                 warn!(
                     others,
-                    "another user's program has the name under which relays tell each other what they use; it is taken for no relay"
+                    "another program has the name under which relays tell each other what they use, and does not show that it is one; it is taken for none"
                 );
                 return Ok(None);
             }
@@ -101,15 +112,19 @@ fn bind(name: &[u8]) -> io::Result<UnixListener> {
 }
 
 /// Answers each client until the end. Without a thread the name is held all the same.
-fn answer(listener: UnixListener, claimant: &Claimant) -> Answering {
-    let line = serde_json::to_vec(claimant).unwrap_or_default();
+fn answer(listener: UnixListener, thing: &Thing, claimant: &Claimant) -> Answering {
+    let claimant = claimant.clone();
+    let key = match thing.believed() {
+        Believed::Keyholder(key) => Some(key.clone()),
+        Believed::Anybody | Believed::ThisUser => None,
+    };
     let listener = Arc::new(listener);
     let ended = Arc::new(AtomicBool::new(false));
     let (clients, is_over) = (Arc::clone(&listener), Arc::clone(&ended));
     let work = move || {
-        for client in clients.incoming() {
-            match client {
-                Ok(client) => drop(tell(client, &line)),
+        loop {
+            match clients.accept() {
+                Ok((client, from)) => drop(tell(client, &claimant, key.as_ref(), &from)),
                 Err(_) if is_over.load(Ordering::Acquire) => return,
                 // Such as too many open files.
                 Err(_) => thread::sleep(ANSWER_LIMIT),
@@ -128,25 +143,40 @@ fn answer(listener: UnixListener, claimant: &Claimant) -> Answering {
     }
 }
 
-fn tell(mut client: UnixStream, line: &[u8]) -> io::Result<()> {
+fn tell(
+    mut client: UnixStream,
+    claimant: &Claimant,
+    key: Option<&ProofKey>,
+    from: &SocketAddr,
+) -> io::Result<()> {
     client.set_write_timeout(Some(ANSWER_LIMIT))?;
-    client.write_all(line)?;
+    let question = from.as_abstract_name();
+    let answer = Answer {
+        claimant: claimant.clone(),
+        proof: key.zip(question).map(|(key, question)| key.proof(question)),
+    };
+    client.write_all(&serde_json::to_vec(&answer)?)?;
     client.shutdown(Shutdown::Both)
 }
 
-/// Connects without waiting: a name's owner may let its clients wait for ever.
-pub(super) fn connect(name: &[u8]) -> io::Result<UnixStream> {
+/// Connects, with the question to which the answer is a proof. Does not wait: a name's owner may let its clients wait for ever.
+///
+/// The question is the name of the socket that asks, made anew each time: whoever answers knows it without waiting for its
+/// client, and nobody else on the host can ask the same meanwhile.
+pub(super) fn ask(name: &[u8]) -> io::Result<(UnixStream, Vec<u8>)> {
+    let question = format!("relay-asks/{}", hex(&rand::random::<[u8; 16]>())).into_bytes();
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket: OwnedFd =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new_abstract_name(&question)?)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new_abstract_name(name)?)?;
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false)?;
-    Ok(stream)
+    Ok((stream, question))
 }
 
 fn who(thing: &Thing) -> Found {
-    let Ok(stream) = connect(thing.name()) else {
+    let Ok((stream, question)) = ask(thing.name()) else {
         return Found::Nobody;
     };
     // Who made the listening socket, by the kernel's word. A process of another container has no number here: 0.
@@ -155,8 +185,14 @@ fn who(thing: &Thing) -> Found {
     };
     let (pid, uid) = (u32::try_from(owner.pid()).unwrap_or_default(), owner.uid());
     let is_ours = uid == 0 || uid == rustix::process::geteuid().as_raw();
-    match asked(stream) {
-        Some(claimant) if is_ours || thing.is_open() => {
+    let is_believed = |answer: &Answer| match thing.believed() {
+        Believed::Anybody => true,
+        Believed::ThisUser => is_ours,
+        Believed::Keyholder(key) => answer.proof.as_ref() == Some(&key.proof(&question)),
+    };
+    match answer_of(stream) {
+        Some(answer) if is_believed(&answer) => {
+            let claimant = answer.claimant;
             let pid = if pid == 0 { claimant.pid } else { pid };
             Found::Holder(Holder::Relay(Claimant { pid, ..claimant }))
         }
@@ -166,7 +202,7 @@ fn who(thing: &Thing) -> Found {
 }
 
 /// Reads the answer; however it dribbles in, it has only so much time.
-fn asked(mut stream: UnixStream) -> Option<Claimant> {
+fn answer_of(mut stream: UnixStream) -> Option<Answer> {
     let until = Instant::now() + ANSWER_LIMIT;
     let (mut answer, mut piece) = (Vec::new(), [0; 1024]);
     loop {

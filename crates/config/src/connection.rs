@@ -144,6 +144,7 @@ keys! {
             host(connection_type)
         );
         /// For `tcp`: its port.
+        #[wrong = "is left out"]
         port: u16 = get("4403", whole(1..=65_535, ""));
         /// For `serial`: the port, best by its name in /dev/serial/by-id, which stays the same; needless where there is exactly
         /// one likely port.

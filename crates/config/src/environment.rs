@@ -29,6 +29,14 @@ const MMRELAY_KEYS: [&str; 14] = [
     "meshtastic.message_delay",
 ];
 
+/// Those of them whose variable MMRelay leaves out, and says so, if its value is wrong.
+const SKIPPED_IF_WRONG: [&str; 4] = [
+    "logging.level",
+    "meshtastic.port",
+    "meshtastic.broadcast_enabled",
+    "meshtastic.message_delay",
+];
+
 /// What a `_FILE` variable's file may hold at most, in bytes.
 const LARGEST_FILE: u64 = 64 * 1024;
 
@@ -171,6 +179,24 @@ impl Environment {
         // An empty one says only what nothing else says: templates set each variable.
         let own = variable_of(path);
         self.variables.get(&own).map(|_| setting(&own, ""))
+    }
+
+    /// Returns the variable that gives a key a text, and the text.
+    pub(super) fn variable_of(&self, path: &str) -> Option<(String, String)> {
+        let Setting { variable, text } = self.setting(path)?;
+        let text = text.ok().filter(|text| !text.is_empty())?;
+        Some((variable, text))
+    }
+
+    /// Returns whether a wrong value of this variable is no mistake: MMRelay goes on without it, too.
+    pub(super) fn may_be_wrong(variable: &str, path: &str) -> bool {
+        let is_theirs = variable.starts_with(ALIAS_PREFIX) && !variable.ends_with("_FILE");
+        is_theirs && SKIPPED_IF_WRONG.contains(&path)
+    }
+
+    /// Has a variable count as not set.
+    pub(super) fn forget(&mut self, variable: &str) {
+        self.variables.remove(variable);
     }
 
     /// Returns the variables that give none of these keys, which are all, each with what to say about it.

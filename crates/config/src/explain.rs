@@ -299,15 +299,19 @@ fn of_key(row: &KeyRow, takes: &str, current: &Current) -> KeyExplanation {
             (None, Some(format!("with `{other}: {word}`")), Some(it))
         }
     };
-    let about = match row.about {
-        "" => "A switch of MMRelay that has another name here.",
-        about => about,
+    let about = match mmrelay::successor(&row.path) {
+        Some(ours) => {
+            format!(
+                "An old key of MMRelay: here it is `{ours}`, which counts where both are given."
+            )
+        }
+        None => row.about.to_owned(),
     };
     let findings = current.findings.iter();
     let findings = findings.filter(|it| without_index(&it.key) == row.path);
     KeyExplanation {
         key: row.path.clone(),
-        about: about.to_owned(),
+        about,
         takes: takes.to_owned(),
         default: default.map(str::to_owned),
         required,
@@ -350,6 +354,15 @@ mod tests {
         for row in table() {
             let explanation = explained(&row.path, "");
             assert!(explanation.is_ok(), "{}", row.path);
+        }
+    }
+
+    #[test]
+    fn an_old_key_of_mmrelay_names_ours_that_takes_its_place() {
+        for row in table().iter().filter(|row| row.about.is_empty()) {
+            let ours = mmrelay::successor(&row.path).unwrap();
+            assert!(table().iter().any(|it| it.path == ours), "{ours}");
+            assert!(key(&row.path, "").about.contains(&format!("`{ours}`")));
         }
     }
 

@@ -14,8 +14,8 @@ use super::yaml;
 use super::{Config, mmrelay};
 use relay_model::Explained;
 
-/// The largest file that can be a configuration.
-pub(super) const LARGEST: u64 = 1024 * 1024;
+/// Maximum size of a configuration file, in bytes.
+pub const LARGEST: u64 = 1024 * 1024;
 
 /// A configuration, and what there is to say about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,7 +118,7 @@ impl Config {
         let loaded = Loaded {
             config,
             warnings: found.warnings,
-            is_mmrelay: reader.is_mmrelay || text.starts_with(mmrelay::TAKEN_OVER),
+            is_mmrelay: reader.is_mmrelay || mmrelay::is_taken_over(text),
             differences: mmrelay::differences(&reader.given),
             settings: settings(&reader),
         };

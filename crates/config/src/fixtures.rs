@@ -153,3 +153,42 @@ fn variables_of_mmrelay_give_keys_or_get_one_warning_each() {
         config.logging.log_to_file
     ));
 }
+
+#[test]
+fn a_wrong_variable_that_mmrelay_leaves_out_is_left_out_with_one_warning() {
+    let variables = [
+        ("MMRELAY_MESHTASTIC_PORT", "70000"),
+        ("MMRELAY_MESHTASTIC_BROADCAST_ENABLED", "perhaps"),
+        ("MMRELAY_MESHTASTIC_MESSAGE_DELAY", "soon"),
+        ("MMRELAY_LOGGING_LEVEL", "loud"),
+    ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let text = "\
+matrix_rooms: [{id: '!a:example.org', meshtastic_channel: 0}]
+meshtastic: {connection_type: tcp, host: radio, port: 4404, broadcast_enabled: false}
+";
+    let environment = Environment::from_vars(variables.map(owned));
+    let loaded = Config::from_text("config.yaml", text, &environment).unwrap();
+    let warnings: Vec<_> = loaded
+        .warnings
+        .iter()
+        .map(|it| relay_model::full_text(it))
+        .collect();
+    insta::assert_snapshot!(warnings.join("\n"));
+    // What the file says counts, else the default.
+    let mesh = &loaded.config.meshtastic;
+    assert_eq!(mesh.connection.place(), "radio:4404");
+    assert!(!mesh.broadcast_enabled);
+    assert_eq!(mesh.message_delay.as_millis(), 2050);
+
+    // Of our own variables, and where another radio would be used, a mistake is one.
+    for (name, value) in [
+        ("RELAY_MESHTASTIC_PORT", "70000"),
+        ("MMRELAY_MESHTASTIC_CONNECTION_TYPE", "smoke"),
+        ("MMRELAY_MESHTASTIC_HOST", "http://radio"),
+    ] {
+        let environment = Environment::from_vars([owned((name, value))]);
+        let problems = Config::from_text("config.yaml", text, &environment).unwrap_err();
+        assert_eq!(problems.problems[0].origin, name);
+    }
+}

@@ -7,9 +7,9 @@ use super::section::Section;
 use super::yaml::Node;
 
 /// Makes sections of the table of their keys: what each is for, in the words in which people read it everywhere; MMRelay's
-/// name, if that is another; that a change needs a restart, if it does; its type; by which method of [`Section`] it is read,
-/// and with what: its default or an example,
-/// as they are written in a file, and what it takes. A key may use the values of those above it.
+/// name, if that is another; that a change needs a restart, if it does; that a wrong value is left out, as by MMRelay; its
+/// type; by which method of [`Section`] it is read, and with what: its default or an example, as they are written in a
+/// file, and what it takes. A key may use the values of those above it.
 macro_rules! keys {
     ($(
         $(#[doc = $about:literal])*
@@ -19,6 +19,7 @@ macro_rules! keys {
                 $(#[doc = $purpose:literal])*
                 $(#[mmrelay = $old:literal])?
                 $(#[changed = $restart:literal])?
+                $(#[wrong = $wrong:literal])?
                 $key:ident: $kind:ty = $how:ident($($with:expr),*);
             )*
         }
@@ -33,7 +34,13 @@ macro_rules! keys {
         impl $name {
             pub(in $crate) fn read(it: &mut $crate::section::Section<'_>) -> Self {
                 $(
-                    it.line(stringify!($key), concat!($($purpose),*), [$($old),*].first().copied());
+                    let wrong: &[$crate::key_row::Key] = &[$($wrong),*];
+                    it.line($crate::section::Line {
+                        key: stringify!($key),
+                        about: concat!($($purpose),*),
+                        old: [$($old),*].first().copied(),
+                        is_lenient: !wrong.is_empty(),
+                    });
                     let outer = it.reader.restart;
                     it.reader.restart = [$($restart),*].first().copied().or(outer);
                     let $key = it.$how(stringify!($key), $($with),*);

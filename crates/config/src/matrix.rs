@@ -25,17 +25,18 @@ keys! {
         /// Whether passwords and messages may go to a homeserver over plain HTTP (loopback always may).
         #[changed = "needs a restart"]
         allow_http: bool = get("false", boolean());
-        /// For a first login without a terminal; otherwise run `relay auth login`. The homeserver.
+        /// The homeserver of a first login without a terminal; at a terminal run `relay auth login`.
         #[changed = "needs a restart"]
         homeserver: Option<String> = value("https://matrix.example.org", login_server(allow_http));
-        /// For such a login: the account.
+        /// The account of a first login without a terminal.
         #[mmrelay = "user_id"]
         #[changed = "needs a restart"]
         bot_user_id: Option<String> = value(r#""@bot:example.org""#, login_user());
-        /// For such a login: with which password. With it the relay makes a device of its own.
+        /// The account's password, for a first login without a terminal: with it the relay makes a device of its own.
         #[changed = "needs a restart"]
         password: Option<Secret<String>> = value(r#""secret""#, secret());
-        /// For such a login: with which access token, that of a device that no other program has used for encryption.
+        /// An access token instead of a password, for a first login without a terminal: that of a device that no other program
+        /// has used for encryption.
         #[changed = "needs a restart"]
         access_token: Option<Secret<String>> = value(r#""secret""#, secret());
         /// Encryption.
@@ -44,6 +45,7 @@ keys! {
         /// Whether messages of the mesh get a prefix.
         prefix_enabled: bool = get("true", boolean());
         /// Prefix of a mesh message in Matrix.
+        #[wrong = "is left out"]
         prefix_format: Template<RoomVariable> = text(r#""[{long}/{mesh}]: ""#, template());
         /// Reaction that stands for a mesh reaction; in encrypted rooms always `{emoji}`, because reactions are not encrypted.
         reaction_format: Template<ReactionVariable> = get(r#""{emoji} {short}""#, template());

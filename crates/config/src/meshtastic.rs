@@ -55,6 +55,7 @@ keys! {
         /// Whether messages of Matrix get a prefix.
         prefix_enabled: bool = get("true", boolean());
         /// Prefix of a Matrix message on the mesh.
+        #[wrong = "is left out"]
         prefix_format: Template<MeshVariable> = text(r#""{display5}[M]: ""#, template());
         /// Texts longer than a packet.
         long_messages: LongMessages = within(LongMessages::read);
@@ -91,10 +92,13 @@ keys! {
     pub PacketRouting {
         /// Further ports relayed like texts, by name (`RANGE_TEST_APP`) or number.
         #[changed = "needs a restart"]
+        #[wrong = "is left out"]
         chat_portnums: Vec<PortNum> = get("[]", ports());
         /// Ports never relayed, likewise.
+        #[wrong = "is left out"]
         disabled_portnums: Vec<PortNum> = get("[]", ports());
         /// What happens to packets that the radio could not decrypt.
+        #[wrong = "is left out"]
         encrypted_action: EncryptedAction = get("drop", choice());
     }
 

@@ -7,6 +7,11 @@ use super::finding::ValueSource;
 /// How a file begins that was taken over: what differs goes on being told for it.
 pub(super) const TAKEN_OVER: &str = "# Taken over from MMRelay";
 
+/// Returns whether a configuration was taken over from MMRelay, by [`take_over`](fn@crate::take_over).
+pub fn is_taken_over(text: &str) -> bool {
+    text.starts_with(TAKEN_OVER)
+}
+
 /// Keys of MMRelay that mean nothing here: which, and why.
 pub(super) const MEANINGLESS: &[(&str, &str)] = &[
     (
@@ -47,6 +52,18 @@ pub(super) const MEANINGLESS: &[(&str, &str)] = &[
         "set `logging.debug.radio` to `trace`",
     ),
 ];
+
+/// Keys of MMRelay that count only where ours, which stands behind it, is not given.
+pub(super) const REPLACED: &[(&str, &str)] = &[(
+    "meshtastic.relay_reactions",
+    "meshtastic.message_interactions.reactions",
+)];
+
+/// Returns the key of ours that takes the place of one of those.
+pub(super) fn successor(path: &str) -> Option<&'static str> {
+    let mut all = REPLACED.iter();
+    all.find_map(|(old, ours)| (*old == path).then_some(*ours))
+}
 
 /// Returns why a key means nothing here, if it is one of those.
 pub(super) fn meaningless(path: &str) -> Option<&'static str> {

@@ -7,13 +7,14 @@ use serde_json::json;
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use super::choice::{Choice as _, choices};
+use super::finding::Wrong;
 use super::keys::keys;
-use super::section::Section;
+use super::section::{Line, Section};
 use super::value_types::{
     ValueDoc, ValueType, boolean, choice, path, size, some_duration, truth, whole,
 };
-use super::values::{self, scalar};
-use super::yaml::Node;
+use super::values::{self, scalar, structured};
+use super::yaml::{Node, Value};
 
 const LOG: &str = "logs/relay.log";
 const DATABASE: &str = "database/relay.sqlite";
@@ -34,6 +35,7 @@ keys! {
     #[derive(Copy, Eq)]
     pub MsgMap {
         /// So many messages are remembered even when they are older than `keep_days`; 0: all of them, for ever.
+        #[wrong = "is left out"]
         msgs_to_keep: u64 = get("500", whole(0..=100_000_000, " pairs"));
     }
 
@@ -47,21 +49,27 @@ keys! {
     /// The section `logging`.
     pub Logging {
         /// How much is logged.
+        #[wrong = "is left out"]
         level: Level = get("info", choice());
         /// In which form.
         format: LogFormat = get("text", choice());
         /// Whether it is also logged to a file.
+        #[wrong = "is left out"]
         log_to_file: bool = get("false", boolean());
         /// That file.
         filename: PathBuf = by(|it, key| own_path(it, key, LOG, "mmrelay.log"));
         /// The size at which a new file is begun.
+        #[wrong = "is left out"]
         max_log_size: u64 = get("5 MiB", size());
         /// So many old files are kept.
+        #[wrong = "is left out"]
         backup_count: usize = get("5", whole(0..=1000, " files"));
         /// Whether there is colour on a terminal; the variable `NO_COLOR` switches it off too.
+        #[wrong = "is left out"]
         color_enabled: bool = get("true", boolean());
         /// Levels of single parts; `true` is `debug`, `false` is `off`. What libraries (`matrix_sdk`, `http`) say of messages
         /// and of strangers is told at `trace` only.
+        #[wrong = "is left out"]
         debug: Vec<(Component, Level)> = by(component_levels);
     }
 }
@@ -156,6 +164,10 @@ fn own_path(
 }
 
 fn component_levels(section: &mut Section<'_>, key: &'static str) -> Vec<(Component, Level)> {
+    section.leave_out_wrong(key, None, &|node: &Node| match structured(node)?.value {
+        Value::Map(_) => Ok(()),
+        _ => Err(Wrong::new("expected a mapping of keys to values").into()),
+    });
     section.within(key, levels)
 }
 
@@ -167,7 +179,12 @@ fn levels(section: &mut Section<'_>) -> Vec<(Component, Level)> {
             Component::Http => (None, "warn"),
             _ => (None, "debug"),
         };
-        section.line(part.into(), about, old);
+        section.line(Line {
+            key: part.into(),
+            about,
+            old,
+            is_lenient: old.is_some(),
+        });
         Some((part, section.value(part.into(), example, debug_level())?))
     };
     let parts = Component::iter().zip(Component::MEANINGS);

@@ -57,6 +57,20 @@ impl Reader {
         self.found.warnings.push(finding);
     }
 
+    /// Warns of what is wrong with a value that is left out, and says what counts instead.
+    pub(super) fn left_out(
+        &mut self,
+        origin: &ValueSource,
+        key: &str,
+        wrong: Vec<Wrong>,
+        instead: &str,
+    ) {
+        for it in wrong {
+            let message = format!("{}: {instead}", it.message);
+            self.warning(origin, key, Wrong { message, ..it });
+        }
+    }
+
     /// Notes that a key is left out where the file is taken over.
     pub(super) fn note_left_out(&mut self, path: &str, origin: &ValueSource, why: &str) {
         if let ValueSource::File(place) = origin {

@@ -1,6 +1,7 @@
 //! Reads one mapping key by key, the environment's word before the file's, and remembers what it was asked for: so unknown
 //! keys are found without a list of the known ones, and the table of all keys is what a reading of nothing asks for.
 
+use super::environment::Environment;
 use super::finding::{ValueSource, Wrong, nearest, printable};
 use super::key_row::{Key, KeyRow, Requirement};
 use super::mmrelay;
@@ -19,8 +20,20 @@ pub(super) struct Section<'r> {
     origin: ValueSource,
     pub(super) entries: Vec<Entry>,
     known: Vec<Key>,
-    /// The key that is read next, and what it is for.
-    line: (Key, &'static str, Option<Key>),
+    /// The key that is read next.
+    line: Line,
+}
+
+/// A key that is read next, as the table has it.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    pub(super) key: Key,
+    /// What it is for.
+    pub(super) about: &'static str,
+    /// MMRelay's name of it.
+    pub(super) old: Option<Key>,
+    /// Whether a wrong value is left out with a warning, as MMRelay does, and no mistake.
+    pub(super) is_lenient: bool,
 }
 
 /// What a key without a value means.
@@ -68,7 +81,7 @@ impl Reader {
             origin,
             entries,
             known: Vec::new(),
-            line: ("", "", None),
+            line: Line::default(),
         };
         section.leave_out_meaningless();
         let value = read(&mut section);
@@ -79,8 +92,9 @@ impl Reader {
 
 impl Section<'_> {
     /// Says what the key that is read next is for, and takes MMRelay's name of it as ours.
-    pub(super) fn line(&mut self, key: Key, about: &'static str, old: Option<Key>) {
-        self.line = (key, about.trim(), old);
+    pub(super) fn line(&mut self, line: Line) {
+        let (key, old) = (line.key, line.old);
+        self.line = line;
         let mut entries = self.entries.iter();
         let Some(index) = old.and_then(|old| entries.position(|it| it.key == old)) else {
             return;
@@ -129,7 +143,7 @@ impl Section<'_> {
             Empty::Absent,
             Some(value.doc),
         );
-        self.read(key, Empty::Absent, &value.read)
+        self.read(key, Empty::Absent, None, &value.read)
     }
 
     /// Returns the value of a key that restricts who or what passes, if it is given: without a value it is a mistake.
@@ -145,7 +159,7 @@ impl Section<'_> {
             Empty::Mistake,
             Some(value.doc),
         );
-        self.read(key, Empty::Mistake, &value.read)
+        self.read(key, Empty::Mistake, None, &value.read)
     }
 
     /// Returns the key's value, which must be given and right.
@@ -183,7 +197,7 @@ impl Section<'_> {
             let why = format!("is required for `{other}: {word}`");
             self.needed(key, &why, &value.read)
         } else {
-            self.read(key, Empty::Absent, &value.read)
+            self.read(key, Empty::Absent, None, &value.read)
         }
     }
 
@@ -271,12 +285,12 @@ impl Section<'_> {
     ) {
         let (path, restart) = (self.path_of(key), self.reader.restart);
         if let Some(table) = &mut self.reader.table {
-            let (_, about, old) = Some(self.line).filter(|it| it.0 == key).unwrap_or_default();
+            let is_it = self.line.key == key;
             let doc = doc.map(|it| it());
             let row = KeyRow {
                 path,
-                about,
-                old,
+                about: if is_it { self.line.about.trim() } else { "" },
+                old: self.line.old.filter(|_| is_it),
                 doc,
                 given,
                 restart,
@@ -290,7 +304,7 @@ impl Section<'_> {
         if !self.is_given(key) {
             self.problem(key, Wrong::new(why));
         }
-        self.read(key, Empty::Required, read)
+        self.read(key, Empty::Required, None, read)
     }
 
     fn or_default<T: Default>(
@@ -301,7 +315,8 @@ impl Section<'_> {
         value: ValueType<T>,
     ) -> T {
         self.note(key, Requirement::Default(default), empty, Some(value.doc));
-        self.read(key, empty, &value.read).unwrap_or_else(|| {
+        let given = self.read(key, empty, Some(default), &value.read);
+        given.unwrap_or_else(|| {
             // A default that its own key refuses is a mistake like any other.
             let node = yaml::parse(default).map_err(Vec::from);
             let checked = node.and_then(|it| (value.read)(&it.root));
@@ -309,11 +324,94 @@ impl Section<'_> {
         })
     }
 
-    fn read<T>(&mut self, key: Key, empty: Empty, read: &impl Convert<T>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        key: Key,
+        empty: Empty,
+        default: Option<Key>,
+        read: &impl Convert<T>,
+    ) -> Option<T> {
+        self.leave_out_wrong(key, default, read);
         let node = self.take(key, empty)?;
         let value = self.right(key, read(&node))?;
         self.reader.values.insert(self.path_of(key), node);
         Some(value)
+    }
+
+    /// Leaves out a value that is wrong, with a warning, where MMRelay goes on without it, too.
+    pub(super) fn leave_out_wrong<T>(
+        &mut self,
+        key: Key,
+        default: Option<Key>,
+        read: &impl Convert<T>,
+    ) {
+        let path = self.path_of(key);
+        while let Some((variable, text)) = self.reader.environment.variable_of(&path) {
+            let node = Node::text(text, Node::NOTHING.place);
+            let wrong = read(&node).err().unwrap_or_default();
+            if wrong.is_empty() || !Environment::may_be_wrong(&variable, &path) {
+                // The file's value does not count.
+                return;
+            }
+            self.reader.environment.forget(&variable);
+            let origin = ValueSource::Variable(variable);
+            self.reader
+                .left_out(&origin, &path, wrong, "it counts as not set");
+        }
+        let is_lenient = self.line.key == key && self.line.is_lenient;
+        let index = self.entries.iter().position(|entry| entry.key == key);
+        let Some(index) = index.filter(|_| is_lenient) else {
+            return;
+        };
+        let mut entry = self.entries.remove(index);
+        if !matches!(entry.value.value, Value::Null { .. })
+            && let Err(wrong) = read(&entry.value)
+        {
+            if self.leave_out_items(&path, &mut entry.value, read) {
+                self.entries.insert(index, entry);
+                return;
+            }
+            let origin = self.origin.at(entry.value.place);
+            let instead = match default {
+                Some(default) => format!("`{default}` is used instead"),
+                None => "it is left out".to_owned(),
+            };
+            self.reader.left_out(&origin, &path, wrong, &instead);
+            return;
+        }
+        self.entries.insert(index, entry);
+    }
+
+    /// Leaves out the items of a list that are wrong, with a warning each; returns false, and has done nothing, if it is not
+    /// right then.
+    fn leave_out_items<T>(&mut self, path: &str, node: &mut Node, read: &impl Convert<T>) -> bool {
+        let Value::List(items) = &node.value else {
+            return false;
+        };
+        let list = |items: Vec<Node>| Node {
+            value: Value::List(items),
+            ..node.clone()
+        };
+        let (mut kept, mut wrongs) = (Vec::new(), Vec::new());
+        for (at, item) in items.iter().enumerate() {
+            match read(&list(vec![item.clone()])) {
+                Ok(_) => kept.push(item.clone()),
+                // It stands elsewhere than in a list of its own.
+                Err(wrong) => wrongs.extend(wrong.into_iter().map(|it| Wrong {
+                    within: format!("[{at}]"),
+                    ..it
+                })),
+            }
+        }
+        let kept = list(kept);
+        if read(&kept).is_err() {
+            return false;
+        }
+        let origin = self.origin.at(node.place);
+        self.reader
+            .left_out(&origin, path, wrongs, "it is left out");
+        *node = kept;
+        true
     }
 
     /// Returns what is right, and reports what is wrong.

@@ -21,11 +21,16 @@ pub struct Setting {
 
 /// Returns whether a path is that of a key of ours.
 pub fn is_key(path: &str) -> bool {
-    let path = match path.split_once('[').zip(path.split_once(']')) {
+    let path = without_index(path);
+    table().iter().any(|row| row.path == path)
+}
+
+/// Returns `matrix_rooms[].id` for `matrix_rooms[3].id`.
+pub(super) fn without_index(path: &str) -> String {
+    match path.split_once('[').zip(path.split_once(']')) {
         Some(((list, _), (_, key))) => format!("{list}[]{key}"),
         None => path.to_owned(),
-    };
-    table().iter().any(|row| row.path == path)
+    }
 }
 
 /// Returns each key with its value, in the order of the sample. Keys that only MMRelay has are there if they are given.

@@ -4,17 +4,19 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
-use super::finding::{Finding, Problems, ValueSource, printable};
+use super::finding::{Finding, Problems, printable};
 use super::mmrelay::TAKEN_OVER;
-use super::reader::Reader;
 use super::text_change::{TextChange, UNKNOWN_KEY, apply};
 use super::yaml::{self, Entry, Node, Value};
 use super::{Config, Loaded};
 
+/// Where MMRelay's database is.
+const DATABASE: [&str; 2] = ["database.path", "db.path"];
+
 /// Keys that are MMRelay's own business: which, and why they are not taken over.
 const THEIR_OWN: [(&[&str], &str); 3] = [
     (
-        &["database.path", "db.path"],
+        &DATABASE,
         "it names MMRelay's database; the relay has its own",
     ),
     (
@@ -22,10 +24,13 @@ const THEIR_OWN: [(&[&str], &str); 3] = [
         "it names MMRelay's log; the relay has its own",
     ),
     (
-        &["matrix.access_token"],
+        &[ACCESS_TOKEN],
         "it belongs to MMRelay's device; the relay logs in as one of its own",
     ),
 ];
+
+/// A secret: not even a comment keeps it.
+const ACCESS_TOKEN: &str = "matrix.access_token";
 
 /// A configuration that was taken over.
 #[derive(Debug)]
@@ -48,53 +53,60 @@ pub fn take_over(
     environment: &Environment,
 ) -> Result<TakenOver, Problems> {
     let name = from.file_name().unwrap_or_default().to_string_lossy();
-    let name = &*name;
-    let document = yaml::parse(text).map_err(|wrong| {
-        let mut reader = Reader::new(name, Environment::default());
-        reader.problem(&ValueSource::Nowhere, "", wrong);
-        reader.found()
-    })?;
-    let (root, original) = (document.root, text);
-    let database = THEIR_OWN[0].0.iter().find_map(|path| {
-        let entry = find(&root, path)?;
-        match &entry.value.value {
+    let (before, changes) = Config::read_text(&name, text, environment);
+    let Ok(document) = yaml::parse(text) else {
+        return Err(before.err().unwrap_or_default());
+    };
+    let root = &document.root;
+    let from = printable(&from.display().to_string());
+    let with_heading = |text: &str| {
+        let text =
+            format!("{TAKEN_OVER} ({from}); `relay config check` tells what differs.\n{text}");
+        let loaded = Config::from_text("config.yaml", &text, environment);
+        (text, loaded)
+    };
+    let (translated, mut changes) = apply(text, root, &with_their_own(changes, root));
+    let (mut taken, mut loaded) = with_heading(&translated);
+    if !means_the_same(&before, &loaded) {
+        (taken, loaded) = with_heading(text);
+        changes.clear();
+    }
+    Ok(TakenOver {
+        text: taken,
+        changes,
+        loaded,
+        database: database(root),
+    })
+}
+
+/// Returns where the configuration has MMRelay's database, as written.
+fn database(root: &Node) -> Option<PathBuf> {
+    DATABASE
+        .iter()
+        .find_map(|path| match &find(root, path)?.value.value {
             Value::Scalar { text, .. } if !text.is_empty() => Some(PathBuf::from(text)),
             _ => None,
-        }
-    });
-    let (before, mut changes) = Config::read_text(name, text, environment);
+        })
+}
+
+/// Adds to the changes that reading has found those at keys that mean something to us too, in the order of the text.
+fn with_their_own(mut changes: Vec<TextChange>, root: &Node) -> Vec<TextChange> {
     for (paths, why) in THEIR_OWN {
-        for (path, entry) in paths.iter().filter_map(|it| Some((*it, find(&root, it)?))) {
-            let is_secret = path.ends_with("token");
+        for (path, entry) in paths.iter().filter_map(|it| Some((*it, find(root, it)?))) {
             changes.retain(|it| it.place != entry.place);
-            changes.push(TextChange::leave_out(path, entry.place, why, is_secret));
+            let change = TextChange::leave_out(path, entry.place, why, path == ACCESS_TOKEN);
+            changes.push(change);
         }
     }
-    if let Some(entry) = find(&root, "meshtastic.relay_reactions")
-        && find(&root, "meshtastic.message_interactions").is_none()
+    if let Some(entry) = find(root, "meshtastic.relay_reactions")
+        && find(root, "meshtastic.message_interactions").is_none()
         && let Value::Scalar { text, plain: true } = &entry.value.value
     {
         let end = entry.value.place.column + text.chars().count();
         changes.push(TextChange::reactions(entry.place, entry.value.place, end));
     }
     changes.sort_by_key(|it| it.place);
-    let from = printable(&from.display().to_string());
-    let with_heading = |text: &str| {
-        format!("{TAKEN_OVER} ({from}); `relay config check` tells what differs.\n{text}")
-    };
-    let (taken, changes) = apply(text, &root, &changes);
-    let (mut text, mut changes) = (with_heading(&taken), changes);
-    let mut loaded = Config::from_text("config.yaml", &text, environment);
-    if !means_the_same(&before, &loaded) {
-        (text, changes) = (with_heading(original), Vec::new());
-        loaded = Config::from_text("config.yaml", &text, environment);
-    }
-    Ok(TakenOver {
-        text,
-        changes,
-        loaded,
-        database,
-    })
+    changes
 }
 
 /// Returns whether a translation means what its original does, but for what is MMRelay's own.

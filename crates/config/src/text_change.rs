@@ -62,52 +62,45 @@ pub(super) fn apply(text: &str, root: &Node, changes: &[TextChange]) -> (String,
     let mut keys = BTreeSet::new();
     collect(root, &mut keys);
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let mut told = Vec::new();
     // From the end, so that places before stay what they are.
-    for change in changes.iter().rev() {
-        let Position { line, column } = change.place;
-        let Some(first) = lines.get_mut(line - 1) else {
-            continue;
-        };
-        let indent = column - 1;
-        let path = printable(&change.path);
-        let sentence = match &change.kind {
-            Kind::Rename(to) => {
-                let Some(renamed) = renamed(first, indent, last(&change.path), to) else {
-                    continue;
-                };
-                *first = renamed;
-                format!("`{path}` is called `{to}`")
-            }
-            Kind::Reactions(value, end) => {
-                let Some(replaced) = as_section(first, line, indent, *value, *end) else {
-                    continue;
-                };
-                *first = replaced;
-                format!("`{path}` is `message_interactions.reactions`")
-            }
-            Kind::LeaveOut { why, is_secret } => {
-                // In braces, behind a dash, or inside what is left out already.
-                let stands_alone = first.chars().take(indent).all(char::is_whitespace);
-                if !stands_alone {
-                    continue;
-                }
-                let end = block_end(change.place, &keys, &lines);
-                let comment = format!("{}# Not taken over: {why}.\n", " ".repeat(indent));
-                let block: Vec<String> = if *is_secret {
-                    Vec::new()
-                } else {
-                    let block = lines.get(line - 1..end).unwrap_or_default().iter();
-                    block.map(|it| commented(it, indent)).collect()
-                };
-                lines.splice(line - 1..end, std::iter::once(comment).chain(block));
-                format!("`{path}` is left out: {why}")
-            }
-        };
-        told.push(sentence);
-    }
+    let changes = changes.iter().rev();
+    let told = changes.filter_map(|it| it.make(&mut lines, &keys));
+    let mut told: Vec<String> = told.collect();
     told.reverse();
     (lines.concat(), told)
+}
+
+impl TextChange {
+    /// Makes the change, and returns a sentence about it; `None`: the key does not stand there in such a way.
+    fn make(&self, lines: &mut Vec<String>, keys: &BTreeSet<Position>) -> Option<String> {
+        let Position { line, column } = self.place;
+        let (first, indent) = (lines.get_mut(line - 1)?, column - 1);
+        let path = printable(&self.path);
+        match &self.kind {
+            Kind::Rename(to) => {
+                *first = renamed(first, indent, last(&self.path), to)?;
+                Some(format!("`{path}` is called `{to}`"))
+            }
+            Kind::Reactions(value, end) => {
+                *first = as_section(first, line, indent, *value, *end)?;
+                Some(format!("`{path}` is `message_interactions.reactions`"))
+            }
+            Kind::LeaveOut { why, is_secret } => {
+                // Not in braces, nor behind a dash, nor inside what is left out already.
+                let stands_alone = first.chars().take(indent).all(char::is_whitespace);
+                stands_alone.then(|| {
+                    let end = block_end(self.place, keys, lines);
+                    let block = lines.get(line - 1..end).unwrap_or_default().iter();
+                    let block = block.filter(|_| !is_secret);
+                    let comment = format!("{}# Not taken over: {why}.\n", " ".repeat(indent));
+                    let comments = block.map(|it| commented(it, indent));
+                    let comments: Vec<String> = std::iter::once(comment).chain(comments).collect();
+                    lines.splice(line - 1..end, comments);
+                    format!("`{path}` is left out: {why}")
+                })
+            }
+        }
+    }
 }
 
 fn last(path: &str) -> &str {

@@ -153,7 +153,7 @@ impl Files {
     /// Moves the parts of a valid login into place. The caller holds the store lock. Can be repeated after a failure.
     pub fn finish(&self) -> Result<(), FilesError> {
         let next = self.next().directory;
-        if !next.is_dir() {
+        if !self.is_on_the_way() {
             return Ok(());
         }
         for part in PARTS {
@@ -169,6 +169,12 @@ impl Files {
                 .map_err(FilesError::of("write", to))?;
         }
         delete(&next)
+    }
+
+    /// Returns whether a valid login is on the way to its place, so that its parts stand in two places until
+    /// [`Files::finish`].
+    pub(super) fn is_on_the_way(&self) -> bool {
+        self.next().directory.is_dir()
     }
 
     /// Deletes an unfinished login.
@@ -358,6 +364,15 @@ mod tests {
                 assert!(!next.exists());
             }
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_only_looks_at_a_login_does_not_move_it() {
+        let (_home, files) = two_logins();
+        fs::rename(files.fresh().directory, files.next().directory).unwrap();
+        assert_eq!(crate::auth::damage(&files, true).await.unwrap(), None);
+        assert!(files.is_on_the_way());
+        assert!(files.sdk().join("OLD").exists());
     }
 
     #[test]

@@ -9,10 +9,14 @@ use relay_claims::{Claim, Claimant, Holder, Thing};
 /// How often it is looked whether another relay has let go of the radio.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a radio without a link stays this relay's: one that restarts comes back to it. Later each attempt holds it by
+/// itself, so that another relay has it that reaches it.
+pub(crate) const KEPT_FOR: Duration = Duration::from_mins(5);
+
 /// What another relay's hold on the radio lets a person do.
 pub(crate) const HELD_HINT: &str = "stop that relay, or use another radio; a relay that waits for it takes it over by itself when that one lets go of it";
 
-/// What is claimed for the radio. It outlives the link: a radio that is away for a moment is still this relay's.
+/// What is claimed for the radio. It outlives the link by [`KEPT_FOR`].
 #[derive(Debug, Default)]
 pub(crate) struct RadioClaim {
     /// `None`: nothing is claimed, as for a radio in a test.
@@ -53,7 +57,7 @@ impl RadioClaim {
         }
     }
 
-    /// Lets go of what was claimed: where the radio is now is not known.
+    /// Lets go of what was claimed: where the radio is now is not known, or it was away for long.
     pub(crate) fn let_go(&mut self) {
         self.held = None;
     }

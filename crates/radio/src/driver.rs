@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use relay_model::Clock;
 
-use super::claim::RadioClaim;
+use super::claim::{KEPT_FOR, RadioClaim};
 use super::error::{ConnectionEnd, Loss, RadioError};
 use super::link::{LinkNotes, LinkState};
 use super::mesh::nodedb::{KnownNode, NodeDb};
@@ -122,6 +122,9 @@ impl Driver {
             loss.cause = format!("{}: {why}", loss.cause);
         }
         self.link.lost(&loss);
+        if self.link.away_for() >= KEPT_FOR {
+            self.claim.let_go();
+        }
         let Loss { cause, hint, .. } = &loss;
         // Two causes may alternate for days.
         let logged = &mut self.logged_causes;

@@ -1,5 +1,7 @@
 //! The current state of the link, for observers; changes are sent as events.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -82,6 +84,17 @@ impl LinkNotes {
         });
     }
 
+    /// Returns for how long there has been no link that is ready.
+    pub(super) fn away_for(&self) -> Duration {
+        let link = self.link.borrow();
+        match link.state {
+            LinkState::Ready => Duration::ZERO,
+            LinkState::Connecting | LinkState::Configuring | LinkState::Lost => {
+                link.since.elapsed()
+            }
+        }
+    }
+
     pub(super) fn heard(&self) {
         self.link
             .send_if_modified(|link| !std::mem::replace(&mut link.heard, true));
@@ -111,8 +124,6 @@ impl LinkNotes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

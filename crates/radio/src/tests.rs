@@ -1,14 +1,17 @@
 //! The adapter and a scripted radio, connected by a pipe.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{captures::from_radio, *};
+use relay_claims::{Claim, Claimant, Thing};
 use relay_model::{
     ChannelIndex, Destination, Event, Fingerprint, Lane, MeshRowId, PacketId, RadioEvent,
     RadioMessage, RadioOutcome, RadioPayload, SendReport,
@@ -599,6 +602,53 @@ async fn what_the_radio_says_before_it_knows_of_the_stop_is_taken() {
         other => panic!("not a text: {other:?}"),
     }
     assert!(matches!(bench.running.join_next().await, Some(Ok(Ok(())))));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn a_radio_without_a_link_is_kept_for_five_minutes_and_then_is_whose_relay_reaches_it() {
+    // Nobody listens there, and the port is nobody else's: each attempt is refused.
+    let port = TcpSocket::new_v4().unwrap();
+    port.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = port.local_addr().unwrap();
+    let (host, port) = (address.ip().to_string(), address.port());
+    let claimant = |home: &str| Claimant::new(Path::new(home), "2025-01-31T12:00:00Z".to_owned());
+    let mut options = RadioOptions::over(Wire::Tcp { host, port });
+    options.claimant = Some(claimant("/srv/one"));
+    let radio = Radio::new(options);
+    let mut link = radio.link();
+    let (_submit, submissions) = mpsc::channel(1);
+    let (events, _heard) = mpsc::channel(64);
+    let running = radio.run(submissions, events, CancellationToken::new());
+    let watching = async {
+        let (began, thing) = (Instant::now(), Thing::network(address));
+        drop(
+            link.wait_for(|it| it.state == LinkState::Lost)
+                .await
+                .unwrap(),
+        );
+        while !Claim::is_free(&thing) {
+            sleep(Duration::from_secs(1)).await;
+        }
+        let kept = began.elapsed();
+        assert!(
+            kept >= Duration::from_mins(5) && kept < Duration::from_mins(7),
+            "{kept:?}"
+        );
+        let other = Claim::take(&thing, &claimant("/srv/two")).unwrap();
+        let is_held = |it: &Link| {
+            it.cause
+                .as_ref()
+                .is_some_and(|it| it.contains("`/srv/two`"))
+        };
+        drop(link.wait_for(is_held).await.unwrap());
+        drop(other);
+        drop(link.wait_for(|it| !is_held(it)).await.unwrap());
+    };
+    tokio::select! {
+        ended = running => panic!("{ended:?}"),
+        () = watching => {}
+    }
 }
 
 #[tokio::test(start_paused = true)]

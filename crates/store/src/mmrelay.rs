@@ -346,7 +346,8 @@ fn text(value: ValueRef<'_>) -> Option<String> {
     }
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
+/// Returns the path of a file that SQLite keeps beside a database (`-wal`, `-shm`, `-journal`).
+pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()

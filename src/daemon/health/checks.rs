@@ -20,6 +20,13 @@ pub(crate) fn times(count: u64) -> String {
     }
 }
 
+/// That the radio is there and transmits nothing; the reason stands behind it.
+pub(crate) const SILENT: &str = "nothing is transmitted";
+
+pub(crate) fn silent(result: CheckResult, reason: &str, hint: Option<&String>) -> Check {
+    check(result, format!("{SILENT}: {reason}"), hint.cloned())
+}
+
 /// `ahead`: seconds by which this machine's clock is ahead of the homeserver's.
 pub(crate) fn clock_off(ahead: i64) -> Check {
     let hint = "set it, for example with `timedatectl set-ntp true`, unless the homeserver's is the wrong one; messages of rooms are dated by the homeserver's meanwhile";

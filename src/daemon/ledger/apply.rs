@@ -305,13 +305,15 @@ impl Applier<'_> {
         single_values::set_meshnet(self.tx, &readiness.meshnet)?;
         self.outcome.problems = Some(readiness.problems.clone());
         self.tx.log(move || {
-            info!(
-                node = %readiness.own.num,
-                name = readiness.own.long(),
-                firmware = readiness.firmware,
-                meshnet = readiness.meshnet,
-                "the radio is known"
-            );
+            if readiness.is_news {
+                info!(
+                    node = %readiness.own.num,
+                    name = readiness.own.long(),
+                    firmware = readiness.firmware,
+                    meshnet = readiness.meshnet,
+                    "the radio is known"
+                );
+            }
             for renamed in readiness.renamed {
                 warn!(problem = %renamed, hint = renamed.hint(), "a mapped channel has another name or key than before");
             }

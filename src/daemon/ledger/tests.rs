@@ -22,7 +22,7 @@ use relay_bridge::{Action, Facts, Refused};
 use relay_config::{ChannelRef, Connection, Direction, MappedRoom};
 use relay_model::{
     Channel, ChannelIndex, ChannelRole, ClockReading, Destination, Fingerprint, JoinedRoom, Lane,
-    MatrixEvent, MeshRowId, MeshState, Node, NodeNum, OwnedEventId, OwnedRoomId,
+    LossKind, MatrixEvent, MeshRowId, MeshState, Node, NodeNum, OwnedEventId, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedUserId, PacketId, RadioEvent, RadioProfile, RadioText, RoomText,
     RoomTextKind, SendReport, TextPort, Tombstone,
 };
@@ -202,6 +202,33 @@ fn what_changes_nothing_does_not_wait_for_the_disk() {
         let name = event.name();
         assert!(!commit(&[event]), "{name}");
     }
+}
+
+#[test]
+fn a_radio_is_news_when_it_comes_or_changes_and_not_for_another_look_at_it() {
+    let mut ledger = Store::in_memory()
+        .unwrap()
+        .transaction(|tx| open(tx, &config(), NOON))
+        .unwrap();
+    let mut is_news = |event: &Event| {
+        let actions = ledger.bridge.decide(event, &Facts::default(), NOON);
+        let mut ready = actions.iter().filter_map(|action| match action {
+            Action::Ready(readiness) => Some(readiness.is_news),
+            _ => None,
+        });
+        ready.next()
+    };
+    let lost = Event::Radio(RadioEvent::Lost {
+        kind: LossKind::Ended,
+        cause: String::new(),
+        hint: None,
+    });
+    assert_eq!(is_news(&ready(|_| {})), Some(true));
+    assert_eq!(is_news(&ready(|_| {})), Some(false));
+    let renamed = |profile: &mut RadioProfile| profile.channels[0].name = "Other".to_owned();
+    assert_eq!(is_news(&ready(renamed)), Some(true));
+    assert_eq!(is_news(&lost), None);
+    assert_eq!(is_news(&ready(renamed)), Some(true));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `relay doctor --bundle FILE`: what a report of a defect needs, in one file that a person can read before sending it.
 //!
 //! Without the daemon, or with a wrong configuration, it holds what there is. `redact` and `patterns` take out what tells who
-//! and where somebody is, `known` knows whom, `values` and `lines` know where it stands.
+//! and where somebody is, `known` knows whom, `words` finds them, `values` and
+//! `lines` know where it stands.
 
 mod kind;
 mod known;
@@ -9,6 +10,7 @@ mod lines;
 mod patterns;
 mod redact;
 mod values;
+mod words;
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +18,10 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use serde_json::Value;
+use tokio::task::yield_now;
 
 use super::{control, doctor, printable};
 use crate::home::{Home, in_container, utc};
@@ -66,35 +71,78 @@ pub(crate) struct Configuration<'a> {
     pub(crate) logging: &'a Logging,
 }
 
-/// Writes the bundle of a home to a new file that only its owner may read; with the doctor's report, or why there is none.
-pub(crate) async fn write(
-    file: &Path,
-    home: &Home,
-    configuration: &Configuration<'_>,
-    examination: impl Future<Output = Result<doctor::Report, String>>,
-) -> Result<(), BundleError> {
-    // Before anything is asked: who names a file that is there shall not wait.
-    let mut written = create(file)?;
-    let report = examination.await;
-    let text = compose(home, configuration, report).await;
-    let all = written.write_all(text.as_bytes());
-    all.and_then(|()| written.sync_all()).map_err(|cause| {
-        // It was made a moment ago, and holds nothing whole.
-        drop(fs::remove_file(file));
-        BundleError::Write(file.to_owned(), cause)
-    })
+/// A bundle that is being written beside its place: what is there under its name is whole. Removed on drop; what a killed run
+/// has left is replaced.
+pub(crate) struct Bundle {
+    file: PathBuf,
+    part: PathBuf,
+    written: File,
 }
 
-fn create(path: &Path) -> Result<File, BundleError> {
-    let mut options = OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600).open(path);
-    let file = made.map_err(|cause| match cause.kind() {
-        io::ErrorKind::AlreadyExists => BundleError::Exists(path.to_owned()),
-        _ => BundleError::Write(path.to_owned(), cause),
-    })?;
-    // The umask may have removed the owner's rights.
-    file.set_permissions(fs::Permissions::from_mode(0o600)).ok();
-    Ok(file)
+impl Bundle {
+    /// Begins a new file that only its owner may read. Before anything is asked: who names a file that is there, or one that
+    /// cannot be written, shall not wait.
+    pub(crate) fn begin(file: &Path) -> Result<Self, BundleError> {
+        if file.symlink_metadata().is_ok() {
+            return Err(BundleError::Exists(file.to_owned()));
+        }
+        let mut part = file.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        drop(fs::remove_file(&part));
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let file = file.to_owned();
+        match options.open(&part) {
+            Ok(written) => {
+                // The umask may have removed the owner's rights.
+                written
+                    .set_permissions(fs::Permissions::from_mode(0o600))
+                    .ok();
+                Ok(Self {
+                    file,
+                    part,
+                    written,
+                })
+            }
+            Err(cause) => Err(BundleError::Write(file, cause)),
+        }
+    }
+
+    /// Writes the bundle of a home, with the doctor's report, or why there is none, and gives the file its name, unless that
+    /// has been taken meanwhile.
+    pub(crate) async fn write(
+        mut self,
+        home: &Home,
+        configuration: &Configuration<'_>,
+        report: Result<doctor::Report, String>,
+    ) -> Result<(), BundleError> {
+        let text = compose(home, configuration, report).await;
+        let all = self.written.write_all(text.as_bytes());
+        let whole = all
+            .and_then(|()| self.written.sync_all())
+            .and_then(|()| put_in_place(&self.part, &self.file));
+        whole.map_err(|cause| match cause.kind() {
+            io::ErrorKind::AlreadyExists => BundleError::Exists(self.file.clone()),
+            _ => BundleError::Write(self.file.clone(), cause),
+        })
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        // Not there any more if it has its name.
+        drop(fs::remove_file(&self.part));
+    }
+}
+
+/// Gives a file another name, and replaces nothing.
+fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system and kernel knows how; some have no links either.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(from, to),
+        renamed => Ok(renamed?),
+    }
 }
 
 /// Leaves out what the doctor says of the configuration, which quotes it: its section stands above.
@@ -143,8 +191,11 @@ async fn compose(
         page.section("not known", &text);
     }
     page.section("configuration", &configured(configuration.loaded, redactor));
+    // Between the sections there is a moment to show the progress in.
+    yield_now().await;
     page.section("status", &answered(status, redactor));
     page.section("examination", &answered(report, redactor));
+    yield_now().await;
     let recent = match log {
         Ok(lines) => {
             let lines = lines.iter().map(String::as_str);
@@ -153,6 +204,7 @@ async fn compose(
         Err(error) => redactor.redact(&error),
     };
     page.section("log of the running relay, the last lines", &recent);
+    yield_now().await;
     if configuration.logging.log_to_file {
         let path = home.resolve(&configuration.logging.filename);
         let text = match tail(&path) {

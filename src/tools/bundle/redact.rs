@@ -2,10 +2,12 @@
 //! thing has the same placeholder in every text (`user-1`, `room-2`). In doubt it is taken out. Pure.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use super::kind::Kind;
 use super::patterns::{Pattern, ids, secrets, things};
+use super::words::Words;
 
 /// What stands for a secret, and for what has no name of its own.
 pub(super) const GONE: &str = "…";
@@ -21,9 +23,9 @@ static THEN: LazyLock<Vec<Pattern>> = LazyLock::new(things);
 #[derive(Debug)]
 pub(super) struct Redactor {
     /// Taken out wherever they stand.
-    secrets: Vec<String>,
-    /// Names in lower case with their placeholders, the longest first; taken out where they stand as whole words.
-    known: Vec<(String, String)>,
+    secrets: Words,
+    /// Names in lower case with their placeholders; taken out where they stand as whole words.
+    known: Words,
     given: BTreeMap<(Kind, String), String>,
     counts: BTreeMap<Kind, usize>,
 }
@@ -37,8 +39,8 @@ enum Piece {
 impl Redactor {
     pub(super) fn new() -> Self {
         Self {
-            secrets: Vec::new(),
-            known: Vec::new(),
+            secrets: Words::new(false),
+            known: Words::new(true),
             given: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
@@ -57,11 +59,10 @@ impl Redactor {
         let lines = secret.lines().map(str::trim).map(str::to_owned);
         for form in forms.into_iter().chain(lines) {
             // A single character tells nothing, and stands everywhere.
-            if form.chars().count() > 1 && !self.secrets.contains(&form) {
-                self.secrets.push(form);
+            if form.chars().count() > 1 {
+                self.secrets.add(form, GONE);
             }
         }
-        self.secrets.sort_by_key(|it| std::cmp::Reverse(it.len()));
     }
 
     /// Learns the text of a message: whoever wrote it shall not choose which words go.
@@ -80,26 +81,21 @@ impl Redactor {
         let Some(first) = names.first() else {
             return;
         };
-        let known = self.known.iter().find(|(name, _)| names.contains(name));
-        let placeholder = match known {
-            Some((_, placeholder)) => placeholder.clone(),
+        let mut known = names.iter().filter_map(|name| self.known.get(name));
+        let placeholder = match known.next() {
+            Some(placeholder) => placeholder.to_owned(),
             None => self.placeholder(kind, first),
         };
         for name in names {
-            if self.known.iter().all(|(known, _)| *known != name) {
-                self.known.push((name, placeholder.clone()));
-            }
+            self.known.add(name, &placeholder);
         }
-        self.known
-            .sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     }
 
     /// Returns what stands for a thing, a new number if it was not met before.
     pub(super) fn placeholder(&mut self, kind: Kind, thing: &str) -> String {
         let thing = thing.trim().to_ascii_lowercase();
-        let known = self.known.iter().find(|(name, _)| *name == thing);
-        if let Some((_, placeholder)) = known {
-            return placeholder.clone();
+        if let Some(placeholder) = self.known.get(&thing) {
+            return placeholder.to_owned();
         }
         let count = self.counts.entry(kind).or_default();
         let given = self.given.entry((kind, thing)).or_insert_with(|| {
@@ -112,22 +108,9 @@ impl Redactor {
     /// Returns a text without what is to be taken out.
     pub(super) fn redact(&mut self, text: &str) -> String {
         let mut pieces = vec![Piece::Raw(text.to_owned())];
-        for secret in &self.secrets {
-            pieces = replaced(pieces, |raw| {
-                let at = raw.find(secret.as_str())?;
-                Some((at, at + secret.len(), GONE.to_owned()))
-            });
-        }
+        pieces = replaced(pieces, |raw| self.secrets_in(raw));
         pieces = self.without(&FIRST, pieces);
-        for (name, placeholder) in &self.known {
-            pieces = replaced(pieces, |raw| {
-                let (at, mut end) = find_word(raw, name)?;
-                if placeholder.starts_with(<&str>::from(Kind::Host)) {
-                    end += port_behind(raw.get(end..)?);
-                }
-                Some((at, end, placeholder.clone()))
-            });
-        }
+        pieces = replaced(pieces, |raw| self.names_in(raw));
         pieces = self.without(&THEN, pieces);
         let texts = pieces.into_iter().map(|piece| match piece {
             Piece::Raw(text) | Piece::Put(text) => text,
@@ -137,8 +120,29 @@ impl Redactor {
 
     /// Returns a text without the secrets that are known.
     pub(super) fn without_secrets(&self, text: &str) -> String {
-        let without = |text: String, secret: &String| text.replace(secret, GONE);
-        self.secrets.iter().fold(text.to_owned(), without)
+        let pieces = vec![Piece::Raw(text.to_owned())];
+        let pieces = replaced(pieces, |raw| self.secrets_in(raw)).into_iter();
+        let texts = pieces.map(|piece| match piece {
+            Piece::Raw(text) | Piece::Put(text) => text,
+        });
+        texts.collect()
+    }
+
+    fn secrets_in(&self, raw: &str) -> Vec<(Range<usize>, &str)> {
+        self.secrets.find_all(raw, GONE, |_| true)
+    }
+
+    /// Finds names as whole words, hosts with the port behind them.
+    fn names_in(&self, raw: &str) -> Vec<(Range<usize>, &str)> {
+        let mut found = self.known.find_all(raw, GONE, |it| is_whole(raw, it));
+        let mut next = raw.len();
+        for (range, put) in found.iter_mut().rev() {
+            if put.starts_with(<&str>::from(Kind::Host)) {
+                range.end += port_behind(raw.get(range.end..next).unwrap_or_default());
+            }
+            next = range.start;
+        }
+        found
     }
 
     fn without(&mut self, patterns: &[Pattern], mut pieces: Vec<Piece>) -> Vec<Piece> {
@@ -172,28 +176,29 @@ impl Redactor {
     }
 }
 
-/// Replaces everything that `find` finds in what is still raw: from where, up to where, and by what.
-fn replaced(
+/// Replaces everything that `find` finds in what is still raw: where, in the order of the text, and by what.
+fn replaced<'a>(
     pieces: Vec<Piece>,
-    find: impl Fn(&str) -> Option<(usize, usize, String)>,
+    find: impl Fn(&str) -> Vec<(Range<usize>, &'a str)>,
 ) -> Vec<Piece> {
     let mut result = Vec::new();
     for piece in pieces {
-        let mut rest = match piece {
+        let raw = match piece {
             Piece::Put(_) => {
                 result.push(piece);
                 continue;
             }
             Piece::Raw(raw) => raw,
         };
-        while let Some((at, end, put)) = find(&rest) {
-            let after = rest.split_off(end);
-            rest.truncate(at);
-            result.push(Piece::Raw(rest));
-            result.push(Piece::Put(put));
-            rest = after;
+        let mut end = 0;
+        for (range, put) in find(&raw) {
+            let before = raw.get(end..range.start).unwrap_or_default();
+            result.push(Piece::Raw(before.to_owned()));
+            result.push(Piece::Put(put.to_owned()));
+            end = range.end;
         }
-        result.push(Piece::Raw(rest));
+        let rest = raw.get(end..).unwrap_or_default();
+        result.push(Piece::Raw(rest.to_owned()));
     }
     result
 }
@@ -209,17 +214,14 @@ fn port_behind(text: &str) -> usize {
     }
 }
 
-/// Finds a name in lower case as a whole word, in any case.
-fn find_word(text: &str, name: &str) -> Option<(usize, usize)> {
+/// Returns whether a name stands in a text as a whole word.
+fn is_whole(text: &str, range: &Range<usize>) -> bool {
     let is_part = |it: char| it.is_alphabetic() || it.is_ascii_digit() || it == '_';
-    let lower = text.to_ascii_lowercase();
-    let (begins, ends) = (name.starts_with(is_part), name.ends_with(is_part));
-    lower.match_indices(name).find_map(|(at, _)| {
-        let end = at + name.len();
-        let (before, after) = (text.get(..at)?, text.get(end..)?);
-        let is_whole = !(begins && before.ends_with(is_part) || ends && after.starts_with(is_part));
-        is_whole.then_some((at, end))
-    })
+    let of = |range: Range<usize>| text.get(range).unwrap_or_default();
+    let (name, before) = (of(range.clone()), of(0..range.start));
+    let after = of(range.end..text.len());
+    !(name.starts_with(is_part) && before.ends_with(is_part)
+        || name.ends_with(is_part) && after.starts_with(is_part))
 }
 
 #[cfg(test)]
@@ -343,6 +345,22 @@ mod tests {
         let told = redactor.redact("the relay is ok: meet me at the old bridge");
         assert_eq!(told, "the relay is ok: …");
         assert_eq!(redactor.without_secrets(&told), told);
+    }
+
+    #[test]
+    fn thousands_of_names_are_looked_for_at_once() {
+        let mut redactor = Redactor::new();
+        for node in 0..5000 {
+            let (id, name) = (format!("!{node:08x}"), format!("Hiker {node}"));
+            redactor.know(Kind::Node, [name.as_str(), id.as_str(), &node.to_string()]);
+            redactor.hide_text(&format!("we met at the hut number {node}"));
+        }
+        for line in 0..200 {
+            let said = format!("node=!{line:08x} name=\"hiker {line}\" told");
+            let number = line + 1;
+            let told = format!("node=node-{number} name=\"node-{number}\" told");
+            assert_eq!(redactor.redact(&said), told);
+        }
     }
 
     const SECRETS: [&str; 6] = [

@@ -134,10 +134,9 @@ impl Given {
             loaded: &loaded,
             logging: &logging,
         };
-        write(file, &self.home, &configuration, async {
-            Err("not examined".to_owned())
-        })
-        .await
+        let bundle = Bundle::begin(file)?;
+        let report = Err("not examined".to_owned());
+        bundle.write(&self.home, &configuration, report).await
     }
 }
 
@@ -241,6 +240,49 @@ async fn the_file_is_new_and_its_owners_alone() {
         given.written(&nowhere).await,
         Err(BundleError::Write(..))
     ));
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_or_fails_leaves_nothing_that_is_in_the_way() {
+    let given = Given::new();
+    let directory = given.directory.path();
+    let (file, part) = (
+        directory.join("bundle.txt"),
+        directory.join("bundle.txt.part"),
+    );
+    // As a killed run leaves it.
+    fs::write(&part, "half a bun").unwrap();
+    given.written(&file).await.unwrap();
+    assert!(fs::read_to_string(&file).unwrap().contains("== versions"));
+    assert!(!part.exists());
+    // The name is taken while the relay is being examined.
+    let other = directory.join("other.txt");
+    let home = given.home.config();
+    let loaded = Config::load(&home, &Environment::default());
+    let configuration = Configuration {
+        path: &home,
+        loaded: &loaded,
+        logging: &Logging::default(),
+    };
+    let bundle = Bundle::begin(&other).unwrap();
+    fs::write(&other, "mine").unwrap();
+    let report = Err("not examined".to_owned());
+    let taken = bundle.write(&given.home, &configuration, report).await;
+    assert!(matches!(taken, Err(BundleError::Exists(path)) if path == other));
+    assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+    assert_eq!(fs::read_dir(directory).unwrap().count(), 3);
+}
+
+#[test]
+fn put_in_place_replaces_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    fs::write(&from, "new").unwrap();
+    put_in_place(&from, &to).unwrap();
+    fs::write(&from, "newer").unwrap();
+    let error = put_in_place(&from, &to).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(fs::read_to_string(&to).unwrap(), "new");
 }
 
 #[test]

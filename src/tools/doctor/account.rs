@@ -1,6 +1,8 @@
 //! Deciding on the account: the login, the device, the backup of its keys.
 
+use super::limit::failed_by;
 use super::report::{Finding, Side};
+use crate::daemon::DeviceHeld;
 use crate::daemon::checks::{check, failed, ok, skipped, warning};
 use crate::daemon::status::CheckResult;
 use relay_matrix::auth::{KeyBackup, LOG_IN_AGAIN, LoginStatus};
@@ -8,12 +10,14 @@ use relay_matrix::auth::{KeyBackup, LOG_IN_AGAIN, LoginStatus};
 /// The names of the checks of a login, in their order.
 pub(super) const OF_LOGIN: [&str; 3] = ["session", "verification", "key_backup"];
 
-pub(super) fn findings(status: &LoginStatus) -> Vec<Finding> {
+/// `held`: another relay uses the device.
+pub(super) fn findings(status: &LoginStatus, held: Option<&DeviceHeld>) -> Vec<Finding> {
     let (user, device) = (&status.user_id, &status.device_id);
-    let session = match (&status.refused, &status.damage) {
-        (Some(refused), _) => check(CheckResult::Failed, refused, None),
-        (None, Some(damage)) => check(CheckResult::Failed, damage, None),
-        (None, None) => ok(format!(
+    let session = match (&status.refused, held, &status.damage) {
+        (Some(refused), _, _) => check(CheckResult::Failed, refused, None),
+        (None, Some(held), _) => failed_by(held),
+        (None, None, Some(damage)) => check(CheckResult::Failed, damage, None),
+        (None, None, None) => ok(format!(
             "{user}, device {device}: the homeserver accepts the login"
         )),
     };
@@ -89,7 +93,7 @@ mod tests {
             damage: None,
         };
         change(&mut status);
-        let found = findings(&status).into_iter();
+        let found = findings(&status, None).into_iter();
         found
             .map(|it| (it.check.name, it.check.result, it.check.text))
             .collect()

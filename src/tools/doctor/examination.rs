@@ -112,10 +112,9 @@ impl Patient<'_> {
         let at_radio = async {
             let mut found = (Vec::new(), Vec::new());
             if is_wanted(Side::Radio) {
+                let (place, now) = ((home, allow_network_home), || clock.now());
                 let examined =
-                    radio::examine(home, config, &daemon, changed_at, stop.clone(), || {
-                        clock.now()
-                    });
+                    radio::examine(place, config, &daemon, changed_at, stop.clone(), now);
                 found = Box::pin(examined).await;
             }
             ended("waiting for the homeserver");

@@ -11,9 +11,11 @@ use super::limit::{failed_by, within};
 use super::local::size;
 use super::report::{Finding, Side};
 use super::rooms::{self, Known, named};
+use crate::daemon::DeviceHeld;
 use crate::daemon::checks::{clock_off, ok, skipped};
-use crate::daemon::status::Check;
+use crate::daemon::status::{Check, CheckResult, MatrixState};
 use crate::home::{Home, StoreGuard};
+use relay_claims::Holder;
 use relay_config::Config;
 use relay_matrix::auth::{self, AuthError, Files};
 use relay_matrix::{HomeserverFacts, Probe, RoomFound, ServerError};
@@ -48,7 +50,18 @@ impl Account<'_> {
                 found
             }
         };
-        found.extend(self.daemon.findings(Side::Matrix));
+        let is_refused = found
+            .iter()
+            .any(|it| it.check.name == "session" && it.check.result == CheckResult::Failed);
+        let mut of_daemon = self.daemon.findings(Side::Matrix);
+        let status = self.daemon.status();
+        if is_refused && status.is_some_and(|it| it.matrix.state == MatrixState::NoSession) {
+            // One cause is told once.
+            for sync in of_daemon.iter_mut().filter(|it| it.check.name == "sync") {
+                *sync = Side::Matrix.finds("sync", skipped("there is no session: see above"));
+            }
+        }
+        found.extend(of_daemon);
         found
     }
 
@@ -80,7 +93,7 @@ impl Account<'_> {
         let asked = within(STATE_LIMIT, "the homeserver", SLOW, self.login(files));
         let is_alive = match asked.await {
             Ok(Ok(status)) => {
-                found.extend(account::findings(&status));
+                found.extend(account::findings(&status, self.held(files).as_ref()));
                 status.token_alive
             }
             Ok(Err(error)) => {
@@ -134,6 +147,18 @@ impl Account<'_> {
         let damage = auth::damage(files, store.is_some()).await?;
         drop(store);
         auth::status(files, damage).await
+    }
+
+    /// Returns who else uses the device, if that can be known: the relay of this home may.
+    fn held(&self, files: &Files) -> Option<DeviceHeld> {
+        let own = match self.daemon {
+            Daemon::Absent(_) => None,
+            Daemon::Answers(status, _) => Some(status.pid),
+            Daemon::Mute(_) => return None,
+        };
+        let held = DeviceHeld::look(files)?;
+        let is_own = matches!(&held.holder, Holder::Relay(it) if Some(it.pid) == own && it.home == self.home.path());
+        (!is_own).then_some(held)
     }
 
     async fn rooms(&self, probe: &Probe) -> Vec<Finding> {
@@ -254,7 +279,6 @@ fn clock(ahead: Option<i64>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::status::CheckResult;
 
     #[test]
     fn a_homeserver_is_told_with_all_that_it_tells_of_itself() {

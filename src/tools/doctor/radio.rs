@@ -6,8 +6,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::daemon::Daemon;
+use super::handed_over;
 use super::report::{Finding, Side};
-use crate::daemon::checks::{check, ok, skipped, warning};
+use crate::daemon::checks::{check, ok, silent, skipped, warning};
 use crate::daemon::status::{Check, CheckResult, Status};
 use crate::daemon::{radio_away, route_cure};
 use crate::home::Home;
@@ -58,9 +59,10 @@ enum RadioTime {
     Given,
 }
 
-/// Examines the radio; returns the messages that it handed over, which it does not do again, too.
+/// Examines the radio; returns the messages that it handed over, which it does not do again, too: they are stored, as far as
+/// that is possible.
 pub(super) async fn examine(
-    home: &Home,
+    (home, allow_network_home): (&Home, bool),
     config: Option<&Config>,
     daemon: &Daemon,
     changed_at: Option<&str>,
@@ -94,7 +96,10 @@ pub(super) async fn examine(
             let why = "there is no configuration that names it";
             (unknown(skipped(why), why), Vec::new())
         }
-        (Daemon::Absent(_), Some(config)) => of_visit(home, config, stop, now).await,
+        (Daemon::Absent(_), Some(config)) => {
+            let place = (home, allow_network_home);
+            of_visit(place, config, stop, now).await
+        }
     }
 }
 
@@ -135,7 +140,7 @@ fn of_daemon(status: &Status, config: Option<&Config>) -> Vec<Finding> {
 }
 
 async fn of_visit(
-    home: &Home,
+    (home, allow_network_home): (&Home, bool),
     config: &Config,
     stop: CancellationToken,
     now: impl Fn() -> Timestamp,
@@ -154,10 +159,21 @@ async fn of_visit(
     let (awaited, _) = watch::channel(None);
     let visited = Box::pin(visit(link, home, None, awaited, |_| {}, stop, work));
     let (result, kept) = visited.await;
-    let found = match result {
-        Ok((profile, told)) => Facts::of(&profile, told, config).findings(Some(config), now()),
-        Err(error) => unknown(unreached(&error), "the radio was not reached"),
+    let (mut found, profile) = match result {
+        Ok((profile, told)) => {
+            let facts = Facts::of(&profile, told, config);
+            (facts.findings(Some(config), now()), Some(profile))
+        }
+        Err(error) => (
+            unknown(unreached(&error), "the radio was not reached"),
+            None,
+        ),
     };
+    if !kept.is_empty() {
+        let place = (home, allow_network_home);
+        let keeping = handed_over::keep(config, place, profile, &kept, now());
+        found.push(Side::Radio.finds("handed_over", keeping.await));
+    }
     (found, kept)
 }
 
@@ -244,8 +260,7 @@ impl Facts {
     /// The region, and what else keeps the radio from transmitting. A person must act: nothing goes on the air.
     fn region(&self) -> Check {
         if let Some((silence, cure)) = &self.silence {
-            let text = format!("nothing is transmitted: {silence}");
-            return check(CheckResult::Failed, text, cure.clone());
+            return silent(CheckResult::Failed, silence, cure.as_ref());
         }
         let region = self.region.as_deref().unwrap_or("not told");
         ok(format!("{region}; the radio may transmit"))

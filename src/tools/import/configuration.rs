@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use relay_config::{Config, Environment, Loaded, Problems, TextFileError, read_text, take_over};
+use relay_config::{
+    Config, Environment, Finding, LARGEST, Loaded, Problems, TakenOver, TextFileError,
+    is_taken_over, read_text, take_over,
+};
 use relay_disk::write_private;
 use relay_model::{Explained as _, full_text};
-
-/// Maximum size of a configuration, in bytes.
-const LARGEST: u64 = 1024 * 1024;
 
 /// What became of the configuration.
 #[derive(Debug, Serialize)]
@@ -42,6 +42,8 @@ pub(crate) enum Taking {
     Shared,
     /// Ours is there already.
     OwnIsThere,
+    /// Ours is there already: an import has written it.
+    TakenBefore,
     /// MMRelay has none.
     NoneFound,
     /// It cannot be read, or ours cannot be written.
@@ -49,7 +51,7 @@ pub(crate) enum Taking {
 }
 
 impl TakenConfiguration {
-    /// Reads MMRelay's configuration, and says what is to become of it; writes nothing.
+    /// Reads MMRelay's configuration and ours, and says what is to become of them; writes nothing.
     pub(super) fn plan(from: Option<&Path>, file: &Path, environment: &Environment) -> Self {
         let mut taken = Self {
             result: Taking::NoneFound,
@@ -61,45 +63,37 @@ impl TakenConfiguration {
             database: None,
             text: None,
         };
-        let is_there = file.symlink_metadata().is_ok();
-        if is_there {
-            let loaded = Config::load(file, environment);
-            match loaded {
+        let translated = from.map(|from| translated(from, environment));
+        if let Some(Ok(translated)) = &translated {
+            taken.database.clone_from(&translated.database);
+        }
+        if file.symlink_metadata().is_ok() {
+            if let Some(from) = from {
+                taken.result = beside(from, file);
+            }
+            match Config::load(file, environment) {
                 Ok(loaded) => taken.loaded = Some(loaded),
                 Err(error) => {
                     taken.problems = full_text(&error).lines().map(str::to_owned).collect();
                 }
             }
-        }
-        let Some(from) = from else {
             return taken;
-        };
-        match translated(from, environment) {
-            Ok(translated) => {
-                taken.database = translated.database;
-                if !is_there {
-                    taken.result = Taking::Written;
-                    taken.changes = translated.changes;
-                    taken.text = Some(translated.text);
-                    match translated.loaded {
-                        Ok(loaded) => taken.loaded = Some(loaded),
-                        Err(wrong) => taken.problems = sentences(&wrong),
-                    }
-                }
-            }
-            Err(problems) if !is_there => {
+        }
+        match translated {
+            None => {}
+            Some(Err(problems)) => {
                 taken.result = Taking::Failed;
                 taken.problems = problems;
             }
-            Err(_its_place_is_taken) => {}
-        }
-        if is_there {
-            let same = from.canonicalize().ok() == file.canonicalize().ok();
-            taken.result = if same {
-                Taking::Shared
-            } else {
-                Taking::OwnIsThere
-            };
+            Some(Ok(translated)) => {
+                taken.result = Taking::Written;
+                taken.changes = translated.changes;
+                taken.text = Some(translated.text);
+                match translated.loaded {
+                    Ok(loaded) => taken.loaded = Some(loaded),
+                    Err(wrong) => taken.problems = sentences(&wrong),
+                }
+            }
         }
         taken
     }
@@ -119,25 +113,30 @@ impl TakenConfiguration {
 
     /// Returns whether the relay can run with what is there.
     pub(super) fn is_sound(&self) -> bool {
-        let is_known = matches!(
-            self.result,
-            Taking::Written | Taking::Shared | Taking::OwnIsThere
-        );
-        self.problems.is_empty() && (is_known || self.result == Taking::NoneFound)
+        self.problems.is_empty() && self.result != Taking::Failed
     }
 }
 
-fn translated(
-    from: &Path,
-    environment: &Environment,
-) -> Result<relay_config::TakenOver, Vec<String>> {
+/// Returns what becomes of MMRelay's file where ours is there.
+fn beside(from: &Path, ours: &Path) -> Taking {
+    let text = read_text(ours, LARGEST).unwrap_or_default();
+    if from.canonicalize().ok() == ours.canonicalize().ok() {
+        Taking::Shared
+    } else if is_taken_over(&text) {
+        Taking::TakenBefore
+    } else {
+        Taking::OwnIsThere
+    }
+}
+
+fn translated(from: &Path, environment: &Environment) -> Result<TakenOver, Vec<String>> {
     let of_file = |error: TextFileError| vec![full_text(&error)];
     let text = read_text(from, LARGEST).map_err(of_file)?;
     take_over(from, &text, environment).map_err(|wrong| sentences(&wrong))
 }
 
 fn sentences(wrong: &Problems) -> Vec<String> {
-    let sentence = |it: &relay_config::Finding| match it.hint() {
+    let sentence = |it: &Finding| match it.hint() {
         Some(hint) => format!("{it}; {hint}"),
         None => it.to_string(),
     };

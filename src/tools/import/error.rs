@@ -1,5 +1,6 @@
 //! Why nothing was taken over.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -7,12 +8,12 @@ use relay_disk::cure;
 use relay_model::Explained;
 use relay_store::StoreError;
 
-use super::running::Running;
-use crate::home::{Holder, HomeError, LockError};
+use super::running::{Hidden, Running};
+use crate::home::{Holder, HomeError, LockError, quoted};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
-    #[error("there is no home of MMRelay: {}", .0.iter().map(|it| format!("`{}`", it.display())).collect::<Vec<_>>().join(", "))]
+    #[error("there is no home of MMRelay: {}", listed(.0.iter().map(|it| format!("`{}`", it.display()))))]
     NoHome(Vec<PathBuf>),
     #[error(
         "`{0}` is no home of MMRelay: it holds no configuration, no credentials and no database of it"
@@ -22,6 +23,8 @@ pub(crate) enum ImportError {
     Unreadable(PathBuf, #[source] io::Error),
     #[error("MMRelay is running: {0}")]
     Running(Running),
+    #[error("MMRelay is running, perhaps in `{}`: {}", home.display(), listed(hidden))]
+    PerhapsRunning { home: PathBuf, hidden: Vec<Hidden> },
     #[error("a relay is running in this home ({0})")]
     OwnRunning(Holder),
     #[error(transparent)]
@@ -46,6 +49,20 @@ impl Explained for ImportError {
                 "stop it, and keep it from being started again (`systemctl --user disable --now mmrelay`, or `docker stop` and its \
                  restart policy), then run this again"
             }
+            Self::PerhapsRunning { home, .. } => {
+                let home = quoted(home);
+                let as_root = if rustix::process::geteuid().is_root() {
+                    String::new()
+                } else {
+                    format!(
+                        "; root may see which files it has open: `sudo relay import mmrelay --dry-run --from {home}`"
+                    )
+                };
+                return Some(format!(
+                    "stop it if it is this home's; if it is another one's, say by `--is-stopped` that this home's MMRelay is \
+                     stopped{as_root}"
+                ));
+            }
             Self::OwnRunning(_) => "stop it first; it goes on afterwards where it stopped",
             Self::Lock(error) => return error.hint(),
             Self::Home(error) => return error.hint(),
@@ -54,6 +71,11 @@ impl Explained for ImportError {
         };
         Some(hint.to_owned())
     }
+}
+
+fn listed(these: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let these: Vec<_> = these.into_iter().map(|it| it.to_string()).collect();
+    these.join(", ")
 }
 
 /// Returns whether nothing is there, or a file.

@@ -8,10 +8,11 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use super::error::ImportError;
+use super::running::VARIABLES;
+use crate::home::path_of;
 use relay_config::read_text;
+use relay_store::mmrelay::with_ending;
 
-/// Variables that name MMRelay's home.
-const VARIABLES: [&str; 3] = ["MMRELAY_HOME", "MMRELAY_BASE_DIR", "MMRELAY_DATA_DIR"];
 /// Where it is in containers and packages.
 const SYSTEM_HOMES: [&str; 3] = ["/data", "/app/data", "/var/lib/mmrelay"];
 /// Its database in a home, newest layout first.
@@ -69,7 +70,7 @@ impl OldHome {
                 Err(ImportError::NotAHome(named.to_owned()))
             };
         }
-        let set = |name: &str| Some(PathBuf::from(variable(name).filter(|it| !it.is_empty())?));
+        let set = |name: &str| path_of(variable(name));
         let mut looked: Vec<PathBuf> = VARIABLES.iter().filter_map(|name| set(name)).collect();
         looked.extend(set("HOME").map(|home| home.join(".mmrelay")));
         let own = looked.len();
@@ -101,6 +102,14 @@ impl OldHome {
             config,
             credentials,
         }
+    }
+
+    /// Returns the directories that MMRelay takes for its home: that of the configuration can be another one than that of the
+    /// data.
+    pub(super) fn directories(&self) -> Vec<&Path> {
+        let of_config = self.config.as_deref().and_then(Path::parent);
+        let of_config = of_config.filter(|it| *it != self.path);
+        [self.path.as_path()].into_iter().chain(of_config).collect()
     }
 
     fn has_data(&self) -> bool {
@@ -149,9 +158,8 @@ impl OldHome {
 
 /// Returns when a database was written last, its WAL included.
 pub(super) fn last_written(path: &Path) -> Option<SystemTime> {
-    let wal = PathBuf::from(format!("{}-wal", path.display()));
     let modified = |path: &Path| fs::metadata(path).ok()?.modified().ok();
-    modified(path).max(modified(&wal))
+    modified(path).max(modified(&with_ending(path, "-wal")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -36,14 +36,43 @@ pub(crate) struct ImportReport {
     pub(super) next: Vec<Step>,
 }
 
-/// Something to do.
+/// Something to do. An object and not a text: the relay's commands in a `hint` name the home.
 #[derive(Debug, Serialize)]
 pub(crate) struct Step {
     /// What, with the command.
-    pub(super) hint: String,
+    hint: String,
+}
+
+impl Step {
+    pub(super) fn new(hint: String) -> Self {
+        Self { hint }
+    }
 }
 
 impl ImportReport {
+    /// Returns a report of an import of which only the configuration is planned yet.
+    pub(super) fn new(
+        dry_run: bool,
+        home: &Path,
+        old_home: &Path,
+        configuration: TakenConfiguration,
+    ) -> Self {
+        Self {
+            dry_run,
+            old_home: old_home.to_owned(),
+            home: home.to_owned(),
+            configuration,
+            old_database: None,
+            other_databases: Vec::new(),
+            names: Counted::default(),
+            messages: Counted::default(),
+            rooms: BTreeMap::new(),
+            not_taken: Vec::new(),
+            failures: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+
     /// Returns whether all that there was could be read and taken over.
     pub(crate) fn is_whole(&self) -> bool {
         let is_read = |it: &Counted| it.damaged.is_empty();
@@ -103,6 +132,7 @@ fn configuration(page: &mut Page, taken: &TakenConfiguration, is_dry: bool) {
         Taking::OwnIsThere => {
             format!("{file} is there already and stays; {from} is not taken over")
         }
+        Taking::TakenBefore => format!("{file} is there already: an import has written it"),
         Taking::NoneFound => "MMRelay has none".to_owned(),
         Taking::Failed => format!("FAILED: {from} is not taken over"),
     };

@@ -1,27 +1,49 @@
-//! Whether MMRelay runs, and how that is known.
+//! Whether MMRelay runs in the old home, and how that is known. It is known of a process whose open files or directory can be
+//! seen; another user's, or one of a container, shows them to root only.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
+use super::processes::{FileId, OpenFile, Process};
+use crate::home::path_of;
+use relay_store::mmrelay::with_ending;
+
 /// The byte of a WAL index (`-shm`) on which every program holds a lock that has the database open (SQLite, `os_unix.c`:
 /// `UNIX_SHM_DMS`).
 const OPEN_BYTE: u64 = 128;
-/// Names of files that MMRelay holds open.
+/// Files that MMRelay holds open, by their names.
 const HELD: [&str; 4] = [
     "meshtastic.sqlite",
     "meshtastic.sqlite-wal",
     "meshtastic.sqlite-shm",
     "mmrelay.log",
 ];
+/// Its log in a home.
+const LOGS: [&str; 2] = ["logs/mmrelay.log", "mmrelay.log"];
+/// Variables that name MMRelay's home, in order of precedence.
+pub(super) const VARIABLES: [&str; 3] = ["MMRELAY_HOME", "MMRELAY_BASE_DIR", "MMRELAY_DATA_DIR"];
+/// Its flags that name the home, in order of precedence.
+const FLAGS: [&str; 3] = ["--home", "--base-dir", "--data-dir"];
 
-/// A process that uses the old home, or may.
+/// Whether a program uses the old home.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum InUse {
+    No,
+    By(Running),
+    /// These are MMRelay, and where they have their files may not be seen.
+    Perhaps(Vec<Hidden>),
+}
+
+/// A process that uses the old home.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Running {
-    /// The process; `None`: it cannot be seen from here, as it is in another container.
-    process: Option<(u32, String)>,
+    /// `None`: it cannot be seen from here, as it is in another container.
+    process: Option<Who>,
     evidence: Evidence,
 }
 
@@ -31,106 +53,187 @@ enum Evidence {
     Open(PathBuf),
     /// It holds a lock on this file.
     Lock(PathBuf),
-    /// It is called like MMRelay; whether it uses this home cannot be seen.
-    Name,
+    /// It is MMRelay, and has its files in this directory, as it sees it.
+    Home(PathBuf),
+}
+
+/// An MMRelay whose files we may not see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hidden {
+    process: Who,
+    cause: io::ErrorKind,
+}
+
+/// A process as people know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Who {
+    pid: u32,
+    command: Option<String>,
+    user: Option<String>,
 }
 
 impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.process {
-            Some((pid, command)) => write!(f, "process {pid} (`{command}`) ")?,
+            Some(process) => write!(f, "{process} ")?,
             None => f.write_str("a process of another container ")?,
         }
         match &self.evidence {
             Evidence::Open(path) => write!(f, "has `{}` open", path.display()),
             Evidence::Lock(path) => write!(f, "holds a lock on `{}`", path.display()),
-            Evidence::Name => f.write_str("is MMRelay by its command line"),
+            Evidence::Home(path) => write!(f, "works in `{}`", path.display()),
         }
     }
 }
 
-/// Returns a process that has one of these databases or a file of this home open, or that is MMRelay and may.
-pub(super) fn find(home: &Path, databases: &[PathBuf]) -> Option<Running> {
-    let processes = processes();
-    let holder = processes.iter().find_map(|process| {
-        let open = process.open.iter().flatten();
-        let held = open.into_iter().find(|path| is_of(path, home, databases));
-        held.map(|path| process.running(Evidence::Open(path.clone())))
-    });
-    holder
-        .or_else(|| databases.iter().find_map(|it| locked(it, &processes)))
-        .or_else(|| {
-            let mut named = processes.iter().filter(|it| is_mmrelay(&it.arguments));
-            let suspect = named.find(|it| !it.uses_another_home())?;
-            Some(suspect.running(Evidence::Name))
-        })
-}
-
-#[derive(Debug)]
-struct Process {
-    pid: u32,
-    arguments: Vec<String>,
-    /// The files that it has open; `None`: we may not see them.
-    open: Option<Vec<PathBuf>>,
-}
-
-impl Process {
-    fn running(&self, evidence: Evidence) -> Running {
-        let command = self.arguments.join(" ").chars().take(100).collect();
-        let process = Some((self.pid, command));
-        Running { process, evidence }
-    }
-
-    /// Returns whether it has MMRelay's files open, which are then those of another home.
-    fn uses_another_home(&self) -> bool {
-        self.open.iter().flatten().any(|path| {
-            let name = path.file_name().and_then(|it| it.to_str());
-            name.is_some_and(|it| HELD.contains(&it))
-        })
+impl fmt::Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, cause } = self;
+        write!(
+            f,
+            "{process}, whose open files and directory are not shown to this user ({cause})"
+        )
     }
 }
 
-/// Returns all processes but our own.
-fn processes() -> Vec<Process> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = entries.filter_map(|it| it.file_name().to_str()?.parse().ok());
-    let others = numbers.filter(|pid| *pid != std::process::id());
-    let process = |pid: u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let arguments = line.split(|byte| *byte == 0).filter(|it| !it.is_empty());
-        let arguments = arguments.map(|it| String::from_utf8_lossy(it).into_owned());
-        let links = fs::read_dir(format!("/proc/{pid}/fd")).ok();
-        let targets = |links: fs::ReadDir| {
-            let links = links.flatten();
-            links
-                .filter_map(|it| fs::read_link(it.path()).ok())
-                .collect()
-        };
-        Some(Process {
-            pid,
-            arguments: arguments.collect(),
-            open: links.map(targets),
-        })
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        let command = self.command.iter().map(|it| format!("`{it}`"));
+        let known: Vec<_> = command.chain(self.user.clone()).collect();
+        if known.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", known.join(", "))
+        }
+    }
+}
+
+impl Who {
+    fn of(process: &Process) -> Self {
+        Self {
+            pid: process.pid,
+            command: Some(process.command()),
+            user: process.user(),
+        }
+    }
+}
+
+/// Looks among the processes below `proc` for one that uses one of these directories of the home, or its databases.
+pub(super) fn look(proc: &Path, homes: &[&Path], databases: &[PathBuf]) -> InUse {
+    let processes = Process::all(proc);
+    let files = OldFiles::of(homes, databases);
+    let by = |process: &Process, evidence| Running {
+        process: Some(Who::of(process)),
+        evidence,
     };
-    others.filter_map(process).collect()
+    let opened = processes.iter().find_map(|process| {
+        let open = process.open_files().unwrap_or_default();
+        let ours = open.into_iter().find(|it| files.has(it))?;
+        Some(by(process, Evidence::Open(ours.path)))
+    });
+    let locked = || databases.iter().find_map(|it| locked(it, &processes));
+    if let Some(running) = opened.or_else(locked) {
+        return InUse::By(running);
+    }
+    let mut hidden = Vec::new();
+    for process in processes.iter().filter(|it| is_mmrelay(&it.arguments)) {
+        match place(process, &files) {
+            Ok(None) => {}
+            Ok(Some(directory)) => return InUse::By(by(process, Evidence::Home(directory))),
+            // It has ended meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => hidden.push(Hidden {
+                process: Who::of(process),
+                cause: error.kind(),
+            }),
+        }
+    }
+    if hidden.is_empty() {
+        InUse::No
+    } else {
+        InUse::Perhaps(hidden)
+    }
 }
 
-/// Returns whether an open file is one of these databases, or one that MMRelay holds open in this home.
-fn is_of(path: &Path, home: &Path, databases: &[PathBuf]) -> bool {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let shown = path.to_string_lossy();
-    let is_database = databases.iter().map(|it| real(it)).any(|database| {
-        let rest = shown.strip_prefix(&*database.to_string_lossy());
-        rest.is_some_and(|rest| ["", "-wal", "-shm"].contains(&rest))
-    });
-    let name = path.file_name().and_then(|it| it.to_str());
-    let is_held = name.is_some_and(|it| HELD.contains(&it));
-    is_database || (is_held && path.starts_with(real(home)))
+/// What the old home is known by, under whatever path a process sees it.
+#[derive(Debug)]
+struct OldFiles {
+    homes: Vec<FileId>,
+    files: Vec<(OsString, FileId)>,
+}
+
+impl OldFiles {
+    fn of(homes: &[&Path], databases: &[PathBuf]) -> Self {
+        let endings = |path: &PathBuf| ["", "-wal", "-shm"].map(|it| with_ending(path, it));
+        let logs = homes
+            .iter()
+            .flat_map(|home| LOGS.map(|name| home.join(name)));
+        let files = databases.iter().flat_map(endings).chain(logs);
+        let file = |path: PathBuf| {
+            // A process shows what a link leads to.
+            let name = path.canonicalize().ok()?.file_name()?.to_owned();
+            Some((name, FileId::of(&path)?))
+        };
+        Self {
+            homes: homes.iter().filter_map(|it| FileId::of(it)).collect(),
+            files: files.filter_map(file).collect(),
+        }
+    }
+
+    /// Returns whether an open file is one of these. Only what has such a name is looked at: others may be on a disk that
+    /// does not answer.
+    fn has(&self, open: &OpenFile) -> bool {
+        let mut named = self.files.iter().filter(|(name, _)| name == open.name());
+        named.any(|(_, id)| open.id().as_ref() == Some(id))
+    }
+}
+
+/// Returns the directory of the old home where this MMRelay has its files; `None`: it has them in another home. Fails if that
+/// may not be seen.
+fn place(process: &Process, files: &OldFiles) -> io::Result<Option<PathBuf>> {
+    let open = process.open_files()?;
+    // Those of the old home have been looked for.
+    let has_others = |it: &OpenFile| HELD.iter().any(|name| it.name() == OsStr::new(name));
+    if open.iter().any(has_others) {
+        return Ok(None);
+    }
+    let is_here = |it: &PathBuf| {
+        process
+            .id_of(it)
+            .is_some_and(|id| files.homes.contains(&id))
+    };
+    Ok(places(process)?.into_iter().find(is_here))
+}
+
+/// Returns where an MMRelay may have its files: in the home that its arguments or variables name; else in the usual one,
+/// beside the named configuration, or in its working directory, as the oldest versions do.
+fn places(process: &Process) -> io::Result<Vec<PathBuf>> {
+    let (working, variables) = (process.directory()?, process.variables()?);
+    let variable = |name: &str| path_of(variables.get(OsStr::new(name)).cloned());
+    let flag = |name: &str| value_of(&process.arguments, name).map(PathBuf::from);
+    let by_flag = FLAGS.iter().find_map(|name| flag(name));
+    let named = by_flag.or_else(|| VARIABLES.iter().find_map(|name| variable(name)));
+    if let Some(named) = named {
+        return Ok(vec![working.join(named)]);
+    }
+    let usual = variable("HOME").map(|it| it.join(".mmrelay"));
+    let config = flag("--config").and_then(|it| Some(working.join(it).parent()?.to_owned()));
+    let places = [usual, config, Some(working)];
+    Ok(places.into_iter().flatten().collect())
+}
+
+/// Returns the value of a flag in a command line: its next word, or what stands behind `=`.
+fn value_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
+    let next = arguments.iter().skip_while(|it| *it != flag).nth(1);
+    let within = |it: &'a String| it.strip_prefix(flag)?.strip_prefix('=');
+    next.map(String::as_str)
+        .or_else(|| arguments.iter().find_map(within))
 }
 
 /// Returns whether a program has a database open, by its lock: that is seen also where the process is not.
 fn locked(database: &Path, processes: &[Process]) -> Option<Running> {
-    let path = PathBuf::from(format!("{}-shm", database.display()));
+    let path = with_ending(database, "-shm");
     let file = File::open(&path).ok()?;
     let lock = Flock {
         start: OPEN_BYTE,
@@ -143,122 +246,41 @@ fn locked(database: &Path, processes: &[Process]) -> Option<Running> {
     let pid = held
         .pid
         .and_then(|it| u32::try_from(it.as_raw_nonzero().get()).ok());
-    let process = pid.and_then(|pid| processes.iter().find(|it| it.pid == pid));
-    let evidence = Evidence::Lock(path);
-    Some(match process {
-        Some(process) => process.running(evidence),
-        None => Running {
-            process: pid.map(|pid| (pid, "unknown".to_owned())),
-            evidence,
-        },
+    let who = |pid| {
+        let process = processes.iter().find(|it| it.pid == pid);
+        process.map_or(
+            Who {
+                pid,
+                command: None,
+                user: None,
+            },
+            Who::of,
+        )
+    };
+    Some(Running {
+        process: pid.map(who),
+        evidence: Evidence::Lock(path),
     })
 }
 
 /// Returns whether a command line is MMRelay's: the program itself, its script or its module under Python.
 fn is_mmrelay(arguments: &[String]) -> bool {
-    let base = |text: &str| {
-        Path::new(text)
-            .file_name()
-            .map(|it| it.to_string_lossy().into_owned())
-    };
-    let is_name = |text: &String| base(text).as_deref() == Some("mmrelay");
+    let base = |text: &str| Path::new(text).file_name().map(OsStr::to_owned);
+    let is_name = |text: &String| base(text).is_some_and(|it| it == "mmrelay");
     let Some((program, rest)) = arguments.split_first() else {
         return false;
     };
-    let is_python = base(program).is_some_and(|it| it.starts_with("python"));
+    let is_python = base(program).is_some_and(|it| it.to_string_lossy().starts_with("python"));
     let mut options = rest
         .iter()
         .skip_while(|it| it.starts_with('-') && *it != "-m");
-    let module = || match options.next() {
+    let mut is_run = || match options.next() {
         Some(flag) if flag == "-m" => options.next().is_some_and(|it| it == "mmrelay"),
         Some(script) => is_name(script),
         None => false,
     };
-    is_name(program) || (is_python && { module }())
+    is_name(program) || (is_python && is_run())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mmrelay_is_known_by_its_command_line() {
-        let is = |line: &str| {
-            let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            is_mmrelay(&arguments)
-        };
-        for line in [
-            "mmrelay",
-            "/usr/bin/mmrelay --config a.yaml",
-            "/usr/bin/python3 /home/club/.local/bin/mmrelay",
-            "python -m mmrelay",
-            "python3.11 -u -m mmrelay --home /data",
-        ] {
-            assert!(is(line), "{line}");
-        }
-        for line in [
-            "vim mmrelay",
-            "python3 other.py mmrelay",
-            "relay import mmrelay",
-            "grep mmrelay",
-            "python3",
-        ] {
-            assert!(!is(line), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_program_that_has_the_database_open_is_found_by_its_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("meshtastic.sqlite");
-        let connection = rusqlite::Connection::open(&database).unwrap();
-        connection
-            .execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (a)")
-            .unwrap();
-        // A lock of our own process is none for us: another one has to hold it.
-        let databases = [database.clone()];
-        let others = processes();
-        assert!(others.iter().all(|it| it.pid != std::process::id()));
-        assert_eq!(locked(&database, &others), None);
-        let mut tail = std::process::Command::new("tail")
-            .args(["-f", database.to_str().unwrap()])
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        // Before it is that program, it is a copy of this one.
-        let found = loop {
-            let found = find(directory.path(), &databases).map(|it| it.to_string());
-            if let Some(found) = found.filter(|it| it.contains("`tail")) {
-                break found;
-            }
-            assert!(tail.try_wait().unwrap().is_none(), "it has ended");
-        };
-        tail.kill().unwrap();
-        tail.wait().unwrap();
-        let expected = format!(
-            "process {} (`tail -f {}`) has `{}` open",
-            tail.id(),
-            database.display(),
-            database.display()
-        );
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn an_mmrelay_that_has_the_files_of_another_home_open_is_none_of_this_one() {
-        let process = |open: Option<Vec<PathBuf>>| Process {
-            pid: 1,
-            arguments: vec!["mmrelay".to_owned()],
-            open,
-        };
-        let other = PathBuf::from("/home/other/.mmrelay/logs/mmrelay.log");
-        assert!(process(Some(vec![other])).uses_another_home());
-        assert!(!process(Some(vec!["/dev/null".into()])).uses_another_home());
-        assert!(!process(None).uses_another_home());
-        let running = process(None).running(Evidence::Name);
-        assert_eq!(
-            running.to_string(),
-            "process 1 (`mmrelay`) is MMRelay by its command line"
-        );
-    }
-}
+mod tests;

@@ -93,3 +93,34 @@ fn all<T>(
 fn count(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    #[test]
+    fn what_an_ended_import_has_taken_stays_and_the_next_one_takes_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        // One more than are read at once.
+        let sql = "CREATE TABLE longnames (meshtastic_id TEXT PRIMARY KEY, longname TEXT);
+                   WITH RECURSIVE node (num) AS (SELECT 1 UNION ALL SELECT num + 1 FROM node WHERE num < 5001)
+                   INSERT INTO longnames SELECT printf('!%08x', num), 'Hut' FROM node";
+        let connection = Connection::open(path("meshtastic.sqlite")).unwrap();
+        connection.execute_batch(sql).unwrap();
+        let copy = path("copy");
+        let old = OldDatabase::open(&path("meshtastic.sqlite"), &copy, || true).unwrap();
+        let mut store = Store::open(&path("relay.sqlite")).unwrap();
+
+        let at = Timestamp(0);
+        let add = |tx: &Tx<'_>, radio, name: &OldName| imported::add_name(tx, radio, name, at);
+        let stop = CancellationToken::new();
+        let ended = all(old.names(), Some(&mut store), &stop, add, |_| stop.cancel());
+        assert!(matches!(ended, Err(ImportError::Interrupted)), "{ended:?}");
+
+        let whole = names(&old, Some(&mut store), at, &CancellationToken::new()).unwrap();
+        assert_eq!((whole.found, whole.taken), (5001, 1));
+    }
+}

@@ -1,7 +1,6 @@
 //! Whether the daemon uses the radio that a command wants.
 
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -10,6 +9,7 @@ use tokio::time::timeout;
 use super::{RadioOfDaemon, VisitError};
 use crate::home::{Home, Lock};
 use crate::tools::control;
+use relay_claims::{Thing, bluetooth_address};
 use relay_config::Connection;
 use relay_radio::{FoundPort, find_serial_ports};
 
@@ -39,11 +39,13 @@ pub(crate) async fn held_by_daemon(
 }
 
 /// Returns whether two connections may lead to the same radio; if in doubt, yes: a second client takes the radio away
-/// from the first.
+/// from the first. What a place is called by different names is the claims' to say.
 async fn may_be_same(held: &Connection, wanted: &Connection) -> bool {
     use Connection::{Ble, Serial, Tcp};
     match (held, wanted) {
-        (Tcp { host: a, port: p }, Tcp { host: b, port: q }) => p == q && is_same_host(a, b).await,
+        (Tcp { host: a, port: p }, Tcp { host: b, port: q }) => {
+            p == q && is_same_host(a, b, *p).await
+        }
         (Serial { serial_port: a }, Serial { serial_port: b }) => {
             is_same_port(a.as_deref(), b.as_deref())
         }
@@ -53,31 +55,31 @@ async fn may_be_same(held: &Connection, wanted: &Connection) -> bool {
     }
 }
 
-async fn is_same_host(one: &str, other: &str) -> bool {
+async fn is_same_host(one: &str, other: &str, port: u16) -> bool {
     let plain = |host: &str| host.trim_end_matches('.').to_ascii_lowercase();
     if plain(one) == plain(other) {
         return true;
     }
-    let (one, other) = tokio::join!(addresses(one), addresses(other));
-    one.iter().any(|address| other.contains(address))
+    let (one, other) = tokio::join!(radios_at(one, port), radios_at(other, port));
+    one.iter().any(|radio| other.contains(radio))
 }
 
-/// Returns a host's addresses; empty if the lookup fails or times out.
-async fn addresses(host: &str) -> Vec<IpAddr> {
-    match timeout(LOOKUP_LIMIT, lookup_host((host, 0))).await {
-        Ok(Ok(found)) => found.map(|it| it.ip().to_canonical()).collect(),
+/// Returns the radios at a host's addresses; empty if the lookup fails or times out.
+async fn radios_at(host: &str, port: u16) -> Vec<Thing> {
+    match timeout(LOOKUP_LIMIT, lookup_host((host, port))).await {
+        Ok(Ok(found)) => found.map(Thing::network).collect(),
         Ok(Err(_)) | Err(_) => Vec::new(),
     }
 }
 
 fn is_same_port(one: Option<&Path>, other: Option<&Path>) -> bool {
     match (one, other) {
-        (Some(one), Some(other)) => real(one) == real(other),
+        (Some(one), Some(other)) => is_same_device_file(one, other),
         // Without a name, the daemon uses the only likely port.
         (Some(named), None) | (None, Some(named)) => {
             let mut likely = find_serial_ports().into_iter().filter(FoundPort::is_likely);
             match (likely.next(), likely.next()) {
-                (Some(port), None) => real(named) == port.device,
+                (Some(port), None) => is_same_device_file(named, &port.device),
                 _ => true,
             }
         }
@@ -85,22 +87,15 @@ fn is_same_port(one: Option<&Path>, other: Option<&Path>) -> bool {
     }
 }
 
-fn real(port: &Path) -> PathBuf {
-    port.canonicalize().unwrap_or_else(|_| port.to_owned())
+fn is_same_device_file(one: &Path, other: &Path) -> bool {
+    let both = Thing::serial_port(one).zip(Thing::serial_port(other));
+    both.map_or(one == other, |(one, other)| one == other)
 }
 
 /// Compares devices, which may be named by their address or by one of several names.
 fn is_same_device(one: &str, other: &str) -> bool {
-    let both = address(one).zip(address(other));
+    let both = bluetooth_address(one).zip(bluetooth_address(other));
     both.is_none_or(|(one, other)| one == other)
-}
-
-/// Returns a Bluetooth address in its canonical form.
-fn address(device: &str) -> Option<String> {
-    let text = device.trim().to_ascii_uppercase().replace('-', ":");
-    let bytes: Vec<&str> = text.split(':').collect();
-    let is_byte = |byte: &&str| byte.len() == 2 && byte.bytes().all(|it| it.is_ascii_hexdigit());
-    (bytes.len() == 6 && bytes.iter().all(is_byte)).then_some(text)
 }
 
 #[cfg(test)]
@@ -132,6 +127,7 @@ mod tests {
         let held = tcp("127.0.0.1", 4403);
         assert!(may_be_same(&held, &tcp("127.0.0.1", 4403)).await);
         assert!(may_be_same(&held, &tcp("::ffff:127.0.0.1", 4403)).await);
+        assert!(may_be_same(&held, &tcp("::1", 4403)).await);
         assert!(may_be_same(&held, &tcp("localhost", 4403)).await);
         assert!(!may_be_same(&held, &tcp("127.0.0.1", 4404)).await);
         assert!(!may_be_same(&held, &tcp("127.0.0.2", 4403)).await);
@@ -144,13 +140,13 @@ mod tests {
     async fn a_serial_port_is_the_same_behind_any_link() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-        for name in ["ttyACM0", "ttyACM1"] {
-            std::fs::write(path(name), "").unwrap();
-        }
-        std::os::unix::fs::symlink(path("ttyACM0"), path("stable")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", path("stable")).unwrap();
         let held = serial(&path("stable"));
-        assert!(may_be_same(&held, &serial(&path("ttyACM0"))).await);
-        assert!(!may_be_same(&held, &serial(&path("ttyACM1"))).await);
+        assert!(may_be_same(&held, &serial("/dev/null")).await);
+        assert!(!may_be_same(&held, &serial("/dev/zero")).await);
+        assert!(!may_be_same(&held, &serial(&path("unplugged"))).await);
+        let gone = serial(&path("unplugged"));
+        assert!(may_be_same(&gone, &gone).await);
         let unknown = Connection::Serial { serial_port: None };
         assert!(may_be_same(&unknown, &unknown).await);
     }

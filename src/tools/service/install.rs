@@ -3,23 +3,24 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Group, Uid, User};
+use nix::unistd::{Group, Uid};
 
-use super::systemd::{self, LIMIT, STOP_LIMIT, ServiceError, run, systemctl, systemctl_within};
-use super::unit::{self, ACCOUNT, ACCOUNT_LINE, NAME, Scope, Unit};
-use crate::home::{Home, Lock, quoted};
-use relay_disk::create_private_directory;
+use super::account;
+use super::systemd::{
+    self, Done, Purpose, STOP_LIMIT, ServiceError, failed, systemctl, systemctl_within,
+};
+use super::unit::{self, ACCOUNT, NAME, Scope, Unit};
+use crate::home::{Home, Lock, path_of, quoted};
+use relay_matrix::Files;
 
 /// The group that serial ports belong to, on most distributions and on others, and that of Bluetooth.
 const SERIAL_GROUPS: [&str; 2] = ["dialout", "uucp"];
 const BLUETOOTH_GROUP: &str = "bluetooth";
 /// Directories of packages' units.
 const OF_PACKAGES: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
-
-type Done<T = ()> = Result<T, ServiceError>;
 
 /// What is to be installed.
 #[derive(Debug)]
@@ -35,99 +36,130 @@ pub(crate) struct Order<'a> {
     pub(crate) force: bool,
 }
 
+impl Order<'_> {
+    fn config_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| self.home.config())
+    }
+}
+
 /// Installs the service, or brings an older one of ours up to date. Each step is told; returns the commands that remain to be
 /// given.
 pub(crate) async fn install(order: &Order<'_>, tell: &mut dyn FnMut(&str)) -> Done<Vec<String>> {
     let Order { scope, home, .. } = *order;
-    systemd::is_there(scope).await?;
+    systemd::check_manager(scope, Purpose::Install).await?;
     for path in order.config.iter().chain([&order.program]) {
-        is_plain(path)?;
+        check_plain(path)?;
     }
-    is_plain(home.path())?;
+    check_plain(home.path())?;
     let path = place(scope)?;
     let before = read(&path)?;
     let is_foreign = before.as_ref().is_some_and(|it| !unit::is_ours(it));
     if is_foreign && !order.force {
-        return Err(ServiceError::ForeignUnit { path });
+        return Err(ServiceError::ForeignUnit {
+            path,
+            purpose: Purpose::Install,
+        });
     }
     if scope == Scope::System {
-        is_root()?;
-        is_no_package(before.is_some())?;
-        may_be_run(&order.program)?;
-        if let Some(config) = order.config.as_ref().filter(|it| unit::is_hidden(it)) {
-            let (path, home) = (config.clone(), home.config());
-            return Err(ServiceError::HiddenConfig { path, home });
-        }
-        account(tell).await?;
-        hand_home_over(home.path(), tell)?;
+        prepare_system(order, before.is_some(), tell).await?;
     }
+    let text = unit_text(order);
+    replace(&path, before.as_deref(), &text, tell)?;
+    systemctl(scope, &["daemon-reload"]).await?;
+    systemctl(scope, &["enable", NAME]).await?;
+    tell("the service is enabled: it starts with the system");
+    let is_replaced = before.is_some_and(|it| it != text);
+    let mut next = setting_up(order);
+    next.extend(start(order, is_replaced, tell).await?);
+    Ok(next)
+}
+
+/// Makes the account and the home of a service of the system. Fails if it could not run with them.
+async fn prepare_system(order: &Order<'_>, is_installed: bool, tell: &mut dyn FnMut(&str)) -> Done {
+    check_root()?;
+    check_no_package(is_installed, Purpose::Install)?;
+    check_program(&order.program)?;
+    if let Some(config) = order.config.as_ref().filter(|it| unit::is_hidden(it)) {
+        let (path, home) = (config.clone(), order.home.config());
+        return Err(ServiceError::HiddenConfig { path, home });
+    }
+    account::make(tell).await?;
+    account::hand_home_over(order.home.path(), tell)
+}
+
+fn unit_text(order: &Order<'_>) -> String {
     let exists = |it: &&str| matches!(Group::from_name(it), Ok(Some(_)));
     let serial = SERIAL_GROUPS.into_iter().find(exists);
     let bluetooth = Some(BLUETOOTH_GROUP).filter(exists);
     let groups: Vec<_> = serial.into_iter().chain(bluetooth).collect();
-    let text = Unit {
-        scope,
+    let unit = Unit {
+        scope: order.scope,
         program: &order.program,
-        home: home.path(),
+        home: order.home.path(),
         config: order.config.as_deref(),
         allow_network_home: order.allow_network_home,
         groups: &groups,
     };
-    let text = text.text();
+    unit.text()
+}
+
+/// Writes a unit, and keeps the one that stood there before.
+fn replace(path: &Path, before: Option<&str>, text: &str, tell: &mut dyn FnMut(&str)) -> Done {
     let shown = path.display();
-    match &before {
-        Some(before) if *before == text => tell(&format!("{shown} is up to date")),
+    match before {
+        Some(before) if before == text => tell(&format!("{shown} is up to date")),
         Some(before) => {
             let old = path.with_extension("service.old");
             write(&old, before)?;
-            write(&path, &text)?;
-            tell(&format!(
-                "{shown} is replaced; the old one is {}",
-                old.display()
-            ));
+            write(path, text)?;
+            let old = old.display();
+            tell(&format!("{shown} is replaced; the old one is {old}"));
         }
         None => {
-            write(&path, &text)?;
+            write(path, text)?;
             tell(&format!("{shown} is written"));
         }
     }
-    systemctl(scope, &["daemon-reload"]).await?;
-    systemctl(scope, &["enable", NAME]).await?;
-    tell("the service is enabled: it starts with the system");
-    start(order, before.is_some_and(|it| it != text), tell).await
+    Ok(())
 }
 
-/// Starts the service if it can do something, and returns what remains to be done.
+/// Returns the commands that the relay lacks before it can carry messages.
+fn setting_up(order: &Order<'_>) -> Vec<String> {
+    let as_user = match order.scope {
+        Scope::System => format!("sudo -u {ACCOUNT} "),
+        Scope::User => String::new(),
+    };
+    let (program, at) = (quoted(&order.program), quoted(order.home.path()));
+    let relay = |words: &str| format!("{as_user}{program} --home {at} {words}");
+    let mut next = Vec::new();
+    if !order.config_path().exists() {
+        next.push(relay("config generate"));
+        let (config, check) = (order.config_path(), relay("config check"));
+        next.push(format!("edit {}, then: {check}", config.display()));
+    }
+    if !Files::new(order.home.matrix()).session().exists() {
+        next.push(relay("auth login"));
+    }
+    next
+}
+
+/// Starts the service if it can do something; returns the commands that remain for that.
 async fn start(
     order: &Order<'_>,
     is_replaced: bool,
     tell: &mut dyn FnMut(&str),
 ) -> Done<Vec<String>> {
-    let Order { scope, home, .. } = *order;
-    let (as_user, systemctl_words) = match scope {
-        Scope::System => (format!("sudo -u {ACCOUNT} "), "sudo systemctl"),
-        Scope::User => (String::new(), "systemctl --user"),
+    let scope = order.scope;
+    let (systemctl_words, status) = match scope {
+        Scope::System => ("sudo systemctl", "service status"),
+        Scope::User => ("systemctl --user", "service status --user"),
     };
-    let (program, at) = (quoted(&order.program), quoted(home.path()));
-    let relay = |words: &str| format!("{as_user}{program} --home {at} {words}");
     let mut next = Vec::new();
     let is_running = systemctl(scope, &["is-active", NAME]).await.is_ok();
-    let config = order.config.clone().unwrap_or_else(|| home.config());
-    let is_configured = config.exists();
-    if !is_configured {
-        next.push(relay("config generate"));
-        next.push(format!(
-            "edit {}, then: {}",
-            config.display(),
-            relay("config check")
-        ));
-    }
-    if !home.matrix().join("session.json").exists() {
-        next.push(relay("auth login"));
-    }
+    let is_configured = order.config_path().exists();
     if is_running && is_replaced {
         next.push(format!("{systemctl_words} restart relay"));
-    } else if let (false, Some(holder)) = (is_running, Lock::holder(home)) {
+    } else if let (false, Some(holder)) = (is_running, Lock::holder(order.home)) {
         tell(&format!(
             "not started: another relay runs in this home ({holder})"
         ));
@@ -140,27 +172,23 @@ async fn start(
         next.push(format!("{systemctl_words} start relay"));
     }
     if scope == Scope::User
-        && let Some(user) = without_linger().await
+        && let Some(user) = account::without_linger().await
     {
         next.push(format!(
             "so that it also runs while you are not logged in: sudo loginctl enable-linger {user}"
         ));
     }
-    let status = match scope {
-        Scope::System => "service status",
-        Scope::User => "service status --user",
-    };
-    next.push(format!("{program} {status}"));
+    next.push(format!("{} {status}", quoted(&order.program)));
     Ok(next)
 }
 
 /// Stops and removes the service, if it is ours. The relay's data stay.
 pub(crate) async fn uninstall(scope: Scope, force: bool, tell: &mut dyn FnMut(&str)) -> Done {
-    systemd::is_there(scope).await?;
+    systemd::check_manager(scope, Purpose::Uninstall).await?;
     let path = place(scope)?;
     let Some(text) = read(&path)? else {
         if scope == Scope::System {
-            is_no_package(false)?;
+            check_no_package(false, Purpose::Uninstall)?;
         }
         tell(&format!(
             "no service is installed: there is no {}",
@@ -169,10 +197,13 @@ pub(crate) async fn uninstall(scope: Scope, force: bool, tell: &mut dyn FnMut(&s
         return Ok(());
     };
     if !unit::is_ours(&text) && !force {
-        return Err(ServiceError::ForeignUnit { path });
+        return Err(ServiceError::ForeignUnit {
+            path,
+            purpose: Purpose::Uninstall,
+        });
     }
     if scope == Scope::System {
-        is_root()?;
+        check_root()?;
     }
     systemctl_within(scope, &["disable", "--now", NAME], STOP_LIMIT).await?;
     tell("the service is stopped, and starts no more");
@@ -193,7 +224,7 @@ pub(crate) async fn uninstall(scope: Scope, force: bool, tell: &mut dyn FnMut(&s
             home.display()
         ));
     }
-    if scope == Scope::System && account_exists() {
+    if scope == Scope::System && account::exists() {
         tell(&format!(
             "the user {ACCOUNT} is left as it is: it owns these files"
         ));
@@ -206,13 +237,9 @@ pub(super) fn place(scope: Scope) -> Done<PathBuf> {
     let directory = match scope {
         Scope::System => PathBuf::from("/etc/systemd/system"),
         Scope::User => {
-            let named = |name| std::env::var_os(name).filter(|it| !it.is_empty());
-            let config = named("XDG_CONFIG_HOME").map(PathBuf::from);
+            let config = path_of(std::env::var_os("XDG_CONFIG_HOME"));
             let config = config.or_else(|| Some(std::env::home_dir()?.join(".config")));
-            let missing = || ServiceError::NoUserManager {
-                said: "this user has no home directory".to_owned(),
-            };
-            config.ok_or_else(missing)?.join("systemd/user")
+            config.ok_or(ServiceError::NoUserHome)?.join("systemd/user")
         }
     };
     Ok(directory.join(NAME))
@@ -224,13 +251,6 @@ pub(super) fn read(path: &Path) -> Done<Option<String>> {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(failed(path)(cause)),
-    }
-}
-
-fn failed(path: &Path) -> impl Fn(io::Error) -> ServiceError + '_ {
-    |cause| ServiceError::Use {
-        path: path.to_owned(),
-        cause,
     }
 }
 
@@ -261,7 +281,7 @@ fn remove(path: &Path) -> Done {
 }
 
 /// Fails if a path has characters that would end its line in the unit.
-fn is_plain(path: &Path) -> Done {
+fn check_plain(path: &Path) -> Done {
     match path.to_str() {
         Some(text) if !text.chars().any(char::is_control) => Ok(()),
         Some(_) | None => Err(ServiceError::OddPath {
@@ -270,7 +290,7 @@ fn is_plain(path: &Path) -> Done {
     }
 }
 
-fn is_root() -> Done {
+fn check_root() -> Done {
     if Uid::effective().is_root() {
         Ok(())
     } else {
@@ -279,16 +299,16 @@ fn is_root() -> Done {
 }
 
 /// Fails if a package has brought a unit: ours would hide its updates.
-fn is_no_package(is_ours_there: bool) -> Done {
+fn check_no_package(is_ours_there: bool, purpose: Purpose) -> Done {
     let units = OF_PACKAGES.iter().map(|it| Path::new(it).join(NAME));
     match units.into_iter().find(|path| path.exists()) {
-        Some(path) if !is_ours_there => Err(ServiceError::PackageUnit { path }),
+        Some(path) if !is_ours_there => Err(ServiceError::PackageUnit { path, purpose }),
         Some(_) | None => Ok(()),
     }
 }
 
 /// Fails if another user cannot run the program, or the unit would hide it.
-fn may_be_run(program: &Path) -> Done {
+fn check_program(program: &Path) -> Done {
     let refused = |reason| {
         Err(ServiceError::Program {
             program: program.to_owned(),
@@ -306,73 +326,4 @@ fn may_be_run(program: &Path) -> Done {
         }
     }
     Ok(())
-}
-
-fn account_exists() -> bool {
-    matches!(User::from_name(ACCOUNT), Ok(Some(_)))
-}
-
-/// Makes the user of the service, if there is none.
-async fn account(tell: &mut dyn FnMut(&str)) -> Done {
-    if account_exists() {
-        return Ok(());
-    }
-    let made = run("systemd-sysusers", &["--inline", ACCOUNT_LINE], LIMIT).await;
-    if let Err(ServiceError::Start { .. }) = made {
-        // A systemd that was built without it.
-        let home = ["--home-dir", unit::STATE_DIRECTORY, "--no-create-home"];
-        let shell = ["--shell", "/usr/sbin/nologin"];
-        let words = ["--system", "--user-group"].into_iter();
-        let words: Vec<_> = words.chain(home).chain(shell).chain([ACCOUNT]).collect();
-        run("useradd", &words, LIMIT).await?;
-    } else {
-        made?;
-    }
-    tell(&format!(
-        "the user {ACCOUNT} is made: the service runs as it"
-    ));
-    Ok(())
-}
-
-/// Makes the home, if there is none. One that belongs to somebody else is left to them.
-fn hand_home_over(home: &Path, tell: &mut dyn FnMut(&str)) -> Done {
-    let missing = || ServiceError::Failed {
-        command: format!("getent passwd {ACCOUNT}"),
-        said: "no such user".to_owned(),
-    };
-    let user = User::from_name(ACCOUNT)
-        .ok()
-        .flatten()
-        .ok_or_else(missing)?;
-    let owner = match fs::metadata(home) {
-        Ok(metadata) => Uid::from_raw(metadata.uid()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = create_private_directory(home);
-            let made =
-                made.and_then(|()| chown(home, Some(user.uid.as_raw()), Some(user.gid.as_raw())));
-            made.map_err(failed(home))?;
-            tell(&format!(
-                "{} is made: the home of the service",
-                home.display()
-            ));
-            return Ok(());
-        }
-        Err(cause) => return Err(failed(home)(cause)),
-    };
-    if owner == user.uid {
-        return Ok(());
-    }
-    let name = User::from_uid(owner).ok().flatten().map(|it| it.name);
-    Err(ServiceError::ForeignHome {
-        home: home.to_owned(),
-        owner: name.unwrap_or_else(|| format!("the user {owner}")),
-    })
-}
-
-/// Returns this user's name if their services end when they log out.
-async fn without_linger() -> Option<String> {
-    let user = User::from_uid(Uid::effective()).ok()??.name;
-    let words = ["show-user", &user, "--property=Linger", "--value"];
-    let lingers = run("loginctl", &words, LIMIT).await.ok()?;
-    (lingers != "yes").then_some(user)
 }

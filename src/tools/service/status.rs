@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::install::{place, read};
-use super::systemd::{self, ServiceError, systemctl};
+use super::systemd::{self, Purpose, ServiceError, systemctl};
 use super::unit::{self, NAME, Scope};
 use crate::daemon::times;
 use crate::home::Home;
@@ -44,6 +44,9 @@ pub(crate) struct ServiceStatus {
     pub(crate) last_end_at: Option<String>,
     /// Whether the unit was changed since systemd has read it.
     pub(crate) reload_needed: bool,
+    /// Whether it is a service of this user's, for the cure of that.
+    #[serde(skip)]
+    pub(crate) is_users: bool,
     /// What the relay has told systemd.
     pub(crate) says: Option<String>,
     /// The home that the unit names.
@@ -54,9 +57,10 @@ pub(crate) struct ServiceStatus {
 
 /// Asks systemd, and the relay itself.
 pub(crate) async fn status(scope: Scope, home: &Home) -> Result<ServiceStatus, ServiceError> {
-    systemd::is_there(scope).await?;
+    systemd::check_manager(scope, Purpose::Status).await?;
     let told = systemctl(scope, &["show", PROPERTIES, NAME]).await?;
     let mut status = of_properties(&told);
+    status.is_users = scope == Scope::User;
     if !status.installed {
         return Ok(status);
     }
@@ -116,6 +120,7 @@ fn of_properties(told: &str) -> ServiceStatus {
         ),
         last_end_at: text("ExecMainExitTimestamp"),
         reload_needed: text("NeedDaemonReload").as_deref() == Some("yes"),
+        is_users: false,
         says: text("StatusText"),
         home: None,
         relay: None,
@@ -163,9 +168,14 @@ pub(crate) fn lines(status: &ServiceStatus) -> String {
         line("last end", &format!("{end}{}", at.unwrap_or_default()));
     }
     if status.reload_needed {
+        let command = if status.is_users {
+            "systemctl --user daemon-reload"
+        } else {
+            "sudo systemctl daemon-reload"
+        };
         line(
             "unit",
-            "changed since systemd has read it: `systemctl daemon-reload`",
+            &format!("changed since systemd has read it: `{command}`"),
         );
     }
     for (name, text) in [
@@ -224,6 +234,15 @@ StateChangeTimestamp=Sat 2026-01-31 12:00:10 UTC";
         assert!(!status.running);
         assert_eq!(status.pid, None);
         assert!(lines(&status).contains("stuck: ended by the watchdog"));
+    }
+
+    #[test]
+    fn a_unit_that_was_changed_is_read_again_by_whose_it_is() {
+        let told = RUNNING.replace("NeedDaemonReload=no", "NeedDaemonReload=yes");
+        let mut status = of_properties(&told);
+        assert!(lines(&status).contains("`sudo systemctl daemon-reload`"));
+        status.is_users = true;
+        assert!(lines(&status).contains("`systemctl --user daemon-reload`"));
     }
 
     #[test]

@@ -18,6 +18,17 @@ pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// More than `TimeoutStopSec=` of the unit.
 pub(super) const STOP_LIMIT: Duration = Duration::from_mins(1);
 
+/// What a step of the service comes to.
+pub(super) type Done<T = ()> = Result<T, ServiceError>;
+
+/// What is asked of the service manager: not every cure fits each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Install,
+    Uninstall,
+    Status,
+}
+
 /// Why the service could not be installed, removed or looked at.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
@@ -26,7 +37,9 @@ pub(crate) enum ServiceError {
     #[error("a service of the system is installed and removed by root")]
     NotRoot,
     #[error("there is no service manager of this user to speak to ({said})")]
-    NoUserManager { said: String },
+    NoUserManager { said: String, purpose: Purpose },
+    #[error("this user has no home directory, in which its services are described")]
+    NoUserHome,
     #[error("`{command}` failed: {said}")]
     Failed { command: String, said: String },
     #[error("`{command}` does not answer")]
@@ -38,9 +51,9 @@ pub(crate) enum ServiceError {
         cause: io::Error,
     },
     #[error("`{}` is there, and `relay service install` has not written it", path.display())]
-    ForeignUnit { path: PathBuf },
+    ForeignUnit { path: PathBuf, purpose: Purpose },
     #[error("a package has brought the service: `{}`", path.display())]
-    PackageUnit { path: PathBuf },
+    PackageUnit { path: PathBuf, purpose: Purpose },
     #[error("the service could not run `{}`: {reason}", program.display())]
     Program { program: PathBuf, reason: String },
     #[error("the service could not read `{}`: homes of users are hidden from it", path.display())]
@@ -65,15 +78,33 @@ impl Explained for ServiceError {
                  `relay run` as a user of its own, and to start it again when it ends"
             }
             Self::NotRoot => "use `sudo`, or `--user` for a service of your own user",
-            Self::NoUserManager { .. } => {
-                "log in as this user, at a terminal or by `ssh`, not by `su` or `sudo`; or install a service of the system, \
-                 as root and without `--user`"
+            Self::NoUserManager { purpose, .. } => match purpose {
+                Purpose::Install => {
+                    "log in as this user, at a terminal or by `ssh`, not by `su` or `sudo`; or install a service of the \
+                     system, as root and without `--user`"
+                }
+                Purpose::Uninstall | Purpose::Status => {
+                    "log in as this user, at a terminal or by `ssh`, not by `su` or `sudo`; a service of the system is \
+                     meant without `--user`"
+                }
+            },
+            Self::NoUserHome => "name its directory with HOME or XDG_CONFIG_HOME",
+            Self::Slow { command } if command.contains(" --user ") => {
+                "look at `systemctl --user list-jobs`, and try again"
             }
             Self::Slow { .. } => "look at `systemctl list-jobs`, and try again",
-            Self::ForeignUnit { .. } => {
-                "`--force` replaces it, and keeps it as `relay.service.old`"
-            }
-            Self::PackageUnit { .. } => "use `systemctl enable --now relay`",
+            Self::ForeignUnit { purpose, .. } => match purpose {
+                Purpose::Install | Purpose::Status => {
+                    "`--force` replaces it, and keeps it as `relay.service.old`"
+                }
+                Purpose::Uninstall => "`--force` removes it all the same, and keeps no copy",
+            },
+            Self::PackageUnit { purpose, .. } => match purpose {
+                Purpose::Install | Purpose::Status => "use `systemctl enable --now relay`",
+                Purpose::Uninstall => {
+                    "`sudo systemctl disable --now relay` stops it for good; its files go with the package"
+                }
+            },
             Self::HiddenConfig { path, home } => {
                 let (path, home) = (crate::home::quoted(path), crate::home::quoted(home));
                 return Some(format!(
@@ -103,12 +134,20 @@ impl Explained for ServiceError {
     }
 }
 
+/// Makes an error of a failure to use a file.
+pub(super) fn failed(path: &Path) -> impl Fn(io::Error) -> ServiceError + '_ {
+    |cause| ServiceError::Use {
+        path: path.to_owned(),
+        cause,
+    }
+}
+
 /// Runs a program to its end, and returns its standard output. Fails if the program does.
 pub(super) async fn run<A: AsRef<OsStr>>(
     program: &str,
     arguments: &[A],
     limit: Duration,
-) -> Result<String, ServiceError> {
+) -> Done<String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     // Its words are compared and shown: in one language, without colours and pages.
@@ -138,7 +177,7 @@ pub(super) async fn run<A: AsRef<OsStr>>(
 }
 
 /// Gives systemd a command for the service manager of this scope.
-pub(super) async fn systemctl(scope: Scope, arguments: &[&str]) -> Result<String, ServiceError> {
+pub(super) async fn systemctl(scope: Scope, arguments: &[&str]) -> Done<String> {
     systemctl_within(scope, arguments, LIMIT).await
 }
 
@@ -146,7 +185,7 @@ pub(super) async fn systemctl_within(
     scope: Scope,
     arguments: &[&str],
     limit: Duration,
-) -> Result<String, ServiceError> {
+) -> Done<String> {
     let mut all = vec!["--no-ask-password"];
     if scope == Scope::User {
         all.push("--user");
@@ -156,7 +195,7 @@ pub(super) async fn systemctl_within(
 }
 
 /// Fails unless the service manager of this scope can be spoken to.
-pub(super) async fn is_there(scope: Scope) -> Result<(), ServiceError> {
+pub(super) async fn check_manager(scope: Scope, purpose: Purpose) -> Done {
     // Source: `sd_booted(3)`.
     if !Path::new("/run/systemd/system").is_dir() {
         return Err(ServiceError::NoSystemd);
@@ -165,9 +204,49 @@ pub(super) async fn is_there(scope: Scope) -> Result<(), ServiceError> {
         && let Err(error) = systemctl(scope, &["show-environment"]).await
     {
         return Err(match error {
-            ServiceError::Failed { said, .. } => ServiceError::NoUserManager { said },
+            ServiceError::Failed { said, .. } => ServiceError::NoUserManager { said, purpose },
             other => other,
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cure_fits_what_was_asked_for() {
+        let said = String::new();
+        let path = PathBuf::from("/etc/systemd/system/relay.service");
+        let hints = |purpose| {
+            let (said, path) = (said.clone(), path.clone());
+            [
+                ServiceError::NoUserManager { said, purpose },
+                ServiceError::ForeignUnit {
+                    path: path.clone(),
+                    purpose,
+                },
+                ServiceError::PackageUnit { path, purpose },
+            ]
+            .map(|it| it.hint().unwrap())
+        };
+        for (purpose, words) in [
+            (
+                Purpose::Install,
+                ["or install", "replaces it", "enable --now"],
+            ),
+            (
+                Purpose::Uninstall,
+                ["without `--user`", "removes it", "disable --now"],
+            ),
+        ] {
+            for (hint, words) in hints(purpose).iter().zip(words) {
+                assert!(hint.contains(words), "{purpose:?}: {hint}");
+            }
+        }
+        for hint in hints(Purpose::Uninstall) {
+            assert!(!hint.contains("install a service"), "{hint}");
+        }
+    }
 }

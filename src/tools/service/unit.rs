@@ -12,6 +12,7 @@ pub(crate) enum Scope {
     User,
 }
 
+/// The name of the unit.
 pub(super) const NAME: &str = "relay.service";
 /// The account of the system's service.
 pub(super) const ACCOUNT: &str = "relay";
@@ -20,7 +21,7 @@ pub(super) const ACCOUNT_LINE: &str = "u relay - \"Meshtastic-Matrix relay\" /va
 /// The home that the unit itself has systemd keep.
 pub(super) const STATE_DIRECTORY: &str = "/var/lib/relay";
 /// Directories that `ProtectHome=` hides.
-pub(super) const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];
+const HIDDEN: [&str; 3] = ["/home", "/root", "/run/user"];
 
 const SYSTEM: &str = include_str!("../../../packaging/systemd/relay.service");
 const USER: &str = include_str!("../../../packaging/systemd/relay-user.service");
@@ -28,8 +29,8 @@ const USER: &str = include_str!("../../../packaging/systemd/relay-user.service")
 /// By its first line a unit is known as one of ours.
 const MARK: &str =
     "# Written by `relay service install`, which replaces it: put changes of yours into a drop-in";
-/// systemd ignores keys that begin so.
-const HOME_KEY: &str = "X-RelayHome=";
+/// Names the home; systemd ignores keys that begin so.
+const HOME_KEY: &str = "X-RelayHome";
 
 /// What is different from machine to machine.
 #[derive(Debug)]
@@ -93,8 +94,7 @@ impl Unit<'_> {
         }
         command.push_str(" run");
         put(text, "ExecStart", &command);
-        let home = self.home.display().to_string();
-        put(text, HOME_KEY.trim_end_matches('='), &home);
+        put(text, HOME_KEY, &self.home.display().to_string());
     }
 
     fn is_state_directory(&self) -> bool {
@@ -118,8 +118,9 @@ pub(super) fn is_ours(text: &str) -> bool {
 
 /// Returns the home that a unit of ours names.
 pub(super) fn home_of(text: &str) -> Option<PathBuf> {
-    let line = text.lines().find_map(|line| line.strip_prefix(HOME_KEY));
-    line.map(PathBuf::from)
+    let mut keys = text.lines().filter_map(|line| line.split_once('='));
+    let (_, home) = keys.find(|(key, _)| *key == HOME_KEY)?;
+    Some(PathBuf::from(home))
 }
 
 /// Quotes a path for a line of a unit: neither a space nor a specifier or variable changes it. Source: `systemd.syntax(7)`,

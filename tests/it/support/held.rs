@@ -42,6 +42,11 @@ impl Held {
             descriptors: open.count(),
         }
     }
+
+    /// Returns whether more of anything is held than in the other count.
+    pub(crate) fn exceeds(self, other: Self) -> bool {
+        self.tasks > other.tasks || self.descriptors > other.descriptors
+    }
 }
 
 /// Returns the memory in use, in KiB.

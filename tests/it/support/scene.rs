@@ -5,7 +5,7 @@ use std::fmt::Display;
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
 
 use super::proxy::Proxy;
-use super::radio::Radio;
+use super::radio::{BASE, Radio};
 use super::relay::{Home, Relay};
 use super::synapse::Synapse;
 use super::user::{Kind, Seen, User};
@@ -273,9 +273,16 @@ impl Scene {
     pub(crate) fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("a proxy was planned")
     }
-}
 
-impl Scene {
+    /// Says a text on both sides of the first channel, and waits for it on the other.
+    pub(crate) async fn carries(&mut self, text: &str) {
+        self.radio.says(BASE, 0, text).await;
+        let shown = format!("[Base Camp/LongFast]: {text}");
+        self.alice.sees_text(&self.room, &shown).await;
+        self.alice.send(&self.room, text).await;
+        self.radio.transmits(&format!("Alice[M]: {text}")).await;
+    }
+
     /// Waits for a sign of the relay on an event, and returns the sign's event id.
     pub(crate) async fn sees_sign(
         &self,

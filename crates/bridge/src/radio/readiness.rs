@@ -9,6 +9,8 @@ use relay_model::{Node, RadioProfile};
 /// State of a radio that has become ready.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Readiness {
+    /// Whether this radio was not there, or was another one; not at another look at it, with another configuration.
+    pub is_news: bool,
     /// The radio's own node.
     pub own: Node,
     /// Its firmware version; `None` if not reported.

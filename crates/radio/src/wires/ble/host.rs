@@ -16,6 +16,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::error::{BleError, Named, SCAN_LIMIT, limited};
+use relay_claims::bluetooth_address;
 
 /// Meshtastic's Bluetooth service and its characteristics (`src/BluetoothCommon.h` of the firmware).
 pub(super) const SERVICE: Uuid = Uuid::from_u128(0x6ba1_b218_15a8_461f_9fa8_5dca_e273_eafd);
@@ -88,10 +89,9 @@ impl WantedRadio {
     /// Parses an address; anything else is a name.
     pub(super) fn new(name: &str) -> Self {
         let name = name.trim();
-        let address = BDAddr::from_str(&name.replace('-', ":")).ok();
         Self {
             name: name.to_owned(),
-            address: address.filter(|_| name.len() == 17),
+            address: bluetooth_address(name).and_then(|it| BDAddr::from_str(&it).ok()),
         }
     }
 
