@@ -403,7 +403,9 @@ fn cure_of_owner(home: &Path, owner: u32, us: u32, in_container: bool) -> String
 /// Returns whether this process runs in a container, as far as that shows.
 pub(crate) fn in_container() -> bool {
     let marks = ["/.dockerenv", "/run/.containerenv"];
-    marks.iter().any(|path| Path::new(path).exists())
+    // https://systemd.io/CONTAINER_INTERFACE
+    let variable = std::env::var_os("container");
+    variable.is_some() || marks.iter().any(|path| Path::new(path).exists())
 }
 
 /// Quotes a path for a shell.
