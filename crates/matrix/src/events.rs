@@ -7,12 +7,11 @@ use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
 use matrix_sdk::ruma::UserId;
 use serde_json::Value;
 
-use super::links::{Names, cut};
-use super::message_text::{Quote, read_message};
 use relay_model::{
     MatrixEvent, OwnedEventId, OwnedRoomId, OwnedUserId, PacketId, RelayFields, RoomEdit, RoomId,
     RoomReaction, RoomRedaction, RoomText, RoomTextKind, Timestamp,
 };
+use relay_reading::{Names, Quote, cut, read_message};
 
 /// Maximum length of a body in bytes, more than any number of packets carries; longer messages are refused anyway.
 const LONGEST_BODY: usize = 8 * 1024;
@@ -338,5 +337,7 @@ pub(super) fn display_name(profile: Option<&str>, user: &OwnedUserId) -> String 
     cut(name.unwrap_or(user.localpart()), LONGEST_NAME).to_owned()
 }
 
+#[cfg(test)]
+mod messages;
 #[cfg(test)]
 mod tests;

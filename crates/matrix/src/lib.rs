@@ -3,9 +3,8 @@
 //!
 //! # Layout
 //!
-//! - What comes: `sync` (asks, and hands batches over), `reader` and `events` (from an event to a `MatrixEvent`),
-//!   `message_text`, `html`, `links` (as it is read aloud), `undecryptable`, `gaps` and `bans` (what is read late), `clock`
-//!   (what is history).
+//! - What comes: `sync` (asks, and hands batches over), `reader` and `events` (from an event to a `MatrixEvent`,
+//!   as `relay_reading` reads it aloud), `undecryptable`, `gaps` and `bans` (what is read late), `clock` (what is history).
 //! - What goes: `send`, `content`, `errors` (what an answer means for the message).
 //! - The rooms: `rooms` (which they are, and who is in them), `joining`, `trouble` (why the bot is not in one).
 //! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK), `client` and `keys` (the SDK
@@ -28,11 +27,8 @@ mod events;
 mod files;
 mod gaps;
 mod gate;
-mod html;
 mod joining;
 mod keys;
-mod links;
-mod message_text;
 mod probe;
 mod pulse;
 mod reader;

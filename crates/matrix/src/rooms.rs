@@ -15,11 +15,12 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::events::{SenderFacts, display_name};
-use super::{Options, errors::LoginRefusal, links::cut};
+use super::{Options, errors::LoginRefusal};
 use relay_model::{
     JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
     Tombstone,
 };
+use relay_reading::cut;
 
 /// Maximum number of messages remembered as logged: anybody can send invites.
 const MOST_LOGGED: usize = 10_000;

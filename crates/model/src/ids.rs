@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::time::Timestamp;
 
 pub use ruma::{
-    EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, OwnedTransactionId,
-    OwnedUserId, RoomId, RoomOrAliasId, TransactionId, UserId,
+    EventId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName,
+    OwnedTransactionId, OwnedUserId, RoomId, RoomOrAliasId, TransactionId, UserId,
 };
 
 /// Why a text or a number is not a valid identifier of the mesh.
