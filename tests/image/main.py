@@ -223,7 +223,7 @@ class Test:
                 self.alice.sees("heard without protection")
                 self.place.run("docker stop relay-plain").well()
             changes.append(set(self.place.run("docker diff relay-plain").well().out.splitlines()))
-            self.place.run("docker rm relay-plain").well()
+            self.place.run("docker rm --volumes relay-plain").well()
         started, made = changes
         # What the engine itself makes at a start.
         of_engine = re.compile(r"[AC] /(dev|etc|proc|run|sys|config|data|etc/mtab|etc/hosts|etc/resolv.conf|run/.*)$")
@@ -244,7 +244,7 @@ class Test:
         self.place.logs("messages can cross")
         self.radio.says("after the backup")
         self.alice.sees("after the backup")
-        self.place.run("docker rm --force relay").well()
+        self.place.run("docker rm --force --volumes relay").well()
 
     def a_folder_of_root_is_given_to_the_relay_as_the_guide_tells(self):
         (self.place.folder / "data").mkdir()
@@ -258,7 +258,7 @@ class Test:
         place = self.place
         # The simulated port is a pseudo-terminal of this machine, so that this radio cannot run in a container.
         made = place.run("docker create --name relay-plain relay").well()
-        place.run("docker cp relay-plain:/usr/local/bin/relay simulator && docker rm relay-plain").well()
+        place.run("docker cp relay-plain:/usr/local/bin/relay simulator && docker rm --volumes relay-plain").well()
         holds(made.out, made.text)
         if place.run("./simulator --version").code != 0:
             return "the program does not run outside of its container here"
@@ -352,7 +352,7 @@ class Test:
 
     def the_add_on_of_home_assistant_hands_its_options_to_the_relay(self):
         place = self.place
-        place.run("docker rm --force relay").well()
+        place.run("docker rm --force --volumes relay").well()
         form = "--format docker" if place.engine == "podman" else "--network host"
         addon = SOURCE / "packaging/home-assistant/relay"
         built = place.run(f"docker build {form} --tag {place.project}-add-on {addon}", limit=300)
@@ -380,7 +380,7 @@ class Test:
         status = place.run("docker exec relay cat /proc/1/status").well().out
         holds("Uid:\t1000\t1000\t1000\t1000" in status, status)
         holds(place.run("docker exec relay relay doctor --quick").code == 0, "it is healthy")
-        place.run(f"docker rm --force relay && docker rmi {place.project}-add-on").well()
+        place.run(f"docker rm --force --volumes relay && docker rmi {place.project}-add-on").well()
 
     def second_account(self, name: str) -> None:
         """Names another account in the configuration, by the lines that the guide has for that, and invites it."""

@@ -178,8 +178,8 @@ esac
         self.run(f"docker compose --profile {service} down")
 
     def clean_up(self) -> None:
-        self.run("docker rm --force relay relay-plain")
-        self.run(f"docker ps --all --quiet --filter name={self.project} | xargs -r docker rm --force")
+        self.run("docker rm --force --volumes relay relay-plain")
+        self.run(f"docker ps --all --quiet --filter name={self.project} | xargs -r docker rm --force --volumes")
         self.run(f"docker volume ls --quiet --filter name={self.project} | xargs -r docker volume rm --force")
 
 
