@@ -33,6 +33,9 @@ const VARIABLES: [&str; 4] = [
     "MMRELAY_DATA_DIR",
 ];
 
+/// What the relay only reads there, or replaces: it may belong to another user.
+const ONLY_READ: [&str; 3] = ["config.yaml", "matrix/recovery.key", "relay.sock"];
+
 /// Files written in a home besides its log, relative to it: none may be a symbolic link.
 const WRITTEN: [&str; 6] = [
     "relay.lock",
@@ -59,6 +62,14 @@ pub(crate) enum HomeError {
         "the home `{path}` belongs to another user (uid {owner}), and the relay runs as uid {us}"
     )]
     Anothers { path: PathBuf, owner: u32, us: u32 },
+    /// Something in the home that belongs to another user, who keeps this one from it.
+    #[error("`{path}` belongs to another user (uid {owner}), and the relay runs as uid {us}")]
+    Within {
+        path: PathBuf,
+        home: PathBuf,
+        owner: u32,
+        us: u32,
+    },
     #[error("cannot use `{0}`")]
     Use(PathBuf, #[source] io::Error),
 }
@@ -73,16 +84,14 @@ impl Explained for HomeError {
                 "put what it points to in its place (the home itself may be a link, and `database.path` and \
                  `logging.filename` may name other places)"
             }
-            // Root can give it to itself, and the service of that user would not start any more.
-            Self::Anothers { owner, us: 0, .. } => {
-                return Some(format!("run it as its owner: `sudo -u '#{owner}' relay …`"));
+            Self::Anothers {
+                path: home,
+                owner,
+                us,
             }
-            Self::Anothers { path, us, .. } => {
-                let path = quoted(path);
-                return Some(format!(
-                    "run it as its owner, or give the home to this one with `chown -R {us} {path}`"
-                ));
-            }
+            | Self::Within {
+                home, owner, us, ..
+            } => return Some(cure_of_owner(home, *owner, *us, in_container())),
             Self::Use(_, cause) => return cure(cause),
         };
         Some(hint.to_owned())
@@ -277,7 +286,8 @@ impl Home {
         Ok(self.owner_warning().or(wide).into_iter().collect())
     }
 
-    /// Fails if the home is on a network file system, unless that is allowed, or if it contains symbolic links.
+    /// Fails if the home is on a network file system, unless that is allowed, if it contains symbolic links, or if another
+    /// user keeps it from this one.
     fn check_place(&self, allow_network: bool) -> Result<(), HomeError> {
         if !allow_network && let Some(kind) = files::network_file_system(&self.path) {
             return Err(HomeError::Network {
@@ -290,7 +300,24 @@ impl Home {
         for path in written.chain(files::entries(&within("matrix/sdk"), "")) {
             self.inside(&path)?;
         }
-        Ok(())
+        let home = self.path.clone();
+        let mut used = vec![home.clone()];
+        used.extend(owners::private(&home));
+        used.retain(|path| !ONLY_READ.iter().any(|it| *path == within(it)));
+        match files::barred(&used) {
+            None => Ok(()),
+            Some((path, owner, us)) if *path == home => Err(HomeError::Anothers {
+                path: home,
+                owner,
+                us,
+            }),
+            Some((path, owner, us)) => Err(HomeError::Within {
+                path: path.clone(),
+                home,
+                owner,
+                us,
+            }),
+        }
     }
 
     /// Prepares the place of a file whose path is configurable: inside the home, no symbolic links are followed, and
@@ -346,6 +373,39 @@ impl Home {
 /// Returns the path that a variable of the environment holds; an empty one holds none.
 pub(crate) fn path_of(value: Option<OsString>) -> Option<PathBuf> {
     value.filter(|it| !it.is_empty()).map(PathBuf::from)
+}
+
+/// Returns what helps where a home, or something in it, belongs to another user.
+fn cure_of_owner(home: &Path, owner: u32, us: u32, in_container: bool) -> String {
+    let home = quoted(home);
+    let as_owner = if in_container {
+        format!("run the container as its owner (`--user {owner}`)")
+    } else if us == 0 {
+        format!("run it as its owner: `sudo -u '#{owner}' relay …`")
+    } else {
+        "run it as its owner".to_owned()
+    };
+    let give = if in_container {
+        format!(
+            "give the home to this one with `docker run --rm --user 0 --entrypoint chown --volume VOLUME:{home} IMAGE -R {us} {home}`"
+        )
+    } else {
+        format!("give the home to this one with `chown -R {us} {home}`")
+    };
+    match (owner, us) {
+        // Root can give it to itself, and the service of that user would not start any more.
+        (_, 0) => as_owner,
+        (0, _) => give,
+        (_, _) => format!("{as_owner}, or {give}"),
+    }
+}
+
+/// Returns whether this process runs in a container, as far as that shows.
+pub(crate) fn in_container() -> bool {
+    let marks = ["/.dockerenv", "/run/.containerenv"];
+    // https://systemd.io/CONTAINER_INTERFACE
+    let variable = std::env::var_os("container");
+    variable.is_some() || marks.iter().any(|path| Path::new(path).exists())
 }
 
 /// Quotes a path for a shell.

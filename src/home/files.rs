@@ -5,6 +5,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
 /// Returns the network file system of a path, which need not exist yet; `None`: it is local.
 pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
@@ -71,6 +74,22 @@ pub(super) fn other_owner(home: &Path) -> Option<(u32, u32)> {
     let owner = fs::metadata(home).ok()?.uid();
     let us = rustix::process::geteuid().as_raw();
     (owner != us).then_some((owner, us))
+}
+
+/// Returns the first of these that belongs to another user and that this one may not use, with that user and this one.
+pub(super) fn barred(paths: &[PathBuf]) -> Option<(&PathBuf, u32, u32)> {
+    let us = rustix::process::geteuid().as_raw();
+    paths.iter().find_map(|path| {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        let needed = if metadata.is_dir() {
+            Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK
+        } else {
+            Access::READ_OK | Access::WRITE_OK
+        };
+        let is_closed = || accessat(CWD, path, needed, AtFlags::EACCESS) == Err(Errno::ACCESS);
+        let owner = metadata.uid();
+        (owner != us && is_closed()).then_some((path, owner, us))
+    })
 }
 
 /// Returns a directory's entries whose names have this prefix.

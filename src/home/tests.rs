@@ -20,6 +20,27 @@ fn a_full_disk_is_told_with_its_cure_whatever_of_the_home_meets_it() {
 }
 
 #[test]
+fn who_cannot_use_a_home_of_another_user_learns_what_helps_where_it_runs() {
+    let cure = |owner, us, in_container| cure_of_owner(Path::new("/data"), owner, us, in_container);
+    let chown = "give the home to this one with `chown -R 1000 /data`";
+    assert_eq!(cure(0, 1000, false), chown);
+    assert_eq!(
+        cure(501, 1000, false),
+        format!("run it as its owner, or {chown}")
+    );
+    assert_eq!(
+        cure(501, 0, false),
+        "run it as its owner: `sudo -u '#501' relay …`"
+    );
+    let chown = "give the home to this one with `docker run --rm --user 0 --entrypoint chown --volume VOLUME:/data IMAGE -R 1000 /data`";
+    assert_eq!(cure(0, 1000, true), chown);
+    assert_eq!(
+        cure(501, 0, true),
+        "run the container as its owner (`--user 501`)"
+    );
+}
+
+#[test]
 fn the_flag_beats_the_variable_and_the_variable_the_default() {
     let variables = |name: &str| match name {
         "RELAY_HOME" => Some("/srv/relay".into()),

@@ -133,3 +133,35 @@ async fn a_home_of_another_user_is_warned_of_once() {
     let log = relay.log();
     assert_eq!(log.matches("belongs to another user").count(), 1, "{log}");
 }
+
+#[tokio::test]
+async fn a_home_that_another_user_keeps_to_himself_is_told_with_its_owner_and_cure() {
+    let mut home = Home::new();
+    home.use_ordinary_rights();
+    home.configure(CONFIG);
+    let database = home.path("database");
+    fs::create_dir(&database).expect("a directory can be made");
+    allow(&database, 0o755);
+    if chown(&database, Some(12_345), None).is_err() {
+        eprintln!("not tested: this process may not give a directory away");
+        return;
+    }
+    let output = home.run(["run"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = text_of(&output);
+    let error = format!(
+        "error: `{}` belongs to another user (uid 12345), and the relay runs as uid 0",
+        database.display()
+    );
+    assert!(said.contains(&error), "{said}");
+    assert!(said.contains(" as its owner"), "{said}");
+
+    // Nothing of the home can be seen.
+    allow(&home.path(""), 0o700);
+    chown(home.path(""), Some(12_345), None).expect("it was possible before");
+    let said = text_of(&home.run(["run"]).await);
+    assert!(
+        said.contains("belongs to uid 12345, and is closed to others"),
+        "{said}"
+    );
+}

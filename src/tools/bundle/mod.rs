@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::task::yield_now;
 
 use super::{control, doctor, printable};
-use crate::home::{Home, utc};
+use crate::home::{Home, in_container, utc};
 use kind::Kind;
 use redact::{GONE, Redactor};
 use relay_config::{Database, Finding, LoadError, Loaded, Logging};
@@ -250,9 +250,6 @@ fn versions(status: Option<&Value>) -> String {
         .find_map(|line| line.strip_prefix("PRETTY_NAME="))
         .unwrap_or("not known")
         .trim_matches('"');
-    let in_container = ["/.dockerenv", "/run/.containerenv"]
-        .iter()
-        .any(|path| Path::new(path).exists());
     let of_radio = |key: &str| status.and_then(|it| it["radio"][key].as_str());
     let running = status.and_then(|it| it["version"].as_str());
     let bluetooth = if cfg!(feature = "ble") {
@@ -271,7 +268,7 @@ fn versions(status: Option<&Value>) -> String {
         ("distribution", distribution.to_owned()),
         (
             "container",
-            if in_container { "yes" } else { "not seen" }.to_owned(),
+            if in_container() { "yes" } else { "not seen" }.to_owned(),
         ),
         ("SQLite", relay_store::sqlite_version().to_owned()),
         ("Bluetooth", bluetooth.to_owned()),

@@ -148,7 +148,9 @@ pub(super) async fn limited<T, E>(
 impl Explained for BleError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoBus => "is its service running (`systemctl status dbus`)?",
+            Self::NoBus => {
+                "is its service running (`systemctl status dbus`)? A container needs that of its host: `--volume /run/dbus:/run/dbus:ro`"
+            }
             Self::NoService => "install `bluez`, or start it with `systemctl start bluetooth`",
             Self::Denied => {
                 "add it to the group `bluetooth` (`usermod -aG bluetooth USER`) and start the relay again"
