@@ -274,6 +274,14 @@ mod tests {
     }
 
     #[test]
+    fn the_packages_keep_modemmanager_from_every_bridge_and_from_nothing_that_is_no_radio() {
+        const RULE: &str = include_str!("../../../../packaging/udev/60-relay-modemmanager.rules");
+        let names = |vendor: &u16| RULE.contains(&format!("ATTRS{{idVendor}}==\"{vendor:04x}\""));
+        assert!(BRIDGES.iter().all(names));
+        assert!(!OTHERS.iter().any(names));
+    }
+
+    #[test]
     fn only_a_boards_own_usb_needs_dtr() {
         let machine = Machine::new();
         let sys = machine.path("sys");
