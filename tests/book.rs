@@ -8,9 +8,6 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// The pages beside the book.
-const OUTSIDE: [&str; 3] = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
-
 const CONTENTS: &str = "docs/SUMMARY.md";
 
 fn root() -> &'static Path {
@@ -38,10 +35,20 @@ fn files(directory: &str, endings: &[&str]) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Returns the pages beside the book: README, CHANGELOG …
+fn outside() -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root())? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        found.extend(name.ends_with(".md").then_some(name));
+    }
+    Ok(found)
+}
+
 /// Returns the pages of the book and those beside it, with their texts.
 fn pages() -> Result<BTreeMap<String, String>> {
     let mut names = files("docs", &["md"])?;
-    names.extend(OUTSIDE.map(str::to_owned));
+    names.extend(outside()?);
     let read = |name: String| {
         let text = fs::read_to_string(root().join(&name));
         Ok((name.clone(), text.with_context(|| name)?))
@@ -173,7 +180,7 @@ fn every_page_stands_once_in_the_table_of_contents() -> Result<()> {
 #[test]
 fn every_page_that_a_text_or_a_source_names_is_there() -> Result<()> {
     let mut sources = files("docs", &["md"])?;
-    sources.extend(OUTSIDE.map(str::to_owned));
+    sources.extend(outside()?);
     for directory in ["src", "crates", "tests", "packaging", "docker", "scripts"] {
         sources.extend(files(directory, &["rs", "py", "service", "toml", "yaml"])?);
     }

@@ -329,12 +329,11 @@ async fn completions_and_manual_page_are_where_the_guide_puts_them() {
     }
 }
 
-/// Runs each command of the guide to faults; the relay knows it, and comes to an end.
-async fn all_are_known(home: &Home, codes: &[i32]) {
-    let commands = commands(FAULTS, "guide.rs");
-    assert!(commands.len() > 7, "{commands:?}");
+/// Runs each of these commands; the relay knows it, and comes to an end.
+async fn all_are_known(commands: &[String], home: &Home, codes: &[i32]) {
+    assert!(commands.len() > 3, "{commands:?}");
     for command in commands {
-        let output = home.run(words(&command)).await;
+        let output = home.run(words(command)).await;
         let code = output.status.code().expect("it ends by itself");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(codes.contains(&code), "{command:?}: {code}\n{said}");
@@ -346,7 +345,7 @@ async fn all_are_known(home: &Home, codes: &[i32]) {
 #[tokio::test]
 async fn every_command_of_the_guide_to_faults_is_well_beside_a_running_relay() {
     let scene = Plan::one_room(Kind::Plain).start().await;
-    all_are_known(&scene.home, &[0]).await;
+    all_are_known(&commands(FAULTS, "guide.rs"), &scene.home, &[0]).await;
     let report = scene.home.path("report.txt").display().to_string();
     for command in commands("docs/guide/looking-after.md", "guide.rs") {
         let command = command.replace("report.txt", &report);
@@ -356,5 +355,18 @@ async fn every_command_of_the_guide_to_faults_is_well_beside_a_running_relay() {
 
 #[tokio::test]
 async fn every_command_of_the_guide_to_faults_says_what_is_missing_in_an_empty_home() {
-    all_are_known(&Home::new(), &[0, 1, 2]).await;
+    let commands = commands(FAULTS, "guide.rs");
+    all_are_known(&commands, &Home::new(), &[0, 1, 2]).await;
+}
+
+#[tokio::test]
+async fn every_command_of_the_page_of_the_debian_package_is_known() {
+    let blocks = blocks("docs/guide/debian.md");
+    let commands = blocks.iter().flat_map(Block::commands);
+    let of_relay = commands.filter_map(|command| {
+        let (_, rest) = command.split_once(" relay --home /var/lib/relay ")?;
+        Some(format!("relay {rest}"))
+    });
+    let commands: Vec<String> = of_relay.collect();
+    all_are_known(&commands, &Home::new(), &[0, 1, 2]).await;
 }
