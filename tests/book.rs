@@ -39,8 +39,10 @@ fn files(directory: &str, endings: &[&str]) -> Result<Vec<String>> {
 fn outside() -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root())? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        found.extend(name.ends_with(".md").then_some(name));
+        let path = PathBuf::from(entry?.file_name());
+        if path.extension().is_some_and(|it| it == "md") {
+            found.push(path.to_string_lossy().into_owned());
+        }
     }
     Ok(found)
 }
