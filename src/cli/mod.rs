@@ -11,6 +11,8 @@ mod help;
 mod import;
 mod man;
 mod output;
+#[cfg(test)]
+mod pages;
 mod progress;
 mod radio;
 mod run;

@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::geteuid;
 use serde_json::{Value, json};
 
+use crate::support::guide::commands;
 use crate::support::person::names;
 use crate::support::radio::{BASE, Radio, SUMMIT};
 use crate::support::relay::{Home, text_of};
@@ -22,7 +23,7 @@ use crate::support::user::{Kind, User};
 const NAMES: &str = include_str!("../fixtures/mmrelay/names.sql");
 const MAP: &str = include_str!("../fixtures/mmrelay/map.sql");
 const MAP_OF_NUMBERS: &str = include_str!("../fixtures/mmrelay/map-numbers.sql");
-const GUIDE: &str = include_str!("../../docs/guide/from-mmrelay.md");
+const GUIDE: &str = "docs/guide/from-mmrelay.md";
 
 /// A packet from the mesh, and one from Matrix, of MMRelay's time.
 const FROM_MESH: u32 = 0xABCD_1234;
@@ -130,10 +131,8 @@ async fn the_guide_leads_to_a_relay_that_knows_what_was_said_before() {
     let (before, ours) = (files(&old), |home: &Home| home.path("config.yaml").exists());
 
     let mut relay = None;
-    let commands = GUIDE
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("$ relay "));
-    for command in commands {
+    for command in commands(GUIDE, "import.rs") {
+        let command = command.strip_prefix("relay ").expect("the relay is run");
         let command = command.replace("https://matrix.example.org", synapse.url());
         let command = command.replace("@bot:example.org", bot_id.as_str());
         let mut arguments: Vec<&str> = command.split(' ').collect();

@@ -34,6 +34,8 @@ mod clocks;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod direct;
 #[cfg(test)]
 mod doctor;

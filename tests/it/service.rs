@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::guide::{Block, run_by};
 use crate::support::machine::Machine;
 use crate::support::radio::BASE;
 use crate::support::relay::{Home, text_of};
@@ -19,17 +20,11 @@ fn packaged(name: &str) -> String {
 
 /// Returns the commands of a section of the guide.
 fn commands_of(section: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/service.md");
-    let guide = std::fs::read_to_string(path).expect("the guide is there");
-    let heading = format!("\n## {section}\n");
-    let (_, text) = guide
-        .split_once(&heading)
-        .expect("the guide has this section");
-    let text = text.split("\n## ").next().unwrap_or_default();
-    let commands = text
-        .lines()
-        .filter_map(|line| line.trim_start().strip_prefix("$ "));
-    commands.map(str::to_owned).collect()
+    let blocks = run_by("docs/guide/service.md", "service.rs");
+    let blocks = blocks.iter().filter(|it| it.section == section);
+    let commands: Vec<String> = blocks.flat_map(Block::commands).collect();
+    assert!(!commands.is_empty(), "the guide has this section");
+    commands
 }
 
 /// Returns the value of a property of the service.

@@ -178,6 +178,31 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_the_fields_names_each_of_them() {
+        let page = include_str!("../../../docs/reference/events.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let rows = rows.take_while(|row| !row.starts_with("mmrelay"));
+        let mut told: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+        told.sort_unstable();
+        let fields = RelayFields {
+            id: None,
+            longname: String::new(),
+            shortname: String::new(),
+            meshnet: String::new(),
+            portnum: String::new(),
+            text: None,
+            reply_id: None,
+            emoji: false,
+            hops: None,
+            snr: None,
+            rssi: None,
+            via_mqtt: false,
+            relay_id: None,
+        };
+        assert_eq!(told, named(&fields).into_keys().collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_message_more_than_five_minutes_old_says_so_after_its_prefix() {
         let body = |minutes: u64| {
             event(&text(), NOON + Duration::from_mins(minutes))["body"]

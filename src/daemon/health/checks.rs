@@ -4,7 +4,7 @@ use super::super::status::{Check, CheckResult, LimitedStatus};
 use relay_model::span;
 
 pub(crate) fn limit_met(limited: &LimitedStatus) -> Check {
-    let hint = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as the README says under \"A homeserver that slows the bot down\"";
+    let hint = "messages wait for it in their order; the homeserver's administrator can lift its limit for the bot, as docs/guide/homeserver.md says";
     let text = format!(
         "the homeserver wanted fewer events (HTTP 429), last {} ago: {} since the start",
         span::of_seconds(limited.last_seconds),

@@ -12,6 +12,7 @@ pub(crate) mod delay;
 pub(crate) mod forwarder;
 #[cfg(feature = "ble")]
 pub(crate) mod gatt;
+pub(crate) mod guide;
 pub(crate) mod held;
 pub(crate) mod limit;
 pub(crate) mod lines;

@@ -6,12 +6,7 @@ use tempfile::TempDir;
 
 /// Returns the built `relay`.
 pub(crate) fn relay_program() -> PathBuf {
-    match option_env!("CARGO_BIN_EXE_relay") {
-        Some(path) => path.into(),
-        None => std::env::var_os("RELAY_PROGRAM")
-            .expect("RELAY_PROGRAM names the relay to run")
-            .into(),
-    }
+    env!("CARGO_BIN_EXE_relay").into()
 }
 
 /// Makes a temporary directory, removed on drop. Its path is short: a socket's name must fit in 107 bytes.
