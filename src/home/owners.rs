@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::files::entries;
 
 /// Private entries of a home, by their paths in it.
-const PRIVATE: [&str; 10] = [
+pub(super) const PRIVATE: [&str; 10] = [
     "matrix",
     "matrix/sdk",
     "database",

@@ -354,7 +354,7 @@ fn a_database_of_somebody_else_is_left_alone() {
 #[test]
 fn the_page_of_the_files_names_each_of_them() {
     let page = include_str!("../../docs/reference/files.md");
-    for name in PRIVATE.iter().chain(&WRITTEN) {
+    for name in owners::PRIVATE.iter().chain(&WRITTEN) {
         let is_told = page.contains(&format!("`{name}`")) || page.contains(&format!("`{name}/"));
         assert!(is_told, "{name} is missing");
     }
