@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::support::process::PortHolder;
 use crate::support::radio::{BASE, Radio};
 use crate::support::relay::{Home, text_of};
 use crate::support::scene::{Plan, Stage};
@@ -306,19 +307,12 @@ async fn a_radio_that_accepts_and_says_nothing_is_told_within_seconds() {
 #[tokio::test]
 async fn a_serial_port_in_use_is_told_with_its_user() {
     let stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;
-    let mut open = std::fs::File::options();
-    let holder = open.read(true).write(true).open(stage.home.path("radio"));
-    let holder = holder.expect("the port can be opened");
-    let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
-    rustix::fs::flock(&holder, lock).expect("the port can be locked");
+    let holder = PortHolder::open(&stage.home.path("radio"), true);
     let report = examine(&stage.home, &["doctor", "radio"]).await;
     let (result, text, hint) = check(&report, "radio");
     assert_eq!(result, "failed");
-    let own = format!("(process {})", std::process::id());
-    assert!(
-        text.contains("is in use by") && text.contains(&own),
-        "{text}"
-    );
+    let named = format!("is in use by {}", holder.name());
+    assert!(text.contains(&named), "{text}");
     assert!(hint.contains("only one program can have it"), "{hint}");
     drop(holder);
     let report = examine(&stage.home, &["doctor", "radio"]).await;

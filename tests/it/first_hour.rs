@@ -319,7 +319,8 @@ async fn an_mmrelay_of_the_same_user_is_noticed_with_the_command_that_uses_it() 
 
 #[tokio::test]
 async fn a_simulated_radio_on_a_terminal_invites_to_type_and_prints_for_people() {
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .expect("there are terminals");
     grantpt(&terminal)
         .and_then(|()| unlockpt(&terminal))
         .expect("it is ours");

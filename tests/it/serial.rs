@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::support::process::PortHolder;
 use crate::support::radio::{BASE, Radio};
 use crate::support::scene::Plan;
 use crate::support::user::Kind;
@@ -206,18 +207,10 @@ async fn lines_and_noise_between_frames_cost_no_message() {
 #[tokio::test]
 async fn a_port_in_use_is_told_with_its_user_and_taken_once_it_is_free() {
     let stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;
-    let link = stage.home.path("radio");
-    let holder = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(&link)
-        .expect("the port can be opened");
-    let lock = rustix::fs::FlockOperation::NonBlockingLockExclusive;
-    rustix::fs::flock(&holder, lock).expect("the port can be locked");
+    let holder = PortHolder::open(&stage.home.path("radio"), true);
     let mut scene = stage.raise_the_curtain().await;
     let logged = scene.relay.logs("is in use by").await;
-    let own = format!("(process {})", std::process::id());
-    assert!(logged.contains(&own), "{logged}");
+    assert!(logged.contains(&holder.name()), "{logged}");
     drop(holder);
     scene.carries("free at last").await;
 }
@@ -226,15 +219,14 @@ async fn a_port_in_use_is_told_with_its_user_and_taken_once_it_is_free() {
 #[tokio::test]
 async fn a_port_that_another_program_has_open_too_is_warned_of() {
     let stage = Plan::one_room(Kind::Plain).over_serial().set_up().await;
-    let _holder = std::fs::File::open(stage.home.path("radio")).expect("the port can be opened");
+    let holder = PortHolder::open(&stage.home.path("radio"), false);
     let scene = stage.raise_the_curtain().await;
     let told = scene
         .relay
         .logs("other programs have the radio's serial port open, too")
         .await;
     assert!(told.contains("WARN"), "{told}");
-    let own = format!("(process {})", std::process::id());
-    assert!(told.contains(&own), "{told}");
+    assert!(told.contains(&holder.name()), "{told}");
 }
 
 #[tokio::test]

@@ -59,7 +59,8 @@ async fn sigquit_ends_the_relay_with_exit_code_0_and_the_radio_is_told() {
 async fn a_terminal_that_is_closed_ends_the_relay_and_the_radio_is_told() {
     let mut scene = recorded().await;
     assert!(scene.relay.stop().await.success());
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .expect("there are terminals");
     grantpt(&terminal).expect("it can be used");
     unlockpt(&terminal).expect("it can be used");
     let name = ptsname(&terminal, Vec::new()).expect("it has a name");

@@ -28,7 +28,7 @@ pub(crate) struct Person {
 impl Person {
     /// Starts a command at a terminal.
     pub(crate) fn at(command: &Command) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = rustix::pty::openpt(flags).expect("there are pseudo-terminals");
         rustix::pty::grantpt(&master).expect("it is ours");
         rustix::pty::unlockpt(&master).expect("it is ours");

@@ -1,7 +1,10 @@
-//! Paths of the programs under test, and temporary directories.
+//! Paths of the programs under test, temporary directories, and other programs.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 /// Returns the built `relay`.
@@ -38,4 +41,35 @@ pub(crate) fn virtual_environment() -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Another program, which has a serial port open until it is dropped.
+///
+/// The tests' own process is not taken for one: it makes pseudo-terminals, as a simulated radio does.
+pub(crate) struct PortHolder(Child);
+
+impl PortHolder {
+    pub(crate) fn open(port: &Path, locked: bool) -> Self {
+        let file = File::options().read(true).write(true).open(port);
+        let file = file.expect("the port can be opened");
+        if locked {
+            let lock = FlockOperation::NonBlockingLockExclusive;
+            flock(&file, lock).expect("the port can be locked");
+        }
+        let child = Command::new("sleep").arg("3600").stdin(file).spawn();
+        Self(child.expect("there is such a program"))
+    }
+
+    /// Returns how the relay names it.
+    pub(crate) fn name(&self) -> String {
+        format!("sleep (process {})", self.0.id())
+    }
+}
+
+impl Drop for PortHolder {
+    fn drop(&mut self) {
+        // It has nothing to end first.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
