@@ -262,6 +262,7 @@ async fn a_login_that_was_ended_elsewhere_is_told_beside_a_relay_and_without_one
 async fn a_radio_that_is_away_is_told_beside_a_relay_and_without_one() {
     let mut scene = Plan::one_room(Kind::Plain).start().await;
     scene.radio.end().await;
+    scene.relay.logs("Connection refused").await;
     let report = finds(&scene.home, &["radio"]).await;
     let (_, text, hint) = check(&report, "radio");
     assert!(

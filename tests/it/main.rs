@@ -1,4 +1,6 @@
 //! End-to-end tests: a real homeserver, a Matrix user, the built relay, and its simulated radio. One file per promise.
+//! Tests begin in the order of their names: a file whose tests wait for long has an early one, so that its last test is not
+//! waited for alone.
 #![recursion_limit = "256"]
 #![cfg_attr(
     test,
@@ -10,6 +12,8 @@
 
 #[cfg(test)]
 mod account;
+#[cfg(test)]
+mod alive;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
@@ -47,6 +51,8 @@ mod echoes;
 mod edits;
 #[cfg(test)]
 mod explain;
+#[cfg(test)]
+mod fairness;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -129,7 +135,3 @@ mod terminal;
 mod text;
 #[cfg(test)]
 mod told;
-#[cfg(test)]
-mod turns;
-#[cfg(test)]
-mod watchdog;

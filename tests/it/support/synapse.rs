@@ -1,4 +1,4 @@
-//! A real homeserver: one for the whole run, with users of its own for every test.
+//! Real homeservers, each for many tests, with users of its own for every test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use matrix_sdk::reqwest::{self, Method};
@@ -21,7 +21,13 @@ use super::{LIMIT, within};
 /// The password of every account.
 pub(crate) const PASSWORD: &str = "a password for tests only";
 
-static SYNAPSE: OnceCell<Synapse> = OnceCell::const_new();
+/// Synapse uses one processor: with two of them, half of the tests each, the run waits less.
+static SHARED: [OnceCell<Synapse>; 2] = [const { OnceCell::const_new() }; 2];
+static TESTS: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Which of them is that of this thread's test.
+    static OURS: usize = TESTS.fetch_add(1, Ordering::Relaxed) % SHARED.len();
+}
 static LIMITED: OnceCell<Synapse> = OnceCell::const_new();
 static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
 /// Held by the test that sets faults of the unreliable homeserver.
@@ -51,9 +57,10 @@ pub(crate) enum Trouble {
 }
 
 impl Synapse {
-    /// Returns the homeserver of this run, started at first use.
+    /// Returns the homeserver of this test, started at first use; other tests use it too.
     pub(crate) async fn shared() -> &'static Self {
-        SYNAPSE.get_or_init(|| Self::start(Limits::None)).await
+        let ours = &SHARED[OURS.with(|ours| *ours)];
+        ours.get_or_init(|| Self::start(Limits::None)).await
     }
 
     /// Returns a homeserver with Synapse's default rate limits.
