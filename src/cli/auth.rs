@@ -4,6 +4,7 @@
 mod answers;
 mod login;
 mod logout;
+mod recover;
 mod terminal;
 
 use std::path::PathBuf;
@@ -19,10 +20,11 @@ use super::failure::{CommandResult, Failure, success_if};
 use super::output::{as_json, print, warn};
 use super::{Globals, interruptible, progress};
 use crate::home::{Home, LockError, StoreGuard};
-use relay_matrix::auth::{self, AuthError, Files, KeyBackup, LOG_IN_AGAIN};
+use relay_matrix::auth::{self, AuthError, Files, KeyBackup, RECOVER};
 
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
+use self::recover::RecoverArgs;
 
 /// Maximum number of attempts to lock the store while another process holds it.
 const STORE_TRIES: u32 = 15;
@@ -38,6 +40,10 @@ pub(super) enum AuthCommand {
                       relay auth login --homeserver https://matrix.example.org --username relay --password-file secret.txt"
     )]
     Login(LoginArgs),
+    /// Have the device signed by its owner again, with the account's recovery key; after the loss of its keys, as a new
+    /// device
+    #[command(after_help = "Example: relay auth recover --recovery-key-file recovery-key.txt")]
+    Recover(RecoverArgs),
     /// Tell as whom the relay is logged in, and how its device stands; asks the server, works beside the daemon
     #[command(after_help = "Example: relay auth status --json")]
     Status {
@@ -71,6 +77,7 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> CommandResul
     let work = Box::pin(terminal::suspendable(async {
         match command {
             AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
+            AuthCommand::Recover(args) => recover::run(args, globals, &home, &stop).await,
             AuthCommand::Status { json } => or_stop(&stop, Box::pin(status(&home, json))).await,
             AuthCommand::Logout(args) => {
                 or_stop(&stop, Box::pin(logout::run(args, globals, &home))).await
@@ -153,16 +160,16 @@ fn sentences(status: &auth::LoginStatus) -> String {
     let session = status.refused.as_deref().unwrap_or("alive");
     let verified = match status.device_verified {
         Some(true) => "yes, by its owner",
-        Some(false) => &format!("no: {LOG_IN_AGAIN}"),
+        Some(false) => &format!("no: {RECOVER}"),
         None => "not known",
     };
     let damage = status.damage.as_ref();
     let damage = damage.map_or_else(String::new, |what| format!("keys here    {what}\n"));
     let backup = match (status.key_backup, status.key_backup_on_server) {
         (KeyBackup::On, _) => "on",
-        (KeyBackup::Unused, _) => &format!(
-            "not by this device: the account has one that another login made; {LOG_IN_AGAIN}"
-        ),
+        (KeyBackup::Unused, _) => {
+            &format!("not by this device: the account has one that another login made; {RECOVER}")
+        }
         (KeyBackup::Off, _) => "off",
         (KeyBackup::Unknown, Some(true)) => {
             "the account has one; whether this device uses it is not known: `relay auth login --force` makes sure"
@@ -234,8 +241,8 @@ mod tests {
         device       DEVICE
         homeserver   https://example.org/
         session      alive
-        verified     no: run `relay auth login --force` with --recovery-key-file or --reset-cross-signing
-        key backup   not by this device: the account has one that another login made; run `relay auth login --force` with --recovery-key-file or --reset-cross-signing
+        verified     no: run `relay auth recover` with the account's recovery key; if nobody has it any more, `relay auth login --force --reset-cross-signing`
+        key backup   not by this device: the account has one that another login made; run `relay auth recover` with the account's recovery key; if nobody has it any more, `relay auth login --force --reset-cross-signing`
         recovery key in /data/matrix/recovery.key: move it to a safe place
         ");
     }

@@ -17,6 +17,7 @@ const EXIT_CODES: &[&str] = &[
     "radio: 0 done, 1 failed, 2 wrong arguments or configuration",
     "doctor: 0 healthy, 1 something has failed, 2 wrong arguments or configuration",
     "auth login: 0 logged in, 1 not (an earlier login is as it was), 2 wrong arguments",
+    "auth recover: 0 recovered or nothing to recover, 1 not (the login is as it was), 2 wrong arguments",
     "auth status: 0 the homeserver accepts the login, 1 it does not or nobody is logged in, 2 wrong arguments",
     "auth logout: 0 logged out, 1 not, 2 wrong arguments",
     "config explain: 0 explained, 1 failed, 2 no such key or wrong arguments",
@@ -87,8 +88,7 @@ fn tip(word: &str, commands: &Command) -> Option<String> {
     let word: String = word.to_lowercase().replace(['-', '_'], "");
     if AT_LOGIN.contains(&word.as_str()) {
         return Some(
-            "a device is verified when it logs in: `relay auth login --force --recovery-key-file FILE`; \
-             `relay auth status` tells whether it is"
+            "a device is verified when it logs in, or by `relay auth recover`; `relay auth status` tells whether it is"
                 .to_owned(),
         );
     }

@@ -44,6 +44,7 @@ impl FirstLogin {
                     allow_http: config.allow_http,
                     force: false,
                     unlock: Unlock::Nothing,
+                    is_recovery: false,
                     recovery_key: KeyPlace::File(files.recovery_key()),
                 };
                 // Never cancelled: if the relay stops during the login, the next login or start removes the device.
@@ -66,7 +67,7 @@ impl FirstLogin {
         }
         match made.standing.identity {
             Identity::Foreign => warn!(
-                "the device is not verified, and other people's clients warn of its messages: an earlier login has made the account's identity; run `relay auth login --force --recovery-key-file FILE`, or with --reset-cross-signing"
+                "the device is not verified, and other people's clients warn of its messages: an earlier login has made the account's identity; stop the relay and run `relay auth recover`, or without its recovery key `relay auth login --force --reset-cross-signing`"
             ),
             Identity::Missing => warn!(
                 "the device is not verified, and other people's clients warn of its messages: the homeserver did not take its signature; run `relay auth login --force`, with the password"

@@ -711,7 +711,7 @@ async fn a_login_whose_keys_are_lost_is_not_used_and_its_device_gets_no_others()
             let text = text_of(&output);
             assert_eq!(output.status.code(), Some(1), "{words}: {text}");
             assert!(text.contains(words), "{words}: {text}");
-            let cure = "`relay auth login --force --recovery-key-file FILE --home ";
+            let cure = "`relay auth recover --home ";
             assert!(text.contains(cure), "{words}: {text}");
         }
         assert_eq!(keys_on_server(&home).await, known, "{words}");

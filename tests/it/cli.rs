@@ -108,10 +108,7 @@ async fn an_unknown_word_is_an_error_with_the_nearest_known_one() {
         ("logout", "`relay auth logout`"),
         ("nodes", "`relay radio nodes`"),
         ("chekc", "`relay config check`"),
-        (
-            "verify",
-            "`relay auth login --force --recovery-key-file FILE`",
-        ),
+        ("verify", "`relay auth recover`"),
     ] {
         assert_fails(&home.run([word]).await, 2, &[word, meant]);
     }

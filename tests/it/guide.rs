@@ -289,7 +289,7 @@ async fn what_was_backed_up_is_restored_on_another_computer_and_answers_find_the
                 let command = command.replace("relaybot", scene.bot.localpart());
                 let command = command.replace("recovery-key.txt", &key);
                 let mut arguments = words(&command);
-                if command.contains("auth login") {
+                if command.contains("auth recover") {
                     arguments.extend(["--password-file", &file]);
                 }
                 assert_done(&command, &restored.run(arguments).await);

@@ -101,6 +101,8 @@ mod reactions;
 #[cfg(test)]
 mod reconnect;
 #[cfg(test)]
+mod recover;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod replies;

@@ -5,6 +5,7 @@ mod devices;
 mod entry;
 mod login;
 mod logout;
+mod recover;
 mod recovery;
 mod status;
 
@@ -23,8 +24,9 @@ pub use devices::{Left, Parted, part_with_others};
 pub use entry::{KeyPlace, LoginOptions, find_homeserver};
 pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
+pub use recover::recover;
 pub use recovery::{AskForKey, Identity, LoginTrust, Problem, Unlock};
-pub use status::{KeyBackup, LOG_IN_AGAIN, LoginStatus, ask, damage, status};
+pub use status::{KeyBackup, LoginStatus, RECOVER, ask, damage, status};
 
 /// Which part of the given credentials is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,9 @@ pub enum AuthError {
     /// The new login would be worth less than the earlier one that it replaces; the reason.
     #[error("{0}; the earlier login is as it was")]
     Unfinished(String),
+    /// There is no identity that could be recovered.
+    #[error("the account has no cross-signing identity: there is nothing to recover")]
+    NoIdentity,
     /// A login failed, and its new device could not be signed out.
     #[error("the login failed, and its new device {0} could not be signed out yet")]
     DeviceLeft(OwnedDeviceId, #[source] Box<AuthError>),
@@ -90,6 +95,7 @@ impl Explained for AuthError {
         match self {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
+            Self::NoIdentity => Some("`relay auth login --force` creates one".to_owned()),
             Self::DeviceLeft(_, cause) => {
                 let ours = "the relay signs the device out at its next login or start";
                 let cure = cause.hint().map(|hint| format!("{hint}; {ours}"));

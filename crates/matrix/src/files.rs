@@ -13,7 +13,7 @@ use relay_model::Explained;
 
 /// Hint for a login that cannot be used any more.
 pub(super) const LOG_IN_ANEW: &str =
-    "log in anew with `relay auth login --force --recovery-key-file FILE`";
+    "run `relay auth recover`, which logs in anew and keeps the account's identity";
 
 /// Why a file below `matrix/` cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -26,33 +26,36 @@ use relay_model::Chain;
 pub(in crate::cli) struct LoginArgs {
     /// The homeserver's name or address [env: `RELAY_MATRIX_HOMESERVER`]
     #[arg(long, value_name = "URL|SERVER_NAME")]
-    homeserver: Option<String>,
+    pub(super) homeserver: Option<String>,
     /// The bot's account: its name or its whole id [env: `RELAY_MATRIX_BOT_USER_ID`]
     #[arg(long, value_name = "USER")]
-    username: Option<String>,
+    pub(super) username: Option<String>,
     #[command(flatten)]
-    password: PasswordArgs,
+    pub(super) password: PasswordArgs,
     /// What the new device is called in the account's list of devices
     #[arg(long, value_name = "NAME", default_value = "relay")]
-    device_name: String,
+    pub(super) device_name: String,
     /// Give the account this display name
     #[arg(long, value_name = "NAME")]
-    display_name: Option<String>,
+    pub(super) display_name: Option<String>,
     /// Allow plain HTTP to a homeserver that is not on this machine
     #[arg(long)]
-    allow_http: bool,
+    pub(super) allow_http: bool,
     /// Replace an earlier login
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     /// A file with the account's recovery key, to verify the device where the account has an identity already
     #[arg(long, value_name = "FILE", conflicts_with = "reset_cross_signing")]
-    recovery_key_file: Option<PathBuf>,
+    pub(super) recovery_key_file: Option<PathBuf>,
     /// Give the account a new identity; everybody who has verified it has to do so again
     #[arg(long)]
-    reset_cross_signing: bool,
+    pub(super) reset_cross_signing: bool,
     /// Write a new recovery key to this file instead of showing it
     #[arg(long, value_name = "FILE")]
-    recovery_key_out: Option<PathBuf>,
+    pub(super) recovery_key_out: Option<PathBuf>,
+    /// Whether the login is worth nothing without the account's own identity.
+    #[arg(skip)]
+    pub(super) is_recovery: bool,
 }
 
 /// Logs in, asking for missing answers. If it fails, an earlier login is untouched.
@@ -65,12 +68,10 @@ pub(super) async fn run(
     let prepared = or_stop(stop, Box::pin(prepare(args, globals, home)));
     let (_store, files, server, mut options, mut password) = prepared.await?;
     let what = || {
-        if terminal::is_asking() {
-            None
-        } else if stop.is_cancelled() {
+        if stop.is_cancelled() && !terminal::is_asking() {
             Some("ending the login (once more: at once)")
         } else {
-            Some("logging in")
+            unless_asking("logging in")()
         }
     };
     let login = loop {
@@ -83,8 +84,13 @@ pub(super) async fn run(
             }
         }
     };
-    tell(&login, &files)?;
+    tell("logged in as", &login, &files)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what is being done, unless the user is asked for something meanwhile.
+pub(super) fn unless_asking(what: &'static str) -> impl Fn() -> Option<&'static str> {
+    move || (!terminal::is_asking()).then_some(what)
 }
 
 /// Collects all parameters of a login; the homeserver is checked before a password is typed.
@@ -118,6 +124,7 @@ async fn prepare(
     let mut password = Password::of(&username, password);
     let options = LoginOptions {
         unlock,
+        is_recovery: args.is_recovery,
         password: password.get().await?,
         username,
         device_name: args.device_name,
@@ -180,7 +187,12 @@ fn unlock(args: &LoginArgs, files: &Files) -> Result<Unlock, Failure> {
     if args.reset_cross_signing {
         return Ok(Unlock::Reset);
     }
-    if let Some(path) = &args.recovery_key_file {
+    with_key(args.recovery_key_file.as_deref(), files)
+}
+
+/// Takes the recovery key from a file, or else from the user. Without a terminal there is nobody to ask.
+pub(super) fn with_key(file: Option<&Path>, files: &Files) -> Result<Unlock, Failure> {
+    if let Some(path) = file {
         return Ok(Unlock::Key(answers::first_line(path)?));
     }
     if !io::stdin().is_terminal() {
@@ -213,10 +225,11 @@ fn show_key(key: &Secret<String>) {
     )));
 }
 
-fn tell(login: &Login, files: &Files) -> anyhow::Result<()> {
+/// Tells what has been reached; `what` is what was done to the account's login.
+pub(super) fn tell(what: &str, login: &Login, files: &Files) -> anyhow::Result<()> {
     let (session, standing) = (&login.session, &login.standing);
     let (user, device, server) = (&session.user_id, &session.device_id, &session.homeserver);
-    let mut lines = vec![format!("logged in as {user}, device {device}, at {server}")];
+    let mut lines = vec![format!("{what} {user}, device {device}, at {server}")];
     let mut warnings = Vec::new();
     for Parted { device, left } in &login.parted {
         match left {
@@ -277,7 +290,7 @@ fn foreign(key: Option<&PathBuf>) -> String {
         "\
 the device is not verified: the account has a cross-signing identity that an earlier login made.
 The relay works, but other people's clients warn of its messages. There are two cures:
-  relay auth login --force --recovery-key-file {file}
+  relay auth recover --recovery-key-file {file}
       {whose}
   relay auth login --force --reset-cross-signing
       makes a new identity and a new key backup; the old ones are lost, and everybody who has verified the account

@@ -5,7 +5,7 @@ use super::report::{Finding, Side};
 use crate::daemon::DeviceHeld;
 use crate::daemon::checks::{check, failed, ok, skipped, warning};
 use crate::daemon::status::CheckResult;
-use relay_matrix::auth::{KeyBackup, LOG_IN_AGAIN, LoginStatus};
+use relay_matrix::auth::{KeyBackup, LoginStatus, RECOVER};
 
 /// The names of the checks of a login, in their order.
 pub(super) const OF_LOGIN: [&str; 3] = ["session", "verification", "key_backup"];
@@ -23,7 +23,7 @@ pub(super) fn findings(status: &LoginStatus, held: Option<&DeviceHeld>) -> Vec<F
     };
     let verification = match status.device_verified {
         Some(true) => ok("the device is verified by its owner"),
-        Some(false) => warning("the device is not verified by its owner", LOG_IN_AGAIN),
+        Some(false) => warning("the device is not verified by its owner", RECOVER),
         None => skipped("the homeserver does not accept the login"),
     };
     let backup = match (status.key_backup, status.key_backup_on_server) {
@@ -31,7 +31,7 @@ pub(super) fn findings(status: &LoginStatus, held: Option<&DeviceHeld>) -> Vec<F
         (KeyBackup::Unused, _) => {
             let text =
                 "the account has a backup that another login made, and this device does not use it";
-            warning(text, LOG_IN_AGAIN)
+            warning(text, RECOVER)
         }
         (KeyBackup::Off, _) => {
             let text = "the account has no backup of room keys: they are on this machine only";

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry::find_server;
 use super::login::stand;
-use super::recovery::Security;
+use super::recovery::{Demand, Security};
 use super::{AuthError, Files, Given, KeyPlace, Login, Server, Unlock};
 use crate::client;
 use crate::session::{BackupUse, LoginMethod, StoredSession};
@@ -62,7 +62,7 @@ pub async fn adopt(
         user: session.user_id.clone(),
         password: None,
         unlock: &Unlock::Nothing,
-        is_exchange: false,
+        demand: Demand::Nothing,
         stop: CancellationToken::new(),
     };
     let place = KeyPlace::File(files.recovery_key());

@@ -30,6 +30,8 @@ pub struct LoginOptions {
     pub force: bool,
     /// What to do if the account already has an identity.
     pub unlock: Unlock,
+    /// Whether the login is only worth having with the account's own identity, unlocked; otherwise it is an error.
+    pub is_recovery: bool,
     /// Where a new recovery key goes, if one is made.
     pub recovery_key: KeyPlace,
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
 use super::entry::{self, KeyPlace, LoginOptions};
-use super::recovery::{self, Problem, Security};
+use super::recovery::{self, Demand, Problem, Security};
 use super::{AuthError, Files, LoginTrust, Server, status::backup_version};
 use crate::session::{BackupUse, StoredSession};
 use crate::{client, errors, files::FilesError, sync};
@@ -56,7 +56,14 @@ pub async fn login(
         Ok(session) => session,
         Err(error) => return Err(give_up(files, None, error).await),
     };
-    match make(files, options, &mut session, earlier.is_some(), stop).await {
+    let demand = if options.is_recovery {
+        Demand::Recovered
+    } else if earlier.is_some() {
+        Demand::Whole
+    } else {
+        Demand::Nothing
+    };
+    match make(files, options, &mut session, demand, stop).await {
         Ok(standing) => Ok(Login {
             parted: devices::part_with_others(files, Some(&options.password)).await?,
             session,
@@ -87,7 +94,7 @@ async fn make(
     files: &Files,
     options: &LoginOptions,
     session: &mut StoredSession,
-    is_exchange: bool,
+    demand: Demand,
     stop: &CancellationToken,
 ) -> Result<LoginTrust, AuthError> {
     let fresh = files.fresh();
@@ -97,7 +104,7 @@ async fn make(
         user: session.user_id.clone(),
         password: Some(&options.password),
         unlock: &options.unlock,
-        is_exchange,
+        demand,
         stop: stop.clone(),
     };
     let made = async {
@@ -138,13 +145,25 @@ pub(super) async fn stand(
     let failure = synced.ok_or(AuthError::Interrupted)?.err();
     let problem =
         failure.map(|error| format!("the first sync failed: {}", errors::sentence(&error)));
-    if security.is_exchange
+    if security.demand != Demand::Nothing
         && let Some(what) = problem
     {
         return Err(AuthError::Unfinished(what));
     }
-    let mut standing = Box::pin(recovery::secure(client, security)).await?;
+    let mut standing = sign(files, client, session, security, place).await?;
     standing.problems.extend(problem.map(Problem::from));
+    Ok(standing)
+}
+
+/// Does the same for a device whose keys have been uploaded.
+pub(super) async fn sign(
+    files: &Files,
+    client: &Client,
+    session: &mut StoredSession,
+    security: &Security<'_>,
+    place: &KeyPlace,
+) -> Result<LoginTrust, AuthError> {
+    let standing = Box::pin(recovery::secure(client, security)).await?;
     session.recovery_key_file = Some(files.recovery_key()).filter(|path| path.exists());
     // The key is stored nowhere else.
     if let Some(key) = &standing.recovery_key {
@@ -189,6 +208,7 @@ mod tests {
             allow_http: false,
             force: false,
             unlock: Unlock::Nothing,
+            is_recovery: false,
             recovery_key: KeyPlace::File("recovery.key".into()),
         }
     }

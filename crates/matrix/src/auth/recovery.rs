@@ -92,6 +92,17 @@ impl From<String> for Problem {
     }
 }
 
+/// What an incomplete result of a login means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// The login counts all the same, and the result tells what is missing.
+    Nothing,
+    /// An earlier login would be replaced by a lesser one: an error.
+    Whole,
+    /// The account's own identity is to be unlocked, neither created nor replaced: everything else is an error.
+    Recovered,
+}
+
 /// What is needed to sign a new device, and to change the account's identity if it has to be.
 pub(super) struct Security<'a> {
     pub(super) user: OwnedUserId,
@@ -100,8 +111,8 @@ pub(super) struct Security<'a> {
     pub(super) password: Option<&'a Secret<String>>,
     /// What to do with an identity that the account has already.
     pub(super) unlock: &'a Unlock,
-    /// An earlier login is replaced: then an incomplete result is an error.
-    pub(super) is_exchange: bool,
+    /// What is incomplete is an error.
+    pub(super) demand: Demand,
     /// Cancels the login, except while the account's identity is being changed.
     pub(super) stop: CancellationToken,
 }
@@ -128,6 +139,8 @@ enum Unsigned {
     Unapproved(Url),
     /// The user interrupted the login.
     Interrupted,
+    /// The identity was to be unlocked, and the account has none.
+    NoIdentity,
 }
 
 impl From<matrix_sdk::Error> for Unsigned {
@@ -162,7 +175,10 @@ pub(super) async fn secure(
     match take_identity(client, security, &mut standing).await {
         Ok(()) => {}
         Err(Unsigned::Interrupted) => return Err(AuthError::Interrupted),
-        Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what)) if security.is_exchange => {
+        Err(Unsigned::NoIdentity) => return Err(AuthError::NoIdentity),
+        Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what))
+            if security.demand != Demand::Nothing =>
+        {
             return Err(AuthError::Unfinished(what));
         }
         Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what) | Unsigned::Refused(what)) => {
@@ -170,6 +186,11 @@ pub(super) async fn secure(
             standing.problems.push(what.into());
         }
         Err(Unsigned::Unapproved(url)) => standing.problems.push(unapproved(&url)),
+    }
+    if security.demand == Demand::Recovered && standing.identity != Identity::Recovered {
+        let what = standing.problems.pop().map(|problem| problem.what);
+        let what = what.unwrap_or_else(|| "no recovery key was given".to_owned());
+        return Err(AuthError::Unfinished(what));
     }
     let encryption = client.encryption();
     if matches!(standing.identity, Identity::Created | Identity::Reset) {
@@ -204,6 +225,9 @@ async fn take_identity(
         return Err(Unsigned::Interrupted);
     }
     if identity.is_none() {
+        if security.demand == Demand::Recovered {
+            return Err(Unsigned::NoIdentity);
+        }
         create(client, security).await?;
         standing.identity = Identity::Created;
         return Ok(());

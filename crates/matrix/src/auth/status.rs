@@ -43,8 +43,8 @@ pub struct LoginStatus {
 }
 
 /// The cure of a device that its owner has not signed, or that does not use the account's backup.
-pub const LOG_IN_AGAIN: &str =
-    "run `relay auth login --force` with --recovery-key-file or --reset-cross-signing";
+pub const RECOVER: &str = "run `relay auth recover` with the account's recovery key; if nobody has it any more, \
+                           `relay auth login --force --reset-cross-signing`";
 
 /// Whether the room keys of a device are backed up. An account can have a backup that this device does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
