@@ -116,6 +116,7 @@ pub fn bridge(input: &[u8]) {
         thread: None,
         relay: None,
         suppress: false,
+        in_clear: false,
     };
     for event in [
         Event::Radio(RadioEvent::Text(Box::new(packet))),

@@ -142,7 +142,7 @@ mod tests {
         ] {
             assert_eq!(tip(word), expected, "{word}");
         }
-        assert!(tip("verify").contains("relay auth login --force"));
+        assert!(tip("verify").contains("relay auth recover"));
         assert_eq!(tip("frobnicate"), "");
         assert_eq!(tip("x"), "");
     }

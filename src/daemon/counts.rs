@@ -58,6 +58,11 @@ impl Counts {
         }
     }
 
+    /// Counts a message that was taken though it came unencrypted into an encrypted room.
+    pub(super) fn in_clear(&mut self, place: Place) {
+        self.traffic(place, Way::ToMesh).in_clear += 1;
+    }
+
     /// Counts a message that will never be sent.
     pub(super) fn refused(&mut self, place: Place, way: Way, reason: &'static str) {
         let refused = &mut self.traffic(place, way).refused;
@@ -113,6 +118,7 @@ impl Counts {
             }
             sum.relayed += more.relayed;
             sum.expired += more.expired;
+            sum.in_clear += more.in_clear;
             add_all(&mut sum.refused, more.refused);
             add_all(&mut sum.dropped, more.dropped);
         }

@@ -204,6 +204,9 @@ pub(crate) struct Traffic {
     pub(crate) outbox: Option<Waits>,
     /// Number of messages that were too old when their turn came.
     pub(crate) expired: u64,
+    /// Number of messages that were taken though they came unencrypted into an encrypted room.
+    #[serde(default)]
+    pub(crate) in_clear: u64,
     /// Number of messages that can never be sent, by reason.
     pub(crate) refused: BTreeMap<String, u64>,
     /// Number of messages that were not to be relayed, by reason.

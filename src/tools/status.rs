@@ -217,6 +217,13 @@ fn traffic(traffic: &Traffic) -> String {
     if traffic.expired > 0 {
         let _ = write!(text, ", {} expired", traffic.expired);
     }
+    if traffic.in_clear > 0 {
+        let _ = write!(
+            text,
+            ", {} taken that were not encrypted in this encrypted room",
+            traffic.in_clear
+        );
+    }
     for (word, counts) in [
         ("refused", &traffic.refused),
         ("not relayed", &traffic.dropped),

@@ -77,6 +77,8 @@ mod hostile;
 #[cfg(test)]
 mod import;
 #[cfg(test)]
+mod in_clear;
+#[cfg(test)]
 mod late_keys;
 #[cfg(test)]
 mod leftovers;

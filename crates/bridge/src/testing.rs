@@ -206,6 +206,7 @@ pub(super) fn message(body: &str) -> RoomText {
         thread: None,
         relay: None,
         suppress: false,
+        in_clear: false,
     }
 }
 

@@ -124,6 +124,7 @@ impl Bridge {
             self.check_right(&text.room, &text.sender, text.sender_power)?;
         }
         let (heading, body) = words?;
+        self.check_shelter(text)?;
         let target = packet_target(facts, &text.room, &self.routes);
         let age = self.config.meshtastic.max_message_age;
         let spot = self.check_sending(source, age, aim(text, target), facts, now)?;

@@ -84,6 +84,8 @@ keys! {
         enabled: bool = restricting("true", boolean());
         /// For whose devices messages are encrypted.
         recipients: Recipients = restricting("all", choice());
+        /// Whether what comes unencrypted into an encrypted room is refused: a homeserver could have written it.
+        require: bool = restricting("false", boolean());
     }
 
     /// How many packets one person may put on the air.

@@ -27,6 +27,17 @@ pub(super) struct SenderFacts {
     pub(super) power: i64,
 }
 
+/// Whether an event was encrypted, and whether it should have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shelter {
+    /// It was encrypted.
+    Encrypted,
+    /// It was not, in a room that is encrypted.
+    InClear,
+    /// Its room is not encrypted.
+    PlainRoom,
+}
+
 /// The fields that all timeline events have in common.
 pub(super) struct Envelope {
     pub(super) kind: String,
@@ -170,6 +181,7 @@ impl Envelope {
             thread: None,
             relay: None,
             suppress: false,
+            in_clear: false,
         }
     }
 
@@ -178,14 +190,14 @@ impl Envelope {
         self,
         room: OwnedRoomId,
         sender: SenderFacts,
-        encrypted: bool,
+        shelter: Shelter,
     ) -> Option<MatrixEvent> {
         if self.state_key.is_some() && !self.begins_live_location() {
             return None;
         }
         match self.kind.as_str() {
             // The server decides who may redact, and it cannot see encrypted events.
-            "m.room.redaction" if !encrypted => {
+            "m.room.redaction" if shelter != Shelter::Encrypted => {
                 let redacts = self.json.get("redacts");
                 Some(MatrixEvent::Redaction(Box::new(RoomRedaction {
                     room,
@@ -209,11 +221,16 @@ impl Envelope {
                     sent_at: self.sent_at,
                 })))
             }
-            _ => self.into_message(room, sender),
+            _ => self.into_message(room, sender, shelter == Shelter::InClear),
         }
     }
 
-    fn into_message(self, room: OwnedRoomId, sender: SenderFacts) -> Option<MatrixEvent> {
+    fn into_message(
+        self,
+        room: OwnedRoomId,
+        sender: SenderFacts,
+        in_clear: bool,
+    ) -> Option<MatrixEvent> {
         let content = self.content();
         let edited = related(&content["m.relates_to"], "m.replace");
         let shown = match &edited {
@@ -236,6 +253,7 @@ impl Envelope {
             thread: relation.thread,
             relay: fields.map(Box::new),
             suppress: is_suppressed(content) || is_suppressed(shown),
+            in_clear,
             ..self.text(room, sender, kind, cut(&body, LONGEST_BODY).to_owned())
         };
         Some(match edited {

@@ -10,7 +10,7 @@ use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
 use super::clock::{HistoryFilter, OurClocks, ServerClock, boot};
-use super::events::{Envelope, SenderFacts};
+use super::events::{Envelope, SenderFacts, Shelter};
 use super::{rooms::Rooms, undecryptable::Late};
 use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
 
@@ -113,9 +113,12 @@ impl<'a> Reader<'a> {
                 new.insert(facts).clone()
             }
         };
-        let encrypted = match &event.kind {
-            TimelineEventKind::Decrypted(_) => true,
-            TimelineEventKind::PlainText { .. } => false,
+        let shelter = match &event.kind {
+            TimelineEventKind::Decrypted(_) => Shelter::Encrypted,
+            TimelineEventKind::PlainText { .. } if room.encryption_state().is_encrypted() => {
+                Shelter::InClear
+            }
+            TimelineEventKind::PlainText { .. } => Shelter::PlainRoom,
             TimelineEventKind::UnableToDecrypt { event, .. } => {
                 let event = UndecryptableEvent {
                     room: id,
@@ -136,7 +139,7 @@ impl<'a> Reader<'a> {
             let name = self.rooms.name_of_mentioned(room, &user).await;
             envelope.names.insert(user, name);
         }
-        let read = envelope.into_event(id, facts, encrypted)?;
+        let read = envelope.into_event(id, facts, shelter)?;
         if let MatrixEvent::Redaction(redaction) = &read {
             self.late.forget(&redaction.target);
         }

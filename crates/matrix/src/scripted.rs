@@ -82,6 +82,7 @@ impl Scripted {
             e2ee: E2ee {
                 enabled: true,
                 recipients: Recipients::All,
+                require: false,
             },
             pulse: Pulse::default(),
             clock: Clock::system(),

@@ -121,6 +121,15 @@ pub enum MatrixEvent {
 }
 
 impl MatrixEvent {
+    /// Returns whether its words came unencrypted into an encrypted room.
+    pub fn is_in_clear(&self) -> bool {
+        match self {
+            Self::Text(text) => text.in_clear,
+            Self::Edit(edit) => edit.new.in_clear,
+            _ => false,
+        }
+    }
+
     /// Returns the room of an event, its id if it is marked as seen under that, and its sender for the log.
     pub fn origin(&self) -> (Option<&RoomId>, Option<&EventId>, Option<&UserId>) {
         match self {
@@ -222,6 +231,8 @@ pub struct RoomText {
     pub relay: Option<Box<RelayFields>>,
     /// `mmrelay_suppress` is set: the message must not be relayed.
     pub suppress: bool,
+    /// It came unencrypted into an encrypted room: a server could have written it.
+    pub in_clear: bool,
 }
 
 /// An edit (`m.replace`) of a message, by anybody: whether its author may edit is decided in the bridge.

@@ -45,7 +45,14 @@ impl Applier<'_> {
                 tx.log(move || debug!(outbox = %id, %room, "accepted for a room"));
                 self.outcome.rooms.insert(message.room);
             }
-            Action::ToMesh(message) => self.accept(&message)?,
+            Action::ToMesh(message) => {
+                self.accept(&message)?;
+                if let (Event::Matrix(of_room), Some((place, _))) = (event, place(event))
+                    && of_room.is_in_clear()
+                {
+                    self.outcome.counts.in_clear(place);
+                }
+            }
             Action::KeepPlace(room, event, sender, spot) => {
                 let pair = MessagePair {
                     origin: Origin::Matrix,

@@ -115,6 +115,7 @@ pub(super) fn text_of_alice(text: &str, sent_at: Timestamp) -> Event {
         thread: None,
         relay: None,
         suppress: false,
+        in_clear: false,
     })))
 }
 

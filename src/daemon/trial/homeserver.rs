@@ -348,6 +348,7 @@ impl Homeserver {
             thread: None,
             relay: None,
             suppress: false,
+            in_clear: false,
         };
         (event, text)
     }

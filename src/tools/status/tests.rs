@@ -21,6 +21,7 @@ fn well() -> Status {
         relayed: 7,
         outbox: Some(waits(2, Some(65))),
         expired: 1,
+        in_clear: 3,
         refused: counts(&[("too_long", 1)]),
         dropped: counts(&[("suppressed", 2), ("own_event", 12)]),
     };
@@ -128,10 +129,10 @@ fn a_relay_at_work_tells_what_it_carries() {
     waiting       0 for Matrix, 2 (oldest 65 s) for the mesh
     room          Hilltop, !room:example.org, channel 0, encrypted
                   to Matrix    12 relayed
-                  to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 suppressed
+                  to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired, 3 taken that were not encrypted in this encrypted room; refused: 1 too long; not relayed: 2 suppressed
     channel       0 LongFast
                   to Matrix    12 relayed
-                  to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 suppressed
+                  to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired, 3 taken that were not encrypted in this encrypted room; refused: 1 too long; not relayed: 2 suppressed
     not relayed   3 encrypted, 4 for another node
     echo          !0a0b0c0d (Valley) repeats what is relayed, as another relay does: 2 texts not posted
     undecryptable 1: their keys have not arrived
@@ -292,7 +293,7 @@ fn what_is_wrong_comes_with_its_reason_and_since_when() {
                   hint: ask an admin
                   a stretch of its history could not be fetched yet; it is tried again
                   to Matrix    12 relayed
-                  to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired; refused: 1 too long; not relayed: 2 suppressed
+                  to the mesh  7 relayed, 2 waiting (oldest 65 s), 1 expired, 3 taken that were not encrypted in this encrypted room; refused: 1 too long; not relayed: 2 suppressed
     not relayed   3 encrypted, 4 for another node
     echo          !0a0b0c0d (Valley) repeats what is relayed, as another relay does: 2 texts not posted
     "#);

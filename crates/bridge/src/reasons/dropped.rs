@@ -96,6 +96,9 @@ reasons! {
     /// Its sender is not in `allowed_users`, or lacks the power level.
     Denied: Author(FirstOfPerson, Some(Sign::Denied)), "denied", "its sender may not transmit",
         "Not sent to the mesh: {author} may not transmit here. The operator of this bridge decides who may.";
+    /// It came unencrypted into an encrypted room, and `matrix.e2ee.require` is set.
+    InClear: Author(FirstOfPerson, Some(Sign::Denied)), "in_clear", "not encrypted in an encrypted room (matrix.e2ee.require)",
+        "Not sent to the mesh: this room is encrypted, and the message was not. Please write with an app that encrypts.";
     /// Its room only listens (`direction: to_matrix`).
     OneWayRoom: Author(FirstInRoom, Some(Sign::Denied)), "one_way_room", "its room is one-way",
         "Not sent to the mesh: this room shows what the mesh says, and nothing that is written here is transmitted.";

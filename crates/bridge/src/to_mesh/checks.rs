@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::route::{Aim, Spot};
 use crate::{Bridge, dropped::DropReason, facts::Facts, notice::Refused, policy};
-use relay_model::{MeshSource, OwnedRoomId, Timestamp, UserId};
+use relay_model::{MeshSource, OwnedRoomId, RoomText, Timestamp, UserId};
 
 /// Maximum number of a room's messages waiting for the mesh, and of its reactions.
 const MOST_WAITING: u64 = 1000;
@@ -30,6 +30,14 @@ impl Bridge {
         } else {
             Ok(())
         }
+    }
+
+    /// Checks that words came encrypted, where the configuration wants it. Reactions never are.
+    pub(super) fn check_shelter(&self, text: &RoomText) -> Result<(), DropReason> {
+        if text.in_clear && self.config.matrix.e2ee.require {
+            return Err(DropReason::InClear);
+        }
+        Ok(())
     }
 
     /// Returns why nothing goes from a room to the mesh, regardless of the radio's channels.

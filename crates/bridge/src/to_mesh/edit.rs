@@ -70,7 +70,7 @@ impl Bridge {
         self.check_event(&source_of(new, now), new.suppress, facts)?;
         let (Some(first), Some(newest)) = (facts.versions.first(), facts.versions.last()) else {
             // It may have arrived before its message.
-            let is_early = is_words(new) && !facts.target_seen;
+            let is_early = is_words(new) && !facts.target_seen && self.check_shelter(new).is_ok();
             return if is_early && self.config.meshtastic.edits != Edits::Ignore {
                 Ok((vec![Action::KeepEdit(Box::new(edit.clone()))], None))
             } else {
@@ -87,6 +87,7 @@ impl Bridge {
         if first.edited_at > Some(new.sent_at.min(now)) {
             return Err(DropReason::OlderEdit);
         }
+        self.check_shelter(new)?;
         if newest.waits {
             self.change_waiting(newest, edit, facts, now)
         } else {

@@ -63,7 +63,11 @@ fn read(event_type: &str, content: &Value) -> Option<RoomText> {
         name: "Alice".to_owned(),
         power: 0,
     };
-    match envelope.into_event(owned_room_id!("!room:example.org"), sender, false)? {
+    match envelope.into_event(
+        owned_room_id!("!room:example.org"),
+        sender,
+        Shelter::PlainRoom,
+    )? {
         MatrixEvent::Text(text) => Some(*text),
         MatrixEvent::Edit(edit) => Some(edit.new),
         other => panic!("{other:?}"),

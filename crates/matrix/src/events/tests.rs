@@ -20,7 +20,7 @@ fn convert(kind: &str, content: &Value) -> Option<MatrixEvent> {
     Envelope::read(&json.to_string())?.into_event(
         owned_room_id!("!room:example.org"),
         alice(),
-        false,
+        Shelter::PlainRoom,
     )
 }
 
@@ -172,7 +172,11 @@ fn a_live_location_is_one_when_it_begins_and_with_each_of_its_places() {
             "state_key": "@alice:example.org", "content": {"live": live, "timeout": 60_000},
         });
         let envelope = Envelope::read(&json.to_string()).unwrap();
-        envelope.into_event(owned_room_id!("!room:example.org"), alice(), false)
+        envelope.into_event(
+            owned_room_id!("!room:example.org"),
+            alice(),
+            Shelter::PlainRoom,
+        )
     };
     for (info, place) in [
         ("m.beacon_info", "m.beacon"),
@@ -270,7 +274,7 @@ fn a_redaction_is_understood_in_old_and_new_rooms() {
         let event = Envelope::read(&json.to_string()).unwrap().into_event(
             owned_room_id!("!room:example.org"),
             alice(),
-            false,
+            Shelter::PlainRoom,
         );
         let Some(MatrixEvent::Redaction(redaction)) = event else {
             panic!("{event:?}");
@@ -316,9 +320,12 @@ fn only_what_the_server_saw_is_state_or_takes_something_away() {
     });
     let [plain, encrypted] = plain_and_encrypted(&redaction).map(|event| {
         let room = owned_room_id!("!room:example.org");
-        let encrypted = matches!(event.kind, TimelineEventKind::Decrypted(_));
+        let shelter = match event.kind {
+            TimelineEventKind::Decrypted(_) => Shelter::Encrypted,
+            _ => Shelter::InClear,
+        };
         let envelope = Envelope::of(&event).unwrap();
-        envelope.into_event(room, alice(), encrypted)
+        envelope.into_event(room, alice(), shelter)
     });
     assert!(matches!(plain, Some(MatrixEvent::Redaction(_))));
     assert_eq!(encrypted, None);

@@ -189,6 +189,7 @@ mod tests {
                 thread: None,
                 relay: None,
                 suppress: false,
+                in_clear: false,
             },
         }
     }

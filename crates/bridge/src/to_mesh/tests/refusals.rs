@@ -339,3 +339,22 @@ fn a_licensed_station_transmits_for_those_who_are_named() {
         1
     );
 }
+
+#[test]
+fn what_is_not_encrypted_in_an_encrypted_room_is_refused_and_told_where_that_is_wanted() {
+    let mut strict = config();
+    strict.matrix.e2ee.require = true;
+    let mut strict = bridge_of(strict);
+    let facts = Facts::default();
+    let in_clear = RoomText {
+        in_clear: true,
+        ..message("x")
+    };
+    assert_eq!(spoken(&said(&mut bridge(), &in_clear, &facts)).len(), 1);
+    assert_eq!(spoken(&said(&mut strict, &message("x"), &facts)).len(), 1);
+    let actions = said(&mut strict, &in_clear, &facts);
+    assert_eq!(spoken(&actions), Vec::<String>::new());
+    assert_eq!(actions[0], Action::Drop(DropReason::InClear));
+    assert_eq!(notices(&actions).len(), 1);
+    assert_eq!(actions.last(), Some(&signed(Sign::Denied)));
+}

@@ -138,3 +138,22 @@ fn a_full_queue_does_not_keep_what_stands_in_it_from_being_changed() {
         Action::Drop(DropReason::Refused(Refused::QueueFull))
     );
 }
+
+#[test]
+fn an_edit_in_clear_changes_nothing_where_encryption_is_wanted() {
+    let mut strict = config();
+    strict.matrix.e2ee.require = true;
+    let mut in_clear = edit("hello");
+    in_clear.new.in_clear = true;
+    for versions in [vec![waiting()], vec![]] {
+        let facts = Facts {
+            versions,
+            ..Facts::default()
+        };
+        let actions = edited(strict.clone(), &in_clear, &facts);
+        assert!(matches!(actions[0], Action::Drop(_)), "{actions:?}");
+        assert_eq!(spoken(&actions), Vec::<String>::new());
+        let kept = |action: &Action| matches!(action, Action::KeepEdit(_) | Action::Rewrite(..));
+        assert!(!actions.iter().any(kept), "{actions:?}");
+    }
+}
