@@ -14,7 +14,6 @@ use crate::cli::failure::{CommandResult, Failure};
 use crate::cli::output::print;
 use crate::cli::progress;
 use crate::home::Home;
-use relay_matrix::StoredSession;
 use relay_matrix::auth::{self, Files, KeyBackup};
 
 #[derive(Debug, Args)]
@@ -83,7 +82,9 @@ pub(super) async fn run(
         }
         Standing::Lost => {
             drop(store);
-            return login::run(as_login(args, session), globals, home, stop).await;
+            let account = session.map(|it| (it.homeserver.to_string(), it.user_id.to_string()));
+            let (homeserver, user) = account.unzip();
+            return login::run(as_login(args, homeserver, user), globals, home, stop).await;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -103,14 +104,8 @@ async fn standing(files: &Files) -> Result<Standing, Failure> {
     })
 }
 
-/// Returns the login of a new device in the place of the one that is lost.
-fn as_login(args: RecoverArgs, session: Option<StoredSession>) -> LoginArgs {
-    let (homeserver, user) = session.map_or((None, None), |session| {
-        (
-            Some(session.homeserver.to_string()),
-            Some(session.user_id.to_string()),
-        )
-    });
+/// Returns the login of a new device in the place of the one that is lost, at this homeserver as this user.
+fn as_login(args: RecoverArgs, homeserver: Option<String>, user: Option<String>) -> LoginArgs {
     LoginArgs {
         homeserver: args.homeserver.or(homeserver),
         username: args.username.or(user),
