@@ -6,6 +6,7 @@ mod login;
 mod logout;
 mod recover;
 mod terminal;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use relay_matrix::auth::{self, AuthError, Files, KeyBackup, RECOVER};
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
 use self::recover::RecoverArgs;
+use self::verify::VerifyArgs;
 
 /// Maximum number of attempts to lock the store while another process holds it.
 const STORE_TRIES: u32 = 15;
@@ -44,6 +46,11 @@ pub(super) enum AuthCommand {
     /// device
     #[command(after_help = "Example: relay auth recover --recovery-key-file recovery-key.txt")]
     Recover(RecoverArgs),
+    /// Compare emoji with another device of the account, or with another user, while no relay runs
+    #[command(
+        after_help = "Examples:\n  relay auth verify\n  relay auth verify --user @alice:example.org"
+    )]
+    Verify(VerifyArgs),
     /// Tell as whom the relay is logged in, and how its device stands; asks the server, works beside the daemon
     #[command(after_help = "Example: relay auth status --json")]
     Status {
@@ -78,6 +85,7 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> CommandResul
         match command {
             AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
             AuthCommand::Recover(args) => recover::run(args, globals, &home, &stop).await,
+            AuthCommand::Verify(args) => verify::run(args, globals, &home, &stop).await,
             AuthCommand::Status { json } => or_stop(&stop, Box::pin(status(&home, json))).await,
             AuthCommand::Logout(args) => {
                 or_stop(&stop, Box::pin(logout::run(args, globals, &home))).await

@@ -18,6 +18,7 @@ const EXIT_CODES: &[&str] = &[
     "doctor: 0 healthy, 1 something has failed, 2 wrong arguments or configuration",
     "auth login: 0 logged in, 1 not (an earlier login is as it was), 2 wrong arguments",
     "auth recover: 0 recovered or nothing to recover, 1 not (the login is as it was), 2 wrong arguments",
+    "auth verify: 0 verified, 1 not, 2 wrong arguments or no terminal",
     "auth status: 0 the homeserver accepts the login, 1 it does not or nobody is logged in, 2 wrong arguments",
     "auth logout: 0 logged out, 1 not, 2 wrong arguments",
     "config explain: 0 explained, 1 failed, 2 no such key or wrong arguments",
@@ -48,9 +49,6 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("simulator", "simulate"),
     ("migrate", "import mmrelay"),
 ];
-
-/// Other words for parts of a login.
-const AT_LOGIN: &[&str] = &["verify", "recover", "recovery", "bootstrap"];
 
 /// Returns the exit codes of a command, with a comma between.
 pub(super) fn exit_codes(path: &str) -> &'static str {
@@ -86,12 +84,6 @@ pub(super) fn with_nearest(mut error: clap::Error, commands: &Command) -> clap::
 
 fn tip(word: &str, commands: &Command) -> Option<String> {
     let word: String = word.to_lowercase().replace(['-', '_'], "");
-    if AT_LOGIN.contains(&word.as_str()) {
-        return Some(
-            "a device is verified when it logs in, or by `relay auth recover`; `relay auth status` tells whether it is"
-                .to_owned(),
-        );
-    }
     let mut all = Vec::new();
     collect(commands, "", &mut all);
     let named = all
@@ -139,10 +131,11 @@ mod tests {
             ("sign-out", "did you mean `relay auth logout`?"),
             ("confgi", "did you mean `relay config`?"),
             ("dcotor", "did you mean `relay doctor`?"),
+            ("verify", "did you mean `relay auth verify`?"),
+            ("recovery", "did you mean `relay auth recover`?"),
         ] {
             assert_eq!(tip(word), expected, "{word}");
         }
-        assert!(tip("verify").contains("relay auth recover"));
         assert_eq!(tip("frobnicate"), "");
         assert_eq!(tip("x"), "");
     }

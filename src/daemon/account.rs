@@ -139,6 +139,7 @@ impl Account {
             rooms,
             via,
             invites: config.matrix.invites.clone(),
+            verify_with: config.matrix.verify_with.clone(),
             e2ee: config.matrix.e2ee,
             pulse: self.pulse.clone(),
             clock: self.clock.clone(),
@@ -151,6 +152,7 @@ impl Account {
         now.rooms == new.rooms
             && now.via == new.via
             && now.invites == new.invites
+            && now.verify_with == new.verify_with
             && now.e2ee == new.e2ee
     }
 

@@ -139,3 +139,5 @@ mod terminal;
 mod text;
 #[cfg(test)]
 mod told;
+#[cfg(test)]
+mod verify;

@@ -425,19 +425,6 @@ meshtastic:
         assert_eq!(warnings(text), [""; 0]);
     }
 
-    #[test]
-    fn what_is_not_built_yet_is_told_where_it_is_asked_for_and_in_the_sample() {
-        let with = |users: &str| format!("matrix: {{verify_with: [{users}]}}\n{SHORTEST}");
-        let sentence = "matrix.verify_with: is not built yet, and does nothing so far";
-        assert!(warnings(&with("'@alice:example.org'"))[0].ends_with(sentence));
-        assert_eq!(warnings(&with("")), [""; 0]);
-        let sample = include_str!("../../../config.sample.yaml");
-        let (before, _) = sample.split_once("#verify_with:").unwrap();
-        let explained = before.lines().rev().skip(1);
-        let mut explained = explained.take_while(|line| line.trim_start().starts_with("# "));
-        assert!(explained.any(|line| line.to_lowercase().contains("not built yet")));
-    }
-
     /// Turns `#key: value` into `key: value`; an explanation has a space after its `#`.
     fn uncomment(sample: &str) -> String {
         let line = |line: &str| match line.trim_start().strip_prefix('#') {

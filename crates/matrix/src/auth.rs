@@ -8,6 +8,7 @@ mod logout;
 mod recover;
 mod recovery;
 mod status;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ use super::{MatrixError, files::FilesError, session::StoredSession};
 use relay_model::Explained;
 
 pub use super::server::{Server, ServerError};
+pub use super::verification::{Emoji, Peer, Verified};
 pub use super::{DeviceTrust, files::Files};
 pub use adopt::adopt;
 pub use devices::{Left, Parted, part_with_others};
@@ -27,6 +29,7 @@ pub use logout::{delete_local, end_session, key_backup};
 pub use recover::recover;
 pub use recovery::{AskForKey, Identity, LoginTrust, Problem, Unlock};
 pub use status::{KeyBackup, LoginStatus, RECOVER, ask, damage, status};
+pub use verify::{Begins, verify};
 
 /// Which part of the given credentials is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -293,7 +293,7 @@ mod tests {
         let error = files.load_session().unwrap_err();
         assert!(!format!("{error:?}").contains("syt_secret"));
         let hint = error.hint().unwrap();
-        assert!(hint.contains("relay auth login --force"));
+        assert!(hint.contains("relay auth recover"));
     }
 
     /// A home with a login of device `OLD`, and a complete one of device `NEW` in `new/`.

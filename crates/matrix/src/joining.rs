@@ -162,7 +162,8 @@ pub(super) fn put_out_by(
     }
 }
 
-/// Accepts an invite to an unmapped room from a listed user; logs what to do about other invites.
+/// Accepts an invite to an unmapped room from a listed user, or to the direct room in which somebody verifies the bot; logs
+/// what to do about other invites.
 async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
     let room = rooms.client.get_room(id);
     let Some(room) = room.filter(|room| room.state() == RoomState::Invited) else {
@@ -175,7 +176,10 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
     let shown = inviter
         .as_ref()
         .map_or_else(String::new, ToString::to_string);
-    if rooms.is_news(format!("invite {id}")) {
+    let options = &rooms.options;
+    let verifies = (inviter.as_ref()).is_some_and(|user| options.verify_with.contains(user))
+        && room.is_direct().await.unwrap_or_default();
+    if !verifies && rooms.is_news(format!("invite {id}")) {
         info!(
             room = %id,
             inviter = shown,
@@ -183,10 +187,11 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
             "invited to a room that is not in the configuration; to relay it, add the lines to `matrix_rooms`"
         );
     }
-    let (Some(people), Some(inviter)) = (&rooms.options.invites, inviter) else {
+    let Some(inviter) = inviter else {
         return;
     };
-    if !people.iter().any(|pattern| pattern.matches(&inviter)) {
+    let mut people = options.invites.iter().flatten();
+    if !verifies && !people.any(|pattern| pattern.matches(&inviter)) {
         return;
     }
     let servers = vec![inviter.server_name().to_owned()];

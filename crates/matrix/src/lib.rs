@@ -42,6 +42,7 @@ mod sync;
 mod task;
 mod trouble;
 mod undecryptable;
+mod verification;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ pub struct Options {
     pub via: HashMap<OwnedRoomOrAliasId, Vec<OwnedServerName>>,
     /// Whose invites are accepted beside those to configured rooms; `None`: no invites at all.
     pub invites: Option<Vec<UserPattern>>,
+    /// From whom emoji verification is accepted, and with it an invite to a direct room.
+    pub verify_with: Vec<relay_model::OwnedUserId>,
     /// Whether encrypted rooms are read, and whose devices get the room keys of our messages.
     pub e2ee: E2ee,
     /// Where the adapter records the homeserver's state, for `status` and `doctor`.
@@ -238,6 +241,7 @@ impl Matrix {
         let result = tokio::select! {
             result = Box::pin(sync.run(stop)) => result,
             () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
+            never = verification::accept_from(&self.rooms.client, &self.rooms.options.verify_with) => match never {},
             refusal = self.rooms.refused.wait() => Err(self.session.refused(refusal.clone())),
         };
         if let Err(MatrixError::SessionDead(_)) = result {

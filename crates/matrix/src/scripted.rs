@@ -79,6 +79,7 @@ impl Scripted {
             rooms: vec![ROOM.try_into().unwrap()],
             via: std::collections::HashMap::new(),
             invites: None,
+            verify_with: Vec::new(),
             e2ee: E2ee {
                 enabled: true,
                 recipients: Recipients::All,
