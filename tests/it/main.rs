@@ -138,6 +138,8 @@ mod terminal;
 #[cfg(test)]
 mod text;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod told;
 #[cfg(test)]
 mod verify;

@@ -29,6 +29,7 @@ thread_local! {
     static OURS: usize = TESTS.fetch_add(1, Ordering::Relaxed) % SHARED.len();
 }
 static LIMITED: OnceCell<Synapse> = OnceCell::const_new();
+static SHORT_TOKENS: OnceCell<Synapse> = OnceCell::const_new();
 static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
 /// Held by the test that sets faults of the unreliable homeserver.
 static TROUBLE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -60,18 +61,25 @@ impl Synapse {
     /// Returns the homeserver of this test, started at first use; other tests use it too.
     pub(crate) async fn shared() -> &'static Self {
         let ours = &SHARED[OURS.with(|ours| *ours)];
-        ours.get_or_init(|| Self::start(Limits::None)).await
+        ours.get_or_init(|| Self::start(Kind::Plain)).await
     }
 
     /// Returns a homeserver with Synapse's default rate limits.
     pub(crate) async fn limited() -> &'static Self {
-        LIMITED.get_or_init(|| Self::start(Limits::Default)).await
+        LIMITED.get_or_init(|| Self::start(Kind::Limited)).await
+    }
+
+    /// Starts a homeserver whose access tokens have to be renewed every three seconds.
+    pub(crate) async fn with_short_tokens() -> &'static Self {
+        SHORT_TOKENS
+            .get_or_init(|| Self::start(Kind::ShortTokens))
+            .await
     }
 
     /// Returns a homeserver whose faults one test at a time may set, while it holds the guard.
     pub(crate) async fn unreliable() -> (&'static Self, MutexGuard<'static, ()>) {
         let guard = TROUBLE.lock().await;
-        let synapse = UNRELIABLE.get_or_init(|| Self::start(Limits::None)).await;
+        let synapse = UNRELIABLE.get_or_init(|| Self::start(Kind::Plain)).await;
         // The previous test may have left a fault.
         synapse.does(Trouble::Resume);
         (synapse, guard)
@@ -161,11 +169,11 @@ impl Synapse {
         Past { url: &self.url }
     }
 
-    async fn start(limits: Limits) -> Self {
+    async fn start(kind: Kind) -> Self {
         let environment = virtual_environment();
         let directory = temporary_directory("synapse").keep();
         let port = free_port();
-        write_configuration(&directory, port, limits);
+        write_configuration(&directory, port, kind);
 
         let python = environment.join("bin/python");
         let command = |config: &[&str]| {
@@ -257,19 +265,28 @@ impl Past<'_> {
     }
 }
 
-/// Rate limit for events.
+/// How a homeserver differs from the one of most tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limits {
-    /// None.
-    None,
-    /// Synapse's default: a burst of 10, then one per 5 seconds.
-    Default,
+enum Kind {
+    /// Not at all.
+    Plain,
+    /// It has Synapse's default limit for events: a burst of 10, then one per 5 seconds.
+    Limited,
+    /// An access token is good for three seconds, if it can be renewed.
+    ShortTokens,
 }
 
-fn write_configuration(directory: &Path, port: u16, limits: Limits) {
-    let is_kept = |line: &&str| limits == Limits::None || !line.starts_with("rc_message:");
+fn write_configuration(directory: &Path, port: u16, kind: Kind) {
+    let is_kept = |line: &&str| kind != Kind::Limited || !line.starts_with("rc_message:");
     let lines = include_str!("synapse.yaml").lines().filter(is_kept);
+    let tokens = match kind {
+        Kind::ShortTokens => {
+            "refreshable_access_token_lifetime: 3s\nnonrefreshable_access_token_lifetime: 1h"
+        }
+        Kind::Plain | Kind::Limited => "",
+    };
     let config = lines
+        .chain(tokens.lines())
         .collect::<Vec<_>>()
         .join("\n")
         .replace("DIRECTORY", &directory.display().to_string())
