@@ -19,7 +19,7 @@ use super::{event_loop::Reload, first_login::FirstLogin, pipeline::Pipeline};
 use crate::home::Lock;
 use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::{Config, Secret};
-use relay_matrix::auth::AuthError;
+use relay_matrix::auth::{self, AuthError};
 use relay_matrix::{Files, Matrix, MatrixError};
 use relay_model::{Backoff, Chain, Clock, Explained};
 
@@ -307,6 +307,45 @@ impl Account {
                 self.other_login(token.as_ref(), None).await;
             }
             Wait::Accepted(token) => self.accepted_again(token.as_ref()).await,
+            Wait::SameDevice(token) => {
+                if !self.log_in_again().await {
+                    self.accepted_again(token.as_ref()).await;
+                }
+            }
+        }
+    }
+
+    /// Logs in as the same device with the configured password, if it is that of this account. Tried once for each token: a
+    /// server may lock an account after too many wrong passwords.
+    async fn log_in_again(&mut self) -> bool {
+        let session = self.files.load_session().ok().flatten();
+        let (Some(FirstLogin::Password(config, password)), Some(session)) = (&self.login, session)
+        else {
+            return false;
+        };
+        let user = config.bot_user_id.as_deref().unwrap_or_default();
+        if user != session.user_id.as_str() && user != session.user_id.localpart() {
+            return false;
+        }
+        if self.lock.hold_store().is_err() {
+            return false;
+        }
+        let again = auth::log_in_again(&self.files, password).await;
+        self.release();
+        match again {
+            Ok(()) => {
+                info!(device = %session.device_id, "logged in to Matrix again, as the same device");
+                self.tries = Tries::new();
+                true
+            }
+            Err(error) => {
+                let (error, hint) = (&error as &dyn Error, error.hint());
+                warn!(
+                    error,
+                    hint, "cannot log in again with what the configuration holds"
+                );
+                false
+            }
         }
     }
 

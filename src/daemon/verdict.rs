@@ -24,12 +24,17 @@ pub(super) enum Wait {
     OtherLogin(Option<Secret<String>>),
     /// The homeserver's acceptance of this access token, or another token.
     Accepted(Option<Secret<String>>),
+    /// A login as the same device with the configured password; without one as for `Accepted`.
+    SameDevice(Option<Secret<String>>),
 }
 
 /// Returns what to wait for after a session with access token `token` ended, or could not be opened.
 pub(super) fn wait_after(error: &MatrixError, token: Option<Secret<String>>) -> Wait {
     match error {
         MatrixError::NoSession => Wait::Login,
+        MatrixError::SessionDead(refused) if refused.refusal.keeps_device => {
+            Wait::SameDevice(token)
+        }
         MatrixError::SessionDead(_) => Wait::Accepted(token),
         MatrixError::Files(_)
         | MatrixError::Store { .. }

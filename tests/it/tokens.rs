@@ -7,9 +7,16 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::support::radio::BASE;
+use crate::support::relay::Home;
 use crate::support::scene::Plan;
-use crate::support::synapse::Synapse;
+use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::Kind;
+
+fn of_session(home: &Home, name: &str) -> String {
+    let text = fs::read_to_string(home.path("matrix/session.json")).expect("there is a session");
+    let session: Value = serde_json::from_str(&text).expect("a session is JSON");
+    session[name].as_str().expect("it is there").to_owned()
+}
 
 /// How long a token of that homeserver is good.
 const LIFETIME: Duration = Duration::from_secs(3);
@@ -19,12 +26,8 @@ async fn a_token_that_expires_again_and_again_costs_no_message_and_no_restart() 
     let synapse = Synapse::with_short_tokens().await;
     let stage = Plan::one_room(Kind::Encrypted).set_up_on(synapse).await;
     let mut scene = stage.raise_the_curtain().await;
-    let token = |name: &str| {
-        let text = fs::read_to_string(scene.home.path("matrix/session.json")).expect("a session");
-        let session: Value = serde_json::from_str(&text).expect("a session is JSON");
-        session[name].as_str().expect("it is there").to_owned()
-    };
-    let (first, refresh) = (token("access_token"), token("refresh_token"));
+    let tokens = |home: &Home| ["access_token", "refresh_token"].map(|name| of_session(home, name));
+    let first = tokens(&scene.home);
     let mut texts = Vec::new();
     for number in 0..6 {
         let text = format!("number {number}");
@@ -33,8 +36,7 @@ async fn a_token_that_expires_again_and_again_costs_no_message_and_no_restart() 
         texts.push(text);
         sleep(LIFETIME / 2).await;
     }
-    let (later, later_refresh) = (token("access_token"), token("refresh_token"));
-    assert_ne!((&first, &refresh), (&later, &later_refresh));
+    assert_ne!(tokens(&scene.home), first);
     // What the file holds is dead by the next start.
     scene.relay.kill().await;
     sleep(LIFETIME).await;
@@ -53,4 +55,30 @@ async fn a_token_that_expires_again_and_again_costs_no_message_and_no_restart() 
     let status = scene.home.run(["auth", "status"]).await;
     assert!(status.status.success());
     assert!(!scene.relay.log().contains("Matrix cannot be used now"));
+}
+
+#[tokio::test]
+async fn who_was_away_for_too_long_is_logged_in_again_as_the_same_device_by_the_configured_password()
+ {
+    let synapse = Synapse::with_short_tokens().await;
+    let mut stage = Plan::one_room(Kind::Encrypted).set_up_on(synapse).await;
+    stage
+        .home
+        .set_environment(("RELAY_MATRIX_PASSWORD", PASSWORD.to_owned()));
+    let user = ("RELAY_MATRIX_BOT_USER_ID", stage.bot.to_string());
+    stage.home.set_environment(user);
+    let mut scene = stage.raise_the_curtain().await;
+    scene.carries("before").await;
+    let device = of_session(&scene.home, "device_id");
+    scene.relay.stop().await;
+    sleep(LIFETIME * 5).await;
+    scene.alice.send(&scene.room, "while it was away").await;
+    scene.relay = scene.home.start().await;
+    scene
+        .relay
+        .logs("logged in to Matrix again, as the same device")
+        .await;
+    scene.radio.transmits("Alice[M]: while it was away").await;
+    scene.carries("after").await;
+    assert_eq!(of_session(&scene.home, "device_id"), device);
 }

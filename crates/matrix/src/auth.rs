@@ -1,6 +1,7 @@
 //! Login, logout, and the state of the session. The command line asks people for input and shows the results.
 
 mod adopt;
+mod again;
 mod devices;
 mod entry;
 mod login;
@@ -22,6 +23,7 @@ pub use super::server::{Server, ServerError};
 pub use super::verification::{Emoji, Peer, Verified};
 pub use super::{DeviceTrust, files::Files};
 pub use adopt::adopt;
+pub use again::log_in_again;
 pub use devices::{Left, Parted, part_with_others};
 pub use entry::{KeyPlace, LoginOptions, find_homeserver};
 pub use login::{Login, login};
@@ -64,6 +66,9 @@ pub enum AuthError {
     /// There is no identity that could be recovered.
     #[error("the account has no cross-signing identity: there is nothing to recover")]
     NoIdentity,
+    /// The homeserver has deleted the device, so that its login cannot be renewed.
+    #[error("the homeserver has deleted the device {0}")]
+    DeviceGone(OwnedDeviceId),
     /// A login failed, and its new device could not be signed out.
     #[error("the login failed, and its new device {0} could not be signed out yet")]
     DeviceLeft(OwnedDeviceId, #[source] Box<AuthError>),
@@ -98,6 +103,7 @@ impl Explained for AuthError {
         match self {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
+            Self::DeviceGone(_) => Some("`relay auth recover` makes a new one".to_owned()),
             Self::NoIdentity => Some("`relay auth login --force` creates one".to_owned()),
             Self::DeviceLeft(_, cause) => {
                 let ours = "the relay signs the device out at its next login or start";

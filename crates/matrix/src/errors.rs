@@ -25,6 +25,9 @@ pub(super) struct ServerAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginRefusal {
     pub errcode: String,
+    /// The homeserver still knows the device: a login with the password makes its keys usable again (`soft_logout`, or a
+    /// renewal that came too late).
+    pub keeps_device: bool,
     pub(super) message: String,
 }
 
@@ -164,7 +167,17 @@ pub(super) fn refused_login(error: &Error) -> Option<LoginRefusal> {
         Some((_, words)) => words.to_owned(),
         None => answer.message,
     };
-    is_refused.then_some(LoginRefusal { errcode, message })
+    let keeps_device = is_renewal || is_soft_logout(error);
+    is_refused.then_some(LoginRefusal {
+        errcode,
+        keeps_device,
+        message,
+    })
+}
+
+fn is_soft_logout(error: &Error) -> bool {
+    let kind = http(error).and_then(HttpError::client_api_error_kind);
+    matches!(kind, Some(ErrorKind::UnknownToken(unknown)) if unknown.soft_logout)
 }
 
 /// Returns whether the server does not know the endpoint, or the SDK believes so: the cached list of the server's

@@ -86,11 +86,16 @@ impl StoredSession {
                 status,
                 errcode,
                 message,
+                body,
                 ..
             } if status == 403 && errcode == "M_FORBIDDEN"
                 || errors::is_about_login(status, &errcode) =>
             {
-                self.refused(LoginRefusal { errcode, message })
+                self.refused(LoginRefusal {
+                    errcode,
+                    keeps_device: body["soft_logout"] == true,
+                    message,
+                })
             }
             other => other.into(),
         }
@@ -201,6 +206,7 @@ mod tests {
                 device: owned_device_id!("DEVICE"),
                 refusal: LoginRefusal {
                     errcode: errcode.to_owned(),
+                    keeps_device: false,
                     message: "so it is".to_owned(),
                 },
             };

@@ -272,7 +272,7 @@ enum Kind {
     Plain,
     /// It has Synapse's default limit for events: a burst of 10, then one per 5 seconds.
     Limited,
-    /// An access token is good for three seconds, if it can be renewed.
+    /// An access token is good for three seconds, if it can be renewed: within twelve seconds.
     ShortTokens,
 }
 
@@ -281,7 +281,7 @@ fn write_configuration(directory: &Path, port: u16, kind: Kind) {
     let lines = include_str!("synapse.yaml").lines().filter(is_kept);
     let tokens = match kind {
         Kind::ShortTokens => {
-            "refreshable_access_token_lifetime: 3s\nnonrefreshable_access_token_lifetime: 1h"
+            "refreshable_access_token_lifetime: 3s\nrefresh_token_lifetime: 12s\nnonrefreshable_access_token_lifetime: 1h"
         }
         Kind::Plain | Kind::Limited => "",
     };

@@ -109,7 +109,7 @@ async fn owner(
 }
 
 /// Returns whether the device already has keys on the server, which would go on serving those.
-fn has_keys(answer: &Value, user: &UserId, device: &DeviceId) -> bool {
+pub(super) fn has_keys(answer: &Value, user: &UserId, device: &DeviceId) -> bool {
     let devices = &answer["device_keys"][user.as_str()];
     devices.get(device.as_str()).is_some()
 }

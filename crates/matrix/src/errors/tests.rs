@@ -113,6 +113,7 @@ fn only_what_is_said_of_the_login_closes_the_session() {
     ] {
         let error = answered(status, None, &json!({"errcode": code, "error": "so it is"}));
         let refusal = LoginRefusal {
+            keeps_device: false,
             errcode: code.to_owned(),
             message: "so it is".to_owned(),
         };

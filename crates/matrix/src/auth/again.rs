@@ -1,0 +1,47 @@
+//! Logs the device in again whose access token the homeserver has ended, while it still knows the device (a soft logout).
+
+use matrix_sdk::SessionTokens;
+use serde_json::json;
+
+use super::adopt::has_keys;
+use super::{AuthError, Files, Server};
+use crate::client;
+use crate::session::StoredSession;
+use relay_config::Secret;
+
+/// Gives the session a new access token by the account's password. Device, keys and position stay as they are.
+///
+/// The caller holds the store lock. Fails with [`AuthError::DeviceGone`] if the homeserver has deleted the device meanwhile:
+/// its keys would never be uploaded again, so nobody could write to it.
+pub async fn log_in_again(files: &Files, password: &Secret<String>) -> Result<(), AuthError> {
+    let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
+    client::check_keys(files, &session).await?;
+    let server = Server::at(session.homeserver.clone(), session.allow_http)?;
+    let body = json!({
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": session.user_id},
+        "password": password.reveal(),
+        "device_id": session.device_id,
+        "refresh_token": session.tokens.refresh_token.is_some(),
+    });
+    let answer = match server.post(&["v3", "login"], &body).await {
+        Ok(answer) => answer,
+        Err(error) if error.errcode() == Some("M_FORBIDDEN") => {
+            let user = session.user_id.as_str();
+            return Err(AuthError::wrong_password(user, &server.base));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Ok(tokens) = serde_json::from_value::<SessionTokens>(answer) else {
+        return Err(AuthError::BadAnswer(server.base, "no access token"));
+    };
+    let server = server.with_token(&tokens.access_token);
+    let (user, device) = (&session.user_id, &session.device_id);
+    let keys = server.device_keys(user, device).await?;
+    if !has_keys(&keys, user, device) {
+        // The login has made a device without keys.
+        server.sign_out().await?;
+        return Err(AuthError::DeviceGone(device.clone()));
+    }
+    Ok(files.save_session(&StoredSession { tokens, ..session })?)
+}
