@@ -32,8 +32,8 @@ keys! {
         #[mmrelay = "user_id"]
         #[changed = "needs a restart"]
         bot_user_id: Option<String> = value(r#""@bot:example.org""#, login_user());
-        /// The account's password, for a first login without a terminal: with it the relay makes a device of its own. Also for a
-        /// login as the same device where the homeserver wants one.
+        /// The account's password, for a first login without a terminal: with it the relay makes a device of its own. Also for
+        /// a login as the same device where the homeserver wants one.
         #[changed = "needs a restart"]
         password: Option<Secret<String>> = value(r#""secret""#, secret());
         /// An access token instead of a password, for a first login without a terminal: that of a device that no other program
