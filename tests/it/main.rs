@@ -11,6 +11,8 @@
 )]
 
 #[cfg(test)]
+mod access_tokens;
+#[cfg(test)]
 mod account;
 #[cfg(test)]
 mod alive;
@@ -137,8 +139,6 @@ mod support;
 mod terminal;
 #[cfg(test)]
 mod text;
-#[cfg(test)]
-mod tokens;
 #[cfg(test)]
 mod told;
 #[cfg(test)]
