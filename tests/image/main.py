@@ -38,7 +38,7 @@ class Test:
         self.place, self.server = place, server
         self.alice = Alice(server)
         place.examples["https://matrix.example.org"] = server.url
-        server.account("relaybot")
+        server.register("relaybot")
         run = [place.engine, "run", "--rm", "--interactive", "--network", "host", "--name", f"{place.project}-radio"]
         self.radio = Radio([*run, "relay", "simulate", "--listen", "127.0.0.1:0"])
 
@@ -360,7 +360,7 @@ class Test:
         built = place.run(f"docker build {form} --tag {place.project}-add-on {addon}", limit=300)
         if built.code != 0:
             return f"it cannot be built here: {built.text[-300:]}"
-        self.server.account("fourth")
+        self.server.register("fourth")
         self.alice.invites("@fourth:localhost")
         host, port = self.radio.listening["listening"].split(":")
         options = {
@@ -386,7 +386,7 @@ class Test:
 
     def second_account(self, name: str) -> None:
         """Names another account in the configuration, by the lines that the guide has for that, and invites it."""
-        self.server.account(name)
+        self.server.register(name)
         self.alice.invites(f"@{name}:localhost")
         lines = re.search(r"```yaml\n(matrix:\n.*?)```", GUIDE, re.DOTALL).group(1)
         lines = lines.replace("https://matrix.example.org", self.server.url)
