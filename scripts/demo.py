@@ -14,7 +14,6 @@ import random
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,13 +22,13 @@ import threading
 import time
 import tty
 import unicodedata
-import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PASSWORD = "only for the demo"
+sys.path.append(str(Path(__file__).parent.parent / "tests/it/support"))
+from homeserver import PASSWORD, Homeserver  # noqa: E402
+
 # Seconds from one message to the next; a mesh takes one text in two seconds.
 PACE = float(os.environ.get("RELAY_DEMO_PACE", "2.5"))
 # Nobody says more while so many messages wait: a radio keeps 32 for a relay that is away.
@@ -90,73 +89,6 @@ def end_with_the_demo() -> None:
 def begin(command: list, **streams) -> subprocess.Popen:
     """Starts a program, in a session of its own: Ctrl-C is for the demo alone."""
     return subprocess.Popen(command, start_new_session=True, preexec_fn=end_with_the_demo, **streams)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-class Homeserver:
-    """Synapse on loopback, as in the tests; it ends when this process ends, in whatever way."""
-
-    def __init__(self, directory: Path):
-        self.url = os.environ.get("RELAY_DEMO_HOMESERVER", "")
-        self.keeper = None
-        if not self.url:
-            self.start(directory)
-
-    def start(self, directory: Path) -> None:
-        parts = Path(__file__).parent.parent / "tests/it/support"
-        port = free_port()
-        config = (parts / "synapse.yaml").read_text().replace("DIRECTORY", str(directory)).replace("PORT", str(port))
-        log = {
-            "version": 1,
-            "handlers": {"file": {"class": "logging.FileHandler", "filename": f"{directory}/homeserver.log"}},
-            "root": {"level": "WARNING", "handlers": ["file"]},
-        }
-        # A key is 32 random bytes in base64; this server talks to no other, so any will do.
-        key = "ed25519 a_demo AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n"
-        for name, text in [("homeserver.yaml", config), ("log.yaml", json.dumps(log)), ("signing.key", key)]:
-            (directory / name).write_text(text)
-        shutil.copy(parts / "past.yaml", directory)
-        program = [sys.executable, parts / "synapse_program.py", "--config-path", "homeserver.yaml"]
-        command = [sys.executable, parts / "synapse_keeper.py", directory, *program]
-        # It ends when its input does, and cleans up.
-        self.keeper = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
-        self.url = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + LIMIT
-        while True:
-            try:
-                return self.ask("GET", "versions", version="")
-            except OSError:
-                if self.keeper.poll() is not None or time.monotonic() > until:
-                    sys.exit("error: the homeserver did not start")
-                time.sleep(0.1)
-
-    def ask(self, method: str, path: str, body=None, token: str = "", version: str = "v3/", limit: float = 60):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_matrix/client/{version}{path}", data, method=method)
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        with urllib.request.urlopen(request, timeout=limit) as answer:
-            return json.load(answer)
-
-    def register(self, name: str) -> dict:
-        for username in (name, f"{name}-{random.randrange(1 << 32):x}"):
-            account = {"username": username, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
-            try:
-                return self.ask("POST", "register", account)
-            except urllib.error.HTTPError as error:
-                if error.code != 400:
-                    raise
-        sys.exit("error: no account can be made on the homeserver")
-
-    def stop(self) -> None:
-        if self.keeper:
-            self.keeper.stdin.close()
-            self.keeper.wait()
 
 
 class Alice:
@@ -565,7 +497,7 @@ def show(directory: Path, parts: list) -> int:
     program = os.environ["RELAY_BIN"]
     happenings = queue.Queue()
     say("starting a homeserver on loopback (Synapse; some seconds)")
-    homeserver = Homeserver(directory / "homeserver")
+    homeserver = Homeserver(directory / "homeserver", os.environ.get("RELAY_DEMO_HOMESERVER", ""))
     parts.append(homeserver.stop)
     say("making accounts for Alice and the relay, logging the relay in, starting a simulated radio")
     bot = homeserver.register("relay")["user_id"]
@@ -607,8 +539,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     directory = Path(tempfile.mkdtemp(prefix="demo"))
-    for name in ("homeserver", "home"):
-        (directory / name).mkdir(mode=0o700)
+    (directory / "home").mkdir(mode=0o700)
     parts = []
     try:
         return show(directory, parts)

@@ -20,11 +20,13 @@ RUN = f"docker run --rm {LOCKED}"
 # Commands of the guide that are not run here, and why not.
 NOT_RUN = {
     "cd docker": "the test is there already",
+    "docker pull ghcr.io/OWNER/relay:0.1.0": "it takes a release",
+    "docker tag ghcr.io/OWNER/relay:0.1.0 relay": "likewise",
     "docker compose build tcp": "scripts/image builds the image",
     "../scripts/image --binary relay": "likewise",
     "ls /dev/serial/by-id/": "there is no radio on USB",
     "stat -Lc %g /dev/serial/by-id/usb-Silicon_Labs_CP2102_USB_to_UART_Bridge_Controller_0001-if00-port0": "likewise",
-    "kubectl apply -f packaging/kubernetes/relay.yaml": "there is no cluster; scripts/check-containers checks it",
+    "kubectl apply -f ../packaging/kubernetes/relay.yaml": "there is no cluster; scripts/check-containers checks it",
     'echo "RELAY_BLUETOOTH_GROUP=$(getent group bluetooth | cut -d: -f3)" >> .env': "there may be no such group",
 }
 
@@ -36,7 +38,7 @@ class Test:
         self.place, self.server = place, server
         self.alice = Alice(server)
         place.examples["https://matrix.example.org"] = server.url
-        server.account("relaybot")
+        server.register("relaybot")
         run = [place.engine, "run", "--rm", "--interactive", "--network", "host", "--name", f"{place.project}-radio"]
         self.radio = Radio([*run, "relay", "simulate", "--listen", "127.0.0.1:0"])
 
@@ -358,7 +360,7 @@ class Test:
         built = place.run(f"docker build {form} --tag {place.project}-add-on {addon}", limit=300)
         if built.code != 0:
             return f"it cannot be built here: {built.text[-300:]}"
-        self.server.account("fourth")
+        self.server.register("fourth")
         self.alice.invites("@fourth:localhost")
         host, port = self.radio.listening["listening"].split(":")
         options = {
@@ -384,7 +386,7 @@ class Test:
 
     def second_account(self, name: str) -> None:
         """Names another account in the configuration, by the lines that the guide has for that, and invites it."""
-        self.server.account(name)
+        self.server.register(name)
         self.alice.invites(f"@{name}:localhost")
         lines = re.search(r"```yaml\n(matrix:\n.*?)```", GUIDE, re.DOTALL).group(1)
         lines = lines.replace("https://matrix.example.org", self.server.url)

@@ -7,19 +7,17 @@ import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parent.parent / "it/support"))
+from homeserver import PASSWORD, Homeserver  # noqa: E402
+
 SOURCE = Path(__file__).resolve().parents[2]
-SUPPORT = SOURCE / "tests/it/support"
-PASSWORD = "a password for tests only"
 # How long anything is waited for, in seconds.
 LIMIT = 90
 # What podman says of itself on a machine without systemd.
@@ -233,62 +231,15 @@ class Terminal:
         return os.waitstatus_to_exitcode(status)
 
 
-class Homeserver:
-    """A real homeserver on loopback, with the settings of the other tests."""
-
-    def __init__(self, folder: Path):
-        folder.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        settings = (SUPPORT / "synapse.yaml").read_text()
-        settings = settings.replace("DIRECTORY", str(folder)).replace("PORT", str(port))
-        (folder / "homeserver.yaml").write_text(settings)
-        shutil.copy(SUPPORT / "past.yaml", folder)
-        (folder / "log.yaml").write_text("version: 1\nroot: {level: ERROR}\n")
-        (folder / "signing.key").write_text("ed25519 a_test AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n")
-        command = [sys.executable, str(SUPPORT / "synapse_program.py"), "--config-path", "homeserver.yaml"]
-        self.output = open(folder / "output.log", "wb")
-        self.process = subprocess.Popen(command, cwd=folder, stdout=self.output, stderr=self.output)
-        wait("the homeserver", lambda: self.answers())
-
-    def answers(self) -> bool:
-        holds(self.process.poll() is None, "the homeserver does not start")
-        try:
-            self.asks("GET", "versions", prefix="/_matrix/client/")
-        except OSError:
-            return False
-        return True
-
-    def asks(self, method: str, path: str, body=None, token=None, prefix="/_matrix/client/v3/"):
-        request = urllib.request.Request(self.url + prefix + path, method=method)
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=30) as answer:
-            return json.load(answer)
-
-    def account(self, name: str) -> str:
-        """Makes an account, and returns a token of it."""
-        body = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
-        return self.asks("POST", "register", body)["access_token"]
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-        self.output.close()
-
-
 class Alice:
     """A person in Matrix, with a room in which the bot is invited."""
 
     def __init__(self, server: Homeserver):
-        self.server, self.token, self.sent = server, server.account("alice"), 0
+        self.server, self.token, self.sent = server, server.register("alice")["access_token"], 0
         self.room = self.asks("POST", "createRoom", {})["room_id"]
 
     def asks(self, method: str, path: str, body=None):
-        return self.server.asks(method, path, body, self.token)
+        return self.server.ask(method, path, body, self.token)
 
     def of_room(self, *path: str) -> str:
         return "rooms/" + "/".join(urllib.parse.quote(part, safe="") for part in (self.room, *path))

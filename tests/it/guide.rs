@@ -1,4 +1,4 @@
-//! What the guide and the README tell to type works. Every block of commands and every configuration in them is run here or by
+//! What the guide, the reference and the README tell to type works. Every block of commands and every configuration in them is run here or by
 //! another test, or says why not (`support/guide.rs`).
 
 use std::collections::BTreeSet;
@@ -6,9 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use serde_json::{Map, Value};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::support::guide::{Block, blocks, commands, pages, root, run_by};
+use crate::support::lines::Lines;
 use crate::support::process::relay_program;
 use crate::support::radio::{BASE, Radio, id_of};
 use crate::support::relay::{Home, text_of};
@@ -17,20 +20,22 @@ use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::{Kind, User};
 use crate::support::within;
 
-/// Pages that a script runs as a whole: it takes a container engine, or a Debian of its own.
-const RUN_BY_SCRIPTS: [(&str, &str); 2] = [
+/// Pages whose commands a script runs: they take a container engine, a Debian of their own, or a build.
+const RUN_BY_SCRIPTS: [(&str, &str); 3] = [
     ("docs/guide/docker.md", "scripts/image-test"),
     ("docs/guide/debian.md", "scripts/package-test"),
+    ("docs/reference/building.md", "scripts/package"),
 ];
 
 const FIRST: &str = "docs/guide/first-message.md";
 const FAULTS: &str = "docs/guide/troubleshooting.md";
 
-/// Returns the blocks of all pages but those.
-fn blocks_for_tests() -> Vec<Block> {
-    let mut pages = pages();
-    pages.retain(|page| RUN_BY_SCRIPTS.iter().all(|(other, _)| page != other));
-    pages.iter().flat_map(|page| blocks(page)).collect()
+fn is_run_by_a_script(page: &str) -> bool {
+    RUN_BY_SCRIPTS.iter().any(|(other, _)| page == *other)
+}
+
+fn all_blocks() -> impl Iterator<Item = Block> {
+    pages().into_iter().flat_map(|page| blocks(&page))
 }
 
 #[test]
@@ -41,21 +46,21 @@ fn every_block_of_the_guide_is_run_by_a_test_or_says_why_not() {
         let names_it = script_text.is_some_and(|it| it.contains(page));
         wrong.extend((!names_it).then(|| format!("{page}: {script} does not run it")));
     }
-    for block in blocks_for_tests() {
+    for block in all_blocks().filter(|it| !is_run_by_a_script(&it.page)) {
         let problem = match (&*block.language, &block.mark, block.run_by()) {
-            ("text" | "python", _, _) | ("yaml", None, _) => continue,
-            ("console" | "yaml", _, Some(file)) => {
+            ("text" | "json", _, _) | ("yaml", None, _) => continue,
+            ("console" | "python" | "yaml", _, Some(file)) => {
                 run += 1;
                 let test = fs::read_to_string(root().join("tests/it").join(file));
                 let names_it = test.is_ok_and(|test| test.contains(&format!("\"{}\"", block.page)));
                 (!names_it).then_some("that file does not run this page")
             }
-            ("console" | "yaml", Some(_), None) => {
+            ("console" | "python" | "yaml", Some(_), None) => {
                 let lacks_one = block.why_not().is_none_or(str::is_empty);
                 lacks_one.then_some("the comment is neither `run by FILE` nor `not run: WHY`")
             }
-            ("console", None, None) => Some("no test runs it, and nothing says why not"),
-            _ => Some("it is none of console, yaml, text"),
+            ("console" | "python", None, None) => Some("no test runs it, and nothing says why not"),
+            _ => Some("it is none of console, python, yaml, json, text"),
         };
         let place = format!("{}:{}", block.page, block.line);
         wrong.extend(problem.map(|problem| format!("{place}: {problem}")));
@@ -77,9 +82,9 @@ fn whole(block: &Block) -> String {
 }
 
 #[tokio::test]
-async fn every_configuration_that_the_guide_shows_is_loaded() {
+async fn every_configuration_that_the_pages_show_is_loaded() {
     let mut loaded = 0;
-    for block in blocks_for_tests() {
+    for block in all_blocks() {
         if block.language != "yaml" || block.mark.is_some() {
             continue;
         }
@@ -315,14 +320,18 @@ async fn what_was_backed_up_is_restored_on_another_computer_and_answers_find_the
 }
 
 #[tokio::test]
-async fn completions_and_manual_page_are_where_the_guide_puts_them() {
+async fn completions_manual_page_and_schema_are_where_the_pages_put_them() {
     let home = Home::new();
-    for command in commands("docs/guide/build.md", "guide.rs") {
+    fs::create_dir(home.path(".relay")).expect("there is room");
+    let mut told = commands("docs/guide/build.md", "guide.rs");
+    told.extend(commands("docs/reference/configuration.md", "guide.rs"));
+    for command in told {
         assert_done(&command, &run_in(&home.path(""), &command).await);
     }
     for file in [
         ".local/share/bash-completion/completions/relay",
         ".local/share/man/man1/relay.1",
+        ".relay/config.schema.json",
     ] {
         let text = fs::read_to_string(home.path(file)).expect("it was written");
         assert!(text.contains("relay"), "{file}");
@@ -350,6 +359,55 @@ async fn every_command_of_the_guide_to_faults_is_well_beside_a_running_relay() {
     for command in commands("docs/guide/looking-after.md", "guide.rs") {
         let command = command.replace("report.txt", &report);
         assert_done(&command, &scene.home.run(words(&command)).await);
+    }
+    for program in run_by("docs/reference/socket.md", "guide.rs") {
+        let socket = scene.home.path("relay.sock");
+        let text = program
+            .text()
+            .replace("/var/lib/relay/relay.sock", &socket.to_string_lossy());
+        let output = Command::new("python3").args(["-c", &text]).output().await;
+        let output = output.expect("there is Python");
+        assert_eq!(text_of(&output), "ready\n");
+    }
+}
+
+/// Returns whether a line of the simulated radio is the one that its page shows; the place is another one.
+fn is_as_shown(line: &str, shown: &str) -> bool {
+    let object = |text: &str| serde_json::from_str::<Map<String, Value>>(text).ok();
+    let (Some(line), Some(shown)) = (object(line), object(shown)) else {
+        return false;
+    };
+    line == shown || shown.contains_key("listening") && line.keys().eq(shown.keys())
+}
+
+#[tokio::test]
+async fn the_simulated_radio_answers_as_its_page_shows() {
+    for block in run_by("docs/reference/simulator.md", "guide.rs") {
+        let home = Home::new();
+        let link = home.path("radio").display().to_string();
+        let command = block.commands().remove(0);
+        let command = command.replace("127.0.0.1:4403", "127.0.0.1:0");
+        let command = command.replace("/tmp/radio", &link);
+        let mut radio = Command::new(relay_program())
+            .args(words(&command))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the simulated radio runs");
+        let mut input = radio.stdin.take().expect("its input is a pipe");
+        let output = radio.stdout.take().expect("its output is a pipe");
+        let output = Lines::of("the radio", output);
+        for shown in &block.lines[1..] {
+            if shown.starts_with('{') {
+                let pick = |line: &str| is_as_shown(line, shown).then_some(());
+                output.first(0, shown, pick).await;
+            } else {
+                let typed = format!("{shown}\n");
+                let written = input.write_all(typed.as_bytes()).await;
+                written.expect("the radio reads its input");
+            }
+        }
     }
 }
 

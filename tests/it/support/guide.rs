@@ -1,6 +1,6 @@
-//! What the guide and the README tell to type: their blocks of commands and configurations, and how each is tried.
+//! What the guide, the reference and the README tell to type: their blocks of commands and configurations, and how each is tried.
 //!
-//! A block marked `console` or `yaml` has a comment on the line above it: `<!-- run by FILE -->`, the file of `tests/it` that
+//! A block marked `console`, `python` or `yaml` has a comment on the line above it: `<!-- run by FILE -->`, the file of `tests/it` that
 //! runs it, or `<!-- not run: WHY -->`. A `yaml` block without a comment is a configuration, and is loaded.
 
 use std::fs;
@@ -62,13 +62,13 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns the README and the pages of the guide.
+/// Returns the README and the pages of the guide and the reference.
 pub(crate) fn pages() -> Vec<String> {
-    let entries = fs::read_dir(root().join("docs/guide")).expect("there is a guide");
-    let paths = entries.map(|it| it.expect("it can be read").path());
-    let mut pages: Vec<PathBuf> = paths.collect();
-    pages.push(root().join("README.md"));
-    pages.push(root().join("docs/index.md"));
+    let mut pages = vec![root().join("README.md"), root().join("docs/index.md")];
+    for folder in ["docs/guide", "docs/reference"] {
+        let entries = fs::read_dir(root().join(folder)).expect("there are pages");
+        pages.extend(entries.map(|it| it.expect("it can be read").path()));
+    }
     pages.sort();
     let name = |page: &PathBuf| {
         let name = page.strip_prefix(root()).expect("it is below the root");
