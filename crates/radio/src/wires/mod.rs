@@ -3,8 +3,9 @@
 //! `connection.rs` is the interface to all of them: it connects, and sends and receives frames. `tcp.rs` and
 //! `serial.rs` open a byte stream, in which the codec finds frames; `serial_ports.rs` lists this computer's ports.
 //! `ble` carries whole packets through `packets.rs`; `no_ble.rs` replaces it in a build without Bluetooth.
-//! `stranger.rs` identifies peers that are not radios.
+//! `stranger.rs` identifies peers that are not radios; `aside.rs` makes calls that may block.
 
+mod aside;
 #[cfg(feature = "ble")]
 mod ble;
 #[cfg(not(feature = "ble"))]

@@ -10,10 +10,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
+use super::aside::done_aside;
 use super::serial_ports::{self, FoundPort, holders_of};
 use crate::claim::RadioClaim;
 use relay_claims::Thing;
@@ -122,21 +123,6 @@ impl SerialPort {
         let seen = done_aside(&mut self.looking, move || sights(configured)).await;
         seen.unwrap_or_default()
     }
-}
-
-/// Runs a call that may block on a hung board or a dead hub. `None` only after a panic. Cancel safe: the next call
-/// resumes it.
-async fn done_aside<T: Send + 'static>(
-    begun: &mut Option<JoinHandle<T>>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "one of each at most, which the next call takes up"
-    )]
-    let done = begun.get_or_insert_with(|| spawn_blocking(work)).await;
-    *begun = None;
-    done.ok()
 }
 
 impl OpenPort {

@@ -64,7 +64,7 @@ pub(super) struct DeviceState {
     pub(super) connected: bool,
     /// The device's services are known.
     pub(super) resolved: bool,
-    pub(super) doorbell: Option<String>,
+    pub(super) doorbell: Option<dbus::Path<'static>>,
     /// A running program is subscribed to its notifications.
     pub(super) used: bool,
 }

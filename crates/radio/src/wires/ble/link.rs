@@ -32,14 +32,14 @@ const ASK_AGAIN: [Duration; 4] = [
 ];
 
 /// A connected radio, with the characteristics by which packets cross.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct BleRadio {
     pub(super) device: Device,
     pub(super) written: Characteristic,
     pub(super) read: Characteristic,
     /// The service that delivers the notifications.
     pub(super) service: Service,
-    pub(super) doorbell: String,
+    pub(super) doorbell: dbus::Path<'static>,
 }
 
 /// Carries packets until the link is lost; returns the cause.

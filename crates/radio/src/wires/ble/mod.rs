@@ -32,7 +32,7 @@ use crate::error::{ConnectionError, RadioError};
 
 pub use scan::find_bluetooth;
 
-use bluez::{LinkEnd, Service};
+use bluez::{LinkEnd, Opening, Service};
 use error::{BleError, limited};
 use host::{
     ChosenRadio, Device, FROM_RADIO, Host, KnownRadio, Lent, SERVICE, TO_RADIO, WantedRadio,
@@ -54,6 +54,7 @@ pub struct Ble {
     wanted: WantedRadio,
     pin: Option<Secret<u32>>,
     host: Arc<Mutex<Option<Host>>>,
+    opening: Opening,
     /// The device while a link to it is being made.
     half_made: Option<Peripheral>,
 }
@@ -77,6 +78,7 @@ impl Ble {
             wanted: WantedRadio::new(device),
             pin,
             host: Arc::default(),
+            opening: None,
             half_made: None,
         })
     }
@@ -95,7 +97,7 @@ impl Ble {
     ) -> Result<PacketLink, ConnectionError> {
         let mut lent = Arc::clone(&self.host).lock_owned().await;
         let connecting = async {
-            let (service, mut service_end) = Service::open().await?;
+            let (service, mut service_end) = Service::open(&mut self.opening).await?;
             tokio::select! {
                 biased;
                 made = self.make_link(&mut lent, &service, claim) => {

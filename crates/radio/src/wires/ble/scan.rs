@@ -13,7 +13,7 @@ const LISTEN_FOR: Duration = Duration::from_secs(8);
 /// Scans once and returns the radios in range; without a usable adapter, the cause and its remedy.
 pub async fn find_bluetooth() -> Result<Vec<FoundDevice>, String> {
     let found = async {
-        let (_service, mut end) = Service::open().await?;
+        let (_service, mut end) = Service::open(&mut None).await?;
         tokio::select! {
             biased;
             found = listen() => found,
