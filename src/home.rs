@@ -1,5 +1,6 @@
 //! The home directory: the relay's files, their permissions, and which process uses them.
 
+#[cfg_attr(windows, path = "home/files_windows.rs")]
 mod files;
 mod lock;
 mod owners;
@@ -9,20 +10,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::Mode;
 use serde_json::Value;
 
 use relay_disk::{create_private_directory, cure};
 use relay_model::{Explained, full_text};
 
+pub(crate) use files::{host_name, rename_new, system_name};
 pub(crate) use lock::{Holder, Lock, LockError, StoreGuard, utc};
 
 /// Home of the Debian package.
 const PACKAGE_HOME: &str = "/var/lib/relay";
 
-/// Directories that are surely a mistake.
-const NO_HOMES: [&str; 10] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr",
+/// Directories that are surely a mistake, as the root is.
+const NO_HOMES: [&str; 9] = [
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "/sbin", "/sys", "/usr",
 ];
 
 /// Variables that name the home, in order of precedence; MMRelay's are aliases.
@@ -123,16 +124,17 @@ impl Home {
         let by_variable = || VARIABLES.iter().find_map(|name| set(name));
         let named = flag.map(Path::to_owned).or_else(by_variable);
         let is_default = named.is_none();
-        let path = named.or_else(|| Some(set("HOME")?.join(".relay")));
+        let path = named.or_else(|| Some(set(files::USER_HOME)?.join(".relay")));
         let path = path.ok_or(HomeError::Unknown)?;
         let path = std::path::absolute(&path).map_err(|_| HomeError::Unknown)?;
-        if NO_HOMES.iter().any(|unfit| Path::new(unfit) == path) {
+        if path.parent().is_none() || NO_HOMES.iter().any(|unfit| Path::new(unfit) == path) {
             return Err(HomeError::Unfit { path });
         }
         Ok(Self { path, is_default })
     }
 
     /// Returns the home of the system's service: the package's, unless another one is named.
+    #[cfg_attr(windows, expect(dead_code, reason = "there is no service"))]
     pub(crate) fn of_service(self) -> Self {
         let path = if self.is_default {
             PACKAGE_HOME.into()
@@ -242,7 +244,7 @@ impl Home {
     pub(crate) fn prepare(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         self.check_place(allow_network)?;
         // The SDK's files are created by SQLite, with modes from the umask.
-        rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        files::make_new_files_private();
         let within = |name: &str| self.path.join(name);
         for path in [&self.path, &within("matrix"), &within("database")] {
             create_directory(path)?;
@@ -297,7 +299,7 @@ impl Home {
         }
         let within = |name: &str| self.path.join(name);
         let written = WRITTEN.iter().map(|name| within(name));
-        for path in written.chain(files::entries(&within("matrix/sdk"), "")) {
+        for path in written.chain(owners::entries(&within("matrix/sdk"), "")) {
             self.inside(&path)?;
         }
         let home = self.path.clone();
@@ -329,7 +331,7 @@ impl Home {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
         };
-        let mut private = files::entries(directory, &name.to_string_lossy());
+        let mut private = owners::entries(directory, &name.to_string_lossy());
         for path in &private {
             self.inside(path)?;
         }

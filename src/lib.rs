@@ -24,6 +24,7 @@ pub mod cli;
 mod colour;
 mod daemon;
 mod home;
+#[cfg_attr(windows, path = "signals_windows.rs")]
 mod signals;
 mod telemetry;
 mod tools;

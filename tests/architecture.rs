@@ -135,6 +135,35 @@ fn each_decision_has_a_number_of_its_own_and_stands_in_the_list() -> Result<()> 
     Ok(())
 }
 
+/// How the name of a file ends that stands in for another one on Windows.
+const ON_WINDOWS: &str = "_windows";
+
+#[test]
+fn what_differs_on_windows_stands_in_files_beside_those_that_they_stand_in_for() -> Result<()> {
+    let mut offences = Vec::new();
+    for source in sources()? {
+        let ending = format!("{ON_WINDOWS}.rs");
+        if let Some(name) = source.name.strip_suffix(&ending) {
+            let other = root().join(format!("{name}.rs"));
+            offences.extend((!other.exists()).then(|| format!("{} has no other", source.name)));
+        }
+        for line in source.text.lines() {
+            let asks = ["cfg(", "cfg!(", "cfg_attr("]
+                .iter()
+                .any(|it| line.contains(it))
+                && ["windows", "unix"].iter().any(|it| has_word(line, it));
+            let line = line.trim();
+            let chooses = line.starts_with("#[cfg_attr(windows, path = ")
+                && line.ends_with(&format!("{ending}\")]"));
+            let is_unused = line.starts_with("#[cfg_attr(windows, expect(dead_code,");
+            offences.extend(
+                (asks && !chooses && !is_unused).then(|| format!("{}: {line}", source.name)),
+            );
+        }
+    }
+    none(&offences)
+}
+
 /// Maximum width of a comment, in characters; rustfmt breaks code at 100.
 const COMMENT_WIDTH: usize = 128;
 
@@ -196,10 +225,10 @@ const MACHINES: [&str; 22] = [
 
 /// What lies in such a folder and is not: it reads a clock or a file, or serves a simulated radio.
 const EDGES: [&str; 6] = [
-    "crates/model/src/time.rs",
+    "crates/model/src/time",
     "crates/simulator/src/driver.rs",
     "crates/simulator/src/pipe",
-    "crates/simulator/src/driver/pty.rs",
+    "crates/simulator/src/driver/pty",
     "crates/simulator/src/recording.rs",
     "crates/simulator/src/driver/tcp.rs",
 ];
@@ -620,6 +649,7 @@ fn source(root: &Path, path: &PathBuf) -> Result<Source> {
         .trim_start_matches("crates/")
         .trim_start_matches("src/")
         .trim_end_matches(".rs")
+        .trim_end_matches(ON_WINDOWS)
         .trim_end_matches("/mod")
         .trim_end_matches("/lib");
     let module = module.split('/').map(str::to_owned).collect();

@@ -5,6 +5,7 @@ mod answers;
 mod login;
 mod logout;
 mod recover;
+#[cfg_attr(windows, path = "auth/terminal_windows.rs")]
 mod terminal;
 mod verify;
 

@@ -3,6 +3,8 @@
 mod auth;
 mod completions;
 mod config;
+#[cfg_attr(windows, path = "console_windows.rs")]
+mod console;
 mod doctor;
 mod explain;
 mod failure;
@@ -16,6 +18,7 @@ mod pages;
 mod progress;
 mod radio;
 mod run;
+#[cfg_attr(windows, path = "service_windows.rs")]
 mod service;
 mod simulate;
 mod status;
@@ -105,6 +108,7 @@ enum Command {
 /// Runs the command given by the process's arguments, and returns the exit code: 0 done, 1 failed, 2 wrong arguments or
 /// configuration.
 pub fn main() -> ExitCode {
+    console::prepare();
     // The library has reasons of its own to colour, such as a variable `CI`.
     let colour = if colour::is_wanted() {
         ColorChoice::Auto

@@ -1,5 +1,6 @@
 //! `relay radio`: inspects a radio, listens, sends a text; without the daemon and Matrix.
 
+#[cfg_attr(windows, path = "radio/reader_windows.rs")]
 mod reader;
 
 use std::ffi::OsString;

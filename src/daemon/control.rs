@@ -10,9 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::unix::SocketAddr;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncWriteExt as _, split};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec};
@@ -25,7 +23,7 @@ use super::{
 };
 use crate::home::Home;
 use relay_config::Config;
-use relay_disk::Socket;
+use relay_disk::{Connected, Listener};
 use relay_matrix::Pulse;
 use relay_model::Clock;
 use relay_radio::Link;
@@ -82,10 +80,8 @@ pub(super) struct Control {
 }
 
 /// Opens the control socket. On failure the daemon runs without one, after a warning.
-pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
-    let listening = Socket::listen(home.socket());
-    let opened = listening.and_then(|(it, socket)| Ok((UnixListener::from_std(it)?, socket)));
-    let opened = opened.inspect_err(|error| {
+pub(super) fn open(home: &Home) -> Option<Listener> {
+    let opened = Listener::open(home.socket()).inspect_err(|error| {
         warn!(
             path = %home.socket().display(),
             %error,
@@ -97,12 +93,8 @@ pub(super) fn open(home: &Home) -> Option<(UnixListener, Socket)> {
 
 impl Control {
     /// Serves clients until `stop`, then removes the socket.
-    pub(super) async fn run(
-        self: Arc<Self>,
-        opened: Option<(UnixListener, Socket)>,
-        stop: CancellationToken,
-    ) {
-        let Some((listener, _socket)) = opened else {
+    pub(super) async fn run(self: Arc<Self>, opened: Option<Listener>, stop: CancellationToken) {
+        let Some(mut listener) = opened else {
             return stop.cancelled().await;
         };
         let mut clients = FuturesUnordered::new();
@@ -119,9 +111,9 @@ impl Control {
     }
 
     /// Serves a client until it ends. After a failed `accept` its place stays taken for [`ACCEPT_PAUSE`], against a busy loop.
-    async fn attend(&self, accepted: io::Result<(UnixStream, SocketAddr)>) {
+    async fn attend(&self, accepted: io::Result<Connected>) {
         match accepted {
-            Ok((client, _)) => {
+            Ok(client) => {
                 if let Err(error) = self.serve(client).await {
                     debug!(%error, "a client of the control socket is gone");
                 }
@@ -133,8 +125,8 @@ impl Control {
         }
     }
 
-    async fn serve(&self, mut client: UnixStream) -> io::Result<()> {
-        let (reader, mut writer) = client.split();
+    async fn serve(&self, client: Connected) -> io::Result<()> {
+        let (reader, mut writer) = split(client);
         let codec = LinesCodec::new_with_max_length(LONGEST_REQUEST - 1);
         let mut lines = FramedRead::new(reader, codec);
         // Ends when the client closes the connection, after an invalid line, or at the timeout.
@@ -223,6 +215,7 @@ impl Control {
 mod tests {
     use tempfile::TempDir;
     use tokio::io::{AsyncBufReadExt as _, BufReader};
+    use tokio::net::UnixStream;
     use tokio::task::JoinSet;
 
     use super::*;

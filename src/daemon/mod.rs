@@ -32,6 +32,7 @@ mod reload;
 mod room_trouble;
 mod room_worker;
 mod runtime_state;
+#[cfg_attr(windows, path = "service_manager_windows.rs")]
 mod service_manager;
 pub(crate) mod status;
 mod supervisor;

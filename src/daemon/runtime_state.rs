@@ -103,6 +103,7 @@ impl RuntimeState {
     }
 
     /// Asks the event loop for an iteration, in which the SQLite thread takes part.
+    #[cfg_attr(windows, expect(dead_code, reason = "there is no watchdog"))]
     pub(super) fn ask_for_a_beat(&self) {
         self.asked.notify_one();
     }

@@ -1,12 +1,52 @@
 //! The home's file system, owner and permissions.
 
-use std::ffi::OsStr;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, RenameFlags, accessat, renameat_with};
 use rustix::io::Errno;
+use rustix::system::uname;
+
+/// The variable that names a user's own directory.
+pub(super) const USER_HOME: &str = "HOME";
+
+/// Has this process make files and directories for its user alone.
+pub(super) fn make_new_files_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// Returns the file that is locked for a file: itself.
+pub(super) fn lockable(path: &Path) -> PathBuf {
+    path.to_owned()
+}
+
+/// Opens what is locked for a directory: itself.
+pub(super) fn open_directory(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Returns the name of this computer, or of its container.
+pub(crate) fn host_name() -> String {
+    uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Returns the names of the system, of its release and of the processor.
+pub(crate) fn system_name() -> String {
+    let system = uname();
+    let names = [system.sysname(), system.release(), system.machine()];
+    names.map(|it| it.to_string_lossy()).join(" ")
+}
+
+/// Gives a file another name, and replaces nothing.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system and kernel knows how; some have no links either.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(from, to),
+        renamed => Ok(renamed?),
+    }
+}
 
 /// Returns the network file system of a path, which need not exist yet; `None`: it is local.
 pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
@@ -90,14 +130,6 @@ pub(super) fn barred(paths: &[PathBuf]) -> Option<(&PathBuf, u32, u32)> {
         let owner = metadata.uid();
         (owner != us && is_closed()).then_some((path, owner, us))
     })
-}
-
-/// Returns a directory's entries whose names have this prefix.
-pub(super) fn entries(directory: &Path, beginning: &str) -> Vec<PathBuf> {
-    let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(beginning.as_bytes());
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let named = entries.filter(|entry| ours(&entry.file_name()));
-    named.map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]

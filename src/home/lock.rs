@@ -1,23 +1,23 @@
 //! `relay.lock`: one daemon per home, and one process at a time in the Matrix SDK's store.
 //!
 //! The lock is the kernel's (flock), so it ends with its process; the file's content tells other commands who holds it.
+//! (On Windows a file beside it is locked in its place: `lockable`.)
 //! The store is locked by its directory, `matrix`, which the daemon only locks while it has the store open: a login can
 //! work beside a daemon whose session is dead.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::Home;
-use relay_disk::{create_private_directory, cure};
+use super::files::{host_name, lockable, open_directory};
+use relay_disk::{create_private_directory, cure, private_file};
 use relay_model::Explained;
 
 /// Attempts, and their interval: a command that inspects a lock holds it for an instant.
@@ -107,7 +107,9 @@ impl fmt::Display for Holder {
 #[derive(Debug)]
 pub(crate) struct Lock {
     home: Home,
+    /// Tells who holds the home.
     file: File,
+    _locked: File,
     holder: Holder,
     store: Mutex<Option<StoreGuard>>,
 }
@@ -122,22 +124,21 @@ impl Lock {
     /// Locks the home for a daemon. The store stays unlocked.
     pub(crate) fn acquire(home: &Home, started: SystemTime) -> Result<Self, LockError> {
         let path = home.lock_file();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let taken = take(options.mode(0o600).open(&path), TRIES);
-        let (is_ours, file) = taken.map_err(|cause| LockError::Use(path, cause))?;
+        let taken = take(open(&lockable(&path)), TRIES);
+        let taken = taken.and_then(|(is_ours, locked)| Ok((is_ours, locked, open(&path)?)));
+        let (is_ours, locked, file) = taken.map_err(|cause| LockError::Use(path, cause))?;
         if !is_ours {
             return Err(LockError::Running {
                 home: home.path().to_owned(),
                 holder: read(&file),
             });
         }
-        let system = rustix::system::uname();
         let lock = Self {
             home: home.clone(),
             file,
+            _locked: locked,
             holder: Holder {
-                host: system.nodename().to_string_lossy().into_owned(),
+                host: host_name(),
                 pid: std::process::id(),
                 started: utc(started),
                 store: StoreState::Free,
@@ -167,11 +168,11 @@ impl Lock {
 
     /// Returns the daemon that holds the home; `None` if none does, or if its entry cannot be read. Does not wait.
     pub(crate) fn holder(home: &Home) -> Option<Holder> {
-        let file = File::open(home.lock_file()).ok()?;
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
+        let path = home.lock_file();
+        match File::open(lockable(&path)).ok()?.try_lock_shared() {
             // Nobody holds it; our own lock ends with the file.
             Ok(()) => None,
-            Err(_) => read(&file),
+            Err(_) => read(&File::open(path).ok()?),
         }
     }
 
@@ -184,7 +185,9 @@ impl Lock {
         let write = || {
             let mut text = serde_json::to_vec(&holder)?;
             text.push(b'\n');
-            self.file.write_all_at(&text, 0)?;
+            let mut file = &self.file;
+            file.rewind()?;
+            file.write_all(&text)?;
             let length = u64::try_from(text.len()).unwrap_or(LARGEST);
             self.file.set_len(length)
         };
@@ -203,7 +206,7 @@ impl StoreGuard {
     /// Locks the SDK's store, before it is opened: for a login, a logout, or the daemon through [`Lock::hold_store`].
     pub(crate) fn take(home: &Home) -> Result<Self, LockError> {
         let path = home.matrix();
-        let directory = create_private_directory(&path).and_then(|()| File::open(&path));
+        let directory = create_private_directory(&path).and_then(|()| open_directory(&path));
         match take(directory, 1).map_err(|cause| LockError::Use(path, cause))? {
             (true, directory) => Ok(Self {
                 _directory: directory,
@@ -216,14 +219,21 @@ impl StoreGuard {
     }
 }
 
+/// Opens a file, which is made if it is not there.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = private_file();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path)
+}
+
 /// Returns whether the lock was acquired, and the file.
 fn take(file: io::Result<File>, tries: u32) -> io::Result<(bool, File)> {
     let file = file?;
     for attempt in 1..=tries {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match file.try_lock() {
             Ok(()) => return Ok((true, file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => {}
-            Err(error) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
         }
         if attempt < tries {
             std::thread::sleep(BETWEEN_TRIES);

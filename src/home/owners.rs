@@ -1,9 +1,9 @@
 //! Which entries of a home are ours and nobody else's business, and which MMRelay has there: both may share a directory, and
 //! what is MMRelay's stays as it is, its modes as well.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
-
-use super::files::entries;
 
 /// Private entries of a home, by their paths in it.
 pub(super) const PRIVATE: [&str; 10] = [
@@ -77,4 +77,12 @@ pub(super) fn shared(home: &Path) -> Vec<PathBuf> {
     let mut shared = vec![home.to_owned(), home.join("config.yaml")];
     shared.extend(directories.map(Path::to_owned));
     shared
+}
+
+/// Returns a directory's entries whose names have this prefix.
+pub(super) fn entries(directory: &Path, beginning: &str) -> Vec<PathBuf> {
+    let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(beginning.as_bytes());
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| ours(&entry.file_name()));
+    named.map(|entry| entry.path()).collect()
 }

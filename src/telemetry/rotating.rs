@@ -1,10 +1,11 @@
 //! A log file that rotates at a size, keeping a number of old files. Never panics: a log that cannot be written must
 //! not stop the relay.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use relay_disk::{identity, identity_of, private_file};
 
 /// `relay.log`, and `relay.log.1` (the newest) to `relay.log.N`.
 #[derive(Debug)]
@@ -48,12 +49,7 @@ impl RotatingFile {
 
     /// Returns whether the path still leads to the open file: somebody may have moved or removed it.
     fn is_in_place(&self) -> io::Result<bool> {
-        let open = self.file.metadata()?;
-        match fs::metadata(&self.path) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(identity(&self.path)? == Some(identity_of(&self.file)?))
     }
 
     fn numbered(&self, number: usize) -> PathBuf {
@@ -73,11 +69,7 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
+    private_file().append(true).create(true).open(path)
 }
 
 impl Write for RotatingFile {

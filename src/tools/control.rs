@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::daemon::status::{Health, Status};
 use crate::daemon::{ControlAnswer, ControlRequest};
 use crate::home::{Holder, Home, Lock};
-use relay_disk::socket_name;
+use relay_disk::connect;
 use relay_model::Explained;
 
 /// Maximum time for an answer; the daemon's own timeout for a slow database is shorter.
@@ -106,8 +105,7 @@ async fn ask(home: &Home, request: ControlRequest) -> Result<ControlAnswer, Cont
 }
 
 async fn exchange(home: &Home, request: ControlRequest) -> io::Result<Vec<u8>> {
-    let (name, _directory) = socket_name(&home.socket())?;
-    let mut stream = UnixStream::connect(name).await?;
+    let mut stream = connect(&home.socket()).await?;
     let mut question = serde_json::to_vec(&request)?;
     question.push(b'\n');
     stream.write_all(&question).await?;

@@ -5,6 +5,7 @@ pub(crate) mod control;
 pub(crate) mod doctor;
 pub(crate) mod import;
 pub(crate) mod radio;
+#[cfg_attr(windows, path = "service_windows.rs")]
 pub(crate) mod service;
 pub(crate) mod status;
 

@@ -20,10 +20,11 @@ use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::{Kind, User};
 use crate::support::within;
 
-/// Pages whose commands a script runs: they take a container engine, a Debian of their own, or a build.
-const RUN_BY_SCRIPTS: [(&str, &str); 3] = [
+/// Pages whose commands a script runs: they take a container engine, a Debian of their own, Wine, or a build.
+const RUN_BY_SCRIPTS: [(&str, &str); 4] = [
     ("docs/guide/docker.md", "scripts/image-test"),
     ("docs/guide/debian.md", "scripts/package-test"),
+    ("docs/guide/windows.md", "scripts/windows-test"),
     ("docs/reference/building.md", "scripts/package"),
 ];
 

@@ -3,7 +3,13 @@
 //! A claim is a listening socket with a name in the kernel's abstract namespace, made of what is held; whoever finds the name
 //! taken connects, and is told who holds it. The name goes with its process, and needs neither a directory nor rights
 //! (docs/decisions/0035). On systems without that namespace nothing is claimed.
+#![cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "nothing is claimed there")
+)]
 
+#[cfg_attr(windows, path = "identity_windows.rs")]
+mod identity;
 mod names;
 #[cfg(target_os = "linux")]
 mod socket;

@@ -1,16 +1,12 @@
 //! What can be held, whatever it is called: the same thing has the same name. And who is believed that says that it holds it.
 
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-/// Major numbers of pseudo-terminals. Each container may have its own with the same numbers; other devices are the host's.
-const PSEUDO_TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
+use crate::identity;
 
 /// Something that one relay at a time can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +59,7 @@ impl Thing {
 
     /// A radio on a serial port; `None`: there is no such port.
     pub fn serial_port(path: &Path) -> Option<Self> {
-        let it = fs::metadata(path).ok()?;
-        let device = it.rdev();
-        let of_mount = PSEUDO_TERMINALS
-            .contains(&rustix::fs::major(device))
-            .then(|| (it.dev(), it.ino()));
-        let name = format!("{device} {of_mount:?}");
-        Some(Self::of("serial port", name.as_bytes()))
+        Some(Self::of("serial port", identity::port(path)?.as_bytes()))
     }
 
     /// A radio on Bluetooth, by its address, and the message bus over which it is reached if that is not the system's.
@@ -86,9 +76,8 @@ impl Thing {
             parent.map(|parent| parent.join(path.file_name().unwrap_or_default()))
         });
         let path = path.ok()?;
-        let directory = fs::metadata(path.parent()?).ok()?;
-        let mut name = format!("{} {} ", directory.dev(), directory.ino()).into_bytes();
-        name.extend_from_slice(path.file_name()?.as_bytes());
+        let mut name = identity::directory(path.parent()?)?.into_bytes();
+        name.extend_from_slice(path.file_name()?.as_encoded_bytes());
         Some(Self {
             // Nobody else can write it, and whoever took its name would keep the relay from starting.
             believed: Believed::ThisUser,
@@ -149,6 +138,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

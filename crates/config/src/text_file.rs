@@ -1,8 +1,10 @@
 //! Files that a person wrote: why one cannot be read, in words, with the cure.
 
+#[cfg_attr(windows, path = "text_file/denied_windows.rs")]
+mod denied;
+
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use relay_model::Explained;
@@ -71,21 +73,7 @@ fn explained(path: &Path, cause: &io::Error) -> TextFileError {
             TextFileError::new(path, "it is a directory", Some(hint))
         }
         io::ErrorKind::PermissionDenied => {
-            let user = rustix::process::geteuid().as_raw();
-            let hint = match path.metadata() {
-                Ok(it) => format!(
-                    "it belongs to uid {}: give it to the relay with `chown {user}`, or run the relay as its owner",
-                    it.uid()
-                ),
-                Err(_) => closed(path).map_or_else(
-                    || "let this user into the directories above it".to_owned(),
-                    |(directory, owner)| format!(
-                        "the directory `{}` belongs to uid {owner}, and is closed to others: give it to the relay with `chown -R {user}`, or run the relay as its owner",
-                        directory.display()
-                    ),
-                ),
-            };
-            let sentence = format!("this user (uid {user}) may not read it");
+            let (sentence, hint) = denied::explained(path);
             TextFileError::new(path, sentence, Some(&hint))
         }
         kind => TextFileError {
@@ -93,14 +81,6 @@ fn explained(path: &Path, cause: &io::Error) -> TextFileError {
             ..TextFileError::new(path, cause.to_string(), None)
         },
     }
-}
-
-/// Returns the directory above a path that this user may not enter, and its owner, if that is another user.
-fn closed(path: &Path) -> Option<(&Path, u32)> {
-    let above = path.ancestors().skip(1);
-    let mut seen = above.filter_map(|it| Some((it, it.metadata().ok()?.uid())));
-    let user = rustix::process::geteuid().as_raw();
-    seen.next().filter(|(_, owner)| *owner != user)
 }
 
 #[cfg(test)]

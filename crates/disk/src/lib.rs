@@ -1,6 +1,9 @@
 //! Classifies disk errors of any library, with a message and a hint; and private files and sockets.
 
+#[cfg_attr(windows, path = "os_windows.rs")]
+mod os;
 mod private;
+#[cfg_attr(windows, path = "socket_windows.rs")]
 mod socket;
 
 use std::error::Error;
@@ -8,15 +11,15 @@ use std::io;
 use std::path::Path;
 
 use rusqlite::ErrorCode;
-use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use relay_model::{Explained, causes};
 
-pub use private::{create_private_directory, sync_directory, write_private};
-pub use socket::{Socket, socket_name};
-
-/// Minimum free space, in bytes; with less, nothing can be written.
-const LEAST_ROOM: u64 = 64 * 1024;
+pub use os::{
+    FileIdentity, identity, identity_of, is_root, is_writable, make_private, narrow,
+    new_private_directory, private_file, sync_directory,
+};
+pub use private::{create_private_directory, write_private};
+pub use socket::{Connected, Listener, SocketName, connect};
 
 /// A problem with a disk, or with a file on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -88,9 +91,6 @@ pub fn cure(error: &(dyn Error + 'static)) -> Option<String> {
 }
 
 fn of_io(error: &io::Error) -> Option<Trouble> {
-    const IO: i32 = rustix::io::Errno::IO.raw_os_error();
-    // A firewall refuses network access with another number.
-    const ACCESS: i32 = rustix::io::Errno::ACCESS.raw_os_error();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Some(Trouble::Full)
@@ -98,8 +98,8 @@ fn of_io(error: &io::Error) -> Option<Trouble> {
         io::ErrorKind::ReadOnlyFilesystem => Some(Trouble::ReadOnly),
         io::ErrorKind::IsADirectory => Some(Trouble::Directory),
         _ => match error.raw_os_error() {
-            Some(IO) => Some(Trouble::Failed),
-            Some(ACCESS) => Some(Trouble::Denied),
+            Some(os::IO) => Some(Trouble::Failed),
+            Some(os::ACCESS) => Some(Trouble::Denied),
             Some(_) | None => None,
         },
     }
@@ -128,22 +128,7 @@ impl Disk {
     /// Looks at the disk of `path`, which need not exist yet. Fails if the system does not tell.
     pub fn of(path: &Path) -> io::Result<Self> {
         let existing = path.ancestors().find(|ancestor| ancestor.exists());
-        let disk = statvfs(existing.unwrap_or(path))?;
-        // Space reserved for root is only available to root.
-        let free = if rustix::process::geteuid().is_root() {
-            disk.f_bfree
-        } else {
-            disk.f_bavail
-        };
-        let free = free.saturating_mul(disk.f_frsize);
-        let trouble = if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            Some(Trouble::ReadOnly)
-        } else if free < LEAST_ROOM || (disk.f_files > 0 && disk.f_ffree == 0) {
-            Some(Trouble::Full)
-        } else {
-            None
-        };
-        Ok(Self { free, trouble })
+        os::disk(existing.unwrap_or(path))
     }
 }
 

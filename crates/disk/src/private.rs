@@ -1,18 +1,17 @@
 //! Private directories and files: readable for their owner only, and replaced atomically.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use crate::os::{make_private, private_directories, private_file, sync_directory};
 
 /// Creates a directory that only its owner may enter, with its parents; existing ones stay as they are.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // The umask may have removed the owner's rights.
-    fs::set_permissions(path, Permissions::from_mode(0o700))
+    private_directories(path)
 }
 
 /// Writes a file that only its owner may read. Atomic: after a crash or a failure, either the old file or the new one
@@ -33,25 +32,18 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    // The umask may have removed the owner's rights; some file systems have no modes.
-    file.set_permissions(Permissions::from_mode(0o600)).ok();
+    let mut file = private_file().write(true).create_new(true).open(path)?;
+    // Some file systems have no modes.
+    make_private(&file).ok();
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Makes changes of a directory's entries durable.
-pub fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {

@@ -10,18 +10,76 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use tokio::net::UnixStream;
+
 /// Maximum length of a socket's name in bytes (`sun_path` in unix(7), without the terminator).
 const LONGEST_NAME: usize = 107;
 
+/// One end of a connection.
+pub type Connected = UnixStream;
+
+/// A listening socket; it goes with its file.
+#[derive(Debug)]
+pub struct Listener {
+    listener: tokio::net::UnixListener,
+    _socket: Socket,
+}
+
+impl Listener {
+    /// Listens at a path in a private directory, replacing a stale socket. The caller must know that nobody else is listening
+    /// there.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let (listener, socket) = Socket::listen(path)?;
+        Ok(Self {
+            listener: tokio::net::UnixListener::from_std(listener)?,
+            _socket: socket,
+        })
+    }
+
+    /// Waits for the next client. Cancel safe.
+    pub async fn accept(&mut self) -> io::Result<Connected> {
+        Ok(self.listener.accept().await?.0)
+    }
+}
+
+/// Connects to the socket at a path.
+pub async fn connect(path: &Path) -> io::Result<Connected> {
+    let name = SocketName::of(path)?;
+    UnixStream::connect(name.name()).await
+}
+
+/// The name under which a client finds a socket, as long as this value lives.
+#[derive(Debug)]
+pub struct SocketName {
+    name: PathBuf,
+    _directory: Option<File>,
+}
+
+impl SocketName {
+    /// Returns that of the socket at a path.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let (name, directory) = socket_name(path)?;
+        Ok(Self {
+            name,
+            _directory: directory,
+        })
+    }
+
+    /// Returns the name itself.
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+}
+
 /// A listening socket; its file is deleted on drop.
 #[derive(Debug)]
-pub struct Socket {
+struct Socket {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 /// Returns a name for the socket that is short enough, and the file that must stay open while the name is used.
-pub fn socket_name(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
+fn socket_name(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -34,9 +92,7 @@ pub fn socket_name(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
 }
 
 impl Socket {
-    /// Listens in a private directory, replacing a stale socket. The caller must know that nobody else is listening
-    /// there.
-    pub fn listen(path: PathBuf) -> io::Result<(UnixListener, Self)> {
+    fn listen(path: PathBuf) -> io::Result<(UnixListener, Self)> {
         match fs::symlink_metadata(&path) {
             Ok(left) if left.file_type().is_socket() => fs::remove_file(&path)?,
             Ok(_) => {

@@ -6,7 +6,9 @@
     reason = "what is started here ends with the set that holds it"
 )]
 
-use std::fs::File;
+#[cfg_attr(windows, path = "gate/way_windows.rs")]
+mod way;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +18,8 @@ use std::time::Duration;
 use hyper_util::client::proxy::matcher::Matcher;
 use matrix_sdk::reqwest::{self, redirect, tls};
 use matrix_sdk::ruma::exports::http::Uri;
-use tokio::io::copy;
-use tokio::net::{TcpStream, UnixListener, UnixStream, lookup_host};
+use tokio::io::{copy, split};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -25,7 +27,7 @@ use tokio_util::io::InspectReader;
 use url::Url;
 
 use super::{server::USER_AGENT, task::named};
-use relay_disk::{Socket, socket_name};
+use relay_disk::{Connected, Listener, SocketName};
 
 /// Maximum size of an answer of the homeserver to the SDK, in bytes.
 const LARGEST_ANSWER: u64 = 64 * 1024 * 1024;
@@ -38,9 +40,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The gate; open as long as this value lives.
 pub(super) struct Gate {
     _serving: JoinSet<Option<()>>,
-    _socket: Socket,
-    /// Opened directory that the socket's name goes through, if its path is too long.
-    _directory: Option<File>,
+    /// What the client finds the socket by.
+    _name: SocketName,
 }
 
 /// State of the path to the server.
@@ -66,10 +67,10 @@ impl Gate {
         directory: &Path,
         notes: &Arc<Notes>,
     ) -> io::Result<(Self, reqwest::Client)> {
-        let path = directory.join("requests.sock");
-        let (name, opened) = socket_name(&path)?;
+        let path = way::socket(directory);
+        let name = SocketName::of(&path)?;
         // The SDK's own default.
-        let client = reqwest::Client::builder()
+        let client = way::through(reqwest::Client::builder(), name.name())
             .user_agent(USER_AGENT)
             .tls_version_min(tls::Version::TLS_1_2)
             // A compressed answer can be a thousand times larger than its bytes on the wire.
@@ -77,18 +78,15 @@ impl Gate {
             // HTTP/1 carries one answer at a time, so the start of each answer is known.
             .http1_only()
             .redirect(redirect::Policy::none())
-            .unix_socket(name)
             .build()
             .map_err(io::Error::other)?;
-        let (listener, socket) = Socket::listen(path)?;
-        let listener = UnixListener::from_std(listener)?;
+        let listener = Listener::open(path)?;
         let mut serving = JoinSet::new();
         let work = accept(listener, server.clone(), Arc::clone(notes));
         serving.spawn(named("requests to the homeserver", work));
         let gate = Self {
             _serving: serving,
-            _socket: socket,
-            _directory: opened,
+            _name: name,
         };
         Ok((gate, client))
     }
@@ -100,11 +98,11 @@ pub(super) fn is_proxied(proxies: &Matcher, server: &Url) -> bool {
     uri.is_some_and(|uri| proxies.intercept(&uri).is_some())
 }
 
-async fn accept(listener: UnixListener, server: Url, notes: Arc<Notes>) {
+async fn accept(mut listener: Listener, server: Url, notes: Arc<Notes>) {
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
-            Ok((connection, _)) => {
+            Ok(connection) => {
                 let work = carry(connection, server.clone(), Arc::clone(&notes));
                 connections.spawn(named("connection to the homeserver", work));
             }
@@ -116,7 +114,7 @@ async fn accept(listener: UnixListener, server: Url, notes: Arc<Notes>) {
 }
 
 /// Forwards the bytes of one connection both ways, until either side closes it or an answer is too large.
-async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
+async fn carry(inside: Connected, server: Url, notes: Arc<Notes>) {
     let connected = connect(&server).await;
     let trouble = connected.as_ref().err();
     let trouble = trouble.map(|error| format!("cannot connect to {server}: {error}"));
@@ -124,7 +122,7 @@ async fn carry(mut inside: UnixStream, server: Url, notes: Arc<Notes>) {
     let Ok(mut outside) = connected else {
         return;
     };
-    let (from_client, mut to_client) = inside.split();
+    let (from_client, mut to_client) = split(inside);
     let (from_server, mut to_server) = outside.split();
     let (answer, cut) = (AtomicU64::new(0), Notify::new());
     let mut requests = InspectReader::new(from_client, |bytes: &[u8]| {

@@ -1,12 +1,16 @@
 //! Wall-clock time, as used by both networks and the tables.
 
+#[cfg_attr(windows, path = "time/steady_windows.rs")]
+mod steady;
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+
+use steady::since_boot;
 
 /// A point in time: milliseconds since 1970-01-01 UTC.
 #[derive(
@@ -69,14 +73,6 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the clock that never jumps"
-)]
-fn since_boot() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 /// A reading of the homeserver's clock, with this computer's clocks at that time; kept over restarts.

@@ -1,6 +1,7 @@
 //! Connects a simulated radio with its client: reads, writes and waits. The radio decides everything; only faults of
 //! the wire and the connection are carried out here.
 
+#[cfg_attr(windows, path = "driver/pty_windows.rs")]
 pub(crate) mod pty;
 pub(crate) mod tcp;
 mod wire;

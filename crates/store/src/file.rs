@@ -1,12 +1,12 @@
 //! Checks and creation of the database file without SQLite.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{Access, access};
 use tracing::warn;
+
+use relay_disk::{is_writable, narrow, private_file};
 
 /// What is at the database's path.
 pub(super) enum FileKind {
@@ -14,19 +14,6 @@ pub(super) enum FileKind {
     Empty,
     Database { application: u32, version: u32 },
     NoDatabase,
-}
-
-/// Identity of a file, whatever its name: device and inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileIdentity(u64, u64);
-
-/// Returns the identity of the file at this path; `None` if there is none.
-pub(super) fn identity(path: &Path) -> io::Result<Option<FileIdentity>> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(FileIdentity(metadata.dev(), metadata.ino()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Reads the file's header without SQLite, which would create files beside it.
@@ -63,30 +50,20 @@ pub(super) fn look_at(path: &Path) -> io::Result<FileKind> {
 /// Checks write access to the file, and to its directory, where SQLite creates files.
 pub(super) fn look_whether_writable(path: &Path) -> io::Result<()> {
     for path in path.parent().into_iter().chain([path]) {
-        access(path, Access::WRITE_OK)?;
+        is_writable(path)?;
     }
     Ok(())
 }
 
 /// Creates an empty file with mode 0600; SQLite gives the files beside it the same mode.
 pub(super) fn make(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
+    let made = private_file().write(true).create_new(true).open(path);
+    made.map(drop)
 }
 
 /// Restricts the file to its owner; a failure (read-only mount, CIFS) is only a warning.
 pub(super) fn narrow_mode(path: &Path) {
-    let narrowed = fs::metadata(path).and_then(|metadata| {
-        if metadata.permissions().mode() & 0o077 != 0 {
-            return fs::set_permissions(path, Permissions::from_mode(0o600));
-        }
-        Ok(())
-    });
-    if let Err(error) = narrowed {
+    if let Err(error) = narrow(path) {
         warn!(path = %path.display(), %error, "cannot make the database private to its owner");
     }
 }

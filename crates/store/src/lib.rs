@@ -42,9 +42,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tracing::warn;
 
+use relay_disk::{FileIdentity, identity};
 use relay_model::{RoomOrAliasId, Timestamp};
 
-use file::{FileIdentity, FileKind};
+use file::FileKind;
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
@@ -146,7 +147,7 @@ impl Store {
         };
         file::look_whether_writable(path).map_err(open_error)?;
         file::narrow_mode(path);
-        let identity = file::identity(path).map_err(open_error)?;
+        let identity = identity(path).map_err(open_error)?;
         let identity = identity.ok_or_else(|| StoreError::Gone(path.to_owned()))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
@@ -229,7 +230,7 @@ impl Store {
         let Some(file) = &self.file else {
             return work(self);
         };
-        let now = file::identity(&file.path).map_err(|cause| open_error(&file.path, cause))?;
+        let now = identity(&file.path).map_err(|cause| open_error(&file.path, cause))?;
         let path = file.path.clone();
         let Some(now) = now else {
             return Err(StoreError::Gone(path));

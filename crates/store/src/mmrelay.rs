@@ -2,14 +2,14 @@
 //! beside it.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
+use relay_disk::new_private_directory;
 use relay_model::{NodeNum, OwnedEventId, OwnedRoomOrAliasId, PacketId};
 
 use crate::columns::Row;
@@ -375,8 +375,7 @@ fn copy_all(
     // Of an import that was killed.
     drop(fs::remove_dir_all(directory));
     // Only a new one is nobody else's.
-    let made = DirBuilder::new().mode(0o700).create(directory);
-    made.map_err(failed)?;
+    new_private_directory(directory).map_err(failed)?;
     let beside = beside.iter().map(PathBuf::as_path).filter(|it| it.exists());
     for from in beside.chain([path]) {
         let name = from.file_name().unwrap_or_default();

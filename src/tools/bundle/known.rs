@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::kind::Kind;
 use super::redact::Redactor;
 use super::values::{host_of, is_public};
-use crate::home::Home;
+use crate::home::{Home, host_name};
 use relay_config::{ChannelRef, Config, Connection, Environment};
 use relay_matrix::Files;
 use relay_model::Chain;
@@ -35,8 +35,7 @@ pub(super) fn of_host(redactor: &mut Redactor, home: &Home, config_path: &Path) 
         );
         redactor.know(Kind::Path, [path.as_str(), real.as_str()]);
     }
-    let system = rustix::system::uname();
-    redactor.know(Kind::Host, [&*system.nodename().to_string_lossy()]);
+    redactor.know(Kind::Host, [host_name().as_str()]);
     for name in ["USER", "LOGNAME", "SUDO_USER"] {
         let user = std::env::var(name).unwrap_or_default();
         name_of_user(redactor, &user);

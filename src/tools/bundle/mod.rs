@@ -13,22 +13,19 @@ mod values;
 mod words;
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 use serde_json::Value;
 use tokio::task::yield_now;
 
 use super::{control, doctor, printable};
-use crate::home::{Home, in_container, utc};
+use crate::home::{Home, in_container, rename_new, system_name, utc};
 use kind::Kind;
 use redact::{GONE, Redactor};
 use relay_config::{Database, Finding, LoadError, Loaded, Logging};
-use relay_disk::cure;
+use relay_disk::{cure, make_private, private_file};
 use relay_model::{Chain, Explained, Timestamp};
 
 /// Maximum number of lines of a log.
@@ -90,15 +87,13 @@ impl Bundle {
         part.push(".part");
         let part = PathBuf::from(part);
         drop(fs::remove_file(&part));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
+        let mut options = private_file();
+        options.write(true).create_new(true);
         let file = file.to_owned();
         match options.open(&part) {
             Ok(written) => {
-                // The umask may have removed the owner's rights.
-                written
-                    .set_permissions(fs::Permissions::from_mode(0o600))
-                    .ok();
+                // Some file systems have no modes.
+                make_private(&written).ok();
                 Ok(Self {
                     file,
                     part,
@@ -121,7 +116,7 @@ impl Bundle {
         let all = self.written.write_all(text.as_bytes());
         let whole = all
             .and_then(|()| self.written.sync_all())
-            .and_then(|()| put_in_place(&self.part, &self.file));
+            .and_then(|()| rename_new(&self.part, &self.file));
         whole.map_err(|cause| match cause.kind() {
             io::ErrorKind::AlreadyExists => BundleError::Exists(self.file.clone()),
             _ => BundleError::Write(self.file.clone(), cause),
@@ -133,15 +128,6 @@ impl Drop for Bundle {
     fn drop(&mut self) {
         // Not there any more if it has its name.
         drop(fs::remove_file(&self.part));
-    }
-}
-
-/// Gives a file another name, and replaces nothing.
-fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system and kernel knows how; some have no links either.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(from, to),
-        renamed => Ok(renamed?),
     }
 }
 
@@ -241,9 +227,6 @@ fn learn(
 }
 
 fn versions(status: Option<&Value>) -> String {
-    let system = rustix::system::uname();
-    let [name, release, machine] =
-        [system.sysname(), system.release(), system.machine()].map(|it| it.to_string_lossy());
     let distribution = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let distribution = distribution
         .lines()
@@ -264,7 +247,7 @@ fn versions(status: Option<&Value>) -> String {
             "firmware",
             of_radio("firmware").unwrap_or("not known").to_owned(),
         ),
-        ("system", format!("{name} {release} {machine}")),
+        ("system", system_name()),
         ("distribution", distribution.to_owned()),
         (
             "container",

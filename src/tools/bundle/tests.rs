@@ -274,13 +274,13 @@ async fn a_run_that_was_killed_or_fails_leaves_nothing_that_is_in_the_way() {
 }
 
 #[test]
-fn put_in_place_replaces_nothing() {
+fn a_new_name_replaces_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (directory.path().join("from"), directory.path().join("to"));
     fs::write(&from, "new").unwrap();
-    put_in_place(&from, &to).unwrap();
+    rename_new(&from, &to).unwrap();
     fs::write(&from, "newer").unwrap();
-    let error = put_in_place(&from, &to).unwrap_err();
+    let error = rename_new(&from, &to).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(fs::read_to_string(&to).unwrap(), "new");
 }

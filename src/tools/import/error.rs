@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use relay_disk::cure;
+use relay_disk::{cure, is_root};
 use relay_model::Explained;
 use relay_store::StoreError;
 
@@ -51,7 +51,7 @@ impl Explained for ImportError {
             }
             Self::PerhapsRunning { home, .. } => {
                 let home = quoted(home);
-                let as_root = if rustix::process::geteuid().is_root() {
+                let as_root = if is_root() {
                     String::new()
                 } else {
                     format!(

@@ -5,9 +5,10 @@
 mod advice;
 mod configuration;
 mod error;
+mod mmrelay;
 mod old_home;
-mod processes;
 mod report;
+#[cfg_attr(windows, path = "running_windows.rs")]
 mod running;
 mod tables;
 
@@ -20,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use crate::home::{Home, Lock, path_of};
 use configuration::TakenConfiguration;
 use old_home::{OldHome, last_written};
-use processes::PROC;
 use relay_config::{Database, Environment};
 use relay_model::{Chain, Timestamp, full_text};
 use relay_store::Store;
@@ -117,7 +117,7 @@ fn check_that_mmrelay_is_stopped(
     old: &OldHome,
     databases: &[PathBuf],
 ) -> Result<(), ImportError> {
-    match running::look(Path::new(PROC), &old.directories(), databases) {
+    match running::look(&old.directories(), databases) {
         InUse::By(running) => Err(ImportError::Running(running)),
         InUse::Perhaps(hidden) if !request.is_stopped => Err(ImportError::PerhapsRunning {
             home: old.path.clone(),

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use super::error::ImportError;
-use super::running::VARIABLES;
+use super::mmrelay::VARIABLES;
 use crate::home::path_of;
 use relay_config::read_text;
 use relay_store::mmrelay::with_ending;

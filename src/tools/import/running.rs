@@ -1,6 +1,8 @@
 //! Whether MMRelay runs in the old home, and how that is known. It is known of a process whose open files or directory can be
 //! seen; another user's, or one of a container, shows them to root only.
 
+mod processes;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
@@ -9,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
-use super::processes::{FileId, OpenFile, Process};
+use super::mmrelay::{LOGS, VARIABLES};
 use crate::home::path_of;
+use processes::{FileId, OpenFile, PROC, Process};
 use relay_store::mmrelay::with_ending;
 
 /// The byte of a WAL index (`-shm`) on which every program holds a lock that has the database open (SQLite, `os_unix.c`:
@@ -23,10 +26,6 @@ const HELD: [&str; 4] = [
     "meshtastic.sqlite-shm",
     "mmrelay.log",
 ];
-/// Its log in a home.
-const LOGS: [&str; 2] = ["logs/mmrelay.log", "mmrelay.log"];
-/// Variables that name MMRelay's home, in order of precedence.
-pub(super) const VARIABLES: [&str; 3] = ["MMRELAY_HOME", "MMRELAY_BASE_DIR", "MMRELAY_DATA_DIR"];
 /// Its flags that name the home, in order of precedence.
 const FLAGS: [&str; 3] = ["--home", "--base-dir", "--data-dir"];
 
@@ -119,8 +118,12 @@ impl Who {
     }
 }
 
-/// Looks among the processes below `proc` for one that uses one of these directories of the home, or its databases.
-pub(super) fn look(proc: &Path, homes: &[&Path], databases: &[PathBuf]) -> InUse {
+/// Looks for a process that uses one of these directories of the home, or its databases.
+pub(super) fn look(homes: &[&Path], databases: &[PathBuf]) -> InUse {
+    look_below(Path::new(PROC), homes, databases)
+}
+
+fn look_below(proc: &Path, homes: &[&Path], databases: &[PathBuf]) -> InUse {
     let processes = Process::all(proc);
     let files = OldFiles::of(homes, databases);
     let by = |process: &Process, evidence| Running {

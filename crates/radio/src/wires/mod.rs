@@ -13,17 +13,20 @@ mod ble;
 mod ble;
 mod connection;
 mod found_device;
+mod found_port;
 #[cfg_attr(
     not(any(feature = "ble", test)),
     expect(dead_code, reason = "only Bluetooth carries whole packets so far")
 )]
 mod packets;
 mod serial;
+#[cfg_attr(windows, path = "serial_ports_windows.rs")]
 mod serial_ports;
 pub(crate) mod stranger;
 mod tcp;
 
 pub use ble::{Ble, find_bluetooth};
 pub use connection::{Connection, Wire};
+pub use found_port::FoundPort;
 pub use serial::SerialPort;
-pub use serial_ports::{FoundPort, find as find_serial_ports};
+pub use serial_ports::find as find_serial_ports;

@@ -3,10 +3,9 @@
 
 mod error;
 mod link;
+#[cfg_attr(windows, path = "serial/opening_windows.rs")]
 mod opening;
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,13 +14,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use super::aside::done_aside;
-use super::serial_ports::{self, FoundPort, holders_of};
+use super::found_port::FoundPort;
+use super::serial_ports::{self, holders_of};
 use crate::claim::RadioClaim;
 use relay_claims::Thing;
 
 use error::SerialError;
 use link::SerialLink;
-use opening::open;
+use opening::{Sight, open, sight};
 
 /// Maximum time to open a port.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -51,9 +51,6 @@ struct OpenPort {
     /// Other programs with the port open: root can open any port, and not every program locks its own.
     others: Vec<String>,
 }
-
-/// A port, with data that changes when another device takes its name, or its permissions change.
-type Sight = (PathBuf, [u64; 3], [i64; 2]);
 
 impl SerialPort {
     /// Creates it; `None` selects the port that is likely a radio.
@@ -149,15 +146,6 @@ fn has_appeared(now: &[Sight], before: &[Sight]) -> bool {
 fn sights(configured: Option<PathBuf>) -> Vec<Sight> {
     let ports = configured.map_or_else(serial_ports::devices, |port| vec![port]);
     ports.into_iter().filter_map(sight).collect()
-}
-
-fn sight(port: PathBuf) -> Option<Sight> {
-    let it = fs::metadata(&port).ok()?;
-    let (device, changed) = (
-        [it.dev(), it.ino(), it.rdev()],
-        [it.ctime(), it.ctime_nsec()],
-    );
-    Some((port, device, changed))
 }
 
 /// Returns the one port that is likely a radio. Fails if there is none, or more than one.

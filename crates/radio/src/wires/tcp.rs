@@ -1,10 +1,12 @@
 //! The wire over the network.
 
+#[cfg_attr(windows, path = "tcp/keepalive_windows.rs")]
+mod keepalive;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::net::sockopt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tracing::debug;
@@ -22,12 +24,6 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 /// Maximum time to connect to one address. Where nothing refuses the connection, as behind a router while the radio is
 /// off, the system retries after 1 s and then after 3 s, too late for a radio that is back.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-
-/// Idle time before the first TCP keepalive probe. A radio that restarted without closing the connection answers a
-/// probe with a reset, well before the next heartbeat; one that vanished is given up after a minute.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
-const KEEPALIVE_TRIES: u32 = 11;
 
 /// Why there is no radio at an address.
 #[derive(Debug, thiserror::Error)]
@@ -123,15 +119,12 @@ async fn connect_to_one(
 
 fn set_up(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
-    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_TRIES)?;
-    Ok(())
+    keepalive::set(stream)
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::sockopt;
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::super::connection::{Connection, Wire};

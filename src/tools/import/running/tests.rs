@@ -3,7 +3,6 @@ use std::os::unix::fs::symlink;
 
 use rusqlite::Connection;
 
-use super::super::processes::PROC;
 use super::*;
 
 /// A home of MMRelay with a database and a log, and beside it what the system would tell of processes.
@@ -56,7 +55,7 @@ impl Machine {
 
     fn look(&self) -> InUse {
         let databases = [self.path("home/database/meshtastic.sqlite")];
-        look(&self.path("proc"), &[&self.path("home")], &databases)
+        look_below(&self.path("proc"), &[&self.path("home")], &databases)
     }
 
     /// Returns what is said of the process that uses the home, without where this machine is, and whose process it is.
@@ -244,7 +243,7 @@ fn a_program_that_has_the_database_open_is_found_by_its_process() {
     let home = machine.path("home");
     // Before it is that program, it is a copy of this one.
     let found = loop {
-        if let InUse::By(found) = look(proc, &[&home], std::slice::from_ref(&database)) {
+        if let InUse::By(found) = look_below(proc, &[&home], std::slice::from_ref(&database)) {
             let found = found.to_string();
             if found.contains("`tail") {
                 break found;

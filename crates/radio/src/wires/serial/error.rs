@@ -9,7 +9,7 @@ use relay_model::{Explained, LossKind};
 use super::OPEN_LIMIT;
 use crate::claim::HELD_HINT;
 use crate::error::ConnectionError;
-use crate::wires::serial_ports::FoundPort;
+use crate::wires::found_port::FoundPort;
 
 /// Why a serial port cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +27,14 @@ pub(in crate::wires) enum SerialError {
     #[error("the serial port `{}` is in use by {holder}", port.display())]
     Held { port: PathBuf, holder: Holder },
     #[error("the relay may not open the serial port `{}`", port.display())]
+    #[cfg_attr(windows, expect(dead_code, reason = "Windows does not tell it"))]
     Denied {
         port: PathBuf,
         cure: String,
         source: io::Error,
     },
     #[error("`{}` is not a serial port", port.display())]
+    #[cfg_attr(windows, expect(dead_code, reason = "Windows does not tell it"))]
     NotSerial { port: PathBuf },
     #[error("cannot open the serial port `{}`", port.display())]
     Open { port: PathBuf, source: io::Error },

@@ -10,6 +10,8 @@ use tokio::time::{Sleep, sleep};
 use tokio_serial::{ClearBuffer, SerialPort as _, SerialStream};
 use tracing::debug;
 
+use super::opening::{is_gone, share};
+
 /// Pause between two frames: small boards read byte by byte.
 pub(super) const FRAME_PAUSE: Duration = Duration::from_millis(50);
 
@@ -75,8 +77,7 @@ impl Drop for SerialLink {
     /// Otherwise closing may block this thread for up to 30 s at a board that reads nothing.
     fn drop(&mut self) {
         let cleared = self.stream.clear(ClearBuffer::Output);
-        // The system keeps exclusive access as long as another program has the port open.
-        let shared = self.stream.set_exclusive(false);
+        let shared = share(&mut self.stream);
         if let Err(error) = cleared.and(shared) {
             debug!(%error, "a serial port that is gone is closed");
         }
@@ -90,9 +91,5 @@ fn gone() -> io::Error {
 
 /// Converts an error of an open port whose device is gone.
 fn unless_gone(error: io::Error) -> io::Error {
-    use rustix::io::Errno;
-    match Errno::from_io_error(&error) {
-        Some(Errno::IO | Errno::NXIO | Errno::NODEV) => gone(),
-        _ => error,
-    }
+    if is_gone(&error) { gone() } else { error }
 }

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::termios::{ControlModes, OptionalActions};
@@ -18,6 +18,19 @@ use crate::wires::serial_ports::{self, holders_of};
 
 /// The speed of every radio's console. The library's other defaults fit: 8 bits, no parity, one stop bit.
 pub(super) const BAUD: u32 = 115_200;
+
+/// A port, with data that changes when another device takes its name, or its permissions change.
+pub(super) type Sight = (PathBuf, [u64; 3], [i64; 2]);
+
+/// Looks at a port; `None`: it is not there.
+pub(super) fn sight(port: PathBuf) -> Option<Sight> {
+    let it = fs::metadata(&port).ok()?;
+    let (device, changed) = (
+        [it.dev(), it.ino(), it.rdev()],
+        [it.ctime(), it.ctime_nsec()],
+    );
+    Some((port, device, changed))
+}
 
 /// Opens and configures a port. May block.
 pub(super) fn open(port: &Path) -> Result<SerialStream, SerialError> {
@@ -74,6 +87,20 @@ fn is_pseudo_terminal(port: &File) -> bool {
     const MAJORS: std::ops::RangeInclusive<u32> = 136..=143;
     let device = port.metadata().map(|it| it.rdev());
     device.is_ok_and(|it| MAJORS.contains(&rustix::fs::major(it)))
+}
+
+/// Lets other programs open the port after us: the system keeps exclusive access as long as another one has it open.
+pub(super) fn share(stream: &mut SerialStream) -> tokio_serial::Result<()> {
+    stream.set_exclusive(false)
+}
+
+/// Returns whether an error of an open port says that its device is gone.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::IO | Errno::NXIO | Errno::NODEV)
+    )
 }
 
 fn busy(path: &Path) -> SerialError {

@@ -1,5 +1,6 @@
 //! Serial ports, as pseudo-terminals.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -222,7 +223,7 @@ fn found(device: &str, name: Option<&str>) -> FoundPort {
     FoundPort {
         device: device.into(),
         stable: name.map(|name| format!("/dev/serial/by-id/usb-{name}").into()),
-        usb: name.map(|name| crate::wires::serial_ports::Usb {
+        usb: name.map(|name| crate::wires::found_port::Usb {
             vendor: 0x10C4,
             product: 0xEA60,
             name: Some(name.to_owned()),

@@ -1,0 +1,88 @@
+//! The same on Windows. A file has no mode there: who may use it follows from its directory, and a user's own profile is closed
+//! to other users.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use winapi_util::file::information;
+
+use crate::Disk;
+
+/// `ERROR_IO_DEVICE`. Source: winerror.h.
+pub(crate) const IO: i32 = 1117;
+/// `ERROR_ACCESS_DENIED`.
+pub(crate) const ACCESS: i32 = 5;
+
+/// Identity of a file, whatever its name: volume and index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity(u64, u64);
+
+/// Returns the identity of an open file.
+pub fn identity_of(file: &File) -> io::Result<FileIdentity> {
+    let it = information(file)?;
+    Ok(FileIdentity(it.volume_serial_number(), it.file_index()))
+}
+
+/// Returns the identity of the file at this path; `None` if there is none.
+pub fn identity(path: &Path) -> io::Result<Option<FileIdentity>> {
+    match File::open(path) {
+        Ok(file) => identity_of(&file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns options to make a file with.
+pub fn private_file() -> OpenOptions {
+    OpenOptions::new()
+}
+
+/// Does nothing.
+#[expect(clippy::unnecessary_wraps, reason = "as on other systems")]
+pub fn make_private(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Does nothing.
+#[expect(clippy::unnecessary_wraps, reason = "as on other systems")]
+pub fn narrow(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes a directory. Fails if something has its name.
+pub fn new_private_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+/// Makes a directory, with its parents.
+pub(crate) fn private_directories(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// Does nothing: NTFS has a journal for the entries of its directories, and a directory cannot be opened as a file.
+#[expect(clippy::unnecessary_wraps, reason = "as on other systems")]
+pub fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Fails if a file is marked as read-only. What rights lack is told by the first write.
+pub fn is_writable(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    // On a directory the mark means something else.
+    if metadata.is_file() && metadata.permissions().readonly() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(())
+}
+
+/// Returns `false`: rights are looked up by the system alone.
+pub fn is_root() -> bool {
+    false
+}
+
+/// Fails: the system does not tell it to programs without `unsafe`.
+pub(crate) fn disk(_: &Path) -> io::Result<Disk> {
+    let sentence = "how much room is left is not known on Windows";
+    Err(io::Error::new(io::ErrorKind::Unsupported, sentence))
+}

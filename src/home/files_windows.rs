@@ -1,0 +1,68 @@
+//! The home's file system, owner and permissions, on Windows. Who may use a file follows from its directory there, and a user's
+//! own profile, where the home is unless another one is named, is closed to other users.
+
+use std::env::{self, consts};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Component, Path, PathBuf, Prefix};
+
+/// The variable that names a user's own directory.
+pub(super) const USER_HOME: &str = "USERPROFILE";
+
+/// Does nothing.
+pub(super) fn make_new_files_private() {}
+
+/// Returns the file that is locked for a file: one beside it, since a locked file cannot be read.
+pub(super) fn lockable(path: &Path) -> PathBuf {
+    path.with_added_extension("locked")
+}
+
+/// Opens what is locked for a directory: a file beside it, which is made if it is not there.
+pub(super) fn open_directory(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    options.open(lockable(path))
+}
+
+/// Returns the name of this computer.
+pub(crate) fn host_name() -> String {
+    env::var("COMPUTERNAME").unwrap_or_default()
+}
+
+/// Returns the names of the system and of the processor.
+pub(crate) fn system_name() -> String {
+    format!("{} {}", consts::OS, consts::ARCH)
+}
+
+/// Gives a file another name, and replaces nothing.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)
+}
+
+/// Returns the network file system of a path; that behind a letter is not known.
+pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
+    let Some(Component::Prefix(prefix)) = path.components().next() else {
+        return None;
+    };
+    matches!(prefix.kind(), Prefix::UNC(..) | Prefix::VerbatimUNC(..)).then_some("SMB")
+}
+
+pub(super) fn narrow(_: &[PathBuf]) -> Option<String> {
+    None
+}
+
+pub(super) fn wide(_: &[PathBuf]) -> Option<&PathBuf> {
+    None
+}
+
+pub(super) fn exposed(_: &[PathBuf]) -> Option<&PathBuf> {
+    None
+}
+
+pub(super) fn other_owner(_: &Path) -> Option<(u32, u32)> {
+    None
+}
+
+pub(super) fn barred(_: &[PathBuf]) -> Option<(&PathBuf, u32, u32)> {
+    None
+}
