@@ -1,9 +1,7 @@
 //! Access tokens that expire while the relay runs.
 
-use std::fs;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::support::radio::BASE;
@@ -13,9 +11,10 @@ use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::Kind;
 
 fn of_session(home: &Home, name: &str) -> String {
-    let text = fs::read_to_string(home.path("matrix/session.json")).expect("there is a session");
-    let session: Value = serde_json::from_str(&text).expect("a session is JSON");
-    session[name].as_str().expect("it is there").to_owned()
+    home.session()[name]
+        .as_str()
+        .expect("it is there")
+        .to_owned()
 }
 
 /// How long a token of that homeserver is good.

@@ -16,14 +16,9 @@ use crate::support::within;
 
 /// The answer to every request with the relay's token.
 fn refusing(scene: &Scene, status: u16, body: &Value) -> Canned {
-    let session = session(scene);
+    let session = scene.home.session();
     let token = session["access_token"].as_str().expect("it has a token");
     Canned::to(token, status, body)
-}
-
-fn session(scene: &Scene) -> Value {
-    let text = fs::read(scene.home.path("matrix/session.json")).expect("there is a session");
-    serde_json::from_slice(&text).expect("it is JSON")
 }
 
 fn store_state(scene: &Scene) -> Value {

@@ -1,16 +1,12 @@
 //! What the service manager is told is true: a relay that is stuck gives no sign of life, and whatever is wrong around a relay
 //! that works does not get it restarted.
 
-use std::fs;
 use std::time::Duration;
 
-use nix::sys::ptrace;
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
 use rustix::process::Signal;
 
+use crate::support::held_thread::HeldThread;
 use crate::support::radio::{BASE, Radio};
-use crate::support::relay::Relay;
 use crate::support::scene::{Plan, Scene};
 use crate::support::service_manager::ServiceManager;
 use crate::support::synapse::{Synapse, Trouble};
@@ -22,32 +18,6 @@ async fn watched(synapse: &'static Synapse, limit: Duration) -> (Scene, ServiceM
     let mut stage = Plan::one_room(Kind::Plain).set_up_on(synapse).await;
     let manager = ServiceManager::of(&mut stage.home, limit);
     (stage.raise_the_curtain().await, manager)
-}
-
-/// A thread of the relay that is held, as a broken disk or a fault of our own would hold it.
-struct HeldThread(Pid);
-
-impl HeldThread {
-    /// Holds the thread of this name.
-    fn of(relay: &Relay, name: &str) -> Self {
-        let tasks = format!("/proc/{}/task", relay.pid().as_raw_nonzero());
-        let mut threads = fs::read_dir(tasks).expect("the relay runs");
-        let thread = threads.find_map(|thread| {
-            let thread = thread.expect("it can be read").path();
-            let its_name = fs::read_to_string(thread.join("comm")).ok()?;
-            let number = thread.file_name()?.to_str()?.parse().ok()?;
-            (its_name.trim() == name).then(|| Pid::from_raw(number))
-        });
-        let thread = thread.expect("the relay has a thread of this name");
-        ptrace::seize(thread, ptrace::Options::empty()).expect("a child can be traced");
-        ptrace::interrupt(thread).expect("it is traced");
-        waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it stops");
-        Self(thread)
-    }
-
-    fn let_go(self) {
-        ptrace::detach(self.0, None).expect("it is traced, and has stopped");
-    }
 }
 
 #[tokio::test]

@@ -18,14 +18,9 @@ use crate::support::within;
 /// The parts of a login on disk, and the recovery key of a login without a terminal.
 const WHOLE: [&str; 4] = ["recovery.key", "sdk", "sdk.key", "session.json"];
 
-fn session(home: &Home) -> Value {
-    let text = fs::read(home.path("matrix/session.json")).expect("there is a session");
-    serde_json::from_slice(&text).expect("a session is JSON")
-}
-
 /// Returns the devices of the account that a home is logged in to.
 async fn devices(home: &Home) -> BTreeSet<String> {
-    let session = session(home);
+    let session = home.session();
     let base = session["homeserver"].as_str().expect("it has a server");
     let token = session["access_token"].as_str().expect("it has a token");
     let answer = reqwest::Client::new()
@@ -44,7 +39,7 @@ async fn devices(home: &Home) -> BTreeSet<String> {
 }
 
 fn device(home: &Home) -> String {
-    let session = session(home);
+    let session = home.session();
     session["device_id"]
         .as_str()
         .expect("it has a device")
@@ -654,7 +649,7 @@ async fn the_environment_is_enough_for_a_login_without_a_configuration() {
 
 /// Returns what the homeserver knows of the keys of a login's device.
 async fn keys_on_server(home: &Home) -> Value {
-    let session = session(home);
+    let session = home.session();
     let text = |key: &str| session[key].as_str().expect("it is there").to_owned();
     let query = serde_json::json!({"device_keys": {text("user_id"): []}});
     let answer = reqwest::Client::new()

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use matrix_sdk::reqwest::Url;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::radio::{BASE, Radio, SUMMIT};
 use crate::support::relay::{Home, text_of};
@@ -14,8 +14,7 @@ use crate::support::user::Kind;
 
 /// What must not stand in a bundle of this scene.
 fn gone(scene: &Scene, server: &str, texts: &[&str]) -> Vec<String> {
-    let session = fs::read_to_string(scene.home.path("matrix/session.json"));
-    let session: Value = serde_json::from_str(&session.expect("it is logged in")).expect("JSON");
+    let session = scene.home.session();
     let of_session = |key: &str| session[key].as_str().expect("a text").to_owned();
     let server: Url = server.parse().expect("an address");
     let server_port = server.port().expect("it has a port");

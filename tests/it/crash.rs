@@ -3,12 +3,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use matrix_sdk::reqwest;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use serde_json::Value;
+use relay_model::OwnedRoomId;
+use serde_json::{Value, json};
 
 use crate::support::books::Books;
+use crate::support::canned::Canned;
+use crate::support::held_thread::HeldThread;
 use crate::support::radio::BASE;
+use crate::support::relay::Home;
 use crate::support::scene::{Plan, Scene};
 use crate::support::user::Kind;
 
@@ -171,5 +176,58 @@ async fn fifty_kills_at_random_moments_lose_and_double_nothing() {
             .iter()
             .filter_map(|seen| number(seen.body(), "far "));
         assert_eq!(crossed.collect::<Vec<_>>(), wanted, "to room {place}");
+    }
+}
+
+/// Joins a room with the relay's account, without the relay.
+async fn join_as(home: &Home, room: &OwnedRoomId) {
+    let session = home.session();
+    let text = |name: &str| session[name].as_str().expect("it is there");
+    let mut url = url::Url::parse(text("homeserver")).expect("the homeserver has a URL");
+    url.path_segments_mut()
+        .expect("an HTTP URL has segments")
+        .pop_if_empty()
+        .extend(["_matrix", "client", "v3", "join", room.as_str()]);
+    let joining = reqwest::Client::new()
+        .post(url)
+        .bearer_auth(text("access_token"))
+        .body("{}");
+    let answer = joining.send().await.expect("the homeserver answers");
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_first_run_that_is_killed_before_it_stored_anything_loses_and_doubles_nothing() {
+    for is_answered in [false, true] {
+        let mut stage = Plan::one_room(Kind::Encrypted)
+            .through_proxy()
+            .set_up()
+            .await;
+        let room = stage.rooms[0].clone();
+        join_as(&stage.home, &room).await;
+        stage.alice.sees_join(&room, &stage.bot).await;
+        stage.alice.send(&room, "before the first start").await;
+        let proxy = stage.proxy.take().expect("a proxy was planned");
+        let sync = "GET /_matrix/client/v3/sync";
+        proxy.answers([Canned::to(sync, 502, &json!({}))]);
+        let mut relay = stage.home.spawn_with(&[]);
+        relay.logs("the homeserver cannot be read").await;
+        stage.alice.send(&room, "one").await;
+        stage.alice.send(&room, "two").await;
+        if is_answered {
+            let held = HeldThread::of(&relay, "database");
+            proxy.answers([]);
+            // The Matrix library has stored the answer, and nobody else has.
+            relay.logs("connected to the homeserver").await;
+            held.kill(&relay);
+        }
+        relay.kill().await;
+        proxy.answers([]);
+        stage.alice.send(&room, "three").await;
+
+        let _relay = stage.home.spawn_with(&[]);
+        stage.radio.transmits("Alice[M]: three").await;
+        let wanted = ["one", "two", "three"].map(|text| format!("Alice[M]: {text}"));
+        assert_eq!(stage.radio.texts(), wanted, "answered: {is_answered}");
     }
 }

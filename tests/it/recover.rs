@@ -14,13 +14,8 @@ use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::Kind;
 use crate::support::within;
 
-fn session(home: &Home) -> Value {
-    let text = fs::read_to_string(home.path("matrix/session.json")).expect("there is a session");
-    serde_json::from_str(&text).expect("a session is JSON")
-}
-
 fn device(home: &Home) -> String {
-    let session = session(home);
+    let session = home.session();
     session["device_id"].as_str().expect("a device").to_owned()
 }
 
@@ -46,7 +41,7 @@ async fn is_trusted(scene: &Scene) {
 
 /// Waits until a room key is in the account's backup.
 async fn is_backed_up(home: &Home) {
-    let session = session(home);
+    let session = home.session();
     let text = |key: &str| session[key].as_str().expect("it is there").to_owned();
     let url = text("homeserver") + "_matrix/client/v3/room_keys/version";
     let backed_up = async {

@@ -10,7 +10,7 @@ mod news;
 
 use tracing::{info, warn};
 
-use relay_model::{Clock, ClockReading, Timestamp};
+use relay_model::{Beginning, Clock, ClockReading, Timestamp};
 
 pub(super) use ask::{arrived, ask_date, ask_own, time_shown};
 pub(super) use news::HistoryFilter;
@@ -41,9 +41,38 @@ impl OurClocks {
         }
     }
 
+    /// Returns these clocks as the beginning of a first run.
+    pub(super) fn beginning(self, position: Option<String>) -> Beginning {
+        Beginning {
+            ours: self.wall,
+            passed: self.passed,
+            boot: boot(),
+            position,
+        }
+    }
+
     /// Returns the milliseconds that passed between `other` and this reading.
     fn after(self, other: Self) -> i64 {
         self.passed.saturating_sub(other.passed)
+    }
+}
+
+/// A moment of this boot or of an earlier one, of which only the wall clock is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Moment {
+    ThisBoot(OurClocks),
+    Earlier(Timestamp),
+}
+
+impl Moment {
+    pub(super) fn of(first: &Beginning, now: OurClocks) -> Self {
+        if first.boot.is_empty() || first.boot != boot() || first.passed > now.passed {
+            return Self::Earlier(first.ours);
+        }
+        Self::ThisBoot(OurClocks {
+            wall: first.ours,
+            passed: first.passed,
+        })
     }
 }
 
@@ -210,9 +239,17 @@ impl ServerClock {
     }
 
     /// Returns the server's time at `then`. Exact while both clocks agree, although a date has a resolution of seconds.
-    fn at(&self, then: OurClocks, now: OurClocks) -> Timestamp {
-        let shows = now.wall.0.saturating_sub(self.ours_ahead(now));
-        Timestamp(shows.saturating_sub(now.after(then)))
+    /// For a moment of an earlier boot rather too early.
+    fn at(&self, then: Moment, now: OurClocks) -> Timestamp {
+        let ahead = self.ours_ahead(now);
+        match then {
+            Moment::ThisBoot(then) => {
+                let shows = now.wall.0.saturating_sub(ahead);
+                Timestamp(shows.saturating_sub(now.after(then)))
+            }
+            // Our clock may still be behind, and be set soon.
+            Moment::Earlier(wall) => Timestamp(wall.0.saturating_sub(ahead.max(0))),
+        }
     }
 
     /// Returns the server's current time, to the second. Until it is known: our own.

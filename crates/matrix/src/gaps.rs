@@ -64,6 +64,10 @@ impl Gaps {
         gaps
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     pub(super) fn is_open(&self, room: &RoomId) -> bool {
         self.open.iter().any(|open| open.gap.room == room)
     }

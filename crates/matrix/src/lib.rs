@@ -58,7 +58,7 @@ use self::files::LOG_IN_ANEW;
 use relay_config::{E2ee, UserPattern};
 use relay_disk::Trouble;
 use relay_model::{
-    Clock, ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId,
+    Beginning, Clock, ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId,
     OwnedServerName, Synced, UndecryptableEvent, full_text,
 };
 
@@ -107,8 +107,8 @@ pub struct Batch {
 pub struct Start {
     /// The position of the last committed batch, if readable.
     pub position: Option<String>,
-    /// A position was stored. Otherwise all earlier messages are history.
-    pub has_run: bool,
+    /// No position was ever stored: where the first run began. All earlier messages are history.
+    pub first: Option<Beginning>,
     /// The rooms that were mapped and joined, by their configured names. In other rooms, earlier messages are history.
     pub known: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
     /// `known` is complete. Otherwise any room may have been known.
@@ -217,6 +217,12 @@ impl Matrix {
         let client = self.rooms.client.clone();
         let changes = client.encryption().verification_state();
         Box::pin(changes.then(move |_| client::device_trust(client.clone())))
+    }
+
+    /// Returns where a first run would begin now. To be stored before [`Matrix::run`].
+    pub async fn beginning(&self) -> Beginning {
+        let position = sync::sdk_position(&self.rooms.client).await;
+        clock::OurClocks::now(&self.rooms.options.clock).beginning(position)
     }
 
     /// Reads and joins the mapped rooms and hands over batches, until `stop`.

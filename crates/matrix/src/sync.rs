@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::clock::{self, HistoryFilter, OurClocks};
+use super::clock::{self, HistoryFilter, Moment, OurClocks};
 use super::gaps::{Gaps, lazy_members};
 use super::{
     Batch, MatrixError, Options, Start, errors, gate::Notes, reader::Reader, rooms::Rooms,
@@ -59,8 +59,10 @@ pub(super) struct Sync<'a> {
     reader: Reader<'a>,
     batches: mpsc::Sender<Batch>,
     gaps: Gaps,
-    /// Position of the last committed batch.
+    /// Position of the last committed batch; none on a first run, until all since its beginning is handed over.
     position: Option<String>,
+    /// Where the first run began.
+    beginning: Option<String>,
     /// Position of the last answer that was handed over in full; ahead of `position` after empty answers. The SDK's own
     /// position can be ahead of both, with events that were never handed over.
     handed_over: Option<String>,
@@ -99,7 +101,9 @@ impl<'a> Sync<'a> {
         let known = start.known.into_iter().map(|(_, room)| room);
         let known: HashSet<_> = known.chain(start.former).collect();
         let now = OurClocks::now(&rooms.options.clock);
-        let news = HistoryFilter::new(known, !start.has_run, !start.knows_all, now);
+        let is_first = start.first.is_some();
+        let from = (start.first.as_ref()).map_or(Moment::ThisBoot(now), |it| Moment::of(it, now));
+        let news = HistoryFilter::new(known, is_first, !start.knows_all, from);
         gaps.retain(|gap| news.knows(&gap.room));
         Self {
             store,
@@ -108,6 +112,7 @@ impl<'a> Sync<'a> {
             batches,
             gaps: Gaps::new(gaps, Instant::now()),
             position,
+            beginning: start.first.and_then(|it| it.position),
             handed_over: None,
             behind: false,
             committed_at: Instant::now(),
@@ -134,14 +139,15 @@ impl<'a> Sync<'a> {
     /// again from the position.
     async fn go_on(&mut self) -> Result<Infallible, MatrixError> {
         let client = &self.rooms.client;
-        if self.position.is_none() && !self.reader.news.first_run {
-            self.position = sdk_position(client).await;
+        let taken = sdk_position(client).await;
+        if self.read_from().is_none() && (taken.is_some() || !self.reader.news.first_run) {
+            self.position.clone_from(&taken);
             error!(
                 position = self.position,
                 "up to where the homeserver was read cannot be read from the database; going on from where the Matrix library stands: what it was given just before the last stop may be missing; please report this"
             );
         }
-        self.behind = self.position.is_some() && sdk_position(client).await != self.position;
+        self.behind = self.read_from().is_some() && taken.as_ref() != self.read_from();
         let mut keys = keys(client).await;
         let mut wait = Duration::ZERO;
         let mut last = String::new();
@@ -172,6 +178,11 @@ impl<'a> Sync<'a> {
                 sleep(IDLE_PAUSE).await;
             }
         }
+    }
+
+    /// Returns from where what is missing is to be read.
+    fn read_from(&self) -> Option<&String> {
+        self.position.as_ref().or(self.beginning.as_ref())
     }
 
     /// Returns the time to wait before the next request, when the last one was made at `asked`.
@@ -207,7 +218,7 @@ impl<'a> Sync<'a> {
         }
         // The SDK stores an answer's position before all of its effects.
         let taken = sdk_position(client).await;
-        let reached = self.handed_over.as_ref().or(self.position.as_ref());
+        let reached = self.handed_over.as_ref().or(self.read_from());
         self.behind |= reached.is_some() && taken.as_ref() != reached;
         self.failures = self.failures.saturating_add(1);
         let wish = errors::retry_after(error);
@@ -301,7 +312,7 @@ impl<'a> Sync<'a> {
             let work = tokio::select! {
                 () = rooms.changed.notified() => self.look_again().boxed(),
                 Some(keys) = keys.next() => self.try_late(keys).boxed(),
-                (gap, fetched) = self.gaps.next(rooms), if self.position.is_some() => self.take_missing(gap, fetched).boxed(),
+                (gap, fetched) = self.gaps.next(rooms) => self.take_missing(gap, fetched).boxed(),
                 answer = &mut request => return Ok(answer),
             };
             // Both must progress together: the request may hold a lock of the SDK that the other work waits for.
@@ -325,7 +336,7 @@ impl<'a> Sync<'a> {
 }
 
 /// Returns the SDK's own sync position.
-async fn sdk_position(client: &Client) -> Option<String> {
+pub(super) async fn sdk_position(client: &Client) -> Option<String> {
     let store = client.state_store();
     let stored = store.get_kv_data(StateStoreDataKey::SyncToken).await;
     stored.ok()?.and_then(StateStoreDataValue::into_sync_token)

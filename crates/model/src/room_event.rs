@@ -158,12 +158,27 @@ impl MatrixEvent {
 /// How far the account's events have been handed over; stored in the transaction that accepts them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Synced {
-    /// Opaque token of the homeserver (`next_batch`), from which the next sync or start goes on.
-    pub position: String,
+    /// Opaque token of the homeserver (`next_batch`), from which the next sync or start goes on. `None`: the account's first
+    /// run has not come so far yet, and none is stored.
+    pub position: Option<String>,
     /// All gaps that are open at this position, of all rooms; they replace the stored ones.
     pub gaps: Vec<Gap>,
     /// Last reading of the homeserver's clock; `None` until the server has shown its time.
     pub clock: Option<ClockReading>,
+}
+
+/// When and where the first run of an account began. Stored before its first request: if that run is killed before a
+/// position is stored, the next one goes on from here, and history ends here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// What this computer's wall clock showed.
+    pub ours: Timestamp,
+    /// Milliseconds since boot, suspend included.
+    pub passed: i64,
+    /// Identifies this computer's boot, as `passed` counts from it; empty if unknown.
+    pub boot: String,
+    /// Token of the homeserver's stream at which the login ended; `None` if it read nothing.
+    pub position: Option<String>,
 }
 
 /// A part of a room's history that no sync answer contained, between two tokens of the homeserver.

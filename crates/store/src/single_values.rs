@@ -5,7 +5,8 @@ use tracing::warn;
 
 use super::{Result, Tx, columns::unreadable};
 use relay_model::{
-    Channel, ChannelIndex, ChannelRole, ClockReading, Fingerprint, NodeNum, Timestamp, UserId,
+    Beginning, Channel, ChannelIndex, ChannelRole, ClockReading, Fingerprint, NodeNum, Timestamp,
+    UserId,
 };
 
 const MESHNET: &str = "meshnet";
@@ -25,6 +26,17 @@ pub fn sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>> {
 pub fn has_synced(tx: &Tx<'_>, account: &UserId) -> Result<bool> {
     let name = sync_position_of(account);
     tx.exists("SELECT 1 FROM meta WHERE name = ?1", [name])
+}
+
+/// Returns when and where the account's first run began; this is it if none is stored.
+pub fn beginning(tx: &Tx<'_>, account: &UserId, this: Beginning) -> Result<Beginning> {
+    let name = beginning_of(account);
+    let stored = value(tx, &name)?.and_then(|json| serde_json::from_str(&json).ok());
+    if let Some(stored) = stored {
+        return Ok(stored);
+    }
+    set_json(tx, &name, &this)?;
+    Ok(this)
 }
 
 /// Stores the account's sync position, in the transaction of the events before it.
@@ -149,6 +161,10 @@ fn sync_position_of(account: &UserId) -> String {
     format!("sync_position {account}")
 }
 
+fn beginning_of(account: &UserId) -> String {
+    format!("beginning {account}")
+}
+
 fn channels_of(radio: NodeNum) -> String {
     format!("channels {radio}")
 }
@@ -196,6 +212,26 @@ mod tests {
                 set_sync_position(tx, &alice, "s2")?;
                 assert_eq!(sync_position(tx, &alice)?.as_deref(), Some("s2"));
                 assert_eq!(sync_position(tx, &bob)?, None);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn the_first_run_of_an_account_begins_once() {
+        let alice = UserId::parse("@alice:example.org").unwrap();
+        let at = |position: &str| Beginning {
+            ours: Timestamp(1_767_225_600_000),
+            passed: 60_000,
+            boot: "this".to_owned(),
+            position: Some(position.to_owned()),
+        };
+        let mut store = Store::in_memory().unwrap();
+        store
+            .transaction(|tx| {
+                assert_eq!(beginning(tx, &alice, at("s1"))?, at("s1"));
+                assert_eq!(beginning(tx, &alice, at("s2"))?, at("s1"));
+                assert!(!has_synced(tx, &alice)?);
                 Ok(())
             })
             .unwrap();

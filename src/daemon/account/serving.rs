@@ -14,7 +14,7 @@ use super::super::runtime_state::LoginState;
 use super::super::{event_loop::Reload, ledger::Ledger};
 use super::{Account, LOOK_EVERY, Served};
 use relay_matrix::{DeviceTrust, Matrix, auth};
-use relay_model::{Chore, Event, Explained as _, OwnedUserId};
+use relay_model::{Beginning, Chore, Event, Explained as _, OwnedUserId};
 use relay_store::{gaps, known_rooms, mapped_rooms, single_values, undecryptable};
 
 impl Account {
@@ -47,7 +47,8 @@ impl Account {
             verification,
             "Matrix session open"
         );
-        let Some(start) = stop.run_until_cancelled(self.start(account)).await else {
+        let this = matrix.beginning().await;
+        let Some(start) = stop.run_until_cancelled(self.start(account, this)).await else {
             return Served::Stopped;
         };
         // Sends that were refused to an earlier session are retried. Nobody receives the event only when the relay ends.
@@ -87,16 +88,23 @@ impl Account {
         served
     }
 
-    /// Reads the account's sync position; retries until the database can be read.
-    async fn start(&self, account: OwnedUserId) -> relay_matrix::Start {
+    /// Reads the account's sync position, or where its first run began, which may be `this` one; retries until the
+    /// database can be read.
+    async fn start(&self, account: OwnedUserId, this: Beginning) -> relay_matrix::Start {
         loop {
             let (account, ledger) = (account.clone(), Arc::clone(&self.pipeline.ledger));
+            let this = this.clone();
             let start = self.pipeline.database.run(move |store| {
                 Ledger::transaction(&ledger, store, |ledger, tx| {
                     let former = mapped_rooms::all(tx)?.into_iter();
+                    let first = if single_values::has_synced(tx, &account)? {
+                        None
+                    } else {
+                        Some(single_values::beginning(tx, &account, this)?)
+                    };
                     let start = relay_matrix::Start {
                         position: single_values::sync_position(tx, &account)?,
-                        has_run: single_values::has_synced(tx, &account)?,
+                        first,
                         known: known_rooms::all(tx)?,
                         knows_all: known_rooms::are_readable(tx)?,
                         former: former.map(|it| it.room).collect(),

@@ -213,7 +213,7 @@ impl Bench {
         let batch = Batch {
             events,
             synced: Synced {
-                position: position.to_owned(),
+                position: Some(position.to_owned()),
                 gaps: Vec::new(),
                 clock: Some(self.reading()),
             },
@@ -535,7 +535,7 @@ async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
         let batch = Batch {
             events: Vec::new(),
             synced: Synced {
-                position: "s2".to_owned(),
+                position: Some("s2".to_owned()),
                 gaps: gaps.clone(),
                 clock: None,
             },

@@ -171,7 +171,9 @@ impl Applier<'_> {
                 if let Some(reading) = &synced.clock {
                     single_values::set_server_clock(tx, reading)?;
                 }
-                single_values::set_sync_position(tx, &account, &synced.position)?;
+                if let Some(position) = &synced.position {
+                    single_values::set_sync_position(tx, &account, position)?;
+                }
             }
             Action::Ignore(reason) => {
                 let counts = &mut self.outcome.counts;

@@ -303,7 +303,7 @@ impl Homeserver {
             let batch = Batch {
                 events,
                 synced: Synced {
-                    position: place.to_string(),
+                    position: Some(place.to_string()),
                     gaps: Vec::new(),
                     clock: None,
                 },

@@ -14,6 +14,7 @@ pub(crate) mod forwarder;
 pub(crate) mod gatt;
 pub(crate) mod guide;
 pub(crate) mod held;
+pub(crate) mod held_thread;
 pub(crate) mod limit;
 pub(crate) mod lines;
 pub(crate) mod machine;

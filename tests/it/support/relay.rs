@@ -38,6 +38,12 @@ impl Home {
         }
     }
 
+    /// Returns the login on disk.
+    pub(crate) fn session(&self) -> serde_json::Value {
+        let text = fs::read(self.path("matrix/session.json")).expect("there is a session");
+        serde_json::from_slice(&text).expect("a session is JSON")
+    }
+
     /// Runs the relay without root's capabilities, so that permissions apply.
     pub(crate) fn use_ordinary_rights(&mut self) {
         self.ordinary = true;

@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
-use super::{OurClocks, ServerClock};
+use super::{Moment, OurClocks, ServerClock};
 use relay_model::{OwnedRoomId, RoomId, Timestamp};
 
 /// Decides which messages from before the start are history.
 #[derive(Debug)]
 pub(crate) struct HistoryFilter {
-    start: OurClocks,
-    /// No batch has ever been handed over.
+    /// Start of this run, or of a first run that was killed before a position was stored.
+    start: Moment,
+    /// No position was ever stored.
     pub(crate) first_run: bool,
     /// Every room counts as known.
     any: bool,
@@ -23,7 +24,7 @@ impl HistoryFilter {
         mut known: HashSet<OwnedRoomId>,
         first_run: bool,
         any: bool,
-        start: OurClocks,
+        start: Moment,
     ) -> Self {
         known.retain(|_| !first_run);
         Self {
@@ -34,9 +35,10 @@ impl HistoryFilter {
         }
     }
 
-    /// Returns whether all messages of a room are new.
+    /// Returns whether what this room's timeline leaves out is missing: also on a first run, where it may be later than the
+    /// start.
     pub(crate) fn knows(&self, room: &RoomId) -> bool {
-        self.any || self.known.contains(room)
+        self.first_run || self.any || self.known.contains(room)
     }
 
     pub(crate) fn learn(&mut self, rooms: impl IntoIterator<Item = OwnedRoomId>) {

@@ -44,7 +44,7 @@ fn what_was_written_just_now_is_new_whatever_the_clocks_show() {
     for absurd in [Timestamp(i64::MIN), Timestamp(i64::MAX)] {
         clock.learn(absurd, now);
         clock.by_ours(absurd, now);
-        clock.at(clocks(9 * HOUR, 0), now);
+        clock.at(Moment::ThisBoot(clocks(9 * HOUR, 0)), now);
     }
 }
 
@@ -108,7 +108,7 @@ fn history_ends_at_the_start_whatever_our_clock_was_set_to_since() {
                 clock.learn(Timestamp(NOON + at), clocks(at, before));
             }
             let now = clocks(2 * HOUR, after);
-            let start = clocks(0, before);
+            let start = Moment::ThisBoot(clocks(0, before));
             let is_history = |news: &HistoryFilter, at: i64| {
                 news.is_history(room, Timestamp(NOON + at), &clock, now)
             };
@@ -133,10 +133,36 @@ fn where_the_clocks_agree_history_ends_to_the_millisecond() {
     for off in [-1_500, 1_500] {
         let (mut clock, start, now) = (unknown(), clocks(0, 0), clocks(HOUR, 0));
         clock.learn(Timestamp(NOON + off), start);
-        let news = HistoryFilter::new(HashSet::new(), false, false, start);
+        let news = HistoryFilter::new(HashSet::new(), false, false, Moment::ThisBoot(start));
         let is_history = |at: i64| news.is_history(room, Timestamp(NOON + at), &clock, now);
         assert!(is_history(-100) && !is_history(100), "{off}");
     }
+}
+
+#[test]
+fn history_ends_where_the_first_run_began_also_for_a_later_run_and_rather_too_early_than_too_late()
+{
+    let room = room_id!("!room:example.org");
+    let began = |boot: &str| Beginning {
+        boot: boot.to_owned(),
+        ..clocks(0, 0).beginning(None)
+    };
+    let (this, now) = (boot(), clocks(HOUR, 0));
+    for first in [&this, "another", ""].map(began) {
+        let start = Moment::of(&first, now);
+        let news = HistoryFilter::new(HashSet::new(), true, false, start);
+        let is_history =
+            |clock: &ServerClock, at: i64| news.is_history(room, Timestamp(NOON + at), clock, now);
+        let mut clock = unknown();
+        assert!(is_history(&clock, -100) && !is_history(&clock, 100));
+        // After a start without a clock battery our clock may be hours behind, until it is set.
+        clock.learn(Timestamp(NOON + 3 * HOUR), now);
+        assert!(!is_history(&clock, 2 * HOUR + 100), "{first:?}");
+        assert!(is_history(&clock, -100), "{first:?}");
+    }
+    // Before a reboot nobody knows how much time passed since.
+    let later = Moment::of(&began(&this), clocks(-2 * HOUR, 0));
+    assert!(matches!(later, Moment::Earlier(Timestamp(NOON))));
 }
 
 #[test]

@@ -53,15 +53,13 @@ impl Sync<'_> {
             }
         }
         // How a replaced room's messages are handled depends on the replacement, so it must be handed over first.
-        if self.position.is_some() && events.iter().any(is_replaced) {
+        if events.iter().any(is_replaced) {
             self.tell(std::mem::take(&mut events)).await?;
         }
         let mut patience = Patience::default();
         if self.behind {
             for room in self.rooms.joined() {
-                if self.reader.news.knows(room.room_id()) {
-                    self.fill(&room, &next, &[], &mut patience).await?;
-                }
+                self.fill(&room, &next, &[], &mut patience).await?;
             }
         }
         for (id, update) in &answer.joined {
@@ -89,20 +87,18 @@ impl Sync<'_> {
         let joined = self.rooms.joined().into_iter();
         let joined = joined.map(|room| room.room_id().to_owned());
         self.reader.news.learn(joined);
-        // Without a position, the next start would treat everything as history; an old one only costs a longer
-        // catch-up.
+        // What a gap of the first run holds is told from history only as long as it is the first run.
+        let is_reached = !self.reader.news.first_run || self.gaps.is_empty();
+        let reached = is_reached.then(|| next.clone());
+        // An old position only costs a longer catch-up.
         let is_stored = self.position.as_ref().is_some_and(|position| {
             *position == next || self.committed_at.elapsed() < POSITION_EVERY
         });
-        let is_first = self.position.is_none();
         if !events.is_empty() || !is_stored {
-            self.hand_batch_over(events, next.clone()).await?;
+            self.hand_batch_over(events, reached).await?;
         }
         self.handed_over = Some(next);
         self.behind = false;
-        if is_first {
-            self.announce().await?;
-        }
         Ok(())
     }
 
@@ -115,13 +111,13 @@ impl Sync<'_> {
         shown: &[TimelineEvent],
         patience: &mut Patience,
     ) -> Result<(), MatrixError> {
-        // A first run has no earlier messages.
-        let Some(position) = self.position.clone() else {
+        // On a first run after a login that read nothing, the answer is all there is.
+        let Some(from) = self.read_from().cloned() else {
             return Ok(());
         };
         let mut gap = Gap {
             room: room.room_id().to_owned(),
-            from: position,
+            from,
             to: to.to_owned(),
         };
         if self.gaps.is_open(room.room_id()) || patience.is_spent(Instant::now()) {
@@ -176,8 +172,7 @@ impl Sync<'_> {
         gap: Gap,
         fetched: matrix_sdk::Result<GapPage>,
     ) -> Result<(), MatrixError> {
-        let (Some(position), Some(room)) = (self.position.clone(), self.rooms.mapped(&gap.room))
-        else {
+        let Some(room) = self.rooms.mapped(&gap.room) else {
             return Ok(());
         };
         let measured = async { Ok::<_, Error>((fetched?, Banned::of(&room).await?)) };
@@ -195,7 +190,7 @@ impl Sync<'_> {
             Err(error) if self.gaps.failed(&gap, &error, now) => Vec::new(),
             Err(_) => return Ok(()),
         };
-        self.hand_batch_over(events, position).await
+        self.hand_batch_over(events, self.position.clone()).await
     }
 
     /// Hands over events that waited for these keys; without keys, all waiting events are tried.
@@ -203,18 +198,12 @@ impl Sync<'_> {
         &mut self,
         keys: Option<Vec<RoomKeyInfo>>,
     ) -> Result<(), MatrixError> {
-        if self.position.is_none() {
-            return Ok(());
-        }
         let events = self.reader.read_late(keys.as_deref()).await;
         self.tell(events).await
     }
 
     /// Hands over changed facts about the joined rooms, without waiting for the server.
     pub(super) async fn announce(&mut self) -> Result<(), MatrixError> {
-        if self.position.is_none() {
-            return Ok(());
-        }
         let mut events = self.rooms.take_moved();
         for room in self.rooms.joined() {
             events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
@@ -222,19 +211,18 @@ impl Sync<'_> {
         self.tell(events).await
     }
 
-    /// Hands over events without a new position. Before the first answer of a first run there is no position for a
-    /// batch.
+    /// Hands over events without a new position.
     pub(super) async fn tell(&mut self, events: Vec<MatrixEvent>) -> Result<(), MatrixError> {
-        match self.position.clone() {
-            Some(position) if !events.is_empty() => self.hand_batch_over(events, position).await,
-            Some(_) | None => Ok(()),
+        if events.is_empty() {
+            return Ok(());
         }
+        self.hand_batch_over(events, self.position.clone()).await
     }
 
     pub(super) async fn hand_batch_over(
         &mut self,
         events: Vec<MatrixEvent>,
-        position: String,
+        position: Option<String>,
     ) -> Result<(), MatrixError> {
         let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
         if !events.iter().all(is_ours) {
@@ -244,8 +232,8 @@ impl Sync<'_> {
         let sent = self.batches.send(batch).await;
         sent.map_err(|_| MatrixError::Closed)?;
         committed.await.map_err(|_| MatrixError::Closed)?;
-        self.position = Some(position);
-        self.reader.news.first_run = false;
+        self.reader.news.first_run &= position.is_none();
+        self.position = position;
         self.committed_at = Instant::now();
         Ok(())
     }
@@ -253,7 +241,8 @@ impl Sync<'_> {
     /// Hands over the latest position at a clean stop, for a quicker next start.
     pub(super) fn leave_position(&mut self) {
         let position = self.handed_over.take();
-        if let Some(position) = position.filter(|it| self.position.as_ref() != Some(it)) {
+        let is_new = position.is_some() && position != self.position;
+        if is_new && !self.reader.news.first_run {
             let (batch, _) = self.batch(Vec::new(), position);
             if self.batches.try_send(batch).is_err() {
                 debug!("the last position is not stored");
@@ -261,7 +250,11 @@ impl Sync<'_> {
         }
     }
 
-    fn batch(&self, events: Vec<MatrixEvent>, position: String) -> (Batch, oneshot::Receiver<()>) {
+    fn batch(
+        &self,
+        events: Vec<MatrixEvent>,
+        position: Option<String>,
+    ) -> (Batch, oneshot::Receiver<()>) {
         let (committed, done) = oneshot::channel();
         let batch = Batch {
             events,

@@ -11,13 +11,15 @@ use std::sync::atomic::Ordering;
 use super::super::gaps::{GapPage, Patience};
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
-use relay_model::{Gap, MatrixEvent};
+use relay_model::{Beginning, Gap, MatrixEvent, Timestamp};
+
+/// When every event was sent.
+const SENT_AT: i64 = 1_767_225_600_000;
 
 /// Returns a loop at position `s1`, and the receiver of its batches.
 fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
     let start = Start {
         position: Some("s1".to_owned()),
-        has_run: true,
         knows_all: true,
         known: vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
         ..Start::default()
@@ -27,6 +29,106 @@ fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
         Sync::new(rooms, Path::new("/"), Arc::default(), start, batches),
         taken,
     )
+}
+
+/// Returns a loop of a first run that began at `s0` and at this time, before the last reboot.
+fn first_run(rooms: &Rooms, began: i64) -> (Sync<'_>, mpsc::Receiver<Batch>) {
+    let first = Beginning {
+        ours: Timestamp(began),
+        passed: 0,
+        boot: "another".to_owned(),
+        position: Some("s0".to_owned()),
+    };
+    let start = Start {
+        first: Some(first),
+        knows_all: true,
+        ..Start::default()
+    };
+    let (batches, taken) = mpsc::channel(1);
+    (
+        Sync::new(rooms, Path::new("/"), Arc::default(), start, batches),
+        taken,
+    )
+}
+
+/// Commits all batches; returns their positions, and the number of texts in them.
+async fn commit_all(mut batches: mpsc::Receiver<Batch>) -> (Vec<Option<String>>, usize) {
+    let (mut positions, mut texts) = (Vec::new(), 0);
+    while let Some(batch) = batches.recv().await {
+        let is_text = |event: &&MatrixEvent| matches!(event, MatrixEvent::Text(_));
+        texts += batch.events.iter().filter(is_text).count();
+        positions.push(batch.synced.position);
+        batch.committed.send(()).unwrap();
+    }
+    (positions, texts)
+}
+
+#[tokio::test]
+async fn a_first_run_that_has_to_begin_again_reads_what_was_said_since_it_began_and_no_more() {
+    for (began, texts) in [(SENT_AT, 1), (SENT_AT + 1, 0)] {
+        let server = Scripted::start(|line| {
+            let said: Value = serde_json::from_str(text(ALICE).raw().json().get()).unwrap();
+            if line.contains("/messages") && line.contains("from=s0") {
+                json!({"start": "s0", "chunk": [said]})
+            } else {
+                json!({})
+            }
+        });
+        let server = server.await;
+        let rooms = server.rooms();
+        let (mut sync, taken) = first_run(&rooms, began);
+        let reading = async {
+            let mut patience = Patience::default();
+            let filled = sync.fill(&server.room, "s1", &[], &mut patience);
+            filled.await.unwrap();
+            let is_first = sync.reader.news.first_run;
+            drop(sync);
+            is_first
+        };
+        let (is_first, told) = tokio::join!(reading, commit_all(taken));
+        // A position would make all that was said since the login new to the next run.
+        assert_eq!(told, (vec![None; texts], texts));
+        assert!(is_first);
+    }
+}
+
+#[tokio::test]
+async fn a_first_run_stores_no_position_before_what_was_said_since_it_began_is_read() {
+    let refusal = json!({"errcode": "M_FORBIDDEN", "error": "not now"});
+    let server = Scripted::start(move |line| {
+        if line.contains("/messages") {
+            refusal.clone()
+        } else {
+            json!({"chunk": []})
+        }
+    });
+    let server = server.await;
+    let rooms = server.rooms();
+    let (mut sync, taken) = first_run(&rooms, SENT_AT);
+    let reading = async {
+        sync.behind = true;
+        for is_filled in [false, true] {
+            if is_filled {
+                let gap = sync.gaps.all().remove(0);
+                let page = GapPage {
+                    events: vec![text(ALICE)],
+                    next: None,
+                };
+                sync.take_missing(gap, Ok(page)).await.unwrap();
+            }
+            let settings = settings(Duration::ZERO, TIMELINE_LIMIT);
+            let answer = rooms.client.sync_once(settings).await.unwrap();
+            let mut keys: RoomKeyUpdates = stream::pending().boxed();
+            sync.take(answer, &mut keys).await.unwrap();
+            assert_eq!(sync.reader.news.first_run, !is_filled);
+        }
+        drop(sync);
+    };
+    let ((), (positions, texts)) = tokio::join!(reading, commit_all(taken));
+    let (last, earlier) = positions.split_last().unwrap();
+    assert_eq!(last.as_deref(), Some("s1"));
+    assert!(earlier.iter().all(Option::is_none) && !earlier.is_empty());
+    assert_eq!(texts, 1);
 }
 
 #[tokio::test]
@@ -57,7 +159,6 @@ async fn a_position_that_cannot_be_read_is_no_first_run_and_keeps_what_is_missin
     };
     let (batches, _taken) = mpsc::channel(1);
     let start = Start {
-        has_run: true,
         gaps: vec![gap.clone()],
         ..Start::default()
     };
@@ -73,7 +174,7 @@ fn event(name: &str, sender: &str, rest: &Value) -> TimelineEvent {
         "event_id": format!("${name}"),
         "sender": sender,
         "room_id": ROOM,
-        "origin_server_ts": 1_767_225_600_000_i64,
+        "origin_server_ts": SENT_AT,
     });
     let fields = event.as_object_mut().unwrap();
     fields.extend(rest.as_object().unwrap().clone());

@@ -130,7 +130,7 @@ fn an_event_of_ours_that_comes_back_does_not_wait_for_the_disk() {
     computer.happens(hello_of_node());
     let (_, transaction) = computer.next_for_room().unwrap();
     let synced = relay_model::Synced {
-        position: "s2".to_owned(),
+        position: Some("s2".to_owned()),
         gaps: Vec::new(),
         clock: None,
     };

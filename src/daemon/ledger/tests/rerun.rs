@@ -185,7 +185,7 @@ fn known(mut ledger: Ledger) -> Mutex<Ledger> {
 
 fn synced() -> Event {
     Event::Matrix(MatrixEvent::Synced(Box::new(Synced {
-        position: "s1".to_owned(),
+        position: Some("s1".to_owned()),
         gaps: Vec::new(),
         clock: Some(ClockReading {
             server: NOON,
