@@ -2,6 +2,7 @@
 //! and informed.
 
 mod answers;
+mod export;
 mod login;
 mod logout;
 mod recover;
@@ -24,6 +25,7 @@ use super::{Globals, interruptible, progress};
 use crate::home::{Home, LockError, StoreGuard};
 use relay_matrix::auth::{self, AuthError, Files, KeyBackup, RECOVER};
 
+use self::export::{ExportArgs, ImportArgs};
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
 use self::recover::RecoverArgs;
@@ -59,6 +61,12 @@ pub(super) enum AuthCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Take the login to another home: write it into one file, encrypted by a passphrase, and use it here no more
+    #[command(after_help = "Example: relay auth export --database relay-login.age")]
+    Export(ExportArgs),
+    /// Take in a login that another home has exported; once, as two relays with one device destroy its encryption
+    #[command(after_help = "Example: relay auth import relay-login.age")]
+    Import(ImportArgs),
     /// End the login, and delete its keys here
     #[command(after_help = "Example: relay auth logout -y --password-file secret.txt")]
     Logout(LogoutArgs),
@@ -88,6 +96,12 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> CommandResul
             AuthCommand::Recover(args) => recover::run(args, globals, &home, &stop).await,
             AuthCommand::Verify(args) => verify::run(args, globals, &home, &stop).await,
             AuthCommand::Status { json } => or_stop(&stop, Box::pin(status(&home, json))).await,
+            AuthCommand::Export(args) => {
+                or_stop(&stop, Box::pin(export::export(args, globals, &home))).await
+            }
+            AuthCommand::Import(args) => {
+                or_stop(&stop, Box::pin(export::import(args, globals, &home))).await
+            }
             AuthCommand::Logout(args) => {
                 or_stop(&stop, Box::pin(logout::run(args, globals, &home))).await
             }

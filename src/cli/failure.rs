@@ -18,6 +18,7 @@ use crate::telemetry::TelemetryError;
 use crate::tools::bundle::BundleError;
 use crate::tools::control::ControlError;
 use crate::tools::import::ImportError;
+use crate::tools::moving::MovingError;
 use crate::tools::radio::VisitError;
 use crate::tools::service::ServiceError;
 use crate::tools::{self, printable};
@@ -88,6 +89,7 @@ explained!(
     ImportError,
     LoadError,
     LockError,
+    MovingError,
     RecordingError,
     ServiceError,
     StartError,

@@ -6,6 +6,7 @@ use super::{Globals, config::load_failure, failure::CommandResult};
 use crate::daemon::{self, Hold, StartError};
 use crate::signals::{Hangup, Signals};
 use crate::telemetry;
+use relay_matrix::auth::Files;
 use relay_model::full_text;
 
 pub(super) async fn run(globals: &Globals) -> CommandResult {
@@ -15,6 +16,7 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
     let loaded = globals.load_config(&home);
     let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;
     let warnings = home.prepare(globals.allow_network_home)?;
+    Files::new(home.matrix()).check_not_moved()?;
     let hold = Hold::take(home.clone())?;
     telemetry::start(&loaded.config.logging, &home, Some(hold.claimant.clone()))?;
     let warnings_of_config = loaded.warnings.iter().map(|it| full_text(it));

@@ -53,6 +53,7 @@ mod echoes;
 mod edits;
 #[cfg(test)]
 mod explain;
+mod export;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]

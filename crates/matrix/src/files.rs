@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use super::session::StoredSession;
 use relay_config::Secret;
@@ -24,6 +25,18 @@ pub enum FilesError {
     /// The file is not as we wrote it; the cause does not quote the file.
     #[error("`{0}` is damaged")]
     Damaged(PathBuf, #[source] io::Error),
+    /// The login was exported: a relay that goes on with it here destroys the encryption of the one that took it in.
+    #[error("the login of this home was exported to `{}` on {}, and is not used here any more", .0.to.display(), .0.at)]
+    Moved(Moved),
+}
+
+/// Where a login has gone; stands in `moved.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The exported file.
+    pub to: PathBuf,
+    /// When, in UTC, as `2025-01-31T12:00:00Z`.
+    pub at: String,
 }
 
 impl Explained for FilesError {
@@ -31,6 +44,11 @@ impl Explained for FilesError {
         match self {
             Self::Use(.., cause) => cure(cause),
             Self::Damaged(..) => Some(LOG_IN_ANEW.to_owned()),
+            Self::Moved(_) => Some(
+                "run the relay where it was imported; `relay auth import` takes it back from such a file; `relay auth recover` makes \
+                 a login of its own for this home"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -52,6 +70,9 @@ impl FilesError {
 
 /// The parts of a login, in the order of their replacement: the session comes last and makes the login valid.
 const PARTS: [&str; 3] = ["sdk", "sdk.key", "session.json"];
+
+/// Says that the login here was exported.
+const MOVED: &str = "moved.json";
 
 /// The directory `<home>/matrix` and the files in it.
 ///
@@ -96,6 +117,33 @@ impl Files {
         self.directory.join("devices")
     }
 
+    /// Fails if the login was exported.
+    pub fn check_not_moved(&self) -> Result<(), FilesError> {
+        let path = self.directory.join(MOVED);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(FilesError::of("read", path)(error)),
+        };
+        let moved = serde_json::from_slice(&text).unwrap_or_else(|_| Moved {
+            to: "?".into(),
+            at: "an unknown day".to_owned(),
+        });
+        Err(FilesError::Moved(moved))
+    }
+
+    /// Marks the login as exported.
+    pub(super) fn mark_moved(&self, moved: &Moved) -> Result<(), FilesError> {
+        let path = self.directory.join(MOVED);
+        let text = serde_json::to_vec(moved)
+            .map_err(|error| FilesError::of("write", &path)(error.into()))?;
+        replace(&path, &text)
+    }
+
+    pub(super) fn delete_mark(&self) -> Result<(), FilesError> {
+        delete(&self.directory.join(MOVED))
+    }
+
     /// `new/`, where a login is created.
     pub(super) fn fresh(&self) -> Self {
         Self::new(self.directory.join("new"))
@@ -106,10 +154,13 @@ impl Files {
         Self::new(self.directory.join("next"))
     }
 
-    /// Returns the session, or `None` where nobody has logged in.
+    /// Returns the session, or `None` where nobody has logged in. Fails with [`FilesError::Moved`] if it was exported.
     pub fn load_session(&self) -> Result<Option<StoredSession>, FilesError> {
-        let next = self.next().load_own_session()?;
-        next.map_or_else(|| self.load_own_session(), |session| Ok(Some(session)))
+        if let Some(session) = self.next().load_own_session()? {
+            return Ok(Some(session));
+        }
+        self.check_not_moved()?;
+        self.load_own_session()
     }
 
     fn load_own_session(&self) -> Result<Option<StoredSession>, FilesError> {
@@ -168,6 +219,7 @@ impl Files {
                 .and_then(|()| sync_directory(&self.directory))
                 .map_err(FilesError::of("write", to))?;
         }
+        self.delete_mark()?;
         delete(&next)
     }
 

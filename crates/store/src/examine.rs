@@ -1,10 +1,14 @@
-//! Looks for damage in the database, beside a daemon that uses it or without one. Writes nothing to it.
+//! Looks for damage in the database, and copies it, beside a daemon that uses it or without one. Writes nothing to it.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::file::{self, FileKind};
+use relay_disk::private_file;
+
 use crate::{APPLICATION_ID, BUSY_LIMIT, Result, StoreError, newest_version, open_error, version};
 
 /// A database without damage.
@@ -32,14 +36,7 @@ fn examine_file(path: &Path) -> Result<Option<SoundDatabase>> {
         }
         FileKind::Database { .. } => {}
     }
-    file::look_whether_writable(path).map_err(open_error)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_LIMIT)?;
-    let schema = version(&connection)?;
-    if schema > newest_version() {
-        return Err(StoreError::Newer(path.to_owned(), schema, newest_version()));
-    }
+    let (connection, schema) = open(path)?;
     let found: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
     if found != "ok" {
         let corrupt = ffi::Error::new(ffi::SQLITE_CORRUPT);
@@ -56,12 +53,63 @@ fn examine_file(path: &Path) -> Result<Option<SoundDatabase>> {
     }))
 }
 
+/// Writes what the database holds at this moment into a new file that only its owner may read. Returns whether there is a
+/// database. Fails as opening it would, or if the copy cannot be written.
+pub fn copy(path: &Path, to: &Path) -> Result<bool> {
+    if examine(path)?.is_none() {
+        return Ok(false);
+    }
+    let name = to.to_str().ok_or(io::ErrorKind::InvalidFilename);
+    let made = name.map_err(io::Error::from).and_then(|name| {
+        private_file().write(true).create_new(true).open(to)?;
+        Ok(name)
+    });
+    let name = made.map_err(|cause| open_error(to, cause))?;
+    let copied =
+        open(path).and_then(|(connection, _)| Ok(connection.execute("VACUUM INTO ?1", [name])?));
+    copied.map_err(|error| error.at(to))?;
+    let synced = File::open(to).and_then(|file| file.sync_all());
+    synced.map_err(|cause| open_error(to, cause))?;
+    Ok(true)
+}
+
+/// Opens it to be read; returns the version of its schema.
+fn open(path: &Path) -> Result<(Connection, i64)> {
+    file::look_whether_writable(path).map_err(|cause| open_error(path, cause))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_LIMIT)?;
+    let schema = version(&connection)?;
+    if schema > newest_version() {
+        return Err(StoreError::Newer(path.to_owned(), schema, newest_version()));
+    }
+    Ok((connection, schema))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt as _;
 
     use super::*;
     use crate::Store;
+
+    #[test]
+    fn a_copy_holds_what_was_committed_also_while_the_database_is_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, to] = ["relay.sqlite", "copy.sqlite"].map(|it| directory.path().join(it));
+        assert!(!copy(&path, &to).unwrap() && !to.exists());
+        let mut store = Store::open(&path).unwrap();
+        let name = |name: &'static str| {
+            move |tx: &crate::Tx<'_>| crate::single_values::set_meshnet(tx, name)
+        };
+        store.transaction(name("Club")).unwrap();
+        assert!(copy(&path, &to).unwrap());
+        store.transaction(name("later")).unwrap();
+        let mut copied = Store::open(&to).unwrap();
+        let found = copied.read(crate::single_values::meshnet).unwrap();
+        assert_eq!(found.as_deref(), Some("Club"));
+        assert!(copy(&path, &to).is_err(), "it is never overwritten");
+    }
 
     #[test]
     fn a_sound_database_is_told_with_its_size_also_while_it_is_in_use() {

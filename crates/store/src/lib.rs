@@ -49,7 +49,7 @@ use file::FileKind;
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
-pub use examine::{SoundDatabase, examine};
+pub use examine::{SoundDatabase, copy, examine};
 pub use messages::{direct, edits, message_map, relayed, seen};
 pub use names::{Names, names, sqlite_version};
 pub use next::Next;

@@ -13,6 +13,8 @@ use relay_matrix::auth::{AuthError, Given};
 
 /// Maximum number of attempts to answer a question.
 pub(super) const MOST_ASKED: usize = 3;
+/// Minimum length of a new passphrase: whoever has the file can try out as many as he likes.
+const SHORTEST_PASSPHRASE: usize = 10;
 /// Maximum size of a password file in bytes; only its first line counts.
 const LONGEST_FILE: u64 = 64 * 1024;
 
@@ -126,6 +128,40 @@ impl Password {
         say(&Failure::from(error).to_string())?;
         self.get().await
     }
+}
+
+/// Returns the passphrase of an exported login: from a file, or typed; a new one twice.
+pub(super) async fn passphrase(
+    file: Option<&Path>,
+    is_new: bool,
+) -> Result<Secret<String>, Failure> {
+    if file.is_none() && !io::stdin().is_terminal() {
+        return Err(missing("--passphrase-file"));
+    }
+    for _ in 0..MOST_ASKED {
+        let passphrase = match file {
+            Some(file) => first_line(file)?,
+            None => Secret::new(at_terminal("Passphrase: ", Typed::Hidden).await?),
+        };
+        let problem = if is_new && passphrase.reveal().chars().count() < SHORTEST_PASSPHRASE {
+            format!("the passphrase is shorter than {SHORTEST_PASSPHRASE} characters")
+        } else if passphrase.reveal().is_empty() {
+            "the passphrase is empty".to_owned()
+        } else if is_new
+            && file.is_none()
+            && at_terminal("The same again: ", Typed::Hidden).await? != *passphrase.reveal()
+        {
+            "the two are not the same".to_owned()
+        } else {
+            return Ok(passphrase);
+        };
+        let problem = Failure::from(anyhow!(problem));
+        if file.is_some() {
+            return Err(problem);
+        }
+        say(&problem.to_string())?;
+    }
+    Err(anyhow!("there is no passphrase").into())
 }
 
 pub(super) fn first_line(path: &Path) -> Result<Secret<String>, Failure> {

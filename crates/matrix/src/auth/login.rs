@@ -46,7 +46,8 @@ pub async fn login(
             return Err(AuthError::AlreadyLoggedIn(Box::new(session)));
         }
         Ok(session) => session,
-        Err(FilesError::Damaged(..)) if options.force => None,
+        // An exported login is not ours to sign out.
+        Err(FilesError::Damaged(..) | FilesError::Moved(_)) if options.force => None,
         Err(error) => return Err(error.into()),
     };
     if let Some(earlier) = &earlier {

@@ -48,6 +48,7 @@ pub fn delete_local(files: &Files, mut report: impl FnMut(&str)) -> Result<(), A
     report("deleted session.json");
     files.delete_store()?;
     files::delete(&files.devices())?;
+    files.delete_mark()?;
     report("deleted sdk.key and sdk/");
     Ok(())
 }

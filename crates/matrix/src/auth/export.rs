@@ -1,0 +1,448 @@
+//! A login in one file, encrypted by a passphrase (age), to take it to another home. It goes there once: two relays with one
+//! device destroy its encryption, so the home that it came from is marked, and does not use it any more.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::iter;
+use std::path::{Path, PathBuf};
+
+use age::secrecy::SecretString;
+use age::{Decryptor, Encryptor, Identity, Recipient, scrypt};
+use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
+use serde::{Deserialize, Serialize};
+use tar::{Archive, Builder, Entry, Header};
+use url::Url;
+
+use super::Files;
+use crate::files::{FilesError, Moved, create_directory, replace};
+use relay_config::Secret;
+use relay_disk::{cure, private_file, sync_directory};
+use relay_model::Explained;
+
+/// The form of the file. Others are refused.
+const FORMAT: u32 = 1;
+/// How hard a passphrase is to try out, as a power of two: 64 MB of memory, and less than a second on a small computer. What
+/// the library chooses by itself suits the computer that exports, and can be more than the one that imports has.
+const WORK: u8 = 16;
+/// The hardest that is accepted, from `age` itself: 4 GB of memory.
+const MOST_WORK: u8 = 22;
+
+// The names in the file.
+const CONTENTS: &str = "contents.json";
+const SESSION: &str = "session.json";
+const KEY: &str = "sdk.key";
+const STORE: &str = "sdk";
+const RECOVERY_KEY: &str = "recovery.key";
+const DATABASE: &str = "relay.sqlite";
+
+/// What an exported file holds, as it says at its beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    format: u32,
+    /// The account.
+    pub user: OwnedUserId,
+    /// Its device.
+    pub device: OwnedDeviceId,
+    /// Address of its homeserver.
+    pub homeserver: Url,
+    /// When, in UTC, as `2025-01-31T12:00:00Z`.
+    pub at: String,
+    /// Whether the relay's database is in it.
+    pub database: bool,
+}
+
+/// Why a login was not exported or imported. The home is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// There is no login.
+    #[error("not logged in: there is nothing to export")]
+    NotLoggedIn,
+    /// Something has the name of the file to be written.
+    #[error("`{0}` exists already")]
+    Exists(PathBuf),
+    /// There is a login, which an import does not replace.
+    #[error("already logged in as {0} (device {1}), and an import does not replace a login")]
+    LoggedIn(OwnedUserId, OwnedDeviceId),
+    /// There is a database, which an import does not replace.
+    #[error("there is a database already, `{0}`, and the file brings another one")]
+    HasDatabase(PathBuf),
+    /// The file is something else, or not whole.
+    #[error("`{0}` is no exported login of the relay, or is damaged")]
+    NotExported(PathBuf),
+    /// The passphrase opens nothing.
+    #[error("the passphrase is wrong, or `{0}` is damaged")]
+    Passphrase(PathBuf),
+    /// The file has a form that this version does not know.
+    #[error("`{0}` was exported by a later version of the relay")]
+    Newer(PathBuf),
+    /// The action that failed, the file, and the cause.
+    #[error("cannot {0} `{1}`")]
+    Use(&'static str, PathBuf, #[source] io::Error),
+    /// A file of the login cannot be used.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+}
+
+impl Explained for ExportError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NotLoggedIn => "run `relay auth login`",
+            Self::Exists(_) => "name another file",
+            Self::LoggedIn(..) => {
+                "end that login with `relay auth logout`, or give this one a home of its own with `--home`"
+            }
+            Self::HasDatabase(_) => {
+                "move it away if what waits in it may be lost, or give the login a home of its own with `--home`"
+            }
+            Self::NotExported(_) => "take the file that `relay auth export` has written, whole",
+            Self::Passphrase(_) => "try it again; without its passphrase the file is of no use",
+            Self::Newer(_) => "update the relay",
+            Self::Use(.., cause) => return cure(cause),
+            Self::Files(error) => return error.hint(),
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl ExportError {
+    fn of(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self::Use(deed, path, cause)
+    }
+}
+
+/// Writes the login into a new file, with a copy of the relay's database if one is given, and marks the home: it does not use
+/// the login any more. `at`: now, in UTC.
+///
+/// The caller holds the home and the store. Blocks for about a second and as long as the files take. After a failure the login
+/// is as it was; after a crash it may be marked, with the whole file beside its place as `….part`.
+pub fn export(
+    files: &Files,
+    to: &Path,
+    passphrase: &Secret<String>,
+    database: Option<&Path>,
+    at: &str,
+) -> Result<Exported, ExportError> {
+    let session = files.load_session()?.ok_or(ExportError::NotLoggedIn)?;
+    if to.exists() {
+        return Err(ExportError::Exists(to.to_owned()));
+    }
+    let exported = Exported {
+        format: FORMAT,
+        user: session.user_id,
+        device: session.device_id,
+        homeserver: session.homeserver,
+        at: at.to_owned(),
+        database: database.is_some(),
+    };
+    let part = to.with_added_extension("part");
+    let moved = Moved {
+        to: to.to_owned(),
+        at: at.to_owned(),
+    };
+    let written = write(files, &part, passphrase, database, &exported)
+        .map_err(ExportError::of("write", &part))
+        .and_then(|()| Ok(files.mark_moved(&moved)?))
+        .and_then(|()| put_in_place(&part, to));
+    if let Err(error) = written {
+        drop(files.delete_mark());
+        // It may not exist.
+        drop(fs::remove_file(&part));
+        return Err(error);
+    }
+    Ok(exported)
+}
+
+fn put_in_place(part: &Path, to: &Path) -> Result<(), ExportError> {
+    let directory = to.parent().filter(|it| !it.as_os_str().is_empty());
+    fs::rename(part, to)
+        .and_then(|()| sync_directory(directory.unwrap_or(Path::new("."))))
+        .map_err(ExportError::of("write", to))
+}
+
+fn write(
+    files: &Files,
+    part: &Path,
+    passphrase: &Secret<String>,
+    database: Option<&Path>,
+    exported: &Exported,
+) -> io::Result<()> {
+    // Left behind by an export that crashed.
+    drop(fs::remove_file(part));
+    let file = private_file().write(true).create_new(true).open(part)?;
+    let mut recipient = scrypt::Recipient::new(secret(passphrase));
+    recipient.set_work_factor(WORK);
+    let recipients = iter::once(&recipient as &dyn Recipient);
+    let encryptor = Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
+    let mut archive = Builder::new(encryptor.wrap_output(file)?);
+    let contents = serde_json::to_vec_pretty(exported)?;
+    let mut header = Header::new_gnu();
+    header.set_size(contents.len() as u64);
+    header.set_mode(0o600);
+    archive.append_data(&mut header, CONTENTS, &contents[..])?;
+    let mut add = |name: &str, path: &Path| archive.append_file(name, &mut File::open(path)?);
+    add(SESSION, &files.session())?;
+    add(KEY, &files.key())?;
+    let recovery_key = files.recovery_key();
+    if recovery_key.exists() {
+        add(RECOVERY_KEY, &recovery_key)?;
+    }
+    for entry in fs::read_dir(files.sdk())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
+        add(&format!("{STORE}/{name}"), &entry.path())?;
+    }
+    if let Some(database) = database {
+        add(DATABASE, database)?;
+    }
+    let file = archive.into_inner()?.finish()?;
+    file.sync_all()
+}
+
+fn secret(passphrase: &Secret<String>) -> SecretString {
+    passphrase.reveal().clone().into()
+}
+
+/// Takes an exported login into this home, with its database to that place, and returns what it is. A home whose login was
+/// exported takes one again: its database is kept as `….old`.
+///
+/// The caller holds the home and the store. Blocks like [`export`]. After a failure or a crash there is either no login, or
+/// the whole one.
+pub fn import(
+    files: &Files,
+    from: &Path,
+    passphrase: &Secret<String>,
+    database: &Path,
+) -> Result<Exported, ExportError> {
+    let was_exported = match files.load_session() {
+        Ok(Some(session)) => {
+            return Err(ExportError::LoggedIn(session.user_id, session.device_id));
+        }
+        Ok(None) => false,
+        Err(FilesError::Moved(_)) => true,
+        Err(error) => return Err(error.into()),
+    };
+    let not_exported = || ExportError::NotExported(from.to_owned());
+    let file = File::open(from).map_err(ExportError::of("read", from))?;
+    let mut identity = scrypt::Identity::new(secret(passphrase));
+    identity.set_max_work_factor(MOST_WORK);
+    let decryptor = Decryptor::new(file).map_err(|_| not_exported())?;
+    let opened = decryptor.decrypt(iter::once(&identity as &dyn Identity));
+    let opened = opened.map_err(|_| ExportError::Passphrase(from.to_owned()))?;
+    let mut archive = Archive::new(opened);
+    let mut entries = archive.entries().map_err(|_| not_exported())?;
+    let first = entries.next().and_then(Result::ok);
+    let exported = first.and_then(contents).ok_or_else(not_exported)?;
+    if exported.format != FORMAT {
+        return Err(ExportError::Newer(from.to_owned()));
+    }
+    if exported.database && !was_exported && database.exists() {
+        return Err(ExportError::HasDatabase(database.to_owned()));
+    }
+    files.delete_fresh()?;
+    let fresh = files.fresh();
+    create_directory(&fresh.sdk())?;
+    let new_database = database.with_added_extension("new");
+    for entry in entries {
+        let mut entry = entry.map_err(|_| not_exported())?;
+        let name = entry.path().map_err(|_| not_exported())?;
+        let name = name.to_str().ok_or_else(not_exported)?.to_owned();
+        let path = match name.split_once('/') {
+            None if name == SESSION => fresh.session(),
+            None if name == KEY => fresh.key(),
+            None if name == RECOVERY_KEY => fresh.recovery_key(),
+            None if name == DATABASE => new_database.clone(),
+            Some((STORE, file)) if !file.contains(['/', '\\']) => fresh.sdk().join(file),
+            Some(_) | None => return Err(not_exported()),
+        };
+        unpack(&mut entry, &path).map_err(ExportError::of("write", &path))?;
+    }
+    let session = fresh.load_session()?;
+    let is_whole = session.is_some_and(|it| it.device_id == exported.device);
+    if !is_whole || exported.database && !new_database.exists() {
+        return Err(not_exported());
+    }
+    fresh.load_key()?;
+    if exported.database {
+        keep_old(database)
+            .and_then(|()| fs::rename(&new_database, database))
+            .and_then(|()| sync_directory(database.parent().unwrap_or(Path::new("."))))
+            .map_err(ExportError::of("write", database))?;
+    }
+    let recovery_key = fresh.recovery_key();
+    if recovery_key.exists() && !files.recovery_key().exists() {
+        let key = fs::read(&recovery_key).map_err(ExportError::of("read", &recovery_key))?;
+        replace(&files.recovery_key(), &key)?;
+    }
+    files.put_in_place(&fresh)?;
+    Ok(exported)
+}
+
+fn contents(entry: Entry<'_, impl Read>) -> Option<Exported> {
+    let is_it = entry.path().is_ok_and(|path| path == Path::new(CONTENTS));
+    is_it.then_some(())?;
+    serde_json::from_reader(entry).ok()
+}
+
+fn unpack(entry: &mut impl Read, path: &Path) -> io::Result<()> {
+    // A database that an import which crashed has left.
+    drop(fs::remove_file(path));
+    let mut file = private_file().write(true).create_new(true).open(path)?;
+    io::copy(entry, &mut file)?;
+    file.flush()?;
+    file.sync_all()
+}
+
+/// Keeps a database and its logs beside their place.
+fn keep_old(database: &Path) -> io::Result<()> {
+    for log in ["", "-wal", "-shm"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(log);
+        let path = PathBuf::from(&name);
+        name = database.with_added_extension("old").into_os_string();
+        name.push(log);
+        if path.exists() {
+            fs::rename(path, name)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::test_session::session;
+
+    fn passphrase(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
+
+    /// A home with a login and a database.
+    struct House {
+        directory: tempfile::TempDir,
+        files: Files,
+    }
+
+    impl House {
+        fn empty() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let files = Files::new(directory.path().join("matrix"));
+            create_directory(&directory.path().join("matrix")).unwrap();
+            Self { directory, files }
+        }
+
+        fn logged_in() -> Self {
+            let house = Self::empty();
+            house.files.create_key().unwrap();
+            fs::write(house.files.sdk().join("crypto.sqlite3"), "keys").unwrap();
+            fs::write(house.files.recovery_key(), "EsTc\n").unwrap();
+            house.files.save_session(&session()).unwrap();
+            fs::write(house.database(), "rows").unwrap();
+            house
+        }
+
+        fn database(&self) -> PathBuf {
+            self.directory.path().join("relay.sqlite")
+        }
+
+        fn file(&self) -> PathBuf {
+            self.directory.path().join("login.age")
+        }
+
+        fn export(&self) -> Result<Exported, ExportError> {
+            let database = self.database();
+            let secret = passphrase("correct horse");
+            let at = "2025-01-31T12:00:00Z";
+            export(&self.files, &self.file(), &secret, Some(&database), at)
+        }
+
+        fn import(&self, from: &Self, secret: &str) -> Result<Exported, ExportError> {
+            let secret = passphrase(secret);
+            import(&self.files, &from.file(), &secret, &self.database())
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.directory.path().join("matrix")).unwrap();
+            let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn a_login_goes_to_another_home_whole_and_is_not_used_where_it_was() {
+        let (old, new) = (House::logged_in(), House::empty());
+        let exported = old.export().unwrap();
+        let moved = old.files.load_session().unwrap_err();
+        assert!(matches!(&moved, FilesError::Moved(it) if it.to == old.file()));
+        assert!(matches!(
+            old.export(),
+            Err(ExportError::Files(FilesError::Moved(_)))
+        ));
+
+        assert_eq!(new.import(&old, "correct horse").unwrap(), exported);
+        assert_eq!(new.files.load_session().unwrap(), Some(session()));
+        let key = |house: &House| fs::read(house.files.key()).unwrap();
+        assert_eq!(key(&new), key(&old));
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!(text(new.files.sdk().join("crypto.sqlite3")), "keys");
+        assert_eq!(text(new.database()), "rows");
+        assert_eq!(
+            new.names(),
+            ["recovery.key", "sdk", "sdk.key", "session.json"]
+        );
+        let again = new.import(&old, "correct horse").unwrap_err();
+        assert!(matches!(again, ExportError::LoggedIn(..)), "{again}");
+    }
+
+    #[test]
+    fn a_login_that_comes_back_brings_its_database_and_keeps_the_stale_one() {
+        let (old, new) = (House::logged_in(), House::empty());
+        old.export().unwrap();
+        new.import(&old, "correct horse").unwrap();
+        fs::write(new.database(), "newer rows").unwrap();
+        new.export().unwrap();
+        old.import(&new, "correct horse").unwrap();
+        assert_eq!(old.files.load_session().unwrap(), Some(session()));
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!(text(old.database()), "newer rows");
+        assert_eq!(text(old.database().with_added_extension("old")), "rows");
+    }
+
+    #[test]
+    fn nothing_is_taken_in_from_a_file_that_cannot_be_read_to_its_end() {
+        let (old, new) = (House::logged_in(), House::empty());
+        old.export().unwrap();
+        let wrong = new.import(&old, "wrong horse").unwrap_err();
+        assert!(matches!(wrong, ExportError::Passphrase(_)), "{wrong}");
+        let whole = fs::read(old.file()).unwrap();
+        for length in [0, 10, 200, whole.len() / 2, whole.len() - 1] {
+            fs::write(old.file(), &whole[..length]).unwrap();
+            assert!(new.import(&old, "correct horse").is_err(), "{length}");
+            assert_eq!(new.files.load_session().unwrap(), None);
+            assert!(!new.database().exists());
+        }
+        fs::write(old.file(), &whole).unwrap();
+        fs::write(new.database(), "mine").unwrap();
+        let kept = new.import(&old, "correct horse").unwrap_err();
+        assert!(matches!(kept, ExportError::HasDatabase(_)), "{kept}");
+        fs::remove_file(new.database()).unwrap();
+        new.import(&old, "correct horse").unwrap();
+    }
+
+    #[test]
+    fn an_export_that_fails_leaves_the_login_as_it_was() {
+        let house = House::logged_in();
+        fs::write(house.file(), "something else").unwrap();
+        assert!(matches!(house.export(), Err(ExportError::Exists(_))));
+        fs::remove_file(house.file()).unwrap();
+        fs::remove_file(house.database()).unwrap();
+        assert!(matches!(house.export(), Err(ExportError::Use(..))));
+        assert_eq!(house.files.load_session().unwrap(), Some(session()));
+        assert!(!house.file().exists());
+        let left = house.directory.path().join("login.age.part");
+        assert!(!left.exists());
+    }
+}
