@@ -28,7 +28,7 @@ use relay_matrix::auth::{self, AuthError, Files, KeyBackup, RECOVER};
 use self::export::{ExportArgs, ImportArgs};
 use self::login::LoginArgs;
 use self::logout::LogoutArgs;
-use self::recover::RecoverArgs;
+pub(super) use self::recover::RecoverArgs;
 use self::verify::VerifyArgs;
 
 /// Maximum number of attempts to lock the store while another process holds it.
@@ -108,6 +108,25 @@ pub(super) async fn run(command: AuthCommand, globals: &Globals) -> CommandResul
         }
     }));
     interruptible(&stop, work).await??
+}
+
+/// Logs in as a new device, at this homeserver as this user unless the arguments say otherwise, and recovers the account's
+/// identity.
+pub(super) async fn log_in_again(
+    args: RecoverArgs,
+    (homeserver, user): (String, String),
+    globals: &Globals,
+    home: &Home,
+) -> CommandResult {
+    let stop = CancellationToken::new();
+    let args = recover::as_login(args, Some(homeserver), Some(user));
+    let work = Box::pin(terminal::suspendable(login::run(
+        args, globals, home, &stop,
+    )));
+    let outcome = interruptible(&stop, work).await??;
+    outcome.map_err(|error| {
+        error.and_hint("all but the login is restored: `relay auth recover` logs in")
+    })
 }
 
 /// Runs cancel-safe work until it ends or a signal arrives.

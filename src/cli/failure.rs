@@ -15,6 +15,7 @@ use relay_simulator::recording::RecordingError;
 use crate::daemon::StartError;
 use crate::home::{HomeError, LockError};
 use crate::telemetry::TelemetryError;
+use crate::tools::backup::BackupError;
 use crate::tools::bundle::BundleError;
 use crate::tools::control::ControlError;
 use crate::tools::import::ImportError;
@@ -81,6 +82,7 @@ macro_rules! explained {
 
 explained!(
     AuthError,
+    BackupError,
     BundleError,
     ControlError,
     Box<Finding>,

@@ -1,6 +1,7 @@
 //! The commands: arguments in, exit code out.
 
 mod auth;
+mod backup;
 mod completions;
 mod config;
 #[cfg_attr(windows, path = "console_windows.rs")]
@@ -74,6 +75,18 @@ enum Command {
         after_help = "Examples:\n  relay doctor\n  relay doctor radio --json\n  relay doctor --quick"
     )]
     Doctor(doctor::DoctorArgs),
+    /// Write configuration and database into one file, also while the relay runs.
+    ///
+    /// Not the login: an older copy of it would destroy its encryption. `relay restore` logs in as a new device.
+    #[command(after_help = "Example: relay backup relay-backup.tar.gz")]
+    Backup(backup::BackupArgs),
+    /// Take a backup into an empty home, and log in as a new device with the account's recovery key.
+    ///
+    /// What waited for the mesh is given up, and each room is told; what waited for rooms is posted, unless it was since.
+    #[command(
+        after_help = "Example: relay restore relay-backup.tar.gz --recovery-key-file recovery-key.txt"
+    )]
+    Restore(backup::RestoreArgs),
     /// Take over what another relay has left.
     #[command(
         subcommand,
@@ -144,6 +157,10 @@ pub fn main() -> ExitCode {
             Some(Command::Status(arguments)) => status::run(&arguments, &globals).await,
             Some(Command::Doctor(arguments)) => Box::pin(doctor::run(&arguments, &globals)).await,
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
+            Some(Command::Backup(arguments)) => backup::backup(&arguments, &globals),
+            Some(Command::Restore(arguments)) => {
+                Box::pin(backup::restore(arguments, &globals)).await
+            }
             Some(Command::Config(command)) => Box::pin(config::run(command, &globals)).await,
             Some(Command::Import(command)) => Box::pin(import::run(command, &globals)).await,
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,

@@ -1,5 +1,6 @@
 //! The work of commands that run beside the daemon.
 
+pub(crate) mod backup;
 pub(crate) mod bundle;
 pub(crate) mod control;
 pub(crate) mod doctor;

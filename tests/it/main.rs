@@ -53,6 +53,7 @@ mod echoes;
 mod edits;
 #[cfg(test)]
 mod explain;
+#[cfg(test)]
 mod export;
 #[cfg(test)]
 mod fairness;
@@ -113,6 +114,8 @@ mod reload;
 mod replies;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod restore;
 #[cfg(test)]
 mod rooms;
 #[cfg(test)]

@@ -9,6 +9,8 @@ use matrix_sdk::ruma::events::{AnySyncStateEvent, AnySyncTimelineEvent};
 use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
+use tracing::debug;
+
 use super::clock::{HistoryFilter, OurClocks, ServerClock, boot};
 use super::events::{Envelope, SenderFacts, Shelter};
 use super::{rooms::Rooms, undecryptable::Late};
@@ -67,15 +69,19 @@ impl<'a> Reader<'a> {
         for event in events {
             // The key may have arrived before the event was recorded as waiting for it.
             let opened = match &event.kind {
-                TimelineEventKind::UnableToDecrypt { event, .. } => decrypt(room, event).await,
+                TimelineEventKind::UnableToDecrypt { event, .. } => {
+                    self.fetch_own_key(room, event).await;
+                    decrypt(room, event).await
+                }
                 TimelineEventKind::Decrypted(_) | TimelineEventKind::PlainText { .. } => None,
             };
             let event = opened.as_ref().unwrap_or(event);
             let Some(mut envelope) = Envelope::of(event) else {
                 continue;
             };
-            let is_old =
-                (self.news).is_history(room.room_id(), envelope.sent_at, &self.server, now);
+            // What an earlier device of ours has posted is never history: it settles what waits to be posted.
+            let is_old = envelope.sender != self.rooms.own
+                && (self.news).is_history(room.room_id(), envelope.sent_at, &self.server, now);
             envelope.sent_at = self.server.by_ours(envelope.sent_at, now);
             if let Some((_, after)) = envelope.membership_of(&self.rooms.own) {
                 joined = after == "join";
@@ -92,6 +98,20 @@ impl<'a> Reader<'a> {
             self.news.learn([room.room_id().to_owned()]);
         }
         read
+    }
+
+    /// Fetches the key of an event that an earlier device of ours has sent, on a first run: after a restore it tells which of the
+    /// rows that wait were posted since.
+    async fn fetch_own_key(&self, room: &Room, event: &Raw<AnySyncTimelineEvent>) {
+        let sender = event.get_field::<OwnedUserId>("sender").ok().flatten();
+        if !self.news.first_run || sender.as_ref() != Some(&self.rooms.own) {
+            return;
+        }
+        if let Some(session) = session_of(event) {
+            let backups = self.rooms.client.encryption().backups();
+            let fetched = backups.download_room_key(room.room_id(), &session).await;
+            debug!(room = %room.room_id(), session, is_fetched = ?fetched.ok(), "key of an event of ours from the backup");
+        }
     }
 
     async fn convert(

@@ -23,6 +23,7 @@ mod names;
 mod next;
 pub mod nodes;
 mod outbox;
+pub mod restored;
 pub mod retention;
 mod rooms;
 mod shown;

@@ -35,8 +35,23 @@ pub fn beginning(tx: &Tx<'_>, account: &UserId, this: Beginning) -> Result<Begin
     if let Some(stored) = stored {
         return Ok(stored);
     }
-    set_json(tx, &name, &this)?;
+    set_beginning(tx, account, &this)?;
     Ok(this)
+}
+
+/// Stores when and where the account's first run began.
+pub(super) fn set_beginning(tx: &Tx<'_>, account: &UserId, this: &Beginning) -> Result<()> {
+    set_json(tx, &beginning_of(account), this)
+}
+
+/// Returns the account's sync position, and forgets it: its next run is a first one.
+pub(super) fn take_sync_position(tx: &Tx<'_>, account: &UserId) -> Result<Option<String>> {
+    let position = sync_position(tx, account)?;
+    tx.run(
+        "DELETE FROM meta WHERE name = ?1",
+        [sync_position_of(account)],
+    )?;
+    Ok(position)
 }
 
 /// Stores the account's sync position, in the transaction of the events before it.

@@ -105,7 +105,11 @@ async fn standing(files: &Files) -> Result<Standing, Failure> {
 }
 
 /// Returns the login of a new device in the place of the one that is lost, at this homeserver as this user.
-fn as_login(args: RecoverArgs, homeserver: Option<String>, user: Option<String>) -> LoginArgs {
+pub(super) fn as_login(
+    args: RecoverArgs,
+    homeserver: Option<String>,
+    user: Option<String>,
+) -> LoginArgs {
     LoginArgs {
         homeserver: args.homeserver.or(homeserver),
         username: args.username.or(user),

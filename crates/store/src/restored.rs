@@ -1,0 +1,74 @@
+//! What a database from a backup is made of before it is used again: it does not know what happened since.
+
+use super::{Result, Tx, known_rooms, outbox_room, single_values};
+use relay_model::{Beginning, MeshState, Notice, OwnedRoomId, UserId};
+
+/// Settles a database that was restored from a backup:
+///
+/// - What waits for the mesh is given up: the relay that made the backup may have sent it since. So are events whose key was
+///   awaited, and signs, which stand as that relay left them.
+/// - What waits for rooms stays. The account's next run begins `at` that moment and reads the rooms' timelines from the stored
+///   position on, so that it finds what was posted since, and posts the rest.
+/// - Each room is told, by the `notice`.
+///
+/// Returns the number of packets that are given up.
+pub fn settle(tx: &Tx<'_>, account: &UserId, mut at: Beginning, notice: &Notice) -> Result<usize> {
+    at.position = single_values::take_sync_position(tx, account)?;
+    let now = at.ours;
+    single_values::set_beginning(tx, account, &at)?;
+    let given_up = tx.execute(
+        "UPDATE mesh_outbox SET state = ?1 WHERE id IN (SELECT id FROM mesh_open)",
+        [MeshState::Withdrawn],
+    )?;
+    for forgotten in [
+        "DELETE FROM feedback_changed WHERE TRUE",
+        "DELETE FROM feedback WHERE TRUE",
+        "DELETE FROM unread WHERE TRUE",
+        "DELETE FROM backlog_room WHERE TRUE",
+        "DELETE FROM expired_room WHERE TRUE",
+        "DELETE FROM undecryptable WHERE TRUE",
+        "DELETE FROM early_edit WHERE TRUE",
+        "DELETE FROM parked WHERE TRUE",
+    ] {
+        tx.run(forgotten, ())?;
+    }
+    let mut rooms: Vec<OwnedRoomId> = known_rooms::all(tx)?.into_iter().map(|it| it.1).collect();
+    rooms.sort();
+    rooms.dedup();
+    for room in &rooms {
+        outbox_room::insert(tx, &notice.clone().for_room(room), None, now)?;
+    }
+    Ok(given_up)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+    use relay_model::Timestamp;
+
+    #[test]
+    fn a_restored_database_begins_anew_where_it_stopped() {
+        let bot = UserId::parse("@relay:example.org").unwrap();
+        let mut store = Store::in_memory().unwrap();
+        let at = Beginning {
+            ours: Timestamp(1_767_225_600_000),
+            passed: 0,
+            boot: String::new(),
+            position: None,
+        };
+        let begins = Beginning {
+            position: Some("s7".to_owned()),
+            ..at.clone()
+        };
+        store
+            .transaction(|tx| {
+                single_values::set_sync_position(tx, &bot, "s7")?;
+                assert_eq!(settle(tx, &bot, at.clone(), &Notice::default())?, 0);
+                assert!(!single_values::has_synced(tx, &bot)?);
+                assert_eq!(single_values::beginning(tx, &bot, at)?, begins);
+                Ok(())
+            })
+            .unwrap();
+    }
+}
