@@ -168,8 +168,8 @@ pub(crate) struct Restored {
     pub(crate) given_up: usize,
 }
 
-/// Restores a backup into a home without login and database; a configuration that is there stays. `load` reads it, which says
-/// where the database belongs. Blocks.
+/// Restores a backup into a home without login and database; a configuration that is there stays. `load` reads it, which
+/// says where the database belongs. Blocks.
 ///
 /// After a failure there is no database; a configuration may be restored.
 pub(crate) fn restore(

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use crate::support::guide::{Block, blocks, commands, pages, root, run_by};
 use crate::support::lines::Lines;
 use crate::support::process::relay_program;
-use crate::support::radio::{BASE, Radio, id_of};
+use crate::support::radio::{BASE, Radio};
 use crate::support::relay::{Home, text_of};
 use crate::support::scene::Plan;
 use crate::support::synapse::{PASSWORD, Synapse};
@@ -268,56 +268,59 @@ async fn whoever_follows_the_page_of_encrypted_rooms_has_a_verified_device() {
 }
 
 #[tokio::test]
-async fn what_was_backed_up_is_restored_on_another_computer_and_answers_find_their_message() {
-    let synapse = Synapse::shared().await;
+async fn what_was_backed_up_is_restored_and_then_moved_to_another_computer_and_answers_find_their_message()
+ {
     let mut scene = Plan::one_room(Kind::Plain).start().await;
     let packet = scene.radio.says(BASE, 0, "before the failure").await;
     let said = "[Base Camp/LongFast]: before the failure";
     let seen = scene.alice.sees_text(&scene.room, said).await;
-    assert!(scene.relay.stop().await.success());
+    let (restored, moved) = (Home::new(), Home::new());
+    let file = |name: &str| restored.path(name).display().to_string();
+    let key = file("recovery-key.txt");
+    fs::rename(scene.home.path("matrix/recovery.key"), &key).expect("the login has written it");
+    let passphrase = file("passphrase");
+    fs::write(&passphrase, "correct horse battery").expect("there is room");
 
-    let restored = Home::new();
-    let user = restored.path("user");
-    fs::create_dir(&user).expect("there is room");
-    let old = format!("cp -a '{}' .relay", scene.home.path("").display());
-    assert_done(&old, &run_in(&user, &old).await);
-    let key = user.join("recovery-key.txt");
-    fs::copy(scene.home.path("matrix/recovery.key"), &key).expect("the login has written it");
-
-    let (key, file) = (key.display().to_string(), password(&restored));
-    let mut relay = None;
-    for block in run_by("docs/guide/backup.md", "guide.rs") {
-        for command in block.commands() {
-            if command == "relay" {
-                relay = Some(restored.start().await);
-            } else if command.starts_with("relay ") {
-                let command = command.replace("example.org", synapse.url());
-                let command = command.replace("relaybot", scene.bot.localpart());
-                let command = command.replace("recovery-key.txt", &key);
-                let mut arguments = words(&command);
-                if command.contains("auth recover") {
-                    arguments.extend(["--password-file", &file]);
-                }
-                assert_done(&command, &restored.run(arguments).await);
-            } else {
-                if command.starts_with("mkdir") {
-                    // Another computer has no home yet.
-                    fs::remove_dir_all(user.join(".relay")).expect("it is there");
-                }
-                assert_done(&command, &run_in(&user, &command).await);
-                if command.starts_with("tar -x") {
-                    let unpacked = "mv .relay/* ..";
-                    assert_done(unpacked, &run_in(&user, unpacked).await);
-                }
-            }
+    let password = password(&restored);
+    let (mut home, mut starts) = (&scene.home, 0);
+    for command in commands("docs/guide/backup.md", "guide.rs") {
+        if command == "relay" {
+            let mut relay = home.start().await;
+            relay.logs("messages can cross").await;
+            starts += 1;
+            let text = format!("start {starts}");
+            scene.alice.reply(&scene.room, &seen.id, &text).await;
+            let answer = scene.radio.transmits(&format!("Alice[M]: {text}")).await;
+            assert_eq!(answer["reply_id"], packet, "{answer}");
+            assert!(relay.stop().await.success());
+            continue;
         }
+        let named = |word: &str| match word {
+            "recovery-key.txt" => key.clone(),
+            _ if word.starts_with("relay-") => file(word),
+            _ => word.to_owned(),
+        };
+        let mut arguments: Vec<String> = words(&command).into_iter().map(named).collect();
+        let mut from_file =
+            |flag: &str, file: &str| arguments.extend([flag, file].map(str::to_owned));
+        if command.contains(" restore ") {
+            scene.relay.kill().await;
+            home = &restored;
+            from_file("--password-file", &password);
+        } else if command.contains(" auth ") {
+            from_file("--passphrase-file", &passphrase);
+        }
+        if command.contains(" import ") {
+            home = &moved;
+            let [from, to] = [&restored, &moved].map(|it| it.path("config.yaml"));
+            fs::copy(from, to).expect("it was restored");
+        }
+        assert_done(&command, &home.run(arguments).await);
     }
-    let mut relay = relay.expect("the page starts the relay");
-    relay.logs("messages can cross").await;
-    let reply = scene.alice.reply(&scene.room, &seen.id, "after it").await;
-    let answer = scene.radio.transmits("Alice[M]: after it").await;
-    assert_eq!(answer["reply_id"], packet, "{reply}: {}", id_of(&answer));
-    assert!(relay.stop().await.success());
+    assert_eq!(
+        starts, 2,
+        "the page starts the relay where it was restored, and where it moved to"
+    );
 }
 
 #[tokio::test]

@@ -100,8 +100,8 @@ impl<'a> Reader<'a> {
         read
     }
 
-    /// Fetches the key of an event that an earlier device of ours has sent, on a first run: after a restore it tells which of the
-    /// rows that wait were posted since.
+    /// Fetches the key of an event that an earlier device of ours has sent, on a first run: after a restore it tells which of
+    /// the rows that wait were posted since.
     async fn fetch_own_key(&self, room: &Room, event: &Raw<AnySyncTimelineEvent>) {
         let sender = event.get_field::<OwnedUserId>("sender").ok().flatten();
         if !self.news.first_run || sender.as_ref() != Some(&self.rooms.own) {
@@ -110,7 +110,9 @@ impl<'a> Reader<'a> {
         if let Some(session) = session_of(event) {
             let backups = self.rooms.client.encryption().backups();
             let fetched = backups.download_room_key(room.room_id(), &session).await;
-            debug!(room = %room.room_id(), session, is_fetched = ?fetched.ok(), "key of an event of ours from the backup");
+            if !fetched.unwrap_or_default() {
+                debug!(room = %room.room_id(), "the backup does not have the key of an event of ours");
+            }
         }
     }
 

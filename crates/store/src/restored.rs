@@ -5,10 +5,10 @@ use relay_model::{Beginning, MeshState, Notice, OwnedRoomId, UserId};
 
 /// Settles a database that was restored from a backup:
 ///
-/// - What waits for the mesh is given up: the relay that made the backup may have sent it since. So are events whose key was
-///   awaited, and signs, which stand as that relay left them.
-/// - What waits for rooms stays. The account's next run begins `at` that moment and reads the rooms' timelines from the stored
-///   position on, so that it finds what was posted since, and posts the rest.
+/// - What waits for the mesh is given up: the relay that made the backup may have sent it since. So are events whose key
+///   was awaited, and signs, which stand as that relay left them.
+/// - What waits for rooms stays. The account's next run begins `at` that moment and reads the rooms' timelines from the
+///   stored position on, so that it finds what was posted since, and posts the rest.
 /// - Each room is told, by the `notice`.
 ///
 /// Returns the number of packets that are given up.
