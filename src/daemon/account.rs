@@ -19,10 +19,13 @@ use super::{event_loop::Reload, first_login::FirstLogin, pipeline::Pipeline};
 use crate::home::Lock;
 use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::{Config, Secret};
-use relay_matrix::auth::{self, AuthError};
+use relay_matrix::auth::{self, AuthError, Earlier};
 use relay_matrix::{Files, Matrix, MatrixError};
 use relay_model::{Backoff, Chain, Clock, Explained};
 
+/// For how long a homeserver must not know the token before a new device takes the place of the one that it seems to have
+/// deleted: what is wrong with the homeserver for a moment must not cost the device.
+const NEW_DEVICE_AFTER: Duration = Duration::from_secs(30);
 /// How often the session file is polled while there is no usable session.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Back-off between two tries to open the session.
@@ -318,8 +321,30 @@ impl Account {
     /// Logs in as the same device with the configured password, if it is that of this account. Tried once for each token: a
     /// server may lock an account after too many wrong passwords.
     async fn log_in_again(&mut self) -> bool {
+        self.log_in_to(async |files, login| {
+            let FirstLogin::Password(_, password) = login else {
+                return Err(AuthError::NotLoggedIn);
+            };
+            auth::log_in_again(files, password).await?;
+            info!("logged in to Matrix again, as the same device");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Logs in as a new device, as which the relay goes on, in the place of one that the homeserver has ended.
+    async fn log_in_anew(&mut self) -> bool {
+        self.log_in_to(async |files, login| login.log_in(files, Earlier::Dead).await)
+            .await
+    }
+
+    /// Logs in to the account of the session, if the configured password is that of this account. Returns whether it worked.
+    async fn log_in_to(
+        &mut self,
+        log_in: impl AsyncFnOnce(&Files, &FirstLogin) -> Result<(), AuthError>,
+    ) -> bool {
         let session = self.files.load_session().ok().flatten();
-        let (Some(FirstLogin::Password(config, password)), Some(session)) = (&self.login, session)
+        let (Some(first @ FirstLogin::Password(config, _)), Some(session)) = (&self.login, session)
         else {
             return false;
         };
@@ -330,11 +355,10 @@ impl Account {
         if self.lock.hold_store().is_err() {
             return false;
         }
-        let again = auth::log_in_again(&self.files, password).await;
+        let done = log_in(&self.files, first).await;
         self.release();
-        match again {
+        match done {
             Ok(()) => {
-                info!(device = %session.device_id, "logged in to Matrix again, as the same device");
                 self.tries = Tries::new();
                 true
             }
@@ -349,9 +373,10 @@ impl Account {
         }
     }
 
-    /// Waits until the homeserver accepts this token again, or the session file holds another.
+    /// Waits until the homeserver accepts this token again, or the session file holds another. Where it goes on not to know the
+    /// token, a new device is made with the configured password; that is tried once for each token.
     async fn accepted_again(&mut self, token: Option<&Secret<String>>) {
-        let mut wish = Duration::ZERO;
+        let (mut wish, began, mut is_tried) = (Duration::ZERO, Instant::now(), false);
         loop {
             let pause = self.tries.pause().max(wish);
             if self.other_login(token, Some(pause)).await {
@@ -363,6 +388,12 @@ impl Account {
                 return;
             };
             wish = verdict::wish(&error);
+            if !is_tried && verdict::is_ended(&error) && began.elapsed() >= NEW_DEVICE_AFTER {
+                is_tried = true;
+                if self.log_in_anew().await {
+                    return;
+                }
+            }
             if verdict::is_about_login(&error) {
                 self.say(&error);
             } else {
@@ -379,7 +410,7 @@ impl Account {
     async fn log_in_or_wait(&mut self) {
         let mut pause = None;
         if let Some(login) = &self.login {
-            let error = match login.log_in(&self.files).await {
+            let error = match login.log_in(&self.files, Earlier::Stays).await {
                 Ok(()) | Err(AuthError::AlreadyLoggedIn(_)) => {
                     self.tries = Tries::new();
                     return;

@@ -1,11 +1,14 @@
-//! The first login without a terminal: with the credentials in the configuration, while there is no session.
+//! Logins without a terminal, with the credentials in the configuration: the first one, and one in the place of a login that
+//! the homeserver has ended.
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use relay_config::Secret;
 use relay_matrix::Files;
-use relay_matrix::auth::{self, AuthError, Identity, KeyPlace, LoginOptions, Problem, Unlock};
+use relay_matrix::auth::{
+    self, AuthError, Earlier, Identity, KeyPlace, LoginOptions, Problem, Unlock,
+};
 
 /// The credentials, with the rest of the configuration.
 pub(super) enum FirstLogin {
@@ -29,21 +32,25 @@ impl FirstLogin {
         }
     }
 
-    /// Logs in as `relay auth login` does.
-    pub(super) async fn log_in(&self, files: &Files) -> Result<(), AuthError> {
+    /// Logs in as `relay auth login` does. A recovery key that still lies in its place has the device signed.
+    pub(super) async fn log_in(&self, files: &Files, earlier: Earlier) -> Result<(), AuthError> {
         let made = match self {
             Self::Password(config, password) => {
                 let user = config.bot_user_id.clone().unwrap_or_default();
                 let homeserver = config.homeserver.as_deref();
                 let server = auth::find_homeserver(homeserver, &user, config.allow_http).await?;
+                let key = std::fs::read_to_string(files.recovery_key()).ok();
+                let unlock = key.map_or(Unlock::Nothing, |key| {
+                    Unlock::Key(Secret::new(key.trim().to_owned()))
+                });
                 let options = LoginOptions {
                     username: user,
                     password: password.clone(),
                     device_name: "relay".to_owned(),
                     display_name: None,
                     allow_http: config.allow_http,
-                    force: false,
-                    unlock: Unlock::Nothing,
+                    earlier,
+                    unlock,
                     is_recovery: false,
                     recovery_key: KeyPlace::File(files.recovery_key()),
                 };

@@ -57,6 +57,11 @@ pub(super) fn is_about_login(error: &MatrixError) -> bool {
     matches!(error, MatrixError::SessionDead(_) | MatrixError::NoSession)
 }
 
+/// Returns whether the homeserver does not know the token any more.
+pub(super) fn is_ended(error: &MatrixError) -> bool {
+    matches!(error, MatrixError::SessionDead(refused) if refused.refusal.errcode == "M_UNKNOWN_TOKEN")
+}
+
 /// Returns the homeserver's `retry_after`, if any.
 pub(super) fn wish(error: &MatrixError) -> Duration {
     match error {

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Output;
 use std::time::Duration;
 
+use matrix_sdk::reqwest;
 use serde_json::{Value, json};
 
 use crate::support::canned::Canned;
@@ -402,4 +403,36 @@ async fn an_answer_without_end_is_cut_off_and_asked_for_with_less_and_never_in_a
     scene.proxy().answers([large]);
     let text = text_of(&scene.home.run(["auth", "status"]).await);
     assert!(text.contains("larger than 1 MB"), "{text}");
+}
+
+#[tokio::test]
+async fn a_device_that_was_deleted_is_replaced_by_a_new_one_by_the_configured_password() {
+    let mut stage = Plan::one_room(Kind::Encrypted).set_up().await;
+    let password = ("RELAY_MATRIX_PASSWORD", PASSWORD.to_owned());
+    stage.home.set_environment(password);
+    let user = ("RELAY_MATRIX_BOT_USER_ID", stage.bot.to_string());
+    stage.home.set_environment(user);
+    let mut scene = stage.raise_the_curtain().await;
+    scene.carries("before").await;
+    let session = scene.home.session();
+    let text = |name: &str| session[name].as_str().expect("it is there");
+    let logout = format!("{}_matrix/client/v3/logout", text("homeserver"));
+    let ended = reqwest::Client::new()
+        .post(logout)
+        .bearer_auth(text("access_token"))
+        .send()
+        .await;
+    assert!(ended.is_ok_and(|it| it.status().is_success()));
+
+    scene.relay.logs("Matrix cannot be used now").await;
+    scene.radio.says(BASE, 0, "meanwhile").await;
+    let made = "logged in to Matrix with what the configuration holds";
+    scene.relay.logs(made).await;
+    let meanwhile = "[Base Camp/LongFast]: meanwhile";
+    let seen = scene.alice.sees_text(&scene.room, meanwhile).await;
+    assert!(seen.encrypted);
+    scene.carries("after").await;
+    assert_ne!(scene.home.session()["device_id"], session["device_id"]);
+    let status = text_of(&scene.home.run(["auth", "status"]).await);
+    assert!(status.contains("yes, by its owner"), "{status}");
 }

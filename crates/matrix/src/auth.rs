@@ -26,7 +26,7 @@ pub use super::{DeviceTrust, files::Files};
 pub use adopt::adopt;
 pub use again::log_in_again;
 pub use devices::{Left, Parted, part_with_others};
-pub use entry::{KeyPlace, LoginOptions, find_homeserver};
+pub use entry::{Earlier, KeyPlace, LoginOptions, find_homeserver};
 pub use export::{ExportError, Exported, export, import};
 pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};

@@ -17,8 +17,8 @@ use crate::home::{Home, StoreGuard};
 use crate::{cli::progress, tools};
 use relay_config::Secret;
 use relay_matrix::auth::{
-    self, AuthError, DeviceTrust, Files, Identity, KeyPlace, Left, Login, LoginOptions, Parted,
-    Problem, Server, Unlock,
+    self, AuthError, DeviceTrust, Earlier, Files, Identity, KeyPlace, Left, Login, LoginOptions,
+    Parted, Problem, Server, Unlock,
 };
 use relay_model::Chain;
 
@@ -130,7 +130,11 @@ async fn prepare(
         device_name: args.device_name,
         display_name: args.display_name,
         allow_http,
-        force: args.force,
+        earlier: if args.force {
+            Earlier::Replaced
+        } else {
+            Earlier::Stays
+        },
         recovery_key: match args.recovery_key_out {
             Some(path) => KeyPlace::File(std::path::absolute(path)?),
             None if io::stdout().is_terminal() => KeyPlace::Show(show_key),

@@ -26,14 +26,25 @@ pub struct LoginOptions {
     pub display_name: Option<String>,
     /// Allows plain HTTP to a server that is not on loopback.
     pub allow_http: bool,
-    /// Whether an earlier login is replaced; otherwise it is an error.
-    pub force: bool,
+    /// What becomes of an earlier login.
+    pub earlier: Earlier,
     /// What to do if the account already has an identity.
     pub unlock: Unlock,
     /// Whether the login is only worth having with the account's own identity, unlocked; otherwise it is an error.
     pub is_recovery: bool,
     /// Where a new recovery key goes, if one is made.
     pub recovery_key: KeyPlace,
+}
+
+/// What becomes of an earlier login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// It stays: then there is no new one.
+    Stays,
+    /// It is replaced, by a login that is not worth less.
+    Replaced,
+    /// The homeserver has ended it: it is replaced by any login.
+    Dead,
 }
 
 /// Where a new recovery key goes as soon as it exists: it opens the account's secrets even if the login fails.

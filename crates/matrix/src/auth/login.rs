@@ -6,7 +6,7 @@ use matrix_sdk::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
-use super::entry::{self, KeyPlace, LoginOptions};
+use super::entry::{self, Earlier, KeyPlace, LoginOptions};
 use super::recovery::{self, Demand, Problem, Security};
 use super::{AuthError, Files, LoginTrust, Server, status::backup_version};
 use crate::session::{BackupUse, StoredSession};
@@ -42,12 +42,16 @@ pub async fn login(
 ) -> Result<Login, AuthError> {
     files.finish()?;
     let earlier = match files.load_session() {
-        Ok(Some(session)) if !options.force => {
+        Ok(Some(session)) if options.earlier == Earlier::Stays => {
             return Err(AuthError::AlreadyLoggedIn(Box::new(session)));
         }
         Ok(session) => session,
         // An exported login is not ours to sign out.
-        Err(FilesError::Damaged(..) | FilesError::Moved(_)) if options.force => None,
+        Err(FilesError::Damaged(..) | FilesError::Moved(_))
+            if options.earlier != Earlier::Stays =>
+        {
+            None
+        }
         Err(error) => return Err(error.into()),
     };
     if let Some(earlier) = &earlier {
@@ -59,7 +63,7 @@ pub async fn login(
     };
     let demand = if options.is_recovery {
         Demand::Recovered
-    } else if earlier.is_some() {
+    } else if earlier.is_some() && options.earlier == Earlier::Replaced {
         Demand::Whole
     } else {
         Demand::Nothing
@@ -207,7 +211,7 @@ mod tests {
             device_name: "relay".to_owned(),
             display_name: None,
             allow_http: false,
-            force: false,
+            earlier: Earlier::Stays,
             unlock: Unlock::Nothing,
             is_recovery: false,
             recovery_key: KeyPlace::File("recovery.key".into()),
@@ -241,7 +245,7 @@ mod tests {
         files.create_key().unwrap();
         files.save_session(&session()).unwrap();
         let mut options = options("relay");
-        options.force = true;
+        options.earlier = Earlier::Replaced;
         let stop = CancellationToken::new();
         let error = login(&files, &nobody(), &options, &stop).await.unwrap_err();
         assert!(
