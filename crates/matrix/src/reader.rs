@@ -58,8 +58,7 @@ impl<'a> Reader<'a> {
 
     /// Converts events of a room; events from before our join are left out.
     pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
-        let is_known = self.rooms.is_synced(room.room_id()) && self.news.knows(room.room_id());
-        let shows_join = !is_known && self.shows_join(events);
+        let shows_join = !self.rooms.is_synced(room.room_id()) && self.shows_join(events);
         let mut joined = !shows_join;
         let now = OurClocks::now(&self.rooms.options.clock);
         let mut senders = HashMap::new();
@@ -86,10 +85,6 @@ impl<'a> Reader<'a> {
             if joined && !is_history {
                 read.extend(self.convert(room, event, envelope, &mut senders).await);
             }
-        }
-        if shows_join {
-            // What follows in further pages is new.
-            self.news.learn([room.room_id().to_owned()]);
         }
         read
     }

@@ -59,7 +59,10 @@ impl Sync<'_> {
         let mut patience = Patience::default();
         if self.behind {
             for room in self.rooms.joined() {
-                self.fill(&room, &next, &[], &mut patience).await?;
+                // What was said in another room since the position may be from before it was mapped.
+                if self.reader.news.knows(room.room_id()) {
+                    self.fill(&room, &next, &[], &mut patience).await?;
+                }
             }
         }
         for (id, update) in &answer.joined {

@@ -11,17 +11,28 @@ use std::sync::atomic::Ordering;
 use super::super::gaps::{GapPage, Patience};
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
-use relay_model::{Beginning, Gap, MatrixEvent, Timestamp};
+use relay_model::{Beginning, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, Timestamp};
 
 /// When every event was sent.
 const SENT_AT: i64 = 1_767_225_600_000;
 
 /// Returns a loop at position `s1`, and the receiver of its batches.
 fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
+    sync_with(
+        rooms,
+        vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
+    )
+}
+
+/// Returns the same for a last run that had mapped and joined these rooms.
+fn sync_with(
+    rooms: &Rooms,
+    known: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
+) -> (Sync<'_>, mpsc::Receiver<Batch>) {
     let start = Start {
         position: Some("s1".to_owned()),
         knows_all: true,
-        known: vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
+        known,
         ..Start::default()
     };
     let (batches, taken) = mpsc::channel(1);
@@ -129,6 +140,36 @@ async fn a_first_run_stores_no_position_before_what_was_said_since_it_began_is_r
     assert_eq!(last.as_deref(), Some("s1"));
     assert!(earlier.iter().all(Option::is_none) && !earlier.is_empty());
     assert_eq!(texts, 1);
+}
+
+#[tokio::test]
+async fn what_was_said_in_a_room_before_it_was_mapped_is_history_although_the_bot_had_joined_it() {
+    let [own, alice] = ["@bot:example.org", ALICE];
+    let content = json!({"membership": "join"});
+    let join = json!({"type": "m.room.member", "state_key": own, "content": content});
+    let page = [event("join", own, &join), text(alice)];
+    let chunk = page.map(|it| serde_json::from_str::<Value>(it.raw().json().get()).unwrap());
+    let server = Scripted::start(move |line| {
+        if line.contains("/messages") {
+            json!({"start": "s1", "chunk": chunk})
+        } else {
+            json!({"chunk": []})
+        }
+    });
+    let server = server.await;
+    let rooms = server.rooms();
+    let (mut sync, taken) = sync_with(&rooms, Vec::new());
+    let reading = async {
+        // The configuration was read again after quiet minutes, whose positions are not stored.
+        sync.behind = true;
+        let settings = settings(Duration::ZERO, TIMELINE_LIMIT);
+        let answer = rooms.client.sync_once(settings).await.unwrap();
+        let mut keys: RoomKeyUpdates = stream::pending().boxed();
+        sync.take(answer, &mut keys).await.unwrap();
+        drop(sync);
+    };
+    let ((), (_, texts)) = tokio::join!(reading, commit_all(taken));
+    assert_eq!(texts, 0);
 }
 
 #[tokio::test]
