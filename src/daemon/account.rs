@@ -71,6 +71,8 @@ pub(super) struct Tries {
     backoff: Backoff,
     /// The last error logged: it is logged once.
     logged: String,
+    /// The same of a login as the same device.
+    logged_of_login: String,
 }
 
 impl Tries {
@@ -78,6 +80,7 @@ impl Tries {
         Self {
             backoff: PAUSES,
             logged: String::new(),
+            logged_of_login: String::new(),
         }
     }
 
@@ -88,6 +91,12 @@ impl Tries {
     fn is_news(&mut self, what: String) -> bool {
         let is_news = self.logged != what;
         self.logged = what;
+        is_news
+    }
+
+    fn is_news_of_login(&mut self, what: String) -> bool {
+        let is_news = self.logged_of_login != what;
+        self.logged_of_login = what;
         is_news
     }
 }
@@ -306,53 +315,58 @@ impl Account {
             Wait::OtherLogin(token) => {
                 self.other_login(token.as_ref(), None).await;
             }
-            Wait::Accepted(token) => self.accepted_again(token.as_ref()).await,
-            Wait::SameDevice(token) => {
-                if !self.log_in_again().await {
-                    self.accepted_again(token.as_ref()).await;
-                }
-            }
+            Wait::Accepted(token) => self.accepted_again(token.as_ref(), false).await,
+            Wait::SameDevice(token) => self.accepted_again(token.as_ref(), true).await,
         }
     }
 
-    /// Logs in as the same device with the configured password, if it is that of this account. Tried once for each token: a
-    /// server may lock an account after too many wrong passwords.
-    async fn log_in_again(&mut self) -> bool {
+    /// Logs in as the same device with the configured password, if it is that of this account. Otherwise returns when to try
+    /// again.
+    async fn log_in_again(&mut self) -> Result<(), Again> {
         let session = self.files.load_session().ok().flatten();
         let (Some(FirstLogin::Password(config, password)), Some(session)) = (&self.login, session)
         else {
-            return false;
+            return Err(Again::Never);
         };
         let user = config.bot_user_id.as_deref().unwrap_or_default();
         if user != session.user_id.as_str() && user != session.user_id.localpart() {
-            return false;
+            return Err(Again::Never);
         }
         if self.lock.hold_store().is_err() {
-            return false;
+            return Err(Again::Soon);
         }
         let again = auth::log_in_again(&self.files, password).await;
         self.release();
-        match again {
-            Ok(()) => {
-                info!(device = %session.device_id, "logged in to Matrix again, as the same device");
-                self.tries = Tries::new();
-                true
-            }
-            Err(error) => {
-                let (error, hint) = (&error as &dyn Error, error.hint());
-                warn!(
-                    error,
-                    hint, "cannot log in again with what the configuration holds"
-                );
-                false
-            }
+        let Err(error) = again else {
+            info!(device = %session.device_id, "logged in to Matrix again, as the same device");
+            self.tries = Tries::new();
+            return Ok(());
+        };
+        let again = verdict::same_login_after(&error);
+        if self.tries.is_news_of_login(Chain(&error).to_string()) {
+            let (error, hint) = (&error as &dyn Error, error.hint());
+            warn!(
+                error,
+                hint, "cannot log in again with what the configuration holds"
+            );
         }
+        Err(again)
     }
 
-    /// Waits until the homeserver accepts this token again, or the session file holds another.
-    async fn accepted_again(&mut self, token: Option<&Secret<String>>) {
+    /// Waits until the homeserver accepts this token again, or the session file holds another; where it `keeps_device`, the
+    /// relay tries to get another one.
+    async fn accepted_again(&mut self, token: Option<&Secret<String>>, keeps_device: bool) {
         let mut wish = Duration::ZERO;
+        let mut log_in_at = keeps_device.then(Instant::now);
         loop {
+            if log_in_at.is_some_and(|at| at <= Instant::now()) {
+                match self.log_in_again().await {
+                    Ok(()) => return,
+                    Err(Again::Never) => log_in_at = None,
+                    Err(Again::After(pause)) => log_in_at = Some(Instant::now() + pause),
+                    Err(Again::Soon) => {}
+                }
+            }
             let pause = self.tries.pause().max(wish);
             if self.other_login(token, Some(pause)).await {
                 return;
