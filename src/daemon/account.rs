@@ -19,7 +19,7 @@ use super::{event_loop::Reload, first_login::FirstLogin, pipeline::Pipeline};
 use crate::home::Lock;
 use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::{Config, Secret};
-use relay_matrix::auth::{self, AuthError, Earlier};
+use relay_matrix::auth::{AuthError, Earlier};
 use relay_matrix::{Files, Matrix, MatrixError};
 use relay_model::{Backoff, Chain, Clock, Explained};
 
@@ -74,6 +74,8 @@ pub(super) struct Tries {
     backoff: Backoff,
     /// The last error logged: it is logged once.
     logged: String,
+    /// The same of a login as the same device.
+    logged_of_login: String,
 }
 
 impl Tries {
@@ -81,6 +83,7 @@ impl Tries {
         Self {
             backoff: PAUSES,
             logged: String::new(),
+            logged_of_login: String::new(),
         }
     }
 
@@ -91,6 +94,12 @@ impl Tries {
     fn is_news(&mut self, what: String) -> bool {
         let is_news = self.logged != what;
         self.logged = what;
+        is_news
+    }
+
+    fn is_news_of_login(&mut self, what: String) -> bool {
+        let is_news = self.logged_of_login != what;
+        self.logged_of_login = what;
         is_news
     }
 }
@@ -309,75 +318,85 @@ impl Account {
             Wait::OtherLogin(token) => {
                 self.other_login(token.as_ref(), None).await;
             }
-            Wait::Accepted(token) => self.accepted_again(token.as_ref()).await,
-            Wait::SameDevice(token) => {
-                if !self.log_in_again().await {
-                    self.accepted_again(token.as_ref()).await;
-                }
-            }
+            Wait::Accepted(token) => self.accepted_again(token.as_ref(), false).await,
+            Wait::SameDevice(token) => self.accepted_again(token.as_ref(), true).await,
         }
     }
 
-    /// Logs in as the same device with the configured password, if it is that of this account. Tried once for each token: a
-    /// server may lock an account after too many wrong passwords.
-    async fn log_in_again(&mut self) -> bool {
-        self.log_in_to(async |files, login| {
-            let FirstLogin::Password(_, password) = login else {
-                return Err(AuthError::NotLoggedIn);
-            };
-            auth::log_in_again(files, password).await?;
-            info!("logged in to Matrix again, as the same device");
-            Ok(())
-        })
-        .await
+    /// Logs in as the same device with the configured password. Otherwise returns when to try again.
+    async fn log_in_again(&mut self) -> Result<(), Again> {
+        let log_in = async |files: &Files, login: &FirstLogin| login.log_in_again(files).await;
+        self.log_in_to(log_in, verdict::same_login_after).await
     }
 
-    /// Logs in as a new device, as which the relay goes on, in the place of one that the homeserver has ended.
-    async fn log_in_anew(&mut self) -> bool {
-        self.log_in_to(async |files, login| login.log_in(files, Earlier::Dead).await)
+    /// Logs in as a new device, as which the relay goes on, in the place of one that the homeserver has ended. Otherwise returns
+    /// when to try again.
+    async fn log_in_anew(&mut self) -> Result<(), Again> {
+        let log_in =
+            async |files: &Files, login: &FirstLogin| login.log_in(files, Earlier::Dead).await;
+        self.log_in_to(log_in, |error| verdict::login_after(error).0)
             .await
     }
 
-    /// Logs in to the account of the session, if the configured password is that of this account. Returns whether it worked.
+    /// Logs in to the account of the session, if the configured password is that of this account.
     async fn log_in_to(
         &mut self,
         log_in: impl AsyncFnOnce(&Files, &FirstLogin) -> Result<(), AuthError>,
-    ) -> bool {
+        try_again: fn(&AuthError) -> Again,
+    ) -> Result<(), Again> {
         let session = self.files.load_session().ok().flatten();
         let (Some(first @ FirstLogin::Password(config, _)), Some(session)) = (&self.login, session)
         else {
-            return false;
+            return Err(Again::Never);
         };
         let user = config.bot_user_id.as_deref().unwrap_or_default();
         if user != session.user_id.as_str() && user != session.user_id.localpart() {
-            return false;
+            return Err(Again::Never);
         }
         if self.lock.hold_store().is_err() {
-            return false;
+            return Err(Again::Soon);
         }
         let done = log_in(&self.files, first).await;
         self.release();
-        match done {
-            Ok(()) => {
-                self.tries = Tries::new();
-                true
-            }
-            Err(error) => {
-                let (error, hint) = (&error as &dyn Error, error.hint());
-                warn!(
-                    error,
-                    hint, "cannot log in again with what the configuration holds"
-                );
-                false
-            }
+        let Err(error) = done else {
+            self.tries = Tries::new();
+            return Ok(());
+        };
+        if self.tries.is_news_of_login(Chain(&error).to_string()) {
+            let (error, hint) = (&error as &dyn Error, error.hint());
+            warn!(
+                error,
+                hint, "cannot log in again with what the configuration holds"
+            );
         }
+        Err(try_again(&error))
     }
 
-    /// Waits until the homeserver accepts this token again, or the session file holds another. Where it goes on not to know the
-    /// token, a new device is made with the configured password; that is tried once for each token.
-    async fn accepted_again(&mut self, token: Option<&Secret<String>>) {
-        let (mut wish, began, mut is_tried) = (Duration::ZERO, Instant::now(), false);
+    /// Waits until the homeserver accepts this token again, or the session file holds another. Where it `keeps_device`, the
+    /// relay tries to get another token; where it goes on not to know the token, another device.
+    async fn accepted_again(&mut self, token: Option<&Secret<String>>, keeps_device: bool) {
+        let mut wish = Duration::ZERO;
+        let began = Instant::now();
+        let mut same_at = keeps_device.then_some(began);
+        let mut new_at = Some(began + NEW_DEVICE_AFTER);
+        let mut is_ended = false;
         loop {
+            for (at, is_new) in [(&mut same_at, false), (&mut new_at, true)] {
+                if is_new && !is_ended || at.is_none_or(|at| at > Instant::now()) {
+                    continue;
+                }
+                let done = if is_new {
+                    self.log_in_anew().await
+                } else {
+                    self.log_in_again().await
+                };
+                match done {
+                    Ok(()) => return,
+                    Err(Again::Never) => *at = None,
+                    Err(Again::After(pause)) => *at = Some(Instant::now() + pause),
+                    Err(Again::Soon) => {}
+                }
+            }
             let pause = self.tries.pause().max(wish);
             if self.other_login(token, Some(pause)).await {
                 return;
@@ -388,12 +407,7 @@ impl Account {
                 return;
             };
             wish = verdict::wish(&error);
-            if !is_tried && verdict::is_ended(&error) && began.elapsed() >= NEW_DEVICE_AFTER {
-                is_tried = true;
-                if self.log_in_anew().await {
-                    return;
-                }
-            }
+            is_ended = verdict::is_ended(&error);
             if verdict::is_about_login(&error) {
                 self.say(&error);
             } else {

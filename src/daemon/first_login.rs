@@ -32,12 +32,25 @@ impl FirstLogin {
         }
     }
 
+    /// Logs the same device in again, with a password.
+    pub(super) async fn log_in_again(&self, files: &Files) -> Result<(), AuthError> {
+        let Self::Password(_, password) = self else {
+            return Err(AuthError::NotLoggedIn);
+        };
+        auth::log_in_again(files, password).await?;
+        info!("logged in to Matrix again, as the same device");
+        Ok(())
+    }
+
     /// Logs in as `relay auth login` does. A recovery key that still lies in its place has the device signed.
     pub(super) async fn log_in(&self, files: &Files, earlier: Earlier) -> Result<(), AuthError> {
         let made = match self {
             Self::Password(config, password) => {
                 let user = config.bot_user_id.clone().unwrap_or_default();
-                let homeserver = config.homeserver.as_deref();
+                // The homeserver of a login that it has ended was found already.
+                let known = files.load_session().ok().flatten();
+                let known = known.map(|session| session.homeserver.to_string());
+                let homeserver = known.as_deref().or(config.homeserver.as_deref());
                 let server = auth::find_homeserver(homeserver, &user, config.allow_http).await?;
                 let key = std::fs::read_to_string(files.recovery_key()).ok();
                 let unlock = key.map_or(Unlock::Nothing, |key| {

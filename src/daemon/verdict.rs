@@ -70,7 +70,7 @@ pub(super) fn wish(error: &MatrixError) -> Duration {
     }
 }
 
-/// When a first login without a terminal is tried again.
+/// When a login without a terminal is tried again.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Again {
     /// Only another configuration helps, which is read at a start.
@@ -96,6 +96,15 @@ pub(super) fn login_after(error: &AuthError) -> (Again, Option<&'static str>) {
         Given::Name => (Again::Never, Some(CORRECT)),
         Given::Password | Given::Account => (Again::After(PASSWORD_EVERY), Some(CORRECT_OR_WAIT)),
         Given::Way => (Again::Soon, Some(CORRECT_OR_WAIT)),
+    }
+}
+
+/// Returns when a failed login as the same device is retried.
+pub(super) fn same_login_after(error: &AuthError) -> Again {
+    match error {
+        // It would be a device without keys.
+        AuthError::DeviceGone(_) => Again::Never,
+        other => login_after(other).0,
     }
 }
 
@@ -127,6 +136,16 @@ mod tests {
             assert!(cure.is_some());
         }
         assert_eq!(login_after(&AuthError::Interrupted), (Again::Soon, None));
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_not_logged_in_again_and_one_whose_homeserver_is_busy_is() {
+        let gone = AuthError::DeviceGone("DEVICE".into());
+        assert_eq!(same_login_after(&gone), Again::Never);
+        let busy = AuthError::Server(ServerError::RateLimited(Duration::from_secs(90)));
+        assert_eq!(same_login_after(&busy), Again::Soon);
+        let wrong = AuthError::Wrong(Given::Password, "no".to_owned(), None);
+        assert_eq!(same_login_after(&wrong), Again::After(PASSWORD_EVERY));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::sleep;
 
+use crate::support::canned::Canned;
 use crate::support::radio::BASE;
 use crate::support::relay::Home;
 use crate::support::scene::Plan;
@@ -60,7 +62,8 @@ async fn a_token_that_expires_again_and_again_costs_no_message_and_no_restart() 
 async fn who_was_away_for_too_long_is_logged_in_again_as_the_same_device_by_the_configured_password()
  {
     let synapse = Synapse::with_short_tokens().await;
-    let mut stage = Plan::one_room(Kind::Encrypted).set_up_on(synapse).await;
+    let plan = Plan::one_room(Kind::Encrypted).through_proxy();
+    let mut stage = plan.set_up_on(synapse).await;
     stage
         .home
         .set_environment(("RELAY_MATRIX_PASSWORD", PASSWORD.to_owned()));
@@ -72,7 +75,12 @@ async fn who_was_away_for_too_long_is_logged_in_again_as_the_same_device_by_the_
     scene.relay.stop().await;
     sleep(LIFETIME * 5).await;
     scene.alice.send(&scene.room, "while it was away").await;
+    // A homeserver that does not answer at that moment says nothing of the password.
+    let login = Canned::to("POST /_matrix/client/v3/login", 502, &json!({}));
+    scene.proxy().answers([login]);
     scene.relay = scene.home.start().await;
+    scene.relay.logs("cannot log in again").await;
+    scene.proxy().answers([]);
     scene
         .relay
         .logs("logged in to Matrix again, as the same device")

@@ -424,8 +424,9 @@ async fn a_device_that_was_deleted_is_replaced_by_a_new_one_by_the_configured_pa
         .await;
     assert!(ended.is_ok_and(|it| it.status().is_success()));
 
-    scene.relay.logs("Matrix cannot be used now").await;
+    // It is refused, and with that the relay learns of it.
     scene.radio.says(BASE, 0, "meanwhile").await;
+    scene.relay.logs("Matrix cannot be used now").await;
     let made = "logged in to Matrix with what the configuration holds";
     scene.relay.logs(made).await;
     let meanwhile = "[Base Camp/LongFast]: meanwhile";

@@ -73,6 +73,7 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
             }
         }
         // By now all aliases are resolved, as far as possible.
+        rooms.looked_for.set(()).ok();
         for room in rooms.take_invites() {
             look_at_invite(rooms, &room).await;
         }

@@ -47,6 +47,16 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Returns whether the first change of our membership ends a membership.
+    fn begins_joined(&self, events: &[TimelineEvent]) -> bool {
+        let mut envelopes = events.iter().filter_map(Envelope::of);
+        let first = envelopes.find_map(|event| {
+            let (before, _) = event.membership_of(&self.rooms.own)?;
+            Some(before == "join")
+        });
+        first.unwrap_or_default()
+    }
+
     /// Records the server's time from an answer that has just arrived. Only our own events are used: events of others
     /// carry the time of their servers, or one that a bridge chose.
     pub(super) fn note_clock(&mut self, events: &[TimelineEvent]) {
@@ -60,9 +70,11 @@ impl<'a> Reader<'a> {
 
     /// Converts events of a room; events from before our join are left out.
     pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
-        let is_known = self.rooms.is_synced(room.room_id()) && self.news.knows(room.room_id());
-        let shows_join = !is_known && self.shows_join(events);
-        let mut joined = !shows_join;
+        let is_synced = self.rooms.is_synced(room.room_id());
+        // A first run may read again what it began with, and the room was joined since.
+        let may_be_joined_here = !is_synced || self.news.first_run;
+        let shows_join = may_be_joined_here && self.shows_join(events);
+        let mut joined = !shows_join || is_synced && self.begins_joined(events);
         let now = OurClocks::now(&self.rooms.options.clock);
         let mut senders = HashMap::new();
         let mut read = Vec::with_capacity(events.len());
@@ -92,10 +104,6 @@ impl<'a> Reader<'a> {
             if joined && !is_history {
                 read.extend(self.convert(room, event, envelope, &mut senders).await);
             }
-        }
-        if shows_join {
-            // What follows in further pages is new.
-            self.news.learn([room.room_id().to_owned()]);
         }
         read
     }

@@ -43,6 +43,8 @@ pub(super) struct Rooms {
     pub(super) changed: Notify,
     /// The server's first answer has been handed over.
     pub(super) caught_up: SetOnce<()>,
+    /// Since then every configured room has been looked for once.
+    pub(super) looked_for: SetOnce<()>,
     /// The server does not accept the login, so the adapter ends. Nothing is sent with this client afterwards: its
     /// store is closed.
     pub(super) refused: SetOnce<LoginRefusal>,
@@ -89,6 +91,7 @@ impl Rooms {
             retry: Notify::new(),
             changed: Notify::new(),
             caught_up: SetOnce::new(),
+            looked_for: SetOnce::new(),
             refused: SetOnce::new(),
         }
     }

@@ -75,8 +75,13 @@ impl Scripted {
 
     /// Returns the rooms, with this room mapped.
     pub(super) fn rooms(&self) -> Rooms {
+        self.rooms_of(ROOM)
+    }
+
+    /// Returns the rooms, with the room of this name mapped.
+    pub(super) fn rooms_of(&self, name: &str) -> Rooms {
         let options = Options {
-            rooms: vec![ROOM.try_into().unwrap()],
+            rooms: vec![name.try_into().unwrap()],
             via: std::collections::HashMap::new(),
             invites: None,
             verify_with: Vec::new(),

@@ -63,6 +63,8 @@ pub(super) struct Sync<'a> {
     position: Option<String>,
     /// Where the first run began.
     beginning: Option<String>,
+    /// On a first run, aliases have not been looked up yet: which rooms are read is not known.
+    awaits_aliases: bool,
     /// Position of the last answer that was handed over in full; ahead of `position` after empty answers. The SDK's own
     /// position can be ahead of both, with events that were never handed over.
     handed_over: Option<String>,
@@ -102,6 +104,8 @@ impl<'a> Sync<'a> {
         let known: HashSet<_> = known.chain(start.former).collect();
         let now = OurClocks::now(&rooms.options.clock);
         let is_first = start.first.is_some();
+        let mut names = rooms.options.rooms.iter();
+        let has_alias = names.any(|name| !name.is_room_id());
         let from = (start.first.as_ref()).map_or(Moment::ThisBoot(now), |it| Moment::of(it, now));
         let news = HistoryFilter::new(known, is_first, !start.knows_all, from);
         gaps.retain(|gap| news.knows(&gap.room));
@@ -113,6 +117,7 @@ impl<'a> Sync<'a> {
             gaps: Gaps::new(gaps, Instant::now()),
             position,
             beginning: start.first.and_then(|it| it.position),
+            awaits_aliases: is_first && has_alias,
             handed_over: None,
             behind: false,
             committed_at: Instant::now(),
@@ -166,7 +171,11 @@ impl<'a> Sync<'a> {
                 }
             };
             self.answered();
-            wait = LONG_POLL;
+            wait = if self.awaits_aliases {
+                IDLE_PAUSE
+            } else {
+                LONG_POLL
+            };
             // Limits the rate with a server that does not honour the long poll.
             let is_idle = response.next_batch == last && asked.elapsed() < IDLE_PAUSE;
             last.clone_from(&response.next_batch);

@@ -33,6 +33,7 @@ impl Sync<'_> {
         let (next, answer) = (response.next_batch, response.rooms);
         // A half-processed answer has no position to resume from.
         self.handed_over = None;
+        let is_looked_for = self.rooms.looked_for.initialized();
         for update in answer.joined.values() {
             self.reader.note_clock(&update.timeline.events);
         }
@@ -56,10 +57,18 @@ impl Sync<'_> {
         if events.iter().any(is_replaced) {
             self.tell(std::mem::take(&mut events)).await?;
         }
+        if self.awaits_aliases && is_looked_for {
+            // What the answers before this one held of their rooms.
+            self.behind = true;
+            self.awaits_aliases = false;
+        }
         let mut patience = Patience::default();
         if self.behind {
             for room in self.rooms.joined() {
-                self.fill(&room, &next, &[], &mut patience).await?;
+                // What was said in another room since the position may be from before it was mapped.
+                if self.reader.news.knows(room.room_id()) {
+                    self.fill(&room, &next, &[], &mut patience).await?;
+                }
             }
         }
         for (id, update) in &answer.joined {
@@ -88,13 +97,14 @@ impl Sync<'_> {
         let joined = joined.map(|room| room.room_id().to_owned());
         self.reader.news.learn(joined);
         // What a gap of the first run holds is told from history only as long as it is the first run.
-        let is_reached = !self.reader.news.first_run || self.gaps.is_empty();
+        let is_all = self.gaps.is_empty() && !self.awaits_aliases;
+        let is_reached = !self.reader.news.first_run || is_all;
         let reached = is_reached.then(|| next.clone());
         // An old position only costs a longer catch-up.
         let is_stored = self.position.as_ref().is_some_and(|position| {
             *position == next || self.committed_at.elapsed() < POSITION_EVERY
         });
-        if !events.is_empty() || !is_stored {
+        if !events.is_empty() || is_reached && !is_stored {
             self.hand_batch_over(events, reached).await?;
         }
         self.handed_over = Some(next);

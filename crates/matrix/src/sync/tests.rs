@@ -11,17 +11,28 @@ use std::sync::atomic::Ordering;
 use super::super::gaps::{GapPage, Patience};
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
-use relay_model::{Beginning, Gap, MatrixEvent, Timestamp};
+use relay_model::{Beginning, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, Timestamp};
 
 /// When every event was sent.
 const SENT_AT: i64 = 1_767_225_600_000;
 
 /// Returns a loop at position `s1`, and the receiver of its batches.
 fn sync(rooms: &Rooms) -> (Sync<'_>, mpsc::Receiver<Batch>) {
+    sync_with(
+        rooms,
+        vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
+    )
+}
+
+/// Returns the same for a last run that had mapped and joined these rooms.
+fn sync_with(
+    rooms: &Rooms,
+    known: Vec<(OwnedRoomOrAliasId, OwnedRoomId)>,
+) -> (Sync<'_>, mpsc::Receiver<Batch>) {
     let start = Start {
         position: Some("s1".to_owned()),
         knows_all: true,
-        known: vec![(ROOM.try_into().unwrap(), ROOM.try_into().unwrap())],
+        known,
         ..Start::default()
     };
     let (batches, taken) = mpsc::channel(1);
@@ -129,6 +140,106 @@ async fn a_first_run_stores_no_position_before_what_was_said_since_it_began_is_r
     assert_eq!(last.as_deref(), Some("s1"));
     assert!(earlier.iter().all(Option::is_none) && !earlier.is_empty());
     assert_eq!(texts, 1);
+}
+
+#[tokio::test]
+async fn what_a_first_run_was_told_of_a_room_before_its_alias_was_looked_up_is_read_then() {
+    let alias: OwnedRoomOrAliasId = "#hill:example.org".try_into().unwrap();
+    for (began, texts) in [(SENT_AT, 1), (SENT_AT + 1, 0)] {
+        let server = Scripted::start(|line| {
+            let said: Value = serde_json::from_str(text(ALICE).raw().json().get()).unwrap();
+            if line.contains("/messages") && line.contains("from=s0") {
+                json!({"start": "s0", "chunk": [said]})
+            } else {
+                json!({"chunk": []})
+            }
+        });
+        let server = server.await;
+        let rooms = server.rooms_of(alias.as_str());
+        let (mut sync, taken) = first_run(&rooms, began);
+        let reading = async {
+            for is_looked_for in [false, true] {
+                if is_looked_for {
+                    rooms.stands_for(&alias, &ROOM.try_into().unwrap(), Instant::now());
+                    rooms.looked_for.set(()).unwrap();
+                }
+                let settings = settings(Duration::ZERO, TIMELINE_LIMIT);
+                let answer = rooms.client.sync_once(settings).await.unwrap();
+                let mut keys: RoomKeyUpdates = stream::pending().boxed();
+                sync.take(answer, &mut keys).await.unwrap();
+                assert_eq!(sync.reader.news.first_run, !is_looked_for);
+            }
+            drop(sync);
+        };
+        let ((), (positions, told)) = tokio::join!(reading, commit_all(taken));
+        assert_eq!(told, texts);
+        let (last, earlier) = positions.split_last().unwrap();
+        assert_eq!(last.as_deref(), Some("s1"));
+        assert!(earlier.iter().all(Option::is_none));
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_before_the_bot_joined_is_left_out_also_where_a_first_run_begins_again() {
+    let own = |before: &str, after: &str| {
+        let rest = json!({
+            "type": "m.room.member", "state_key": "@bot:example.org", "content": {"membership": after},
+            "unsigned": {"prev_content": {"membership": before}},
+        });
+        event(&format!("{before}{after}"), "@bot:example.org", &rest)
+    };
+    let pages = [
+        (vec![text(ALICE), own("invite", "join"), text(BOB)], 1),
+        (
+            vec![
+                text(ALICE),
+                own("join", "leave"),
+                text(CAROL),
+                own("leave", "join"),
+                text(BOB),
+            ],
+            2,
+        ),
+        (vec![text(ALICE), own("join", "join"), text(BOB)], 2),
+    ];
+    let server = Scripted::start(|_| json!({})).await;
+    let rooms = server.rooms();
+    let (mut sync, _taken) = first_run(&rooms, SENT_AT);
+    for (page, texts) in pages {
+        let read = sync.reader.read(&server.room, &page).await;
+        let is_text = |event: &&MatrixEvent| matches!(event, MatrixEvent::Text(_));
+        assert_eq!(read.iter().filter(is_text).count(), texts, "{page:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_in_a_room_before_it_was_mapped_is_history_although_the_bot_had_joined_it() {
+    let [own, alice] = ["@bot:example.org", ALICE];
+    let content = json!({"membership": "join"});
+    let join = json!({"type": "m.room.member", "state_key": own, "content": content});
+    let page = [event("join", own, &join), text(alice)];
+    let chunk = page.map(|it| serde_json::from_str::<Value>(it.raw().json().get()).unwrap());
+    let server = Scripted::start(move |line| {
+        if line.contains("/messages") {
+            json!({"start": "s1", "chunk": chunk})
+        } else {
+            json!({"chunk": []})
+        }
+    });
+    let server = server.await;
+    let rooms = server.rooms();
+    let (mut sync, taken) = sync_with(&rooms, Vec::new());
+    let reading = async {
+        // The configuration was read again after quiet minutes, whose positions are not stored.
+        sync.behind = true;
+        let settings = settings(Duration::ZERO, TIMELINE_LIMIT);
+        let answer = rooms.client.sync_once(settings).await.unwrap();
+        let mut keys: RoomKeyUpdates = stream::pending().boxed();
+        sync.take(answer, &mut keys).await.unwrap();
+        drop(sync);
+    };
+    let ((), (_, texts)) = tokio::join!(reading, commit_all(taken));
+    assert_eq!(texts, 0);
 }
 
 #[tokio::test]
