@@ -329,8 +329,8 @@ impl Account {
         self.log_in_to(log_in, verdict::same_login_after).await
     }
 
-    /// Logs in as a new device, as which the relay goes on, in the place of one that the homeserver has ended. Otherwise returns
-    /// when to try again.
+    /// Logs in as a new device, as which the relay goes on, in the place of one that the homeserver has ended. Otherwise
+    /// returns when to try again.
     async fn log_in_anew(&mut self) -> Result<(), Again> {
         let log_in =
             async |files: &Files, login: &FirstLogin| login.log_in(files, Earlier::Dead).await;
@@ -350,7 +350,17 @@ impl Account {
             return Err(Again::Never);
         };
         let user = config.bot_user_id.as_deref().unwrap_or_default();
-        if user != session.user_id.as_str() && user != session.user_id.localpart() {
+        // A name alone is that of another account at another homeserver, which must not be given the password.
+        let server = config.homeserver.as_deref().unwrap_or_default();
+        let servers = [
+            "",
+            session.homeserver.as_str(),
+            session.user_id.server_name().as_str(),
+        ];
+        let is_there = servers.contains(&server)
+            || session.homeserver.as_str().trim_end_matches('/') == server;
+        let is_name = user == session.user_id.localpart() && is_there;
+        if user != session.user_id.as_str() && !is_name {
             return Err(Again::Never);
         }
         if self.lock.hold_store().is_err() {

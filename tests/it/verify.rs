@@ -106,7 +106,7 @@ async fn a_listed_user_verifies_the_running_relay_by_the_emoji_of_its_log_and_no
     let line = scene.relay.logs("must show the same emoji").await;
     assert!(line.contains(&emoji), "{emoji}: {line}");
     confirmed(&sas).await;
-    scene.relay.logs("both sides have confirmed").await;
+    scene.relay.logs("the other side has confirmed").await;
     has_verified(scene.alice.client(), &scene.bot).await;
     scene.carries("after it").await;
 

@@ -72,8 +72,8 @@ keys! {
         off_air_prefix: Option<String> = text(r#""//""#, text_or_none());
         /// Which invites are accepted.
         invites: Option<Vec<UserPattern>> = get("mapped", invites());
-        /// Users (ids) from whom emoji verification is accepted, and an invite to the direct room that it takes. The bot's own
-        /// id stands for its other devices. The log shows the emoji; compare them.
+        /// Users (ids) from whom emoji verification is accepted, and an invite to the direct room that it takes. The log
+        /// shows the emoji; compare them. The bot's other devices are verified by `relay auth verify` only.
         verify_with: Vec<OwnedUserId> = get("[]", user_ids());
         /// After how long without the radio its rooms are told, once and at most once an hour, and again when it is back.
         radio_notices: Option<Duration> = get("10m", duration_or_off());

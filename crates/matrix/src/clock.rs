@@ -57,17 +57,17 @@ impl OurClocks {
     }
 }
 
-/// A moment of this boot or of an earlier one, of which only the wall clock is known.
+/// A moment of this boot, or what the wall clock showed in an earlier one, before this moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Moment {
     ThisBoot(OurClocks),
-    Earlier(Timestamp),
+    Earlier(Timestamp, OurClocks),
 }
 
 impl Moment {
     pub(super) fn of(first: &Beginning, now: OurClocks) -> Self {
         if first.boot.is_empty() || first.boot != boot() || first.passed > now.passed {
-            return Self::Earlier(first.ours);
+            return Self::Earlier(first.ours, now);
         }
         Self::ThisBoot(OurClocks {
             wall: first.ours,
@@ -242,13 +242,16 @@ impl ServerClock {
     /// For a moment of an earlier boot rather too early.
     fn at(&self, then: Moment, now: OurClocks) -> Timestamp {
         let ahead = self.ours_ahead(now);
+        let shown_at = |then: OurClocks| {
+            let shows = now.wall.0.saturating_sub(ahead);
+            Timestamp(shows.saturating_sub(now.after(then)))
+        };
         match then {
-            Moment::ThisBoot(then) => {
-                let shows = now.wall.0.saturating_sub(ahead);
-                Timestamp(shows.saturating_sub(now.after(then)))
+            Moment::ThisBoot(then) => shown_at(then),
+            // Our clock may still be behind, and be set soon; or it was ahead in that boot.
+            Moment::Earlier(wall, before) => {
+                Timestamp(wall.0.saturating_sub(ahead.max(0))).min(shown_at(before))
             }
-            // Our clock may still be behind, and be set soon.
-            Moment::Earlier(wall) => Timestamp(wall.0.saturating_sub(ahead.max(0))),
         }
     }
 

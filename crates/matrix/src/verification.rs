@@ -111,16 +111,18 @@ impl Requests {
 }
 
 /// Accepts verifications from these users, and takes for granted that the emoji are the same: people compare them with the
-/// log. Never returns.
+/// log. Not from the account's other devices: one that is verified is given the account's keys, so a person has to compare.
+/// Never returns.
 pub(super) async fn accept_from(client: &Client, users: &[OwnedUserId]) -> Infallible {
     if users.is_empty() {
         return pending().await;
     }
+    let own = client.user_id();
     let mut requests = Requests::of(client);
     let mut running = FuturesUnordered::new();
     loop {
         tokio::select! {
-            request = requests.next(|user| users.contains(user)), if running.len() < MOST => {
+            request = requests.next(|user| users.contains(user) && Some(&**user) != own), if running.len() < MOST => {
                 running.push(Box::pin(accept(request)));
             }
             Some(()) = running.next() => {}
@@ -137,7 +139,7 @@ async fn accept(request: VerificationRequest) {
     };
     match carry_out(&request, logged).await {
         Ok(Verified::Yes(peer)) => {
-            info!(user = %peer.user, device = %peer.device, "verified, as both sides have confirmed");
+            info!(user = %peer.user, device = %peer.device, "verified: the other side has confirmed the emoji");
         }
         Ok(Verified::Differ(peer)) => {
             warn!(user = %peer.user, device = %peer.device, "not verified: the other side shows other emoji");

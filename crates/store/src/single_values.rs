@@ -31,9 +31,12 @@ pub fn has_synced(tx: &Tx<'_>, account: &UserId) -> Result<bool> {
 /// Returns when and where the account's first run began; this is it if none is stored.
 pub fn beginning(tx: &Tx<'_>, account: &UserId, this: Beginning) -> Result<Beginning> {
     let name = beginning_of(account);
-    let stored = value(tx, &name)?.and_then(|json| serde_json::from_str(&json).ok());
-    if let Some(stored) = stored {
-        return Ok(stored);
+    match value(tx, &name)?.map(|json| serde_json::from_str(&json)) {
+        Some(Ok(stored)) => return Ok(stored),
+        Some(Err(error)) => tx.log(move || {
+            warn!(%error, "cannot read when the first run began: it begins now, and what was said before is not relayed");
+        }),
+        None => {}
     }
     set_beginning(tx, account, &this)?;
     Ok(this)

@@ -162,7 +162,15 @@ fn history_ends_where_the_first_run_began_also_for_a_later_run_and_rather_too_ea
     }
     // Before a reboot nobody knows how much time passed since.
     let later = Moment::of(&began(&this), clocks(-2 * HOUR, 0));
-    assert!(matches!(later, Moment::Earlier(Timestamp(NOON))));
+    assert!(matches!(later, Moment::Earlier(Timestamp(NOON), _)));
+    // Our clock was years ahead in that boot.
+    let mut ahead = began("another");
+    ahead.ours = Timestamp(NOON + 9_999 * HOUR);
+    let news = HistoryFilter::new(HashSet::new(), true, false, Moment::of(&ahead, now));
+    let mut clock = unknown();
+    clock.learn(Timestamp(NOON + HOUR), now);
+    let later = clocks(2 * HOUR, 0);
+    assert!(!news.is_history(room, Timestamp(NOON + HOUR + 100), &clock, later));
 }
 
 #[test]
