@@ -158,7 +158,7 @@ pub enum Action {
         is_open: bool,
     },
     /// Set the room of an alias; `None`: a room that the bot is not in.
-    Alias(OwnedRoomOrAliasId, Option<OwnedRoomId>),
+    Name(OwnedRoomOrAliasId, Option<OwnedRoomId>),
     /// Record that a room that the bot has left is replaced or closed.
     NoteTombstone(OwnedRoomId, Tombstone),
     /// Retry what failed or is parked for a room; `None`: for all rooms and the account.

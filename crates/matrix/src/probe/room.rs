@@ -97,7 +97,7 @@ impl Probe {
                 Some(Err(_)) | None => Ok(Err(RoomTrouble::NoSuchAlias)),
             },
             Err(error) => match answered(&error) {
-                Some(answer) => Ok(unresolved(Some(&answer), None, None)),
+                Some(answer) => Ok(Err(unresolved(Some(&answer), None))),
                 None => Err(error),
             },
         }

@@ -16,18 +16,12 @@ impl Applier<'_> {
         let tx = self.tx;
         let id: OwnedRoomOrAliasId = room.room.clone().into();
         known_rooms::remember(tx, &room.room, &room.configured)?;
-        let aliases = || room.configured.iter().filter(|name| **name != id);
-        for alias in aliases() {
+        // What waits for a room that this one has replaced moves another way.
+        let aliases = room.configured.iter().filter(|it| it.is_room_alias_id());
+        for alias in aliases {
             outbox_room::rename_room(tx, alias, &id)?;
         }
-        let last = OldRoom {
-            room: room.room.clone(),
-            alias: aliases().next().cloned(),
-            encrypted: room.encrypted,
-            public: room.public,
-            tombstone: room.tombstone.clone(),
-        };
-        mapped_rooms::remember(tx, &last)?;
+        mapped_rooms::remember(tx, &OldRoom::from(room))?;
         let (room, name, encrypted) = (room.room.clone(), room.name.clone(), room.encrypted);
         tx.log(move || {
         if is_news {
