@@ -154,8 +154,8 @@ pub enum Action {
         room: Box<JoinedRoom>,
         /// Whether it is mapped, and new or changed: it is logged as joined.
         is_news: bool,
-        /// Whether anyone may join it and so transmit: the operator is warned.
-        is_open: bool,
+        /// Set if anyone may join it and so transmit, or not any more, since it was last seen: the operator is told.
+        opened: Option<bool>,
     },
     /// Set the room of an alias; `None`: a room that the bot is not in.
     Name(OwnedRoomOrAliasId, Option<OwnedRoomId>),

@@ -25,9 +25,13 @@ impl Bridge {
         let before = Arc::make_mut(&mut self.rooms).insert(room.room.clone(), room.clone());
         Arc::make_mut(&mut self.routes).join(room);
         let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
+        let was_public = before.is_some_and(|it| it.public);
+        let mut directions = self.directions((&*room.room).into()).into_iter();
+        let transmits = self.config.matrix.allowed_users.is_none()
+            && directions.any(|direction| direction.to_mesh());
         let mut actions = vec![Action::Join {
             is_news,
-            is_open: is_news && room.public && self.config.matrix.allowed_users.is_none(),
+            opened: (transmits && room.public != was_public).then_some(room.public),
             room: Box::new(room.clone()),
         }];
         if room.may_write {
@@ -324,6 +328,64 @@ mod tests {
         bridge.verdict(&Event::Matrix(moved), &Facts::default(), NOON);
         let not_joined = Waiting::NotJoined(Some(room(NEW)));
         assert_eq!(held(&mut bridge, 1), Held::Waits(not_joined, Some((1, 0))));
+    }
+
+    #[test]
+    fn that_anyone_may_join_is_told_at_the_start_and_whenever_it_changes() {
+        let mut chosen = config();
+        chosen.matrix.allowed_users = Some(Vec::new());
+        let silent = config_with(vec![route(ROOM, 0, Direction::ToMatrix)]);
+        for (config, told) in [
+            (
+                config(),
+                [None, Some(true), None, Some(false), None, Some(true)],
+            ),
+            (chosen, [None; 6]),
+            (silent, [None; 6]),
+        ] {
+            let mut bridge = bridge_alone(config);
+            let opened = |(name, public): (&str, bool)| {
+                let room = JoinedRoom {
+                    name: name.to_owned(),
+                    public,
+                    ..joined(ROOM)
+                };
+                let event = Event::Matrix(MatrixEvent::Joined(room));
+                let actions = bridge.verdict(&event, &Facts::default(), NOON);
+                let mut opened = actions.into_iter().filter_map(|it| match it {
+                    Action::Join { opened, .. } => Some(opened),
+                    _ => None,
+                });
+                opened.next().unwrap()
+            };
+            let seen = [
+                ("Hill", false),
+                ("Hill", true),
+                ("Top", true),
+                ("Top", false),
+                ("Hill", false),
+                ("Hill", true),
+            ];
+            assert_eq!(seen.map(opened), told);
+        }
+        // At a start.
+        let mut bridge = bridge_alone(config());
+        let room = JoinedRoom {
+            public: true,
+            ..joined(ROOM)
+        };
+        let event = Event::Matrix(MatrixEvent::Joined(room));
+        let actions = bridge.verdict(&event, &Facts::default(), NOON);
+        let is_told = |it: &Action| {
+            matches!(
+                it,
+                Action::Join {
+                    opened: Some(true),
+                    ..
+                }
+            )
+        };
+        assert!(actions.iter().any(is_told));
     }
 
     #[test]

@@ -12,7 +12,12 @@ use relay_store::mesh_report::Withdrawal;
 use relay_store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
 
 impl Applier<'_> {
-    pub(super) fn join(&mut self, room: &JoinedRoom, is_news: bool, is_open: bool) -> Result<()> {
+    pub(super) fn join(
+        &mut self,
+        room: &JoinedRoom,
+        is_news: bool,
+        opened: Option<bool>,
+    ) -> Result<()> {
         let tx = self.tx;
         let id: OwnedRoomOrAliasId = room.room.clone().into();
         known_rooms::remember(tx, &room.room, &room.configured)?;
@@ -24,16 +29,19 @@ impl Applier<'_> {
         mapped_rooms::remember(tx, &OldRoom::from(room))?;
         let (room, name, encrypted) = (room.room.clone(), room.name.clone(), room.encrypted);
         tx.log(move || {
-        if is_news {
-            info!(%room, name, encrypted, "room joined");
-        }
-        if is_open {
-            warn!(
-                %room,
-                "anyone may join this room and so put messages on the air: set matrix.allowed_users"
-            );
-        }
-    });
+            if is_news {
+                info!(%room, name, encrypted, "room joined");
+            }
+            match opened {
+                Some(true) => warn!(
+                    %room,
+                    hint = "set `matrix.allowed_users`",
+                    "anyone may join this room and so put messages on the air"
+                ),
+                Some(false) => info!(%room, "not everyone may join this room any more"),
+                None => {}
+            }
+        });
         Ok(())
     }
 
