@@ -620,7 +620,7 @@ async fn a_bot_that_was_put_out_of_a_public_room_comes_back_when_it_is_invited_a
 
 #[tokio::test]
 async fn a_ban_is_for_an_admin_to_lift() {
-    let scene = Plan::one_room(Kind::Plain).start().await;
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
     let alice = scene
         .alice
         .client()
@@ -634,12 +634,17 @@ async fn a_ban_is_for_an_admin_to_lift() {
     let hint = shown["trouble"]["hint"].as_str().expect("a hint");
     assert!(hint.contains("lift the ban"), "{hint}");
     scene.relay.logs("the bot is banned").await;
+    scene.radio.says(BASE, 0, "meanwhile").await;
+    waiting(&scene.home, 1).await;
     alice
         .unban_user(&scene.bot, None)
         .await
         .expect("Alice may unban");
     scene.alice.invite(&scene.room, scene.bot.as_str()).await;
     is_well(&scene.home).await;
+    scene.alice.sees_text(&scene.room, &mesh("meanwhile")).await;
+    scene.alice.send(&scene.room, "welcome back").await;
+    scene.radio.transmits("Alice[M]: welcome back").await;
 }
 
 #[tokio::test]
@@ -654,4 +659,121 @@ async fn a_room_may_be_given_as_the_link_that_a_client_copies() {
         .alice
         .sees_text(&scene.room, &mesh("over a link"))
         .await;
+}
+
+/// Maps a further room to channel 0.
+fn map_too(home: &Home, room: &OwnedRoomId) {
+    let line = format!("matrix_rooms:\n  - {{id: '{room}', meshtastic_channel: 0}}\n");
+    home.reconfigure("matrix_rooms:\n", &line);
+}
+
+#[tokio::test]
+async fn where_the_bot_may_only_knock_it_does_so_once_and_a_member_of_an_allowed_room_comes_in() {
+    let stage = Plan::one_room(Kind::Plain).set_up().await;
+    let with_rule = async |rule: Value| {
+        let rule = json!({"type": "m.room.join_rules", "state_key": "", "content": rule});
+        let fields = json!({"room_version": "10", "initial_state": [rule]});
+        let room = stage.alice.create_room_with(Kind::Plain, &[], fields).await;
+        map_too(&stage.home, &room);
+        room
+    };
+    let allow = |room: &OwnedRoomId| json!([{"type": "m.room_membership", "room_id": room}]);
+    let private = stage.alice.create_room(Kind::Plain, &[]).await;
+    let knock = with_rule(json!({"join_rule": "knock"})).await;
+    let either = json!({"join_rule": "knock_restricted", "allow": allow(&private)});
+    let either = with_rule(either).await;
+    let closed = json!({"join_rule": "restricted", "allow": allow(&private)});
+    let closed = with_rule(closed).await;
+    let open = json!({"join_rule": "restricted", "allow": allow(&stage.rooms[0])});
+    let open = with_rule(open).await;
+    let mut scene = stage.raise_the_curtain().await;
+    scene.alice.sees_join(&open, &scene.bot).await;
+    let shown = trouble(&scene.home, closed.as_str(), "restricted").await;
+    let hint = shown["trouble"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("into one of those rooms"), "{hint}");
+    for room in [&knock, &either] {
+        let shown = trouble(&scene.home, room.as_str(), "knocked").await;
+        let hint = shown["trouble"]["hint"].as_str().expect("a hint");
+        assert!(hint.contains("accept its request"), "{hint}");
+    }
+    restart(&mut scene).await;
+    trouble(&scene.home, knock.as_str(), "knocked").await;
+    for room in [&knock, &either] {
+        scene.alice.invite(room, scene.bot.as_str()).await;
+        scene.alice.sees_join(room, &scene.bot).await;
+        let seen = scene.alice.seen_of(room, &scene.bot);
+        let is_knock = |seen: &&Seen| seen.content("/membership") == "knock";
+        assert_eq!(seen.iter().filter(is_knock).count(), 1);
+    }
+    scene.radio.says(BASE, 0, "to all").await;
+    for room in [&knock, &either, &open] {
+        scene.alice.sees_text(room, &mesh("to all")).await;
+    }
+}
+
+#[tokio::test]
+async fn rooms_of_the_versions_11_and_12_carry_both_ways_and_their_creators_have_their_power() {
+    let plan = Plan::default().matrix("min_power_level: 100");
+    let mut stage = plan.set_up().await;
+    let bot = std::slice::from_ref(&stage.bot);
+    let config = stage.home.path("config.yaml");
+    let config = std::fs::read_to_string(config).expect("it was written");
+    stage.home.configure(&format!("{config}matrix_rooms:\n"));
+    for (version, kind) in [("11", Kind::Plain), ("12", Kind::Encrypted)] {
+        let fields = json!({"room_version": version});
+        let room = stage.alice.create_room_with(kind, bot, fields).await;
+        // The ids of version 12 name no server.
+        assert_eq!(room.as_str().contains(':'), version == "11");
+        map_too(&stage.home, &room);
+        stage.rooms.push(room);
+    }
+    let mut scene = stage.raise_the_curtain().await;
+    scene.radio.says(BASE, 0, "hello").await;
+    for (room, text) in [
+        (&scene.rooms[0], "from eleven"),
+        (&scene.rooms[1], "from twelve"),
+    ] {
+        scene.alice.sees_text(room, &mesh("hello")).await;
+        scene.alice.send(room, text).await;
+        scene.radio.transmits(&format!("Alice[M]: {text}")).await;
+        // The bot may be kept from writing, in either.
+        let levels = json!({"events_default": 50});
+        scene.alice.set_levels(room, levels).await;
+        trouble(&scene.home, room.as_str(), "may_not_write").await;
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_becomes_encrypted_in_mid_conversation_goes_on_encrypted() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    scene.radio.says(BASE, 0, "in the clear").await;
+    let seen = scene
+        .alice
+        .sees_text(&scene.room, &mesh("in the clear"))
+        .await;
+    assert!(!seen.encrypted);
+    let room = scene.alice.client().get_room(&scene.room);
+    room.expect("Alice is in the room")
+        .enable_encryption()
+        .await
+        .expect("Alice may encrypt the room");
+    scene.alice.send(&scene.room, "in secret").await;
+    scene.radio.transmits("Alice[M]: in secret").await;
+    scene.radio.says(BASE, 0, "understood").await;
+    let answer = scene
+        .alice
+        .sees_text(&scene.room, &mesh("understood"))
+        .await;
+    assert!(answer.encrypted);
+    is_well(&scene.home).await;
+}
+
+#[tokio::test]
+async fn with_invites_off_no_invitation_is_accepted_and_the_status_says_so() {
+    let plan = Plan::one_room(Kind::Plain).matrix("invites: none");
+    let stage = plan.set_up().await;
+    let mut relay = stage.home.start().await;
+    let shown = trouble(&stage.home, stage.rooms[0].as_str(), "invites_off").await;
+    assert_eq!(shown["joined"], false);
+    assert!(relay.stop().await.success());
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
+use matrix_sdk::ruma::api::client::knock::knock_room;
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
 use matrix_sdk::ruma::api::client::state::get_state_event_for_key::v3 as state;
 use matrix_sdk::ruma::events::StateEventType;
@@ -145,7 +146,7 @@ async fn enter(
     };
     match trouble {
         Some(trouble) => Err(trouble),
-        None => join(rooms, id, servers).await,
+        None => join_or_knock(rooms, id, servers).await,
     }
 }
 
@@ -224,6 +225,39 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
     }
 }
 
+/// Joins a room; where it is not open to the bot, asks once to be let in, if the room permits that.
+async fn join_or_knock(
+    rooms: &Rooms,
+    id: &RoomId,
+    servers: Vec<OwnedServerName>,
+) -> Result<(), RoomTrouble> {
+    let refused = join(rooms, id, servers.clone()).await;
+    let Err(RoomTrouble::NotInvited(_) | RoomTrouble::Restricted(_)) = refused else {
+        return refused;
+    };
+    let room = rooms.client.get_room(id);
+    let has_knocked = room.is_some_and(|room| room.state() == RoomState::Knocked);
+    // An answer to a knock is an invite.
+    let may_knock = rooms.options.invites.is_some();
+    if has_knocked || may_knock && knock(rooms, id, servers).await {
+        return Err(RoomTrouble::Knocked(rooms.own.clone()));
+    }
+    refused
+}
+
+/// Asks to be let into a room. Returns whether the room permits that.
+async fn knock(rooms: &Rooms, id: &RoomId, servers: Vec<OwnedServerName>) -> bool {
+    let mut request = knock_room::v3::Request::new(id.to_owned().into());
+    request.via = servers;
+    request.reason = Some("relay between a mesh and this room".to_owned());
+    let answer = Box::pin(async { rooms.client.send(request).await });
+    let is_taken = matches!(timeout(JOIN_LIMIT, answer).await, Ok(Ok(_)));
+    if is_taken {
+        info!(room = %id, "the bot has knocked at a room");
+    }
+    is_taken
+}
+
 async fn join(
     rooms: &Rooms,
     id: &RoomId,
@@ -254,6 +288,7 @@ fn refusal(answer: Option<&ServerAnswer>, bot: &OwnedUserId) -> RoomTrouble {
         match answer.status {
             403 if words.contains("banned") => Some(RoomTrouble::Banned(bot.clone())),
             403 if words.contains("federation denied") => None,
+            403 if words.contains("required rooms") => Some(RoomTrouble::Restricted(bot.clone())),
             403 => Some(RoomTrouble::NotInvited(bot.clone())),
             404 => Some(RoomTrouble::NoSuchRoom),
             _ => None,

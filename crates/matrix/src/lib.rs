@@ -67,7 +67,7 @@ use relay_model::{
 pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
 pub use self::following::in_its_place;
-pub use self::probe::{HomeserverFacts, Probe, RoomFound, SeenRoom};
+pub use self::probe::{Entrance, HomeserverFacts, Probe, RoomFound, SeenRoom};
 pub use self::pulse::{Failing, HomeserverState, Pulse};
 pub use self::send::Sender;
 pub use self::server::ServerError;

@@ -20,6 +20,12 @@ pub enum RoomTrouble {
     /// The room can be joined by invite only, and this account, the bot's, has none.
     #[error("the bot is not invited")]
     NotInvited(OwnedUserId),
+    /// Only members of certain other rooms may join, and this account, the bot's, is in none of them.
+    #[error("the bot is in none of the rooms whose members may join")]
+    Restricted(OwnedUserId),
+    /// This account, the bot's, has asked to be let in.
+    #[error("the bot has knocked, and nobody has let it in yet")]
+    Knocked(OwnedUserId),
     /// This account, the bot's, was banned from the room.
     #[error("the bot is banned")]
     Banned(OwnedUserId),
@@ -112,6 +118,10 @@ impl Explained for RoomTrouble {
                  servers to join it over"
             }
             Self::NotInvited(bot) => &format!("invite {bot} there"),
+            Self::Restricted(bot) => &format!("let {bot} into one of those rooms, or invite it"),
+            Self::Knocked(bot) => {
+                &format!("let {bot} in: accept its request to join, or invite it")
+            }
             Self::Banned(bot) => {
                 &format!("ask an admin of the room to lift the ban of {bot}, and then to invite it")
             }
@@ -165,6 +175,11 @@ mod tests {
                 RoomTrouble::NotInvited(bot.clone()),
                 "invite @relay:example.org",
             ),
+            (RoomTrouble::Restricted(bot.clone()), "one of those rooms"),
+            (
+                RoomTrouble::Knocked(bot.clone()),
+                "let @relay:example.org in",
+            ),
             (RoomTrouble::Banned(bot), "lift the ban"),
             (put_out, "invite @relay:example.org again"),
             (RoomTrouble::InvitesOff, "`mapped`"),
@@ -179,7 +194,7 @@ mod tests {
             let is_about_invites = hint.contains("invite");
             let helps = matches!(
                 trouble.name(),
-                "no_such_room" | "not_invited" | "banned" | "put_out"
+                "no_such_room" | "not_invited" | "restricted" | "knocked" | "banned" | "put_out"
             );
             assert_eq!(is_about_invites, helps, "{trouble}: {hint}");
         }

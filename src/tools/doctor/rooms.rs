@@ -5,7 +5,7 @@ use crate::daemon::checks::{check, failed, ok, warning};
 use crate::daemon::status::{Check, CheckResult, RoomStatus};
 use crate::daemon::{merged, room_check, trouble_check, trouble_of};
 use relay_config::{Config, Feedback, MappedRoom};
-use relay_matrix::{RoomFound, RoomTrouble, SeenRoom};
+use relay_matrix::{Entrance, RoomFound, RoomTrouble, SeenRoom};
 use relay_model::{Explained as _, OwnedUserId, RoomOrAliasId, Tombstone};
 use relay_store::mapped_rooms::HeldRoom;
 
@@ -140,14 +140,27 @@ impl Known<'_> {
         let invites = self.config.matrix.invites.is_some();
         match found {
             RoomFound::Barred(trouble) => self.barred(trouble),
-            RoomFound::Open(true) if !invites => self.barred(&RoomTrouble::InvitesOff),
-            RoomFound::Open(true) => warning(
+            RoomFound::Open(Entrance::Invited) if !invites => self.barred(&RoomTrouble::InvitesOff),
+            RoomFound::Open(Entrance::Invited) => warning(
                 format!("{name}: the bot is invited and not in it yet"),
                 will_join,
             ),
-            RoomFound::Open(false) => warning(
+            RoomFound::Open(Entrance::Anyone) => warning(
                 format!("{name}: the bot is not in it yet, and anyone may join"),
                 will_join,
+            ),
+            RoomFound::Open(Entrance::Member) => warning(
+                format!("{name}: the bot is not in it yet, and may join"),
+                will_join,
+            ),
+            RoomFound::Open(Entrance::Knock) if !invites => {
+                self.barred(&RoomTrouble::NotInvited(user.clone()))
+            }
+            RoomFound::Open(Entrance::Knock) => warning(
+                format!("{name}: the bot is not in it yet, and may ask to be let in"),
+                &format!(
+                    "the relay asks when it runs; then accept the request of {user}, or invite it now"
+                ),
             ),
             RoomFound::Closed if name.is_room_alias_id() => {
                 self.barred(&RoomTrouble::NotInvited(user.clone()))
@@ -283,7 +296,7 @@ mod tests {
             (
                 &no_invites,
                 ROOM,
-                RoomFound::Open(true),
+                RoomFound::Open(Entrance::Invited),
                 "`matrix.invites` is `none`",
                 "`mapped`",
             ),
@@ -340,8 +353,13 @@ mod tests {
             ),
             (seen(|it| it.may_react = false), "show no signs"),
             (seen(|it| it.public = true), "anyone may join this room"),
-            (RoomFound::Open(true), "is invited and not in it yet"),
-            (RoomFound::Open(false), "anyone may join"),
+            (
+                RoomFound::Open(Entrance::Invited),
+                "is invited and not in it yet",
+            ),
+            (RoomFound::Open(Entrance::Anyone), "anyone may join"),
+            (RoomFound::Open(Entrance::Member), "may join"),
+            (RoomFound::Open(Entrance::Knock), "may ask to be let in"),
             (RoomFound::Unknown, "another server"),
         ] {
             let check = check(&config, ROOM, &found);

@@ -78,6 +78,12 @@ fn each_answer_to_a_join_has_its_own_words() {
         (
             403,
             Some("M_FORBIDDEN"),
+            "You do not belong to any of the required rooms/spaces to join this room.",
+            "restricted",
+        ),
+        (
+            403,
+            Some("M_FORBIDDEN"),
             "Federation denied with example.org.",
             "other",
         ),
