@@ -27,8 +27,8 @@ impl Bridge {
         let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
         let was_public = before.is_some_and(|it| it.public);
         let mut directions = self.directions((&*room.room).into()).into_iter();
-        let transmits = self.config.matrix.allowed_users.is_none()
-            && directions.any(|direction| direction.to_mesh());
+        let transmits =
+            self.config.matrix.allowed_users.is_none() && directions.any(Direction::to_mesh);
         let mut actions = vec![Action::Join {
             is_news,
             opened: (transmits && room.public != was_public).then_some(room.public),

@@ -14,8 +14,8 @@ use super::undecryptable::UndecryptableEvent;
 pub struct JoinedRoom {
     /// Room id, not an alias.
     pub room: OwnedRoomId,
-    /// The names in `matrix_rooms` that stand for this room: its id, that of a room whose place it took, or aliases. Empty: it was
-    /// mapped once, and is replaced.
+    /// The names in `matrix_rooms` that stand for this room: its id, that of a room whose place it took, or aliases. Empty: it
+    /// was mapped once, and is replaced.
     pub configured: Vec<OwnedRoomOrAliasId>,
     /// Display name as Matrix computes it, cut to 256 bytes; the room id if that fails.
     pub name: String,
