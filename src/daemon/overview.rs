@@ -154,14 +154,14 @@ impl Overview<'_> {
         let mapped = self.config.matrix_rooms.iter();
         let mapped = mapped.map(|it| self.facts.known(&it.id));
         let counted = self.facts.counts.places().filter_map(|place| match place {
-            Place::Room(room) => Some(self.facts.known(room)),
+            Place::Room(room) => Some(self.facts.room_of(room)),
             Place::Channel(_) | Place::Direct | Place::Elsewhere => None,
         });
         let waiting = self.tables().into_iter().flat_map(|tables| {
             let held = tables.held.iter().filter(|it| it.why.is_some());
             let held = held.map(|it| it.room.clone().into());
             let waiting = tables.to_matrix.iter().chain(&tables.to_mesh);
-            held.chain(waiting.filter_map(|it| Some(self.facts.known(it.room.as_ref()?))))
+            held.chain(waiting.filter_map(|it| Some(self.facts.room_of(it.room.as_ref()?))))
         });
         for name in mapped.chain(waiting).chain(counted) {
             if !names.contains(&name) {

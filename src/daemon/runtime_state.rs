@@ -169,8 +169,8 @@ impl RuntimeState {
                     now.names.extend(names);
                     now.rooms.insert(room.room.clone(), room.clone());
                 }
-                Event::Matrix(MatrixEvent::AliasMoved { alias, room }) => {
-                    now.names.insert(alias.clone(), room.clone());
+                Event::Matrix(MatrixEvent::NameMoved { name, room }) => {
+                    now.names.insert(name.clone(), room.clone());
                 }
                 Event::Matrix(MatrixEvent::Left { room, .. }) => {
                     now.rooms.remove(room);
@@ -186,10 +186,20 @@ impl RuntimeState {
 }
 
 impl RuntimeFacts {
-    /// Returns the id of the room with this alias, if known; otherwise `name` itself.
+    /// Returns the id of the room that a configured name stands for, if known; otherwise `name` itself.
     pub(super) fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
         let known = self.names.get(name);
         known.map_or_else(|| name.to_owned(), |room| room.clone().into())
+    }
+
+    /// Returns the id of the room with this id or alias, if known; otherwise `room` itself.
+    pub(super) fn room_of(&self, room: &RoomOrAliasId) -> OwnedRoomOrAliasId {
+        if room.is_room_id() {
+            // A configured id may stand for the room that took its place.
+            room.to_owned()
+        } else {
+            self.known(room)
+        }
     }
 
     pub(super) fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {

@@ -78,51 +78,46 @@ async fn by_alias(kind: Kind, alias: &str) -> (Scene, String) {
     (stage.raise_the_curtain().await, alias)
 }
 
+/// Polls until this many messages of the mesh wait.
+async fn waiting(home: &Home, messages: u64) {
+    let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == messages;
+    status_tells(home, "what waits", waits).await;
+}
+
 #[tokio::test]
-async fn what_waits_for_a_replaced_room_goes_to_its_successor_once_the_configuration_names_it() {
+async fn a_replaced_room_is_followed_and_what_waits_each_way_goes_along() {
     let mut scene = Plan::one_room(Kind::Encrypted).start().await;
     let old = scene.room.clone();
     scene.radio.says(BASE, 0, "before").await;
     let before = scene.alice.sees_text(&old, &mesh("before")).await;
     let port = scene.radio.port();
     let next = upgrade(&scene.alice, &old).await;
-    let shown = trouble(&scene.home, old.as_str(), "replaced").await;
+    let shown = trouble(&scene.home, old.as_str(), "not_invited").await;
     assert_eq!(shown["trouble"]["successor"], next.as_str());
 
     let first = scene.radio.says(BASE, 0, "waits").await;
     scene.radio.replies(BASE, 0, first, "waits as well").await;
-    let waits = |shown: &Value| shown["rooms"][0]["to_matrix"]["outbox"]["waiting"] == 2;
-    status_tells(&scene.home, "that both wait", waits).await;
+    waiting(&scene.home, 2).await;
     let diagnosis = diagnosis(&scene.home).await;
-    for word in [old.as_str(), next.as_str(), "2 waiting", "matrix_rooms"] {
+    for word in [old.as_str(), next.as_str(), "2 waiting", "invite"] {
         assert!(diagnosis.contains(word), "{word} is missing: {diagnosis}");
     }
     let line = scene.relay.logs("what is for this room waits").await;
     assert!(line.contains(next.as_str()), "{line}");
-    assert!(!line.contains("let the bot write"), "{line}");
 
-    // Earlier messages go to the mesh when the radio is back.
+    // What was said there before goes to the mesh when the radio is back.
     scene.radio.end().await;
     scene.relay.logs("no link to the radio").await;
     scene.alice.send(&old, "from before").await;
     scene.relay.logs("accepted for the mesh").await;
-
-    assert!(scene.relay.stop().await.success());
-    scene.home.reconfigure(old.as_str(), next.as_str());
-    scene.relay = scene.home.start().await;
-    let told = trouble(&scene.home, next.as_str(), "not_invited").await;
-    assert!(
-        told["trouble"]["hint"]
-            .as_str()
-            .expect("a hint")
-            .contains("invite")
-    );
-    let told = trouble(&scene.home, old.as_str(), "successor_not_joined").await;
-    assert_eq!(told["to_matrix"]["outbox"]["waiting"], 2);
+    // In the successor the bot reads what comes after its join.
+    scene.alice.send(&next, "not yet").await;
     scene.alice.invite(&next, scene.bot.as_str()).await;
     let waited = scene.alice.sees_text(&next, &mesh("waits")).await;
     let reply = scene.alice.sees_text(&next, &mesh("waits as well")).await;
     assert_eq!(reply.answers(), Some(waited.id.as_str()));
+    let line = scene.relay.logs("this room was replaced").await;
+    assert!(line.contains(&format!("put {next} into")), "{line}");
 
     scene.radio = Radio::start_on(port).await;
     scene.radio.transmits("Alice[M]: from before").await;
@@ -130,10 +125,71 @@ async fn what_waits_for_a_replaced_room_goes_to_its_successor_once_the_configura
     scene.alice.sees_text(&next, &mesh("after")).await;
     scene.alice.send(&next, "here now").await;
     scene.radio.transmits("Alice[M]: here now").await;
+
+    // Until the configuration is changed the relay goes on so.
+    restart(&mut scene).await;
+    let shown = trouble(&scene.home, next.as_str(), "followed").await;
+    assert_eq!(shown["configured"], json!([old]));
+    let hint = shown["trouble"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains(&format!("put {next} into")), "{hint}");
     is_well(&scene.home).await;
-    let texts = ["waits", "waits as well", "after"].map(mesh);
+    scene.alice.send(&next, "again").await;
+    scene.radio.transmits("Alice[M]: again").await;
+    scene.radio.says(BASE, 0, "after the start").await;
+    scene.alice.sees_text(&next, &mesh("after the start")).await;
+
+    scene.home.reconfigure(old.as_str(), next.as_str());
+    restart(&mut scene).await;
+    scene.radio.says(BASE, 0, "by its own id").await;
+    scene.alice.sees_text(&next, &mesh("by its own id")).await;
+    let is_plain = |told: &Value| {
+        let rooms = told["rooms"].as_array().expect("rooms are told");
+        rooms
+            .iter()
+            .any(|it| it["room"] == next.as_str() && it["trouble"].is_null())
+    };
+    status_tells(&scene.home, "that nothing is left to do", is_plain).await;
+    let texts = [
+        "waits",
+        "waits as well",
+        "after",
+        "after the start",
+        "by its own id",
+    ]
+    .map(mesh);
     assert_eq!(carried(&scene, &next).await, texts);
     assert_eq!(carried(&scene, &old).await, [before.body()]);
+    let sent = ["from before", "here now", "again"].map(|text| format!("Alice[M]: {text}"));
+    assert_eq!(scene.radio.texts(), sent[..]);
+}
+
+#[tokio::test]
+async fn a_public_room_is_followed_as_soon_as_it_is_replaced_and_again_when_that_is_replaced() {
+    let mut stage = Plan::one_room(Kind::Plain).set_up().await;
+    let bot = std::slice::from_ref(&stage.bot);
+    let fields = json!({"preset": "public_chat", "room_version": "11"});
+    let first = stage.alice.create_room_with(Kind::Plain, bot, fields).await;
+    stage
+        .home
+        .reconfigure(stage.rooms[0].as_str(), first.as_str());
+    stage.rooms = vec![first.clone()];
+    let mut scene = stage.raise_the_curtain().await;
+    scene.alice.send(&first, "one").await;
+    scene.radio.transmits("Alice[M]: one").await;
+    let second = upgrade(&scene.alice, &first).await;
+    scene.alice.sees_join(&second, &scene.bot).await;
+    scene.alice.send(&second, "two").await;
+    scene.radio.transmits("Alice[M]: two").await;
+    let third = upgrade(&scene.alice, &second).await;
+    scene.alice.sees_join(&third, &scene.bot).await;
+    scene.radio.says(BASE, 0, "three").await;
+    scene.alice.sees_text(&third, &mesh("three")).await;
+    restart(&mut scene).await;
+    scene.alice.send(&third, "four").await;
+    scene.radio.transmits("Alice[M]: four").await;
+    trouble(&scene.home, third.as_str(), "followed").await;
+    let sent = ["one", "two", "four"].map(|text| format!("Alice[M]: {text}"));
+    assert_eq!(scene.radio.texts(), sent[..]);
 }
 
 #[tokio::test]
@@ -141,15 +197,16 @@ async fn a_replaced_room_that_stays_in_the_configuration_beside_its_successor_is
     let mut scene = Plan::one_room(Kind::Plain).start().await;
     let old = scene.room.clone();
     let next = upgrade(&scene.alice, &old).await;
-    trouble(&scene.home, old.as_str(), "replaced").await;
+    trouble(&scene.home, old.as_str(), "not_invited").await;
     scene.alice.invite(&next, scene.bot.as_str()).await;
     let route = "meshtastic_channel: 0, direction: both";
     let both = format!("{old}', {route}}}\n  - {{id: '{next}', {route}");
     let entry = format!("{old}', {route}");
     scene.home.reconfigure(&entry, &both);
     restart(&mut scene).await;
-    let shown = trouble(&scene.home, old.as_str(), "followed").await;
-    assert_eq!(shown["trouble"]["successor"], next.as_str());
+    let shown = trouble(&scene.home, next.as_str(), "followed").await;
+    let hint = shown["trouble"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains(&format!("take {old} out")), "{hint}");
     is_well(&scene.home).await;
     scene.radio.says(BASE, 0, "after it").await;
     scene.alice.sees_text(&next, &mesh("after it")).await;
@@ -158,8 +215,9 @@ async fn a_replaced_room_that_stays_in_the_configuration_beside_its_successor_is
     let bot = json!({"user_id": scene.bot});
     scene.alice.request(Method::POST, &path, &bot).await;
     restart(&mut scene).await;
-    trouble(&scene.home, old.as_str(), "followed").await;
+    trouble(&scene.home, next.as_str(), "followed").await;
     is_well(&scene.home).await;
+    assert_eq!(carried(&scene, &next).await, [mesh("after it")]);
 }
 
 #[tokio::test]
@@ -204,11 +262,8 @@ async fn an_alias_leads_to_the_successor() {
     scene.radio.says(BASE, 0, "before").await;
     scene.alice.sees_text(&old, &mesh("before")).await;
     let next = upgrade(&scene.alice, &old).await;
-    let shown = trouble(&scene.home, next.as_str(), "not_invited").await;
-    assert_eq!(
-        (&shown["mapped"], &shown["joined"]),
-        (&true.into(), &false.into())
-    );
+    let shown = trouble(&scene.home, old.as_str(), "not_invited").await;
+    assert_eq!(shown["trouble"]["successor"], next.as_str());
     scene.radio.says(BASE, 0, "waits").await;
     scene.alice.invite(&next, scene.bot.as_str()).await;
     scene.alice.sees_text(&next, &mesh("waits")).await;
@@ -227,7 +282,7 @@ async fn an_alias_of_the_successor_in_the_place_of_the_old_id_leads_there_as_wel
     let mut scene = Plan::one_room(Kind::Plain).start().await;
     let old = scene.room.clone();
     let next = upgrade(&scene.alice, &old).await;
-    trouble(&scene.home, old.as_str(), "replaced").await;
+    trouble(&scene.home, old.as_str(), "not_invited").await;
     scene.radio.says(BASE, 0, "waits").await;
     let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
     status_tells(&scene.home, "that it waits", waits).await;
@@ -252,7 +307,7 @@ async fn what_could_not_be_read_before_an_upgrade_crosses_when_its_key_comes() {
     let event = scene.alice.send(&old, "written before").await;
     scene.relay.logs(&format!("event_id={event} sender=")).await;
     let next = upgrade(&scene.alice, &old).await;
-    trouble(&scene.home, old.as_str(), "replaced").await;
+    trouble(&scene.home, old.as_str(), "not_invited").await;
     assert!(scene.relay.stop().await.success());
     scene.home.reconfigure(old.as_str(), next.as_str());
     scene.alice.invite(&next, scene.bot.as_str()).await;
@@ -272,7 +327,7 @@ async fn a_room_that_was_replaced_twice_and_the_bot_was_put_out_of_leads_to_the_
     let mut scene = Plan::one_room(Kind::Plain).start().await;
     let first = scene.room.clone();
     let second = upgrade(&scene.alice, &first).await;
-    trouble(&scene.home, first.as_str(), "replaced").await;
+    trouble(&scene.home, first.as_str(), "not_invited").await;
     scene.radio.says(BASE, 0, "waits").await;
     let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
     status_tells(&scene.home, "that it waits", waits).await;
@@ -286,7 +341,7 @@ async fn a_room_that_was_replaced_twice_and_the_bot_was_put_out_of_leads_to_the_
         .expect("Alice may kick");
     scene.relay.logs("no longer in this room").await;
     // Nothing is lost by this.
-    trouble(&scene.home, first.as_str(), "replaced").await;
+    trouble(&scene.home, first.as_str(), "not_invited").await;
     let third = upgrade(&scene.alice, &second).await;
     assert!(scene.relay.stop().await.success());
     scene.home.reconfigure(first.as_str(), third.as_str());
@@ -338,7 +393,7 @@ async fn a_room_that_was_never_joined_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn an_alias_alone_leads_to_no_room_with_weaker_protection() {
+async fn nothing_moves_to_a_room_with_weaker_protection_before_the_configuration_names_its_id() {
     for (kind, preset, reason) in [
         (Kind::Encrypted, "private_chat", "successor_unencrypted"),
         (Kind::Plain, "public_chat", "successor_public"),
@@ -346,33 +401,37 @@ async fn an_alias_alone_leads_to_no_room_with_weaker_protection() {
         let (mut scene, alias) = by_alias(kind, "weaker").await;
         let old = scene.room.clone();
         let bot = std::slice::from_ref(&scene.bot);
-        let fields = json!({"preset": preset});
+        let predecessor = json!({"room_id": old, "event_id": "$last"});
+        let fields = json!({"preset": preset, "creation_content": {"predecessor": predecessor}});
         let next = scene.alice.create_room_with(Kind::Plain, bot, fields).await;
+        // The alias moves: the relay stays where it is, and says so.
+        scene.alice.set_alias(&alias, &next).await;
+        restart(&mut scene).await;
+        let shown = trouble(&scene.home, old.as_str(), reason).await;
+        assert_eq!(shown["trouble"]["successor"], next.as_str());
+        let diagnosis = diagnosis(&scene.home).await;
+        assert!(diagnosis.contains(next.as_str()), "{diagnosis}");
+        scene.radio.says(BASE, 0, "still here").await;
+        scene.alice.sees_text(&old, &mesh("still here")).await;
+        // The room is replaced: what is said waits.
         entomb(
             &scene.alice,
             &old,
             json!({"body": "moved", "replacement_room": next}),
         )
         .await;
-        trouble(&scene.home, old.as_str(), "replaced").await;
+        let is_held = |told: &Value| {
+            let rooms = told["rooms"].as_array().expect("rooms are told");
+            let of_old = rooms.iter().find(|it| it["room"] == old.as_str());
+            of_old.is_some_and(|it| it["to_matrix"]["outbox"]["waiting"] == 1)
+        };
+        // What is said there still goes on the air; with it the tombstone is read.
+        scene.alice.send(&old, "over there").await;
+        scene.radio.transmits("Alice[M]: over there").await;
         scene.radio.says(BASE, 0, "not for everybody").await;
-        let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
-        status_tells(&scene.home, "that it waits", waits).await;
-
-        scene.alice.set_alias(&alias, &next).await;
-        restart(&mut scene).await;
-        let shown = trouble(&scene.home, old.as_str(), reason).await;
-        assert_eq!(shown["to_matrix"]["outbox"]["waiting"], 1);
-        let diagnosis = diagnosis(&scene.home).await;
-        assert!(diagnosis.contains(next.as_str()), "{diagnosis}");
-        assert!(
-            diagnosis.contains("what is new goes there already"),
-            "{diagnosis}"
-        );
-        // What is said from now on is said to those who are there.
-        scene.radio.says(BASE, 0, "for everybody").await;
-        scene.alice.sees_text(&next, &mesh("for everybody")).await;
-        assert_eq!(carried(&scene, &next).await, [mesh("for everybody")]);
+        status_tells(&scene.home, "that it waits", is_held).await;
+        trouble(&scene.home, old.as_str(), reason).await;
+        assert_eq!(carried(&scene, &next).await, [] as [String; 0]);
 
         assert!(scene.relay.stop().await.success());
         scene.home.reconfigure(&alias, next.as_str());
@@ -382,7 +441,27 @@ async fn an_alias_alone_leads_to_no_room_with_weaker_protection() {
             .sees_text(&next, &mesh("not for everybody"))
             .await;
         is_well(&scene.home).await;
+        assert_eq!(carried(&scene, &next).await, [mesh("not for everybody")]);
     }
+}
+
+#[tokio::test]
+async fn a_tombstone_leads_to_no_room_that_does_not_say_that_it_replaces_the_old_one() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    let old = scene.room.clone();
+    let bot = std::slice::from_ref(&scene.bot);
+    let next = scene.alice.create_room(Kind::Plain, bot).await;
+    let tombstone = json!({"body": "moved", "replacement_room": next});
+    entomb(&scene.alice, &old, tombstone).await;
+    let shown = trouble(&scene.home, old.as_str(), "successor_unconfirmed").await;
+    assert_eq!(shown["trouble"]["successor"], next.as_str());
+    scene.radio.says(BASE, 0, "waits").await;
+    waiting(&scene.home, 1).await;
+    assert_eq!(carried(&scene, &next).await, [] as [String; 0]);
+    scene.home.reconfigure(old.as_str(), next.as_str());
+    restart(&mut scene).await;
+    scene.alice.sees_text(&next, &mesh("waits")).await;
+    is_well(&scene.home).await;
 }
 
 #[tokio::test]
@@ -392,7 +471,7 @@ async fn a_room_that_is_taken_out_of_the_configuration_has_the_log_say_what_is_g
     let mut scene = plan.start().await;
     let (old, other) = (scene.rooms[0].clone(), scene.rooms[1].clone());
     let next = upgrade(&scene.alice, &old).await;
-    trouble(&scene.home, old.as_str(), "replaced").await;
+    trouble(&scene.home, old.as_str(), "not_invited").await;
     scene.radio.says(BASE, 0, "waits").await;
     let waits = |told: &Value| told["outbox"]["to_matrix"]["waiting"] == 1;
     status_tells(&scene.home, "that it waits", waits).await;
@@ -541,7 +620,7 @@ async fn a_bot_that_was_put_out_of_a_public_room_comes_back_when_it_is_invited_a
 
 #[tokio::test]
 async fn a_ban_is_for_an_admin_to_lift() {
-    let scene = Plan::one_room(Kind::Plain).start().await;
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
     let alice = scene
         .alice
         .client()
@@ -555,12 +634,17 @@ async fn a_ban_is_for_an_admin_to_lift() {
     let hint = shown["trouble"]["hint"].as_str().expect("a hint");
     assert!(hint.contains("lift the ban"), "{hint}");
     scene.relay.logs("the bot is banned").await;
+    scene.radio.says(BASE, 0, "meanwhile").await;
+    waiting(&scene.home, 1).await;
     alice
         .unban_user(&scene.bot, None)
         .await
         .expect("Alice may unban");
     scene.alice.invite(&scene.room, scene.bot.as_str()).await;
     is_well(&scene.home).await;
+    scene.alice.sees_text(&scene.room, &mesh("meanwhile")).await;
+    scene.alice.send(&scene.room, "welcome back").await;
+    scene.radio.transmits("Alice[M]: welcome back").await;
 }
 
 #[tokio::test]
@@ -575,4 +659,121 @@ async fn a_room_may_be_given_as_the_link_that_a_client_copies() {
         .alice
         .sees_text(&scene.room, &mesh("over a link"))
         .await;
+}
+
+/// Maps a further room to channel 0.
+fn map_too(home: &Home, room: &OwnedRoomId) {
+    let line = format!("matrix_rooms:\n  - {{id: '{room}', meshtastic_channel: 0}}\n");
+    home.reconfigure("matrix_rooms:\n", &line);
+}
+
+#[tokio::test]
+async fn where_the_bot_may_only_knock_it_does_so_once_and_a_member_of_an_allowed_room_comes_in() {
+    let stage = Plan::one_room(Kind::Plain).set_up().await;
+    let with_rule = async |rule: Value| {
+        let rule = json!({"type": "m.room.join_rules", "state_key": "", "content": rule});
+        let fields = json!({"room_version": "10", "initial_state": [rule]});
+        let room = stage.alice.create_room_with(Kind::Plain, &[], fields).await;
+        map_too(&stage.home, &room);
+        room
+    };
+    let allow = |room: &OwnedRoomId| json!([{"type": "m.room_membership", "room_id": room}]);
+    let private = stage.alice.create_room(Kind::Plain, &[]).await;
+    let knock = with_rule(json!({"join_rule": "knock"})).await;
+    let either = json!({"join_rule": "knock_restricted", "allow": allow(&private)});
+    let either = with_rule(either).await;
+    let closed = json!({"join_rule": "restricted", "allow": allow(&private)});
+    let closed = with_rule(closed).await;
+    let open = json!({"join_rule": "restricted", "allow": allow(&stage.rooms[0])});
+    let open = with_rule(open).await;
+    let mut scene = stage.raise_the_curtain().await;
+    scene.alice.sees_join(&open, &scene.bot).await;
+    let shown = trouble(&scene.home, closed.as_str(), "restricted").await;
+    let hint = shown["trouble"]["hint"].as_str().expect("a hint");
+    assert!(hint.contains("into one of those rooms"), "{hint}");
+    for room in [&knock, &either] {
+        let shown = trouble(&scene.home, room.as_str(), "knocked").await;
+        let hint = shown["trouble"]["hint"].as_str().expect("a hint");
+        assert!(hint.contains("accept its request"), "{hint}");
+    }
+    restart(&mut scene).await;
+    trouble(&scene.home, knock.as_str(), "knocked").await;
+    for room in [&knock, &either] {
+        scene.alice.invite(room, scene.bot.as_str()).await;
+        scene.alice.sees_join(room, &scene.bot).await;
+        let seen = scene.alice.seen_of(room, &scene.bot);
+        let is_knock = |seen: &&Seen| seen.content("/membership") == "knock";
+        assert_eq!(seen.iter().filter(is_knock).count(), 1);
+    }
+    scene.radio.says(BASE, 0, "to all").await;
+    for room in [&knock, &either, &open] {
+        scene.alice.sees_text(room, &mesh("to all")).await;
+    }
+}
+
+#[tokio::test]
+async fn rooms_of_the_versions_11_and_12_carry_both_ways_and_their_creators_have_their_power() {
+    let plan = Plan::default().matrix("min_power_level: 100");
+    let mut stage = plan.set_up().await;
+    let bot = std::slice::from_ref(&stage.bot);
+    let config = stage.home.path("config.yaml");
+    let config = std::fs::read_to_string(config).expect("it was written");
+    stage.home.configure(&format!("{config}matrix_rooms:\n"));
+    for (version, kind) in [("11", Kind::Plain), ("12", Kind::Encrypted)] {
+        let fields = json!({"room_version": version});
+        let room = stage.alice.create_room_with(kind, bot, fields).await;
+        // The ids of version 12 name no server.
+        assert_eq!(room.as_str().contains(':'), version == "11");
+        map_too(&stage.home, &room);
+        stage.rooms.push(room);
+    }
+    let mut scene = stage.raise_the_curtain().await;
+    scene.radio.says(BASE, 0, "hello").await;
+    for (room, text) in [
+        (&scene.rooms[0], "from eleven"),
+        (&scene.rooms[1], "from twelve"),
+    ] {
+        scene.alice.sees_text(room, &mesh("hello")).await;
+        scene.alice.send(room, text).await;
+        scene.radio.transmits(&format!("Alice[M]: {text}")).await;
+        // The bot may be kept from writing, in either.
+        let levels = json!({"events_default": 50});
+        scene.alice.set_levels(room, levels).await;
+        trouble(&scene.home, room.as_str(), "may_not_write").await;
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_becomes_encrypted_in_mid_conversation_goes_on_encrypted() {
+    let mut scene = Plan::one_room(Kind::Plain).start().await;
+    scene.radio.says(BASE, 0, "in the clear").await;
+    let seen = scene
+        .alice
+        .sees_text(&scene.room, &mesh("in the clear"))
+        .await;
+    assert!(!seen.encrypted);
+    let room = scene.alice.client().get_room(&scene.room);
+    room.expect("Alice is in the room")
+        .enable_encryption()
+        .await
+        .expect("Alice may encrypt the room");
+    scene.alice.send(&scene.room, "in secret").await;
+    scene.radio.transmits("Alice[M]: in secret").await;
+    scene.radio.says(BASE, 0, "understood").await;
+    let answer = scene
+        .alice
+        .sees_text(&scene.room, &mesh("understood"))
+        .await;
+    assert!(answer.encrypted);
+    is_well(&scene.home).await;
+}
+
+#[tokio::test]
+async fn with_invites_off_no_invitation_is_accepted_and_the_status_says_so() {
+    let plan = Plan::one_room(Kind::Plain).matrix("invites: none");
+    let stage = plan.set_up().await;
+    let mut relay = stage.home.start().await;
+    let shown = trouble(&stage.home, stage.rooms[0].as_str(), "invites_off").await;
+    assert_eq!(shown["joined"], false);
+    assert!(relay.stop().await.success());
 }

@@ -154,11 +154,11 @@ pub enum Action {
         room: Box<JoinedRoom>,
         /// Whether it is mapped, and new or changed: it is logged as joined.
         is_news: bool,
-        /// Whether anyone may join it and so transmit: the operator is warned.
-        is_open: bool,
+        /// Set if anyone may join it and so transmit, or not any more, since it was last seen: the operator is told.
+        opened: Option<bool>,
     },
     /// Set the room of an alias; `None`: a room that the bot is not in.
-    Alias(OwnedRoomOrAliasId, Option<OwnedRoomId>),
+    Name(OwnedRoomOrAliasId, Option<OwnedRoomId>),
     /// Record that a room that the bot has left is replaced or closed.
     NoteTombstone(OwnedRoomId, Tombstone),
     /// Retry what failed or is parked for a room; `None`: for all rooms and the account.

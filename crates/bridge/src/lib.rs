@@ -86,8 +86,6 @@ pub struct Bridge {
     remembered_meshnet: Option<String>,
     /// The mapped rooms that the bot is in, as last reported.
     rooms: Arc<BTreeMap<OwnedRoomId, JoinedRoom>>,
-    /// Aliases that still resolve to their replaced rooms.
-    kept: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     /// Why rooms are held, as logged.
     waits: BTreeMap<OwnedRoomId, Waiting>,
     /// Since when nothing new is sent to replaced rooms, if anything was sent there in this run.
@@ -116,7 +114,6 @@ impl Bridge {
             presence: Presence::default(),
             remembered_meshnet: None,
             rooms: Arc::default(),
-            kept: BTreeMap::new(),
             waits: BTreeMap::new(),
             followed: BTreeMap::new(),
             calendar: Calendar::default(),
@@ -165,7 +162,6 @@ impl Bridge {
             radio_problems,
             presence,
             rooms,
-            kept,
             waits,
             followed,
             calendar,
@@ -193,7 +189,7 @@ impl Bridge {
         self.rooms = Arc::new(rooms);
         (self.own_user, self.profile, self.linked) = (own_user, profile, linked);
         (self.radio_problems, self.presence) = (radio_problems, presence);
-        (self.kept, self.waits, self.followed) = (kept, waits, followed);
+        (self.waits, self.followed) = (waits, followed);
         (self.calendar, self.up) = (calendar, up);
         (self.unparked_at, self.permitted_at) = (unparked_at, permitted_at);
         self.operator_told = operator_told;
@@ -259,8 +255,7 @@ impl Bridge {
     fn matrix(&mut self, event: &MatrixEvent, facts: &Facts, now: Timestamp) -> Vec<Action> {
         match event {
             MatrixEvent::Joined(room) => self.joined(room),
-            MatrixEvent::AliasMoved { alias, room } => self.alias_moved(alias, room),
-            MatrixEvent::AliasKept { alias, room } => self.alias_kept(alias, room),
+            MatrixEvent::NameMoved { name, room } => self.name_moved(name, room),
             MatrixEvent::Left { room, tombstone } => self.left(room, tombstone.as_ref()),
             MatrixEvent::NoSigns { room } => vec![self.forbid_signs(room)],
             MatrixEvent::Text(text) => self.room_message(text, facts, now),

@@ -62,8 +62,7 @@ impl Bridge {
                 | MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
                 | MatrixEvent::NoSigns { .. }
-                | MatrixEvent::AliasMoved { .. }
-                | MatrixEvent::AliasKept { .. }
+                | MatrixEvent::NameMoved { .. }
                 | MatrixEvent::Synced(_)
                 | MatrixEvent::Banned { .. },
             )

@@ -25,13 +25,13 @@ impl Bridge {
         let before = Arc::make_mut(&mut self.rooms).insert(room.room.clone(), room.clone());
         Arc::make_mut(&mut self.routes).join(room);
         let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
-        if room.tombstone.is_none() {
-            // If it is replaced, its aliases may move.
-            self.kept.retain(|_, kept| *kept != room.room);
-        }
+        let was_public = before.is_some_and(|it| it.public);
+        let mut directions = self.directions((&*room.room).into()).into_iter();
+        let transmits =
+            self.config.matrix.allowed_users.is_none() && directions.any(Direction::to_mesh);
         let mut actions = vec![Action::Join {
             is_news,
-            is_open: is_news && room.public && self.config.matrix.allowed_users.is_none(),
+            opened: (transmits && room.public != was_public).then_some(room.public),
             room: Box::new(room.clone()),
         }];
         if room.may_write {
@@ -59,29 +59,19 @@ impl Bridge {
         Action::ForbidSigns(room.clone(), announce)
     }
 
-    /// Stores the room of an alias, joined or not.
-    pub(super) fn alias_moved(
+    /// Stores the room of a configured name, joined or not.
+    pub(super) fn name_moved(
         &mut self,
-        alias: &OwnedRoomOrAliasId,
+        name: &OwnedRoomOrAliasId,
         room: &OwnedRoomId,
     ) -> Vec<Action> {
         let routes = Arc::make_mut(&mut self.routes);
-        routes.known.insert(alias.clone(), room.clone());
+        routes.known.insert(name.clone(), room.clone());
         let joined = self.rooms.contains_key(room).then(|| room.clone());
         vec![
-            Action::Alias(alias.clone(), joined),
+            Action::Name(name.clone(), joined),
             Action::Next(Chore::Rooms),
         ]
-    }
-
-    /// Records that an alias still resolves to a replaced room.
-    pub(super) fn alias_kept(
-        &mut self,
-        alias: &OwnedRoomOrAliasId,
-        room: &OwnedRoomId,
-    ) -> Vec<Action> {
-        self.kept.insert(alias.clone(), room.clone());
-        vec![Action::Next(Chore::Rooms)]
     }
 
     /// Records that the bot is not in a room.
@@ -318,51 +308,84 @@ mod tests {
         bridge
     }
 
-    fn happens(bridge: &mut Bridge, event: MatrixEvent) {
-        bridge.verdict(&Event::Matrix(event), &Facts::default(), NOON);
+    #[test]
+    fn that_a_room_is_replaced_is_said_once_something_waits_for_it() {
+        let unnamed = Waiting::Unnamed(room(NEW));
+        let mut bridge = by_alias();
+        let nothing_said = Held::Waits(unnamed.clone(), None);
+        assert_eq!(held(&mut bridge, 0), nothing_said);
+        assert_eq!(
+            held(&mut bridge, 1),
+            Held::Waits(unnamed.clone(), Some((1, 0)))
+        );
+        assert_eq!(held(&mut bridge, 2), nothing_said);
+
+        // Conditions are logged in words that stay true.
+        let moved = MatrixEvent::NameMoved {
+            name: named(ALIAS),
+            room: room(NEW),
+        };
+        bridge.verdict(&Event::Matrix(moved), &Facts::default(), NOON);
+        let not_joined = Waiting::NotJoined(Some(room(NEW)));
+        assert_eq!(held(&mut bridge, 1), Held::Waits(not_joined, Some((1, 0))));
     }
 
     #[test]
-    fn that_no_name_stands_for_a_successor_is_said_once_the_alias_was_looked_up_after_the_upgrade()
-    {
-        let unknown = Waiting::AliasUnknown(room(NEW));
-        let mut bridge = by_alias();
-        let nothing_said = Held::Waits(unknown.clone(), None);
-        assert_eq!(held(&mut bridge, 0), nothing_said);
-        let said = Held::Waits(unknown, Some((1, 0)));
-        assert_eq!(held(&mut bridge, 1), said);
-        assert_eq!(held(&mut bridge, 2), nothing_said);
-        let kept = MatrixEvent::AliasKept {
-            alias: named(ALIAS),
-            room: room(ROOM),
+    fn that_anyone_may_join_is_told_at_the_start_and_whenever_it_changes() {
+        let mut chosen = config();
+        chosen.matrix.allowed_users = Some(Vec::new());
+        let silent = config_with(vec![route(ROOM, 0, Direction::ToMatrix)]);
+        for (config, told) in [
+            (
+                config(),
+                [None, Some(true), None, Some(false), None, Some(true)],
+            ),
+            (chosen, [None; 6]),
+            (silent, [None; 6]),
+        ] {
+            let mut bridge = bridge_alone(config);
+            let opened = |(name, public): (&str, bool)| {
+                let room = JoinedRoom {
+                    name: name.to_owned(),
+                    public,
+                    ..joined(ROOM)
+                };
+                let event = Event::Matrix(MatrixEvent::Joined(room));
+                let actions = bridge.verdict(&event, &Facts::default(), NOON);
+                let mut opened = actions.into_iter().filter_map(|it| match it {
+                    Action::Join { opened, .. } => Some(opened),
+                    _ => None,
+                });
+                opened.next().unwrap()
+            };
+            let seen = [
+                ("Hill", false),
+                ("Hill", true),
+                ("Top", true),
+                ("Top", false),
+                ("Hill", false),
+                ("Hill", true),
+            ];
+            assert_eq!(seen.map(opened), told);
+        }
+        // At a start.
+        let mut bridge = bridge_alone(config());
+        let room = JoinedRoom {
+            public: true,
+            ..joined(ROOM)
         };
-        happens(&mut bridge, kept.clone());
-        let unnamed = Held::Waits(Waiting::Unnamed(room(NEW)), Some((0, 0)));
-        assert_eq!(held(&mut bridge, 0), unnamed);
-
-        // Conditions are logged in words that stay true.
-        let mut bridge = by_alias();
-        assert_eq!(held(&mut bridge, 1), said);
-        happens(
-            &mut bridge,
-            MatrixEvent::AliasMoved {
-                alias: named(ALIAS),
-                room: room(NEW),
-            },
-        );
-        let not_joined = Waiting::NotJoined(Some(room(NEW)));
-        assert_eq!(held(&mut bridge, 1), Held::Waits(not_joined, Some((1, 0))));
-
-        // A check before the upgrade does not hold after it.
-        let mut bridge = by_alias();
-        happens(&mut bridge, kept);
-        let as_before = JoinedRoom {
-            tombstone: None,
-            ..replaced()
+        let event = Event::Matrix(MatrixEvent::Joined(room));
+        let actions = bridge.verdict(&event, &Facts::default(), NOON);
+        let is_told = |it: &Action| {
+            matches!(
+                it,
+                Action::Join {
+                    opened: Some(true),
+                    ..
+                }
+            )
         };
-        join(&mut bridge, as_before);
-        join(&mut bridge, replaced());
-        assert_eq!(held(&mut bridge, 0), nothing_said);
+        assert!(actions.iter().any(is_told));
     }
 
     #[test]

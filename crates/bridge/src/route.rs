@@ -18,7 +18,8 @@ pub use channel::Spot;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
     mapped: Vec<MappedRoom>,
-    /// Configured names and their rooms, from this run or an earlier one.
+    /// Configured names and the rooms that they stand for, from this run or an earlier one. An id stands for another room once
+    /// that has taken its place.
     pub(super) known: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     joined: BTreeMap<OwnedRoomId, JoinedRoom>,
     /// Replaced rooms, and the configured names of their successors.
@@ -144,16 +145,17 @@ impl Routes {
 
     /// Returns the configured name of a room, by id or alias, which makes it a mapped one. Successors do not count.
     pub(super) fn name_of(&self, room: &RoomId) -> Option<&OwnedRoomOrAliasId> {
-        let by_id = self.entries().find(|name| name.as_str() == room.as_str());
-        by_id.or_else(|| {
+        let names = || {
             self.entries()
-                .find(|name| self.stands_for(name, room.into()))
-        })
+                .filter(|name| self.stands_for(name, room.into()))
+        };
+        let by_id = names().find(|name| name.as_str() == room.as_str());
+        by_id.or_else(|| names().next())
     }
 
-    /// Returns whether a name is this room's id or is known to resolve to it.
+    /// Returns whether a configured name stands for this room, given by id or alias.
     pub(super) fn stands_for(&self, name: &RoomOrAliasId, room: &RoomOrAliasId) -> bool {
-        name == room || self.resolved(name) == room.as_str()
+        self.named(name) == self.resolved(room)
     }
 
     /// Stores the radio's channels.
@@ -198,9 +200,9 @@ impl Routes {
     }
 
     pub(super) fn joined(&self, room: &RoomOrAliasId) -> Option<&JoinedRoom> {
-        match self.known.get(room) {
-            Some(id) => self.joined.get(id),
-            None => self.joined.get(<&RoomId>::try_from(room).ok()?),
+        match <&RoomId>::try_from(room) {
+            Ok(id) => self.joined.get(id),
+            Err(_) => self.joined.get(self.known.get(room)?),
         }
     }
 
@@ -208,8 +210,18 @@ impl Routes {
         self.resolved(one) == self.resolved(other)
     }
 
+    /// Returns the room that a configured name stands for, or the name.
+    fn named<'a>(&'a self, name: &'a RoomOrAliasId) -> &'a str {
+        self.known.get(name).map_or(name.as_str(), |id| id.as_str())
+    }
+
+    /// Returns the id of a room given by id or alias, or the alias.
     fn resolved<'a>(&'a self, room: &'a RoomOrAliasId) -> &'a str {
-        self.known.get(room).map_or(room.as_str(), |id| id.as_str())
+        if room.is_room_id() {
+            room.as_str()
+        } else {
+            self.named(room)
+        }
     }
 
     /// Returns the rooms that receive a packet's channel, without duplicates, in configuration order.

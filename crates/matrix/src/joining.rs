@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
+use matrix_sdk::ruma::api::client::knock::knock_room;
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
 use matrix_sdk::ruma::api::client::state::get_state_event_for_key::v3 as state;
 use matrix_sdk::ruma::events::StateEventType;
@@ -13,11 +14,9 @@ use matrix_sdk::{Room, RoomState};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::rooms::{ALIAS_AGAIN, Rooms, tombstone};
+use super::rooms::{Rooms, tombstone};
 use super::{errors::ServerAnswer, events::Envelope, trouble::RoomTrouble};
-use relay_model::{
-    Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, Tombstone,
-};
+use relay_model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
 
 /// Maximum time for a join; over federation it can take long.
 const JOIN_LIMIT: Duration = Duration::from_mins(2);
@@ -82,12 +81,8 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
             rooms.changed.notify_one();
             longest = UNTOLD_AGAIN;
         }
-        let now = Instant::now();
-        if rooms.is_one_to_look_up(now) {
-            longest = ALIAS_AGAIN;
-        }
         let next = attempts.values().filter_map(|attempt| attempt.next);
-        let wake = next.fold(now + longest, Instant::min);
+        let wake = next.fold(Instant::now() + longest, Instant::min);
         // Both are cancel safe: the next round looks at everything again.
         tokio::select! {
             () = sleep_until(wake) => {}
@@ -102,12 +97,38 @@ pub(super) async fn keep_joined(rooms: &Rooms) {
     }
 }
 
-/// Ensures that a configured room is joined.
+/// Ensures that the room of a configured name is joined, or the one that is to take its place.
 async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrouble> {
-    let (id, mut servers) = resolve(rooms, name).await?;
-    let trouble = match rooms.client.get_room(&id) {
+    let mut servers = look_up(rooms, name).await?;
+    let Some(next) = rooms.next_of(name) else {
+        return match rooms.stands_for(name) {
+            Some(room) => enter(rooms, &room, servers).await,
+            None => Ok(()),
+        };
+    };
+    servers.extend(rooms.server_of_successor(&next).await);
+    let entered = enter(rooms, &next.room, servers).await;
+    let trouble = match entered {
+        Ok(()) => rooms.objection(&next).await,
+        Err(trouble) => Some(trouble),
+    };
+    // If it is joined already, no answer of the homeserver brings it up.
+    rooms.changed.notify_one();
+    match trouble {
+        Some(trouble) => Err(RoomTrouble::Next(next.room, Box::new(trouble))),
+        None => Ok(()),
+    }
+}
+
+/// Ensures that a room is joined.
+async fn enter(
+    rooms: &Rooms,
+    id: &OwnedRoomId,
+    mut servers: Vec<OwnedServerName>,
+) -> Result<(), RoomTrouble> {
+    let trouble = match rooms.client.get_room(id) {
         // After a new login the client does not know earlier memberships.
-        None => put_out_before(rooms, &id).await,
+        None => put_out_before(rooms, id).await,
         Some(room) => match room.state() {
             RoomState::Joined if rooms.is_refused(&room) => Some(RoomTrouble::Encrypted),
             RoomState::Joined => return Ok(()),
@@ -126,7 +147,7 @@ async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrou
     };
     match trouble {
         Some(trouble) => Err(trouble),
-        None => join(rooms, &id, servers).await,
+        None => join_or_knock(rooms, id, servers).await,
     }
 }
 
@@ -170,7 +191,8 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
     let Some(room) = room.filter(|room| room.state() == RoomState::Invited) else {
         return;
     };
-    if rooms.is_mapped(id) {
+    let is_next = |name| rooms.next_of(name).is_some_and(|next| next.room == *id);
+    if rooms.is_mapped(id) || rooms.options.rooms.iter().any(|name| is_next(name)) {
         return;
     }
     let inviter = inviter(&room).await;
@@ -204,6 +226,39 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
     }
 }
 
+/// Joins a room; where it is not open to the bot, asks once to be let in, if the room permits that.
+async fn join_or_knock(
+    rooms: &Rooms,
+    id: &RoomId,
+    servers: Vec<OwnedServerName>,
+) -> Result<(), RoomTrouble> {
+    let refused = join(rooms, id, servers.clone()).await;
+    let Err(RoomTrouble::NotInvited(_) | RoomTrouble::Restricted(_)) = refused else {
+        return refused;
+    };
+    let room = rooms.client.get_room(id);
+    let has_knocked = room.is_some_and(|room| room.state() == RoomState::Knocked);
+    // An answer to a knock is an invite.
+    let may_knock = rooms.options.invites.is_some();
+    if has_knocked || may_knock && knock(rooms, id, servers).await {
+        return Err(RoomTrouble::Knocked(rooms.own.clone()));
+    }
+    refused
+}
+
+/// Asks to be let into a room. Returns whether the room permits that.
+async fn knock(rooms: &Rooms, id: &RoomId, servers: Vec<OwnedServerName>) -> bool {
+    let mut request = knock_room::v3::Request::new(id.to_owned().into());
+    request.via = servers;
+    request.reason = Some("relay between a mesh and this room".to_owned());
+    let answer = Box::pin(async { rooms.client.send(request).await });
+    let is_taken = matches!(timeout(JOIN_LIMIT, answer).await, Ok(Ok(_)));
+    if is_taken {
+        info!(room = %id, "the bot has knocked at a room");
+    }
+    is_taken
+}
+
 async fn join(
     rooms: &Rooms,
     id: &RoomId,
@@ -234,6 +289,7 @@ fn refusal(answer: Option<&ServerAnswer>, bot: &OwnedUserId) -> RoomTrouble {
         match answer.status {
             403 if words.contains("banned") => Some(RoomTrouble::Banned(bot.clone())),
             403 if words.contains("federation denied") => None,
+            403 if words.contains("required rooms") => Some(RoomTrouble::Restricted(bot.clone())),
             403 => Some(RoomTrouble::NotInvited(bot.clone())),
             404 => Some(RoomTrouble::NoSuchRoom),
             _ => None,
@@ -257,55 +313,45 @@ pub(super) fn trouble_of(
     })
 }
 
-/// Returns the room of a configured name, and servers to join it through.
-async fn resolve(
+/// Looks up an alias. Returns servers to join the name's room through.
+async fn look_up(
     rooms: &Rooms,
     name: &OwnedRoomOrAliasId,
-) -> Result<(OwnedRoomId, Vec<OwnedServerName>), RoomTrouble> {
+) -> Result<Vec<OwnedServerName>, RoomTrouble> {
     let given = rooms.options.via.get(name).cloned().unwrap_or_default();
-    let alias = match <&RoomAliasId>::try_from(&**name) {
-        Ok(alias) => alias,
-        Err(id) => return Ok((id.to_owned(), given)),
+    let Ok(alias) = <&RoomAliasId>::try_from(&**name) else {
+        return Ok(given);
     };
     match rooms.client.resolve_room_alias(alias).await {
         Ok(found) => {
-            rooms.stands_for(name, &found.room_id, Instant::now());
+            rooms.looked_up(name, Some(found.room_id));
             // A few servers are enough to find the room.
             let servers = found.servers.into_iter().take(5);
-            Ok((found.room_id, given.into_iter().chain(servers).collect()))
+            Ok(given.into_iter().chain(servers).collect())
         }
         Err(error) => {
             let before = rooms.joined_as(name);
-            let room = before.as_ref().map(|room| room.room_id().to_owned());
-            let replaced = before.as_ref().and_then(tombstone);
-            let found = unresolved(ServerAnswer::of(&error).as_ref(), room, replaced.as_ref());
-            if let Ok(_) | Err(RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias) = found
-                && let Some(before) = rooms.room_of(name)
-            {
-                // At least it points to no other room.
-                rooms.stands_for(name, &before, Instant::now());
+            let is_replaced = before.as_ref().is_some_and(|it| tombstone(it).is_some());
+            let room = before.map(|room| room.room_id().to_owned());
+            let trouble = unresolved(ServerAnswer::of(&error).as_ref(), room);
+            if let RoomTrouble::AliasGone(_) | RoomTrouble::NoSuchAlias = trouble {
+                rooms.looked_up(name, None);
             }
-            found.map(|before| (before, given))
+            // What the room itself says is enough.
+            if is_replaced { Ok(given) } else { Err(trouble) }
         }
     }
 }
 
-/// Returns the room of an alias that could not be resolved; `before` is the room, still joined, that it pointed to
-/// last. If both alias and room are gone, the room's own state explains it, and nothing is wrong with the alias.
+/// Returns why an alias could not be resolved; `before` is the room, still joined, that it stood for last.
 pub(super) fn unresolved(
     answer: Option<&ServerAnswer>,
     before: Option<OwnedRoomId>,
-    replaced: Option<&Tombstone>,
-) -> Result<OwnedRoomId, RoomTrouble> {
-    let trouble = trouble_of(answer, |answer| {
+) -> RoomTrouble {
+    trouble_of(answer, |answer| {
         let gone = before.map_or(RoomTrouble::NoSuchAlias, RoomTrouble::AliasGone);
         (answer.status == 404).then_some(gone)
-    });
-    match (trouble, replaced.map(|it| it.successor.clone())) {
-        (RoomTrouble::AliasGone(before), Some(_)) => Ok(before),
-        (_, Some(Some(by))) => Err(RoomTrouble::AliasUnknown(by)),
-        (trouble, _) => Err(trouble),
-    }
+    })
 }
 
 async fn inviter(room: &Room) -> Option<OwnedUserId> {

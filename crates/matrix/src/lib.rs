@@ -6,7 +6,8 @@
 //! - What comes: `sync` (asks, and hands batches over), `reader` and `events` (from an event to a `MatrixEvent`,
 //!   as `relay_reading` reads it aloud), `undecryptable`, `gaps` and `bans` (what is read late), `clock` (what is history).
 //! - What goes: `send`, `content`, `errors` (what an answer means for the message).
-//! - The rooms: `rooms` (which they are, and who is in them), `joining`, `trouble` (why the bot is not in one).
+//! - The rooms: `rooms` (which they are, and who is in them), `following` (which one a name stands for),
+//!   `joining`, `trouble` (why the bot is not in one).
 //! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK), `client` and `keys` (the SDK
 //!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `probe` (asks it, for `doctor`), `task`.
 #![cfg_attr(
@@ -25,6 +26,7 @@ mod content;
 mod errors;
 mod events;
 mod files;
+mod following;
 mod gaps;
 mod gate;
 mod joining;
@@ -58,13 +60,14 @@ use self::files::LOG_IN_ANEW;
 use relay_config::{E2ee, UserPattern};
 use relay_disk::Trouble;
 use relay_model::{
-    Beginning, Clock, ClockReading, Explained, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedServerName, Synced, UndecryptableEvent, full_text,
+    Beginning, Clock, ClockReading, Explained, Gap, MatrixEvent, OldRoom, OwnedRoomId,
+    OwnedRoomOrAliasId, OwnedServerName, Synced, UndecryptableEvent, full_text,
 };
 
 pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
-pub use self::probe::{HomeserverFacts, Probe, RoomFound, SeenRoom};
+pub use self::following::in_its_place;
+pub use self::probe::{Entrance, HomeserverFacts, Probe, RoomFound, SeenRoom};
 pub use self::pulse::{Failing, HomeserverState, Pulse};
 pub use self::send::Sender;
 pub use self::server::ServerError;
@@ -114,7 +117,7 @@ pub struct Start {
     /// `known` is complete. Otherwise any room may have been known.
     pub knows_all: bool,
     /// Rooms that were mapped once; if replaced, their messages from before the replacement are still read.
-    pub former: Vec<OwnedRoomId>,
+    pub former: Vec<OldRoom>,
     /// The gaps before that position that were not yet fetched.
     pub gaps: Vec<Gap>,
     /// Events that could not be decrypted, to retry when keys arrive.

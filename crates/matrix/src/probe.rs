@@ -15,7 +15,7 @@ use crate::clock::{OurClocks, ahead_of, arrived, time_shown};
 use crate::server::{Server, ServerError};
 use relay_model::{Clock, OwnedRoomId, OwnedUserId};
 
-pub use room::{RoomFound, SeenRoom};
+pub use room::{Entrance, RoomFound, SeenRoom};
 
 /// Maximum time for what is told only if the homeserver tells it: its name, its limit of uploads.
 const EXTRA_LIMIT: Duration = Duration::from_secs(3);

@@ -11,21 +11,19 @@ use matrix_sdk::ruma::events::room::power_levels::{RoomPowerLevels, UserPowerLev
 use matrix_sdk::sync::RoomUpdates;
 use matrix_sdk::{Client, Room, RoomState};
 use tokio::sync::{Notify, SetOnce};
-use tokio::time::{Instant, timeout};
-use tracing::{debug, error, info, warn};
+use tokio::time::timeout;
+use tracing::{debug, error, warn};
 
 use super::events::{SenderFacts, display_name};
 use super::{Options, errors::LoginRefusal};
 use relay_model::{
-    JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, RoomOrAliasId,
-    Tombstone,
+    JoinedRoom, MatrixEvent, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId,
+    RoomOrAliasId, Tombstone,
 };
 use relay_reading::cut;
 
 /// Maximum number of messages remembered as logged: anybody can send invites.
 const MOST_LOGGED: usize = 10_000;
-/// Delay before an alias of a replaced room is looked up again: aliases are moved shortly after an upgrade.
-pub(super) const ALIAS_AGAIN: Duration = Duration::from_secs(5);
 /// Maximum time that a message waits for the name of a mentioned user.
 const LONGEST_WAIT_FOR_MEMBERS: Duration = Duration::from_secs(10);
 
@@ -39,7 +37,7 @@ pub(super) struct Rooms {
     known: Mutex<KnownRooms>,
     /// A room may be joinable now, or must be joined again.
     pub(super) retry: Notify,
-    /// An alias was resolved, or the joined rooms must be looked at again.
+    /// An alias was looked up, or the joined rooms must be looked at again.
     pub(super) changed: Notify,
     /// The server's first answer has been handed over.
     pub(super) caught_up: SetOnce<()>,
@@ -52,20 +50,21 @@ pub(super) struct Rooms {
 
 /// What is known of the mapped rooms, and what was told of them.
 #[derive(Debug, Default)]
-struct KnownRooms {
-    /// The rooms of the configured names, as far as known.
-    resolved: HashMap<OwnedRoomOrAliasId, OwnedRoomId>,
-    /// Rooms that were mapped earlier. If replaced, their messages from before the replacement are still read.
-    former: HashSet<OwnedRoomId>,
-    /// Changes of aliases that are not handed over yet.
-    moved: Vec<MatrixEvent>,
-    /// Aliases that still point to a room that was replaced or left: since when, and whether that was handed over.
-    kept: HashMap<OwnedRoomOrAliasId, (Instant, bool)>,
+pub(super) struct KnownRooms {
+    /// The rooms that the configured names stand for, as far as known.
+    pub(super) resolved: HashMap<OwnedRoomOrAliasId, OwnedRoomId>,
+    /// The rooms that the homeserver has for the aliases.
+    pub(super) looked_up: HashMap<OwnedRoomOrAliasId, OwnedRoomId>,
+    /// Rooms that were ever mapped and joined, as last handed over. If replaced, their messages from before the replacement
+    /// are still read.
+    pub(super) former: HashMap<OwnedRoomId, OldRoom>,
+    /// Changes of what names stand for that are not handed over yet.
+    pub(super) moved: Vec<MatrixEvent>,
     /// Rooms that a sync answer has shown as joined. The SDK's own record can be lost in a race between a sync answer
     /// and a join.
     synced: HashSet<OwnedRoomId>,
     /// The facts last handed over for each room, and whether we could write there.
-    announced: HashMap<OwnedRoomId, (JoinedRoom, bool)>,
+    pub(super) announced: HashMap<OwnedRoomId, (JoinedRoom, bool)>,
     /// Messages that are logged only once.
     logged: HashSet<String>,
     /// Invites not handled yet.
@@ -96,36 +95,38 @@ impl Rooms {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, KnownRooms> {
+    pub(super) fn known(&self) -> MutexGuard<'_, KnownRooms> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Restores the rooms that the configured names pointed to in the last run, and rooms that were mapped once.
-    pub(super) fn remember(
-        &self,
-        names: &[(OwnedRoomOrAliasId, OwnedRoomId)],
-        former: &[OwnedRoomId],
-    ) {
+    /// Restores the rooms that the configured names stood for in the last run, and rooms that were mapped once.
+    pub(super) fn remember(&self, names: &[(OwnedRoomOrAliasId, OwnedRoomId)], former: &[OldRoom]) {
         let mut known = self.known();
-        known.former.extend(former.iter().cloned());
-        for (name, room) in names {
-            if self.options.rooms.contains(name) {
-                let resolved = known.resolved.entry(name.clone());
-                resolved.or_insert_with(|| room.clone());
-            }
-        }
+        let former = former.iter().map(|it| (it.room.clone(), it.clone()));
+        known.former.extend(former);
+        let names = names.iter().cloned();
+        let configured = names.filter(|(name, _)| self.options.rooms.contains(name));
+        known.resolved.extend(configured);
     }
 
-    /// Returns the room of a configured name or a room id.
-    pub(super) fn room_of(&self, name: &RoomOrAliasId) -> Option<OwnedRoomId> {
-        let resolved = self.known().resolved.get(name).cloned();
-        resolved.or_else(|| room_id(name))
+    /// Returns a room by its id, or by an alias of the configuration.
+    pub(super) fn room_of(&self, room: &RoomOrAliasId) -> Option<OwnedRoomId> {
+        room_id(room).or_else(|| self.stands_for(room))
     }
 
-    /// Returns the room that a name pointed to last, if we are joined.
+    /// Returns the room that a configured name stands for.
+    pub(super) fn stands_for(&self, name: &RoomOrAliasId) -> Option<OwnedRoomId> {
+        self.known().resolved.get(name).cloned()
+    }
+
+    /// Returns the room that a name stands for, if we are joined.
     pub(super) fn joined_as(&self, name: &RoomOrAliasId) -> Option<Room> {
-        let room = self.client.get_room(&self.room_of(name)?)?;
-        (room.state() == RoomState::Joined).then_some(room)
+        self.joined_room(&self.stands_for(name)?)
+    }
+
+    pub(super) fn joined_room(&self, id: &RoomId) -> Option<Room> {
+        let room = self.client.get_room(id);
+        room.filter(|room| room.state() == RoomState::Joined)
     }
 
     pub(super) fn is_mapped(&self, room: &RoomId) -> bool {
@@ -149,7 +150,7 @@ impl Rooms {
     /// more.
     fn is_read(&self, room: &Room) -> bool {
         let id = room.room_id();
-        self.is_mapped(id) || (self.known().former.contains(id) && tombstone(room).is_some())
+        self.is_mapped(id) || (self.known().former.contains_key(id) && tombstone(room).is_some())
     }
 
     /// Returns a room that is read and not refused.
@@ -211,50 +212,7 @@ impl Rooms {
         }
     }
 
-    pub(super) fn stands_for(&self, name: &OwnedRoomOrAliasId, room: &OwnedRoomId, now: Instant) {
-        let stands = self.client.get_room(room);
-        let is_over = stands
-            .is_none_or(|room| room.state() != RoomState::Joined || tombstone(&room).is_some());
-        let (alias, room) = (name.clone(), room.clone());
-        let known = &mut *self.known();
-        let before = known.resolved.insert(alias.clone(), room.clone());
-        if before.as_ref() != Some(&room) {
-            if let Some(before) = before {
-                info!(%alias, %before, %room, "the alias stands for another room now");
-                known.announced.remove(&before);
-                known.former.insert(before);
-            }
-            known.kept.remove(&alias);
-            known.moved.push(MatrixEvent::AliasMoved {
-                alias: alias.clone(),
-                room: room.clone(),
-            });
-        }
-        if is_over {
-            let kept = known.kept.entry(alias.clone());
-            let (since, is_handed_over) = kept.or_insert((now, false));
-            if !*is_handed_over && now.duration_since(*since) >= ALIAS_AGAIN {
-                *is_handed_over = true;
-                known.moved.push(MatrixEvent::AliasKept { alias, room });
-            }
-        } else {
-            known.kept.remove(&alias);
-        }
-        if !known.moved.is_empty() {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Returns whether an alias must be looked up again soon: we are no longer in its room, or it was replaced.
-    pub(super) fn is_one_to_look_up(&self, now: Instant) -> bool {
-        let known = self.known();
-        let mut kept = known.kept.values();
-        kept.any(|(since, is_handed_over)| {
-            !is_handed_over && now.duration_since(*since) < 2 * ALIAS_AGAIN
-        })
-    }
-
-    /// Takes the changes of aliases since the last call.
+    /// Takes the changes of what names stand for, since the last call.
     pub(super) fn take_moved(&self) -> Vec<MatrixEvent> {
         std::mem::take(&mut self.known().moved)
     }
@@ -273,8 +231,7 @@ impl Rooms {
         }
         let tombstone = tombstone(room);
         if tombstone.is_some() && self.is_news(format!("replaced {id}")) {
-            // An alias may point to the successor now.
-            self.known().kept.clear();
+            // An alias may point to another room now, and the successor may be joined.
             self.retry.notify_one();
         }
         if self.is_refused(room) {
@@ -309,7 +266,9 @@ impl Rooms {
         // Messages parked because we could not write there are retried once we can.
         let plain = Rights::of(&levels, &self.own, false);
         let latest = (now.clone(), plain.write);
-        let before = self.known().announced.insert(id.to_owned(), latest.clone());
+        let mut known = self.known();
+        known.former.insert(id.to_owned(), OldRoom::from(&now));
+        let before = known.announced.insert(id.to_owned(), latest.clone());
         (before != Some(latest)).then_some(now)
     }
 

@@ -101,7 +101,8 @@ impl<'a> Sync<'a> {
         rooms.remember(&start.known, &start.former);
         let (position, mut gaps) = (start.position, start.gaps);
         let known = start.known.into_iter().map(|(_, room)| room);
-        let known: HashSet<_> = known.chain(start.former).collect();
+        let former = start.former.into_iter().map(|it| it.room);
+        let known: HashSet<_> = known.chain(former).collect();
         let now = OurClocks::now(&rooms.options.clock);
         let is_first = start.first.is_some();
         let mut names = rooms.options.rooms.iter();

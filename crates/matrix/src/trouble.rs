@@ -14,17 +14,18 @@ pub enum RoomTrouble {
         "this room alias does not exist any more; the relay goes on with the room that it stood for, {0}"
     )]
     AliasGone(OwnedRoomId),
-    /// The alias pointed to a room that was replaced by this one.
-    #[error(
-        "this room was replaced by {0}, and the homeserver does not tell whether this alias stands for that"
-    )]
-    AliasUnknown(OwnedRoomId),
     /// The homeserver knows no such room, or nobody of it is in there.
     #[error("there is no such room, or nobody of this homeserver is in it")]
     NoSuchRoom,
     /// The room can be joined by invite only, and this account, the bot's, has none.
     #[error("the bot is not invited")]
     NotInvited(OwnedUserId),
+    /// Only members of certain other rooms may join, and this account, the bot's, is in none of them.
+    #[error("the bot is in none of the rooms whose members may join")]
+    Restricted(OwnedUserId),
+    /// This account, the bot's, has asked to be let in.
+    #[error("the bot has knocked, and nobody has let it in yet")]
+    Knocked(OwnedUserId),
     /// This account, the bot's, was banned from the room.
     #[error("the bot is banned")]
     Banned(OwnedUserId),
@@ -45,6 +46,18 @@ pub enum RoomTrouble {
     /// The homeserver cannot reach the room's servers.
     #[error("the homeserver does not reach the server of the room: {0}")]
     ServerAway(String),
+    /// This room is to take the place of the one that the name stands for, and this is in the way.
+    #[error("{0} is to take this room's place: {1}")]
+    Next(OwnedRoomId, Box<Self>),
+    /// A room that is to take an encrypted one's place is not encrypted.
+    #[error("it is not encrypted, unlike this room")]
+    SuccessorUnencrypted(OwnedRoomId),
+    /// A room that is to take a private one's place is public.
+    #[error("anyone may join it, unlike this room")]
+    SuccessorPublic(OwnedRoomId),
+    /// A room that a tombstone names does not name the replaced room.
+    #[error("it does not say that it replaces this room")]
+    SuccessorUnconfirmed(OwnedRoomId),
     /// Another reason, in the homeserver's words.
     #[error("the room cannot be joined: {0}")]
     Other(String),
@@ -56,23 +69,38 @@ pub enum RoomTrouble {
 impl RoomTrouble {
     /// Returns the variant's name, for machines.
     pub fn name(&self) -> &'static str {
-        self.into()
+        match self {
+            Self::Next(_, trouble) => trouble.name(),
+            alone => alone.into(),
+        }
+    }
+
+    /// Returns the room that is to take this one's place.
+    pub fn successor(&self) -> Option<&OwnedRoomId> {
+        if let Self::Next(room, _) = self {
+            Some(room)
+        } else {
+            None
+        }
     }
 
     /// Returns whether the bot is joined despite the problem.
     pub fn concerns_joined(&self) -> bool {
         matches!(
             self,
-            Self::AliasGone(_) | Self::AliasUnknown(_) | Self::Encrypted
+            Self::AliasGone(_) | Self::Next(_, _) | Self::Encrypted
         )
     }
 
     /// Returns whether the problem may go away by itself.
     pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::AliasGone(_) | Self::AliasUnknown(_) | Self::ServerAway(_) | Self::NoAnswer
-        )
+        match self {
+            Self::Next(_, trouble) => trouble.may_pass(),
+            alone => matches!(
+                alone,
+                Self::AliasGone(_) | Self::ServerAway(_) | Self::NoAnswer
+            ),
+        }
     }
 }
 
@@ -85,15 +113,15 @@ impl Explained for RoomTrouble {
             Self::AliasGone(room) => {
                 &format!("put {room} into `matrix_rooms` in its place, or set the alias again")
             }
-            Self::AliasUnknown(by) => &format!(
-                "what is for it waits until the homeserver does; if that lasts, put {by} into `matrix_rooms` in its place, \
-                 invite the bot there, and start the relay again"
-            ),
             Self::NoSuchRoom => {
                 "check the id in `matrix_rooms`; if it is right, invite the bot there, or give the room's link, which names \
                  servers to join it over"
             }
             Self::NotInvited(bot) => &format!("invite {bot} there"),
+            Self::Restricted(bot) => &format!("let {bot} into one of those rooms, or invite it"),
+            Self::Knocked(bot) => {
+                &format!("let {bot} in: accept its request to join, or invite it")
+            }
             Self::Banned(bot) => {
                 &format!("ask an admin of the room to lift the ban of {bot}, and then to invite it")
             }
@@ -105,6 +133,14 @@ impl Explained for RoomTrouble {
             Self::ServerAway(_) => {
                 "check the server's name in `matrix_rooms`; if it is right, the relay goes on when that server is back"
             }
+            Self::Next(_, trouble) => return trouble.hint(),
+            Self::SuccessorUnencrypted(room) | Self::SuccessorPublic(room) => &format!(
+                "if what is said here may be read there, put the id {room} into `matrix_rooms` in the place of this room; \
+                 until then nothing goes there"
+            ),
+            Self::SuccessorUnconfirmed(room) => &format!(
+                "if {room} takes this room's place, put it into `matrix_rooms` instead; until then nothing goes there"
+            ),
             Self::Other(_) => {
                 "the homeserver's own words say what to change; the relay tries again"
             }
@@ -129,11 +165,20 @@ mod tests {
         for (trouble, cure) in [
             (RoomTrouble::NoSuchAlias, "check"),
             (RoomTrouble::AliasGone(room.clone()), "!abc:example.org"),
-            (RoomTrouble::AliasUnknown(room), "!abc:example.org"),
+            (
+                RoomTrouble::SuccessorPublic(room.clone()),
+                "!abc:example.org",
+            ),
+            (RoomTrouble::SuccessorUnconfirmed(room), "!abc:example.org"),
             (RoomTrouble::NoSuchRoom, "check"),
             (
                 RoomTrouble::NotInvited(bot.clone()),
                 "invite @relay:example.org",
+            ),
+            (RoomTrouble::Restricted(bot.clone()), "one of those rooms"),
+            (
+                RoomTrouble::Knocked(bot.clone()),
+                "let @relay:example.org in",
             ),
             (RoomTrouble::Banned(bot), "lift the ban"),
             (put_out, "invite @relay:example.org again"),
@@ -149,9 +194,24 @@ mod tests {
             let is_about_invites = hint.contains("invite");
             let helps = matches!(
                 trouble.name(),
-                "alias_unknown" | "no_such_room" | "not_invited" | "banned" | "put_out"
+                "no_such_room" | "not_invited" | "restricted" | "knocked" | "banned" | "put_out"
             );
             assert_eq!(is_about_invites, helps, "{trouble}: {hint}");
         }
+    }
+    #[test]
+    fn what_keeps_the_bot_from_a_successor_is_told_as_what_it_is() {
+        let bot: OwnedUserId = "@relay:example.org".try_into().unwrap();
+        let room: OwnedRoomId = "!new:example.org".try_into().unwrap();
+        let next = |trouble| RoomTrouble::Next(room.clone(), Box::new(trouble));
+        let trouble = next(RoomTrouble::NotInvited(bot));
+        assert_eq!(trouble.name(), "not_invited");
+        assert_eq!(
+            trouble.to_string(),
+            "!new:example.org is to take this room's place: the bot is not invited"
+        );
+        assert!(trouble.hint().unwrap().contains("invite @relay"));
+        assert!(trouble.concerns_joined() && !trouble.may_pass());
+        assert!(next(RoomTrouble::NoAnswer).may_pass());
     }
 }

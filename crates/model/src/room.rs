@@ -1,7 +1,8 @@
 //! Stored facts about rooms: mapped ones, expired messages, and notices of the radio's outage.
 
 use super::ids::{OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId};
-use super::{room_event::Tombstone, time::Timestamp};
+use super::room_event::{JoinedRoom, Tombstone};
+use super::time::Timestamp;
 
 /// A room that was mapped and joined, in its last known state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,46 @@ pub struct OldRoom {
     pub public: bool,
     /// Set once the room is replaced or closed.
     pub tombstone: Option<Tombstone>,
+}
+
+/// How a room is less protected than the one whose place it is to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weakness {
+    /// It is not encrypted.
+    Unencrypted,
+    /// Anyone may join it.
+    Public,
+}
+
+impl OldRoom {
+    /// Returns how a room with this protection is weaker than this one.
+    pub fn weakness_of(&self, encrypted: bool, public: bool) -> Option<Weakness> {
+        if self.encrypted && !encrypted {
+            Some(Weakness::Unencrypted)
+        } else if !self.public && public {
+            Some(Weakness::Public)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the room that its tombstone names.
+    pub fn successor(&self) -> Option<&OwnedRoomId> {
+        self.tombstone.as_ref()?.successor.as_ref()
+    }
+}
+
+impl From<&JoinedRoom> for OldRoom {
+    fn from(room: &JoinedRoom) -> Self {
+        let mut names = room.configured.iter();
+        Self {
+            room: room.room.clone(),
+            alias: names.find(|name| name.is_room_alias_id()).cloned(),
+            encrypted: room.encrypted,
+            public: room.public,
+            tombstone: room.tombstone.clone(),
+        }
+    }
 }
 
 /// A room with rows that may wait for it or from it.

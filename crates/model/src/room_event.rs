@@ -14,7 +14,8 @@ use super::undecryptable::UndecryptableEvent;
 pub struct JoinedRoom {
     /// Room id, not an alias.
     pub room: OwnedRoomId,
-    /// The names that `matrix_rooms` gives this room: id or aliases. Empty: it was mapped once, and is replaced.
+    /// The names in `matrix_rooms` that stand for this room: its id, that of a room whose place it took, or aliases. Empty: it
+    /// was mapped once, and is replaced.
     pub configured: Vec<OwnedRoomOrAliasId>,
     /// Display name as Matrix computes it, cut to 256 bytes; the room id if that fails.
     pub name: String,
@@ -48,18 +49,12 @@ pub struct Tombstone {
 pub enum MatrixEvent {
     /// A mapped room was joined at a start or later, or a fact in [`JoinedRoom`] has changed.
     Joined(JoinedRoom),
-    /// A configured alias resolves to another room; joining it is a separate event.
-    AliasMoved {
-        /// Alias as configured in `matrix_rooms`.
-        alias: OwnedRoomOrAliasId,
-        /// Room id that the homeserver returns for it now.
-        room: OwnedRoomId,
-    },
-    /// An alias still resolves to its room, though that is replaced or the bot is not in it.
-    AliasKept {
-        /// Alias as configured in `matrix_rooms`.
-        alias: OwnedRoomOrAliasId,
-        /// Room id that the homeserver still returns for it.
+    /// A configured name stands for another room: an alias was looked up or has moved, or a replaced room is followed. Joining
+    /// is a separate event.
+    NameMoved {
+        /// Id or alias as configured in `matrix_rooms`.
+        name: OwnedRoomOrAliasId,
+        /// Id of the room that it stands for now.
         room: OwnedRoomId,
     },
     /// The bot is no longer in a mapped room.
@@ -145,8 +140,7 @@ impl MatrixEvent {
             }
             Self::Banned { room, event, .. } => (Some(room), Some(event), None),
             Self::Joined(joined) => (Some(&joined.room), None, None),
-            Self::AliasMoved { room, .. }
-            | Self::AliasKept { room, .. }
+            Self::NameMoved { room, .. }
             | Self::Left { room, .. }
             | Self::NoSigns { room }
             | Self::Own { room, .. } => (Some(room), None, None),

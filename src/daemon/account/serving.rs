@@ -96,7 +96,6 @@ impl Account {
             let this = this.clone();
             let start = self.pipeline.database.run(move |store| {
                 Ledger::transaction(&ledger, store, |ledger, tx| {
-                    let former = mapped_rooms::all(tx)?.into_iter();
                     let first = if single_values::has_synced(tx, &account)? {
                         None
                     } else {
@@ -107,7 +106,7 @@ impl Account {
                         first,
                         known: known_rooms::all(tx)?,
                         knows_all: known_rooms::are_readable(tx)?,
-                        former: former.map(|it| it.room).collect(),
+                        former: mapped_rooms::all(tx)?,
                         gaps: gaps::all(tx, &account)?,
                         kept: undecryptable::waiting(tx)?,
                         clock: single_values::server_clock(tx)?,

@@ -239,10 +239,10 @@ impl Applier<'_> {
             Action::Join {
                 room,
                 is_news,
-                is_open,
-            } => self.join(&room, is_news, is_open)?,
-            Action::Alias(alias, Some(room)) => known_rooms::remember(tx, &room, std::slice::from_ref(&alias))?,
-            Action::Alias(alias, None) => known_rooms::forget(tx, &alias)?,
+                opened,
+            } => self.join(&room, is_news, opened)?,
+            Action::Name(name, Some(room)) => known_rooms::remember(tx, &room, std::slice::from_ref(&name))?,
+            Action::Name(name, None) => known_rooms::forget(tx, &name)?,
             Action::NoteTombstone(room, tombstone) => mapped_rooms::note_tombstone(tx, &room, &tombstone)?,
             Action::TryAgain(Some(room)) => {
                 outbox_room::unpark(tx, Some(&room))?;

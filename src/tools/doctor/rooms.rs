@@ -5,7 +5,7 @@ use crate::daemon::checks::{check, failed, ok, warning};
 use crate::daemon::status::{Check, CheckResult, RoomStatus};
 use crate::daemon::{merged, room_check, trouble_check, trouble_of};
 use relay_config::{Config, Feedback, MappedRoom};
-use relay_matrix::{RoomFound, RoomTrouble, SeenRoom};
+use relay_matrix::{Entrance, RoomFound, RoomTrouble, SeenRoom};
 use relay_model::{Explained as _, OwnedUserId, RoomOrAliasId, Tombstone};
 use relay_store::mapped_rooms::HeldRoom;
 
@@ -140,14 +140,27 @@ impl Known<'_> {
         let invites = self.config.matrix.invites.is_some();
         match found {
             RoomFound::Barred(trouble) => self.barred(trouble),
-            RoomFound::Open(true) if !invites => self.barred(&RoomTrouble::InvitesOff),
-            RoomFound::Open(true) => warning(
+            RoomFound::Open(Entrance::Invited) if !invites => self.barred(&RoomTrouble::InvitesOff),
+            RoomFound::Open(Entrance::Invited) => warning(
                 format!("{name}: the bot is invited and not in it yet"),
                 will_join,
             ),
-            RoomFound::Open(false) => warning(
+            RoomFound::Open(Entrance::Anyone) => warning(
                 format!("{name}: the bot is not in it yet, and anyone may join"),
                 will_join,
+            ),
+            RoomFound::Open(Entrance::Member) => warning(
+                format!("{name}: the bot is not in it yet, and may join"),
+                will_join,
+            ),
+            RoomFound::Open(Entrance::Knock) if !invites => {
+                self.barred(&RoomTrouble::NotInvited(user.clone()))
+            }
+            RoomFound::Open(Entrance::Knock) => warning(
+                format!("{name}: the bot is not in it yet, and may ask to be let in"),
+                &format!(
+                    "the relay asks when it runs; then accept the request of {user}, or invite it now"
+                ),
             ),
             RoomFound::Closed if name.is_room_alias_id() => {
                 self.barred(&RoomTrouble::NotInvited(user.clone()))
@@ -258,7 +271,6 @@ mod tests {
         no_invites.matrix.invites = None;
         let banned = RoomTrouble::Banned("@relay:example.org".try_into().unwrap());
         let closed = Tombstone { successor: None };
-        let successor = Some("!new:example.org".try_into().unwrap());
         for (config, name, found, words, cure) in [
             (
                 &well,
@@ -275,17 +287,6 @@ mod tests {
                 "map the room",
             ),
             (
-                &well,
-                ROOM,
-                seen(|it| {
-                    it.tombstone = Some(Tombstone {
-                        successor: successor.clone(),
-                    });
-                }),
-                "was replaced by !new:example.org",
-                "!new:example.org",
-            ),
-            (
                 &plain_only,
                 ROOM,
                 seen(|_| {}),
@@ -295,7 +296,7 @@ mod tests {
             (
                 &no_invites,
                 ROOM,
-                RoomFound::Open(true),
+                RoomFound::Open(Entrance::Invited),
                 "`matrix.invites` is `none`",
                 "`mapped`",
             ),
@@ -342,11 +343,23 @@ mod tests {
     #[test]
     fn what_the_relay_copes_with_is_a_warning() {
         let config = config();
+        let replaced = Tombstone {
+            successor: Some("!new:example.org".try_into().unwrap()),
+        };
         for (found, words) in [
+            (
+                seen(|it| it.tombstone = Some(replaced)),
+                "was replaced by !new:example.org",
+            ),
             (seen(|it| it.may_react = false), "show no signs"),
             (seen(|it| it.public = true), "anyone may join this room"),
-            (RoomFound::Open(true), "is invited and not in it yet"),
-            (RoomFound::Open(false), "anyone may join"),
+            (
+                RoomFound::Open(Entrance::Invited),
+                "is invited and not in it yet",
+            ),
+            (RoomFound::Open(Entrance::Anyone), "anyone may join"),
+            (RoomFound::Open(Entrance::Member), "may join"),
+            (RoomFound::Open(Entrance::Knock), "may ask to be let in"),
             (RoomFound::Unknown, "another server"),
         ] {
             let check = check(&config, ROOM, &found);

@@ -2,11 +2,13 @@
 //! configured room succeeds it.
 //!
 //! Whoever may write a tombstone or set an alias may not be who writes the configuration. So an alias alone never redirects to
-//! a room with weaker protection; only a configured room id does. A room mapped by id hands over only to a room that names it
-//! as its predecessor.
+//! a room with weaker protection; only a configured room id does. Which room a configured name stands for is decided in
+//! `relay_matrix`, by the same rule.
 
 use crate::Bridge;
-use relay_model::{Explained, JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId};
+use relay_model::{
+    Explained, JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Weakness,
+};
 
 /// What happens to rows waiting for a room that is replaced, moved or no longer mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +29,8 @@ const CONSENT: &str = "; under its id even if it is not encrypted or anyone may 
 /// The condition under which a room's waiting rows continue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
-    /// The room is replaced by this one, which is not configured.
+    /// The room is replaced by this one, for which no configured name stands yet.
     Unnamed(OwnedRoomId),
-    /// The room is replaced by this one, and its alias has not been resolved since.
-    AliasUnknown(OwnedRoomId),
     /// The bot is not in the successor; `None`: the alias's room is unknown.
     NotJoined(Option<OwnedRoomId>),
     /// An alias names this unencrypted room as successor of an encrypted one.
@@ -48,7 +48,6 @@ impl Waiting {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Unnamed(_) => "replaced",
-            Self::AliasUnknown(_) => "alias_unknown",
             Self::NotJoined(_) => "successor_not_joined",
             Self::Unencrypted(_) => "successor_unencrypted",
             Self::Public(_) => "successor_public",
@@ -61,7 +60,6 @@ impl Waiting {
     pub fn successor(&self) -> Option<&OwnedRoomId> {
         match self {
             Self::Unnamed(room)
-            | Self::AliasUnknown(room)
             | Self::NotJoined(Some(room))
             | Self::Unencrypted(room)
             | Self::Public(room)
@@ -72,12 +70,7 @@ impl Waiting {
 
     fn words(&self) -> String {
         match self {
-            Self::Unnamed(by) => {
-                format!("this room was replaced by {by}, which is not in `matrix_rooms`")
-            }
-            Self::AliasUnknown(by) => {
-                format!("this room was replaced by {by}, and it is not known yet whether its alias stands for that")
-            }
+            Self::Unnamed(by) => format!("this room was replaced by {by}"),
             Self::NotJoined(Some(to)) => {
                 format!("{to} takes this room's place, and the bot is not in it yet")
             }
@@ -104,7 +97,7 @@ impl Waiting {
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::AliasUnknown(_) | Self::NotJoined(None) | Self::Unmapped
+            Self::Unnamed(_) | Self::NotJoined(None) | Self::Unmapped
         )
     }
 
@@ -112,7 +105,6 @@ impl Waiting {
     pub fn of(name: &str, successor: Option<OwnedRoomId>) -> Self {
         match (name, successor) {
             ("replaced", Some(by)) => Self::Unnamed(by),
-            ("alias_unknown", Some(by)) => Self::AliasUnknown(by),
             ("successor_not_joined", to) => Self::NotJoined(to),
             ("successor_unencrypted", Some(to)) => Self::Unencrypted(to),
             ("successor_public", Some(to)) => Self::Public(to),
@@ -132,13 +124,9 @@ impl Explained for WaitingRoom<'_> {
         let Self(room, why) = self;
         Some(match why {
             Waiting::Unnamed(by) => format!(
-                "put {by}, or an alias of it, into `matrix_rooms` in the place of {room}, invite the bot there, and start the \
-                 relay again: what waits goes there{CONSENT}"
-            ),
-            Waiting::AliasUnknown(by) => format!(
-                "what waits goes to {by} if the alias stands for it and the bot is in it; the homeserver is asked for that. If it \
-                 does not answer for long, put {by} into `matrix_rooms` in the place of the alias, invite the bot there, and \
-                 start the relay again{CONSENT}"
+                "the relay goes there by itself when it may join {by}, if that names this room as the one that it replaces and is \
+                 no less protected. Otherwise invite the bot there, put {by} into `matrix_rooms` in the place of {room}, and have \
+                 the configuration read again{CONSENT}"
             ),
             Waiting::NotJoined(Some(to)) => format!("invite the bot to {to}: what waits goes there"),
             Waiting::NotJoined(None) | Waiting::Unmapped => {
@@ -159,7 +147,7 @@ impl Bridge {
     /// Decides what happens to rows waiting for a room.
     pub(crate) fn succession(&self, old: &OldRoom) -> Succession {
         let is_mapped = self.routes.name_of(&old.room).is_some();
-        let successor = old.tombstone.as_ref().and_then(|it| it.successor.as_ref());
+        let successor = old.successor();
         if is_mapped && successor.is_none() {
             return Succession::Stays;
         }
@@ -173,10 +161,7 @@ impl Bridge {
         let alias = old.alias.as_ref().filter(is_configured);
         match (alias, successor) {
             (Some(alias), _) if !is_mapped => self.by_alias(old, alias),
-            (_, Some(by)) if is_mapped && self.is_looked_up(&old.room) => {
-                waits(None, Waiting::Unnamed(by.clone()))
-            }
-            (_, Some(by)) if is_mapped => waits(None, Waiting::AliasUnknown(by.clone())),
+            (_, Some(by)) if is_mapped => waits(None, Waiting::Unnamed(by.clone())),
             (_, successor) => self.by_its_own_word(old, successor),
         }
     }
@@ -255,24 +240,12 @@ impl Bridge {
         let to = joined.room.clone();
         let name = self.routes.name_of(&to);
         if name.is_some_and(|name| name.as_str() == to.as_str()) {
-            None
-        } else if old.encrypted && !joined.encrypted {
-            Some(Waiting::Unencrypted(to))
-        } else if !old.public && joined.public {
-            Some(Waiting::Public(to))
-        } else {
-            None
+            return None;
         }
-    }
-
-    /// Returns whether every configured name of a replaced room is known to still resolve to it.
-    fn is_looked_up(&self, room: &OwnedRoomId) -> bool {
-        let mut names = self.routes.entries();
-        names.all(|name| {
-            !self.routes.stands_for(name, (&**room).into())
-                || name.as_str() == room.as_str()
-                || self.kept.get(name) == Some(room)
-        })
+        match old.weakness_of(joined.encrypted, joined.public)? {
+            Weakness::Unencrypted => Some(Waiting::Unencrypted(to)),
+            Weakness::Public => Some(Waiting::Public(to)),
+        }
     }
 }
 

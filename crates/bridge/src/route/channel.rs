@@ -140,7 +140,7 @@ impl Routes {
     ) -> Result<Spot, Refused> {
         let heir = self.heirs.get(room);
         let is_of_room =
-            |name: &OwnedRoomOrAliasId| self.resolved(name) == room.as_str() || heir == Some(name);
+            |name: &OwnedRoomOrAliasId| self.named(name) == room.as_str() || heir == Some(name);
         let speaking: Vec<&MappedRoom> = self
             .mapped
             .iter()

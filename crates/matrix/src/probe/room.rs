@@ -25,12 +25,25 @@ pub enum RoomFound {
     Joined(Box<SeenRoom>),
     /// The bot is not in it, and cannot join, or did not want to.
     Barred(RoomTrouble),
-    /// The bot is not in it; its invitation, or the room's join rule, lets it in. True: it is invited.
-    Open(bool),
+    /// The bot is not in it, and this would let it in.
+    Open(Entrance),
     /// The bot is not in it, and not invited; or there is no such room.
     Closed,
     /// The bot is not in it, and this homeserver does not tell whether it may join: the room is another server's.
     Unknown,
+}
+
+/// By what the bot could come into a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrance {
+    /// Anyone may join.
+    Anyone,
+    /// It is invited.
+    Invited,
+    /// Members of certain other rooms may join, and it is in one of them or invited.
+    Member,
+    /// It may ask to be let in, or is invited.
+    Knock,
 }
 
 /// A room that the bot is in.
@@ -97,7 +110,7 @@ impl Probe {
                 Some(Err(_)) | None => Ok(Err(RoomTrouble::NoSuchAlias)),
             },
             Err(error) => match answered(&error) {
-                Some(answer) => Ok(unresolved(Some(&answer), None, None)),
+                Some(answer) => Ok(Err(unresolved(Some(&answer), None))),
                 None => Err(error),
             },
         }
@@ -163,7 +176,12 @@ impl Probe {
         match self.server.answer(Method::GET, &path, query, None).await {
             Ok((answer, _)) => {
                 let rule = answer["rooms"][0]["join_rule"].as_str();
-                Ok(RoomFound::Open(rule.unwrap_or("public") != "public"))
+                Ok(RoomFound::Open(match rule.unwrap_or("public") {
+                    "public" => Entrance::Anyone,
+                    "knock" | "knock_restricted" => Entrance::Knock,
+                    "restricted" => Entrance::Member,
+                    _ => Entrance::Invited,
+                }))
             }
             Err(ServerError::Refused { .. }) => {
                 let is_ours = |server| server == self.user.server_name();

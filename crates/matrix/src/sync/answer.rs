@@ -53,6 +53,11 @@ impl Sync<'_> {
                 events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
             }
         }
+        // From here on a room that has taken a place is read.
+        for room in self.rooms.follow(Some(&answer)).await {
+            events.extend(self.rooms.take_moved());
+            events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+        }
         // How a replaced room's messages are handled depends on the replacement, so it must be handed over first.
         if events.iter().any(is_replaced) {
             self.tell(std::mem::take(&mut events)).await?;
@@ -214,6 +219,7 @@ impl Sync<'_> {
 
     /// Hands over changed facts about the joined rooms, without waiting for the server.
     pub(super) async fn announce(&mut self) -> Result<(), MatrixError> {
+        self.rooms.follow(None).await;
         let mut events = self.rooms.take_moved();
         for room in self.rooms.joined() {
             events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));

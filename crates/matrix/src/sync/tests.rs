@@ -160,7 +160,7 @@ async fn what_a_first_run_was_told_of_a_room_before_its_alias_was_looked_up_is_r
         let reading = async {
             for is_looked_for in [false, true] {
                 if is_looked_for {
-                    rooms.stands_for(&alias, &ROOM.try_into().unwrap(), Instant::now());
+                    rooms.looked_up(&alias, Some(ROOM.try_into().unwrap()));
                     rooms.looked_for.set(()).unwrap();
                 }
                 let settings = settings(Duration::ZERO, TIMELINE_LIMIT);

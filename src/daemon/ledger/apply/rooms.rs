@@ -12,34 +12,36 @@ use relay_store::mesh_report::Withdrawal;
 use relay_store::{Result, known_rooms, mapped_rooms, outage, outbox_room};
 
 impl Applier<'_> {
-    pub(super) fn join(&mut self, room: &JoinedRoom, is_news: bool, is_open: bool) -> Result<()> {
+    pub(super) fn join(
+        &mut self,
+        room: &JoinedRoom,
+        is_news: bool,
+        opened: Option<bool>,
+    ) -> Result<()> {
         let tx = self.tx;
         let id: OwnedRoomOrAliasId = room.room.clone().into();
         known_rooms::remember(tx, &room.room, &room.configured)?;
-        let aliases = || room.configured.iter().filter(|name| **name != id);
-        for alias in aliases() {
+        // What waits for a room that this one has replaced moves another way.
+        let aliases = room.configured.iter().filter(|it| it.is_room_alias_id());
+        for alias in aliases {
             outbox_room::rename_room(tx, alias, &id)?;
         }
-        let last = OldRoom {
-            room: room.room.clone(),
-            alias: aliases().next().cloned(),
-            encrypted: room.encrypted,
-            public: room.public,
-            tombstone: room.tombstone.clone(),
-        };
-        mapped_rooms::remember(tx, &last)?;
+        mapped_rooms::remember(tx, &OldRoom::from(room))?;
         let (room, name, encrypted) = (room.room.clone(), room.name.clone(), room.encrypted);
         tx.log(move || {
-        if is_news {
-            info!(%room, name, encrypted, "room joined");
-        }
-        if is_open {
-            warn!(
-                %room,
-                "anyone may join this room and so put messages on the air: set matrix.allowed_users"
-            );
-        }
-    });
+            if is_news {
+                info!(%room, name, encrypted, "room joined");
+            }
+            match opened {
+                Some(true) => warn!(
+                    %room,
+                    hint = "set `matrix.allowed_users`",
+                    "anyone may join this room and so put messages on the air"
+                ),
+                Some(false) => info!(%room, "not everyone may join this room any more"),
+                None => {}
+            }
+        });
         Ok(())
     }
 

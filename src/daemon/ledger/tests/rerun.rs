@@ -419,8 +419,8 @@ fn handed_over() -> Vec<(u64, Step)> {
         (
             1,
             Batch(vec![
-                Event::Matrix(MatrixEvent::AliasMoved {
-                    alias: ALIAS.try_into().unwrap(),
+                Event::Matrix(MatrixEvent::NameMoved {
+                    name: ALIAS.try_into().unwrap(),
                     room: "!moved:example.org".try_into().unwrap(),
                 }),
                 left(HILL),

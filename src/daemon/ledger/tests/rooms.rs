@@ -281,8 +281,8 @@ fn what_is_under_way_to_a_room_ends_before_the_rest_goes_elsewhere() {
 #[test]
 fn a_room_is_known_by_its_alias_only_as_long_as_that_stands_for_it() {
     let alias = "#hiking:example.org";
-    let moved = Event::Matrix(MatrixEvent::AliasMoved {
-        alias: named(alias),
+    let moved = Event::Matrix(MatrixEvent::NameMoved {
+        name: named(alias),
         room: NEW.try_into().unwrap(),
     });
     let mut store = Store::in_memory().unwrap();
@@ -382,4 +382,33 @@ fn a_late_no_about_a_message_that_is_over_parks_nothing() {
         let rooms = store.transaction(outbox_room::parked).unwrap();
         assert_eq!(rooms.len(), parked);
     }
+}
+
+#[test]
+fn what_waits_for_a_followed_room_goes_along_also_over_a_restart() {
+    let followed = || {
+        let moved = Event::Matrix(MatrixEvent::NameMoved {
+            name: named(OLD),
+            room: NEW.try_into().unwrap(),
+        });
+        [room(OLD, OLD, replaced), moved, room(NEW, OLD, follows)]
+    };
+    let mut store = Store::in_memory().unwrap();
+    let in_old = [room(OLD, OLD, |_| {}), hello_of_node(), hello_of_alice()];
+    run(&mut store, &config(), &in_old);
+    run(&mut store, &config(), &followed());
+    assert_eq!(waiting(&mut store, OLD), (0, 0));
+    assert_eq!(waiting(&mut store, NEW), (1, 1));
+    assert!(waits_for_mesh(&mut store));
+    let known = store.transaction(known_rooms::all).unwrap();
+    assert_eq!(known, [(named(OLD), NEW.try_into().unwrap())]);
+    // The next run, before the homeserver has answered.
+    let again = text_of_node(77, PacketId(6), "and again", NOON);
+    run(&mut store, &config(), &[again]);
+    assert_eq!(waiting(&mut store, OLD), (0, 0));
+    assert_eq!(waiting(&mut store, NEW), (2, 1));
+    // The configuration has the new id.
+    run(&mut store, &config_of(NEW), &[room(NEW, NEW, follows)]);
+    assert_eq!(waiting(&mut store, NEW), (2, 1));
+    assert!(waits_for_mesh(&mut store));
 }

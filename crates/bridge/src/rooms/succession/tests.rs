@@ -81,7 +81,7 @@ fn a_mapped_room_that_is_not_replaced_stays() {
 }
 
 #[test]
-fn a_replaced_room_waits_until_the_configuration_names_its_successor() {
+fn a_replaced_room_waits_until_a_configured_name_stands_for_its_successor() {
     let unnamed = Waiting::Unnamed(id(NEW));
     let here = [joined(OLD, None)];
     let replaced = replaced_by(NEW);
@@ -92,8 +92,7 @@ fn a_replaced_room_waits_until_the_configuration_names_its_successor() {
         ..replaced.clone()
     };
     let by_alias = of(&by_alias, &[ALIAS], Some(OLD), &here);
-    // An upgrade moves aliases: this one has not been resolved since.
-    assert_eq!(by_alias, waits(None, Waiting::AliasUnknown(id(NEW))));
+    assert_eq!(by_alias, waits(None, unnamed));
 
     let not_joined = Waiting::NotJoined(Some(id(NEW)));
     let named = of(&replaced, &[NEW], None, &here);
@@ -103,6 +102,36 @@ fn a_replaced_room_waits_until_the_configuration_names_its_successor() {
     // Configured in place of the old room, it need not name it: not every successor is made by an upgrade.
     let there = [joined(OLD, None), joined(NEW, None)];
     assert_eq!(of(&replaced, &[NEW], None, &there), goes(NEW, NEW));
+}
+
+#[test]
+fn a_configured_id_that_stands_for_the_successor_leads_there() {
+    let mapped = vec![testing::route(OLD, 0, Direction::Both)];
+    let mut bridge = testing::bridge_alone(testing::config_with(mapped));
+    bridge.remember_room(testing::named(OLD), id(NEW));
+    let replaced = replaced_by(NEW);
+    let not_joined = Waiting::NotJoined(Some(id(NEW)));
+    assert_eq!(bridge.succession(&replaced), waits(Some(OLD), not_joined));
+    let new = JoinedRoom {
+        configured: vec![testing::named(OLD)],
+        ..joined(NEW, Some(OLD))
+    };
+    testing::join(&mut bridge, new);
+    assert_eq!(bridge.succession(&replaced), goes(OLD, NEW));
+    assert_eq!(
+        bridge.succession(&OldRoom {
+            room: id(NEW),
+            ..old()
+        }),
+        Succession::Stays
+    );
+    // The successor is replaced in turn, and the name follows.
+    let last = JoinedRoom {
+        configured: vec![testing::named(OLD)],
+        ..joined(OTHER, Some(NEW))
+    };
+    testing::join(&mut bridge, last);
+    assert_eq!(bridge.succession(&replaced), goes(OLD, OTHER));
 }
 
 #[test]
@@ -265,7 +294,6 @@ fn a_successor_is_known_by_its_own_word_where_the_old_room_cannot_be_asked() {
 fn what_something_waits_for_survives_the_table() {
     for why in [
         Waiting::Unnamed(id(NEW)),
-        Waiting::AliasUnknown(id(NEW)),
         Waiting::NotJoined(Some(id(NEW))),
         Waiting::NotJoined(None),
         Waiting::Unencrypted(id(NEW)),

@@ -65,8 +65,8 @@ fn an_alias_stands_for_the_room_of_the_earlier_run_until_it_is_known_for_which_i
     let actions = heard(&mut bridge, &tapback("👍"), &knowing(vec![pair()]));
     assert_eq!(reactions(&actions), [("$target".into(), "👍".into())]);
 
-    let moved = Event::Matrix(MatrixEvent::AliasMoved {
-        alias,
+    let moved = Event::Matrix(MatrixEvent::NameMoved {
+        name: alias,
         room: room(OTHER_ROOM),
     });
     bridge.decide(&moved, &Facts::default(), NOON);
