@@ -163,6 +163,11 @@ impl Home {
         self.path.join("database/relay.sqlite")
     }
 
+    /// Returns where a command copies the database to before it writes the copy elsewhere.
+    pub(crate) fn copied_database(&self) -> PathBuf {
+        self.path.join("database/copy.sqlite")
+    }
+
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.path.join("relay.lock")
     }

@@ -6,7 +6,7 @@ use super::{Globals, config::load_failure, failure::CommandResult};
 use crate::daemon::{self, Hold, StartError};
 use crate::signals::{Hangup, Signals};
 use crate::telemetry;
-use relay_matrix::auth::Files;
+use relay_matrix::{FilesError, auth::Files};
 use relay_model::full_text;
 
 pub(super) async fn run(globals: &Globals) -> CommandResult {
@@ -16,7 +16,9 @@ pub(super) async fn run(globals: &Globals) -> CommandResult {
     let loaded = globals.load_config(&home);
     let loaded = loaded.map_err(|error| load_failure(globals, &home, error))?;
     let warnings = home.prepare(globals.allow_network_home)?;
-    Files::new(home.matrix()).check_not_moved()?;
+    if let Err(error @ FilesError::Moved(_)) = Files::new(home.matrix()).load_session() {
+        return Err(error.into());
+    }
     let hold = Hold::take(home.clone())?;
     telemetry::start(&loaded.config.logging, &home, Some(hold.claimant.clone()))?;
     let warnings_of_config = loaded.warnings.iter().map(|it| full_text(it));

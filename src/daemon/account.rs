@@ -388,10 +388,12 @@ impl Account {
         let mut wish = Duration::ZERO;
         let began = Instant::now();
         let mut same_at = keeps_device.then_some(began);
-        let mut new_at = Some(began + NEW_DEVICE_AFTER);
-        let mut is_ended = false;
+        let mut new_at = Some(began);
+        // Since when it has said nothing else than that it does not know the token.
+        let mut ended_since: Option<Instant> = None;
         loop {
             for (at, is_new) in [(&mut same_at, false), (&mut new_at, true)] {
+                let is_ended = ended_since.is_some_and(|since| since.elapsed() >= NEW_DEVICE_AFTER);
                 if is_new && !is_ended || at.is_none_or(|at| at > Instant::now()) {
                     continue;
                 }
@@ -417,7 +419,11 @@ impl Account {
                 return;
             };
             wish = verdict::wish(&error);
-            is_ended = verdict::is_ended(&error);
+            ended_since = if verdict::is_ended(&error) {
+                ended_since.or_else(|| Some(Instant::now()))
+            } else {
+                None
+            };
             if verdict::is_about_login(&error) {
                 self.say(&error);
             } else {

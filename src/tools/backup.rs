@@ -13,7 +13,7 @@ use tar::{Archive, Builder, Entry, Header};
 
 use crate::home::{Home, HomeError, Lock, LockError, utc};
 use relay_config::{Config, Database, LoadError};
-use relay_disk::{cure, private_file, sync_directory, write_private};
+use relay_disk::{cure, database_files, private_file, sync_directory, write_private};
 use relay_matrix::FilesError;
 use relay_matrix::auth::Files;
 use relay_model::{Beginning, Explained, Notice, OwnedUserId, Timestamp};
@@ -81,7 +81,8 @@ impl Explained for BackupError {
             Self::NotBackup(_) => "take the file that `relay backup` has written, whole",
             Self::Newer(_) => "update the relay",
             Self::LoggedIn | Self::HasDatabase(_) => {
-                "restore into an empty home: name one with `--home DIR`, or move this one away"
+                "restore into an empty home: name one with `--home DIR`, or move this one away; if a restore was interrupted here, \
+                 `relay auth recover` finishes it"
             }
             Self::Use(.., cause) => return cure(cause),
             Self::Lock(error) => return error.hint(),
@@ -112,10 +113,7 @@ pub(crate) fn backup(
         return Err(BackupError::Exists(to.to_owned()));
     }
     let session = Files::new(home.matrix()).load_session().ok().flatten();
-    let (copy, part) = (
-        to.with_added_extension("database"),
-        to.with_added_extension("part"),
-    );
+    let (copy, part) = (home.copied_database(), to.with_added_extension("part"));
     // Left behind by a backup that crashed.
     drop((fs::remove_file(&copy), fs::remove_file(&part)));
     let made = || {
@@ -217,11 +215,18 @@ pub(crate) fn restore(
         };
         let place = place(home, &loaded?);
         home.prepare_file(&place)?;
-        if place.exists() {
+        if database_files(&place).iter().any(|it| it.exists()) {
             return Err(BackupError::HasDatabase(place));
         }
         let new = place.with_added_extension("new");
+        // Left behind by a restore that crashed.
+        for left in database_files(&new) {
+            drop(fs::remove_file(left));
+        }
         unpack(&mut next(DATABASE)?, &new).map_err(BackupError::of("write", &new))?;
+        if relay_store::examine(&new)?.is_none() {
+            return Err(not_backup());
+        }
         given_up = settle(&new, &contents, now)?;
         fs::rename(&new, &place)
             .and_then(|()| sync_directory(place.parent().unwrap_or(Path::new("."))))
@@ -235,8 +240,6 @@ pub(crate) fn restore(
 }
 
 fn unpack(entry: &mut impl Read, path: &Path) -> io::Result<()> {
-    // Left behind by a restore that crashed.
-    drop(fs::remove_file(path));
     let mut file = private_file().write(true).create_new(true).open(path)?;
     io::copy(entry, &mut file)?;
     file.sync_all()
@@ -244,9 +247,6 @@ fn unpack(entry: &mut impl Read, path: &Path) -> io::Result<()> {
 
 fn settle(database: &Path, contents: &Contents, now: Timestamp) -> Result<usize, BackupError> {
     let mut store = Store::open(database)?;
-    let Some((account, _)) = &contents.account else {
-        return Ok(0);
-    };
     let at = Beginning {
         ours: now,
         passed: 0,
@@ -263,7 +263,7 @@ fn settle(database: &Path, contents: &Contents, now: Timestamp) -> Result<usize,
         ),
         ..Notice::default()
     };
-    Ok(store.transaction(|tx| restored::settle(tx, account, at.clone(), &notice))?)
+    Ok(store.transaction(|tx| restored::settle(tx, &at, &notice))?)
 }
 
 fn place(home: &Home, config: &Config) -> PathBuf {

@@ -1,12 +1,10 @@
 //! Takes a login from one home to another, in a file.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::home::{Home, HomeError, Lock, LockError, utc};
 use relay_config::{Config, Database, Secret};
-use relay_disk::cure;
 use relay_matrix::FilesError;
 use relay_matrix::auth::{self, ExportError, Exported, Files};
 use relay_model::{Explained, Timestamp};
@@ -25,8 +23,6 @@ pub(crate) enum MovingError {
     Export(#[from] ExportError),
     #[error(transparent)]
     Database(#[from] StoreError),
-    #[error("cannot delete `{0}`, a copy of the database")]
-    Left(PathBuf, #[source] io::Error),
 }
 
 impl Explained for MovingError {
@@ -37,7 +33,6 @@ impl Explained for MovingError {
             Self::Files(error) => error.hint(),
             Self::Export(error) => error.hint(),
             Self::Database(error) => error.hint(),
-            Self::Left(_, cause) => cure(cause),
         }
     }
 }
@@ -55,15 +50,15 @@ pub(crate) fn export(
     if !with_database {
         return Ok(auth::export(&files, to, passphrase, None, &at)?);
     }
-    let copy = to.with_added_extension("database");
-    // Left behind by an export that crashed.
-    delete(&copy)?;
+    let copy = home.copied_database();
+    // Left behind by a command that crashed.
+    drop(fs::remove_file(&copy));
     let found = relay_store::copy(&database(home, config), &copy);
     let exported = found.map_err(MovingError::from).and_then(|is_there| {
         let copy = is_there.then_some(&*copy);
         Ok(auth::export(&files, to, passphrase, copy, &at)?)
     });
-    delete(&copy)?;
+    drop(fs::remove_file(&copy));
     exported
 }
 
@@ -73,11 +68,13 @@ pub(crate) fn import(
     config: &Config,
     from: &Path,
     passphrase: &Secret<String>,
+    is_imported_nowhere: bool,
 ) -> Result<Exported, MovingError> {
     let (_lock, files) = take(home)?;
     let database = database(home, config);
     home.prepare_file(&database)?;
-    Ok(auth::import(&files, from, passphrase, &database)?)
+    let imported = auth::import(&files, from, passphrase, &database, is_imported_nowhere);
+    Ok(imported?)
 }
 
 /// Takes the whole home: no daemon may run in it.
@@ -92,13 +89,4 @@ fn take(home: &Home) -> Result<(Lock, Files), MovingError> {
 fn database(home: &Home, config: &Config) -> PathBuf {
     let named = &config.database.path;
     home.database(named, Database::APPLICATION_ID).path
-}
-
-fn delete(path: &Path) -> Result<(), MovingError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(MovingError::Left(path.to_owned(), error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
 }

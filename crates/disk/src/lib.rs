@@ -8,7 +8,7 @@ mod socket;
 
 use std::error::Error;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
@@ -130,6 +130,15 @@ impl Disk {
         let existing = path.ancestors().find(|ancestor| ancestor.exists());
         os::disk(existing.unwrap_or(path))
     }
+}
+
+/// Returns the files of an SQLite database: itself, and what may belong to it after a crash.
+pub fn database_files(database: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    })
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ impl Explained for FilesError {
             Self::Use(.., cause) => cure(cause),
             Self::Damaged(..) => Some(LOG_IN_ANEW.to_owned()),
             Self::Moved(_) => Some(
-                "run the relay where it was imported; `relay auth import` takes it back from such a file; `relay auth recover` makes \
-                 a login of its own for this home"
+                "run the relay where it was imported; `relay auth import` takes it back from a file that is exported there; `relay auth \
+                 recover` makes a login of its own for this home"
                     .to_owned(),
             ),
         }
@@ -118,7 +118,7 @@ impl Files {
     }
 
     /// Fails if the login was exported.
-    pub fn check_not_moved(&self) -> Result<(), FilesError> {
+    fn check_not_moved(&self) -> Result<(), FilesError> {
         let path = self.directory.join(MOVED);
         let text = match fs::read(&path) {
             Ok(text) => text,
@@ -207,6 +207,7 @@ impl Files {
         if !self.is_on_the_way() {
             return Ok(());
         }
+        self.delete_mark()?;
         for part in PARTS {
             let (from, to) = (next.join(part), self.directory.join(part));
             if !from.exists() {
@@ -219,7 +220,6 @@ impl Files {
                 .and_then(|()| sync_directory(&self.directory))
                 .map_err(FilesError::of("write", to))?;
         }
-        self.delete_mark()?;
         delete(&next)
     }
 

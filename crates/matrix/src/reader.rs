@@ -1,7 +1,8 @@
 //! Converts events of a room's timeline: decrypts them if the key is known, and adds the facts about their senders.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use matrix_sdk::Room;
 use matrix_sdk::deserialized_responses::{TimelineEvent, TimelineEventKind};
@@ -9,12 +10,17 @@ use matrix_sdk::ruma::events::{AnySyncStateEvent, AnySyncTimelineEvent};
 use matrix_sdk::ruma::serde::Raw;
 use matrix_sdk_base::crypto::store::types::RoomKeyInfo;
 
-use tracing::debug;
+use tokio::time::sleep;
+use tracing::{debug, warn};
 
 use super::clock::{HistoryFilter, OurClocks, ServerClock, boot};
 use super::events::{Envelope, SenderFacts, Shelter};
-use super::{rooms::Rooms, undecryptable::Late};
+use super::{errors::sentence, rooms::Rooms, undecryptable::Late};
 use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
+
+/// How often a key of ours is asked for, and the pause in between, where the homeserver does not say whether it is there.
+const KEY_TRIES: u32 = 5;
+const KEY_PAUSE: Duration = Duration::from_secs(3);
 
 /// Reads events for the sync loop; keeps those without a key, and what is known of the server's clock.
 pub(super) struct Reader<'a> {
@@ -23,6 +29,8 @@ pub(super) struct Reader<'a> {
     pub(super) news: HistoryFilter,
     late: Late,
     pub(super) server: ServerClock,
+    /// Keys of our own events that were looked for in the backup.
+    sought: HashSet<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -37,6 +45,7 @@ impl<'a> Reader<'a> {
             news,
             late: Late::new(kept),
             server: ServerClock::new(clock, OurClocks::now(&rooms.options.clock), boot()),
+            sought: HashSet::new(),
         }
     }
 
@@ -110,18 +119,34 @@ impl<'a> Reader<'a> {
 
     /// Fetches the key of an event that an earlier device of ours has sent, on a first run: after a restore it tells which of
     /// the rows that wait were posted since.
-    async fn fetch_own_key(&self, room: &Room, event: &Raw<AnySyncTimelineEvent>) {
+    async fn fetch_own_key(&mut self, room: &Room, event: &Raw<AnySyncTimelineEvent>) {
         let sender = event.get_field::<OwnedUserId>("sender").ok().flatten();
         if !self.news.first_run || sender.as_ref() != Some(&self.rooms.own) {
             return;
         }
-        if let Some(session) = session_of(event) {
-            let backups = self.rooms.client.encryption().backups();
-            let fetched = backups.download_room_key(room.room_id(), &session).await;
-            if !fetched.unwrap_or_default() {
-                debug!(room = %room.room_id(), "the backup does not have the key of an event of ours");
+        let Some(session) = session_of(event) else {
+            return;
+        };
+        if !self.sought.insert(session.clone()) {
+            return;
+        }
+        let backups = self.rooms.client.encryption().backups();
+        for _ in 0..KEY_TRIES {
+            match backups.download_room_key(room.room_id(), &session).await {
+                Ok(true) => return,
+                Ok(false) => break,
+                // Such as a homeserver that is asked too often.
+                Err(error) => {
+                    let error = sentence(&error);
+                    debug!(room = %room.room_id(), error, "the key of an event of ours cannot be fetched yet");
+                    sleep(KEY_PAUSE).await;
+                }
             }
         }
+        warn!(
+            room = %room.room_id(),
+            "the key backup does not give the key of what an earlier device of ours has posted: if it waits here as well, it is posted once more"
+        );
     }
 
     async fn convert(

@@ -1,21 +1,27 @@
 //! What a database from a backup is made of before it is used again: it does not know what happened since.
 
 use super::{Result, Tx, known_rooms, outbox_room, single_values};
-use relay_model::{Beginning, MeshState, Notice, OwnedRoomId, UserId};
+use relay_model::{Beginning, MeshState, Notice, OwnedRoomId};
 
 /// Settles a database that was restored from a backup:
 ///
 /// - What waits for the mesh is given up: the relay that made the backup may have sent it since. So are events whose key
 ///   was awaited, and signs, which stand as that relay left them.
-/// - What waits for rooms stays. The account's next run begins `at` that moment and reads the rooms' timelines from the
-///   stored position on, so that it finds what was posted since, and posts the rest.
+/// - What the mesh has said and waits for rooms stays. The account's next run begins `at` that moment and reads the rooms'
+///   timelines from the stored position on, so that it finds what was posted since, and posts the rest. What cannot be
+///   found there is given up: notices, reactions, edits.
 /// - Each room is told, by the `notice`.
 ///
 /// Returns the number of packets that are given up.
-pub fn settle(tx: &Tx<'_>, account: &UserId, mut at: Beginning, notice: &Notice) -> Result<usize> {
-    at.position = single_values::take_sync_position(tx, account)?;
+pub fn settle(tx: &Tx<'_>, at: &Beginning, notice: &Notice) -> Result<usize> {
     let now = at.ours;
-    single_values::set_beginning(tx, account, &at)?;
+    for account in single_values::accounts(tx)? {
+        let at = Beginning {
+            position: single_values::take_sync_position(tx, &account)?,
+            ..at.clone()
+        };
+        single_values::set_beginning(tx, &account, &at)?;
+    }
     let given_up = tx.execute(
         "UPDATE mesh_outbox SET state = ?1 WHERE id IN (SELECT id FROM mesh_open)",
         [MeshState::Withdrawn],
@@ -29,6 +35,9 @@ pub fn settle(tx: &Tx<'_>, account: &UserId, mut at: Beginning, notice: &Notice)
         "DELETE FROM undecryptable WHERE TRUE",
         "DELETE FROM early_edit WHERE TRUE",
         "DELETE FROM parked WHERE TRUE",
+        r#"DELETE FROM room_outbox WHERE content NOT LIKE '%"relay_id":"%'"#,
+        "DELETE FROM message_pair
+         WHERE room_outbox IS NOT NULL AND room_outbox NOT IN (SELECT id FROM room_outbox)",
     ] {
         tx.run(forgotten, ())?;
     }
@@ -45,7 +54,7 @@ pub fn settle(tx: &Tx<'_>, account: &UserId, mut at: Beginning, notice: &Notice)
 mod tests {
     use super::*;
     use crate::Store;
-    use relay_model::Timestamp;
+    use relay_model::{Timestamp, UserId};
 
     #[test]
     fn a_restored_database_begins_anew_where_it_stopped() {
@@ -64,7 +73,7 @@ mod tests {
         store
             .transaction(|tx| {
                 single_values::set_sync_position(tx, &bot, "s7")?;
-                assert_eq!(settle(tx, &bot, at.clone(), &Notice::default())?, 0);
+                assert_eq!(settle(tx, &at, &Notice::default())?, 0);
                 assert!(!single_values::has_synced(tx, &bot)?);
                 assert_eq!(single_values::beginning(tx, &bot, at)?, begins);
                 Ok(())

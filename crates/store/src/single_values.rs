@@ -5,8 +5,8 @@ use tracing::warn;
 
 use super::{Result, Tx, columns::unreadable};
 use relay_model::{
-    Beginning, Channel, ChannelIndex, ChannelRole, ClockReading, Fingerprint, NodeNum, Timestamp,
-    UserId,
+    Beginning, Channel, ChannelIndex, ChannelRole, ClockReading, Fingerprint, NodeNum, OwnedUserId,
+    Timestamp, UserId,
 };
 
 const MESHNET: &str = "meshnet";
@@ -45,6 +45,16 @@ pub fn beginning(tx: &Tx<'_>, account: &UserId, this: Beginning) -> Result<Begin
 /// Stores when and where the account's first run began.
 pub(super) fn set_beginning(tx: &Tx<'_>, account: &UserId, this: &Beginning) -> Result<()> {
     set_json(tx, &beginning_of(account), this)
+}
+
+/// Returns the accounts that have ever synced.
+pub(super) fn accounts(tx: &Tx<'_>) -> Result<Vec<OwnedUserId>> {
+    let names: Vec<String> = tx.column(
+        "SELECT name FROM meta WHERE name LIKE 'sync_position %'",
+        (),
+    )?;
+    let accounts = names.iter().filter_map(|name| name.split_once(' '));
+    Ok(accounts.filter_map(|(_, id)| id.try_into().ok()).collect())
 }
 
 /// Returns the account's sync position, and forgets it: its next run is a first one.

@@ -27,6 +27,9 @@ pub(in crate::cli) struct ExportArgs {
 pub(in crate::cli) struct ImportArgs {
     /// The file that `relay auth export` has written
     file: PathBuf,
+    /// Say that the file was imported nowhere, where it is the one to which this home's own login was exported
+    #[arg(long)]
+    imported_nowhere: bool,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -51,8 +54,8 @@ pub(super) async fn export(args: ExportArgs, globals: &Globals, home: &Home) -> 
     ))?;
     if !exported.database {
         warn(
-            "the database stays here, and what waits in it is not sent: `relay auth import` takes the login back, and \
-             `relay auth export --database` both along",
+            "the database stays here, and what waits in it is not sent: if the file is imported nowhere, `relay auth import \
+             --imported-nowhere` takes the login back, and `relay auth export --database` both along",
         )?;
     }
     Ok(ExitCode::SUCCESS)
@@ -62,7 +65,13 @@ pub(super) async fn export(args: ExportArgs, globals: &Globals, home: &Home) -> 
 pub(super) async fn import(args: ImportArgs, globals: &Globals, home: &Home) -> CommandResult {
     let config = prepared(globals, home)?;
     let passphrase = answers::passphrase(args.passphrase.passphrase_file.as_deref(), false).await?;
-    let imported = moving::import(home, &config, &args.file, &passphrase)?;
+    let imported = moving::import(
+        home,
+        &config,
+        &args.file,
+        &passphrase,
+        args.imported_nowhere,
+    )?;
     let (user, device, at) = (&imported.user, &imported.device, &imported.at);
     let database = if imported.database {
         "its database goes on where it stopped"

@@ -16,7 +16,7 @@ use url::Url;
 use super::Files;
 use crate::files::{FilesError, Moved, create_directory, replace};
 use relay_config::Secret;
-use relay_disk::{cure, private_file, sync_directory};
+use relay_disk::{cure, database_files, private_file, sync_directory};
 use relay_model::Explained;
 
 /// The form of the file. Others are refused.
@@ -24,8 +24,8 @@ const FORMAT: u32 = 1;
 /// How hard a passphrase is to try out, as a power of two: 64 MB of memory, and less than a second on a small computer. What
 /// the library chooses by itself suits the computer that exports, and can be more than the one that imports has.
 const WORK: u8 = 16;
-/// The hardest that is accepted, from `age` itself: 4 GB of memory.
-const MOST_WORK: u8 = 22;
+/// The hardest that is accepted, from `age` itself: 256 MB of memory.
+const MOST_WORK: u8 = 18;
 
 // The names in the file.
 const CONTENTS: &str = "contents.json";
@@ -63,9 +63,14 @@ pub enum ExportError {
     /// There is a login, which an import does not replace.
     #[error("already logged in as {0} (device {1}), and an import does not replace a login")]
     LoggedIn(OwnedUserId, OwnedDeviceId),
-    /// There is a database, which an import does not replace.
-    #[error("there is a database already, `{0}`, and the file brings another one")]
+    /// There is a database, of which nobody knows what happened since it was written.
+    #[error("there is a database already, `{0}`, which is not that of this login")]
     HasDatabase(PathBuf),
+    /// The login was exported from this home, and the file is not from later; file, its time, and that of the export.
+    #[error(
+        "`{0}` was written on {1}, and this home's login was exported on {2}: the file does not come back from elsewhere"
+    )]
+    NotLater(PathBuf, String, String),
     /// The file is something else, or not whole.
     #[error("`{0}` is no exported login of the relay, or is damaged")]
     NotExported(PathBuf),
@@ -92,7 +97,12 @@ impl Explained for ExportError {
                 "end that login with `relay auth logout`, or give this one a home of its own with `--home`"
             }
             Self::HasDatabase(_) => {
-                "move it away if what waits in it may be lost, or give the login a home of its own with `--home`"
+                "export the login with `--database`; or move this one away, with `-wal` and `-shm` beside it, if what waits in it may be \
+                 lost; or give the login a home of its own with `--home`"
+            }
+            Self::NotLater(..) => {
+                "export the login where it is used now, and import that file; if this file was imported nowhere, say so with \
+                 `--imported-nowhere`"
             }
             Self::NotExported(_) => "take the file that `relay auth export` has written, whole",
             Self::Passphrase(_) => "try it again; without its passphrase the file is of no use",
@@ -143,21 +153,17 @@ pub fn export(
     let written = write(files, &part, passphrase, database, &exported)
         .map_err(ExportError::of("write", &part))
         .and_then(|()| Ok(files.mark_moved(&moved)?))
-        .and_then(|()| put_in_place(&part, to));
+        .and_then(|()| fs::rename(&part, to).map_err(ExportError::of("write", to)));
     if let Err(error) = written {
         drop(files.delete_mark());
         // It may not exist.
         drop(fs::remove_file(&part));
         return Err(error);
     }
-    Ok(exported)
-}
-
-fn put_in_place(part: &Path, to: &Path) -> Result<(), ExportError> {
+    // The file is there: whatever fails now, the login is not used here any more.
     let directory = to.parent().filter(|it| !it.as_os_str().is_empty());
-    fs::rename(part, to)
-        .and_then(|()| sync_directory(directory.unwrap_or(Path::new("."))))
-        .map_err(ExportError::of("write", to))
+    sync_directory(directory.unwrap_or(Path::new("."))).map_err(ExportError::of("write", to))?;
+    Ok(exported)
 }
 
 fn write(
@@ -205,7 +211,8 @@ fn secret(passphrase: &Secret<String>) -> SecretString {
 }
 
 /// Takes an exported login into this home, with its database to that place, and returns what it is. A home whose login was
-/// exported takes one again: its database is kept as `….old`.
+/// exported takes one that was exported elsewhere since, or if it `is_imported_nowhere` the same file: its database is kept
+/// as `….old`.
 ///
 /// The caller holds the home and the store. Blocks like [`export`]. After a failure or a crash there is either no login, or
 /// the whole one.
@@ -214,13 +221,34 @@ pub fn import(
     from: &Path,
     passphrase: &Secret<String>,
     database: &Path,
+    is_imported_nowhere: bool,
 ) -> Result<Exported, ExportError> {
-    let was_exported = match files.load_session() {
+    let taken = take_in(files, from, passphrase, database, is_imported_nowhere);
+    if taken.is_err() {
+        // What was unpacked holds keys. It may not exist.
+        drop(files.delete_fresh());
+        drop(fs::remove_file(unpacked(database)));
+    }
+    taken
+}
+
+fn unpacked(database: &Path) -> PathBuf {
+    database.with_added_extension("new")
+}
+
+fn take_in(
+    files: &Files,
+    from: &Path,
+    passphrase: &Secret<String>,
+    database: &Path,
+    is_imported_nowhere: bool,
+) -> Result<Exported, ExportError> {
+    let moved = match files.load_session() {
         Ok(Some(session)) => {
             return Err(ExportError::LoggedIn(session.user_id, session.device_id));
         }
-        Ok(None) => false,
-        Err(FilesError::Moved(_)) => true,
+        Ok(None) => None,
+        Err(FilesError::Moved(moved)) => Some(moved),
         Err(error) => return Err(error.into()),
     };
     let not_exported = || ExportError::NotExported(from.to_owned());
@@ -237,13 +265,22 @@ pub fn import(
     if exported.format != FORMAT {
         return Err(ExportError::Newer(from.to_owned()));
     }
-    if exported.database && !was_exported && database.exists() {
+    if let Some(moved) = &moved
+        && moved.at >= exported.at
+        && !is_imported_nowhere
+    {
+        let (at, left) = (exported.at, moved.at.clone());
+        return Err(ExportError::NotLater(from.to_owned(), at, left));
+    }
+    // A home gets its database back, newer; that of an export without one is still there, and as it was.
+    let may_be_there = moved.is_some() && (exported.database || is_imported_nowhere);
+    if !may_be_there && database_files(database).iter().any(|it| it.exists()) {
         return Err(ExportError::HasDatabase(database.to_owned()));
     }
     files.delete_fresh()?;
     let fresh = files.fresh();
     create_directory(&fresh.sdk())?;
-    let new_database = database.with_added_extension("new");
+    let new_database = unpacked(database);
     for entry in entries {
         let mut entry = entry.map_err(|_| not_exported())?;
         let name = entry.path().map_err(|_| not_exported())?;
@@ -296,14 +333,10 @@ fn unpack(entry: &mut impl Read, path: &Path) -> io::Result<()> {
 
 /// Keeps a database and its logs beside their place.
 fn keep_old(database: &Path) -> io::Result<()> {
-    for log in ["", "-wal", "-shm"] {
-        let mut name = database.as_os_str().to_owned();
-        name.push(log);
-        let path = PathBuf::from(&name);
-        name = database.with_added_extension("old").into_os_string();
-        name.push(log);
+    let kept = database_files(&database.with_added_extension("old"));
+    for (path, kept) in database_files(database).iter().zip(kept) {
         if path.exists() {
-            fs::rename(path, name)?;
+            fs::rename(path, kept)?;
         }
     }
     Ok(())
@@ -322,6 +355,7 @@ mod tests {
     struct House {
         directory: tempfile::TempDir,
         files: Files,
+        is_second: bool,
     }
 
     impl House {
@@ -329,11 +363,16 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let files = Files::new(directory.path().join("matrix"));
             create_directory(&directory.path().join("matrix")).unwrap();
-            Self { directory, files }
+            Self {
+                directory,
+                files,
+                is_second: true,
+            }
         }
 
         fn logged_in() -> Self {
-            let house = Self::empty();
+            let mut house = Self::empty();
+            house.is_second = false;
             house.files.create_key().unwrap();
             fs::write(house.files.sdk().join("crypto.sqlite3"), "keys").unwrap();
             fs::write(house.files.recovery_key(), "EsTc\n").unwrap();
@@ -353,13 +392,17 @@ mod tests {
         fn export(&self) -> Result<Exported, ExportError> {
             let database = self.database();
             let secret = passphrase("correct horse");
-            let at = "2025-01-31T12:00:00Z";
+            let at = if self.is_second {
+                "2025-02-28T12:00:00Z"
+            } else {
+                "2025-01-31T12:00:00Z"
+            };
             export(&self.files, &self.file(), &secret, Some(&database), at)
         }
 
         fn import(&self, from: &Self, secret: &str) -> Result<Exported, ExportError> {
             let secret = passphrase(secret);
-            import(&self.files, &from.file(), &secret, &self.database())
+            import(&self.files, &from.file(), &secret, &self.database(), false)
         }
 
         fn names(&self) -> Vec<String> {
@@ -403,6 +446,9 @@ mod tests {
         old.export().unwrap();
         new.import(&old, "correct horse").unwrap();
         fs::write(new.database(), "newer rows").unwrap();
+        // Its own file does not bring it back: the login may have been used elsewhere since.
+        let same = old.import(&old, "correct horse").unwrap_err();
+        assert!(matches!(same, ExportError::NotLater(..)), "{same}");
         new.export().unwrap();
         old.import(&new, "correct horse").unwrap();
         assert_eq!(old.files.load_session().unwrap(), Some(session()));
@@ -425,6 +471,11 @@ mod tests {
             assert!(!new.database().exists());
         }
         fs::write(old.file(), &whole).unwrap();
+        let log = new.directory.path().join("relay.sqlite-wal");
+        fs::write(&log, "left behind").unwrap();
+        let kept = new.import(&old, "correct horse").unwrap_err();
+        assert!(matches!(kept, ExportError::HasDatabase(_)), "{kept}");
+        fs::remove_file(log).unwrap();
         fs::write(new.database(), "mine").unwrap();
         let kept = new.import(&old, "correct horse").unwrap_err();
         assert!(matches!(kept, ExportError::HasDatabase(_)), "{kept}");
