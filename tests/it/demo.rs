@@ -25,7 +25,8 @@ async fn demo(no_color: &str) -> Command {
         .env("RELAY_BIN", relay_program())
         .env("RELAY_TEST_VENV", virtual_environment())
         .env("RELAY_DEMO_HOMESERVER", Synapse::shared().await.url())
-        .env("RELAY_DEMO_PACE", "1")
+        // Slower than the mesh takes texts: otherwise reactions, which go last, wait without end.
+        .env("RELAY_DEMO_PACE", "2")
         .env("TERM", "xterm-256color")
         .env("NO_COLOR", no_color)
         .kill_on_drop(true);
