@@ -11,8 +11,9 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, Entry, Header};
 
+use super::database_of;
 use crate::home::{Home, HomeError, Lock, LockError, utc};
-use relay_config::{Config, Database, LoadError};
+use relay_config::{Config, LoadError};
 use relay_disk::{cure, database_files, private_file, sync_directory, write_private};
 use relay_matrix::FilesError;
 use relay_matrix::auth::Files;
@@ -122,7 +123,7 @@ pub(crate) fn backup(
             account: session.map(|it| (it.user_id, it.homeserver.to_string())),
             at: utc(now.into()),
             config: config.0.exists(),
-            database: relay_store::copy(&place(home, config.1), &copy)?,
+            database: relay_store::copy(&database_of(home, config.1), &copy)?,
         };
         if !contents.config && !contents.database {
             return Err(BackupError::Nothing(home.path().to_owned()));
@@ -213,7 +214,7 @@ pub(crate) fn restore(
             Err(LoadError::Missing(_)) => Ok(Config::default()),
             loaded => loaded,
         };
-        let place = place(home, &loaded?);
+        let place = database_of(home, &loaded?);
         home.prepare_file(&place)?;
         if database_files(&place).iter().any(|it| it.exists()) {
             return Err(BackupError::HasDatabase(place));
@@ -264,9 +265,4 @@ fn settle(database: &Path, contents: &Contents, now: Timestamp) -> Result<usize,
         ..Notice::default()
     };
     Ok(store.transaction(|tx| restored::settle(tx, &at, &notice))?)
-}
-
-fn place(home: &Home, config: &Config) -> PathBuf {
-    let named = &config.database.path;
-    home.database(named, Database::APPLICATION_ID).path
 }

@@ -12,8 +12,17 @@ pub(crate) mod service;
 pub(crate) mod status;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
+use crate::home::Home;
+use relay_config::{Config, Database};
 use relay_model::without_tricks;
+
+/// Returns where the database of a home is.
+fn database_of(home: &Home, config: &Config) -> PathBuf {
+    let named = &config.database.path;
+    home.database(named, Database::APPLICATION_ID).path
+}
 
 /// Escapes what could manipulate a terminal: names come from strangers.
 pub(crate) fn printable(text: &str) -> String {

@@ -1,10 +1,11 @@
 //! Takes a login from one home to another, in a file.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::database_of;
 use crate::home::{Home, HomeError, Lock, LockError, utc};
-use relay_config::{Config, Database, Secret};
+use relay_config::{Config, Secret};
 use relay_matrix::FilesError;
 use relay_matrix::auth::{self, ExportError, Exported, Files};
 use relay_model::{Explained, Timestamp};
@@ -53,7 +54,7 @@ pub(crate) fn export(
     let copy = home.copied_database();
     // Left behind by a command that crashed.
     drop(fs::remove_file(&copy));
-    let found = relay_store::copy(&database(home, config), &copy);
+    let found = relay_store::copy(&database_of(home, config), &copy);
     let exported = found.map_err(MovingError::from).and_then(|is_there| {
         let copy = is_there.then_some(&*copy);
         Ok(auth::export(&files, to, passphrase, copy, &at)?)
@@ -71,7 +72,7 @@ pub(crate) fn import(
     is_imported_nowhere: bool,
 ) -> Result<Exported, MovingError> {
     let (_lock, files) = take(home)?;
-    let database = database(home, config);
+    let database = database_of(home, config);
     home.prepare_file(&database)?;
     let imported = auth::import(&files, from, passphrase, &database, is_imported_nowhere);
     Ok(imported?)
@@ -84,9 +85,4 @@ fn take(home: &Home) -> Result<(Lock, Files), MovingError> {
     let files = Files::new(home.matrix());
     files.finish()?;
     Ok((lock, files))
-}
-
-fn database(home: &Home, config: &Config) -> PathBuf {
-    let named = &config.database.path;
-    home.database(named, Database::APPLICATION_ID).path
 }
