@@ -62,6 +62,14 @@ fn first_run(rooms: &Rooms, began: i64) -> (Sync<'_>, mpsc::Receiver<Batch>) {
     )
 }
 
+/// Asks the server, and takes its answer.
+async fn take_answer(sync: &mut Sync<'_>, rooms: &Rooms) {
+    let settings = settings(Duration::ZERO, TIMELINE_LIMIT);
+    let answer = rooms.client.sync_once(settings).await.unwrap();
+    let mut keys: RoomKeyUpdates = stream::pending().boxed();
+    sync.take(answer, &mut keys).await.unwrap();
+}
+
 /// Commits all batches; returns their positions, and the number of texts in them.
 async fn commit_all(mut batches: mpsc::Receiver<Batch>) -> (Vec<Option<String>>, usize) {
     let (mut positions, mut texts) = (Vec::new(), 0);
@@ -127,10 +135,7 @@ async fn a_first_run_stores_no_position_before_what_was_said_since_it_began_is_r
                 };
                 sync.take_missing(gap, Ok(page)).await.unwrap();
             }
-            let settings = settings(Duration::ZERO, TIMELINE_LIMIT);
-            let answer = rooms.client.sync_once(settings).await.unwrap();
-            let mut keys: RoomKeyUpdates = stream::pending().boxed();
-            sync.take(answer, &mut keys).await.unwrap();
+            take_answer(&mut sync, &rooms).await;
             assert_eq!(sync.reader.news.first_run, !is_filled);
         }
         drop(sync);
@@ -163,10 +168,7 @@ async fn what_a_first_run_was_told_of_a_room_before_its_alias_was_looked_up_is_r
                     rooms.looked_up(&alias, Some(ROOM.try_into().unwrap()));
                     rooms.looked_for.set(()).unwrap();
                 }
-                let settings = settings(Duration::ZERO, TIMELINE_LIMIT);
-                let answer = rooms.client.sync_once(settings).await.unwrap();
-                let mut keys: RoomKeyUpdates = stream::pending().boxed();
-                sync.take(answer, &mut keys).await.unwrap();
+                take_answer(&mut sync, &rooms).await;
                 assert_eq!(sync.reader.news.first_run, !is_looked_for);
             }
             drop(sync);
@@ -232,10 +234,7 @@ async fn what_was_said_in_a_room_before_it_was_mapped_is_history_although_the_bo
     let reading = async {
         // The configuration was read again after quiet minutes, whose positions are not stored.
         sync.behind = true;
-        let settings = settings(Duration::ZERO, TIMELINE_LIMIT);
-        let answer = rooms.client.sync_once(settings).await.unwrap();
-        let mut keys: RoomKeyUpdates = stream::pending().boxed();
-        sync.take(answer, &mut keys).await.unwrap();
+        take_answer(&mut sync, &rooms).await;
         drop(sync);
     };
     let ((), (_, texts)) = tokio::join!(reading, commit_all(taken));
