@@ -1,5 +1,7 @@
-//! Real homeservers, each for many tests, with users of its own for every test.
+//! Real homeservers, each for many tests, with users of its own for every test. They are Synapse, but for most tests another
+//! one can take its place; see CONTRIBUTING.md.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -9,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use matrix_sdk::reqwest::{self, Method};
+use matrix_sdk::reqwest::{self, Method, Response};
 use relay_model::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
@@ -35,12 +37,23 @@ static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
 static TROUBLE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
 
-/// A homeserver on loopback. It stops when this process ends, in whatever way.
+/// URL of a homeserver that most tests use in place of Synapse. Its server name is `localhost`.
+const OTHER: &str = "RELAY_TEST_HOMESERVER";
+/// What that one asks of those who register (`m.login.registration_token`), if it does not let in everybody.
+const REGISTRATION_TOKEN: &str = "RELAY_TEST_REGISTRATION_TOKEN";
+
+/// A homeserver on loopback.
 #[derive(Debug)]
 pub(crate) struct Synapse {
     url: String,
-    /// The homeserver runs until its standard input is closed.
-    _keeper: Child,
+    /// `None`: another homeserver, which somebody else runs.
+    keeper: Option<Keeper>,
+}
+
+/// The program that runs a homeserver until its standard input is closed: when this process ends, in whatever way.
+#[derive(Debug)]
+struct Keeper {
+    _process: Child,
     commands: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
@@ -61,7 +74,13 @@ impl Synapse {
     /// Returns the homeserver of this test, started at first use; other tests use it too.
     pub(crate) async fn shared() -> &'static Self {
         let ours = &SHARED[OURS.with(|ours| *ours)];
-        ours.get_or_init(|| Self::start(Kind::Plain)).await
+        ours.get_or_init(|| async {
+            match env::var(OTHER) {
+                Ok(url) => Self { url, keeper: None },
+                Err(_) => Self::start(Kind::Plain).await,
+            }
+        })
+        .await
     }
 
     /// Returns a homeserver with Synapse's default rate limits.
@@ -104,7 +123,11 @@ impl Synapse {
             Trouble::Stop => "stop",
             Trouble::Start => "start",
         };
-        let mut commands = self.commands.lock().expect("no test has panicked here");
+        let keeper = self.keeper.as_ref();
+        let commands = &keeper
+            .expect("this test needs a Synapse of its own")
+            .commands;
+        let mut commands = commands.lock().expect("no test has panicked here");
         writeln!(commands.0, "{command}").expect("the homeserver is kept");
         let mut done = String::new();
         commands
@@ -126,22 +149,30 @@ impl Synapse {
 
     /// Does the same with a password of its own.
     pub(crate) async fn register_with(&self, name: &str, password: &str) -> String {
-        let username = format!("{name}{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
-        let request = json!({
-            "username": username, "password": password, "inhibit_login": true,
-            "auth": {"type": "m.login.dummy"},
-        });
-        let answer = reqwest::Client::new()
-            .post(format!("{}/_matrix/client/v3/register", self.url))
-            .body(request.to_string())
-            .send()
-            .await
-            .expect("the homeserver answers");
-        assert!(
-            answer.status().is_success(),
-            "cannot register: {:?}",
-            answer.text().await
-        );
+        let number = ACCOUNTS.fetch_add(1, Ordering::Relaxed);
+        let username = match self.keeper {
+            Some(_) => format!("{name}{number}"),
+            // It may have those of an earlier run.
+            None => format!("{name}{}-{number}", Timestamp::now()),
+        };
+        let register = async |auth: Value| {
+            let request = json!({
+                "username": username, "password": password, "inhibit_login": true, "auth": auth,
+            });
+            let url = format!("{}/_matrix/client/v3/register", self.url);
+            let answer = reqwest::Client::new().post(url).body(request.to_string());
+            answer.send().await.expect("the homeserver answers")
+        };
+        let mut answer = register(json!({"type": "m.login.dummy"})).await;
+        if let (401, Ok(token)) = (answer.status().as_u16(), env::var(REGISTRATION_TOKEN)) {
+            let session = &body(answer).await["session"];
+            let auth =
+                json!({"type": "m.login.registration_token", "token": token, "session": session});
+            answer = register(auth).await;
+        }
+        let (status, told) = (answer.status(), body(answer).await);
+        assert!(status.is_success(), "cannot register: {told}");
+        assert_eq!(told["user_id"], format!("@{username}:localhost"));
         username
     }
 
@@ -156,16 +187,12 @@ impl Synapse {
             .bearer_auth(token)
             .send()
             .await;
-        let text = answer
-            .expect("the homeserver answers")
-            .text()
-            .await
-            .expect("an answer has text");
-        serde_json::from_str(&text).expect("an event is JSON")
+        body(answer.expect("the homeserver answers")).await
     }
 
     /// Returns the application service that can send events with earlier times.
     pub(crate) fn past(&self) -> Past<'_> {
+        assert!(self.keeper.is_some(), "this test needs Synapse");
         Past { url: &self.url }
     }
 
@@ -214,12 +241,20 @@ impl Synapse {
         }
         let input = keeper.stdin.take().expect("its input is a pipe");
         let output = keeper.stdout.take().expect("its output is a pipe");
+        let keeper = Keeper {
+            _process: keeper,
+            commands: Mutex::new((input, BufReader::new(output))),
+        };
         Self {
             url,
-            _keeper: keeper,
-            commands: Mutex::new((input, BufReader::new(output))),
+            keeper: Some(keeper),
         }
     }
+}
+
+async fn body(answer: Response) -> Value {
+    let text = answer.text().await.expect("an answer has text");
+    serde_json::from_str(&text).expect("an answer is JSON")
 }
 
 /// An application service, which sets the timestamps of its events; see `past.yaml`.

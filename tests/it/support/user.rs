@@ -486,10 +486,14 @@ async fn sync(client: Client, seen: watch::Sender<Vec<Seen>>) {
         };
         let mut fresh = readable(&client, &response, &mut unreadable);
         fresh.extend(read_late(&client, &mut unreadable).await);
-        // Only new events count as progress.
+        // Only new events count as progress. Some homeservers give one again, which readers are not shown twice.
         seen.send_if_modified(|events| {
             let before = events.len();
-            events.extend(fresh);
+            for event in fresh {
+                if events.iter().all(|it| it.id != event.id) {
+                    events.push(event);
+                }
+            }
             events.len() > before
         });
         position = Some(response.next_batch);
