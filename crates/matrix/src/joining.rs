@@ -308,7 +308,8 @@ pub(super) fn trouble_of(
     };
     alone(answer).unwrap_or_else(|| match answer.status {
         502 | 504 => RoomTrouble::ServerAway(answer.message.clone()),
-        401 | 408 | 425 | 429 | 500.. => RoomTrouble::NoAnswer,
+        500.. => RoomTrouble::ServerFailed(answer.message.clone()),
+        401 | 408 | 425 | 429 => RoomTrouble::NoAnswer,
         _ => RoomTrouble::Other(answer.message.clone()),
     })
 }
@@ -354,9 +355,10 @@ pub(super) fn unresolved(
     })
 }
 
+/// Returns who sent the invite. (The inviter's own membership is not shown with an invite by every homeserver.)
 async fn inviter(room: &Room) -> Option<OwnedUserId> {
     let details = room.invite_details().await.ok()?;
-    Some(details.inviter?.user_id().to_owned())
+    Some(details.inviter_id)
 }
 
 fn yaml_lines(id: &RoomId) -> String {

@@ -46,6 +46,9 @@ pub enum RoomTrouble {
     /// The homeserver cannot reach the room's servers.
     #[error("the homeserver does not reach the server of the room: {0}")]
     ServerAway(String),
+    /// The homeserver says that it failed. Some say so of a room that does not exist.
+    #[error("the homeserver fails to let the bot in: {0}")]
+    ServerFailed(String),
     /// This room is to take the place of the one that the name stands for, and this is in the way.
     #[error("{0} is to take this room's place: {1}")]
     Next(OwnedRoomId, Box<Self>),
@@ -98,7 +101,7 @@ impl RoomTrouble {
             Self::Next(_, trouble) => trouble.may_pass(),
             alone => matches!(
                 alone,
-                Self::AliasGone(_) | Self::ServerAway(_) | Self::NoAnswer
+                Self::AliasGone(_) | Self::ServerAway(_) | Self::ServerFailed(_) | Self::NoAnswer
             ),
         }
     }
@@ -132,6 +135,9 @@ impl Explained for RoomTrouble {
             Self::Encrypted => "set it to true, or map another room",
             Self::ServerAway(_) => {
                 "check the server's name in `matrix_rooms`; if it is right, the relay goes on when that server is back"
+            }
+            Self::ServerFailed(_) => {
+                "the relay tries again; if it stays so, check the room's name in `matrix_rooms`, and the homeserver's log"
             }
             Self::Next(_, trouble) => return trouble.hint(),
             Self::SuccessorUnencrypted(room) | Self::SuccessorPublic(room) => &format!(

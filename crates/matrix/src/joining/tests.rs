@@ -101,7 +101,12 @@ fn each_answer_to_a_join_has_its_own_words() {
             "server_away",
         ),
         (502, None, "<html>", "no_answer"),
-        (500, Some("M_UNKNOWN"), "Internal server error", "no_answer"),
+        (
+            500,
+            Some("M_UNKNOWN"),
+            "No server available to assist in joining.",
+            "server_failed",
+        ),
         (
             429,
             Some("M_LIMIT_EXCEEDED"),
