@@ -275,10 +275,7 @@ impl Home {
     /// Checks the home as [`Self::prepare`] does, and changes nothing; returns what deserves attention.
     pub(crate) fn examine(&self, allow_network: bool) -> Result<Vec<String>, HomeError> {
         self.check_place(allow_network)?;
-        let wide = files::wide(&owners::private(&self.path)).map(|path| {
-            let path = path.display();
-            format!("others on this machine may read `{path}`; the next start of the relay takes that away")
-        });
+        let wide = files::wide(&owners::private(&self.path));
         let of_both = owners::shared(&self.path);
         let shared = || {
             let path = files::exposed(&of_both)?;

@@ -2,6 +2,7 @@
 //! and informed.
 
 mod answers;
+mod asking;
 mod export;
 mod login;
 mod logout;

@@ -88,9 +88,13 @@ pub(super) fn narrow(paths: &[PathBuf]) -> Option<String> {
     ))
 }
 
-/// Returns the first of these that others may use.
-pub(super) fn wide(paths: &[PathBuf]) -> Option<&PathBuf> {
-    paths.iter().find(|path| wide_mode(path).is_some())
+/// Returns a sentence on the first of these that others may use.
+pub(super) fn wide(paths: &[PathBuf]) -> Option<String> {
+    let path = paths.iter().find(|path| wide_mode(path).is_some())?;
+    let path = path.display();
+    Some(format!(
+        "others on this machine may read `{path}`; the next start of the relay takes that away"
+    ))
 }
 
 /// Returns the first of these that lets others in: a file that they may read, or a directory in which they may replace files.

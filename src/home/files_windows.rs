@@ -6,6 +6,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf, Prefix};
 
+use relay_disk::rename;
+
+/// `ERROR_INVALID_FUNCTION` (winerror.h).
+const NO_LINKS: i32 = 1;
+
 /// The variable that names a user's own directory.
 pub(super) const USER_HOME: &str = "USERPROFILE";
 
@@ -36,7 +41,11 @@ pub(crate) fn system_name() -> String {
 
 /// Gives a file another name, and replaces nothing.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    fs::hard_link(from, to)
+    match fs::hard_link(from, to) {
+        // A FAT file system has no links, as on a stick.
+        Err(error) if error.raw_os_error() == Some(NO_LINKS) && !to.exists() => rename(from, to),
+        linked => linked,
+    }
 }
 
 /// Returns the network file system of a path; that behind a letter is not known.
@@ -47,12 +56,19 @@ pub(super) fn network_file_system(path: &Path) -> Option<&'static str> {
     matches!(prefix.kind(), Prefix::UNC(..) | Prefix::VerbatimUNC(..)).then_some("SMB")
 }
 
-pub(super) fn narrow(_: &[PathBuf]) -> Option<String> {
-    None
+pub(super) fn narrow(paths: &[PathBuf]) -> Option<String> {
+    wide(paths)
 }
 
-pub(super) fn wide(_: &[PathBuf]) -> Option<&PathBuf> {
-    None
+/// Returns a sentence on the first of these that is outside of the user's own profile.
+pub(super) fn wide(paths: &[PathBuf]) -> Option<String> {
+    let profile = PathBuf::from(env::var_os(USER_HOME)?);
+    let path = paths.iter().find(|path| !path.starts_with(&profile))?;
+    let (path, profile) = (path.display(), profile.display());
+    Some(format!(
+        "others on this computer may be able to read `{path}`, which is outside of `{profile}`: in the properties of that folder, \
+         under Security, leave it to your own account, or move the home into your profile"
+    ))
 }
 
 pub(super) fn exposed(_: &[PathBuf]) -> Option<&PathBuf> {

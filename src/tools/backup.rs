@@ -14,7 +14,7 @@ use tar::{Archive, Builder, Entry, Header};
 use super::database_of;
 use crate::home::{Home, HomeError, Lock, LockError, utc};
 use relay_config::{Config, LoadError};
-use relay_disk::{cure, database_files, private_file, sync_directory, write_private};
+use relay_disk::{cure, database_files, private_file, rename, sync_directory, write_private};
 use relay_matrix::FilesError;
 use relay_matrix::auth::Files;
 use relay_model::{Beginning, Explained, Notice, OwnedUserId, Timestamp};
@@ -130,7 +130,7 @@ pub(crate) fn backup(
         }
         write(&part, &contents, config.0, &copy).map_err(BackupError::of("write", &part))?;
         let directory = to.parent().filter(|it| !it.as_os_str().is_empty());
-        fs::rename(&part, to)
+        rename(&part, to)
             .and_then(|()| sync_directory(directory.unwrap_or(Path::new("."))))
             .map_err(BackupError::of("write", to))?;
         Ok(contents)
@@ -229,7 +229,7 @@ pub(crate) fn restore(
             return Err(not_backup());
         }
         given_up = settle(&new, &contents, now)?;
-        fs::rename(&new, &place)
+        rename(&new, &place)
             .and_then(|()| sync_directory(place.parent().unwrap_or(Path::new("."))))
             .map_err(BackupError::of("write", &place))?;
     }

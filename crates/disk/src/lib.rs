@@ -16,7 +16,7 @@ use relay_model::{Explained, causes};
 
 pub use os::{
     FileIdentity, identity, identity_of, is_root, is_writable, make_private, narrow,
-    new_private_directory, private_file, sync_directory,
+    new_private_directory, private_file, rename, sync_directory,
 };
 pub use private::{create_private_directory, write_private};
 pub use socket::{Connected, Listener, SocketName, connect};

@@ -79,6 +79,11 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Gives a file or a directory another name, in place of a file that has that name.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
 /// Fails if this user may not write to a file or a directory.
 pub fn is_writable(path: &Path) -> io::Result<()> {
     Ok(access(path, Access::WRITE_OK)?)

@@ -3,7 +3,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::iter;
+use std::os::windows::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use winapi_util::file::information;
 
@@ -60,10 +64,40 @@ pub(crate) fn private_directories(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-/// Does nothing: NTFS has a journal for the entries of its directories, and a directory cannot be opened as a file.
-#[expect(clippy::unnecessary_wraps, reason = "as on other systems")]
-pub fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
+/// Has the entries of a directory on the disk. A file system that cannot do that has to make do with its journal.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    /// `FILE_FLAG_BACKUP_SEMANTICS`: without it a directory cannot be opened. Source: `CreateFileW`.
+    const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+    /// `ERROR_INVALID_FUNCTION`, `ERROR_INVALID_HANDLE`, `ERROR_NOT_SUPPORTED`, and no right to write.
+    const CANNOT: [i32; 4] = [1, 6, 50, ACCESS];
+    let mut options = OpenOptions::new();
+    let directory = options
+        .write(true)
+        .custom_flags(BACKUP_SEMANTICS)
+        .open(path);
+    match directory.and_then(|it| it.sync_all()) {
+        Err(error) if error.raw_os_error().is_some_and(|it| CANNOT.contains(&it)) => Ok(()),
+        done => done,
+    }
+}
+
+/// Gives a file or a directory another name, in place of what has that name. Where something looks into it, such as a virus
+/// scanner, it is tried again for a second.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    /// `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`, and what a file that is being deleted gives.
+    const HELD: [i32; 3] = [32, 33, ACCESS];
+    let mut pauses = iter::repeat_n(Duration::from_millis(50), 20);
+    loop {
+        match fs::rename(from, to) {
+            Err(error)
+                if error.raw_os_error().is_some_and(|it| HELD.contains(&it))
+                    && let Some(pause) = pauses.next() =>
+            {
+                sleep(pause);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Fails if a file is marked as read-only. What rights lack is told by the first write.

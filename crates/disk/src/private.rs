@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::os::{make_private, private_directories, private_file, sync_directory};
+use crate::os::{make_private, private_directories, private_file, rename, sync_directory};
 
 /// Creates a directory that only its owner may enter, with its parents; existing ones stay as they are.
 pub fn create_private_directory(path: &Path) -> io::Result<()> {
@@ -21,7 +21,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
     // Left behind by a process that crashed.
     drop(fs::remove_file(&temporary));
-    let written = write_new(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = write_new(&temporary, bytes).and_then(|()| rename(&temporary, path));
     if let Err(error) = written {
         // On a full disk, half a file takes space that others need. It may not exist.
         drop(fs::remove_file(&temporary));

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::task::Poll;
 use std::time::Duration;
@@ -18,6 +19,9 @@ pub type Connected = NamedPipeServer;
 /// Number of clients that may connect at once. One more is told that the pipe is busy, which an HTTP client takes for a
 /// failure.
 const BACKLOG: usize = 32;
+
+/// Maximum length of a pipe's name in UTF-16 units. Source: `CreateNamedPipeW`.
+const LONGEST_NAME: usize = 256;
 
 /// A listening pipe.
 #[derive(Debug)]
@@ -64,15 +68,20 @@ impl Listener {
     }
 }
 
-/// Connects to the pipe that stands for the socket at a path.
+/// Connects to the pipe that stands for the socket at a path. Fails if it stays busy for five seconds.
 pub async fn connect(path: &Path) -> io::Result<NamedPipeClient> {
     /// `ERROR_PIPE_BUSY` (winerror.h): the listener is between two clients.
     const BUSY: i32 = 231;
-    const PAUSE: Duration = Duration::from_millis(20);
     let name = SocketName::of(path)?;
+    let mut pauses = iter::repeat_n(Duration::from_millis(20), 250);
     loop {
         match ClientOptions::new().open(name.name()) {
-            Err(error) if error.raw_os_error() == Some(BUSY) => sleep(PAUSE).await,
+            Err(error)
+                if error.raw_os_error() == Some(BUSY)
+                    && let Some(pause) = pauses.next() =>
+            {
+                sleep(pause).await;
+            }
             opened => return opened,
         }
     }
@@ -84,11 +93,17 @@ pub struct SocketName(PathBuf);
 
 impl SocketName {
     /// Returns that of the pipe that stands for the socket at a path.
-    #[expect(clippy::unnecessary_wraps, reason = "as on other systems")]
     pub fn of(path: &Path) -> io::Result<Self> {
         // A pipe's name has no backslashes, and a file's no colons.
         let path = path.to_string_lossy().replace('\\', ":");
-        Ok(Self(format!(r"\\.\pipe\relay:{path}").into()))
+        let name = format!(r"\\.\pipe\relay:{path}");
+        if name.encode_utf16().count() > LONGEST_NAME {
+            let sentence = format!(
+                "the path of the home is too long for a pipe, whose name has at most {LONGEST_NAME} characters"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidFilename, sentence));
+        }
+        Ok(Self(name.into()))
     }
 
     /// Returns the name itself.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::session::StoredSession;
 use relay_config::Secret;
-use relay_disk::{create_private_directory, cure, sync_directory, write_private};
+use relay_disk::{create_private_directory, cure, rename, sync_directory, write_private};
 use relay_model::Explained;
 
 /// Hint for a login that cannot be used any more.
@@ -194,7 +194,7 @@ impl Files {
         let next = self.next().directory;
         let counts = || {
             sync_directory(&fresh.directory)?;
-            fs::rename(&fresh.directory, &next)?;
+            rename(&fresh.directory, &next)?;
             sync_directory(&self.directory)
         };
         counts().map_err(FilesError::of("write", &next))?;
@@ -216,7 +216,7 @@ impl Files {
             if to.is_dir() {
                 delete(&to)?;
             }
-            fs::rename(&from, &to)
+            rename(&from, &to)
                 .and_then(|()| sync_directory(&self.directory))
                 .map_err(FilesError::of("write", to))?;
         }
@@ -284,7 +284,7 @@ impl Files {
         create_directory(&self.directory)?;
         if path.exists() {
             let old = path.with_added_extension("old");
-            fs::rename(path, &old).map_err(FilesError::of("write", old))?;
+            rename(path, &old).map_err(FilesError::of("write", old))?;
         }
         replace(path, format!("{}\n", key.reveal()).as_bytes())
     }

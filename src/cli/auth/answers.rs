@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use super::PasswordArgs;
-use super::terminal::{self, LONGEST_LINE, Typed};
+use super::asking::{LONGEST_LINE, Typed};
+use super::terminal;
 use crate::{cli::Globals, cli::failure::Failure, cli::output::say, home::Home};
 use relay_config::{Environment, Matrix, Secret, read_text};
 use relay_matrix::auth::{AuthError, Given};

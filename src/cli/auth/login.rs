@@ -9,7 +9,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::{self, MOST_ASKED, Password};
-use super::terminal::{self, Typed};
+use super::asking::{Typed, is_asking};
+use super::terminal;
 use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{CommandResult, Failure};
 use crate::cli::output::{print, say, warn};
@@ -68,7 +69,7 @@ pub(super) async fn run(
     let prepared = or_stop(stop, Box::pin(prepare(args, globals, home)));
     let (_store, files, server, mut options, mut password) = prepared.await?;
     let what = || {
-        if stop.is_cancelled() && !terminal::is_asking() {
+        if stop.is_cancelled() && !is_asking() {
             Some("ending the login (once more: at once)")
         } else {
             unless_asking("logging in")()
@@ -90,7 +91,7 @@ pub(super) async fn run(
 
 /// Returns what is being done, unless the user is asked for something meanwhile.
 pub(super) fn unless_asking(what: &'static str) -> impl Fn() -> Option<&'static str> {
-    move || (!terminal::is_asking()).then_some(what)
+    move || (!is_asking()).then_some(what)
 }
 
 /// Collects all parameters of a login; the homeserver is checked before a password is typed.

@@ -9,7 +9,6 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::iter::successors;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -19,10 +18,8 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetpgrp, tcsetat
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
+use super::asking::{LONGEST_LINE, Typed, is_asking, set_asking};
 use crate::cli::progress;
-
-/// Maximum length of a line, longer than any password or key.
-pub(super) const LONGEST_LINE: u64 = 4096;
 
 /// The signals of Ctrl-Z, and of a shell that resumes a job.
 const SUSPEND: SignalKind = SignalKind::from_raw(process::Signal::TSTP.as_raw());
@@ -30,19 +27,6 @@ const RESUME: SignalKind = SignalKind::from_raw(process::Signal::CONT.as_raw());
 
 /// Time for a command that waits in the background to receive a signal to end, before it stops.
 const BACKGROUND: Duration = Duration::from_millis(200);
-
-static ASKING: AtomicBool = AtomicBool::new(false);
-
-/// Whether the terminal echoes what is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Typed {
-    Shown,
-    Hidden,
-}
-
-pub(super) fn is_asking() -> bool {
-    ASKING.load(Ordering::Relaxed)
-}
 
 /// Asks a question, and returns the typed line without its end. Fails at the end of the input, or if the terminal is
 /// gone. If dropped, the terminal is restored; what is typed later may be lost.
@@ -226,7 +210,7 @@ struct Asking {
 impl Asking {
     fn begin(terminal: &Arc<Terminal>, typed: Typed) -> Self {
         progress::clear();
-        ASKING.store(true, Ordering::Relaxed);
+        set_asking(true);
         Self {
             terminal: Arc::clone(terminal),
             typed,
@@ -276,7 +260,7 @@ impl Asking {
 impl Drop for Asking {
     fn drop(&mut self) {
         self.show();
-        ASKING.store(false, Ordering::Relaxed);
+        set_asking(false);
     }
 }
 

@@ -1,30 +1,14 @@
 //! Asks questions in a console of Windows. Secret input is not shown, and whatever ends the question has typing shown again.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use winapi_util::console;
 
+use super::asking::{LONGEST_LINE, Typed, set_asking};
 use crate::cli::progress;
-
-/// Maximum length of a line, longer than any password or key.
-pub(super) const LONGEST_LINE: u64 = 4096;
 
 /// `ENABLE_ECHO_INPUT` of a console's mode. Source: `SetConsoleMode`.
 const ECHO: u32 = 4;
-
-static ASKING: AtomicBool = AtomicBool::new(false);
-
-/// Whether the console shows what is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Typed {
-    Shown,
-    Hidden,
-}
-
-pub(super) fn is_asking() -> bool {
-    ASKING.load(Ordering::Relaxed)
-}
 
 /// Asks a question, and returns the typed line without its end. Fails at the end of the input, or without a console. If
 /// dropped, the console is restored; what is typed later may be lost.
@@ -69,7 +53,7 @@ impl Asking {
             console::set_mode(io::stdin(), before & !ECHO)?;
             hidden = Some(before);
         }
-        ASKING.store(true, Ordering::Relaxed);
+        set_asking(true);
         Ok(Self { hidden })
     }
 }
@@ -81,6 +65,6 @@ impl Drop for Asking {
             drop(console::set_mode(io::stdin(), before));
             drop(io::stderr().write_all(b"\n"));
         }
-        ASKING.store(false, Ordering::Relaxed);
+        set_asking(false);
     }
 }

@@ -16,7 +16,7 @@ use url::Url;
 use super::Files;
 use crate::files::{FilesError, Moved, create_directory, replace};
 use relay_config::Secret;
-use relay_disk::{cure, database_files, private_file, sync_directory};
+use relay_disk::{cure, database_files, private_file, rename, sync_directory};
 use relay_model::Explained;
 
 /// The form of the file. Others are refused.
@@ -153,7 +153,7 @@ pub fn export(
     let written = write(files, &part, passphrase, database, &exported)
         .map_err(ExportError::of("write", &part))
         .and_then(|()| Ok(files.mark_moved(&moved)?))
-        .and_then(|()| fs::rename(&part, to).map_err(ExportError::of("write", to)));
+        .and_then(|()| rename(&part, to).map_err(ExportError::of("write", to)));
     if let Err(error) = written {
         drop(files.delete_mark());
         // It may not exist.
@@ -303,7 +303,7 @@ fn take_in(
     fresh.load_key()?;
     if exported.database {
         keep_old(database)
-            .and_then(|()| fs::rename(&new_database, database))
+            .and_then(|()| rename(&new_database, database))
             .and_then(|()| sync_directory(database.parent().unwrap_or(Path::new("."))))
             .map_err(ExportError::of("write", database))?;
     }
@@ -336,7 +336,7 @@ fn keep_old(database: &Path) -> io::Result<()> {
     let kept = database_files(&database.with_added_extension("old"));
     for (path, kept) in database_files(database).iter().zip(kept) {
         if path.exists() {
-            fs::rename(path, kept)?;
+            rename(path, &kept)?;
         }
     }
     Ok(())
