@@ -115,6 +115,11 @@ impl Files {
     /// `devices/`, notes of the devices that logins created or replaced.
     pub(super) fn devices(&self) -> PathBuf {
         self.directory.join("devices")
+    /// `store/`, where MMRelay keeps its keys in a home that both use.
+    pub(super) fn store_of_mmrelay(&self) -> PathBuf {
+        self.directory.join("store")
+    }
+
     }
 
     /// Fails if the login was exported.

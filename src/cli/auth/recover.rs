@@ -124,3 +124,4 @@ pub(super) fn as_login(
         is_recovery: true,
     }
 }
+        cross_signing_file: None,

@@ -17,6 +17,7 @@ use url::Url;
 use super::super::errors::{self, sentence};
 use super::super::{DeviceTrust, client::device_trust};
 use super::AuthError;
+use super::seeds::{self, Seeds};
 use relay_config::Secret;
 
 /// Maximum number of attempts to type a recovery key of 48 characters.
@@ -36,6 +37,8 @@ pub enum Unlock {
     Key(Secret<String>),
     /// With a recovery key that the user may type.
     Ask(AskForKey),
+    /// With the seeds that MMRelay has kept of the identity that it made.
+    Seeds(Seeds),
     /// By replacing it; everybody has to verify the account again.
     Reset,
 }
@@ -53,10 +56,14 @@ pub enum Identity {
     Created,
     /// Created by an earlier login, unlocked with the recovery key.
     Recovered,
+    /// Made by MMRelay: this login has completed it, and signs with it.
+    Kept,
     /// There was one: this login has replaced it.
     Reset,
     /// Created by an earlier login, still locked: other clients show the device as unverified.
     Foreign,
+    /// There is one without a user-signing key, as MMRelay makes it: no recovery key opens it.
+    Incomplete,
     /// There is none: the homeserver did not accept the new one.
     #[default]
     Missing,
@@ -119,7 +126,7 @@ pub(super) struct Security<'a> {
 
 impl Security<'_> {
     /// Returns the authentication that the server requires, if the password is known.
-    fn proof(&self, wanted: &UiaaInfo) -> Option<AuthData> {
+    pub(super) fn proof(&self, wanted: &UiaaInfo) -> Option<AuthData> {
         let user = UserIdentifier::from(&self.user);
         let mut proof = Password::new(user, self.password?.reveal().to_owned());
         proof.session.clone_from(&wanted.session);
@@ -128,7 +135,7 @@ impl Security<'_> {
 }
 
 /// Why a login could not sign its device.
-enum Unsigned {
+pub(super) enum Unsigned {
     /// The server did not answer, or asks for a pause.
     NoAnswer(String),
     /// The recovery key does not fit.
@@ -141,6 +148,8 @@ enum Unsigned {
     Interrupted,
     /// The identity was to be unlocked, and the account has none.
     NoIdentity,
+    /// It was to be unlocked by a recovery key, and cannot have one.
+    Incomplete,
 }
 
 impl From<matrix_sdk::Error> for Unsigned {
@@ -176,6 +185,7 @@ pub(super) async fn secure(
         Ok(()) => {}
         Err(Unsigned::Interrupted) => return Err(AuthError::Interrupted),
         Err(Unsigned::NoIdentity) => return Err(AuthError::NoIdentity),
+        Err(Unsigned::Incomplete) => return Err(AuthError::Incomplete),
         Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what))
             if security.demand != Demand::Nothing =>
         {
@@ -187,13 +197,17 @@ pub(super) async fn secure(
         }
         Err(Unsigned::Unapproved(url)) => standing.problems.push(unapproved(&url)),
     }
-    if security.demand == Demand::Recovered && standing.identity != Identity::Recovered {
+    let is_recovered = matches!(standing.identity, Identity::Recovered | Identity::Kept);
+    if security.demand == Demand::Recovered && !is_recovered {
         let what = standing.problems.pop().map(|problem| problem.what);
         let what = what.unwrap_or_else(|| "no recovery key was given".to_owned());
         return Err(AuthError::Unfinished(what));
     }
     let encryption = client.encryption();
-    if matches!(standing.identity, Identity::Created | Identity::Reset) {
+    if matches!(
+        standing.identity,
+        Identity::Created | Identity::Kept | Identity::Reset
+    ) {
         // The account's identity has changed, so there is no way back: from here on `stop` is ignored.
         match enable_backup(client, standing.identity).await {
             Ok(key) => standing.recovery_key = Some(Secret::new(key)),
@@ -224,7 +238,12 @@ async fn take_identity(
     if security.stop.is_cancelled() {
         return Err(Unsigned::Interrupted);
     }
-    if identity.is_none() {
+    // The SDK does not know an identity that is incomplete, and would replace it.
+    let is_incomplete = identity.is_none() && {
+        let published = seeds::published(client, &security.user).await?;
+        published.master_keys.contains_key(&security.user)
+    };
+    if identity.is_none() && !is_incomplete {
         if security.demand == Demand::Recovered {
             return Err(Unsigned::NoIdentity);
         }
@@ -232,9 +251,22 @@ async fn take_identity(
         standing.identity = Identity::Created;
         return Ok(());
     }
-    standing.identity = Identity::Foreign;
+    standing.identity = if is_incomplete {
+        Identity::Incomplete
+    } else {
+        Identity::Foreign
+    };
     match security.unlock {
         Unlock::Nothing => {}
+        Unlock::Seeds(seeds) => {
+            seeds::keep(client, security, seeds).await?;
+            standing.identity = Identity::Kept;
+        }
+        Unlock::Key(_) | Unlock::Ask(_) if is_incomplete => {
+            if security.demand == Demand::Recovered {
+                return Err(Unsigned::Incomplete);
+            }
+        }
         Unlock::Key(key) => {
             recover(client, key).await?;
             standing.identity = Identity::Recovered;
