@@ -23,29 +23,43 @@ fn signing_key(bot: &UserId, usage: &str, key: &Ed25519SecretKey) -> Value {
     json!({"user_id": bot, "usage": [usage], "keys": {format!("ed25519:{public}"): public}})
 }
 
-/// Cross-signs the account as MMRelay does, with a master and a self-signing key, and returns the file in which it keeps their
-/// seeds.
-pub(crate) async fn cross_signed_by_mmrelay(bot: &User) -> Value {
-    let (master, self_signing) = (Ed25519SecretKey::new(), Ed25519SecretKey::new());
-    let mut signed = signing_key(bot.id(), "self_signing", &self_signing);
+/// Returns a key that the master key has signed.
+fn signed_key(
+    bot: &UserId,
+    usage: &str,
+    key: &Ed25519SecretKey,
+    master: &Ed25519SecretKey,
+) -> Value {
+    let mut signed = signing_key(bot, usage, key);
     let text = to_canonical_value(&signed).expect("it has a canonical form");
     let signature = master.sign(text.to_string().as_bytes()).to_base64();
     let by = format!("ed25519:{}", master.public_key().to_base64());
-    signed["signatures"] = json!({bot.id().as_str(): {by: signature}});
-    let mut keys = json!({
-        "master_key": signing_key(bot.id(), "master", &master),
-        "self_signing_key": signed,
-    });
+    signed["signatures"] = json!({bot.as_str(): {by: signature}});
+    signed
+}
+
+async fn upload(bot: &User, mut keys: Value) {
     let path = ["keys", "device_signing", "upload"];
-    let answer = bot.request(Method::POST, &path, &keys).await;
+    let mut answer = bot.request(Method::POST, &path, &keys).await;
     if answer.get("session").is_some() {
         keys["auth"] = json!({
             "type": "m.login.password", "password": PASSWORD, "session": answer["session"],
             "identifier": {"type": "m.id.user", "user": bot.id()},
         });
-        let answer = bot.request(Method::POST, &path, &keys).await;
-        assert_eq!(answer, json!({}), "the keys are not taken");
+        answer = bot.request(Method::POST, &path, &keys).await;
     }
+    assert_eq!(answer, json!({}), "the keys are not taken");
+}
+
+/// Cross-signs the account as MMRelay does, with a master and a self-signing key, and returns the file in which it keeps their
+/// seeds.
+pub(crate) async fn cross_signed_by_mmrelay(bot: &User) -> Value {
+    let (master, self_signing) = (Ed25519SecretKey::new(), Ed25519SecretKey::new());
+    let keys = json!({
+        "master_key": signing_key(bot.id(), "master", &master),
+        "self_signing_key": signed_key(bot.id(), "self_signing", &self_signing, &master),
+    });
+    upload(bot, keys).await;
     json!({
         "user_id": bot.id(), "master_seed": master.to_base64(),
         "self_signing_seed": self_signing.to_base64(), "uploaded": true, "signed_devices": ["OLD"],
@@ -163,6 +177,40 @@ async fn an_identity_that_mmrelay_has_made_is_replaced_on_request_alone_and_each
     relay.logs("verified by its owner").await;
     sees_device_of(alice.client(), &shared, &identity).await;
     assert!(Path::new(&shared.path("matrix/recovery.key")).exists());
+}
+
+#[tokio::test]
+async fn a_login_that_stopped_while_it_completed_the_identity_is_repeated() {
+    let synapse = Synapse::shared().await;
+    let bot = User::without_identity(synapse, "Relaybot").await;
+    let seeds = cross_signed_by_mmrelay(&bot).await;
+    let master = seeds["master_seed"].as_str().expect("a text");
+    let master = Ed25519SecretKey::from_base64(master).expect("a seed");
+    let lost = signed_key(bot.id(), "user_signing", &Ed25519SecretKey::new(), &master);
+    upload(&bot, json!({"user_signing_key": lost})).await;
+
+    let home = Home::new();
+    let name = bot.id().localpart();
+    let file = written(&home, "seeds.json", &seeds.to_string());
+    let log_in = async |further: &[&str]| {
+        let output = home.log_in_forced(synapse.url(), name, further).await;
+        (output.status.success(), text_of(&output))
+    };
+    let file = ["--cross-signing-file", &file];
+    let (succeeded, text) = log_in(&file).await;
+    assert!(succeeded, "{text}");
+    for words in ["verified by its owner", "key backup is on"] {
+        assert!(text.contains(words), "{text}");
+    }
+    // From then on it has a recovery key.
+    let (succeeded, text) = log_in(&file).await;
+    assert!(!succeeded && text.contains("has a recovery key"), "{text}");
+    let key = home.path("matrix/recovery.key").display().to_string();
+    let (succeeded, text) = log_in(&["--recovery-key-file", &key]).await;
+    assert!(
+        succeeded && text.contains("verified by its owner"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

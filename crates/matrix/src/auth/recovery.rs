@@ -17,7 +17,7 @@ use url::Url;
 use super::super::errors::{self, sentence};
 use super::super::{DeviceTrust, client::device_trust};
 use super::AuthError;
-use super::seeds::{self, Seeds};
+use super::seeds::{self, NotKept, Seeds};
 use relay_config::Secret;
 
 /// Maximum number of attempts to type a recovery key of 48 characters.
@@ -126,7 +126,7 @@ pub(super) struct Security<'a> {
 
 impl Security<'_> {
     /// Returns the authentication that the server requires, if the password is known.
-    pub(super) fn proof(&self, wanted: &UiaaInfo) -> Option<AuthData> {
+    fn proof(&self, wanted: &UiaaInfo) -> Option<AuthData> {
         let user = UserIdentifier::from(&self.user);
         let mut proof = Password::new(user, self.password?.reveal().to_owned());
         proof.session.clone_from(&wanted.session);
@@ -135,7 +135,7 @@ impl Security<'_> {
 }
 
 /// Why a login could not sign its device.
-pub(super) enum Unsigned {
+enum Unsigned {
     /// The server did not answer, or asks for a pause.
     NoAnswer(String),
     /// The recovery key does not fit.
@@ -160,6 +160,16 @@ impl From<matrix_sdk::Error> for Unsigned {
         match error {
             matrix_sdk::Error::Http(_) if !is_answered => Self::NoAnswer(sentence(&error)),
             _ => Self::Refused(sentence(&error)),
+        }
+    }
+}
+
+impl From<NotKept> for Unsigned {
+    fn from(error: NotKept) -> Self {
+        match error {
+            NotKept::Other(what) => Self::WrongKey(what),
+            NotKept::Request(error) => error.into(),
+            NotKept::Refused(what) => Self::Refused(what),
         }
     }
 }
@@ -259,7 +269,8 @@ async fn take_identity(
     match security.unlock {
         Unlock::Nothing => {}
         Unlock::Seeds(seeds) => {
-            seeds::keep(client, security, seeds).await?;
+            let proof = |wanted: &UiaaInfo| security.proof(wanted);
+            seeds::keep(client, &security.user, seeds, proof).await?;
             standing.identity = Identity::Kept;
         }
         Unlock::Key(_) | Unlock::Ask(_) if is_incomplete => {

@@ -8,6 +8,7 @@ use std::path::Path;
 use matrix_sdk::Client;
 use matrix_sdk::encryption::vodozemac::Ed25519SecretKey;
 use matrix_sdk::ruma::api::client::keys::{get_keys, upload_signing_keys};
+use matrix_sdk::ruma::api::client::uiaa::{AuthData, UiaaInfo};
 use matrix_sdk::ruma::canonical_json::to_canonical_value;
 use matrix_sdk::ruma::encryption::CrossSigningKey;
 use matrix_sdk::ruma::serde::Raw;
@@ -16,7 +17,6 @@ use matrix_sdk_base::crypto::types::{CrossSigningSecrets, SecretsBundle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::recovery::{Security, Unsigned};
 use super::{AuthError, Files};
 use crate::errors::sentence;
 use relay_config::read_text;
@@ -118,34 +118,52 @@ pub(super) async fn published(
     Ok(client.send(request).await?)
 }
 
-/// Signs the device with the identity that the seeds make, which is the account's. Its keys have been uploaded.
+/// Why an identity was not kept.
+pub(super) enum NotKept {
+    /// It is not the one of these seeds; the reason.
+    Other(String),
+    /// A request failed.
+    Request(matrix_sdk::Error),
+    /// Something else failed; what.
+    Refused(String),
+}
+
+impl From<matrix_sdk::Error> for NotKept {
+    fn from(error: matrix_sdk::Error) -> Self {
+        Self::Request(error)
+    }
+}
+
+/// Signs the device, whose keys have been uploaded, with the identity of this user that the seeds make. `proof`: the
+/// authentication that the server may require.
 pub(super) async fn keep(
     client: &Client,
-    security: &Security<'_>,
+    user: &UserId,
     seeds: &Seeds,
-) -> Result<(), Unsigned> {
-    let (user, encryption) = (&security.user, client.encryption());
-    if seeds.user != *user {
+    proof: impl Fn(&UiaaInfo) -> Option<AuthData>,
+) -> Result<(), NotKept> {
+    let encryption = client.encryption();
+    if seeds.user != user {
         let what = format!(
             "MMRelay's file holds the identity of {}, and the account is {user}",
             seeds.user
         );
-        return Err(Unsigned::WrongKey(what));
+        return Err(NotKept::Other(what));
     }
     if !seeds.make(&published(client, user).await?) {
         let what = "the account has another identity than the one in MMRelay's file: it was replaced since";
-        return Err(Unsigned::WrongKey(what.to_owned()));
+        return Err(NotKept::Other(what.to_owned()));
     }
     if encryption.secret_storage().is_enabled().await? {
         let what = "the identity of MMRelay's file was completed since, and has a recovery key: give that one";
-        return Err(Unsigned::WrongKey(what.to_owned()));
+        return Err(NotKept::Other(what.to_owned()));
     }
     // One that an earlier try has uploaded is replaced: nothing is signed with it.
     let user_signing = Ed25519SecretKey::new();
     let signed = seeds.sign(&user_signing);
     let signed = signed.and_then(|key| serde_json::value::to_raw_value(&key).ok());
-    let signed = signed.ok_or_else(|| Unsigned::Refused("the key cannot be written".to_owned()))?;
-    upload(client, security, Raw::from_json(signed)).await?;
+    let signed = signed.ok_or_else(|| NotKept::Refused("the key cannot be written".to_owned()))?;
+    upload(client, proof, Raw::from_json(signed)).await?;
     let bundle = SecretsBundle {
         cross_signing: CrossSigningSecrets {
             master_key: seeds.master.to_base64(),
@@ -155,17 +173,17 @@ pub(super) async fn keep(
         backup: None,
     };
     let imported = encryption.import_secrets_bundle(&bundle).await;
-    imported.map_err(|error| Unsigned::Refused(sentence(&error)))?;
+    imported.map_err(|error| NotKept::Refused(sentence(&error)))?;
     let device = encryption.get_own_device().await;
-    let device = device.map_err(|error| Unsigned::Refused(sentence(&error)))?;
-    let device = device.ok_or_else(|| Unsigned::Refused("the device has no keys".to_owned()))?;
+    let device = device.map_err(|error| NotKept::Refused(sentence(&error)))?;
+    let device = device.ok_or_else(|| NotKept::Refused("the device has no keys".to_owned()))?;
     let verified = device.verify().await;
-    verified.map_err(|error| Unsigned::Refused(sentence(&error)))
+    verified.map_err(|error| NotKept::Refused(sentence(&error)))
 }
 
 async fn upload(
     client: &Client,
-    security: &Security<'_>,
+    proof: impl Fn(&UiaaInfo) -> Option<AuthData>,
     user_signing_key: Raw<CrossSigningKey>,
 ) -> Result<(), matrix_sdk::Error> {
     let mut request = upload_signing_keys::v3::Request::new();
@@ -175,7 +193,7 @@ async fn upload(
     };
     let error = matrix_sdk::Error::from(error);
     let wanted = error.as_uiaa_response();
-    let Some(proof) = wanted.and_then(|wanted| security.proof(wanted)) else {
+    let Some(proof) = wanted.and_then(proof) else {
         return Err(error);
     };
     request.auth = Some(proof);
