@@ -47,7 +47,7 @@ pub(in crate::cli) struct LoginArgs {
     /// A file with the account's recovery key, to verify the device where the account has an identity already
     #[arg(long, value_name = "FILE", conflicts_with = "reset_cross_signing")]
     pub(super) recovery_key_file: Option<PathBuf>,
-    /// MMRelay's file with the identity that it made for the account (`matrix/store/…_cross_signing.json`), to keep that one
+    /// MMRelay's file with the identity that it made for the account (its name ends in `_cross_signing.json`), to keep that one
     #[arg(long, value_name = "FILE", conflicts_with_all = ["reset_cross_signing", "recovery_key_file"])]
     pub(super) cross_signing_file: Option<PathBuf>,
     /// Give the account a new identity; everybody who has verified it has to do so again
