@@ -203,7 +203,7 @@ fn sentences(status: &auth::LoginStatus) -> String {
     let session = status.refused.as_deref().unwrap_or("alive");
     let verified = match status.device_verified {
         Some(true) => "yes, by its owner",
-        Some(false) => &format!("no: {RECOVER}"),
+        Some(false) => &format!("no: {}", status.recovery()),
         None => "not known",
     };
     let damage = status.damage.as_ref();
@@ -263,6 +263,8 @@ mod tests {
     #[test]
     fn an_identity_is_recovered_or_reset_never_both() {
         assert!(parse("login --recovery-key-file f --reset-cross-signing").is_err());
+        assert!(parse("login --cross-signing-file f --reset-cross-signing").is_err());
+        assert!(parse("login --cross-signing-file f --recovery-key-file f").is_err());
     }
 
     #[test]
@@ -274,6 +276,7 @@ mod tests {
             token_alive: true,
             refused: None,
             device_verified: Some(false),
+            identity_is_incomplete: false,
             key_backup: KeyBackup::Unused,
             key_backup_on_server: Some(true),
             recovery_key_file: Some("/data/matrix/recovery.key".into()),

@@ -58,7 +58,8 @@ pub(super) async fn restore(args: RestoreArgs, globals: &Globals) -> CommandResu
     }
     let path = globals.config_path(&home);
     let load = || globals.load_config(&home).map(|it| it.config);
-    let restored = backup::restore(&home, &path, load, &args.file, Timestamp::now())?;
+    let (file, user) = (&args.file, args.recover.username());
+    let restored = backup::restore(&home, &path, load, file, user, Timestamp::now())?;
     let Restored {
         contents,
         kept_config,

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use relay_config::Secret;
 use relay_matrix::Files;
 use relay_matrix::auth::{
-    self, AuthError, Earlier, Identity, KeyPlace, LoginOptions, Problem, Unlock,
+    self, AuthError, Earlier, Identity, KEEP, KeyPlace, LoginOptions, Problem, Seeds, Unlock,
 };
 
 /// The credentials, with the rest of the configuration.
@@ -53,9 +53,9 @@ impl FirstLogin {
                 let homeserver = known.as_deref().or(config.homeserver.as_deref());
                 let server = auth::find_homeserver(homeserver, &user, config.allow_http).await?;
                 let key = std::fs::read_to_string(files.recovery_key()).ok();
-                let unlock = key.map_or(Unlock::Nothing, |key| {
-                    Unlock::Key(Secret::new(key.trim().to_owned()))
-                });
+                let key = key.map(|key| Unlock::Key(Secret::new(key.trim().to_owned())));
+                let kept = || Seeds::left_in(files, &user).map(Unlock::Seeds);
+                let unlock = key.or_else(kept).unwrap_or(Unlock::Nothing);
                 let options = LoginOptions {
                     username: user,
                     password: password.clone(),
@@ -89,10 +89,14 @@ impl FirstLogin {
             Identity::Foreign => warn!(
                 "the device is not verified, and other people's clients warn of its messages: an earlier login has made the account's identity; stop the relay and run `relay auth recover`, or without its recovery key `relay auth login --force --reset-cross-signing`"
             ),
+            Identity::Incomplete => warn!(
+                hint = KEEP,
+                "the device is not verified, and other people's clients warn of its messages: MMRelay has made the account's identity; stop the relay for the cure"
+            ),
             Identity::Missing => warn!(
                 "the device is not verified, and other people's clients warn of its messages: the homeserver did not take its signature; run `relay auth login --force`, with the password"
             ),
-            Identity::Created | Identity::Recovered | Identity::Reset => {}
+            Identity::Created | Identity::Recovered | Identity::Kept | Identity::Reset => {}
         }
         Ok(())
     }

@@ -14,10 +14,12 @@ use tar::{Archive, Builder, Entry, Header};
 use super::database_of;
 use crate::home::{Home, HomeError, Lock, LockError, utc};
 use relay_config::{Config, LoadError};
-use relay_disk::{cure, database_files, private_file, rename, sync_directory, write_private};
+use relay_disk::{
+    UnpackError, cure, database_files, private_file, rename, sync_directory, unpack, write_private,
+};
 use relay_matrix::FilesError;
 use relay_matrix::auth::Files;
-use relay_model::{Beginning, Explained, Notice, OwnedUserId, Timestamp};
+use relay_model::{Beginning, Explained, Notice, OwnedRoomOrAliasId, OwnedUserId, Timestamp};
 use relay_store::{Store, StoreError, restored};
 
 /// The form of the file. Others are refused.
@@ -28,8 +30,12 @@ const CONTENTS: &str = "backup.json";
 const CONFIG: &str = "config.yaml";
 const DATABASE: &str = "relay.sqlite";
 
+/// Maximum size of the file's own description in bytes.
+const LARGEST_CONTENTS: u64 = 1024 * 1024;
 /// Maximum size of a configuration in bytes.
 const LARGEST_CONFIG: u64 = 16 * 1024 * 1024;
+/// Maximum size of a database in bytes: a hundred times what a busy relay has. A small file can be packed from any size.
+const LARGEST_DATABASE: u64 = 16 * 1024 * 1024 * 1024;
 
 /// What a backup is of, as it says at its beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +58,12 @@ pub(crate) enum BackupError {
     Exists(PathBuf),
     #[error("there is neither a configuration nor a database in `{0}`")]
     Nothing(PathBuf),
-    #[error("`{0}` is no backup of the relay, or is damaged")]
+    #[error("`{0}` is no backup of the relay")]
     NotBackup(PathBuf),
+    #[error("`{0}` is cut off or damaged: it cannot be read to its end")]
+    Cut(PathBuf),
+    #[error("the backup is of {1}, and `--username` says {0}")]
+    OtherAccount(String, OwnedUserId),
     #[error("`{0}` was made by a later version of the relay")]
     Newer(PathBuf),
     #[error("there is a login in this home, and a restored relay needs a new one")]
@@ -79,7 +89,13 @@ impl Explained for BackupError {
         let hint = match self {
             Self::Exists(_) => "name another file",
             Self::Nothing(_) => "name the relay's home with `--home DIR`",
-            Self::NotBackup(_) => "take the file that `relay backup` has written, whole",
+            Self::NotBackup(_) => "take the file that `relay backup` has written",
+            Self::Cut(_) => {
+                "copy it anew from where `relay backup` has written it, and compare the sizes, or take an earlier backup"
+            }
+            Self::OtherAccount(..) => {
+                "leave `--username` out; what waits in a database belongs to its account, so another account needs a home of its own"
+            }
             Self::Newer(_) => "update the relay",
             Self::LoggedIn | Self::HasDatabase(_) => {
                 "restore into an empty home: name one with `--home DIR`, or move this one away; if a restore was interrupted here, \
@@ -143,6 +159,7 @@ pub(crate) fn backup(
 fn write(part: &Path, contents: &Contents, config: &Path, database: &Path) -> io::Result<()> {
     let file = private_file().write(true).create_new(true).open(part)?;
     let mut archive = Builder::new(GzEncoder::new(file, Compression::default()));
+    archive.sparse(false);
     let text = serde_json::to_vec_pretty(contents)?;
     let mut header = Header::new_gnu();
     header.set_size(text.len() as u64);
@@ -168,7 +185,7 @@ pub(crate) struct Restored {
 }
 
 /// Restores a backup into a home without login and database; a configuration that is there stays. `load` reads it, which
-/// says where the database belongs. Blocks.
+/// says where the database belongs. `user`: the account, if a person has named it. Blocks.
 ///
 /// After a failure there is no database; a configuration may be restored.
 pub(crate) fn restore(
@@ -176,6 +193,7 @@ pub(crate) fn restore(
     config: &Path,
     load: impl FnOnce() -> Result<Config, LoadError>,
     from: &Path,
+    user: Option<&str>,
     now: Timestamp,
 ) -> Result<Restored, BackupError> {
     let lock = Lock::acquire(home, now.into())?;
@@ -185,50 +203,87 @@ pub(crate) fn restore(
     }
     let not_backup = || BackupError::NotBackup(from.to_owned());
     let file = File::open(from).map_err(BackupError::of("read", from))?;
-    let mut archive = Archive::new(GzDecoder::new(file));
-    let mut entries = archive.entries().map_err(|_| not_backup())?;
-    let mut next = |name: &str| {
-        let entry = entries.next().and_then(Result::ok);
-        let is_it = |it: &Entry<'_, _>| it.path().is_ok_and(|path| path == Path::new(name));
-        entry.filter(is_it).ok_or_else(not_backup)
+    let cut = || BackupError::Cut(from.to_owned());
+    let unreadable = |error| match error {
+        UnpackError::Read(cause) => BackupError::Use("read", from.to_owned(), cause),
+        UnpackError::Cut | UnpackError::Write(_) => cut(),
     };
-    let contents: Contents = serde_json::from_reader(next(CONTENTS)?).map_err(|_| not_backup())?;
+    let unreadable_archive = |error| unreadable(UnpackError::of_archive(error));
+    let packed = GzDecoder::new(file);
+    if packed.header().is_none() {
+        return Err(not_backup());
+    }
+    let mut archive = Archive::new(packed);
+    // Raw: the names are short, and a long one would be read into memory.
+    let mut entries = archive.entries().map_err(unreadable_archive)?.raw(true);
+    let mut next = |name: &str, largest: u64| {
+        let entry = entries.next().ok_or_else(cut)?;
+        let entry = entry.map_err(unreadable_archive)?;
+        let is_it = entry.path().is_ok_and(|path| path == Path::new(name));
+        // A sparse file could be of any size.
+        let is_file = entry.header().entry_type().is_file() && entry.size() <= largest;
+        if is_it && is_file {
+            Ok(entry)
+        } else {
+            Err(cut())
+        }
+    };
+    let contents = whole(next(CONTENTS, LARGEST_CONTENTS)?).map_err(unreadable_archive)?;
+    let contents: Contents = serde_json::from_slice(&contents).map_err(|_| not_backup())?;
     if contents.format != FORMAT {
         return Err(BackupError::Newer(from.to_owned()));
     }
+    if let (Some(given), Some((user, _))) = (user, &contents.account)
+        && given != user.as_str()
+        && given != user.localpart()
+    {
+        return Err(BackupError::OtherAccount(given.to_owned(), user.clone()));
+    }
     let kept_config = config.exists();
     if contents.config {
-        let mut text = Vec::new();
-        let entry = next(CONFIG)?;
-        entry
-            .take(LARGEST_CONFIG)
-            .read_to_end(&mut text)
-            .map_err(|_| not_backup())?;
+        let text = whole(next(CONFIG, LARGEST_CONFIG)?).map_err(unreadable_archive)?;
         if !kept_config {
             write_private(config, &text).map_err(BackupError::of("write", config))?;
         }
     }
     let mut given_up = 0;
     if contents.database {
-        let loaded = match load() {
-            Err(LoadError::Missing(_)) => Ok(Config::default()),
-            loaded => loaded,
+        let (config, mapped) = match load() {
+            // Which rooms will be mapped is not known yet.
+            Err(LoadError::Missing(_)) => (Config::default(), None),
+            loaded => {
+                let config = loaded?;
+                let names = config.matrix_rooms.iter().map(|it| it.id.clone());
+                let names: Vec<_> = names.collect();
+                (config, Some(names))
+            }
         };
-        let place = database_of(home, &loaded?);
+        let place = database_of(home, &config);
         home.prepare_file(&place)?;
         if database_files(&place).iter().any(|it| it.exists()) {
             return Err(BackupError::HasDatabase(place));
         }
         let new = place.with_added_extension("new");
+        let clean = || {
+            for left in database_files(&new) {
+                // It may not exist.
+                drop(fs::remove_file(left));
+            }
+        };
         // Left behind by a restore that crashed.
-        for left in database_files(&new) {
-            drop(fs::remove_file(left));
-        }
-        unpack(&mut next(DATABASE)?, &new).map_err(BackupError::of("write", &new))?;
-        if relay_store::examine(&new)?.is_none() {
-            return Err(not_backup());
-        }
-        given_up = settle(&new, &contents, now)?;
+        clean();
+        let mut entry = next(DATABASE, LARGEST_DATABASE)?;
+        let size = entry.size();
+        let settled = unpack(&mut entry, size, &new)
+            .map_err(|error| match error {
+                UnpackError::Write(cause) => BackupError::Use("write", new.clone(), cause),
+                error => unreadable(error),
+            })
+            .and_then(|()| match relay_store::examine(&new)? {
+                Some(_) => settle(&new, &contents, mapped.as_deref(), now),
+                None => Err(cut()),
+            });
+        given_up = settled.inspect_err(|_| clean())?;
         rename(&new, &place)
             .and_then(|()| sync_directory(place.parent().unwrap_or(Path::new("."))))
             .map_err(BackupError::of("write", &place))?;
@@ -240,13 +295,23 @@ pub(crate) fn restore(
     })
 }
 
-fn unpack(entry: &mut impl Read, path: &Path) -> io::Result<()> {
-    let mut file = private_file().write(true).create_new(true).open(path)?;
-    io::copy(entry, &mut file)?;
-    file.sync_all()
+fn whole(mut entry: Entry<'_, impl Read>) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    entry.read_to_end(&mut text)?;
+    if text.len() as u64 == entry.size() {
+        Ok(text)
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
-fn settle(database: &Path, contents: &Contents, now: Timestamp) -> Result<usize, BackupError> {
+/// `mapped`: the names of the rooms that are told; `None`: of all.
+fn settle(
+    database: &Path,
+    contents: &Contents,
+    mapped: Option<&[OwnedRoomOrAliasId]>,
+    now: Timestamp,
+) -> Result<usize, BackupError> {
     let mut store = Store::open(database)?;
     let at = Beginning {
         ours: now,
@@ -264,5 +329,155 @@ fn settle(database: &Path, contents: &Contents, now: Timestamp) -> Result<usize,
         ),
         ..Notice::default()
     };
-    Ok(store.transaction(|tx| restored::settle(tx, &at, &notice))?)
+    Ok(store.transaction(|tx| restored::settle(tx, &at, mapped, &notice))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tar::EntryType;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_767_225_600_000);
+
+    /// A home that a backup can be restored into, and a place for the backup.
+    struct House {
+        directory: tempfile::TempDir,
+        home: Home,
+    }
+
+    impl House {
+        fn empty() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let home = Home::locate(Some(&directory.path().join("home")), |_| None).unwrap();
+            home.prepare(true).unwrap();
+            Self { directory, home }
+        }
+
+        /// Returns a home with a database and a backup of it.
+        fn backed_up() -> Self {
+            let house = Self::empty();
+            let database = house.home.default_database();
+            house.home.prepare_file(&database).unwrap();
+            drop(Store::open(&database).unwrap());
+            let config = (house.home.config(), Config::default());
+            let made = backup(&house.home, (&config.0, &config.1), &house.file(), NOW);
+            made.unwrap();
+            house
+        }
+
+        fn file(&self) -> PathBuf {
+            self.directory.path().join("backup.tar.gz")
+        }
+
+        fn restore(&self, from: &Self, user: Option<&str>) -> Result<Restored, BackupError> {
+            let config = self.home.config();
+            let load = || Err(LoadError::Missing(config.clone()));
+            restore(&self.home, &config, load, &from.file(), user, NOW)
+        }
+
+        /// Returns the names of what is in the directory of the database.
+        fn names(&self) -> Vec<String> {
+            let database = self.home.default_database();
+            let entries = fs::read_dir(database.parent().unwrap());
+            let entries = entries.into_iter().flatten().flatten();
+            entries
+                .map(|it| it.file_name().into_string().unwrap())
+                .collect()
+        }
+    }
+
+    /// Writes a file as a backup is, with these entries, each with its type, the size that it says, and what is in it.
+    fn forged(house: &House, entries: &[(&str, EntryType, u64, &[u8])]) {
+        let file = File::create(house.file()).unwrap();
+        let mut archive = Builder::new(GzEncoder::new(file, Compression::fast()));
+        for (name, kind, size, content) in entries {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_size(*size);
+            archive.append_data(&mut header, name, *content).unwrap();
+        }
+        archive.into_inner().unwrap().finish().unwrap();
+    }
+
+    fn described(account: Option<&str>) -> Vec<u8> {
+        let account = account.map(|it| (it.try_into().unwrap(), "https://example.org".to_owned()));
+        let contents = Contents {
+            format: FORMAT,
+            account,
+            at: "2025-01-31T12:00:00Z".to_owned(),
+            config: false,
+            database: true,
+        };
+        serde_json::to_vec(&contents).unwrap()
+    }
+
+    #[test]
+    fn a_backup_that_is_not_whole_is_called_that_and_leaves_nothing() {
+        let (old, new) = (House::backed_up(), House::empty());
+        let whole = fs::read(old.file()).unwrap();
+        for length in [12, 200, whole.len() / 2, whole.len() - 20] {
+            fs::write(old.file(), &whole[..length]).unwrap();
+            let cut = new.restore(&old, None).unwrap_err();
+            assert!(matches!(cut, BackupError::Cut(_)), "{length}: {cut}");
+            assert_eq!(new.names(), [""; 0]);
+        }
+        fs::write(old.file(), "something else").unwrap();
+        let other = new.restore(&old, None).unwrap_err();
+        assert!(matches!(other, BackupError::NotBackup(_)), "{other}");
+        fs::write(old.file(), &whole).unwrap();
+        new.restore(&old, None).unwrap();
+        assert_eq!(new.names(), ["relay.sqlite"]);
+    }
+
+    #[test]
+    fn a_file_that_unpacks_to_more_than_a_relay_has_is_refused_before_it_is_written() {
+        let house = House::empty();
+        let contents = described(None);
+        let whole = (
+            CONTENTS,
+            EntryType::Regular,
+            contents.len() as u64,
+            &contents[..],
+        );
+        for (name, kind, size) in [
+            (DATABASE, EntryType::Regular, LARGEST_DATABASE + 1),
+            (DATABASE, EntryType::GNUSparse, 10),
+            (DATABASE, EntryType::Symlink, 0),
+            ("other", EntryType::Regular, 1),
+        ] {
+            forged(&house, &[whole, (name, kind, size, b"x")]);
+            let refused = house.restore(&house, None).unwrap_err();
+            assert!(matches!(refused, BackupError::Cut(_)), "{refused}");
+            assert_eq!(house.names(), [""; 0]);
+        }
+        forged(
+            &house,
+            &[(CONTENTS, EntryType::Regular, LARGEST_CONTENTS + 1, b"")],
+        );
+        let refused = house.restore(&house, None).unwrap_err();
+        assert!(matches!(refused, BackupError::Cut(_)), "{refused}");
+        forged(&house, &[whole, (DATABASE, EntryType::Regular, 4, b"none")]);
+        let refused = house.restore(&house, None).unwrap_err();
+        assert_eq!(house.names(), [""; 0], "{refused}");
+    }
+
+    #[test]
+    fn a_backup_is_restored_for_its_own_account_alone() {
+        let house = House::empty();
+        let contents = described(Some("@relay:example.org"));
+        let size = contents.len() as u64;
+        forged(&house, &[(CONTENTS, EntryType::Regular, size, &contents)]);
+        for other in ["@other:example.org", "other", "@relay:elsewhere.org"] {
+            let refused = house.restore(&house, Some(other)).unwrap_err();
+            assert!(
+                matches!(refused, BackupError::OtherAccount(..)),
+                "{refused}"
+            );
+        }
+        for own in ["@relay:example.org", "relay"] {
+            let further = house.restore(&house, Some(own)).unwrap_err();
+            assert!(matches!(further, BackupError::Cut(_)), "{further}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::geteuid;
 use serde_json::{Value, json};
 
+use crate::kept_identity::{cross_signed_by_mmrelay, sees_device_of, verified};
 use crate::support::guide::commands;
 use crate::support::person::names;
 use crate::support::radio::{BASE, Radio, SUMMIT};
@@ -97,7 +98,11 @@ fn json_of(output: &std::process::Output) -> Value {
 #[tokio::test]
 async fn the_guide_leads_to_a_relay_that_knows_what_was_said_before() {
     let synapse = Synapse::shared().await;
-    let (alice, bot) = tokio::join!(User::new(synapse, "Alice"), User::new(synapse, "Relaybot"));
+    let (alice, bot) = tokio::join!(
+        User::new(synapse, "Alice"),
+        User::without_identity(synapse, "Relaybot")
+    );
+    let seeds = cross_signed_by_mmrelay(&bot).await;
     let mut radio = Radio::start().await;
     let bot_id = bot.id().to_owned();
     let room = alice.create_room(Kind::Plain, &[]).await;
@@ -123,8 +128,9 @@ async fn the_guide_leads_to_a_relay_that_knows_what_was_said_before() {
         &config.replace("host: 127.0.0.1", &port),
         &[NAMES, MAP, &map],
     );
-    let signed = old.join("matrix/store/bot_cross_signing.json");
-    fs::write(signed, "{}").expect("it can be written");
+    let signed = old.join(format!("matrix/store/{bot_id}_cross_signing.json"));
+    fs::write(signed, seeds.to_string()).expect("it can be written");
+    let identity = verified(alice.client(), &bot_id).await;
     home.set_environment(("HOME", user.display().to_string()));
     let password = home.path("password");
     fs::write(&password, PASSWORD).expect("it can be written");
@@ -135,6 +141,7 @@ async fn the_guide_leads_to_a_relay_that_knows_what_was_said_before() {
         let command = command.strip_prefix("relay ").expect("the relay is run");
         let command = command.replace("https://matrix.example.org", synapse.url());
         let command = command.replace("@bot:example.org", bot_id.as_str());
+        let command = command.replace('~', user.to_str().expect("a path is a text"));
         let mut arguments: Vec<&str> = command.split(' ').collect();
         if command == "run" {
             relay = Some(home.start().await);
@@ -155,7 +162,7 @@ async fn the_guide_leads_to_a_relay_that_knows_what_was_said_before() {
             }
             "import mmrelay" => {
                 assert!(text.contains("4 taken over, of 2 rooms"), "{text}");
-                let login = "--username @bot:example.org --reset-cross-signing";
+                let login = "--username @bot:example.org --cross-signing-file ";
                 assert!(text.contains(login), "{text}");
                 assert!(ours(&home));
             }
@@ -164,6 +171,7 @@ async fn the_guide_leads_to_a_relay_that_knows_what_was_said_before() {
         }
     }
     let mut relay = relay.expect("the guide starts the relay");
+    sees_device_of(alice.client(), &home, &identity).await;
     relay.logs(&format!("room joined room={room} name=")).await;
     relay.logs("differs from MMRelay").await;
     assert_eq!(files(&old), before, "MMRelay's files are as they were");

@@ -62,3 +62,30 @@ async fn a_message_in_clear_crosses_and_is_counted_unless_encryption_is_wanted()
         (&json!(0), &json!(1))
     );
 }
+
+#[tokio::test]
+async fn what_was_said_before_encryption_was_switched_on_crosses_and_what_is_in_clear_afterwards_does_not()
+ {
+    let mut scene = Plan::one_room(Kind::Plain)
+        .matrix("e2ee: {require: true}")
+        .start()
+        .await;
+    scene.carries("in a plain room").await;
+    scene.relay.stop().await;
+    scene.alice.send(&scene.room, "just before").await;
+    let path = ["rooms", scene.room.as_str(), "state", "m.room.encryption"];
+    let body = json!({"algorithm": "m.megolm.v1.aes-sha2"});
+    let switched = scene.alice.request(Method::PUT, &path, &body).await;
+    assert!(switched["event_id"].is_string(), "{switched}");
+    let refused = says_in_clear(&scene, "just after").await;
+    scene.relay = scene.home.start().await;
+    scene.sees_sign(&scene.room, &refused, "🚫").await;
+    let crossed = "Alice[M]: just before";
+    scene.radio.transmits(crossed).await;
+    scene.carries("encrypted").await;
+    let texts = scene.radio.texts();
+    assert!(
+        !texts.iter().any(|it| it.contains("just after")),
+        "{texts:?}"
+    );
+}

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::support::guide::commands;
+use crate::support::person::Person;
 use crate::support::relay::{Home, text_of};
 use crate::support::scene::Plan;
 use crate::support::synapse::{PASSWORD, Synapse};
@@ -74,6 +75,21 @@ async fn confirmed(sas: &SasVerification) {
         }
     };
     within("the end of the verification", done).await;
+}
+
+/// The person at the terminal compares the emoji with those of this client, and finds them the same.
+async fn compared_by(person: &mut Person, request: &VerificationRequest) {
+    let (sas, emoji) = emoji(request).await;
+    person.sees("Does it? [y/N]").await;
+    assert!(
+        person.screen().contains(&emoji),
+        "{emoji}: {}",
+        person.screen()
+    );
+    person.types("y");
+    confirmed(&sas).await;
+    person.sees("verified: ").await;
+    assert!(person.ends().await.success());
 }
 
 /// Waits until a user's client counts another user as verified.
@@ -162,17 +178,7 @@ async fn a_person_at_the_terminal_verifies_another_user() {
         .accept_with_methods(methods)
         .await
         .expect("it can be accepted");
-    let (sas, emoji) = emoji(&request).await;
-    person.sees("Does it? [y/N]").await;
-    assert!(
-        person.screen().contains(&emoji),
-        "{emoji}: {}",
-        person.screen()
-    );
-    person.types("y");
-    confirmed(&sas).await;
-    person.sees("verified: ").await;
-    assert!(person.ends().await.success());
+    compared_by(&mut person, &request).await;
     has_verified(client, &stage.bot).await;
 }
 
@@ -207,18 +213,21 @@ async fn another_device_of_the_account_makes_the_relays_device_a_verified_one() 
 
     let mut person = home.at_terminal(["auth", "verify"]);
     person.sees("Waiting to be asked").await;
+    let device = client.device_id().expect("it is logged in");
+    let question = format!("{bot} (device {device}) asks for verification. Accept it? [y/N]");
     let request = asked(&client, &bot).await;
-    let (sas, emoji) = emoji(&request).await;
-    person.sees("Does it? [y/N]").await;
-    assert!(
-        person.screen().contains(&emoji),
-        "{emoji}: {}",
-        person.screen()
-    );
+    person.sees(&question).await;
+    person.types("n");
+    let refused = async {
+        while !request.is_cancelled() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within("the refusal", refused).await;
+    let request = asked(&client, &bot).await;
+    person.sees(&question).await;
     person.types("y");
-    confirmed(&sas).await;
-    person.sees("verified: ").await;
-    assert!(person.ends().await.success());
+    compared_by(&mut person, &request).await;
     let status = text_of(&home.run(["auth", "status"]).await);
     assert!(status.contains("yes, by its owner"), "{status}");
 }

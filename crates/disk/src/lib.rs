@@ -5,6 +5,7 @@ mod os;
 mod private;
 #[cfg_attr(windows, path = "socket_windows.rs")]
 mod socket;
+mod unpack;
 
 use std::error::Error;
 use std::io;
@@ -20,6 +21,7 @@ pub use os::{
 };
 pub use private::{create_private_directory, write_private};
 pub use socket::{Connected, Listener, SocketName, connect};
+pub use unpack::{UnpackError, unpack};
 
 /// A problem with a disk, or with a file on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

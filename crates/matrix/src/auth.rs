@@ -9,6 +9,7 @@ mod login;
 mod logout;
 mod recover;
 mod recovery;
+mod seeds;
 mod status;
 mod verify;
 
@@ -32,7 +33,8 @@ pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
 pub use recover::recover;
 pub use recovery::{AskForKey, Identity, LoginTrust, Problem, Unlock};
-pub use status::{KeyBackup, LoginStatus, RECOVER, ask, damage, status};
+pub use seeds::Seeds;
+pub use status::{KEEP, KeyBackup, LoginStatus, RECOVER, ask, damage, status};
 pub use verify::{Begins, verify};
 
 /// Which part of the given credentials is wrong.
@@ -68,6 +70,14 @@ pub enum AuthError {
     /// There is no identity that could be recovered.
     #[error("the account has no cross-signing identity: there is nothing to recover")]
     NoIdentity,
+    /// The account's identity has no user-signing key, so no recovery key opens it.
+    #[error(
+        "the account's cross-signing identity is incomplete, as MMRelay makes it, and has no recovery key"
+    )]
+    Incomplete,
+    /// The file is not the one in which MMRelay keeps an identity, and why.
+    #[error("{0}")]
+    NotSeeds(String),
     /// The homeserver has deleted the device, so that its login cannot be renewed.
     #[error("the homeserver has deleted the device {0}")]
     DeviceGone(OwnedDeviceId),
@@ -106,6 +116,11 @@ impl Explained for AuthError {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
             Self::DeviceGone(_) => Some("`relay auth recover` makes a new one".to_owned()),
+            Self::Incomplete => Some(KEEP.to_owned()),
+            Self::NotSeeds(..) => Some(
+                "name the file in `matrix/store` of MMRelay's home that ends in `_cross_signing.json`"
+                    .to_owned(),
+            ),
             Self::NoIdentity => Some("`relay auth login --force` creates one".to_owned()),
             Self::DeviceLeft(_, cause) => {
                 let ours = "the relay signs the device out at its next login or start";

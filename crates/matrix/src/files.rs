@@ -74,6 +74,9 @@ const PARTS: [&str; 3] = ["sdk", "sdk.key", "session.json"];
 /// Says that the login here was exported.
 const MOVED: &str = "moved.json";
 
+/// Says where an import has put the database of a login that is not in its place yet.
+const IMPORTING: &str = "importing";
+
 /// The directory `<home>/matrix` and the files in it.
 ///
 /// A login is created in `new/`, beside the current one. When complete, `new/` is renamed to `next/` in one step, which
@@ -112,6 +115,11 @@ impl Files {
         self.directory.join("recovery.key")
     }
 
+    /// `store/`, where MMRelay keeps its keys in a home that both use.
+    pub(super) fn store_of_mmrelay(&self) -> PathBuf {
+        self.directory.join("store")
+    }
+
     /// `devices/`, notes of the devices that logins created or replaced.
     pub(super) fn devices(&self) -> PathBuf {
         self.directory.join("devices")
@@ -142,6 +150,18 @@ impl Files {
 
     pub(super) fn delete_mark(&self) -> Result<(), FilesError> {
         delete(&self.directory.join(MOVED))
+    }
+
+    /// Notes that an import puts a database there: it is not one of somebody else if the import has to start over.
+    pub(super) fn note_import(&self, database: &Path) -> Result<(), FilesError> {
+        let path = self.directory.join(IMPORTING);
+        replace(&path, database.as_os_str().as_encoded_bytes())
+    }
+
+    /// Returns whether an import that did not come to its end may have put this database in its place.
+    pub(super) fn was_importing(&self, database: &Path) -> bool {
+        let noted = fs::read(self.directory.join(IMPORTING));
+        noted.is_ok_and(|noted| noted == database.as_os_str().as_encoded_bytes())
     }
 
     /// `new/`, where a login is created.
@@ -208,6 +228,7 @@ impl Files {
             return Ok(());
         }
         self.delete_mark()?;
+        delete(&self.directory.join(IMPORTING))?;
         for part in PARTS {
             let (from, to) = (next.join(part), self.directory.join(part));
             if !from.exists() {

@@ -87,6 +87,7 @@ impl<'a> Reader<'a> {
         let now = OurClocks::now(&self.rooms.options.clock);
         let mut senders = HashMap::new();
         let mut read = Vec::with_capacity(events.len());
+        let mut is_switched = self.rooms.known().switched.contains(room.room_id());
         for event in events {
             // The key may have arrived before the event was recorded as waiting for it.
             let opened = match &event.kind {
@@ -97,6 +98,10 @@ impl<'a> Reader<'a> {
                 TimelineEventKind::Decrypted(_) | TimelineEventKind::PlainText { .. } => None,
             };
             let event = opened.as_ref().unwrap_or(event);
+            if is_switched && switches_encryption_on(event) {
+                self.rooms.known().switched.remove(room.room_id());
+                is_switched = false;
+            }
             let Some(mut envelope) = Envelope::of(event) else {
                 continue;
             };
@@ -111,7 +116,20 @@ impl<'a> Reader<'a> {
             // If the timeline shows our join, history ends there.
             let is_history = is_old && (self.news.first_run || !shows_join);
             if joined && !is_history {
-                read.extend(self.convert(room, event, envelope, &mut senders).await);
+                let shelter = match &event.kind {
+                    TimelineEventKind::PlainText { .. } if is_switched => Shelter::PlainRoom,
+                    TimelineEventKind::PlainText { .. }
+                        if room.encryption_state().is_encrypted() =>
+                    {
+                        Shelter::InClear
+                    }
+                    TimelineEventKind::PlainText { .. } => Shelter::PlainRoom,
+                    TimelineEventKind::Decrypted(_) | TimelineEventKind::UnableToDecrypt { .. } => {
+                        Shelter::Encrypted
+                    }
+                };
+                let converted = self.convert(room, event, envelope, shelter, &mut senders);
+                read.extend(converted.await);
             }
         }
         read
@@ -154,6 +172,7 @@ impl<'a> Reader<'a> {
         room: &Room,
         event: &TimelineEvent,
         mut envelope: Envelope,
+        shelter: Shelter,
         senders: &mut HashMap<OwnedUserId, SenderFacts>,
     ) -> Option<MatrixEvent> {
         let id = room.room_id().to_owned();
@@ -173,28 +192,21 @@ impl<'a> Reader<'a> {
                 new.insert(facts).clone()
             }
         };
-        let shelter = match &event.kind {
-            TimelineEventKind::Decrypted(_) => Shelter::Encrypted,
-            TimelineEventKind::PlainText { .. } if room.encryption_state().is_encrypted() => {
-                Shelter::InClear
-            }
-            TimelineEventKind::PlainText { .. } => Shelter::PlainRoom,
-            TimelineEventKind::UnableToDecrypt { event, .. } => {
-                let event = UndecryptableEvent {
-                    room: id,
-                    event: envelope.event,
-                    sender: envelope.sender,
-                    session: session_of(event).unwrap_or_default(),
-                    raw: event.json().get().to_owned(),
-                };
-                self.late.keep(event.clone());
-                return Some(MatrixEvent::Undecryptable {
-                    event: Box::new(event),
-                    sender_power: facts.power,
-                    sent_at: envelope.sent_at,
-                });
-            }
-        };
+        if let TimelineEventKind::UnableToDecrypt { event, .. } = &event.kind {
+            let event = UndecryptableEvent {
+                room: id,
+                event: envelope.event,
+                sender: envelope.sender,
+                session: session_of(event).unwrap_or_default(),
+                raw: event.json().get().to_owned(),
+            };
+            self.late.keep(event.clone());
+            return Some(MatrixEvent::Undecryptable {
+                event: Box::new(event),
+                sender_power: facts.power,
+                sent_at: envelope.sent_at,
+            });
+        }
         for user in envelope.mentioned() {
             let name = self.rooms.name_of_mentioned(room, &user).await;
             envelope.names.insert(user, name);
@@ -243,6 +255,12 @@ impl<'a> Reader<'a> {
         }
         events
     }
+}
+
+/// Returns whether an event sets a room's encryption.
+pub(super) fn switches_encryption_on(event: &TimelineEvent) -> bool {
+    let field = |name: &str| event.raw().get_field::<String>(name).ok().flatten();
+    field("type").as_deref() == Some("m.room.encryption") && field("state_key").is_some()
 }
 
 /// Decrypts a waiting event, if its key is known.

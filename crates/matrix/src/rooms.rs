@@ -58,6 +58,9 @@ pub(super) struct KnownRooms {
     /// Rooms that were ever mapped and joined, as last handed over. If replaced, their messages from before the replacement
     /// are still read.
     pub(super) former: HashMap<OwnedRoomId, OldRoom>,
+    /// Rooms whose encryption the answer that is being taken has switched on: until its event is read, what was said is from
+    /// before it.
+    pub(super) switched: HashSet<OwnedRoomId>,
     /// Changes of what names stand for that are not handed over yet.
     pub(super) moved: Vec<MatrixEvent>,
     /// Rooms that a sync answer has shown as joined. The SDK's own record can be lost in a race between a sync answer
@@ -267,7 +270,10 @@ impl Rooms {
         let plain = Rights::of(&levels, &self.own, false);
         let latest = (now.clone(), plain.write);
         let mut known = self.known();
-        known.former.insert(id.to_owned(), OldRoom::from(&now));
+        let former = known.former.insert(id.to_owned(), OldRoom::from(&now));
+        if encrypted && former.is_some_and(|it| !it.encrypted) {
+            known.switched.insert(id.to_owned());
+        }
         let before = known.announced.insert(id.to_owned(), latest.clone());
         (before != Some(latest)).then_some(now)
     }

@@ -19,7 +19,7 @@ use crate::{cli::progress, tools};
 use relay_config::Secret;
 use relay_matrix::auth::{
     self, AuthError, DeviceTrust, Earlier, Files, Identity, KeyPlace, Left, Login, LoginOptions,
-    Parted, Problem, Server, Unlock,
+    Parted, Problem, Seeds, Server, Unlock,
 };
 use relay_model::Chain;
 
@@ -48,6 +48,9 @@ pub(in crate::cli) struct LoginArgs {
     /// A file with the account's recovery key, to verify the device where the account has an identity already
     #[arg(long, value_name = "FILE", conflicts_with = "reset_cross_signing")]
     pub(super) recovery_key_file: Option<PathBuf>,
+    /// MMRelay's file with the identity that it made for the account (its name ends in `_cross_signing.json`), to keep that one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reset_cross_signing", "recovery_key_file"])]
+    pub(super) cross_signing_file: Option<PathBuf>,
     /// Give the account a new identity; everybody who has verified it has to do so again
     #[arg(long)]
     pub(super) reset_cross_signing: bool,
@@ -125,7 +128,7 @@ async fn prepare(
     let mut password = Password::of(&username, password);
     let options = LoginOptions {
         unlock,
-        is_recovery: args.is_recovery,
+        is_recovery: args.is_recovery || args.cross_signing_file.is_some(),
         password: password.get().await?,
         username,
         device_name: args.device_name,
@@ -192,6 +195,9 @@ fn unlock(args: &LoginArgs, files: &Files) -> Result<Unlock, Failure> {
     if args.reset_cross_signing {
         return Ok(Unlock::Reset);
     }
+    if let Some(path) = &args.cross_signing_file {
+        return Ok(Unlock::Seeds(Seeds::read(path)?));
+    }
     with_key(args.recovery_key_file.as_deref(), files)
 }
 
@@ -257,8 +263,9 @@ pub(super) fn tell(what: &str, login: &Login, files: &Files) -> anyhow::Result<(
     warnings.extend(standing.problems.iter().map(of_problem));
     match standing.identity {
         Identity::Foreign => warnings.push(foreign(files.recovery_keys().first())),
+        Identity::Incomplete => warnings.push(INCOMPLETE.to_owned()),
         Identity::Missing => warnings.push(MISSING.to_owned()),
-        Identity::Created | Identity::Recovered | Identity::Reset => {}
+        Identity::Created | Identity::Recovered | Identity::Kept | Identity::Reset => {}
     }
     print(&(lines.join("\n") + "\n"))?;
     warnings.iter().try_for_each(warn)
@@ -302,6 +309,16 @@ The relay works, but other people's clients warn of its messages. There are two 
       is warned and has to verify it again"
     )
 }
+
+const INCOMPLETE: &str = "\
+the device is not verified: the account has a cross-signing identity that MMRelay made.
+The relay works, but other people's clients warn of its messages. There are two cures:
+  relay auth login --force --cross-signing-file FILE
+      keeps that identity, with the file in `matrix/store` of MMRelay's home that ends in `_cross_signing.json`;
+      nobody else notices
+  relay auth login --force --reset-cross-signing
+      makes a new identity, if that file is lost; everybody who has verified the account is warned and has to
+      verify it again";
 
 const MISSING: &str = "\
 the device is not verified: the server did not take its signature. The relay works, but other people's

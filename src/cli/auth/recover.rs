@@ -38,6 +38,13 @@ pub(in crate::cli) struct RecoverArgs {
     allow_http: bool,
 }
 
+impl RecoverArgs {
+    /// Returns the account that the arguments name, as it was given.
+    pub(in crate::cli) fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+}
+
 /// What is left of a login.
 enum Standing {
     /// Its device is signed and uses the backup.
@@ -119,6 +126,7 @@ pub(super) fn as_login(
         allow_http: args.allow_http,
         force: true,
         recovery_key_file: args.recovery_key_file,
+        cross_signing_file: None,
         reset_cross_signing: false,
         recovery_key_out: None,
         is_recovery: true,

@@ -23,7 +23,7 @@ pub(super) fn findings(status: &LoginStatus, held: Option<&DeviceHeld>) -> Vec<F
     };
     let verification = match status.device_verified {
         Some(true) => ok("the device is verified by its owner"),
-        Some(false) => warning("the device is not verified by its owner", RECOVER),
+        Some(false) => warning("the device is not verified by its owner", status.recovery()),
         None => skipped("the homeserver does not accept the login"),
     };
     let backup = match (status.key_backup, status.key_backup_on_server) {
@@ -87,6 +87,7 @@ mod tests {
             token_alive: true,
             refused: None,
             device_verified: Some(true),
+            identity_is_incomplete: false,
             key_backup: KeyBackup::On,
             key_backup_on_server: Some(true),
             recovery_key_file: None,

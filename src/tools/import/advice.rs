@@ -69,11 +69,8 @@ fn login(home: &OldHome, loaded: Option<&Loaded>) -> String {
     } else {
         ""
     };
-    let identity = if home.has_identity() {
-        " --reset-cross-signing"
-    } else {
-        ""
-    };
+    let identity = home.identity().map(|path| path.display().to_string());
+    let identity = flag("cross-signing-file", identity);
     format!("log in, as a new device: `relay auth login{server}{user}{identity}`{browser}")
 }
 

@@ -136,13 +136,21 @@ impl OldHome {
         found
     }
 
-    /// Returns whether MMRelay has made the account's cross-signing identity.
-    pub(super) fn has_identity(&self) -> bool {
+    /// Returns the file of the account's cross-signing identity, if MMRelay has made it; of several that of its login.
+    pub(super) fn identity(&self) -> Option<PathBuf> {
         let entries = STORES
             .iter()
             .filter_map(|it| fs::read_dir(self.path.join(it)).ok());
-        let mut names = entries.flatten().flatten().map(|it| it.file_name());
-        names.any(|it| it.to_string_lossy().ends_with(IDENTITY))
+        let paths = entries.flatten().flatten().map(|it| it.path());
+        let ends = |path: &PathBuf| path.to_string_lossy().ends_with(IDENTITY);
+        let mut found: Vec<PathBuf> = paths.filter(ends).collect();
+        found.sort();
+        let user = self.account().user_id.unwrap_or_default();
+        let is_of = |path: &&PathBuf| {
+            path.to_string_lossy()
+                .ends_with(&format!("{user}{IDENTITY}"))
+        };
+        found.iter().find(is_of).or(found.first()).cloned()
     }
 
     /// Returns the account of MMRelay's login; nothing of it if that cannot be read.
@@ -257,8 +265,25 @@ mod tests {
             fs::write(&path, json).unwrap();
             let account = home.account();
             assert_eq!(account.user_id.as_deref(), Some("@bot:example.org"));
-            assert!(account.is_oauth() && !home.has_identity());
+            assert!(account.is_oauth() && home.identity().is_none());
             assert!(!format!("{account:?}").contains("syt"));
         }
+    }
+
+    #[test]
+    fn of_several_identities_that_of_the_login_is_named() {
+        let store = |name: &str| format!("matrix/store/{name}_cross_signing.json");
+        let files = [
+            store("@a:example.org"),
+            store("@bot:example.org"),
+            "matrix/credentials.json".to_owned(),
+        ];
+        let directory = home_with(&files.each_ref().map(String::as_str));
+        let home = OldHome::find(Some(directory.path()), |_| None).unwrap();
+        let named = |name: &str| Some(directory.path().join(store(name)));
+        assert_eq!(home.identity(), named("@a:example.org"));
+        let credentials = directory.path().join("matrix/credentials.json");
+        fs::write(credentials, r#"{"user_id": "@bot:example.org"}"#).unwrap();
+        assert_eq!(home.identity(), named("@bot:example.org"));
     }
 }

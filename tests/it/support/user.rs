@@ -107,11 +107,20 @@ pub(crate) struct User {
 impl User {
     /// Makes an account with that display name, and logs in.
     pub(crate) async fn new(synapse: &'static Synapse, display_name: &str) -> Self {
+        Self::with(synapse, display_name, true).await
+    }
+
+    /// Does the same without cross-signing.
+    pub(crate) async fn without_identity(synapse: &'static Synapse, display_name: &str) -> Self {
+        Self::with(synapse, display_name, false).await
+    }
+
+    async fn with(synapse: &'static Synapse, display_name: &str, has_identity: bool) -> Self {
         let username = synapse.register(&display_name.to_lowercase()).await;
         let client = Client::builder()
             .homeserver_url(synapse.url())
             .with_encryption_settings(EncryptionSettings {
-                auto_enable_cross_signing: true,
+                auto_enable_cross_signing: has_identity,
                 ..EncryptionSettings::default()
             })
             .build()

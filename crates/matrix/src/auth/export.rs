@@ -2,12 +2,12 @@
 //! device destroy its encryption, so the home that it came from is marked, and does not use it any more.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::iter;
 use std::path::{Path, PathBuf};
 
 use age::secrecy::SecretString;
-use age::{Decryptor, Encryptor, Identity, Recipient, scrypt};
+use age::{DecryptError, Decryptor, Encryptor, Identity, Recipient, scrypt};
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, Entry, Header};
@@ -16,7 +16,7 @@ use url::Url;
 use super::Files;
 use crate::files::{FilesError, Moved, create_directory, replace};
 use relay_config::Secret;
-use relay_disk::{cure, database_files, private_file, rename, sync_directory};
+use relay_disk::{UnpackError, cure, database_files, private_file, rename, sync_directory, unpack};
 use relay_model::Explained;
 
 /// The form of the file. Others are refused.
@@ -24,6 +24,11 @@ const FORMAT: u32 = 1;
 /// How hard a passphrase is to try out, as a power of two: 64 MB of memory, and less than a second on a small computer. What
 /// the library chooses by itself suits the computer that exports, and can be more than the one that imports has.
 const WORK: u8 = 16;
+/// Maximum size of the small files in bytes: what the file holds, the session, the keys.
+const LARGEST_SMALL: u64 = 1024 * 1024;
+/// Maximum number of files in it. Their size needs no bound: nothing in it is packed, so that all of them together are no
+/// larger than the file itself.
+const MOST_FILES: usize = 100;
 /// The hardest that is accepted, from `age` itself: 256 MB of memory.
 const MOST_WORK: u8 = 18;
 
@@ -71,9 +76,12 @@ pub enum ExportError {
         "`{0}` was written on {1}, and this home's login was exported on {2}: the file does not come back from elsewhere"
     )]
     NotLater(PathBuf, String, String),
-    /// The file is something else, or not whole.
-    #[error("`{0}` is no exported login of the relay, or is damaged")]
+    /// The file is something else.
+    #[error("`{0}` is no exported login of the relay")]
     NotExported(PathBuf),
+    /// The file is one, and not whole.
+    #[error("`{0}` is cut off or damaged: it cannot be read to its end")]
+    Cut(PathBuf),
     /// The passphrase opens nothing.
     #[error("the passphrase is wrong, or `{0}` is damaged")]
     Passphrase(PathBuf),
@@ -104,7 +112,11 @@ impl Explained for ExportError {
                 "export the login where it is used now, and import that file; if this file was imported nowhere, say so with \
                  `--imported-nowhere`"
             }
-            Self::NotExported(_) => "take the file that `relay auth export` has written, whole",
+            Self::NotExported(_) => "take the file that `relay auth export` has written",
+            Self::Cut(_) => {
+                "copy it anew from where `relay auth export` has written it, and compare the sizes; if that one is damaged too, `relay \
+                 auth recover` makes a new login"
+            }
             Self::Passphrase(_) => "try it again; without its passphrase the file is of no use",
             Self::Newer(_) => "update the relay",
             Self::Use(.., cause) => return cure(cause),
@@ -181,6 +193,7 @@ fn write(
     let recipients = iter::once(&recipient as &dyn Recipient);
     let encryptor = Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
     let mut archive = Builder::new(encryptor.wrap_output(file)?);
+    archive.sparse(false);
     let contents = serde_json::to_vec_pretty(exported)?;
     let mut header = Header::new_gnu();
     header.set_size(contents.len() as u64);
@@ -252,16 +265,26 @@ fn take_in(
         Err(error) => return Err(error.into()),
     };
     let not_exported = || ExportError::NotExported(from.to_owned());
+    let cut = || ExportError::Cut(from.to_owned());
+    let unreadable = |error| match UnpackError::of_archive(error) {
+        UnpackError::Read(cause) => ExportError::Use("read", from.to_owned(), cause),
+        UnpackError::Cut | UnpackError::Write(_) => cut(),
+    };
     let file = File::open(from).map_err(ExportError::of("read", from))?;
     let mut identity = scrypt::Identity::new(secret(passphrase));
     identity.set_max_work_factor(MOST_WORK);
-    let decryptor = Decryptor::new(file).map_err(|_| not_exported())?;
+    let decryptor = Decryptor::new(file).map_err(|error| match error {
+        DecryptError::Io(error) => unreadable(error),
+        _ => not_exported(),
+    })?;
     let opened = decryptor.decrypt(iter::once(&identity as &dyn Identity));
     let opened = opened.map_err(|_| ExportError::Passphrase(from.to_owned()))?;
     let mut archive = Archive::new(opened);
-    let mut entries = archive.entries().map_err(|_| not_exported())?;
-    let first = entries.next().and_then(Result::ok);
-    let exported = first.and_then(contents).ok_or_else(not_exported)?;
+    // Raw: the names are short, and a long one would be read into memory.
+    let mut entries = archive.entries().map_err(unreadable)?.raw(true);
+    let first = entries.next().ok_or_else(cut)?.map_err(unreadable)?;
+    let exported = contents(first).map_err(unreadable)?;
+    let exported: Exported = exported.ok_or_else(not_exported)?;
     if exported.format != FORMAT {
         return Err(ExportError::Newer(from.to_owned()));
     }
@@ -273,7 +296,8 @@ fn take_in(
         return Err(ExportError::NotLater(from.to_owned(), at, left));
     }
     // A home gets its database back, newer; that of an export without one is still there, and as it was.
-    let may_be_there = moved.is_some() && (exported.database || is_imported_nowhere);
+    let is_back = moved.is_some() && (exported.database || is_imported_nowhere);
+    let may_be_there = is_back || files.was_importing(database);
     if !may_be_there && database_files(database).iter().any(|it| it.exists()) {
         return Err(ExportError::HasDatabase(database.to_owned()));
     }
@@ -281,27 +305,40 @@ fn take_in(
     let fresh = files.fresh();
     create_directory(&fresh.sdk())?;
     let new_database = unpacked(database);
-    for entry in entries {
-        let mut entry = entry.map_err(|_| not_exported())?;
-        let name = entry.path().map_err(|_| not_exported())?;
-        let name = name.to_str().ok_or_else(not_exported)?.to_owned();
-        let path = match name.split_once('/') {
-            None if name == SESSION => fresh.session(),
-            None if name == KEY => fresh.key(),
-            None if name == RECOVERY_KEY => fresh.recovery_key(),
-            None if name == DATABASE => new_database.clone(),
-            Some((STORE, file)) if !file.contains(['/', '\\']) => fresh.sdk().join(file),
-            Some(_) | None => return Err(not_exported()),
+    for (count, entry) in entries.enumerate() {
+        if count == MOST_FILES {
+            return Err(cut());
+        }
+        let mut entry = entry.map_err(unreadable)?;
+        let name = entry.path().map_err(|_| cut())?;
+        let name = name.to_str().ok_or_else(cut)?.to_owned();
+        let (path, is_small) = match name.split_once('/') {
+            None if name == SESSION => (fresh.session(), true),
+            None if name == KEY => (fresh.key(), true),
+            None if name == RECOVERY_KEY => (fresh.recovery_key(), true),
+            None if name == DATABASE => (new_database.clone(), false),
+            Some((STORE, file)) if is_file_name(file) => (fresh.sdk().join(file), false),
+            Some(_) | None => return Err(cut()),
         };
-        unpack(&mut entry, &path).map_err(ExportError::of("write", &path))?;
+        let size = entry.size();
+        // A sparse file could be of any size.
+        if !entry.header().entry_type().is_file() || is_small && size > LARGEST_SMALL {
+            return Err(cut());
+        }
+        unpack(&mut entry, size, &path).map_err(|error| match error {
+            UnpackError::Cut => cut(),
+            UnpackError::Read(cause) => ExportError::Use("read", from.to_owned(), cause),
+            UnpackError::Write(cause) => ExportError::Use("write", path, cause),
+        })?;
     }
     let session = fresh.load_session()?;
     let is_whole = session.is_some_and(|it| it.device_id == exported.device);
     if !is_whole || exported.database && !new_database.exists() {
-        return Err(not_exported());
+        return Err(cut());
     }
     fresh.load_key()?;
     if exported.database {
+        files.note_import(database)?;
         keep_old(database)
             .and_then(|()| rename(&new_database, database))
             .and_then(|()| sync_directory(database.parent().unwrap_or(Path::new("."))))
@@ -316,27 +353,29 @@ fn take_in(
     Ok(exported)
 }
 
-fn contents(entry: Entry<'_, impl Read>) -> Option<Exported> {
-    let is_it = entry.path().is_ok_and(|path| path == Path::new(CONTENTS));
-    is_it.then_some(())?;
-    serde_json::from_reader(entry).ok()
+fn contents(entry: Entry<'_, impl Read>) -> io::Result<Option<Exported>> {
+    if !entry.path().is_ok_and(|path| path == Path::new(CONTENTS)) {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    entry.take(LARGEST_SMALL).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text).ok())
 }
 
-fn unpack(entry: &mut impl Read, path: &Path) -> io::Result<()> {
-    // A database that an import which crashed has left.
-    drop(fs::remove_file(path));
-    let mut file = private_file().write(true).create_new(true).open(path)?;
-    io::copy(entry, &mut file)?;
-    file.flush()?;
-    file.sync_all()
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\'])
 }
 
 /// Keeps a database and its logs beside their place.
 fn keep_old(database: &Path) -> io::Result<()> {
     let kept = database_files(&database.with_added_extension("old"));
+    let is_there = database.exists();
     for (path, kept) in database_files(database).iter().zip(kept) {
         if path.exists() {
             rename(path, &kept)?;
+        } else if is_there {
+            // A log of one that was kept before. It may not exist.
+            drop(fs::remove_file(kept));
         }
     }
     Ok(())
@@ -344,6 +383,8 @@ fn keep_old(database: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tar::EntryType;
+
     use super::*;
     use crate::session::test_session::session;
 
@@ -466,7 +507,9 @@ mod tests {
         let whole = fs::read(old.file()).unwrap();
         for length in [0, 10, 200, whole.len() / 2, whole.len() - 1] {
             fs::write(old.file(), &whole[..length]).unwrap();
-            assert!(new.import(&old, "correct horse").is_err(), "{length}");
+            let cut = new.import(&old, "correct horse").unwrap_err();
+            // A file that is cut within its header says nothing about the passphrase either.
+            assert!(matches!(cut, ExportError::Cut(_)), "{length}: {cut}");
             assert_eq!(new.files.load_session().unwrap(), None);
             assert!(!new.database().exists());
         }
@@ -481,6 +524,83 @@ mod tests {
         assert!(matches!(kept, ExportError::HasDatabase(_)), "{kept}");
         fs::remove_file(new.database()).unwrap();
         new.import(&old, "correct horse").unwrap();
+    }
+
+    /// Writes a file as an export does, with these entries behind what it holds.
+    fn forged(house: &House, entries: &[(&str, EntryType, u64)]) {
+        let exported = Exported {
+            format: FORMAT,
+            user: session().user_id,
+            device: session().device_id,
+            homeserver: session().homeserver,
+            at: "2025-01-31T12:00:00Z".to_owned(),
+            database: false,
+        };
+        let mut recipient = scrypt::Recipient::new(secret(&passphrase("correct horse")));
+        recipient.set_work_factor(1);
+        let recipients = iter::once(&recipient as &dyn Recipient);
+        let encryptor = Encryptor::with_recipients(recipients).unwrap();
+        let file = File::create(house.file()).unwrap();
+        let mut archive = Builder::new(encryptor.wrap_output(file).unwrap());
+        let contents = serde_json::to_vec(&exported).unwrap();
+        let whole = (CONTENTS, EntryType::Regular, contents.len() as u64);
+        for (name, kind, size) in iter::once(&whole).chain(entries) {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_size(*size);
+            let zeros = io::repeat(0).take(*size);
+            let text = if *name == CONTENTS {
+                &contents[..]
+            } else {
+                &[]
+            };
+            archive
+                .append_data(&mut header, name, text.chain(zeros))
+                .unwrap();
+        }
+        archive.into_inner().unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn a_file_with_what_no_export_writes_is_refused_and_leaves_nothing() {
+        let many: Vec<String> = (0..=MOST_FILES).map(|it| format!("sdk/{it}")).collect();
+        let many: Vec<_> = (many.iter().map(|it| (&**it, EntryType::Regular, 1))).collect();
+        let house = House::empty();
+        for entries in [
+            &[("sdk/a/b", EntryType::Regular, 1)][..],
+            &[("other", EntryType::Regular, 1)],
+            &[("sdk/link", EntryType::Symlink, 0)],
+            &[("sdk/sparse", EntryType::GNUSparse, 10)],
+            &[(SESSION, EntryType::Regular, LARGEST_SMALL + 1)],
+            &many,
+        ] {
+            forged(&house, entries);
+            let refused = house.import(&house, "correct horse").unwrap_err();
+            assert!(matches!(refused, ExportError::Cut(_)), "{refused}");
+            assert_eq!(house.names(), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn an_import_that_stopped_behind_its_database_starts_over() {
+        let (old, new) = (House::logged_in(), House::empty());
+        old.export().unwrap();
+        // The login cannot take its place.
+        let in_the_way = new.directory.path().join("matrix/next");
+        create_directory(&in_the_way.join("something")).unwrap();
+        let failed = new.import(&old, "correct horse").unwrap_err();
+        assert!(matches!(failed, ExportError::Files(_)), "{failed}");
+        assert!(new.database().exists() && new.files.load_session().unwrap().is_none());
+        fs::remove_dir_all(in_the_way).unwrap();
+        fs::write(new.database(), "rows and what came since").unwrap();
+        new.import(&old, "correct horse").unwrap();
+        assert_eq!(new.files.load_session().unwrap(), Some(session()));
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap();
+        assert_eq!(text(new.database()), "rows");
+        let kept = text(new.database().with_added_extension("old"));
+        assert_eq!(kept, "rows and what came since");
+        let left = ["recovery.key", "sdk", "sdk.key", "session.json"];
+        assert_eq!(new.names(), left);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use url::Url;
 use super::super::errors::{self, sentence};
 use super::super::{DeviceTrust, client::device_trust};
 use super::AuthError;
+use super::seeds::{self, NotKept, Seeds};
 use relay_config::Secret;
 
 /// Maximum number of attempts to type a recovery key of 48 characters.
@@ -36,6 +37,8 @@ pub enum Unlock {
     Key(Secret<String>),
     /// With a recovery key that the user may type.
     Ask(AskForKey),
+    /// With the seeds that MMRelay has kept of the identity that it made.
+    Seeds(Seeds),
     /// By replacing it; everybody has to verify the account again.
     Reset,
 }
@@ -53,10 +56,14 @@ pub enum Identity {
     Created,
     /// Created by an earlier login, unlocked with the recovery key.
     Recovered,
+    /// Made by MMRelay: this login has completed it, and signs with it.
+    Kept,
     /// There was one: this login has replaced it.
     Reset,
     /// Created by an earlier login, still locked: other clients show the device as unverified.
     Foreign,
+    /// There is one without a user-signing key, as MMRelay makes it: no recovery key opens it.
+    Incomplete,
     /// There is none: the homeserver did not accept the new one.
     #[default]
     Missing,
@@ -141,6 +148,8 @@ enum Unsigned {
     Interrupted,
     /// The identity was to be unlocked, and the account has none.
     NoIdentity,
+    /// It was to be unlocked by a recovery key, and cannot have one.
+    Incomplete,
 }
 
 impl From<matrix_sdk::Error> for Unsigned {
@@ -151,6 +160,16 @@ impl From<matrix_sdk::Error> for Unsigned {
         match error {
             matrix_sdk::Error::Http(_) if !is_answered => Self::NoAnswer(sentence(&error)),
             _ => Self::Refused(sentence(&error)),
+        }
+    }
+}
+
+impl From<NotKept> for Unsigned {
+    fn from(error: NotKept) -> Self {
+        match error {
+            NotKept::Other(what) => Self::WrongKey(what),
+            NotKept::Request(error) => error.into(),
+            NotKept::Refused(what) => Self::Refused(what),
         }
     }
 }
@@ -176,6 +195,7 @@ pub(super) async fn secure(
         Ok(()) => {}
         Err(Unsigned::Interrupted) => return Err(AuthError::Interrupted),
         Err(Unsigned::NoIdentity) => return Err(AuthError::NoIdentity),
+        Err(Unsigned::Incomplete) => return Err(AuthError::Incomplete),
         Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what))
             if security.demand != Demand::Nothing =>
         {
@@ -187,13 +207,17 @@ pub(super) async fn secure(
         }
         Err(Unsigned::Unapproved(url)) => standing.problems.push(unapproved(&url)),
     }
-    if security.demand == Demand::Recovered && standing.identity != Identity::Recovered {
+    let is_recovered = matches!(standing.identity, Identity::Recovered | Identity::Kept);
+    if security.demand == Demand::Recovered && !is_recovered {
         let what = standing.problems.pop().map(|problem| problem.what);
         let what = what.unwrap_or_else(|| "no recovery key was given".to_owned());
         return Err(AuthError::Unfinished(what));
     }
     let encryption = client.encryption();
-    if matches!(standing.identity, Identity::Created | Identity::Reset) {
+    if matches!(
+        standing.identity,
+        Identity::Created | Identity::Kept | Identity::Reset
+    ) {
         // The account's identity has changed, so there is no way back: from here on `stop` is ignored.
         match enable_backup(client, standing.identity).await {
             Ok(key) => standing.recovery_key = Some(Secret::new(key)),
@@ -224,7 +248,12 @@ async fn take_identity(
     if security.stop.is_cancelled() {
         return Err(Unsigned::Interrupted);
     }
-    if identity.is_none() {
+    // The SDK does not know an identity that is incomplete, and would replace it.
+    let is_incomplete = identity.is_none() && {
+        let published = seeds::published(client, &security.user).await?;
+        published.master_keys.contains_key(&security.user)
+    };
+    if identity.is_none() && !is_incomplete {
         if security.demand == Demand::Recovered {
             return Err(Unsigned::NoIdentity);
         }
@@ -232,9 +261,23 @@ async fn take_identity(
         standing.identity = Identity::Created;
         return Ok(());
     }
-    standing.identity = Identity::Foreign;
+    standing.identity = if is_incomplete {
+        Identity::Incomplete
+    } else {
+        Identity::Foreign
+    };
     match security.unlock {
         Unlock::Nothing => {}
+        Unlock::Seeds(seeds) => {
+            let proof = |wanted: &UiaaInfo| security.proof(wanted);
+            seeds::keep(client, &security.user, seeds, proof).await?;
+            standing.identity = Identity::Kept;
+        }
+        Unlock::Key(_) | Unlock::Ask(_) if is_incomplete => {
+            if security.demand == Demand::Recovered {
+                return Err(Unsigned::Incomplete);
+            }
+        }
         Unlock::Key(key) => {
             recover(client, key).await?;
             standing.identity = Identity::Recovered;

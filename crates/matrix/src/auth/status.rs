@@ -32,6 +32,9 @@ pub struct LoginStatus {
     pub refused: Option<String>,
     /// The device is signed by its owner; `None` if the token is not accepted.
     pub device_verified: Option<bool>,
+    /// The account's identity lacks a key, as MMRelay makes it.
+    #[serde(skip)]
+    pub identity_is_incomplete: bool,
     /// Whether this device uploads its keys to the account's backup.
     pub key_backup: KeyBackup,
     /// Whether the account has a backup; `None` if the token is not accepted.
@@ -42,9 +45,26 @@ pub struct LoginStatus {
     pub damage: Option<String>,
 }
 
+impl LoginStatus {
+    /// Returns the cure of a device that its owner has not signed.
+    pub fn recovery(&self) -> &'static str {
+        if self.identity_is_incomplete {
+            KEEP
+        } else {
+            RECOVER
+        }
+    }
+}
+
 /// The cure of a device that its owner has not signed, or that does not use the account's backup.
 pub const RECOVER: &str = "run `relay auth recover` with the account's recovery key; if nobody has it any more, \
                            `relay auth login --force --reset-cross-signing`";
+
+/// The cure of a device where the account's identity is the one that MMRelay has made.
+pub const KEEP: &str = "run `relay auth login --force --cross-signing-file FILE`, FILE being the one in `matrix/store` of \
+                        MMRelay's home that ends in `_cross_signing.json`: the identity stays as it is. Without that file \
+                        `relay auth login --force --reset-cross-signing` makes a new one: whoever has verified the bot is warned, \
+                        and has to verify it again";
 
 /// Whether the room keys of a device are backed up. An account can have a backup that this device does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +122,7 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<LoginStatus
         token_alive: true,
         refused: None,
         device_verified: None,
+        identity_is_incomplete: false,
         key_backup: KeyBackup::Unknown,
         key_backup_on_server: None,
         recovery_key_file: session.recovery_key_left().map(ToOwned::to_owned),
@@ -136,7 +157,9 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<LoginStatus
         },
     }
     let keys = server.device_keys(&session.user_id, &session.device_id);
-    status.device_verified = Some(is_signed(&keys.await?, &session));
+    let keys = keys.await?;
+    status.device_verified = Some(is_signed(&keys, &session));
+    status.identity_is_incomplete = is_incomplete(&keys, &session);
     let version = backup_version(&server).await?;
     status.key_backup = use_of(version.as_deref(), &session);
     status.key_backup_on_server = Some(version.is_some());
@@ -187,6 +210,12 @@ fn is_signed(keys: &Value, session: &StoredSession) -> bool {
         (Some(signing), Some(signatures)) => signing.keys().any(|key| signatures.contains_key(key)),
         (_, _) => false,
     }
+}
+
+/// Returns whether the account has an identity without a user-signing key.
+fn is_incomplete(keys: &Value, session: &StoredSession) -> bool {
+    let user = session.user_id.as_str();
+    keys["master_keys"][user].is_object() && !keys["user_signing_keys"][user].is_object()
 }
 
 /// Returns how the session's device uses the account's backup.
@@ -248,5 +277,15 @@ mod tests {
         assert!(is_signed(&keys("ed25519:NEW"), &session()));
         assert!(!is_signed(&keys("ed25519:OLD"), &session()));
         assert!(!is_signed(&json!({}), &session()));
+    }
+
+    #[test]
+    fn an_identity_without_a_user_signing_key_is_told_from_a_whole_one_and_from_none() {
+        let user = "@relay:example.org";
+        let mut keys = json!({"master_keys": {user: {"keys": {}}}, "user_signing_keys": {}});
+        assert!(is_incomplete(&keys, &session()));
+        keys["user_signing_keys"] = json!({user: {"keys": {}}});
+        assert!(!is_incomplete(&keys, &session()));
+        assert!(!is_incomplete(&json!({"master_keys": {}}), &session()));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use matrix_sdk::Client;
-use matrix_sdk::encryption::verification::VerificationRequest;
+use matrix_sdk::encryption::verification::{VerificationRequest, VerificationRequestState};
 use matrix_sdk::ruma::OwnedUserId;
 use tokio::time::sleep;
 
@@ -25,25 +25,27 @@ const TIMELINE: u32 = 20;
 /// Who begins a verification.
 #[derive(Debug)]
 pub enum Begins {
-    /// Whoever asks first, another device of the account or a user in a direct room.
-    Other,
+    /// The first to ask whom the person at the terminal accepts: another device of the account, or one of these users, in a
+    /// direct room.
+    Other(Vec<OwnedUserId>),
     /// We ask this user, or, with the bot's own id, its other devices.
     Us(OwnedUserId),
 }
 
-/// Verifies by emoji: `same` tells whether the other side shows the same. Returns the outcome, and how far others trust the
-/// device then.
+/// Verifies by emoji: `wanted` tells whether to answer who asks, `same` whether the other side shows the same. Returns the
+/// outcome, and how far others trust the device then.
 ///
 /// The caller holds the store lock, so no daemon has the store open. Messages that arrive meanwhile are relayed by the next
 /// start. If dropped, the other side waits until its own limit.
 pub async fn verify(
     files: &Files,
     begins: &Begins,
+    wanted: impl AsyncFn(&Peer) -> bool,
     same: impl AsyncFnOnce(&Peer, &Emoji) -> bool,
 ) -> Result<(Verified, DeviceTrust), AuthError> {
     let (client, session) = client::restore(files, Recipients::All, &Arc::default()).await?;
     let ended = tokio::select! {
-        ended = Box::pin(with(&client, begins, same)) => ended,
+        ended = Box::pin(with(&client, begins, wanted, same)) => ended,
         refusal = Box::pin(keep_synced(&client)) => Err(session.refused(refusal).into()),
     };
     client::close(&client).await;
@@ -53,12 +55,25 @@ pub async fn verify(
 async fn with(
     client: &Client,
     begins: &Begins,
+    wanted: impl AsyncFn(&Peer) -> bool,
     same: impl AsyncFnOnce(&Peer, &Emoji) -> bool,
 ) -> Result<(Verified, DeviceTrust), AuthError> {
     let failed = |error: &matrix_sdk::Error| AuthError::Unfinished(errors::sentence(error));
     let mut requests = Requests::of(client);
     let request = match begins {
-        Begins::Other => requests.next(|_| true).await,
+        Begins::Other(users) => loop {
+            let may =
+                |user: &OwnedUserId| users.contains(user) || Some(&**user) == client.user_id();
+            let request = requests.next(may).await;
+            // One that has been answered elsewhere names no device any more.
+            let Some(peer) = asker(&request) else {
+                continue;
+            };
+            if wanted(&peer).await {
+                break request;
+            }
+            request.cancel().await.map_err(|error| failed(&error))?;
+        },
         Begins::Us(user) => ask(client, user).await?,
     };
     let ended = carry_out(&request, same)
@@ -72,6 +87,20 @@ async fn with(
         sleep(Duration::from_secs(1)).await;
     }
     Ok((ended, device_trust(client.clone()).await))
+}
+
+/// Returns who asks.
+fn asker(request: &VerificationRequest) -> Option<Peer> {
+    let VerificationRequestState::Requested {
+        other_device_data, ..
+    } = request.state()
+    else {
+        return None;
+    };
+    Some(Peer {
+        user: request.other_user_id().to_owned(),
+        device: other_device_data.device_id().to_owned(),
+    })
 }
 
 /// Asks a user, in a direct room that is made if there is none; or the other devices of the account.

@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::{FIRST_PAUSE, PAUSES, RoomKeyUpdates, Sync};
 use crate::gaps::{self, GapPage, Patience, counted, say_missing};
-use crate::{Batch, MatrixError, bans::Banned, errors};
+use crate::{Batch, MatrixError, bans::Banned, errors, reader};
 use relay_model::{Gap, MatrixEvent, Synced};
 
 /// How often the position is stored while the mapped rooms are idle, to spare SD cards: an old one leaves out nothing.
@@ -89,6 +89,10 @@ impl Sync<'_> {
             if is_cut && !self.reader.shows_join(shown) {
                 self.fill(&room, &next, shown, &mut patience).await?;
             }
+            // Then it was switched on before all that is shown.
+            if !shown.iter().any(reader::switches_encryption_on) {
+                self.rooms.known().switched.remove(id);
+            }
             events.extend(self.reader.read(&room, shown).await);
         }
         for (id, update) in &answer.left {
@@ -97,6 +101,8 @@ impl Sync<'_> {
                 events.push(self.rooms.left(&room));
             }
         }
+        // From here on a homeserver that shows something as older is not believed.
+        self.rooms.known().switched.clear();
         self.rooms.note_synced(&answer);
         let joined = self.rooms.joined().into_iter();
         let joined = joined.map(|room| room.room_id().to_owned());

@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 use super::super::gaps::{GapPage, Patience};
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
-use relay_model::{Beginning, Gap, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, Timestamp};
+use relay_model::{
+    Beginning, Gap, MatrixEvent, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, Timestamp,
+};
 
 /// When every event was sent.
 const SENT_AT: i64 = 1_767_225_600_000;
@@ -499,4 +501,61 @@ async fn what_brings_nothing_is_asked_for_twice_a_second_and_at_once_while_peopl
     assert_eq!(sync.pause(Instant::now()), Duration::ZERO);
     tokio::time::advance(ATTENTIVE).await;
     assert_eq!(sync.pause(Instant::now()), OWN_PAUSE);
+}
+
+#[tokio::test]
+async fn only_what_the_timeline_shows_before_the_switch_to_encryption_was_said_in_a_plain_room() {
+    let page: Value = serde_json::from_str(text(ALICE).raw().json().get()).unwrap();
+    let server = Scripted::start(move |_| json!({"start": "s1", "chunk": [page]})).await;
+    let rooms = server.rooms();
+    let switch = || {
+        let content = json!({"algorithm": "m.megolm.v1.aes-sha2"});
+        let rest = json!({"type": "m.room.encryption", "state_key": "", "content": content});
+        event("switch", ALICE, &rest)
+    };
+    let in_clear = |events: &[MatrixEvent]| {
+        let events = events.iter();
+        events.map(MatrixEvent::is_in_clear).collect::<Vec<_>>()
+    };
+    // The room was handed over as a plain one.
+    let was_plain = || {
+        let plain = OldRoom {
+            room: ROOM.try_into().unwrap(),
+            alias: None,
+            encrypted: false,
+            public: false,
+            tombstone: None,
+        };
+        rooms.known().former.insert(plain.room.clone(), plain);
+    };
+    let (mut sync, mut taken) = sync(&rooms);
+    let room = &server.room;
+    let shown = [text(ALICE), switch(), text(ALICE), switch(), text(ALICE)];
+
+    was_plain();
+    rooms.news(room).await.unwrap();
+    let filling = async {
+        let mut patience = Patience::default();
+        sync.fill(room, "s9", &[], &mut patience).await.unwrap();
+    };
+    let committing = async {
+        let batch = taken.recv().await.unwrap();
+        batch.committed.send(()).unwrap();
+        batch.events
+    };
+    let ((), filled) = tokio::join!(filling, committing);
+    assert_eq!(in_clear(&filled), [false]);
+    let read = sync.reader.read(room, &shown).await;
+    assert_eq!(in_clear(&read), [false, true, true]);
+    // Shown again, it is not news any more.
+    let read = sync.reader.read(room, &shown).await;
+    assert_eq!(in_clear(&read), [true, true, true]);
+
+    // An answer that has been taken is the last that can say so.
+    was_plain();
+    rooms.known().announced.clear();
+    rooms.news(room).await.unwrap();
+    take_answer(&mut sync, &rooms).await;
+    let read = sync.reader.read(room, &shown).await;
+    assert_eq!(in_clear(&read), [true, true, true]);
 }
