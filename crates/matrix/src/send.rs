@@ -67,7 +67,8 @@ impl SendToRoom for Sender {
                 let error = "the room is encrypted and `matrix.e2ee.enabled` is false";
                 return Err(parked(false, error));
             }
-            let sent = match Outgoing::build(content, now) {
+            let avatar = self.rooms.avatar_for(&room, content);
+            let sent = match Outgoing::build(content, now, avatar.as_ref()) {
                 Outgoing::Event { kind, content } => room
                     .send_raw(kind, content)
                     .with_transaction_id(transaction)

@@ -35,6 +35,7 @@ fn well() -> Status {
             sync_age_seconds: Some(3),
             clock_ahead_seconds: Some(0),
             dates_ahead_seconds: 0,
+            not_shown: None,
             account: None,
             device: None,
             device_trust: None,
