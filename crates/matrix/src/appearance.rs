@@ -1,5 +1,5 @@
-//! The bot's name and picture, everywhere and in single rooms, as configured. What is as it should be is left alone, and what is
-//! not configured too.
+//! The bot's name and picture, everywhere and in single rooms, as configured. What is as it should be is left alone, and what
+//! is not configured too.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -95,13 +95,7 @@ pub(super) async fn keep(rooms: &Rooms) -> Infallible {
         return pending().await;
     }
     rooms.caught_up.wait().await;
-    let mut keeper = Keeper {
-        rooms,
-        is_account_done: false,
-        pictures: HashMap::new(),
-        changes: HashMap::new(),
-        given_up: HashSet::new(),
-    };
+    let mut keeper = Keeper::new(rooms);
     let mut backoff = PAUSES;
     loop {
         match keeper.look().await {
@@ -133,7 +127,17 @@ struct Keeper<'a> {
     given_up: HashSet<OwnedRoomId>,
 }
 
-impl Keeper<'_> {
+impl<'a> Keeper<'a> {
+    fn new(rooms: &'a Rooms) -> Self {
+        Self {
+            rooms,
+            is_account_done: false,
+            pictures: HashMap::new(),
+            changes: HashMap::new(),
+            given_up: HashSet::new(),
+        }
+    }
+
     /// Sets what is not as wanted. Fails with what may pass.
     async fn look(&mut self) -> Result<(), Error> {
         if !self.is_account_done {
@@ -300,12 +304,11 @@ impl Keeper<'_> {
             };
             match client.media().get_media_content(&request, false).await {
                 Ok(there) if there == picture => return Ok(Some(shown.to_owned())),
-                Ok(_) => {}
                 Err(error) if http(&error).is_some_and(|it| ServerAnswer::of(it).is_none()) => {
                     return Err(error);
                 }
-                // It is gone, or no address of a picture.
-                Err(_) => {}
+                // It is another one, or gone.
+                Ok(_) | Err(_) => {}
             }
         }
         let mut request = create_content::v3::Request::new(picture);
@@ -402,9 +405,57 @@ fn kind_of(picture: &[u8]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use matrix_sdk::ruma::mxc_uri;
+    use std::sync::{Arc, Mutex};
+
+    use matrix_sdk::ruma::{mxc_uri, room_id};
 
     use super::*;
+    use crate::scripted::Scripted;
+
+    fn named(name: &str) -> Shown {
+        let mut shown = Shown::default();
+        shown.everywhere.display_name = Some(name.to_owned());
+        shown
+    }
+
+    #[tokio::test]
+    async fn a_homeserver_that_refuses_a_name_is_asked_once_and_one_that_is_away_again() {
+        let answer = Arc::new(Mutex::new(Value::Null));
+        let told = Arc::clone(&answer);
+        let server = Scripted::start(move |line| {
+            if line.starts_with("put") {
+                told.lock().unwrap().clone()
+            } else {
+                json!({"displayname": "bot"})
+            }
+        });
+        let server = server.await;
+        let mut rooms = server.rooms();
+        rooms.options.shown = named("Mesh");
+        let mut keeper = Keeper::new(&rooms);
+        assert!(keeper.look().await.is_err());
+        assert_eq!(rooms.options.pulse.heard().not_shown, None);
+        *answer.lock().unwrap() = json!({"errcode": "M_FORBIDDEN", "error": "names are fixed"});
+        for _ in 0..3 {
+            keeper.look().await.unwrap();
+        }
+        assert_eq!(server.count("put "), 2);
+        let told = rooms.options.pulse.heard().not_shown;
+        assert!(matches!(told, Some(NotShown::Refused(words)) if words.contains("are fixed")));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_somebody_else_changes_too_is_set_a_few_times_only() {
+        let server = Scripted::start(|_| Value::Null).await;
+        let rooms = server.rooms();
+        let (mut keeper, room) = (Keeper::new(&rooms), room_id!("!room:example.org"));
+        for _ in 0..MOST_CHANGES {
+            assert!(keeper.may_change(room));
+        }
+        assert!(!keeper.may_change(room));
+        let told = rooms.options.pulse.heard().not_shown;
+        assert_eq!(told, Some(NotShown::Contested(room.to_owned())));
+    }
 
     #[test]
     fn only_the_name_and_picture_of_a_membership_change_and_only_if_they_differ() {

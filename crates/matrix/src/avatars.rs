@@ -9,15 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use matrix_sdk::ruma::api::client::media::create_content;
-use matrix_sdk::{Client, Error, Room};
+use matrix_sdk::{Client, Error};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::errors::{outcome, retry_after, sentence};
-use super::rooms::Rooms;
 use relay_model::{
-    AvatarPlace, Backoff, MatrixEvent, NodeAvatar, NodeNum, RoomContent, RoomOutcome,
+    AvatarPlace, Backoff, MatrixEvent, NodeAvatar, NodeNum, RoomContent, RoomOutcome, UserId,
 };
 
 /// Maximum number of pictures: a hostile mesh can invent any number of nodes. Further nodes have none until old rows are
@@ -70,6 +69,21 @@ impl Avatars {
         known.uploaded.push(MatrixEvent::Avatar(Box::new(avatar)));
     }
 
+    /// Returns the picture for a message to a room, if it is to have one and it is uploaded.
+    pub(super) fn for_message(
+        &self,
+        content: &RoomContent,
+        encrypted: bool,
+    ) -> Option<AvatarPlace> {
+        match content {
+            RoomContent::Text {
+                profile: Some(profile),
+                ..
+            } if profile.avatar => self.of(profile.node, encrypted),
+            _ => None,
+        }
+    }
+
     /// Returns a node's picture; where there is none yet, it is to be uploaded.
     fn of(&self, node: NodeNum, encrypted: bool) -> Option<AvatarPlace> {
         let key = (node, encrypted);
@@ -94,44 +108,32 @@ fn key_of(avatar: &NodeAvatar) -> Key {
     (avatar.node, encrypted)
 }
 
-impl Rooms {
-    /// Returns the picture for a message to a room, if it is to have one and it is uploaded.
-    pub(super) fn avatar_for(&self, room: &Room, content: &RoomContent) -> Option<AvatarPlace> {
-        let RoomContent::Text {
-            profile: Some(profile),
-            ..
-        } = content
-        else {
-            return None;
-        };
-        let encrypted = room.encryption_state().is_encrypted();
-        profile
-            .avatar
-            .then(|| self.avatars.of(profile.node, encrypted))?
-    }
-}
-
-/// Uploads the wanted pictures, one after the other, unless the homeserver refuses them.
-pub(super) async fn upload_wanted(rooms: &Rooms) -> Infallible {
+/// Uploads the wanted pictures for an account, one after the other, unless the homeserver refuses them. Notifies `changed` of
+/// each, so that the sync loop hands it over.
+pub(super) async fn upload_wanted(
+    avatars: &Avatars,
+    client: &Client,
+    own: &UserId,
+    changed: &Notify,
+) -> Infallible {
     let mut backoff = PAUSES;
     loop {
-        let next = rooms.avatars.known().wanted.front().copied();
+        let next = avatars.known().wanted.front().copied();
         let Some((node, encrypted)) = next else {
-            rooms.avatars.wanted.notified().await;
+            avatars.wanted.notified().await;
             continue;
         };
-        let uploaded = timeout(LIMIT, upload(&rooms.client, node, encrypted)).await;
+        let uploaded = timeout(LIMIT, upload(client, node, encrypted)).await;
         let error = match uploaded {
             Ok(Ok(place)) => {
                 backoff.reset();
-                rooms.avatars.uploaded(NodeAvatar {
-                    account: rooms.own.clone(),
+                avatars.uploaded(NodeAvatar {
+                    account: own.to_owned(),
                     node,
                     place,
                 });
                 debug!(%node, encrypted, "the picture of a node is uploaded");
-                // The sync loop hands it over.
-                rooms.changed.notify_one();
+                changed.notify_one();
                 sleep(PAUSE).await;
                 continue;
             }

@@ -299,6 +299,16 @@ mod tests {
                 },
             })
         );
+        // Whoever reads it aloud, as another relay does, says what stands in the plain body.
+        let told = event(&content, NOON);
+        let names = relay_reading::Names::default();
+        let read = relay_reading::read_message(
+            "m.room.message",
+            &told,
+            relay_reading::Quote::None,
+            &names,
+        );
+        assert_eq!(read.unwrap().1, told["body"].as_str().unwrap());
         // Its age is no part of what is taken out.
         let late = &event(&content, NOON + Duration::from_mins(14))["formatted_body"];
         assert!(

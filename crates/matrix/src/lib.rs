@@ -252,6 +252,9 @@ impl Matrix {
         stop: CancellationToken,
     ) -> Result<(), MatrixError> {
         self.rooms.avatars.remember(&start.avatars);
+        let rooms = &self.rooms;
+        let uploads =
+            avatars::upload_wanted(&rooms.avatars, &rooms.client, &rooms.own, &rooms.changed);
         let store = self.files.sdk();
         let way = Arc::clone(&self.way);
         let sync = sync::Sync::new(&self.rooms, &store, way, start, batches);
@@ -260,7 +263,7 @@ impl Matrix {
             result = Box::pin(sync.run(stop)) => result,
             () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
             never = Box::pin(appearance::keep(&self.rooms)) => match never {},
-            never = Box::pin(avatars::upload_wanted(&self.rooms)) => match never {},
+            never = Box::pin(uploads) => match never {},
             never = verification::accept_from(&self.rooms.client, &self.rooms.options.verify_with) => match never {},
             refusal = self.rooms.refused.wait() => Err(self.session.refused(refusal.clone())),
         };

@@ -67,7 +67,8 @@ impl SendToRoom for Sender {
                 let error = "the room is encrypted and `matrix.e2ee.enabled` is false";
                 return Err(parked(false, error));
             }
-            let avatar = self.rooms.avatar_for(&room, content);
+            let encrypted = room.encryption_state().is_encrypted();
+            let avatar = self.rooms.avatars.for_message(content, encrypted);
             let sent = match Outgoing::build(content, now, avatar.as_ref()) {
                 Outgoing::Event { kind, content } => room
                     .send_raw(kind, content)
