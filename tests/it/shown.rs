@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use matrix_sdk::media::{MediaFormat, MediaRequestParameters};
+use matrix_sdk::media::{MediaFormat, MediaRequestParameters, MediaThumbnailSettings};
 use matrix_sdk::ruma::events::room::MediaSource;
-use matrix_sdk::ruma::{OwnedMxcUri, OwnedRoomId};
+use matrix_sdk::ruma::{OwnedMxcUri, OwnedRoomId, uint};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -36,7 +36,10 @@ async fn sees_bot_as(scene: &Scene, room: &OwnedRoomId, name: &str) -> String {
 }
 
 async fn download(scene: &Scene, source: MediaSource) -> Vec<u8> {
-    let format = MediaFormat::File;
+    fetch(scene, source, MediaFormat::File).await
+}
+
+async fn fetch(scene: &Scene, source: MediaSource, format: MediaFormat) -> Vec<u8> {
     let request = MediaRequestParameters { source, format };
     let media = scene.alice.client().media();
     let content = media.get_media_content(&request, false).await;
@@ -97,6 +100,10 @@ async fn people_see_the_bot_and_who_speaks_on_the_mesh_as_configured() {
     let of_node = profile["avatar_url"].as_str().expect("a picture");
     let png = download(&scene, plain(of_node)).await;
     assert!(png.windows(7).any(|it| it == b"PLTE\x0b\x0c\x01"));
+    // The homeserver can make a small one of it, so apps can show it.
+    let small = MediaThumbnailSettings::new(uint!(32), uint!(32));
+    let small = fetch(&scene, plain(of_node), MediaFormat::Thumbnail(small)).await;
+    assert!(small.starts_with(b"\x89PNG"));
     let profile = profile_of(&scene, &secret, "again").await;
     assert_eq!(profile["avatar_url"], Value::Null);
     let file = serde_json::from_value(profile["avatar_file"].clone()).expect("a file");

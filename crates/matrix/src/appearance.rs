@@ -10,6 +10,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use matrix_sdk::config::RequestConfig;
 use matrix_sdk::deserialized_responses::RawAnySyncOrStrippedState;
 use matrix_sdk::media::{MediaFormat, MediaRequestParameters};
 use matrix_sdk::ruma::api::client::media::create_content;
@@ -35,6 +36,8 @@ const CHANGES_WITHIN: Duration = Duration::from_hours(1);
 const CARRIED_WITHIN: Duration = Duration::from_secs(2);
 /// Maximum time until a change that was accepted comes back in the sync.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
+/// Maximum time to upload a picture.
+const UPLOADED_WITHIN: Duration = Duration::from_mins(2);
 /// Pause between an answer of the sync and a look at the rooms, as answers come in bursts.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(5));
@@ -201,6 +204,7 @@ impl<'a> Keeper<'a> {
         };
         let Some(content) = changed(&member, wanted.display_name.as_deref(), picture.as_deref())
         else {
+            self.not_contested(id);
             return Ok(());
         };
         if !self.may_change(id) {
@@ -240,6 +244,15 @@ impl<'a> Keeper<'a> {
             return false;
         }
         true
+    }
+
+    /// Ends what was told of a room in which name and picture are as wanted again.
+    fn not_contested(&self, room: &RoomId) {
+        let pulse = &self.rooms.options.pulse;
+        let told = pulse.heard().not_shown;
+        if matches!(told, Some(NotShown::Contested(there)) if there == room) {
+            pulse.not_shown(None);
+        }
     }
 
     /// Returns the content of the bot's own membership, which the sync always shows.
@@ -313,7 +326,12 @@ impl<'a> Keeper<'a> {
         }
         let mut request = create_content::v3::Request::new(picture);
         request.content_type = Some(kind.to_owned());
-        match client.send(request).await.map_err(Error::from) {
+        // As every request it is tried again by `keep` alone.
+        let config = RequestConfig::new()
+            .disable_retry()
+            .timeout(UPLOADED_WITHIN);
+        let uploaded = client.send(request).with_request_config(config).await;
+        match uploaded.map_err(Error::from) {
             Ok(uploaded) => Ok(Some(uploaded.content_uri)),
             Err(error) => self.is_taken(Err(error)).map(|_| None),
         }
@@ -455,6 +473,8 @@ mod tests {
         assert!(!keeper.may_change(room));
         let told = rooms.options.pulse.heard().not_shown;
         assert_eq!(told, Some(NotShown::Contested(room.to_owned())));
+        keeper.not_contested(room);
+        assert_eq!(rooms.options.pulse.heard().not_shown, None);
     }
 
     #[test]

@@ -48,6 +48,8 @@ struct Known {
     wanted: VecDeque<Key>,
     /// Uploaded, and not handed over yet.
     uploaded: Vec<MatrixEvent>,
+    /// The homeserver takes none.
+    refused: bool,
 }
 
 impl Avatars {
@@ -89,7 +91,7 @@ impl Avatars {
         let key = (node, encrypted);
         let mut known = self.known();
         let place = known.places.get(&key).cloned();
-        let is_new = place.is_none() && !known.wanted.contains(&key);
+        let is_new = place.is_none() && !known.refused && !known.wanted.contains(&key);
         if is_new && known.places.len() < MOST && known.wanted.len() < MOST_WANTED {
             known.wanted.push_back(key);
             self.wanted.notify_one();
@@ -151,6 +153,7 @@ pub(super) async fn upload_wanted(
                     "set `matrix.per_message_profiles.avatars: false`, or let the bot upload files",
                 "the homeserver does not take the pictures of nodes: messages go without them"
             );
+            avatars.known().refused = true;
             return pending().await;
         }
         let pause = error.as_ref().and_then(retry_after).unwrap_or_default();
@@ -232,7 +235,39 @@ fn crc32(data: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use matrix_sdk::ruma::user_id;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::scripted::Scripted;
+
+    #[tokio::test]
+    async fn a_homeserver_that_takes_no_pictures_is_asked_once() {
+        let server = Scripted::start(|line| {
+            if line.contains("/media/") {
+                json!({"errcode": "M_FORBIDDEN", "error": "no uploads"})
+            } else {
+                Value::Null
+            }
+        })
+        .await;
+        let (avatars, changed) = (Avatars::default(), Notify::new());
+        avatars.of(NodeNum(1), false);
+        avatars.of(NodeNum(2), false);
+        let refused = async {
+            while !avatars.known().refused {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let own = user_id!("@bot:example.org");
+        tokio::select! {
+            never = upload_wanted(&avatars, &server.client, own, &changed) => match never {},
+            () = refused => {}
+        }
+        assert_eq!(server.count("/media/"), 1);
+        assert_eq!(avatars.of(NodeNum(3), false), None);
+        assert_eq!(avatars.known().wanted.len(), 2);
+    }
 
     #[test]
     fn the_sums_are_those_of_their_standards() {
