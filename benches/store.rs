@@ -34,6 +34,7 @@ fn message(room: &OwnedRoomOrAliasId) -> RoomMessage {
             mentions: Vec::new(),
             mentions_room: false,
             fields: None,
+            profile: None,
             suppress: false,
         },
     }

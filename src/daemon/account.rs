@@ -16,11 +16,11 @@ use tracing::{debug, error, info, warn};
 use super::runtime_state::NoSession;
 use super::verdict::{self, Again, Wait};
 use super::{event_loop::Reload, first_login::FirstLogin, pipeline::Pipeline};
-use crate::home::Lock;
+use crate::home::{Home, Lock};
 use relay_claims::{Claim, Claimant, Holder, Thing};
-use relay_config::{Config, Secret};
+use relay_config::{Appearance, Config, Secret};
 use relay_matrix::auth::{AuthError, Earlier};
-use relay_matrix::{Files, Matrix, MatrixError};
+use relay_matrix::{Files, Matrix, MatrixError, Shown};
 use relay_model::{Backoff, Chain, Clock, Explained};
 
 /// For how long a homeserver must not know the token before a new device takes the place of the one that it seems to have
@@ -128,6 +128,8 @@ pub(super) struct Account {
     pub(super) device: Option<Claim>,
     pub(super) pipeline: Pipeline<relay_matrix::Sender>,
     pub(super) tries: Tries,
+    /// Where the paths of the configuration begin.
+    pub(super) home: Home,
 }
 
 impl Account {
@@ -153,6 +155,7 @@ impl Account {
             invites: config.matrix.invites.clone(),
             verify_with: config.matrix.verify_with.clone(),
             e2ee: config.matrix.e2ee,
+            shown: self.shown(config),
             pulse: self.pulse.clone(),
             clock: self.clock.clone(),
         }
@@ -166,6 +169,28 @@ impl Account {
             && now.invites == new.invites
             && now.verify_with == new.verify_with
             && now.e2ee == new.e2ee
+            && now.shown == new.shown
+    }
+
+    /// Returns how the bot shows itself by a configuration.
+    fn shown(&self, config: &Config) -> Shown {
+        let complete = |appearance: Appearance| Appearance {
+            avatar: appearance.avatar.map(|it| self.home.resolve(&it)),
+            ..appearance
+        };
+        let mut rooms: HashMap<_, Appearance> = HashMap::new();
+        for mapped in &config.matrix_rooms {
+            let appearance = complete(mapped.appearance.clone());
+            if appearance != Appearance::default() {
+                // Of a room with several channels each may set a part of it.
+                let shown = rooms.entry(mapped.id.clone()).or_default();
+                *shown = shown.or(&appearance);
+            }
+        }
+        Shown {
+            everywhere: complete(config.matrix.appearance()),
+            rooms,
+        }
     }
 
     /// Opens the session; logs why it cannot be used.

@@ -68,6 +68,7 @@ mod tests {
             via: Vec::new(),
             meshtastic_channel: ChannelRef::Name("Rescue".to_owned()),
             direction: Direction::Both,
+            appearance: relay_config::Appearance::default(),
         };
         Config::new(Connection::Serial { serial_port: None }, vec![room])
     }

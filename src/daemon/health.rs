@@ -124,6 +124,9 @@ impl Examined<'_> {
             ),
             (MatrixState::Connecting, None, _) => ok("waiting for the first answer"),
             (MatrixState::Connected, None, _) => {
+                if let Some(it) = &matrix.not_shown {
+                    return check(CheckResult::Warning, &it.cause, it.hint.clone());
+                }
                 let age = span::of_seconds(matrix.sync_age_seconds.unwrap_or_default());
                 ok(format!("last answer {age} ago"))
             }

@@ -201,6 +201,7 @@ pub(crate) async fn run(
         device: None,
         pipeline,
         tries: Tries::new(),
+        home: home.clone(),
     };
     let stopped = stop.clone();
     let working = async move {

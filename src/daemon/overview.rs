@@ -8,8 +8,8 @@ use super::counts::{Place, Way, add_all};
 use super::room_trouble::trouble_of;
 use super::runtime_state::{LoginState, RuntimeFacts};
 use super::status::{
-    ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
-    ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
+    ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, NotShownStatus,
+    OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
 use crate::home::utc;
 use relay_bridge::RouteProblem;
@@ -130,8 +130,15 @@ impl Overview<'_> {
                 times,
                 last_seconds: self.age(last),
             }),
+            not_shown: self.not_shown(),
             parked: self.parked(None),
         }
+    }
+
+    fn not_shown(&self) -> Option<NotShownStatus> {
+        let why = self.heard.not_shown.as_ref()?;
+        let (cause, hint) = (why.to_string(), why.hint());
+        Some(NotShownStatus { cause, hint })
     }
 
     fn database(&self) -> DatabaseStatus {

@@ -116,8 +116,19 @@ pub(crate) struct MatrixStatus {
     /// The homeserver's rate limit; `None`: no 429 since the start.
     #[serde(default)]
     pub(crate) limited: Option<LimitedStatus>,
+    /// Why the bot does not show its name or picture as configured, and the cure.
+    #[serde(default)]
+    pub(crate) not_shown: Option<NotShownStatus>,
     /// Set while the account may not send at all.
     pub(crate) parked: Option<ParkedStatus>,
+}
+
+/// Why the bot does not show its name or picture as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NotShownStatus {
+    pub(crate) cause: String,
+    /// The cure.
+    pub(crate) hint: Option<String>,
 }
 
 /// How often the homeserver has limited the account (HTTP 429).

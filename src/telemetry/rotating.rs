@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use relay_disk::{identity, identity_of, private_file};
+use relay_disk::{identity, identity_of, private_file, rename};
 
 /// `relay.log`, and `relay.log.1` (the newest) to `relay.log.N`.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl RotatingFile {
             absent_is_fine(fs::remove_file(&self.path))?;
         }
         for number in (0..self.keep).rev() {
-            absent_is_fine(fs::rename(self.numbered(number), self.numbered(number + 1)))?;
+            absent_is_fine(rename(self.numbered(number), self.numbered(number + 1)))?;
         }
         self.reopen()
     }

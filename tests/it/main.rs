@@ -130,6 +130,8 @@ mod service;
 #[cfg(test)]
 mod several;
 #[cfg(test)]
+mod shown;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod status;

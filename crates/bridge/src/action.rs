@@ -8,9 +8,9 @@ use super::{
 };
 use relay_model::{
     Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
-    NewVersion, Node, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,
-    OwnedUserId, RadioText, RoomEdit, RoomMessage, SendReport, Sign, Synced, Timestamp, Tombstone,
-    UndecryptableEvent,
+    NewVersion, Node, NodeAvatar, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
+    OwnedTransactionId, OwnedUserId, RadioText, RoomEdit, RoomMessage, SendReport, Sign, Synced,
+    Timestamp, Tombstone, UndecryptableEvent,
 };
 
 /// An action; applied in order, in the transaction that also marks the event as seen.
@@ -110,6 +110,8 @@ pub enum Action {
     Ignore(&'static str),
     /// Store names and state of these nodes for the attached radio.
     KeepNodes(Vec<Node>),
+    /// Store where a node's picture is.
+    KeepAvatar(Box<NodeAvatar>),
     /// Use this radio: waiting rows are assigned to it, and its channels are stored if it reports them.
     UseRadio(NodeNum, Option<Vec<Channel>>),
     /// The radio is ready: log what is known of it, and note for `status` what prevents relaying.

@@ -257,6 +257,7 @@ impl Bridge {
             MatrixEvent::Joined(room) => self.joined(room),
             MatrixEvent::NameMoved { name, room } => self.name_moved(name, room),
             MatrixEvent::Left { room, tombstone } => self.left(room, tombstone.as_ref()),
+            MatrixEvent::Avatar(avatar) => vec![Action::KeepAvatar(avatar.clone())],
             MatrixEvent::NoSigns { room } => vec![self.forbid_signs(room)],
             MatrixEvent::Text(text) => self.room_message(text, facts, now),
             MatrixEvent::Reaction(reaction) => self.room_reaction(reaction, facts, now),

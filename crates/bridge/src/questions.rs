@@ -61,6 +61,7 @@ impl Bridge {
                 | MatrixEvent::Own { .. }
                 | MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
+                | MatrixEvent::Avatar(_)
                 | MatrixEvent::NoSigns { .. }
                 | MatrixEvent::NameMoved { .. }
                 | MatrixEvent::Synced(_)

@@ -49,6 +49,7 @@ pub(super) fn route(id: &str, channel: u32, direction: Direction) -> MappedRoom 
         via: Vec::new(),
         meshtastic_channel: ChannelRef::Index(slot(channel)),
         direction,
+        appearance: relay_config::Appearance::default(),
     }
 }
 

@@ -212,6 +212,7 @@ impl Bridge {
                 mentions: target.author.into_iter().collect(),
                 mentions_room,
                 fields: Some(Box::new(speaker.fields(text))),
+                profile: speaker.profile(&self.config).map(Box::new),
                 suppress: false,
             };
             actions.push(Action::ToRoom {

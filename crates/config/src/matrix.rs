@@ -1,5 +1,6 @@
 //! `matrix`: the account, who may transmit, what messages of the mesh look like.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::{Host, Url};
@@ -8,12 +9,13 @@ use super::choice::choices;
 use super::finding::{Wrong, quoted};
 use super::keys::keys;
 use super::pattern::UserPattern;
+use super::rooms::Appearance;
 use super::secret::Secret;
 use super::section::Section;
 use super::template::{ReactionVariable, RoomVariable, Template};
 use super::value_types::{
-    ValueDoc, ValueType, boolean, choice, duration_or_off, patterns, patterns_doc, secret,
-    template, text_or_none, user_ids, whole,
+    ValueDoc, ValueType, boolean, choice, duration_or_off, path, patterns, patterns_doc, secret,
+    shown_name, template, text_or_none, user_ids, whole,
 };
 use super::values::{self, Checked, hinted, list_of, nonblank, pattern, structured, user_id};
 use super::yaml::{Node, Value};
@@ -40,6 +42,11 @@ keys! {
         /// has used for encryption.
         #[changed = "needs a restart"]
         access_token: Option<Secret<String>> = value(r#""secret""#, secret());
+        /// Name that the bot shows, in every room without one of its own. Without the key it keeps the one it has.
+        display_name: Option<String> = value(r#""Mesh relay""#, shown_name());
+        /// Picture that the bot shows, in every room without one of its own: a PNG, JPEG, GIF or WebP file of at most 1 MiB.
+        /// Without the key it keeps the one it has.
+        avatar: Option<PathBuf> = value("avatar.png", path());
         /// Encryption.
         #[mmrelay = "encryption"]
         e2ee: E2ee = within(E2ee::read);
@@ -50,6 +57,8 @@ keys! {
         prefix_format: Template<RoomVariable> = text(r#""[{long}/{mesh}]: ""#, template());
         /// Reaction that stands for a mesh reaction; in encrypted rooms always `{emoji}`, because reactions are not encrypted.
         reaction_format: Template<ReactionVariable> = get(r#""{emoji} {short}""#, template());
+        /// The sender of a mesh message as the message's own name and picture.
+        per_message_profiles: PerMessageProfiles = within(PerMessageProfiles::read);
         /// Who may transmit: user ids, or globs as in `"@*:example.org"`. Without the key everyone in the room; `[]` is nobody.
         allowed_users: Option<Vec<UserPattern>> = by(allowed_users);
         /// Who may not, even if allowed.
@@ -90,6 +99,18 @@ keys! {
         require: bool = restricting("false", boolean());
     }
 
+    /// The sender of a mesh message as the message's own name and picture (MSC4144).
+    pub PerMessageProfiles {
+        /// Whether mesh messages name their sender in a way (MSC4144, not yet part of Matrix) that some apps show in place of
+        /// the bot's name. The others go on to show the prefix.
+        enabled: bool = get("false", boolean());
+        /// Name that these apps show.
+        name_format: Template<RoomVariable> = get(r#""{long}""#, template());
+        /// Whether they also get a picture in the node's colour, which is uploaded once for each node; in encrypted rooms it is
+        /// encrypted.
+        avatars: bool = get("true", boolean());
+    }
+
     /// How many packets one person may put on the air.
     #[derive(Copy, Eq)]
     pub SenderLimit {
@@ -119,6 +140,14 @@ choices! {
 }
 
 impl Matrix {
+    /// Returns how the bot shows itself where a room has nothing of its own.
+    pub fn appearance(&self) -> Appearance {
+        Appearance {
+            display_name: self.display_name.clone(),
+            avatar: self.avatar.clone(),
+        }
+    }
+
     /// Returns whether a user may transmit, as far as `allowed_users` and `ignored_users` say.
     pub fn permits(&self, user: &UserId) -> bool {
         let ignored = self.ignored_users.iter().any(|it| it.matches(user));

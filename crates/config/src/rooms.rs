@@ -1,5 +1,7 @@
 //! `matrix_rooms`: routes between rooms and channels; a list, or MMRelay's mapping of names to entries.
 
+use std::path::PathBuf;
+
 use serde_json::{Value as Json, json};
 use strum::Display;
 
@@ -8,7 +10,7 @@ use super::finding::{Position, ValueSource, Wrong};
 use super::keys::keys;
 use super::reader::Reader;
 use super::section::Section;
-use super::value_types::{ValueDoc, ValueType, choice};
+use super::value_types::{ValueDoc, ValueType, choice, path, shown_name};
 use super::values::{nonblank, structured};
 use super::yaml::{self, Node, Value};
 use relay_model::{
@@ -28,6 +30,17 @@ pub struct MappedRoom {
     pub meshtastic_channel: ChannelRef,
     /// Which way messages cross between the two.
     pub direction: Direction,
+    /// How the bot shows itself there, if otherwise than elsewhere.
+    pub appearance: Appearance,
+}
+
+/// How the bot shows itself, in a room or everywhere; what is not set stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Appearance {
+    /// Its name.
+    pub display_name: Option<String>,
+    /// The file of its picture.
+    pub avatar: Option<PathBuf>,
 }
 
 /// A channel of the radio, as the configuration names it.
@@ -71,6 +84,10 @@ keys! {
         );
         /// Which way messages go.
         direction: Direction = restricting("both", choice());
+        /// Name that the bot shows in this room alone.
+        display_name: Option<String> = value(r#""Hiking relay""#, shown_name());
+        /// Picture that the bot shows in this room alone.
+        avatar: Option<PathBuf> = value("hiking.png", path());
     }
 }
 
@@ -83,6 +100,23 @@ impl Direction {
     /// Returns whether messages of the room go to the mesh.
     pub fn to_mesh(self) -> bool {
         self != Self::ToMatrix
+    }
+}
+
+impl Appearance {
+    /// Takes what is set, or else what another one has.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let (name, avatar) = (self.display_name.as_ref(), self.avatar.as_ref());
+        Self {
+            display_name: name.or(other.display_name.as_ref()).cloned(),
+            avatar: avatar.or(other.avatar.as_ref()).cloned(),
+        }
+    }
+
+    /// Returns whether both set something, and not to the same.
+    fn differs(&self, other: &Self) -> bool {
+        self.or(other) != other.or(self)
     }
 }
 
@@ -115,6 +149,14 @@ pub(super) fn rooms(root: &mut Section<'_>, key: &'static str) -> Vec<MappedRoom
         let is_twin = |other: &&MappedRoom| {
             other.id == mapped.id && other.meshtastic_channel == mapped.meshtastic_channel
         };
+        let other_looks = |other: &&MappedRoom| {
+            other.id == mapped.id && other.appearance.differs(&mapped.appearance)
+        };
+        if rooms.iter().any(|other| other_looks(&other)) {
+            let sentence =
+                "this room has another `display_name` or `avatar` above: it can have only one";
+            root.reader.problem(&origin, &path, Wrong::new(sentence));
+        }
         match rooms.iter().find(is_twin) {
             Some(twin) if twin.direction == mapped.direction => {
                 let wrong = Wrong::new("this room is tied to this channel already");
@@ -162,6 +204,10 @@ fn room(
             via,
             meshtastic_channel: channel?,
             direction: entry.direction,
+            appearance: Appearance {
+                display_name: entry.display_name,
+                avatar: entry.avatar,
+            },
         })
     })
 }

@@ -192,6 +192,19 @@ pub(super) fn some_text() -> ValueType<String> {
     ValueType::new(|| ValueDoc::text("a text", r"\S"), values::nonblank)
 }
 
+/// A name that is shown to people; longer ones are refused by homeservers (Synapse: 256 characters).
+pub(super) fn shown_name() -> ValueType<String> {
+    let doc = || ValueDoc::text("a name of at most 256 characters", r"^\s*\S.{0,255}$");
+    ValueType::new(doc, |node| {
+        let name = values::nonblank(node)?;
+        let name = name.trim();
+        if name.chars().count() > 256 {
+            return Err(Wrong::new("is too long: a name has at most 256 characters").into());
+        }
+        Ok(name.to_owned())
+    })
+}
+
 pub(super) fn text_or_none() -> ValueType<Option<String>> {
     ValueType::new(|| ValueDoc::text("a text", ""), values::text_or_none)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use matrix_sdk::ruma::events::Mentions;
 use serde_json::{Value, json};
 
-use relay_model::{EventId, RelayFields, RoomContent, Timestamp, span};
+use relay_model::{AvatarPlace, EventId, RelayFields, RoomContent, SenderProfile, Timestamp, span};
 
 /// What is sent for a row: an event with its content, or a redaction, which is a request of its own.
 pub(super) enum Outgoing<'a> {
@@ -14,8 +14,12 @@ pub(super) enum Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    /// Builds the event to send at time `now`.
-    pub(super) fn build(content: &'a RoomContent, now: Timestamp) -> Self {
+    /// Builds the event to send at time `now`; with the picture of its sender, if there is one.
+    pub(super) fn build(
+        content: &'a RoomContent,
+        now: Timestamp,
+        avatar: Option<&AvatarPlace>,
+    ) -> Self {
         match content {
             RoomContent::Text {
                 notice,
@@ -27,20 +31,24 @@ impl<'a> Outgoing<'a> {
                 mentions,
                 mentions_room,
                 fields,
+                profile,
                 suppress,
             } => {
                 let late = heard_at.and_then(|heard_at| span::lateness(heard_at, now));
                 let late = late.map(|age| format!("(delayed {}) ", span::short(age)));
-                let body = format!("{prefix}{}{text}", late.unwrap_or_default());
+                let text = late.unwrap_or_default() + text.as_str();
                 let mut mentioned = Mentions::with_user_ids(mentions.iter().cloned());
                 mentioned.room = *mentions_room;
                 let mut event = fields.as_deref().map(named).unwrap_or_default();
+                if let Some(profile) = profile {
+                    event.extend(in_profile(profile, prefix, &text, avatar));
+                }
                 event.extend([
                     (
                         "msgtype",
                         if *notice { "m.notice" } else { "m.text" }.into(),
                     ),
-                    ("body", body.into()),
+                    ("body", format!("{prefix}{text}").into()),
                     // Always present, so that clients do not guess mentions from the text.
                     ("m.mentions", json!(mentioned)),
                     (
@@ -80,6 +88,51 @@ fn relation(reply_to: Option<&EventId>, thread: Option<&EventId>) -> Value {
     }
 }
 
+/// Returns what gives a message a name and picture of its own (MSC4144). For clients that do not know such profiles the prefix
+/// stays: marked as their fallback, it is taken out by those that do.
+fn in_profile(
+    profile: &SenderProfile,
+    prefix: &str,
+    text: &str,
+    avatar: Option<&AvatarPlace>,
+) -> Vec<(&'static str, Value)> {
+    let mut shown = json!({"id": profile.node.to_string(), "displayname": profile.name});
+    match avatar.filter(|_| profile.avatar) {
+        Some(AvatarPlace::Plain(url)) => shown["avatar_url"] = json!(url),
+        Some(AvatarPlace::Encrypted(file)) => {
+            shown["avatar_file"] = serde_json::from_str(file).unwrap_or_default();
+        }
+        // Clients make one of the name: the bot's would be wrong.
+        None => shown["avatar_url"] = json!(""),
+    }
+    let mut event = Vec::new();
+    if !prefix.is_empty() {
+        shown["has_fallback"] = json!(true);
+        let (prefix, text) = (as_html(prefix), as_html(text));
+        let html = format!("<strong data-mx-profile-fallback>{prefix}</strong>{text}");
+        event.push(("format", json!("org.matrix.custom.html")));
+        event.push(("formatted_body", json!(html)));
+    }
+    event.push(("com.beeper.per_message_profile", shown));
+    event
+}
+
+/// Returns the HTML that shows a text as it is.
+fn as_html(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\n' => html.push_str("<br>"),
+            other => html.push(other),
+        }
+    }
+    html
+}
+
 /// Returns MMRelay's fields by their names in an event; unknown values are null.
 fn named(fields: &RelayFields) -> BTreeMap<&'static str, Value> {
     // Events hold no fractions: a server refuses the whole event because of one.
@@ -111,7 +164,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use relay_model::PacketId;
+    use relay_model::{NodeNum, PacketId};
 
     const NOON: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -126,12 +179,13 @@ mod tests {
             mentions: Vec::new(),
             mentions_room: false,
             fields: None,
+            profile: None,
             suppress: false,
         }
     }
 
     fn event(content: &RoomContent, now: Timestamp) -> Value {
-        match Outgoing::build(content, now) {
+        match Outgoing::build(content, now, None) {
             Outgoing::Event { content, .. } => content,
             Outgoing::Redaction { .. } => panic!("not an event"),
         }
@@ -200,6 +254,93 @@ mod tests {
             relay_id: None,
         };
         assert_eq!(told, named(&fields).into_keys().collect::<Vec<_>>());
+    }
+
+    fn with_profile(with_prefix: &str, said: &str, name: &str) -> RoomContent {
+        let mut content = text();
+        if let RoomContent::Text {
+            prefix,
+            text,
+            profile,
+            ..
+        } = &mut content
+        {
+            with_prefix.clone_into(prefix);
+            said.clone_into(text);
+            *profile = Some(Box::new(SenderProfile {
+                node: NodeNum(0xa1b2_c3d4),
+                name: name.to_owned(),
+                avatar: true,
+            }));
+        }
+        content
+    }
+
+    fn profile_of(content: &RoomContent, avatar: Option<&AvatarPlace>) -> Value {
+        match Outgoing::build(content, NOON, avatar) {
+            Outgoing::Event { content, .. } => content["com.beeper.per_message_profile"].clone(),
+            Outgoing::Redaction { .. } => panic!("not an event"),
+        }
+    }
+
+    #[test]
+    fn a_profile_names_the_sender_beside_the_prefix_whose_copy_is_marked_to_be_taken_out() {
+        let content = with_profile("[Al <b>/Net]: ", "\"1 < 2\"\n& so on", "Al <b>");
+        assert_eq!(
+            event(&content, NOON),
+            json!({
+                "msgtype": "m.text", "m.mentions": {},
+                "body": "[Al <b>/Net]: \"1 < 2\"\n& so on",
+                "format": "org.matrix.custom.html",
+                "formatted_body": "<strong data-mx-profile-fallback>[Al &lt;b&gt;/Net]: </strong>\
+                                   &quot;1 &lt; 2&quot;<br>&amp; so on",
+                "com.beeper.per_message_profile": {
+                    "id": "!a1b2c3d4", "displayname": "Al <b>", "avatar_url": "", "has_fallback": true,
+                },
+            })
+        );
+        // Whoever reads it aloud, as another relay does, says what stands in the plain body.
+        let told = event(&content, NOON);
+        let names = relay_reading::Names::default();
+        let read = relay_reading::read_message(
+            "m.room.message",
+            &told,
+            relay_reading::Quote::None,
+            &names,
+        );
+        assert_eq!(read.unwrap().1, told["body"].as_str().unwrap());
+        // Its age is no part of what is taken out.
+        let late = &event(&content, NOON + Duration::from_mins(14))["formatted_body"];
+        assert!(
+            late.as_str()
+                .unwrap()
+                .contains(": </strong>(delayed 14 min) &quot;")
+        );
+    }
+
+    #[test]
+    fn without_a_prefix_there_is_nothing_to_take_out() {
+        let told = event(&with_profile("", "hi", "Alice"), NOON);
+        assert_eq!(told["body"], "hi");
+        assert_eq!(told["formatted_body"], Value::Null);
+        let shown = &told["com.beeper.per_message_profile"];
+        assert_eq!(
+            *shown,
+            json!({"id": "!a1b2c3d4", "displayname": "Alice", "avatar_url": ""})
+        );
+    }
+
+    #[test]
+    fn a_profile_has_the_nodes_picture_as_the_room_takes_it() {
+        let content = with_profile("", "hi", "Alice");
+        let plain = AvatarPlace::Plain("mxc://example.org/a".to_owned());
+        let shown = profile_of(&content, Some(&plain));
+        assert_eq!(shown["avatar_url"], "mxc://example.org/a");
+        assert_eq!(shown["avatar_file"], Value::Null);
+        let encrypted = AvatarPlace::Encrypted(r#"{"url": "mxc://example.org/b"}"#.to_owned());
+        let shown = profile_of(&content, Some(&encrypted));
+        assert_eq!(shown["avatar_file"], json!({"url": "mxc://example.org/b"}));
+        assert_eq!(shown["avatar_url"], Value::Null);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - What goes: `send`, `content`, `errors` (what an answer means for the message).
 //! - The rooms: `rooms` (which they are, and who is in them), `following` (which one a name stands for),
 //!   `joining`, `trouble` (why the bot is not in one).
+//! - What people see: `appearance` (the bot's name and picture), `avatars` (pictures of nodes).
 //! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK), `client` and `keys` (the SDK
 //!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `probe` (asks it, for `doctor`), `task`.
 #![cfg_attr(
@@ -18,7 +19,9 @@
     )
 )]
 
+mod appearance;
 pub mod auth;
+mod avatars;
 mod bans;
 mod client;
 mod clock;
@@ -60,10 +63,11 @@ use self::files::LOG_IN_ANEW;
 use relay_config::{E2ee, UserPattern};
 use relay_disk::Trouble;
 use relay_model::{
-    Beginning, Clock, ClockReading, Explained, Gap, MatrixEvent, OldRoom, OwnedRoomId,
+    Beginning, Clock, ClockReading, Explained, Gap, MatrixEvent, NodeAvatar, OldRoom, OwnedRoomId,
     OwnedRoomOrAliasId, OwnedServerName, Synced, UndecryptableEvent, full_text,
 };
 
+pub use self::appearance::{NotShown, Shown};
 pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
 pub use self::following::in_its_place;
@@ -87,6 +91,8 @@ pub struct Options {
     pub verify_with: Vec<relay_model::OwnedUserId>,
     /// Whether encrypted rooms are read, and whose devices get the room keys of our messages.
     pub e2ee: E2ee,
+    /// How the bot shows itself.
+    pub shown: Shown,
     /// Where the adapter records the homeserver's state, for `status` and `doctor`.
     pub pulse: Pulse,
     /// This computer's clocks; only a test replaces them.
@@ -124,6 +130,8 @@ pub struct Start {
     pub kept: Vec<UndecryptableEvent>,
     /// The last reading of the homeserver's clock; `None` if there never was one.
     pub clock: Option<ClockReading>,
+    /// The pictures of nodes that the account has uploaded.
+    pub avatars: Vec<NodeAvatar>,
 }
 
 /// Whether other people's clients show the device as verified by its owner.
@@ -243,6 +251,10 @@ impl Matrix {
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) -> Result<(), MatrixError> {
+        self.rooms.avatars.remember(&start.avatars);
+        let rooms = &self.rooms;
+        let uploads =
+            avatars::upload_wanted(&rooms.avatars, &rooms.client, &rooms.own, &rooms.changed);
         let store = self.files.sdk();
         let way = Arc::clone(&self.way);
         let sync = sync::Sync::new(&self.rooms, &store, way, start, batches);
@@ -250,6 +262,8 @@ impl Matrix {
         let result = tokio::select! {
             result = Box::pin(sync.run(stop)) => result,
             () = Box::pin(joining::keep_joined(&self.rooms)) => Ok(()),
+            never = Box::pin(appearance::keep(&self.rooms)) => match never {},
+            never = Box::pin(uploads) => match never {},
             never = verification::accept_from(&self.rooms.client, &self.rooms.options.verify_with) => match never {},
             refusal = self.rooms.refused.wait() => Err(self.session.refused(refusal.clone())),
         };

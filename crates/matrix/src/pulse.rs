@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::trouble::RoomTrouble;
+use super::{appearance::NotShown, trouble::RoomTrouble};
 use relay_disk::Trouble;
 use relay_model::OwnedRoomOrAliasId;
 
@@ -22,6 +22,8 @@ pub struct HomeserverState {
     pub failing: Option<Failing>,
     /// Problems with configured rooms, by their configured names.
     pub troubles: BTreeMap<OwnedRoomOrAliasId, RoomTrouble>,
+    /// Why the bot does not show itself as configured.
+    pub not_shown: Option<NotShown>,
     /// Milliseconds that this computer's clock is ahead of the server's; `None`: unknown.
     pub clock_ahead: Option<i64>,
     /// Milliseconds that the clock dating its answers, a proxy's, is ahead of its own; 0: they agree.
@@ -60,6 +62,11 @@ impl Pulse {
                 None => heard.troubles.remove(name),
             };
         });
+    }
+
+    /// Records why the bot does not show itself as configured; `None`: it does, as far as known.
+    pub(super) fn not_shown(&self, why: Option<NotShown>) {
+        self.0.send_modify(|heard| heard.not_shown = why);
     }
 
     /// Records the offsets of this computer's clock, and of the clock that dates the server's answers.

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
 use super::events::{SenderFacts, display_name};
-use super::{Options, errors::LoginRefusal};
+use super::{Options, avatars::Avatars, errors::LoginRefusal};
 use relay_model::{
     JoinedRoom, MatrixEvent, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId,
     RoomOrAliasId, Tombstone,
@@ -39,6 +39,10 @@ pub(super) struct Rooms {
     pub(super) retry: Notify,
     /// An alias was looked up, or the joined rooms must be looked at again.
     pub(super) changed: Notify,
+    /// The members of a room may have changed, the bot among them.
+    pub(super) seen: Notify,
+    /// The pictures of nodes.
+    pub(super) avatars: Avatars,
     /// The server's first answer has been handed over.
     pub(super) caught_up: SetOnce<()>,
     /// Since then every configured room has been looked for once.
@@ -92,6 +96,8 @@ impl Rooms {
             known: Mutex::new(known),
             retry: Notify::new(),
             changed: Notify::new(),
+            seen: Notify::new(),
+            avatars: Avatars::default(),
             caught_up: SetOnce::new(),
             looked_for: SetOnce::new(),
             refused: SetOnce::new(),
@@ -137,7 +143,7 @@ impl Rooms {
     }
 
     /// Returns the configured names of a room; empty if it is not mapped.
-    fn names_of(&self, room: &RoomId) -> Vec<OwnedRoomOrAliasId> {
+    pub(super) fn names_of(&self, room: &RoomId) -> Vec<OwnedRoomOrAliasId> {
         let known = self.known();
         let mut names = self.options.rooms.clone();
         names.retain(|name| known.resolved.get(name).is_some_and(|id| id == room));
@@ -172,6 +178,8 @@ impl Rooms {
         let mut known = self.known();
         known.synced.extend(answer.joined.keys().cloned());
         known.synced.retain(|id| !answer.left.contains_key(id));
+        drop(known);
+        self.seen.notify_one();
     }
 
     /// Returns the joined rooms that are read and that a sync answer has shown.

@@ -90,6 +90,7 @@ impl Scripted {
                 recipients: Recipients::All,
                 require: false,
             },
+            shown: crate::Shown::default(),
             pulse: Pulse::default(),
             clock: Clock::system(),
         };

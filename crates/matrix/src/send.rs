@@ -67,7 +67,11 @@ impl SendToRoom for Sender {
                 let error = "the room is encrypted and `matrix.e2ee.enabled` is false";
                 return Err(parked(false, error));
             }
-            let sent = match Outgoing::build(content, now) {
+            // As long as that is not known, the picture is to tell nobody anything.
+            let state = room.encryption_state();
+            let encrypted = state.is_encrypted() || state.is_unknown();
+            let avatar = self.rooms.avatars.for_message(content, encrypted);
+            let sent = match Outgoing::build(content, now, avatar.as_ref()) {
                 Outgoing::Event { kind, content } => room
                     .send_raw(kind, content)
                     .with_transaction_id(transaction)

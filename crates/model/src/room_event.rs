@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{
-    EventId, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId, OwnedUserId,
-    PacketId, RoomId, UserId,
+    EventId, NodeNum, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId, OwnedTransactionId,
+    OwnedUserId, PacketId, RoomId, UserId,
 };
 use super::time::{ClockReading, Timestamp};
 use super::undecryptable::UndecryptableEvent;
@@ -84,6 +84,8 @@ pub enum MatrixEvent {
         /// The post's `relay_id`, for a message of the mesh.
         relay_id: Option<String>,
     },
+    /// A node's picture was uploaded.
+    Avatar(Box<NodeAvatar>),
     /// A room refused a reaction of the bot, or its redaction.
     NoSigns {
         /// Id of that room, where no signs are tried from now on.
@@ -115,6 +117,26 @@ pub enum MatrixEvent {
     },
 }
 
+/// A picture of a node, as uploaded for the messages of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeAvatar {
+    /// The account that uploaded it.
+    pub account: OwnedUserId,
+    /// The node.
+    pub node: NodeNum,
+    /// Where it is.
+    pub place: AvatarPlace,
+}
+
+/// Where an uploaded picture is, as an event tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AvatarPlace {
+    /// At this `mxc:` address, for rooms that are not encrypted.
+    Plain(String),
+    /// Encrypted, for encrypted rooms: the JSON of an `EncryptedFile`, which holds its key.
+    Encrypted(String),
+}
+
 impl MatrixEvent {
     /// Returns whether its words came unencrypted into an encrypted room.
     pub fn is_in_clear(&self) -> bool {
@@ -144,7 +166,7 @@ impl MatrixEvent {
             | Self::Left { room, .. }
             | Self::NoSigns { room }
             | Self::Own { room, .. } => (Some(room), None, None),
-            Self::Synced(_) => (None, None, None),
+            Self::Avatar(_) | Self::Synced(_) => (None, None, None),
         }
     }
 }

@@ -37,12 +37,23 @@ impl From<OwnedEventId> for EventRef {
     }
 }
 
+/// The sender of a mesh message, as apps show it that know per-message profiles (MSC4144).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderProfile {
+    /// The node that sent it.
+    pub node: NodeNum,
+    /// Its name, not empty.
+    pub name: String,
+    /// Whether it has a picture in the node's colour.
+    pub avatar: bool,
+}
+
 /// Content of an event for a room. In the outbox it refers to an [`EventRef`] and is stored as the JSON derived here; when sent
 /// it refers to an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomContent<T = OwnedEventId> {
-    /// `m.room.message`, never with a `formatted_body`.
+    /// `m.room.message`; its text is never formatted.
     Text {
         /// True: `m.notice`, which other bots ignore; false: `m.text`.
         notice: bool,
@@ -62,6 +73,9 @@ pub enum RoomContent<T = OwnedEventId> {
         mentions_room: bool,
         /// MMRelay's fields; `None` for the bot's own notices.
         fields: Option<Box<RelayFields>>,
+        /// The sender's own name and picture; `None`: those of the bot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<Box<SenderProfile>>,
         /// `mmrelay_suppress`: no relay carries it on.
         suppress: bool,
     },
@@ -109,6 +123,7 @@ impl Notice {
                 mentions: self.mentions,
                 mentions_room: false,
                 fields: None,
+                profile: None,
                 suppress: true,
             },
         }
@@ -141,6 +156,7 @@ impl RoomContent<EventRef> {
                 mentions,
                 mentions_room,
                 fields,
+                profile,
                 suppress,
             } => RoomContent::Text {
                 notice,
@@ -152,6 +168,7 @@ impl RoomContent<EventRef> {
                 mentions,
                 mentions_room,
                 fields,
+                profile,
                 suppress,
             },
             Self::Reaction { target, key } => RoomContent::Reaction {

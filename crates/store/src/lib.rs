@@ -7,6 +7,7 @@
 //! Functions that take or run a [`Tx`] fail only if the database fails or rejects a statement; then the transaction, or the
 //! work within [`Tx::apart`], is rolled back. Unreadable rows are logged and left out; rows that reject an update are ended.
 
+pub mod avatars;
 pub mod clock;
 mod columns;
 pub mod cooldown;
@@ -83,6 +84,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0016_names.sql"),
     include_str!("migrations/0017_media.sql"),
     include_str!("migrations/0018_expired_edits.sql"),
+    include_str!("migrations/0019_avatars.sql"),
 ];
 
 /// Maximum time to wait for another program's lock.

@@ -57,7 +57,7 @@ pub fn prune(tx: &Tx<'_>, now: Timestamp, keep_days: u32, keep_pairs: u64) -> Re
 }
 
 /// Statements that delete rows older than `?1`.
-const OLD: [&str; 5] = [
+const OLD: [&str; 6] = [
     "DELETE FROM mesh_outbox WHERE id IN (
          SELECT id FROM mesh_closed WHERE accepted_at < ?1
              AND NOT EXISTS (SELECT 1 FROM message_pair WHERE message_pair.mesh_outbox = mesh_closed.id)
@@ -74,6 +74,8 @@ const OLD: [&str; 5] = [
          LIMIT ?2)",
     "DELETE FROM receipt WHERE (room, thread) IN (
          SELECT room, thread FROM receipt WHERE at < ?1 LIMIT ?2)",
+    "DELETE FROM avatar WHERE (account, node, encrypted) IN (
+         SELECT account, node, encrypted FROM avatar WHERE at < ?1 LIMIT ?2)",
 ];
 
 /// The statements for tables of which the newest `?3` rows stay, whatever their age. `+id` keeps SQLite from reading the

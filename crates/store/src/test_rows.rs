@@ -61,6 +61,7 @@ pub(super) fn text_for(room_name: &str, text: &str) -> RoomMessage {
             mentions: Vec::new(),
             mentions_room: false,
             fields: None,
+            profile: None,
             suppress: false,
         },
     }

@@ -15,7 +15,7 @@ use super::super::{event_loop::Reload, ledger::Ledger};
 use super::{Account, LOOK_EVERY, Served};
 use relay_matrix::{DeviceTrust, Matrix, auth};
 use relay_model::{Beginning, Chore, Event, Explained as _, OwnedUserId};
-use relay_store::{gaps, known_rooms, mapped_rooms, single_values, undecryptable};
+use relay_store::{avatars, gaps, known_rooms, mapped_rooms, single_values, undecryptable};
 
 impl Account {
     /// Runs the adapter until it ends, or has to read other rooms, or in another way.
@@ -110,6 +110,7 @@ impl Account {
                         gaps: gaps::all(tx, &account)?,
                         kept: undecryptable::waiting(tx)?,
                         clock: single_values::server_clock(tx)?,
+                        avatars: avatars::all(tx, &account)?,
                     };
                     ledger.bridge.remember_own_user(account);
                     Ok(start)

@@ -293,6 +293,7 @@ fn config() -> Config {
         via: Vec::new(),
         meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
         direction: Direction::Both,
+        appearance: relay_config::Appearance::default(),
     };
     let wire = Wire::Tcp {
         host: "127.0.0.1".to_owned(),

@@ -336,6 +336,7 @@ async fn signs_wait_until_no_room_has_a_message_to_send() {
                 mentions: Vec::new(),
                 mentions_room: false,
                 fields: None,
+                profile: None,
                 suppress: false,
             },
         };

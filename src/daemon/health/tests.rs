@@ -1,7 +1,7 @@
 use super::*;
 use crate::daemon::status::{
-    ConfigurationStatus, LimitedStatus, MatrixStatus, OutboxStatus, ParkedStatus, RadioStatus,
-    RoomStatus, RoomTroubleStatus, Traffic, Waits,
+    ConfigurationStatus, LimitedStatus, MatrixStatus, NotShownStatus, OutboxStatus, ParkedStatus,
+    RadioStatus, RoomStatus, RoomTroubleStatus, Traffic, Waits,
 };
 
 fn well() -> Status {
@@ -35,6 +35,7 @@ fn well() -> Status {
             sync_age_seconds: Some(3),
             clock_ahead_seconds: Some(0),
             dates_ahead_seconds: 0,
+            not_shown: None,
             account: None,
             device: None,
             device_trust: None,
@@ -127,6 +128,12 @@ fn what_an_administrator_can_mend_is_a_warning_while_it_matters() {
     let mut status = well();
     status.matrix.dates_ahead_seconds = 7_199;
     assert_eq!(worst(&status, 0), ("clock".to_owned(), Warning));
+    let mut status = well();
+    status.matrix.not_shown = Some(NotShownStatus {
+        cause: "the picture `/x.png` cannot be used".to_owned(),
+        hint: Some("give another one".to_owned()),
+    });
+    assert_eq!(worst(&status, 0), ("matrix".to_owned(), Warning));
 }
 
 #[test]

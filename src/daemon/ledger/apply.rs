@@ -14,9 +14,9 @@ use relay_model::{
 };
 use relay_store::mesh_report::Withdrawal;
 use relay_store::{
-    Result, Tx, backlog, clock, cooldown, direct, drafts, edits, feedback, gaps, known_rooms,
-    mapped_rooms, mesh_report, message_map, nodes, outage, outbox_mesh, outbox_room, receipts,
-    relayed, retention, seen, single_values, undecryptable,
+    Result, Tx, avatars, backlog, clock, cooldown, direct, drafts, edits, feedback, gaps,
+    known_rooms, mapped_rooms, mesh_report, message_map, nodes, outage, outbox_mesh, outbox_room,
+    receipts, relayed, retention, seen, single_values, undecryptable,
 };
 
 /// Carries out the actions of one event in the batch's transaction, one after the other.
@@ -180,6 +180,7 @@ impl Applier<'_> {
                 counts.ignored(Place::Elsewhere, Way::ToMatrix, reason);
             }
             Action::KeepNodes(batch) => nodes::update(tx, radio, &batch, now)?,
+            Action::KeepAvatar(avatar) => avatars::keep(tx, &avatar, now)?,
             Action::UseRadio(radio, channels) => {
                 single_values::set_own_radio(tx, radio)?;
                 mesh_report::adopt_radio(tx, radio)?;

@@ -9,7 +9,10 @@ use relay_model::{Event, MatrixEvent, RadioEvent, RadioOutcome, RoomOutcome, Sen
 pub(super) fn is_light(event: &Event) -> bool {
     match event {
         Event::Report(report) => is_light_report(report),
-        Event::Matrix(event) => matches!(event, MatrixEvent::Own { .. } | MatrixEvent::Synced(_)),
+        Event::Matrix(event) => matches!(
+            event,
+            MatrixEvent::Own { .. } | MatrixEvent::Avatar(_) | MatrixEvent::Synced(_)
+        ),
         Event::Radio(event) => matches!(
             event,
             RadioEvent::Nodes(_) | RadioEvent::Ignored { .. } | RadioEvent::ChannelUse { .. }
@@ -51,6 +54,7 @@ pub(super) fn may_be_lost(action: &Action) -> bool {
             | Action::Seen(SeenKey::Event(_))
             | Action::Position(..)
             | Action::KeepNodes(_)
+            | Action::KeepAvatar(_)
             | Action::Read(_)
             | Action::Show(..)
             | Action::ForgetChanged

@@ -40,6 +40,7 @@ pub(super) fn config() -> Config {
         via: Vec::new(),
         meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
         direction: Direction::Both,
+        appearance: relay_config::Appearance::default(),
     };
     let connection = Connection::Tcp {
         host: "127.0.0.1".to_owned(),

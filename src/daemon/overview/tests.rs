@@ -29,6 +29,7 @@ fn config() -> Config {
         via: Vec::new(),
         meshtastic_channel: ChannelRef::Name("club".to_owned()),
         direction: Direction::Both,
+        appearance: relay_config::Appearance::default(),
     };
     let wire = Connection::Tcp {
         host: "127.0.0.1".to_owned(),

@@ -328,6 +328,7 @@ fn config(rooms: &[OwnedRoomId]) -> Config {
         via: Vec::new(),
         meshtastic_channel: ChannelRef::Index(ChannelIndex::try_from(channel).unwrap()),
         direction: Direction::Both,
+        appearance: relay_config::Appearance::default(),
     });
     // Unused: the wire is a pipe.
     let connection = Connection::Tcp {

@@ -115,7 +115,16 @@ pub(super) fn of_config(redactor: &mut Redactor, config: &Config) {
             }
         }
     }
-    for path in [&config.database.path, &config.logging.filename] {
+    let own = matrix.appearance();
+    let rooms = config.matrix_rooms.iter().map(|room| &room.appearance);
+    let appearances = || rooms.clone().chain([&own]);
+    redactor.know(
+        Kind::User,
+        appearances().filter_map(|it| it.display_name.as_deref()),
+    );
+    let pictures = appearances().filter_map(|it| it.avatar.as_ref());
+    let files = [&config.database.path, &config.logging.filename];
+    for path in files.into_iter().chain(pictures) {
         if path.is_absolute() {
             redactor.know(Kind::Path, [path.display().to_string().as_str()]);
         }

@@ -56,13 +56,14 @@ fn given(key: &str, value: &str, redactor: &mut Redactor) -> String {
     match key.rsplit('.').next().unwrap_or(key) {
         "host" | "homeserver" => redactor.placeholder(Kind::Host, &host_of(bare)),
         "port" => port(bare, redactor),
-        "serial_port" | "path" | "filename" => redactor.placeholder(Kind::Path, bare),
+        "serial_port" | "path" | "filename" | "avatar" => redactor.placeholder(Kind::Path, bare),
         "ble_address" => redactor.placeholder(Kind::Address, bare),
         "meshnet_name" => redactor.placeholder(Kind::Mesh, bare),
         "meshtastic_channel" => channel(bare, redactor),
         "id" => redactor.placeholder(Kind::Room, bare),
         "bot_user_id" => redactor.placeholder(Kind::User, bare),
-        "prefix_format" | "reaction_format" => template(value),
+        "prefix_format" | "reaction_format" | "name_format" => template(value),
+        "display_name" => GONE.to_owned(),
         "dm_reply" | "command_prefix" | "off_air_prefix" if bare.chars().count() > 2 => {
             GONE.to_owned()
         }
@@ -214,6 +215,8 @@ mod tests {
                 "[user-1, …]",
             ),
             ("matrix.invites", "mapped", "mapped"),
+            ("matrix.display_name", "Klub", "…"),
+            ("matrix_rooms[0].avatar", "/srv/klub.png", "path-2"),
             ("meshtastic.dm_reply", "call 555 1234", "…"),
             ("meshtastic.max_message_age", "1h30m", "1h30m"),
             ("matrix.password", "…", "…"),

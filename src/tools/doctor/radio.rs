@@ -345,6 +345,7 @@ mod tests {
             via: Vec::new(),
             meshtastic_channel: mapped,
             direction: Direction::Both,
+            appearance: relay_config::Appearance::default(),
         };
         Config::new(tcp, vec![mapped])
     }

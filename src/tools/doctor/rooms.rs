@@ -215,6 +215,7 @@ mod tests {
             via: Vec::new(),
             meshtastic_channel: ChannelRef::Index(ChannelIndex::PRIMARY),
             direction: Direction::Both,
+            appearance: relay_config::Appearance::default(),
         };
         Config::new(Connection::Serial { serial_port: None }, vec![mapped])
     }

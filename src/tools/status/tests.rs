@@ -64,6 +64,7 @@ fn well() -> Status {
             sync_age_seconds: Some(12),
             clock_ahead_seconds: Some(0),
             dates_ahead_seconds: 0,
+            not_shown: None,
             account: Some("@relay:example.org".to_owned()),
             device: Some("DEVICE".to_owned()),
             device_trust: Some(DeviceTrust::Verified),

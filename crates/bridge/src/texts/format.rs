@@ -9,8 +9,8 @@ use relay_config::{
     Config, MeshVariable, Meshtastic, Piece, ReactionVariable, RoomVariable, Template, Variable,
 };
 use relay_model::{
-    Heading, Media, Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, TextPort,
-    UserId,
+    Heading, Media, Node, PacketId, RadioText, RelayFields, RoomText, RoomTextKind, SenderProfile,
+    TextPort, UserId,
 };
 
 /// Prefix of an alert, and mark of an urgent Matrix message.
@@ -18,6 +18,8 @@ pub(crate) const ALERT: &str = "🚨";
 
 /// Placeholder for an unknown measurement.
 const UNKNOWN: &str = "?";
+/// Maximum bytes of a name in a per-message profile (MSC4144).
+const PROFILE_NAME_BYTES: usize = 255;
 /// Maximum grapheme clusters of a display name that are considered.
 const LONGEST_NAME: usize = 64;
 /// Maximum grapheme clusters of a display name before a part counter.
@@ -52,6 +54,21 @@ impl<'a> Speaker<'a> {
         } else {
             String::new()
         }
+    }
+
+    /// Returns its name and picture for apps that show them with the message, if that is wanted.
+    pub(crate) fn profile(&self, config: &Config) -> Option<SenderProfile> {
+        let wanted = &config.matrix.per_message_profiles;
+        let name = || {
+            let name = clean_name(&render(&wanted.name_format, |it| self.value(it)));
+            let name = fitting(&name, PROFILE_NAME_BYTES);
+            if name.is_empty() { &self.long } else { name }.to_owned()
+        };
+        wanted.enabled.then(|| SenderProfile {
+            node: self.packet.sender.num,
+            name: name(),
+            avatar: wanted.avatars,
+        })
     }
 
     /// Returns the key of the `m.reaction` for its tapback; without names in encrypted rooms, because reactions are never
@@ -345,6 +362,30 @@ mod tests {
         config.matrix.prefix_enabled = false;
         assert_eq!(speaker.prefix(&config), "");
     }
+
+    #[test]
+    fn a_profile_names_the_sender_by_its_format_where_that_is_wanted() {
+        let mut config = config();
+        let packet = packet("x");
+        let profile = |config: &Config| Speaker::of(&packet, "Valley").profile(config);
+        assert_eq!(profile(&config), None);
+        config.matrix.per_message_profiles.enabled = true;
+        let by_default = SenderProfile {
+            node: packet.sender.num,
+            name: "Bob".to_owned(),
+            avatar: true,
+        };
+        assert_eq!(profile(&config), Some(by_default));
+        let mut named = |format: &str| {
+            config.matrix.per_message_profiles.name_format = format.parse().unwrap();
+            profile(&config).unwrap().name
+        };
+        assert_eq!(named("{long} ({mesh})"), "Bob (Valley)");
+        // Nothing of it would be shown.
+        assert_eq!(named(" {mqtt} "), "Bob");
+        assert_eq!(named(&"ö".repeat(200)), "ö".repeat(127));
+    }
+
     #[test]
     fn a_cut_value_counts_grapheme_clusters() {
         let mut config = config();

@@ -15,7 +15,7 @@ use super::{super::testing::*, *};
 use relay_config::{ChannelRef, Direction, OkToMqtt, PortNum};
 use relay_model::{
     ChannelRole, Event, EventRef, JoinedRoom, MatrixEvent, MeshMessage, MessagePair, Node, Origin,
-    OwnedEventId, OwnedUserId, PacketId, RadioEvent, RelayFields, Relayed,
+    OwnedEventId, OwnedUserId, PacketId, RadioEvent, RelayFields, Relayed, SenderProfile,
 };
 
 struct Posted {

@@ -227,6 +227,7 @@ impl Sync<'_> {
     pub(super) async fn announce(&mut self) -> Result<(), MatrixError> {
         self.rooms.follow(None).await;
         let mut events = self.rooms.take_moved();
+        events.extend(self.rooms.avatars.take_uploaded());
         for room in self.rooms.joined() {
             events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
         }

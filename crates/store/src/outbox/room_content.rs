@@ -44,7 +44,9 @@ pub(crate) fn from_json(json: &str) -> Result<RoomContent<EventRef>, ContentErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use relay_model::{EventId, NodeNum, OwnedEventId, PacketId, RelayFields, Timestamp};
+    use relay_model::{
+        EventId, NodeNum, OwnedEventId, PacketId, RelayFields, SenderProfile, Timestamp,
+    };
 
     fn event(text: &str) -> OwnedEventId {
         EventId::parse(text).unwrap()
@@ -69,6 +71,11 @@ mod tests {
                 hops: Some(3),
                 via_mqtt: true,
                 ..RelayFields::default()
+            })),
+            profile: Some(Box::new(SenderProfile {
+                node: NodeNum(7),
+                name: "Alice".to_owned(),
+                avatar: true,
             })),
             suppress: true,
         };

@@ -203,6 +203,7 @@ fn a_reaction_on_a_message_of_the_old_room_ends_and_a_reply_becomes_a_message() 
         mentions: vec!["@alice:example.org".try_into().unwrap()],
         mentions_room: false,
         fields: None,
+        profile: None,
         suppress: false,
     };
     let event = OwnedEventId::try_from("$event:example.org").unwrap();

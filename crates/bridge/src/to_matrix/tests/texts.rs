@@ -45,6 +45,27 @@ fn a_text_is_posted_with_its_prefix_and_the_fields_of_a_relay() {
 }
 
 #[test]
+fn a_text_names_its_sender_in_a_profile_too_where_that_is_wanted() {
+    let mut config = config();
+    config.matrix.per_message_profiles.enabled = true;
+    let actions = heard(&mut bridge_of(config), &packet("hello"), &Facts::default());
+    assert_eq!(first(&actions).text, "[Bob/LongFast]: hello");
+    let profiles = actions.iter().filter_map(|action| match action {
+        Action::ToRoom { message, .. } => match &message.content {
+            RoomContent::Text { profile, .. } => profile.as_deref().cloned(),
+            _ => None,
+        },
+        _ => None,
+    });
+    let of_bob = SenderProfile {
+        node: BOB,
+        name: "Bob".to_owned(),
+        avatar: true,
+    };
+    assert_eq!(profiles.collect::<Vec<_>>(), [of_bob]);
+}
+
+#[test]
 fn what_is_typed_on_our_radio_itself_is_posted() {
     let typed = RadioText {
         sender: Node::unknown(OWN),
