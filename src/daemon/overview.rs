@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::counts::{Place, Way, add_all};
 use super::room_trouble::trouble_of;
-use super::runtime_state::{LoginState, RuntimeFacts};
+use super::runtime_state::{LoginState, OTHER_CONCERNS, RuntimeFacts};
 use super::status::{
-    ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OutboxStatus,
-    ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
+    ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, OtherRelayStatus,
+    OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
 use crate::home::utc;
 use relay_bridge::RouteProblem;
@@ -130,8 +130,26 @@ impl Overview<'_> {
                 times,
                 last_seconds: self.age(last),
             }),
+            other_relays: self.other_relays(),
             parked: self.parked(None),
         }
+    }
+
+    fn other_relays(&self) -> Vec<OtherRelayStatus> {
+        let others = self
+            .facts
+            .others
+            .iter()
+            .map(|(other, (room, at))| OtherRelayStatus {
+                kind: other.name().to_owned(),
+                room: room.to_string(),
+                last_seconds: self.age(*at),
+                text: other.to_string(),
+                hint: other.hint().unwrap_or_default(),
+            });
+        others
+            .filter(|it| it.last_seconds < OTHER_CONCERNS.as_secs())
+            .collect()
     }
 
     fn database(&self) -> DatabaseStatus {
