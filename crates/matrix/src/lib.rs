@@ -9,7 +9,8 @@
 //! - The rooms: `rooms` (which they are, and who is in them), `following` (which one a name stands for),
 //!   `joining`, `trouble` (why the bot is not in one).
 //! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK), `client` and `keys` (the SDK
-//!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `probe` (asks it, for `doctor`), `task`.
+//!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `probe` (asks it, for `doctor`),
+//!   `moved` (its address has changed), `task`.
 #![cfg_attr(
     test,
     expect(
@@ -31,6 +32,7 @@ mod gaps;
 mod gate;
 mod joining;
 mod keys;
+mod moved;
 mod probe;
 mod pulse;
 mod reader;
@@ -67,6 +69,7 @@ use relay_model::{
 pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
 pub use self::following::in_its_place;
+pub use self::moved::{Move, follow_configuration};
 pub use self::probe::{Entrance, HomeserverFacts, Probe, RoomFound, SeenRoom};
 pub use self::pulse::{Failing, HomeserverState, Pulse};
 pub use self::send::Sender;
