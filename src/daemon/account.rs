@@ -20,7 +20,7 @@ use crate::home::{Home, Lock};
 use relay_claims::{Claim, Claimant, Holder, Thing};
 use relay_config::{Appearance, Config, Secret};
 use relay_matrix::auth::{AuthError, Earlier};
-use relay_matrix::{Files, Matrix, MatrixError, Shown};
+use relay_matrix::{Files, Matrix, MatrixError, Move, Shown};
 use relay_model::{Backoff, Chain, Clock, Explained};
 
 /// For how long a homeserver must not know the token before a new device takes the place of the one that it seems to have
@@ -219,9 +219,32 @@ impl Account {
             self.release();
             return Err(Wait::OtherLogin(token));
         }
+        if let Err(error) = self.follow_configuration().await {
+            return Err(self.end(&error));
+        }
         let options = self.options(&self.config());
         let restored = Matrix::restore(self.files.clone(), options).await;
         restored.map(Box::new).map_err(|error| self.end(&error))
+    }
+
+    /// Has the login go on at the homeserver that the configuration names anew.
+    async fn follow_configuration(&self) -> Result<(), MatrixError> {
+        let matrix = &self.config().matrix;
+        let configured = matrix.homeserver.as_deref();
+        match relay_matrix::follow_configuration(&self.files, configured, matrix.allow_http).await?
+        {
+            Move::None => {}
+            Move::Done(address) => {
+                info!(%address, "the login goes on at the homeserver's new address");
+            }
+            Move::Refused(address, error) => error!(
+                %address,
+                error,
+                hint = "correct `matrix.homeserver`, or log in there with `relay auth login --force`",
+                "the homeserver that the configuration names does not know the login: it stays at its old address"
+            ),
+        }
+        Ok(())
     }
 
     /// Claims the device of the session that is there. Two programs with one device destroy each other's encryption.

@@ -16,7 +16,7 @@ use relay_radio::LinkState;
 
 use checks::{check, clock_apart, failed, ok, silent, warning};
 
-pub(crate) use checks::{clock_off, limit_met, times};
+pub(crate) use checks::{another_relay, clock_off, limit_met, times};
 pub(crate) use rooms::{merged, room_check, trouble_check};
 
 /// Time without an iteration after which the event loop counts as hung; it does chores every 20 s.
@@ -46,6 +46,7 @@ impl Examined<'_> {
             ("matrix", self.matrix()),
             ("clock", self.clock()),
             ("rate_limit", self.rate_limit()),
+            ("other_relays", self.other_relays()),
             ("rooms", self.rooms()),
             ("outbox", self.outbox()),
         ];
@@ -152,6 +153,12 @@ impl Examined<'_> {
             Some(limited) if limited.last_seconds < LIMIT_CONCERNS.as_secs() => limit_met(limited),
             Some(_) | None => ok("the homeserver takes what the bot sends"),
         }
+    }
+
+    fn other_relays(&self) -> Check {
+        let others = self.status.matrix.other_relays.iter().map(another_relay);
+        merged(others.collect())
+            .unwrap_or_else(|| ok("no other relay is seen to post with the account"))
     }
 
     fn outbox(&self) -> Check {

@@ -66,7 +66,8 @@ pub(crate) use account::DeviceHeld;
 pub(crate) use control::{ControlAnswer, ControlRequest};
 pub(crate) use handed_over::accept;
 pub(crate) use health::{
-    checks, clock_off, limit_met, merged, radio_away, room_check, times, trouble_check,
+    another_relay, checks, clock_off, limit_met, merged, radio_away, room_check, times,
+    trouble_check,
 };
 pub(crate) use hold::Hold;
 pub(crate) use overview::route_cure;

@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::counts::{Place, Way, add_all};
 use super::room_trouble::trouble_of;
-use super::runtime_state::{LoginState, RuntimeFacts};
+use super::runtime_state::{LoginState, OTHER_CONCERNS, RuntimeFacts};
 use super::status::{
     ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, NotShownStatus,
-    OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
+    OtherRelayStatus, OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
 use crate::home::utc;
 use relay_bridge::RouteProblem;
@@ -131,6 +131,7 @@ impl Overview<'_> {
                 last_seconds: self.age(last),
             }),
             not_shown: self.not_shown(),
+            other_relays: self.other_relays(),
             parked: self.parked(None),
         }
     }
@@ -139,6 +140,23 @@ impl Overview<'_> {
         let why = self.heard.not_shown.as_ref()?;
         let (cause, hint) = (why.to_string(), why.hint());
         Some(NotShownStatus { cause, hint })
+    }
+
+    fn other_relays(&self) -> Vec<OtherRelayStatus> {
+        let others = self
+            .facts
+            .others
+            .iter()
+            .map(|(other, (room, at))| OtherRelayStatus {
+                kind: other.name().to_owned(),
+                room: room.to_string(),
+                last_seconds: self.age(*at),
+                text: other.to_string(),
+                hint: other.hint().unwrap_or_default(),
+            });
+        others
+            .filter(|it| it.last_seconds < OTHER_CONCERNS.as_secs())
+            .collect()
     }
 
     fn database(&self) -> DatabaseStatus {

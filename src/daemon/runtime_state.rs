@@ -2,25 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::counts::{Counts, Place, Way};
 use super::ledger::Outcome;
 use super::status::{ConfigurationStatus, DatabaseStatus};
-use relay_bridge::RadioProblems;
+use relay_bridge::{OtherRelay, RadioProblems};
 use relay_config::MappedRoom;
 use relay_matrix::DeviceTrust;
 use relay_model::{
-    Event, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, RadioProfile,
-    RoomOrAliasId,
+    Event, Explained as _, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
+    RadioProfile, RoomOrAliasId,
 };
 use relay_store::StoreError;
 
 /// Maximum number of joined rooms that are kept; nobody maps more.
 const MOST_ROOMS: usize = 10_000;
+/// How long another relay is told of after its last post.
+pub(super) const OTHER_CONCERNS: Duration = Duration::from_hours(1);
 
 /// [`RuntimeFacts`], written by the event loop and the account, read by the control socket.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(super) struct RuntimeFacts {
     /// The ids of the rooms that the configuration names, as far as they are known.
     pub(super) names: BTreeMap<OwnedRoomOrAliasId, OwnedRoomId>,
     pub(super) counts: Counts,
+    /// Other relays with our account: the room of its last post that we saw, and when.
+    pub(super) others: BTreeMap<OtherRelay, (OwnedRoomId, Instant)>,
     pub(super) configuration: ConfigurationStatus,
 }
 
@@ -85,6 +90,7 @@ impl RuntimeState {
             rooms: BTreeMap::new(),
             names,
             counts: Counts::default(),
+            others: BTreeMap::new(),
             configuration: ConfigurationStatus::default(),
         };
         Self {
@@ -114,7 +120,7 @@ impl RuntimeState {
     }
 
     /// Records that a batch was stored. Returns how long storing had failed before.
-    pub(super) fn stored(&self) -> Option<std::time::Duration> {
+    pub(super) fn stored(&self) -> Option<Duration> {
         let trouble = self.lock().trouble.take();
         trouble.map(|(_, since)| since.elapsed())
     }
@@ -152,6 +158,9 @@ impl RuntimeState {
         for (place, way) in now.counts.add(std::mem::take(&mut outcome.counts)) {
             say_first(&place, way);
         }
+        for (other, room) in std::mem::take(&mut outcome.others) {
+            now.note_other(other, room);
+        }
         for event in events {
             match event {
                 Event::Radio(RadioEvent::Ready(profile)) => {
@@ -186,6 +195,19 @@ impl RuntimeState {
 }
 
 impl RuntimeFacts {
+    /// Records a post of another relay with our account; logs the first one in an hour.
+    fn note_other(&mut self, other: OtherRelay, room: OwnedRoomId) {
+        let before = self.others.insert(other, (room.clone(), Instant::now()));
+        if before.is_none_or(|(_, at)| at.elapsed() >= OTHER_CONCERNS) {
+            warn!(
+                %room,
+                relay = other.name(),
+                hint = other.hint(),
+                "another relay works with the bot's account"
+            );
+        }
+    }
+
     /// Returns the id of the room that a configured name stands for, if known; otherwise `name` itself.
     pub(super) fn known(&self, name: &RoomOrAliasId) -> OwnedRoomOrAliasId {
         let known = self.names.get(name);
@@ -223,8 +245,6 @@ fn say_first(place: &Place, way: Way) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use relay_bridge::{Refused, RouteProblem};
     use relay_config::ChannelRef;
@@ -293,6 +313,22 @@ mod tests {
         })));
         runtime_state.committed(&[ready.clone(), ready], &mut outcome);
         assert_eq!(runtime_state.facts().radio.unwrap().problems, problems);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_relay_is_remembered_by_its_last_post() {
+        let runtime_state = RuntimeState::new(BTreeMap::new());
+        for room in ["!a:example.org", "!b:example.org"] {
+            tokio::time::advance(Duration::from_mins(5)).await;
+            let mut outcome = Outcome {
+                others: vec![(OtherRelay::OtherDevice, room.try_into().unwrap())],
+                ..Outcome::default()
+            };
+            runtime_state.committed(&[], &mut outcome);
+        }
+        let others = runtime_state.facts().others;
+        let last = ("!b:example.org".try_into().unwrap(), Instant::now());
+        assert_eq!(others, [(OtherRelay::OtherDevice, last)].into());
     }
 
     #[tokio::test(start_paused = true)]

@@ -119,6 +119,9 @@ pub(crate) struct MatrixStatus {
     /// Why the bot does not show its name or picture as configured, and the cure.
     #[serde(default)]
     pub(crate) not_shown: Option<NotShownStatus>,
+    /// Other relays with this account that have posted within the last hour.
+    #[serde(default)]
+    pub(crate) other_relays: Vec<OtherRelayStatus>,
     /// Set while the account may not send at all.
     pub(crate) parked: Option<ParkedStatus>,
 }
@@ -138,6 +141,20 @@ pub(crate) struct LimitedStatus {
     pub(crate) times: u64,
     /// Seconds since the last of these answers.
     pub(crate) last_seconds: u64,
+}
+
+/// Another relay that works with the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OtherRelayStatus {
+    /// For machines: a key of `docs/reference/status.md`.
+    pub(crate) kind: String,
+    /// Id of the room that it posted in last.
+    pub(crate) room: String,
+    /// Seconds since that post came.
+    pub(crate) last_seconds: u64,
+    /// What is known of it, in a sentence.
+    pub(crate) text: String,
+    pub(crate) hint: String,
 }
 
 /// How far the Matrix side has come.

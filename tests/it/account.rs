@@ -8,10 +8,11 @@ use matrix_sdk::reqwest;
 use serde_json::{Value, json};
 
 use crate::support::canned::Canned;
+use crate::support::proxy::Proxy;
 use crate::support::radio::BASE;
 use crate::support::relay::text_of;
 use crate::support::scene::{Plan, Scene};
-use crate::support::synapse::PASSWORD;
+use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::{Kind, Seen};
 use crate::support::within;
 
@@ -436,4 +437,43 @@ async fn a_device_that_was_deleted_is_replaced_by_a_new_one_by_the_configured_pa
     assert_ne!(scene.home.session()["device_id"], session["device_id"]);
     let status = text_of(&scene.home.run(["auth", "status"]).await);
     assert!(status.contains("yes, by its owner"), "{status}");
+}
+
+#[tokio::test]
+async fn a_login_goes_on_where_the_configuration_says_that_the_homeserver_went() {
+    let plan = Plan::one_room(Kind::Encrypted).through_proxy();
+    let mut scene = plan.start().await;
+    scene.carries("before").await;
+    let device = scene.home.session()["device_id"].clone();
+    let unknown = json!({"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"});
+    scene
+        .proxy()
+        .answers([Canned::to("/_matrix/", 404, &unknown)]);
+    scene.radio.says(BASE, 0, "while it moves").await;
+    scene.alice.send(&scene.room, "while it moves").await;
+    scene.relay.logs("the homeserver cannot be read").await;
+    assert!(scene.relay.stop().await.success());
+
+    let there = Proxy::before(Synapse::shared().await.url()).await;
+    let config = fs::read_to_string(scene.home.path("config.yaml")).unwrap();
+    let matrix = format!("matrix: {{homeserver: '{}'}}\n", there.url());
+    scene.home.configure(&format!("{matrix}{config}"));
+    scene.relay = scene.home.start().await;
+    scene
+        .relay
+        .logs("the login goes on at the homeserver's new address")
+        .await;
+    let shown = "[Base Camp/LongFast]: while it moves";
+    scene.alice.sees_text(&scene.room, shown).await;
+    scene.radio.transmits("Alice[M]: while it moves").await;
+    scene.carries("after it").await;
+    let wanted = ["before", "while it moves", "after it"].map(|it| format!("Alice[M]: {it}"));
+    assert_eq!(scene.radio.texts(), wanted);
+    assert_eq!(scene.home.session()["device_id"], device);
+
+    // Also at the next start, and nothing is asked for it.
+    assert!(scene.relay.stop().await.success());
+    scene.relay = scene.home.start().await;
+    scene.carries("and then").await;
+    assert!(!scene.relay.log().contains("new address"));
 }

@@ -6,10 +6,10 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::status::{check, status_tells, tells};
-use crate::support::radio::BASE;
+use crate::support::radio::{BASE, Radio};
 use crate::support::relay::{Home, Relay, text_of};
 use crate::support::scene::{Plan, Scene};
-use crate::support::synapse::Synapse;
+use crate::support::synapse::{PASSWORD, Synapse};
 use crate::support::user::Kind;
 
 /// A second home whose relay is nobody in Matrix, with these keys for its radio.
@@ -247,4 +247,53 @@ async fn the_relay_of_a_copied_home_leaves_the_device_alone_and_needs_one_of_its
         .await;
     assert!(output.status.success(), "{}", text_of(&output));
     relay.logs("Matrix session open").await;
+}
+
+#[tokio::test]
+async fn a_second_relay_with_the_same_account_is_named_where_it_posts() {
+    let scene = Plan::one_room(Kind::Encrypted).start().await;
+    let mut radio = Radio::start().await;
+    let other = Home::new();
+    let synapse = Synapse::shared().await;
+    let login = other.log_in_as(synapse.url(), scene.bot.localpart(), PASSWORD);
+    let login = login.await;
+    assert!(login.status.success(), "{}", text_of(&login));
+    let config = fs::read_to_string(scene.home.path("config.yaml")).expect("it was written");
+    other.configure(&config);
+    let port = |radio: &Radio| format!("port: {}", radio.port());
+    other.reconfigure(&port(&scene.radio), &port(&radio));
+    let relay = other.start().await;
+    relay.logs("room joined").await;
+    relay.logs("radio ready").await;
+
+    radio.says(BASE, 0, "on another mesh").await;
+    let shown = "[Base Camp/LongFast]: on another mesh";
+    scene.alice.sees_text(&scene.room, shown).await;
+    let warned = scene
+        .relay
+        .logs("another relay works with the bot's account")
+        .await;
+    assert!(
+        warned.contains(scene.room.as_str()) && warned.contains("relay=\"other_device\""),
+        "{warned}"
+    );
+    let told = status_tells(&scene.home, "the other relay", |told| {
+        told["matrix"]["other_relays"][0]["kind"] == "other_device"
+    });
+    let told = told.await;
+    assert_eq!(
+        told["matrix"]["other_relays"][0]["room"],
+        scene.room.as_str()
+    );
+    let text = text_of(&scene.home.run(["status"]).await);
+    assert!(
+        text.contains("it posted in") && text.contains("stop one of them"),
+        "{text}"
+    );
+    let health = tells(&scene.home, &["doctor", "--quick"], "it", |_| true).await;
+    assert_eq!(check(&health, "other_relays")["result"], "warning");
+    // It has posted, and this one has not.
+    let health = tells(&other, &["doctor", "--quick"], "it", |_| true).await;
+    assert_eq!(check(&health, "other_relays")["result"], "ok");
+    assert!(!relay.log().contains("another relay works"));
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    dropped::DropReason, facts::SeenKey, notice::Refused, readiness::Readiness, route::Spot,
-    succession::Waiting,
+    dropped::DropReason, facts::SeenKey, notice::Refused, other_relay::OtherRelay,
+    readiness::Readiness, route::Spot, succession::Waiting,
 };
 use relay_model::{
     Channel, Chore, Draft, JoinedRoom, Jump, MeshMessage, MeshRowId, MeshSource, MessagePair,
@@ -98,6 +98,8 @@ pub enum Action {
     CameBack(OwnedTransactionId, OwnedEventId),
     /// End the row of the post with this `relay_id`, if it waits: this event of ours is it.
     PostCameBack(String, OwnedEventId),
+    /// Tell the operator of another relay with our account, which posts in this room.
+    OtherRelay(OtherRelay, OwnedRoomId),
     /// Requeue what was in flight when the relay stopped, under the same ids.
     Recover,
     /// Note the outcome of an attempt in its row: it ends, waits again or changes its state.

@@ -67,6 +67,7 @@ impl Bridge {
 
     fn start(&mut self, facts: &Facts, now: Timestamp) -> Vec<Action> {
         self.calendar.look(now, Duration::ZERO);
+        self.starts(now);
         let mut actions = vec![Action::Recover];
         // An outage began at the latest when something was last done for the mesh.
         if facts.radio_away.is_none() {

@@ -8,7 +8,7 @@
 //! - In and out: `questions` and `facts`, `action`.
 //! - Decisions, by what they are on: `to_matrix` (a packet), `to_mesh` (an event of a room), `feedback` (a sign), `radio`
 //!   (its channels, and what waits for them), `rooms` (its state, and what waits for it), `undecryptable`, `outage`, `backlog`,
-//!   `chores` (what time does). `books` adds what is remembered of each event.
+//!   `other_relay`, `chores` (what time does). `books` adds what is remembered of each event.
 //! - What they ask: `policy` (may it pass), `route` (where to), `relation` (what it answers), `echo`, `command`, `calendar`.
 //! - `texts`: what a message looks like on the other side. `reasons`: why it is not relayed, and who is told.
 
@@ -21,6 +21,7 @@ mod command;
 mod echo;
 mod facts;
 mod feedback;
+mod other_relay;
 mod outage;
 mod policy;
 mod questions;
@@ -47,6 +48,7 @@ pub use chores::MANY_ROWS;
 pub use dropped::DropReason;
 pub use facts::{Facts, Questions, SeenKey, Table, Target};
 pub use notice::Refused;
+pub use other_relay::OtherRelay;
 pub use readiness::{RadioProblems, Readiness};
 pub use render::render;
 pub use route::{RenamedChannel, RouteProblem, Spot};
@@ -98,6 +100,8 @@ pub struct Bridge {
     /// Uptime at the last retry of rooms that refused a sign.
     permitted_at: Duration,
     operator_told: Arc<BTreeSet<(&'static str, String)>>,
+    /// When the relay started.
+    started: Option<Timestamp>,
 }
 
 impl Bridge {
@@ -121,6 +125,7 @@ impl Bridge {
             unparked_at: Duration::ZERO,
             permitted_at: Duration::ZERO,
             operator_told: Arc::default(),
+            started: None,
         }
     }
 
@@ -169,6 +174,7 @@ impl Bridge {
             unparked_at,
             permitted_at,
             operator_told,
+            started,
             // Those of the new configuration, and of the tables.
             config: _,
             radio: _,
@@ -192,7 +198,7 @@ impl Bridge {
         (self.waits, self.followed) = (waits, followed);
         (self.calendar, self.up) = (calendar, up);
         (self.unparked_at, self.permitted_at) = (unparked_at, permitted_at);
-        self.operator_told = operator_told;
+        (self.operator_told, self.started) = (operator_told, started);
     }
 
     /// Returns the event by which the radio became ready, while it is: for another look at it.
@@ -276,20 +282,24 @@ impl Bridge {
                 ..
             } => self.banned(room, user, *sent_at, *stands && !facts.already_seen),
             MatrixEvent::Own {
-                event,
+                event: id,
                 transaction,
                 relay_id,
                 ..
-            } => match (transaction, relay_id) {
-                (Some(transaction), _) => {
-                    vec![Action::CameBack(transaction.clone(), event.clone())]
-                }
-                // The homeserver has forgotten the transaction.
-                (None, Some(relay_id)) => {
-                    vec![Action::PostCameBack(relay_id.clone(), event.clone())]
-                }
-                (None, None) => Vec::new(),
-            },
+            } => {
+                let came_back = match (transaction, relay_id) {
+                    (Some(transaction), _) => {
+                        Some(Action::CameBack(transaction.clone(), id.clone()))
+                    }
+                    // The homeserver has forgotten the transaction.
+                    (None, Some(relay_id)) => {
+                        Some(Action::PostCameBack(relay_id.clone(), id.clone()))
+                    }
+                    (None, None) => None,
+                };
+                let other = self.other_relay(event, facts);
+                came_back.into_iter().chain(other).collect()
+            }
             MatrixEvent::Synced(synced) => self.synced(synced, now),
         }
     }

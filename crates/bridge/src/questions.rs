@@ -41,6 +41,10 @@ impl Bridge {
                 taken_edit: Some((redaction.room.clone(), redaction.target.clone())),
                 ..Questions::default()
             },
+            Event::Matrix(MatrixEvent::Own { relay_id, .. }) => Questions {
+                relay_id: relay_id.clone(),
+                ..Questions::default()
+            },
             Event::Report(SendReport::Radio {
                 outbox,
                 outcome: RadioOutcome::Refused(_),
@@ -58,7 +62,6 @@ impl Bridge {
             )
             | Event::Matrix(
                 MatrixEvent::Undecryptable { .. }
-                | MatrixEvent::Own { .. }
                 | MatrixEvent::Joined(_)
                 | MatrixEvent::Left { .. }
                 | MatrixEvent::Avatar(_)

@@ -27,7 +27,8 @@ keys! {
         /// Whether passwords and messages may go to a homeserver over plain HTTP (loopback always may).
         #[changed = "needs a restart"]
         allow_http: bool = get("false", boolean());
-        /// The homeserver of a first login without a terminal; at a terminal run `relay auth login`.
+        /// The homeserver of a first login without a terminal; at a terminal run `relay auth login`. A login goes on there once
+        /// this is changed, if that homeserver knows it.
         #[changed = "needs a restart"]
         homeserver: Option<String> = value("https://matrix.example.org", login_server(allow_http));
         /// The account of a first login without a terminal.

@@ -144,12 +144,14 @@ impl Envelope {
     pub(super) fn into_own(self, room: OwnedRoomId) -> MatrixEvent {
         let transaction = self.json["unsigned"]["transaction_id"].as_str();
         let transaction = transaction.map(Into::into);
-        let relay_id = self.content()["relay_id"].as_str().map(str::to_owned);
+        let fields = relay_fields(self.content());
         MatrixEvent::Own {
             room,
-            event: self.event,
             transaction,
-            relay_id,
+            of_mesh: fields.is_some(),
+            relay_id: fields.and_then(|fields| fields.relay_id),
+            sent_at: self.sent_at,
+            event: self.event,
         }
     }
 

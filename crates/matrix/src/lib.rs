@@ -10,7 +10,8 @@
 //!   `joining`, `trouble` (why the bot is not in one).
 //! - What people see: `appearance` (the bot's name and picture), `avatars` (pictures of nodes).
 //! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK), `client` and `keys` (the SDK
-//!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `probe` (asks it, for `doctor`), `task`.
+//!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `probe` (asks it, for `doctor`),
+//!   `moved` (its address has changed), `task`.
 #![cfg_attr(
     test,
     expect(
@@ -34,6 +35,7 @@ mod gaps;
 mod gate;
 mod joining;
 mod keys;
+mod moved;
 mod probe;
 mod pulse;
 mod reader;
@@ -71,6 +73,7 @@ pub use self::appearance::{NotShown, Shown};
 pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
 pub use self::following::in_its_place;
+pub use self::moved::{Move, follow_configuration};
 pub use self::probe::{Entrance, HomeserverFacts, Probe, RoomFound, SeenRoom};
 pub use self::pulse::{Failing, HomeserverState, Pulse};
 pub use self::send::Sender;

@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::auth::{AuthError, Files};
 use crate::clock::{OurClocks, ahead_of, arrived, time_shown};
+use crate::moved;
 use crate::server::{Server, ServerError};
 use relay_model::{Clock, OwnedRoomId, OwnedUserId};
 
@@ -67,6 +68,11 @@ impl Probe {
     /// Asks whether the homeserver is there, and what it tells of itself.
     pub async fn homeserver(&self, clock: &Clock) -> Result<HomeserverFacts, ServerError> {
         HomeserverFacts::of(&self.open, &self.server, clock).await
+    }
+
+    /// Returns what a person is to be told if the account's server name names another homeserver.
+    pub async fn named_elsewhere(&self) -> Option<String> {
+        moved::named_elsewhere(&self.user, &self.open.base).await
     }
 
     /// Returns the rooms that the bot is in.

@@ -343,6 +343,12 @@ async fn well_known(name: &Url, allow_http: bool) -> Option<Result<Server, Serve
     Some(named.map_err(|error| ServerError::Named(name.clone(), Box::new(error))))
 }
 
+/// Returns the homeserver that a server name's `/.well-known` names, if one answers there.
+pub(super) async fn named_by(name: &Url) -> Option<Url> {
+    let named = well_known(name, false).await?.ok()?;
+    Some(named.checked().await.ok()?.base)
+}
+
 /// The root cause of a failed request: the outer errors only repeat that it failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", first_words(.0))]
@@ -365,4 +371,4 @@ fn is_certificate_problem(error: &reqwest::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

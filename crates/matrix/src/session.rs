@@ -38,6 +38,9 @@ pub struct StoredSession {
     pub tokens: SessionTokens,
     /// How the access token was obtained.
     pub login: LoginMethod,
+    /// What the configuration named as the homeserver when the login was last used, empty if nothing; `None`: not used yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured: Option<String>,
     /// Plain HTTP to a server that is not on loopback is allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_http: bool,
@@ -180,6 +183,7 @@ pub(super) mod test_session {
                 refresh_token: None,
             },
             login: LoginMethod::Password,
+            configured: None,
             allow_http: false,
             recovery_key_file: None,
             key_backup: BackupUse::Unknown,

@@ -26,6 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use super::clock::{self, HistoryFilter, Moment, OurClocks};
 use super::gaps::{Gaps, lazy_members};
+use super::moved::named_elsewhere;
 use super::{
     Batch, MatrixError, Options, Start, errors, gate::Notes, reader::Reader, rooms::Rooms,
 };
@@ -40,6 +41,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(30));
 /// Pauses while even the smallest answer is too large: each attempt transfers a lot.
 const PAUSES_IN_VAIN: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_mins(5));
+/// After how many failures in a row, and then how often, the account's server name is asked where its homeserver is.
+const NAME_ASKED_AT: u32 = 3;
+const NAME_ASKED_EVERY: u32 = 30;
 /// A pause that nobody has to be told of.
 const BRIEF: Duration = Duration::from_secs(10);
 /// Minimum time between two requests whose answers bring nothing to relay: what we sent comes back several events at a time.
@@ -79,6 +83,8 @@ pub(super) struct Sync<'a> {
     timeline_limit: u32,
     /// Failures since the last answer.
     failures: u32,
+    /// Where the homeserver is said to be while it does not answer, with the cure.
+    moved: Option<String>,
     reported: Option<SyncState>,
 }
 
@@ -126,6 +132,7 @@ impl<'a> Sync<'a> {
             way,
             timeline_limit: TIMELINE_LIMIT,
             failures: 0,
+            moved: None,
             reported: None,
         }
     }
@@ -210,7 +217,7 @@ impl<'a> Sync<'a> {
             self.reported = Some(SyncState::Well);
             self.reader.server.connected();
         }
-        self.failures = 0;
+        (self.failures, self.moved) = (0, None);
         self.timeline_limit = self.timeline_limit.saturating_mul(2).min(TIMELINE_LIMIT);
     }
 
@@ -233,7 +240,18 @@ impl<'a> Sync<'a> {
         self.failures = self.failures.saturating_add(1);
         let wish = errors::retry_after(error);
         let disk = errors::disk(error).map(|trouble| trouble.at(self.store));
-        let (error, pauses) = self.what_failed(error);
+        let (mut error, pauses) = self.what_failed(error);
+        if self.failures % NAME_ASKED_EVERY == NAME_ASKED_AT && disk.is_none() {
+            let moved = named_elsewhere(&self.rooms.own, &client.homeserver()).await;
+            if moved.is_some() && moved != self.moved {
+                // That is news, whatever was logged.
+                self.reported = None;
+            }
+            self.moved = moved;
+        }
+        if let Some(moved) = &self.moved {
+            error = format!("{error}; {moved}");
+        }
         let pause = wish.unwrap_or_else(|| pauses.after(self.failures, rand::random()));
         self.rooms
             .options

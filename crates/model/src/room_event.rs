@@ -83,6 +83,10 @@ pub enum MatrixEvent {
         transaction: Option<OwnedTransactionId>,
         /// The post's `relay_id`, for a message of the mesh.
         relay_id: Option<String>,
+        /// It has MMRelay's fields: it is the post of a mesh message, by us or by another relay.
+        of_mesh: bool,
+        /// When it was sent, by our clock, as in [`RoomText::sent_at`].
+        sent_at: Timestamp,
     },
     /// A node's picture was uploaded.
     Avatar(Box<NodeAvatar>),

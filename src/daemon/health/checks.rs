@@ -1,6 +1,6 @@
 //! How checks are made, and the texts of those that `relay status` shows too.
 
-use super::super::status::{Check, CheckResult, LimitedStatus};
+use super::super::status::{Check, CheckResult, LimitedStatus, OtherRelayStatus};
 use relay_model::span;
 
 pub(crate) fn limit_met(limited: &LimitedStatus) -> Check {
@@ -11,6 +11,12 @@ pub(crate) fn limit_met(limited: &LimitedStatus) -> Check {
         times(limited.times)
     );
     warning(text, hint)
+}
+
+pub(crate) fn another_relay(other: &OtherRelayStatus) -> Check {
+    let last = span::of_seconds(other.last_seconds);
+    let text = format!("{}: it posted in {}, {last} ago", other.text, other.room);
+    warning(text, &other.hint)
 }
 
 pub(crate) fn times(count: u64) -> String {

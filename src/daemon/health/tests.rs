@@ -1,7 +1,7 @@
 use super::*;
 use crate::daemon::status::{
-    ConfigurationStatus, LimitedStatus, MatrixStatus, NotShownStatus, OutboxStatus, ParkedStatus,
-    RadioStatus, RoomStatus, RoomTroubleStatus, Traffic, Waits,
+    ConfigurationStatus, LimitedStatus, MatrixStatus, NotShownStatus, OtherRelayStatus,
+    OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, RoomTroubleStatus, Traffic, Waits,
 };
 
 fn well() -> Status {
@@ -40,6 +40,7 @@ fn well() -> Status {
             device: None,
             device_trust: None,
             limited: None,
+            other_relays: Vec::new(),
             parked: None,
         },
         database: DatabaseStatus {
@@ -108,6 +109,21 @@ fn worst(status: &Status, beat: u64) -> (String, CheckResult) {
         assert!(worst.hint.is_some(), "{worst:?} names no cure");
     }
     (worst.name.clone(), worst.result)
+}
+
+#[test]
+fn another_relay_with_the_account_is_a_warning_with_its_cure() {
+    let mut status = well();
+    let other = relay_bridge::OtherRelay::SameDevice;
+    status.matrix.other_relays = vec![OtherRelayStatus {
+        kind: other.name().to_owned(),
+        room: "!room:example.org".to_owned(),
+        last_seconds: 70,
+        text: other.to_string(),
+        hint: relay_model::Explained::hint(&other).unwrap(),
+    }];
+    let expected = ("other_relays".to_owned(), CheckResult::Warning);
+    assert_eq!(worst(&status, 0), expected);
 }
 
 #[test]

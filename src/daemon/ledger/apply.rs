@@ -162,6 +162,7 @@ impl Applier<'_> {
                     tx.log(move || debug!(outbox = %row, event_id = %event, "an event of ours came back before the server's answer did"));
                 }
             }
+            Action::OtherRelay(other, room) => self.outcome.others.push((other, room)),
             Action::Recover => self.recover()?,
             Action::LetFinish(row, expires) => mesh_report::let_finish(tx, row, expires)?,
             Action::Report(SendReport::Room { outbox, outcome }) => self.room_report(outbox, outcome)?,

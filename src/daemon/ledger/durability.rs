@@ -60,5 +60,6 @@ pub(super) fn may_be_lost(action: &Action) -> bool {
             | Action::ForgetChanged
             | Action::Ignore(_)
             | Action::LookBy(_)
+            | Action::OtherRelay(..)
     )
 }

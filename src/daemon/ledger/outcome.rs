@@ -3,8 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::super::counts::{Counts, Place, Way};
-use relay_bridge::RadioProblems;
-use relay_model::{Destination, Event, Lane, MeshRowId, OwnedRoomOrAliasId, RadioEvent, Timestamp};
+use relay_bridge::{OtherRelay, RadioProblems};
+use relay_model::{
+    Destination, Event, Lane, MeshRowId, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, Timestamp,
+};
 
 /// The effects of a batch, for waking workers and for the operator.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,6 +28,8 @@ pub(in crate::daemon) struct Outcome {
     /// A sign or a read receipt may be due.
     pub(in crate::daemon) feedback: bool,
     pub(in crate::daemon) counts: Counts,
+    /// Other relays with our account, and the rooms that they post in.
+    pub(in crate::daemon) others: Vec<(OtherRelay, OwnedRoomId)>,
     /// More rows are to be deleted than fit in one transaction.
     pub(in crate::daemon) more_to_forget: bool,
     /// A power cut must not take back what was done: the commit has to wait for the disk.

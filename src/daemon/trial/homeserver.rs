@@ -391,16 +391,17 @@ impl Homeserver {
             content: content.clone(),
         });
         drop(state);
+        let relay_id = match content {
+            RoomContent::Text { fields, .. } => fields.as_ref().and_then(|it| it.relay_id.clone()),
+            RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => None,
+        };
         self.happens(MatrixEvent::Own {
             room: room.clone(),
             event: fresh.clone(),
             transaction: Some(transaction.to_owned()),
-            relay_id: match content {
-                RoomContent::Text { fields, .. } => {
-                    fields.as_ref().and_then(|it| it.relay_id.clone())
-                }
-                RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => None,
-            },
+            of_mesh: relay_id.is_some(),
+            relay_id,
+            sent_at: Timestamp::now(),
         });
         fresh
     }

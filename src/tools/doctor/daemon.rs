@@ -13,13 +13,14 @@ use crate::tools::control::{self, ControlError};
 const LIMIT: Duration = Duration::from_secs(8);
 
 /// The daemon's checks that are told, with their names here; the examination has finer ones for the others.
-const TOLD: [(&str, &str); 6] = [
+const TOLD: [(&str, &str); 7] = [
     ("daemon", "daemon"),
     ("event_loop", "event_loop"),
     ("database", "storing"),
     ("outbox", "outbox"),
     ("matrix", "sync"),
     ("rate_limit", "rate_limit"),
+    ("other_relays", "other_relays"),
 ];
 
 /// The daemon of a home.
@@ -101,7 +102,7 @@ impl Daemon {
     /// Returns the daemon's checks that are about this side.
     pub(super) fn findings(&self, side: Side) -> Vec<Finding> {
         let is_of = |told: &&(&str, &str)| {
-            let is_matrix = matches!(told.0, "matrix" | "rate_limit");
+            let is_matrix = matches!(told.0, "matrix" | "rate_limit" | "other_relays");
             (side == Side::Matrix) == is_matrix && side != Side::Radio
         };
         let told = TOLD.iter().filter(is_of);

@@ -85,6 +85,11 @@ impl Account<'_> {
         let asked = probe.homeserver(&self.clock);
         let (mut found, is_there) = self.homeserver(probe.address().as_str(), asked).await;
         if !is_there {
+            if let Some(moved) = probe.named_elsewhere().await {
+                for it in &mut found {
+                    it.check.hint = Some(moved.clone());
+                }
+            }
             let why = "the homeserver does not answer";
             found.extend(account::unknown(why));
             found.extend(self.rooms_skipped(why));

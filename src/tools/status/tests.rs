@@ -69,6 +69,7 @@ fn well() -> Status {
             device: Some("DEVICE".to_owned()),
             device_trust: Some(DeviceTrust::Verified),
             limited: None,
+            other_relays: Vec::new(),
             parked: None,
         },
         database: DatabaseStatus {

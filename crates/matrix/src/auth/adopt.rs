@@ -52,6 +52,7 @@ pub async fn adopt(
             refresh_token: None,
         },
         login: LoginMethod::AccessToken,
+        configured: None,
         allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,

@@ -122,6 +122,7 @@ pub(super) async fn request(
         device_id: meta.device_id,
         tokens,
         login: LoginMethod::Password,
+        configured: None,
         allow_http: options.allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,

@@ -361,7 +361,7 @@ fn a_body_has_a_bound_and_is_never_cut_inside_a_character() {
 fn an_event_of_ours_tells_its_transaction() {
     let json = json!({
         "type": "m.room.message", "event_id": "$event", "sender": "@relay:example.org", "content": {},
-        "unsigned": {"transaction_id": "t1"},
+        "unsigned": {"transaction_id": "t1"}, "origin_server_ts": 7,
     });
     let own = Envelope::read(&json.to_string())
         .unwrap()
@@ -373,6 +373,8 @@ fn an_event_of_ours_tells_its_transaction() {
             event: owned_event_id!("$event"),
             transaction: Some("t1".into()),
             relay_id: None,
+            of_mesh: false,
+            sent_at: Timestamp(7),
         }
     );
 }

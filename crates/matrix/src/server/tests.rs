@@ -9,7 +9,7 @@ fn serve(count: usize, head: &'static str, body: &str) -> Url {
 }
 
 /// Starts a server that gives these answers, one per request.
-fn answer(answers: Vec<(&'static str, String)>) -> Url {
+pub(crate) fn answer(answers: Vec<(&'static str, String)>) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

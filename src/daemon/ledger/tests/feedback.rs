@@ -272,6 +272,8 @@ fn a_sign_that_comes_back_in_sync_is_shown_though_the_answer_was_lost() {
         event: event("$sign:example.org"),
         transaction: Some(request.transaction),
         relay_id: None,
+        of_mesh: false,
+        sent_at: NOON,
     }));
     assert_eq!(books.shows(), "");
 }

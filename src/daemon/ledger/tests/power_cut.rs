@@ -139,6 +139,8 @@ fn an_event_of_ours_that_comes_back_does_not_wait_for_the_disk() {
         event: OwnedEventId::try_from("$sent:example.org").unwrap(),
         transaction: Some(transaction),
         relay_id: None,
+        of_mesh: false,
+        sent_at: NOON,
     });
     let synced = Event::Matrix(MatrixEvent::Synced(Box::new(synced)));
     Ledger::commit(&computer.ledger, &mut computer.store, &[own, synced], NOON).unwrap();

@@ -140,6 +140,8 @@ impl Relay {
                     event: (*name).try_into().unwrap(),
                     transaction: Some(transaction),
                     relay_id: None,
+                    of_mesh: false,
+                    sent_at: NOON,
                 })]
             }
         }
