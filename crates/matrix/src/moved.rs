@@ -1,5 +1,5 @@
 //! A homeserver whose address has changed: the login follows where the configuration names the new one; elsewhere it is only
-//! told (docs/decisions/0043).
+//! told (docs/decisions/0045).
 
 use std::time::Duration;
 
