@@ -18,7 +18,7 @@ use super::verdict::{self, Again, Wait};
 use super::{event_loop::Reload, first_login::FirstLogin, pipeline::Pipeline};
 use crate::home::{Home, Lock};
 use relay_claims::{Claim, Claimant, Holder, Thing};
-use relay_config::{Appearance, Config, Secret};
+use relay_config::{Config, Secret};
 use relay_matrix::auth::{AuthError, Earlier};
 use relay_matrix::{Files, Matrix, MatrixError, Move, Shown};
 use relay_model::{Backoff, Chain, Clock, Explained};
@@ -155,7 +155,7 @@ impl Account {
             invites: config.matrix.invites.clone(),
             verify_with: config.matrix.verify_with.clone(),
             e2ee: config.matrix.e2ee,
-            shown: self.shown(config),
+            shown: Shown::wanted(config, |it| self.home.resolve(it)),
             pulse: self.pulse.clone(),
             clock: self.clock.clone(),
         }
@@ -170,27 +170,6 @@ impl Account {
             && now.verify_with == new.verify_with
             && now.e2ee == new.e2ee
             && now.shown == new.shown
-    }
-
-    /// Returns how the bot shows itself by a configuration.
-    fn shown(&self, config: &Config) -> Shown {
-        let complete = |appearance: Appearance| Appearance {
-            avatar: appearance.avatar.map(|it| self.home.resolve(&it)),
-            ..appearance
-        };
-        let mut rooms: HashMap<_, Appearance> = HashMap::new();
-        for mapped in &config.matrix_rooms {
-            let appearance = complete(mapped.appearance.clone());
-            if appearance != Appearance::default() {
-                // Of a room with several channels each may set a part of it.
-                let shown = rooms.entry(mapped.id.clone()).or_default();
-                *shown = shown.or(&appearance);
-            }
-        }
-        Shown {
-            everywhere: complete(config.matrix.appearance()),
-            rooms,
-        }
     }
 
     /// Opens the session; logs why it cannot be used.

@@ -16,7 +16,7 @@ use relay_config::MappedRoom;
 use relay_matrix::DeviceTrust;
 use relay_model::{
     Event, Explained as _, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
-    RadioProfile, RoomOrAliasId,
+    RadioProfile, RoomId, RoomOrAliasId,
 };
 use relay_store::StoreError;
 
@@ -159,7 +159,7 @@ impl RuntimeState {
             say_first(&place, way);
         }
         for (other, room) in std::mem::take(&mut outcome.others) {
-            now.note_other(other, room);
+            now.note_other(other, &room);
         }
         for event in events {
             match event {
@@ -196,8 +196,9 @@ impl RuntimeState {
 
 impl RuntimeFacts {
     /// Records a post of another relay with our account; logs the first one in an hour.
-    fn note_other(&mut self, other: OtherRelay, room: OwnedRoomId) {
-        let before = self.others.insert(other, (room.clone(), Instant::now()));
+    fn note_other(&mut self, other: OtherRelay, room: &RoomId) {
+        let seen = (room.to_owned(), Instant::now());
+        let before = self.others.insert(other, seen);
         if before.is_none_or(|(_, at)| at.elapsed() >= OTHER_CONCERNS) {
             warn!(
                 %room,

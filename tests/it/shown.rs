@@ -147,4 +147,16 @@ async fn a_picture_that_cannot_be_used_is_told_with_its_cure_and_all_else_goes_o
     let told = &status["matrix"]["not_shown"];
     assert!(told["cause"].to_string().contains("missing.png"), "{told}");
     assert!(told["hint"].to_string().contains("PNG"), "{told}");
+    let picture = async || {
+        let output = scene.home.run(["doctor", "matrix", "--json"]).await;
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let checks = report["checks"].as_array().expect("there are checks");
+        let of_picture = checks.iter().find(|it| it["name"] == "picture");
+        of_picture.expect("the picture is examined").clone()
+    };
+    let found = picture().await;
+    assert_eq!(found["result"], "warning", "{found}");
+    assert!(found["text"].to_string().contains("missing.png"), "{found}");
+    fs::write(scene.home.path("missing.png"), b"GIF89a of the bot").expect("it can be written");
+    assert_eq!(picture().await["result"], "ok");
 }

@@ -282,6 +282,7 @@ impl Bridge {
                 ..
             } => self.banned(room, user, *sent_at, *stands && !facts.already_seen),
             MatrixEvent::Own {
+                room,
                 event: id,
                 transaction,
                 relay_id,
@@ -298,6 +299,7 @@ impl Bridge {
                     (None, None) => None,
                 };
                 let other = self.other_relay(event, facts);
+                let other = other.map(|it| Action::OtherRelay(it, room.clone()));
                 came_back.into_iter().chain(other).collect()
             }
             MatrixEvent::Synced(synced) => self.synced(synced, now),

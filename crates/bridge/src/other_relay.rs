@@ -1,7 +1,6 @@
 //! Other relays that work with the bot's account: each of them transmits what is written in a room, and none posts what another
 //! one has posted, as nobody relays his own account's messages.
 
-use super::action::Action;
 use super::{Bridge, facts::Facts};
 use relay_model::{Explained, MatrixEvent, Timestamp};
 
@@ -51,9 +50,8 @@ impl Explained for OtherRelay {
 impl Bridge {
     /// Returns what an event of the bot's account tells of another relay: a post of a mesh message, written since the start,
     /// that is not ours. An older one may be from before a restore or a move; what a person writes with the account is no post.
-    pub(super) fn other_relay(&self, own: &MatrixEvent, facts: &Facts) -> Option<Action> {
+    pub(super) fn other_relay(&self, own: &MatrixEvent, facts: &Facts) -> Option<OtherRelay> {
         let MatrixEvent::Own {
-            room,
             transaction,
             relay_id,
             of_mesh,
@@ -63,13 +61,14 @@ impl Bridge {
         else {
             return None;
         };
-        let other = match (relay_id, transaction) {
-            _ if *sent_at < self.started? || !of_mesh || facts.is_our_post => return None,
+        if *sent_at < self.started? || !of_mesh || facts.is_our_post {
+            return None;
+        }
+        Some(match (relay_id, transaction) {
             (None, _) => OtherRelay::MmRelay,
             (Some(_), Some(_)) => OtherRelay::SameDevice,
             (Some(_), None) => OtherRelay::OtherDevice,
-        };
-        Some(Action::OtherRelay(other, room.clone()))
+        })
     }
 
     /// Notes when the relay started.
@@ -84,6 +83,7 @@ mod tests {
 
     use super::super::testing::*;
     use super::*;
+    use crate::action::Action;
     use relay_model::{Chore, Event};
 
     /// Returns what is told of an own event, sent so many seconds after the start.

@@ -1,7 +1,7 @@
 //! The bot's name and picture, everywhere and in single rooms, as configured. What is as it should be is left alone, and what
 //! is not configured too.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fs::File;
@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 
 use super::errors::{ServerAnswer, http, outcome, retry_after, sentence};
 use super::rooms::{Rooms, tombstone};
-use relay_config::Appearance;
+use relay_config::{Appearance, Config};
 use relay_model::{Backoff, Explained, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOutcome};
 
 /// Maximum size of a picture in bytes.
@@ -84,6 +84,42 @@ impl Explained for NotShown {
 }
 
 impl Shown {
+    /// Returns what a configuration wants; `complete` completes the paths of pictures.
+    pub fn wanted(config: &Config, complete: impl Fn(&Path) -> PathBuf) -> Self {
+        let complete = |appearance: Appearance| Appearance {
+            avatar: appearance.avatar.map(|it| complete(&it)),
+            ..appearance
+        };
+        let mut rooms: HashMap<_, Appearance> = HashMap::new();
+        for mapped in &config.matrix_rooms {
+            let appearance = complete(mapped.appearance.clone());
+            if appearance != Appearance::default() {
+                // Of a room with several channels each may set a part of it.
+                let shown = rooms.entry(mapped.id.clone()).or_default();
+                *shown = shown.or(&appearance);
+            }
+        }
+        Self {
+            everywhere: complete(config.matrix.appearance()),
+            rooms,
+        }
+    }
+
+    /// Reads each picture. Returns its path, and why it cannot be used.
+    pub fn pictures(&self) -> BTreeMap<&Path, Option<NotShown>> {
+        let all = self.rooms.values().chain([&self.everywhere]);
+        let paths = all.filter_map(|it| it.avatar.as_deref());
+        paths
+            .map(|path| {
+                let trouble = read(path).err();
+                (
+                    path,
+                    trouble.map(|why| NotShown::Picture(path.to_owned(), why)),
+                )
+            })
+            .collect()
+    }
+
     /// Returns what is wanted in the room of these configured names.
     fn of(&self, names: &[OwnedRoomOrAliasId]) -> Appearance {
         let own = names.iter().find_map(|name| self.rooms.get(name));

@@ -12,13 +12,13 @@ use super::local::size;
 use super::report::{Finding, Side};
 use super::rooms::{self, Known, named};
 use crate::daemon::DeviceHeld;
-use crate::daemon::checks::{clock_off, ok, skipped};
+use crate::daemon::checks::{check, clock_off, ok, skipped};
 use crate::daemon::status::{Check, CheckResult, MatrixState};
 use crate::home::{Home, StoreGuard};
 use relay_claims::Holder;
 use relay_config::Config;
 use relay_matrix::auth::{self, AuthError, Files};
-use relay_matrix::{HomeserverFacts, Probe, RoomFound, ServerError};
+use relay_matrix::{HomeserverFacts, Probe, RoomFound, ServerError, Shown};
 use relay_model::{Clock, Explained as _, OwnedRoomId, OwnedRoomOrAliasId};
 
 /// Maximum time for the first answer of the homeserver.
@@ -62,7 +62,24 @@ impl Account<'_> {
             }
         }
         found.extend(of_daemon);
+        found.extend(self.pictures());
         found
+    }
+
+    /// Looks whether the bot's pictures can be used, if some are configured.
+    fn pictures(&self) -> Vec<Finding> {
+        let wanted = self
+            .config
+            .map(|it| Shown::wanted(it, |path| self.home.resolve(path)));
+        let shown = wanted.unwrap_or_default();
+        let found = shown.pictures().into_iter().map(|(path, trouble)| {
+            let check = match trouble {
+                Some(trouble) => check(CheckResult::Warning, trouble.to_string(), trouble.hint()),
+                None => ok(format!("`{}` can be used", path.display())),
+            };
+            Side::Matrix.finds("picture", check)
+        });
+        found.collect()
     }
 
     /// Asks the homeserver that the configuration names for a first login, if it names one.
