@@ -18,10 +18,10 @@ use super::verdict::{self, Again, Wait};
 use super::{event_loop::Reload, first_login::FirstLogin, pipeline::Pipeline};
 use crate::home::{Home, Lock};
 use relay_claims::{Claim, Claimant, Holder, Thing};
-use relay_config::{Config, Secret};
+use relay_config::{Config, MappedRoom, Secret};
 use relay_matrix::auth::{AuthError, Earlier};
 use relay_matrix::{Files, Matrix, MatrixError, Move, Shown};
-use relay_model::{Backoff, Chain, Clock, Explained};
+use relay_model::{Backoff, Chain, Clock, Explained, OwnedRoomId, OwnedRoomOrAliasId};
 
 /// For how long a homeserver must not know the token before a new device takes the place of the one that it seems to have
 /// deleted: what is wrong with the homeserver for a moment must not cost the device.
@@ -149,8 +149,19 @@ impl Account {
             let servers = via.entry(mapped.id.clone()).or_default();
             servers.extend_from_slice(&mapped.via);
         }
+        let ids: Vec<OwnedRoomId> = (rooms.iter())
+            .filter_map(|name| name.as_str().try_into().ok())
+            .collect();
+        let permits = |(name, id): &(OwnedRoomOrAliasId, OwnedRoomId)| {
+            MappedRoom::permits(&config.matrix_rooms, name, id)
+        };
+        let permitted = (rooms.iter().cloned())
+            .flat_map(|name| ids.iter().map(move |id| (name.clone(), id.clone())))
+            .filter(permits)
+            .collect();
         relay_matrix::Options {
             rooms,
+            permitted,
             via,
             invites: config.matrix.invites.clone(),
             verify_with: config.matrix.verify_with.clone(),
@@ -165,6 +176,7 @@ impl Account {
     fn reads_the_same(&self, other: &Config) -> bool {
         let (now, new) = (self.options(&self.config()), self.options(other));
         now.rooms == new.rooms
+            && now.permitted == new.permitted
             && now.via == new.via
             && now.invites == new.invites
             && now.verify_with == new.verify_with

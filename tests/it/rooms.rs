@@ -110,7 +110,7 @@ async fn a_replaced_room_is_followed_and_what_waits_each_way_goes_along() {
     scene.relay.logs("no link to the radio").await;
     scene.alice.send(&old, "from before").await;
     scene.relay.logs("accepted for the mesh").await;
-    // In the successor the bot reads what comes after its join.
+    // The bot gets no key for that.
     scene.alice.send(&next, "not yet").await;
     scene.alice.invite(&next, scene.bot.as_str()).await;
     let waited = scene.alice.sees_text(&next, &mesh("waits")).await;
@@ -161,6 +161,42 @@ async fn a_replaced_room_is_followed_and_what_waits_each_way_goes_along() {
     assert_eq!(carried(&scene, &old).await, [before.body()]);
     let sent = ["from before", "here now", "again"].map(|text| format!("Alice[M]: {text}"));
     assert_eq!(scene.radio.texts(), sent[..]);
+}
+
+#[tokio::test]
+async fn what_is_said_in_the_successor_before_the_bot_is_in_it_crosses_and_what_is_older_than_the_upgrade_does_not()
+ {
+    let (mut scene, _) = by_alias(Kind::Plain, "early").await;
+    let old = scene.room.clone();
+    let predecessor = json!({"room_id": old, "event_id": "$last"});
+    let fields = json!({"creation_content": {"predecessor": predecessor}});
+    let next = scene.alice.create_room_with(Kind::Plain, &[], fields).await;
+    scene.alice.send(&next, "not yet the successor").await;
+    let tombstone = json!({"body": "moved", "replacement_room": next});
+    entomb(&scene.alice, &old, tombstone).await;
+    trouble(&scene.home, old.as_str(), "not_invited").await;
+    scene.alice.send(&next, "where is the bot?").await;
+    // Upgraded while the relay is down, it is the same.
+    assert!(scene.relay.stop().await.success());
+    scene.alice.send(&next, "still not here").await;
+    scene.alice.invite(&next, scene.bot.as_str()).await;
+    scene.relay = scene.home.start().await;
+    scene.radio.transmits("Alice[M]: still not here").await;
+    scene.alice.send(&next, "there it is").await;
+    scene.radio.transmits("Alice[M]: there it is").await;
+    restart(&mut scene).await;
+    scene.alice.send(&next, "again").await;
+    scene.radio.transmits("Alice[M]: again").await;
+    let sent = [
+        "where is the bot?",
+        "still not here",
+        "there it is",
+        "again",
+    ];
+    assert_eq!(
+        scene.radio.texts(),
+        sent.map(|text| format!("Alice[M]: {text}"))
+    );
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use super::values::{nonblank, structured};
 use super::yaml::{self, Node, Value};
 use relay_model::{
     ChannelIndex, OwnedRoomOrAliasId, OwnedServerName, ParseIdError, RoomAddress, RoomAddressError,
+    RoomId, RoomOrAliasId,
 };
 
 const REQUIRED: &str = "is required: a list of `{id: room, meshtastic_channel: channel}`";
@@ -32,6 +33,20 @@ pub struct MappedRoom {
     pub direction: Direction,
     /// How the bot shows itself there, if otherwise than elsewhere.
     pub appearance: Appearance,
+}
+
+impl MappedRoom {
+    /// Returns whether what is mapped to `name` may go to a room that is less protected: it is mapped by its id, to each channel
+    /// of the name.
+    pub fn permits(mapped: &[Self], name: &RoomOrAliasId, room: &RoomId) -> bool {
+        let of_room = mapped.iter().filter(|it| it.id.as_str() == room.as_str());
+        let mut of_name = mapped.iter().filter(|it| it.id.as_str() == name.as_str());
+        of_room.clone().next().is_some()
+            && of_name.all(|it| {
+                let mut of_room = of_room.clone();
+                of_room.any(|other| other.meshtastic_channel == it.meshtastic_channel)
+            })
+    }
 }
 
 /// How the bot shows itself, in a room or everywhere; what is not set stays as it is.

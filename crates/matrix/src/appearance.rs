@@ -416,10 +416,10 @@ fn changed(member: &Value, name: Option<&str>, picture: Option<&MxcUri>) -> Opti
     if content == *member {
         return None;
     }
-    // By whom a join of a restricted room was permitted, which holds for that join alone.
-    content
-        .as_object_mut()?
-        .remove("join_authorised_via_users_server");
+    // By whom a join of a restricted room was permitted, and why the bot joined: that holds for the join alone.
+    for key in ["join_authorised_via_users_server", "reason"] {
+        content.as_object_mut()?.remove(key);
+    }
     Some(content)
 }
 
@@ -518,6 +518,7 @@ mod tests {
         let member = json!({
             "membership": "join", "displayname": "bot", "org.example.colour": "red",
             "join_authorised_via_users_server": "@alice:example.org",
+            "reason": "relay between a mesh and this room",
         });
         let picture = mxc_uri!("mxc://example.org/a");
         assert_eq!(changed(&member, None, None), None);

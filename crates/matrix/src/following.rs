@@ -1,6 +1,9 @@
 //! Which room a configured name stands for, when an alias moves or a room is replaced. Whoever may do that may not be who
 //! writes the configuration: nothing moves to a room that is less protected until the configuration names its id.
 
+use std::collections::HashSet;
+
+use matrix_sdk::deserialized_responses::SyncOrStrippedState;
 use matrix_sdk::ruma::OwnedServerName;
 use matrix_sdk::ruma::events::room::tombstone::RoomTombstoneEventContent;
 use matrix_sdk::sync::RoomUpdates;
@@ -10,11 +13,9 @@ use tracing::{info, warn};
 use super::rooms::{KnownRooms, Rooms, tombstone};
 use super::trouble::RoomTrouble;
 use relay_model::{
-    MatrixEvent, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId, Weakness,
+    JoinedRoom, MatrixEvent, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId,
+    Timestamp, Weakness,
 };
-
-/// Maximum number of replacements that are followed from one room to another.
-const LONGEST_CHAIN: usize = 100;
 
 /// A room that is to take the place of the one that a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,10 @@ impl Rooms {
             Some(room) => (room, true),
             None => (self.successor(&known, &before)?, false),
         };
+        // Rooms that replace each other in a circle lead nowhere.
+        if !by_name && self.leads(&known, &room, &before) {
+            return None;
+        }
         Some(Next {
             room,
             before,
@@ -74,9 +79,12 @@ impl Rooms {
 
     /// Returns whether a room is another one, or was replaced by it.
     fn leads(&self, known: &KnownRooms, from: &OwnedRoomId, to: &OwnedRoomId) -> bool {
-        let next = |room: &OwnedRoomId| self.successor(known, room);
-        let mut rooms = std::iter::successors(Some(from.clone()), next).take(LONGEST_CHAIN);
-        rooms.any(|room| room == *to)
+        let mut seen = HashSet::from([from.clone()]);
+        let next = |room: &OwnedRoomId| {
+            let next = self.successor(known, room);
+            next.filter(|next| seen.insert(next.clone()))
+        };
+        std::iter::successors(Some(from.clone()), next).any(|room| room == *to)
     }
 
     fn successor(&self, known: &KnownRooms, id: &RoomId) -> Option<OwnedRoomId> {
@@ -93,23 +101,54 @@ impl Rooms {
 
     /// Returns a server that knows the successor: that of whoever replaced the room.
     pub(super) async fn server_of_successor(&self, next: &Next) -> Option<OwnedServerName> {
-        let room = self.client.get_room(&next.before)?;
-        let event = room.get_state_event_static::<RoomTombstoneEventContent>();
-        let event = event.await.ok()??.deserialize().ok()?;
+        let event = self.tombstone_event(&next.before).await?;
         Some(event.sender().server_name().to_owned())
     }
 
-    /// Returns why a joined room does not take the place of another.
-    pub(super) async fn objection(&self, next: &Next) -> Option<RoomTrouble> {
-        let candidate = self.candidate(&next.room).await?;
-        self.objection_to(next, &candidate)
+    async fn tombstone_event(
+        &self,
+        id: &RoomId,
+    ) -> Option<SyncOrStrippedState<RoomTombstoneEventContent>> {
+        let room = self.client.get_room(id)?;
+        let event = room.get_state_event_static::<RoomTombstoneEventContent>();
+        event.await.ok()??.deserialize().ok()
     }
 
-    fn objection_to(&self, next: &Next, candidate: &Candidate) -> Option<RoomTrouble> {
-        let mut configured = self.options.rooms.iter();
-        let is_configured = configured.any(|it| it.as_str() == next.room.as_str());
+    /// Returns when a room took the place of one that was mapped, if both say so, by the homeserver's clock.
+    pub(super) async fn replaced_at(&self, room: &JoinedRoom) -> Option<Timestamp> {
+        let before = room.predecessor.as_ref()?;
+        let is_successor = {
+            let known = self.known();
+            known.former.contains_key(before)
+                && self.successor(&known, before).as_ref() == Some(&room.room)
+        };
+        if !is_successor {
+            return None;
+        }
+        let at = self.tombstone_event(before).await?.origin_server_ts()?;
+        Some(Timestamp(at.get().into()))
+    }
+
+    /// Returns why a joined room does not take the place of another.
+    pub(super) async fn objection(
+        &self,
+        name: &OwnedRoomOrAliasId,
+        next: &Next,
+    ) -> Option<RoomTrouble> {
+        let candidate = self.candidate(&next.room).await?;
+        self.objection_to(name, next, &candidate)
+    }
+
+    fn objection_to(
+        &self,
+        name: &OwnedRoomOrAliasId,
+        next: &Next,
+        candidate: &Candidate,
+    ) -> Option<RoomTrouble> {
+        let permitted = (name.clone(), next.room.clone());
+        let is_permitted = self.options.permitted.contains(&permitted);
         let old = self.known().former.get(&next.before).cloned();
-        objection(next, old.as_ref(), candidate, is_configured)
+        objection(next, old.as_ref(), candidate, is_permitted)
     }
 
     /// Returns what is known of a joined room; `None`: not enough yet.
@@ -138,7 +177,7 @@ impl Rooms {
                 let Some(candidate) = self.candidate(&next.room).await else {
                     break;
                 };
-                if self.objection_to(&next, &candidate).is_some() {
+                if self.objection_to(name, &next, &candidate).is_some() {
                     if is_new {
                         // The task that joins rooms reports it.
                         self.retry.notify_one();
@@ -174,7 +213,7 @@ fn objection(
     next: &Next,
     old: Option<&OldRoom>,
     new: &Candidate,
-    is_configured: bool,
+    is_permitted: bool,
 ) -> Option<RoomTrouble> {
     let room = new.room.clone();
     if new.refused {
@@ -183,7 +222,7 @@ fn objection(
     if !next.by_name && new.predecessor.as_ref() != Some(&next.before) {
         return Some(RoomTrouble::SuccessorUnconfirmed(room));
     }
-    if is_configured {
+    if is_permitted {
         return None;
     }
     match old?.weakness_of(new.encrypted, new.public)? {
@@ -222,9 +261,12 @@ pub fn in_its_place(name: &RoomOrAliasId, room: &RoomId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scripted::Scripted;
+    use relay_model::Tombstone;
 
     const OLD: &str = "!old:example.org";
     const NEW: &str = "!new:example.org";
+    const THIRD: &str = "!third:example.org";
 
     fn old(encrypted: bool, public: bool) -> OldRoom {
         OldRoom {
@@ -255,10 +297,10 @@ mod tests {
     }
 
     #[test]
-    fn a_room_takes_no_place_where_less_is_protected_until_its_id_is_configured() {
-        let of = |old: &OldRoom, candidate: &Candidate, is_configured| {
+    fn a_room_takes_no_place_where_less_is_protected_until_the_configuration_permits_it() {
+        let of = |old: &OldRoom, candidate: &Candidate, is_permitted| {
             let objections = [false, true]
-                .map(|by_name| objection(&next(by_name), Some(old), candidate, is_configured));
+                .map(|by_name| objection(&next(by_name), Some(old), candidate, is_permitted));
             // It is all the same who says that it takes the place.
             assert_eq!(objections[0], objections[1]);
             objections[0].as_ref().map(RoomTrouble::name)
@@ -288,16 +330,40 @@ mod tests {
             (None, true, false),
         ] {
             let candidate = new(true, false, predecessor);
-            for is_configured in [false, true] {
+            for is_permitted in [false, true] {
                 let found = objection(
                     &next(by_name),
                     Some(&old(true, false)),
                     &candidate,
-                    is_configured,
+                    is_permitted,
                 );
                 let name = found.as_ref().map(RoomTrouble::name);
                 assert_eq!(name, is_objected.then_some("successor_unconfirmed"));
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn rooms_that_replace_each_other_in_a_circle_are_not_followed() {
+        let server = Scripted::start(|_| serde_json::Value::Null).await;
+        let rooms = server.rooms_of(OLD);
+        let replaced = |room: &str, by: &str| OldRoom {
+            room: room.try_into().unwrap(),
+            tombstone: Some(Tombstone {
+                successor: Some(by.try_into().unwrap()),
+            }),
+            ..old(false, false)
+        };
+        let name: OwnedRoomOrAliasId = OLD.try_into().unwrap();
+        rooms.remember(&[], &[replaced(OLD, NEW)]);
+        assert_eq!(rooms.next_of(&name), Some(next(false)));
+        for circle in [
+            vec![replaced(NEW, OLD)],
+            vec![replaced(NEW, THIRD), replaced(THIRD, OLD)],
+        ] {
+            rooms.known().former.remove(&next(false).room);
+            rooms.remember(&[], &circle);
+            assert_eq!(rooms.next_of(&name), None);
         }
     }
 

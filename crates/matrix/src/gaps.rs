@@ -13,13 +13,15 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::{errors, rooms::Rooms, task::named};
-use relay_model::{Backoff, Gap, RoomId};
+use relay_model::{Backoff, Gap, GapStart, RoomId, Timestamp};
 
 /// Maximum number of events in a page, a few hundred kilobytes in practice. Smaller after failures: the answer may have
 /// been too large.
 const PAGE: u32 = 250;
 /// Number of consecutive empty pages after which the history counts as complete, even if the server does not say so.
 pub(super) const MOST_EMPTY: u32 = 20;
+/// Maximum number of pages that are read back to the time at which a gap begins: more would expire before it is their turn.
+const MOST_BACK: u32 = 20;
 /// Maximum total time that one sync answer waits for history that cannot be fetched.
 const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -70,6 +72,12 @@ impl Gaps {
 
     pub(super) fn is_open(&self, room: &RoomId) -> bool {
         self.open.iter().any(|open| open.gap.room == room)
+    }
+
+    /// Returns the time from which on what was said in a room is still missing, where that has no token.
+    pub(super) fn since(&self, room: &RoomId) -> Option<Timestamp> {
+        let mut of_room = self.open.iter().filter(|open| open.gap.room == room);
+        of_room.find_map(|open| time_of(&open.gap))
     }
 
     /// Adds a gap, to be fetched from `due` on.
@@ -152,7 +160,7 @@ impl Gaps {
             }
             return;
         };
-        open.gap.from = from;
+        open.gap.from = GapStart::Token(from);
         (open.failures, open.refusals) = (0, 0);
         open.empty = counted(open.empty, is_empty);
         let too_many = open.empty.saturating_sub(MOST_EMPTY);
@@ -210,22 +218,73 @@ pub(super) struct GapPage {
     pub(super) next: Option<String>,
 }
 
-/// Requests the first page of a gap once; `failures` are the consecutive ones before. An error is temporary: the
-/// request can be repeated.
+/// Requests the first page of a gap once, or all of it where it begins at a time; `failures` are the consecutive ones before.
+/// An error is temporary: the request can be repeated.
 pub(super) async fn fetch(room: &Room, gap: &Gap, failures: u32) -> matrix_sdk::Result<GapPage> {
-    let mut options = MessagesOptions::forward().from(gap.from.as_str());
+    let limit = PAGE >> failures.min(7);
+    let from = match &gap.from {
+        GapStart::Token(from) => from,
+        GapStart::Time(since) => return fetch_back(room, &gap.to, *since, limit).await,
+    };
+    let mut options = MessagesOptions::forward().from(from.as_str());
     options.to = Some(gap.to.clone());
-    options.limit = (PAGE >> failures.min(7)).into();
+    options.limit = limit.into();
     options.filter.lazy_load_options = lazy_members();
     let page = room.messages(options).await?;
     debug!(room = %gap.room, events = page.chunk.len(), "page of missed events");
     // Some servers return the same position again at the end. A page can be empty before the end if all its events are
     // hidden from us.
-    let next = page.end.filter(|end| *end != gap.from && *end != gap.to);
+    let next = page.end.filter(|end| end != from && *end != gap.to);
     Ok(GapPage {
         events: page.chunk,
         next,
     })
+}
+
+/// Requests what was said up to `to`, back to a time, and possibly before it.
+async fn fetch_back(
+    room: &Room,
+    to: &str,
+    since: Timestamp,
+    limit: u32,
+) -> matrix_sdk::Result<GapPage> {
+    let mut events = Vec::new();
+    let mut place = Some(to.to_owned());
+    for _ in 0..MOST_BACK {
+        let Some(from) = place.take() else {
+            break;
+        };
+        let mut options = MessagesOptions::backward().from(from.as_str());
+        options.limit = limit.into();
+        options.filter.lazy_load_options = lazy_members();
+        let page = room.messages(options).await?;
+        // Single events may have a wrong time.
+        let is_before = |it: &TimelineEvent| {
+            let sent_at = it.timestamp_raw();
+            sent_at.is_some_and(|it| i64::from(it.get()) < since.0)
+        };
+        let is_all = !page.chunk.is_empty() && page.chunk.iter().all(is_before);
+        events.extend(page.chunk);
+        place = page.end.filter(|end| !is_all && *end != from);
+    }
+    debug!(room = %room.room_id(), events = events.len(), "missed events, by their time");
+    if place.is_some() {
+        warn!(
+            room = %room.room_id(),
+            events = events.len(),
+            "more was said in this room meanwhile than is read: the oldest of it is left out"
+        );
+    }
+    events.reverse();
+    Ok(GapPage { events, next: None })
+}
+
+/// Returns when a gap begins, where it begins at a time.
+pub(super) fn time_of(gap: &Gap) -> Option<Timestamp> {
+    match gap.from {
+        GapStart::Time(since) => Some(since),
+        GapStart::Token(_) => None,
+    }
 }
 
 /// Counts consecutive occurrences.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
 
+use matrix_sdk::room::MessagesOptions;
 use matrix_sdk::ruma::api::client::knock::knock_room;
 use matrix_sdk::ruma::api::client::membership::join_room_by_id_or_alias;
 use matrix_sdk::ruma::api::client::state::get_state_event_for_key::v3 as state;
@@ -16,7 +17,9 @@ use tracing::{info, warn};
 
 use super::rooms::{Rooms, tombstone};
 use super::{errors::ServerAnswer, events::Envelope, trouble::RoomTrouble};
-use relay_model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
+use relay_model::{
+    Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId, Timestamp,
+};
 
 /// Maximum time for a join; over federation it can take long.
 const JOIN_LIMIT: Duration = Duration::from_mins(2);
@@ -24,6 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(5), LONGEST_PAUSE);
 /// How often to look again at a room whose state the server has not returned in full.
 const UNTOLD_AGAIN: Duration = Duration::from_mins(1);
+
+/// Why the bot asks to be in a mapped room; stands in its membership.
+const REASON: &str = "relay between a mesh and this room";
 
 /// How the attempts to join a configured room went.
 #[derive(Debug, Default)]
@@ -109,7 +115,7 @@ async fn ensure(rooms: &Rooms, name: &OwnedRoomOrAliasId) -> Result<(), RoomTrou
     servers.extend(rooms.server_of_successor(&next).await);
     let entered = enter(rooms, &next.room, servers).await;
     let trouble = match entered {
-        Ok(()) => rooms.objection(&next).await,
+        Ok(()) => rooms.objection(name, &next).await,
         Err(trouble) => Some(trouble),
     };
     // If it is joined already, no answer of the homeserver brings it up.
@@ -218,7 +224,7 @@ async fn look_at_invite(rooms: &Rooms, id: &OwnedRoomId) {
         return;
     }
     let servers = vec![inviter.server_name().to_owned()];
-    if let Err(trouble) = join(rooms, id, servers).await {
+    if let Err(trouble) = join(rooms, id, servers, None).await {
         if rooms.is_news(format!("invite {id}: {trouble}")) {
             warn!(room = %id, error = &trouble as &dyn Error, hint = trouble.hint(), "cannot accept the invite, trying again");
         }
@@ -232,7 +238,7 @@ async fn join_or_knock(
     id: &RoomId,
     servers: Vec<OwnedServerName>,
 ) -> Result<(), RoomTrouble> {
-    let refused = join(rooms, id, servers.clone()).await;
+    let refused = join(rooms, id, servers.clone(), Some(REASON)).await;
     let Err(RoomTrouble::NotInvited(_) | RoomTrouble::Restricted(_)) = refused else {
         return refused;
     };
@@ -250,7 +256,7 @@ async fn join_or_knock(
 async fn knock(rooms: &Rooms, id: &RoomId, servers: Vec<OwnedServerName>) -> bool {
     let mut request = knock_room::v3::Request::new(id.to_owned().into());
     request.via = servers;
-    request.reason = Some("relay between a mesh and this room".to_owned());
+    request.reason = Some(REASON.to_owned());
     let answer = Box::pin(async { rooms.client.send(request).await });
     let is_taken = matches!(timeout(JOIN_LIMIT, answer).await, Ok(Ok(_)));
     if is_taken {
@@ -263,20 +269,47 @@ async fn join(
     rooms: &Rooms,
     id: &RoomId,
     mut servers: Vec<OwnedServerName>,
+    reason: Option<&str>,
 ) -> Result<(), RoomTrouble> {
     servers.extend(id.server_name().map(ToOwned::to_owned));
     // Sends the request directly: the SDK's own join also changes its room state, and if that races with a sync answer,
     // the room's encryption state stays unknown until the next message.
     let mut request = join_room_by_id_or_alias::v3::Request::new(id.to_owned().into());
     request.via = servers;
+    request.reason = reason.map(str::to_owned);
     let answer = Box::pin(async { rooms.client.send(request).await });
     match timeout(JOIN_LIMIT, answer).await {
         Ok(Ok(_)) => {
-            info!(room = %id, "the homeserver has let the bot into a room");
+            // Until the sync shows it, the room may be joined once more.
+            if rooms.known().let_in.insert(id.to_owned()) {
+                info!(room = %id, "the homeserver has let the bot into a room");
+            }
             Ok(())
         }
         Ok(Err(error)) => Err(refusal(ServerAnswer::of(&error).as_ref(), &rooms.own)),
         Err(_) => Err(RoomTrouble::NoAnswer),
+    }
+}
+
+impl Rooms {
+    /// Returns when the bot joined a room because it is mapped, if that was between two tokens.
+    pub(super) async fn joined_for_mapping(
+        &self,
+        room: &Room,
+        from: &str,
+        to: &str,
+    ) -> Option<Timestamp> {
+        let mut options = MessagesOptions::backward().from(to);
+        options.to = Some(from.to_owned());
+        options.filter.types = Some(vec![StateEventType::RoomMember.to_string()]);
+        options.filter.senders = Some(vec![self.own.clone()]);
+        let page = room.messages(options).await.ok()?;
+        let mut own = page.chunk.iter().filter_map(Envelope::of);
+        let join = own.find(|event| {
+            let change = event.membership_of(&self.own);
+            change.is_some_and(|(before, after)| before != "join" && after == "join")
+        })?;
+        (join.content()["reason"] == REASON).then_some(join.sent_at)
     }
 }
 

@@ -51,7 +51,7 @@ mod trouble;
 mod undecryptable;
 mod verification;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,6 +86,8 @@ pub use self::trouble::RoomTrouble;
 pub struct Options {
     /// The mapped rooms, ids or aliases, without duplicates.
     pub rooms: Vec<OwnedRoomOrAliasId>,
+    /// Names that may come to stand for a room that is less protected, with its id.
+    pub permitted: HashSet<(OwnedRoomOrAliasId, OwnedRoomId)>,
     /// Servers to join them through, as far as configured.
     pub via: HashMap<OwnedRoomOrAliasId, Vec<OwnedServerName>>,
     /// Whose invites are accepted beside those to configured rooms; `None`: no invites at all.

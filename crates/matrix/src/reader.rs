@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::clock::{HistoryFilter, OurClocks, ServerClock, boot};
 use super::events::{Envelope, SenderFacts, Shelter};
 use super::{errors::sentence, rooms::Rooms, undecryptable::Late};
-use relay_model::{ClockReading, MatrixEvent, OwnedUserId, UndecryptableEvent};
+use relay_model::{ClockReading, MatrixEvent, OwnedUserId, Timestamp, UndecryptableEvent};
 
 /// How often a key of ours is asked for, and the pause in between, where the homeserver does not say whether it is there.
 const KEY_TRIES: u32 = 5;
@@ -77,13 +77,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Converts events of a room; events from before our join are left out.
-    pub(super) async fn read(&mut self, room: &Room, events: &[TimelineEvent]) -> Vec<MatrixEvent> {
+    /// Returns the start of this run, or of the first one, by the server's clock.
+    pub(super) fn began(&self) -> Timestamp {
+        let now = OurClocks::now(&self.rooms.options.clock);
+        self.news.began(&self.server, now)
+    }
+
+    /// Converts events of a room; events from before our join are left out, except those since a time, if there is one.
+    pub(super) async fn read(
+        &mut self,
+        room: &Room,
+        events: &[TimelineEvent],
+        mut since: Option<Timestamp>,
+    ) -> Vec<MatrixEvent> {
         let is_synced = self.rooms.is_synced(room.room_id());
         // A first run may read again what it began with, and the room was joined since.
         let may_be_joined_here = !is_synced || self.news.first_run;
         let shows_join = may_be_joined_here && self.shows_join(events);
-        let mut joined = !shows_join || is_synced && self.begins_joined(events);
+        let mut joined = since.is_some() || !shows_join || is_synced && self.begins_joined(events);
         let now = OurClocks::now(&self.rooms.options.clock);
         let mut senders = HashMap::new();
         let mut read = Vec::with_capacity(events.len());
@@ -107,14 +118,21 @@ impl<'a> Reader<'a> {
             };
             // What an earlier device of ours has posted is never history: it settles what waits to be posted.
             let is_old = envelope.sender != self.rooms.own
-                && (self.news).is_history(room.room_id(), envelope.sent_at, &self.server, now);
+                && match since {
+                    Some(since) => envelope.sent_at < since,
+                    None => {
+                        (self.news).is_history(room.room_id(), envelope.sent_at, &self.server, now)
+                    }
+                };
             envelope.sent_at = self.server.by_ours(envelope.sent_at, now);
             if let Some((_, after)) = envelope.membership_of(&self.rooms.own) {
-                joined = after == "join";
+                let waits = since.is_some() && matches!(after, "invite" | "knock");
+                joined = after == "join" || joined && waits;
+                since = since.filter(|_| waits);
                 continue;
             }
             // If the timeline shows our join, history ends there.
-            let is_history = is_old && (self.news.first_run || !shows_join);
+            let is_history = is_old && (since.is_some() || self.news.first_run || !shows_join);
             if joined && !is_history {
                 let shelter = match &event.kind {
                     TimelineEventKind::PlainText { .. } if is_switched => Shelter::PlainRoom,
@@ -241,7 +259,7 @@ impl<'a> Reader<'a> {
             };
             match open(&room, &kept.raw).await {
                 Some(event) => {
-                    let read = self.read(&room, &[event]).await;
+                    let read = self.read(&room, &[event], None).await;
                     if read.is_empty() {
                         // The event no longer waits; the consumer has to delete its copy.
                         events.extend(

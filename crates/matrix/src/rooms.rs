@@ -70,6 +70,8 @@ pub(super) struct KnownRooms {
     /// Rooms that a sync answer has shown as joined. The SDK's own record can be lost in a race between a sync answer
     /// and a join.
     synced: HashSet<OwnedRoomId>,
+    /// Rooms that the bot has joined, and that no sync answer has shown as joined since.
+    pub(super) let_in: HashSet<OwnedRoomId>,
     /// The facts last handed over for each room, and whether we could write there.
     pub(super) announced: HashMap<OwnedRoomId, (JoinedRoom, bool)>,
     /// Messages that are logged only once.
@@ -178,6 +180,7 @@ impl Rooms {
         let mut known = self.known();
         known.synced.extend(answer.joined.keys().cloned());
         known.synced.retain(|id| !answer.left.contains_key(id));
+        known.let_in.retain(|id| !answer.joined.contains_key(id));
         drop(known);
         self.seen.notify_one();
     }

@@ -36,6 +36,36 @@ impl Scripted {
     /// Starts the server. The script gets the request line of every request but the sync. Null becomes the answer 502,
     /// a Matrix error the answer 403.
     pub(super) async fn start(script: impl Fn(&str) -> Value + Send + Sync + 'static) -> Self {
+        let encryption = json!({
+            "type": "m.room.encryption",
+            "state_key": "",
+            "event_id": "$encryption",
+            "sender": "@alice:example.org",
+            "origin_server_ts": 1,
+            "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+        });
+        Self::start_in(json!({ROOM: [encryption]}), script).await
+    }
+
+    /// Starts a server that tells of these joined rooms, the only one among them, with their state.
+    pub(super) async fn start_in(
+        rooms: Value,
+        script: impl Fn(&str) -> Value + Send + Sync + 'static,
+    ) -> Self {
+        let rooms = rooms.as_object().unwrap().iter();
+        let joined: Value = rooms
+            .map(|(id, state)| (id.clone(), json!({"state": {"events": state}})))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        let script = move |line: &str| {
+            if line.contains("/sync") {
+                json!({"next_batch": "s1", "rooms": {"join": joined}})
+            } else if line.contains("/versions") {
+                json!({"versions": ["v1.11"]})
+            } else {
+                script(line)
+            }
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::default();
@@ -82,6 +112,7 @@ impl Scripted {
     pub(super) fn rooms_of(&self, name: &str) -> Rooms {
         let options = Options {
             rooms: vec![name.try_into().unwrap()],
+            permitted: std::collections::HashSet::new(),
             via: std::collections::HashMap::new(),
             invites: None,
             verify_with: Vec::new(),
@@ -149,7 +180,7 @@ async fn serve(connection: TcpStream, script: Arc<Script>, asked: Arc<Mutex<Vec<
     let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
     connection.read_exact(&mut body).await.unwrap();
     let line = lines.swap_remove(0);
-    let (status, answer) = match answer(&line, &*script) {
+    let (status, answer) = match script(&line) {
         Value::Null => (502, String::new()),
         error if error["errcode"].is_string() => (403, error.to_string()),
         answer => (200, answer.to_string()),
@@ -161,22 +192,4 @@ async fn serve(connection: TcpStream, script: Arc<Script>, asked: Arc<Mutex<Vec<
     );
     // The client may be gone.
     drop(connection.write_all(answer.as_bytes()).await);
-}
-
-fn answer(line: &str, script: &Script) -> Value {
-    if line.contains("/versions") {
-        return json!({"versions": ["v1.11"]});
-    }
-    if !line.contains("/sync") {
-        return script(line);
-    }
-    let encryption = json!({
-        "type": "m.room.encryption",
-        "state_key": "",
-        "event_id": "$encryption",
-        "sender": "@alice:example.org",
-        "origin_server_ts": 1,
-        "content": {"algorithm": "m.megolm.v1.aes-sha2"},
-    });
-    json!({"next_batch": "s1", "rooms": {"join": {ROOM: {"state": {"events": [encryption]}}}}})
 }

@@ -65,7 +65,7 @@ pub(super) struct Sync<'a> {
     gaps: Gaps,
     /// Position of the last committed batch; none on a first run, until all since its beginning is handed over.
     position: Option<String>,
-    /// Where the first run began.
+    /// Where this run began, or the first one.
     beginning: Option<String>,
     /// On a first run, aliases have not been looked up yet: which rooms are read is not known.
     awaits_aliases: bool,
@@ -122,8 +122,10 @@ impl<'a> Sync<'a> {
             reader: Reader::new(rooms, news, start.kept, start.clock),
             batches,
             gaps: Gaps::new(gaps, Instant::now()),
+            beginning: position
+                .clone()
+                .or_else(|| start.first.and_then(|it| it.position)),
             position,
-            beginning: start.first.and_then(|it| it.position),
             awaits_aliases: is_first && has_alias,
             handed_over: None,
             behind: false,
@@ -153,14 +155,15 @@ impl<'a> Sync<'a> {
     async fn go_on(&mut self) -> Result<Infallible, MatrixError> {
         let client = &self.rooms.client;
         let taken = sdk_position(client).await;
-        if self.read_from().is_none() && (taken.is_some() || !self.reader.news.first_run) {
+        if self.read_from().is_none() && !self.reader.news.first_run {
             self.position.clone_from(&taken);
             error!(
                 position = self.position,
                 "up to where the homeserver was read cannot be read from the database; going on from where the Matrix library stands: what it was given just before the last stop may be missing; please report this"
             );
         }
-        self.behind = self.read_from().is_some() && taken.as_ref() != self.read_from();
+        // On a first run after a login that read nothing, all is still to come if the SDK has no position either.
+        self.behind = taken.as_ref() != self.read_from();
         let mut keys = keys(client).await;
         let mut wait = Duration::ZERO;
         let mut last = String::new();
@@ -236,7 +239,7 @@ impl<'a> Sync<'a> {
         // The SDK stores an answer's position before all of its effects.
         let taken = sdk_position(client).await;
         let reached = self.handed_over.as_ref().or(self.read_from());
-        self.behind |= reached.is_some() && taken.as_ref() != reached;
+        self.behind |= taken.as_ref() != reached;
         self.failures = self.failures.saturating_add(1);
         let wish = errors::retry_after(error);
         let disk = errors::disk(error).map(|trouble| trouble.at(self.store));

@@ -201,15 +201,24 @@ pub struct Beginning {
     pub position: Option<String>,
 }
 
-/// A part of a room's history that no sync answer contained, between two tokens of the homeserver.
+/// A part of a room's history that no sync answer contained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
     /// Id of the room whose history is incomplete.
     pub room: OwnedRoomId,
-    /// Token of the homeserver's stream: events after it are missing. Moves on as pages are fetched.
-    pub from: String,
+    /// What is missing comes after this.
+    pub from: GapStart,
     /// Token of the homeserver's stream: events after it were received.
     pub to: String,
+}
+
+/// Where a gap begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GapStart {
+    /// A token of the homeserver's stream. Moves on as pages are fetched.
+    Token(String),
+    /// A time by the homeserver's clock, where there is no token: when the room took a mapped one's place, or the bot joined.
+    Time(Timestamp),
 }
 
 /// What a room message is, which decides whether and in which form it is relayed.

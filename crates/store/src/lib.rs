@@ -85,6 +85,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0017_media.sql"),
     include_str!("migrations/0018_expired_edits.sql"),
     include_str!("migrations/0019_avatars.sql"),
+    include_str!("migrations/0020_gaps_by_time.sql"),
 ];
 
 /// Maximum time to wait for another program's lock.

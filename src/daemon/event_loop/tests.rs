@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use super::*;
 use relay_config::{ChannelRef, Config, Connection as Wire, Direction, MappedRoom};
 use relay_model::{
-    ChannelIndex, ClockReading, Destination, EventId, Gap, JoinedRoom, MatrixEvent, Node, NodeNum,
-    OwnedEventId, OwnedUserId, PacketId, RadioEvent, RadioText, RoomContent, RoomOrAliasId,
-    RoomOutcome, Synced, TextPort, Timestamp, TransactionId,
+    ChannelIndex, ClockReading, Destination, EventId, Gap, GapStart, JoinedRoom, MatrixEvent, Node,
+    NodeNum, OwnedEventId, OwnedUserId, PacketId, RadioEvent, RadioText, RoomContent,
+    RoomOrAliasId, RoomOutcome, Synced, TextPort, Timestamp, TransactionId,
 };
 use relay_store::{Store, gaps, outbox_room, retention, seen, single_values};
 
@@ -528,7 +528,7 @@ async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
     let bench = Bench::new().await;
     let gap = Gap {
         room: ROOM.try_into().unwrap(),
-        from: "s1".to_owned(),
+        from: GapStart::Token("s1".to_owned()),
         to: "s2".to_owned(),
     };
     for gaps in [vec![gap], Vec::new()] {

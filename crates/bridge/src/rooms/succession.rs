@@ -6,8 +6,10 @@
 //! `relay_matrix`, by the same rule.
 
 use crate::Bridge;
+use relay_config::MappedRoom;
 use relay_model::{
-    Explained, JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, Weakness,
+    Explained, JoinedRoom, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, RoomId, RoomOrAliasId,
+    Weakness,
 };
 
 /// What happens to rows waiting for a room that is replaced, moved or no longer mapped.
@@ -235,11 +237,18 @@ impl Bridge {
         }
     }
 
-    /// Returns how a room named only by an alias is less protected.
+    /// Returns how a room is less protected, unless the configuration permits that.
     fn weakness(&self, old: &OldRoom, joined: &JoinedRoom) -> Option<Waiting> {
         let to = joined.room.clone();
-        let name = self.routes.name_of(&to);
-        if name.is_some_and(|name| name.as_str() == to.as_str()) {
+        let by_old_name = |name: &&OwnedRoomOrAliasId| {
+            name.as_str() == old.room.as_str()
+                || old.alias.as_ref() == Some(*name)
+                || self.routes.stands_for(name, (&*old.room).into())
+        };
+        let is_permitted =
+            |name: &RoomOrAliasId| MappedRoom::permits(&self.config.matrix_rooms, name, &to);
+        let mut names = self.routes.entries().filter(by_old_name);
+        if is_permitted((&*to).into()) && names.all(|name| is_permitted(name)) {
             return None;
         }
         match old.weakness_of(joined.encrypted, joined.public)? {

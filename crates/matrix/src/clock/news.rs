@@ -53,6 +53,11 @@ impl HistoryFilter {
         server: &ServerClock,
         now: OurClocks,
     ) -> bool {
-        (self.first_run || !self.knows(room)) && sent_at < server.at(self.start, now)
+        (self.first_run || !self.knows(room)) && sent_at < self.began(server, now)
+    }
+
+    /// Returns the start, by the server's clock.
+    pub(crate) fn began(&self, server: &ServerClock, now: OurClocks) -> Timestamp {
+        server.at(self.start, now)
     }
 }

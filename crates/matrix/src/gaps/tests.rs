@@ -8,7 +8,7 @@ use super::*;
 fn gap(room: &str, from: &str, to: &str) -> Gap {
     Gap {
         room: room.try_into().unwrap(),
-        from: from.to_owned(),
+        from: GapStart::Token(from.to_owned()),
         to: to.to_owned(),
     }
 }
@@ -109,7 +109,7 @@ async fn empty_pages_without_end_are_asked_for_less_and_less_often() {
     let mut read = |number: u32, is_empty| {
         let next = format!("t{number}");
         gaps.read(&gap, Some(next.clone()), is_empty, Instant::now());
-        gap.from = next;
+        gap.from = GapStart::Token(next);
         assert_eq!(gaps.all(), [gap.clone()]);
         gaps.open[0].due - Instant::now()
     };
@@ -165,4 +165,39 @@ async fn a_page_that_nobody_waits_for_keeps_nobody_from_decrypting() {
         }
         assert_eq!(server.count("/messages"), round);
     }
+}
+
+#[tokio::test]
+async fn what_begins_at_a_time_is_read_back_to_it_and_told_in_order() {
+    let server = Scripted::start(|line| {
+        // Pages of two, from the last event back to the first, which are a millisecond apart.
+        let (_, from) = line.split_once("from=s").unwrap();
+        let from: i64 = from.split(['&', ' ']).next().unwrap().parse().unwrap();
+        let event = |number: i64| {
+            let mut event = undecryptable(1);
+            event["event_id"] = json!(format!("${number}"));
+            event["origin_server_ts"] = json!(number);
+            event
+        };
+        json!({"start": "s", "end": format!("s{}", from - 2), "chunk": [event(from), event(from - 1)]})
+    });
+    let server = server.await;
+    let since = |since| Gap {
+        from: GapStart::Time(Timestamp(since)),
+        ..gap(ROOM, "", "s100")
+    };
+    let page = fetch(&server.room, &since(96), 0).await.unwrap();
+    let found: Vec<_> = page
+        .events
+        .iter()
+        .filter_map(TimelineEvent::event_id)
+        .collect();
+    assert_eq!(
+        found,
+        ["$93", "$94", "$95", "$96", "$97", "$98", "$99", "$100"]
+    );
+    assert_eq!(page.next, None);
+    // However much there is, it ends.
+    let page = fetch(&server.room, &since(0), 0).await.unwrap();
+    assert_eq!(page.events.len(), 40);
 }

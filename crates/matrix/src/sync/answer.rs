@@ -15,10 +15,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::{FIRST_PAUSE, PAUSES, RoomKeyUpdates, Sync};
+use super::{FIRST_PAUSE, PAUSES, RoomKeyUpdates, Sync, sdk_position};
 use crate::gaps::{self, GapPage, Patience, counted, say_missing};
 use crate::{Batch, MatrixError, bans::Banned, errors, reader};
-use relay_model::{Gap, MatrixEvent, Synced};
+use relay_model::{Gap, GapStart, MatrixEvent, Synced};
 
 /// How often the position is stored while the mapped rooms are idle, to spare SD cards: an old one leaves out nothing.
 const POSITION_EVERY: Duration = Duration::from_hours(1);
@@ -50,13 +50,13 @@ impl Sync<'_> {
             if let Some(room) = self.rooms.mapped(id)
                 && (has_state(update) || !self.rooms.is_synced(id))
             {
-                events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+                events.extend(self.news(&room).await);
             }
         }
         // From here on a room that has taken a place is read.
         for room in self.rooms.follow(Some(&answer)).await {
             events.extend(self.rooms.take_moved());
-            events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+            events.extend(self.news(&room).await);
         }
         // How a replaced room's messages are handled depends on the replacement, so it must be handed over first.
         if events.iter().any(is_replaced) {
@@ -93,11 +93,15 @@ impl Sync<'_> {
             if !shown.iter().any(reader::switches_encryption_on) {
                 self.rooms.known().switched.remove(id);
             }
-            events.extend(self.reader.read(&room, shown).await);
+            let since = self.gaps.since(id);
+            let since =
+                since.filter(|_| !self.rooms.is_synced(id) && self.reader.shows_join(shown));
+            events.extend(self.reader.read(&room, shown, since).await);
         }
         for (id, update) in &answer.left {
             if let Some(room) = self.rooms.mapped(id) {
-                events.extend(self.reader.read(&room, &update.timeline.events).await);
+                let shown = &update.timeline.events;
+                events.extend(self.reader.read(&room, shown, None).await);
                 events.push(self.rooms.left(&room));
             }
         }
@@ -132,9 +136,12 @@ impl Sync<'_> {
         shown: &[TimelineEvent],
         patience: &mut Patience,
     ) -> Result<(), MatrixError> {
-        // On a first run after a login that read nothing, the answer is all there is.
-        let Some(from) = self.read_from().cloned() else {
-            return Ok(());
+        let from = match (self.gaps.since(room.room_id()), self.read_from()) {
+            // What is read back from here anyway.
+            (Some(since), _) => GapStart::Time(since),
+            (None, Some(position)) => GapStart::Token(position.clone()),
+            // A first run after a login that read nothing.
+            (None, None) => GapStart::Time(self.reader.began()),
         };
         let mut gap = Gap {
             room: room.room_id().to_owned(),
@@ -174,10 +181,10 @@ impl Sync<'_> {
             let is_shown = |it: &TimelineEvent| it.event_id().is_some_and(|id| shown.contains(&id));
             page.events.retain(|it| !is_shown(it));
             // The end is not reached yet, so the position stays.
-            let events = self.reader.read(room, &page.events).await;
+            let events = self.reader.read(room, &page.events, None).await;
             self.tell(events).await?;
             match page.next {
-                Some(next) => gap.from = next,
+                Some(next) => gap.from = GapStart::Token(next),
                 None => return Ok(()),
             }
             if empty == gaps::MOST_EMPTY {
@@ -203,7 +210,9 @@ impl Sync<'_> {
                 self.reader.note_clock(&page.events);
                 let is_empty = page.events.is_empty();
                 banned.silence(&mut page.events);
-                let mut events = self.reader.read(&room, &page.events).await;
+                // What was said before the join on a first run is history.
+                let since = gaps::time_of(&gap).filter(|_| !self.reader.news.first_run);
+                let mut events = self.reader.read(&room, &page.events, since).await;
                 banned.forget_lifted(&mut events);
                 self.gaps.read(&gap, page.next, is_empty, now);
                 events
@@ -229,9 +238,37 @@ impl Sync<'_> {
         let mut events = self.rooms.take_moved();
         events.extend(self.rooms.avatars.take_uploaded());
         for room in self.rooms.joined() {
-            events.extend(self.rooms.news(&room).await.map(MatrixEvent::Joined));
+            events.extend(self.news(&room).await);
         }
         self.tell(events).await
+    }
+
+    /// Returns the facts about a room to hand over, as [`Rooms::news`] does. What was said there before it is handed over for the
+    /// first time, and is no history, is a gap, stored with it.
+    async fn news(&mut self, room: &Room) -> Option<MatrixEvent> {
+        let id = room.room_id();
+        let is_new = !self.reader.news.first_run && !self.rooms.known().former.contains_key(id);
+        let news = self.rooms.news(room).await?;
+        if is_new && let Some(to) = sdk_position(&self.rooms.client).await {
+            let mut since = self.rooms.replaced_at(&news).await;
+            // What the answer that is being taken shows of a join, it shows with what was said since.
+            if since.is_none()
+                && self.rooms.is_synced(id)
+                && let Some(began) = &self.beginning
+            {
+                since = self.rooms.joined_for_mapping(room, began, &to).await;
+            }
+            if let Some(since) = since {
+                let gap = Gap {
+                    room: id.to_owned(),
+                    from: GapStart::Time(since),
+                    to,
+                };
+                self.gaps.add(gap, Instant::now());
+                self.reader.news.learn([id.to_owned()]);
+            }
+        }
+        Some(MatrixEvent::Joined(news))
     }
 
     /// Hands over events without a new position.

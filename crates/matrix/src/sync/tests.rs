@@ -12,7 +12,7 @@ use super::super::gaps::{GapPage, Patience};
 use super::super::scripted::{ROOM, Scripted, undecryptable};
 use super::*;
 use relay_model::{
-    Beginning, Gap, MatrixEvent, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, Timestamp,
+    Beginning, Gap, GapStart, MatrixEvent, OldRoom, OwnedRoomId, OwnedRoomOrAliasId, Timestamp,
 };
 
 /// When every event was sent.
@@ -210,7 +210,7 @@ async fn what_was_said_before_the_bot_joined_is_left_out_also_where_a_first_run_
     let rooms = server.rooms();
     let (mut sync, _taken) = first_run(&rooms, SENT_AT);
     for (page, texts) in pages {
-        let read = sync.reader.read(&server.room, &page).await;
+        let read = sync.reader.read(&server.room, &page, None).await;
         let is_text = |event: &&MatrixEvent| matches!(event, MatrixEvent::Text(_));
         assert_eq!(read.iter().filter(is_text).count(), texts, "{page:?}");
     }
@@ -243,6 +243,150 @@ async fn what_was_said_in_a_room_before_it_was_mapped_is_history_although_the_bo
     assert_eq!(texts, 0);
 }
 
+/// Returns a page with a text of Carol, one of Bob a second later, our join, with this reason, another second later, and a text of
+/// Alice; for a request of what was last, in the reverse order.
+fn page_with_join(line: &str, reason: &Value) -> Value {
+    let at = |event: TimelineEvent, seconds: i64| {
+        let mut event: Value = serde_json::from_str(event.raw().json().get()).unwrap();
+        event["origin_server_ts"] = json!(SENT_AT + 1000 * seconds);
+        event
+    };
+    let own = "@bot:example.org";
+    let content = json!({"membership": "join", "reason": reason});
+    let join = json!({"type": "m.room.member", "state_key": own, "content": content});
+    let join = event("join", own, &join);
+    let mut page = vec![
+        at(text(CAROL), 0),
+        at(text(BOB), 1),
+        at(join, 2),
+        at(text(ALICE), 3),
+    ];
+    if line.contains("m.room.member") {
+        page.retain(|it| it["type"] == "m.room.member");
+    }
+    if line.contains("dir=b") {
+        page.reverse();
+    }
+    json!({"start": "s1", "chunk": page})
+}
+
+/// Has the loop hand over what it knows of the rooms, and what is missing in them; returns the number of texts.
+async fn texts_missing(mut sync: Sync<'_>, taken: mpsc::Receiver<Batch>) -> usize {
+    let reading = async {
+        sync.announce().await.unwrap();
+        while !sync.gaps.is_empty() {
+            let (gap, page) = sync.gaps.next(sync.rooms).await;
+            sync.take_missing(gap, page).await.unwrap();
+        }
+        drop(sync);
+    };
+    let ((), (_, texts)) = tokio::join!(reading, commit_all(taken));
+    texts
+}
+
+#[tokio::test]
+async fn what_was_said_since_the_relay_joined_a_mapped_room_is_read_although_it_was_killed_before_it_could_say_so()
+ {
+    let mapped = json!("relay between a mesh and this room");
+    for (reason, texts) in [(mapped, 1), (Value::Null, 0)] {
+        let server = Scripted::start(move |line| {
+            if line.contains("/messages") {
+                page_with_join(line, &reason)
+            } else {
+                json!({"chunk": []})
+            }
+        });
+        let server = server.await;
+        let rooms = server.rooms();
+        let (sync, taken) = sync_with(&rooms, Vec::new());
+        assert_eq!(texts_missing(sync, taken).await, texts);
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_in_a_successor_since_the_upgrade_is_read_although_the_relay_was_killed_as_it_came_in()
+ {
+    const OLD: &str = "!old:example.org";
+    let state = |kind: &str, content: Value| {
+        json!({
+            "type": kind, "state_key": "", "event_id": format!("${kind}"), "sender": ALICE,
+            "origin_server_ts": SENT_AT + 500, "content": content,
+        })
+    };
+    let tombstone = json!({"body": "moved", "replacement_room": ROOM});
+    let predecessor = json!({"room_id": OLD, "event_id": "$last"});
+    let create = json!({"room_version": "11", "predecessor": predecessor});
+    let synced = json!({
+        OLD: [state("m.room.create", json!({"room_version": "11"})), state("m.room.tombstone", tombstone)],
+        ROOM: [state("m.room.create", create)],
+    });
+    let refusal = json!({"errcode": "M_NOT_FOUND", "error": "no such state"});
+    let server = Scripted::start_in(synced, move |line| {
+        if line.contains("/messages") {
+            page_with_join(line, &Value::Null)
+        } else if line.contains("/state/") {
+            refusal.clone()
+        } else {
+            json!({"chunk": []})
+        }
+    });
+    let server = server.await;
+    let rooms = server.rooms_of(OLD);
+    let (sync, taken) = sync_with(
+        &rooms,
+        vec![(OLD.try_into().unwrap(), OLD.try_into().unwrap())],
+    );
+    let old = OldRoom {
+        room: OLD.try_into().unwrap(),
+        alias: None,
+        encrypted: false,
+        public: false,
+        tombstone: None,
+    };
+    rooms.remember(&[], &[old]);
+    // Carol wrote before it was the successor.
+    assert_eq!(texts_missing(sync, taken).await, 2);
+    let old: OwnedRoomOrAliasId = OLD.try_into().unwrap();
+    assert_eq!(rooms.stands_for(&old).unwrap(), ROOM);
+}
+
+#[tokio::test]
+async fn a_first_run_whose_login_read_nothing_reads_what_the_library_was_given_before_it_was_killed()
+ {
+    for (began, texts) in [(SENT_AT + 3000, 1), (SENT_AT + 3001, 0)] {
+        let server = Scripted::start(move |line| {
+            if line.contains("/messages") {
+                page_with_join(line, &Value::Null)
+            } else {
+                json!({"chunk": []})
+            }
+        });
+        let server = server.await;
+        let rooms = server.rooms();
+        let (mut sync, mut taken) = first_run(&rooms, began);
+        sync.beginning = None;
+        let stop = CancellationToken::new();
+        let running = sync.run(stop.clone());
+        let committing = async {
+            let mut read = 0;
+            while let Some(batch) = taken.recv().await {
+                let is_text = |event: &&MatrixEvent| matches!(event, MatrixEvent::Text(_));
+                read += batch.events.iter().filter(is_text).count();
+                let is_reached = batch.synced.position.is_some();
+                batch.committed.send(()).unwrap();
+                if is_reached {
+                    stop.cancel();
+                    break;
+                }
+            }
+            read
+        };
+        let (ended, read) = tokio::join!(running, committing);
+        ended.unwrap();
+        assert_eq!(read, texts);
+    }
+}
+
 #[tokio::test]
 async fn when_patience_is_spent_a_room_is_left_for_later_without_a_try() {
     let server = Scripted::start(|_| Value::Null).await;
@@ -266,7 +410,7 @@ async fn a_position_that_cannot_be_read_is_no_first_run_and_keeps_what_is_missin
     let rooms = server.rooms();
     let gap = Gap {
         room: ROOM.try_into().unwrap(),
-        from: "s1".to_owned(),
+        from: GapStart::Token("s1".to_owned()),
         to: "s2".to_owned(),
     };
     let (batches, _taken) = mpsc::channel(1);
@@ -361,7 +505,7 @@ async fn told_of_missing(answer: Value) -> Vec<String> {
     let (mut sync, mut taken) = sync(&rooms);
     let gap = Gap {
         room: server.room.room_id().to_owned(),
-        from: "s0".to_owned(),
+        from: GapStart::Token("s0".to_owned()),
         to: "s1".to_owned(),
     };
     let page = vec![
@@ -545,10 +689,10 @@ async fn only_what_the_timeline_shows_before_the_switch_to_encryption_was_said_i
     };
     let ((), filled) = tokio::join!(filling, committing);
     assert_eq!(in_clear(&filled), [false]);
-    let read = sync.reader.read(room, &shown).await;
+    let read = sync.reader.read(room, &shown, None).await;
     assert_eq!(in_clear(&read), [false, true, true]);
     // Shown again, it is not news any more.
-    let read = sync.reader.read(room, &shown).await;
+    let read = sync.reader.read(room, &shown, None).await;
     assert_eq!(in_clear(&read), [true, true, true]);
 
     // An answer that has been taken is the last that can say so.
@@ -556,6 +700,6 @@ async fn only_what_the_timeline_shows_before_the_switch_to_encryption_was_said_i
     rooms.known().announced.clear();
     rooms.news(room).await.unwrap();
     take_answer(&mut sync, &rooms).await;
-    let read = sync.reader.read(room, &shown).await;
+    let read = sync.reader.read(room, &shown, None).await;
     assert_eq!(in_clear(&read), [true, true, true]);
 }

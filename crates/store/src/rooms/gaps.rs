@@ -7,7 +7,7 @@ use tracing::error;
 
 use super::known_rooms;
 use crate::{Result, Tx, columns::identifier, single_values};
-use relay_model::{Gap, OwnedRoomId, OwnedUserId, UserId};
+use relay_model::{Gap, GapStart, OwnedRoomId, OwnedUserId, Timestamp, UserId};
 
 /// How much of a room's history is still to be fetched, for `status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +24,18 @@ pub struct Missing {
 pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
     tx.run("DELETE FROM gap WHERE account = ?1", [account.as_str()])?;
     for (number, gap) in (0_i64..).zip(gaps) {
+        let (from, since) = match &gap.from {
+            GapStart::Token(token) => (token.as_str(), None),
+            GapStart::Time(since) => ("", Some(since.0)),
+        };
         tx.execute(
-            "INSERT INTO gap (account, number, room, from_place, to_place) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO gap (account, number, room, from_place, since, to_place) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             (
                 account.as_str(),
                 number,
                 gap.room.as_str(),
-                gap.from.as_str(),
+                from,
+                since,
                 gap.to.as_str(),
             ),
         )?;
@@ -42,12 +47,15 @@ pub fn replace(tx: &Tx<'_>, account: &UserId, gaps: &[Gap]) -> Result<()> {
 /// extends to the sync position; without a beginning it is dropped.
 pub fn all(tx: &Tx<'_>, account: &UserId) -> Result<Vec<Gap>> {
     let rows = tx.all(
-        "SELECT room, from_place, to_place FROM gap WHERE account = ?1 ORDER BY number",
+        "SELECT room, from_place, since, to_place FROM gap WHERE account = ?1 ORDER BY number",
         [account.as_str()],
         |row| {
             let room: Option<OwnedRoomId> = identifier(row, "room").ok();
             let place = |column| row.get::<&str, String>(column).ok();
-            Ok((room, place("from_place"), place("to_place")))
+            let since = row.get("since").ok().flatten().map(Timestamp);
+            let token = || place("from_place").map(GapStart::Token);
+            let from = since.map(GapStart::Time).or_else(token);
+            Ok((room, from, place("to_place")))
         },
     )?;
     let known = known_rooms::all(tx)?.into_iter().map(|(_, room)| room);
@@ -106,7 +114,7 @@ mod tests {
             let alice = OwnedUserId::try_from("@alice:example.org").unwrap();
             let gap = |room: &str, from: &str, to: &str| Gap {
                 room: room.try_into().unwrap(),
-                from: from.to_owned(),
+                from: GapStart::Token(from.to_owned()),
                 to: to.to_owned(),
             };
             let (one, two) = ("!one:example.org", "!two:example.org");
@@ -146,11 +154,14 @@ mod tests {
             let bob = OwnedUserId::try_from("@bob:example.org").unwrap();
             let gap = |room: &str, from: &str| Gap {
                 room: room.try_into().unwrap(),
-                from: from.to_owned(),
+                from: GapStart::Token(from.to_owned()),
                 to: "s9".to_owned(),
             };
             let (one, two) = (gap("!one:example.org", "s1"), gap("!two:example.org", "s2"));
-            let newer = gap("!one:example.org", "s10");
+            let newer = Gap {
+                from: GapStart::Time(Timestamp(1_767_225_600_000)),
+                ..one.clone()
+            };
             let missing = [two, one.clone(), newer];
             replace(tx, &alice, &missing)?;
             replace(tx, &bob, std::slice::from_ref(&one))?;

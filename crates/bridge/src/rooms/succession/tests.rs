@@ -202,6 +202,31 @@ fn an_alias_leads_to_no_room_with_weaker_protection_unless_the_id_is_named() {
 }
 
 #[test]
+fn a_less_protected_room_that_is_mapped_to_another_channel_is_no_place_to_go() {
+    let new = JoinedRoom {
+        public: true,
+        ..joined(NEW, Some(OLD))
+    };
+    for name in [OLD, ALIAS] {
+        for (channel, is_permitted) in [(0, true), (1, false)] {
+            let mapped = vec![
+                testing::route(name, 0, Direction::Both),
+                testing::route(NEW, channel, Direction::Both),
+            ];
+            let mut bridge = testing::bridge_alone(testing::config_with(mapped));
+            bridge.remember_room(testing::named(name), id(OLD));
+            testing::join(&mut bridge, new.clone());
+            let found = bridge.succession(&replaced_by(NEW));
+            let expected = match is_permitted {
+                true => goes(NEW, NEW),
+                false => waits(None, Waiting::Public(id(NEW))),
+            };
+            assert_eq!(found, expected, "{name} {channel}");
+        }
+    }
+}
+
+#[test]
 fn what_waits_for_a_room_whose_alias_has_moved_waits_for_the_bot_to_be_in_the_other() {
     let old = OldRoom {
         alias: Some(ALIAS.try_into().unwrap()),
