@@ -19,7 +19,7 @@ use super::{errors::ServerAnswer, events::Envelope, trouble::RoomTrouble};
 use relay_model::{Backoff, Explained as _, OwnedRoomId, OwnedRoomOrAliasId, OwnedUserId, RoomId};
 
 /// Maximum time for a join; over federation it can take long.
-const JOIN_LIMIT: Duration = Duration::from_mins(2);
+pub(super) const JOIN_LIMIT: Duration = Duration::from_mins(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(5), LONGEST_PAUSE);
 /// How often to look again at a room whose state the server has not returned in full.
