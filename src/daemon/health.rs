@@ -16,7 +16,7 @@ use relay_radio::LinkState;
 
 use checks::{check, clock_apart, failed, ok, silent, warning};
 
-pub(crate) use checks::{another_relay, clock_off, limit_met, times};
+pub(crate) use checks::{another_relay, clock_off, limit_met, put_back, times};
 pub(crate) use rooms::{merged, room_check, trouble_check};
 
 /// Time without an iteration after which the event loop counts as hung; it does chores every 20 s.
@@ -127,6 +127,9 @@ impl Examined<'_> {
             (MatrixState::Connected, None, _) => {
                 if let Some(it) = &matrix.not_shown {
                     return check(CheckResult::Warning, &it.cause, it.hint.clone());
+                }
+                if let Some(it) = &matrix.put_back {
+                    return put_back(it);
                 }
                 let age = span::of_seconds(matrix.sync_age_seconds.unwrap_or_default());
                 ok(format!("last answer {age} ago"))

@@ -66,7 +66,7 @@ pub(crate) use account::DeviceHeld;
 pub(crate) use control::{ControlAnswer, ControlRequest};
 pub(crate) use handed_over::accept;
 pub(crate) use health::{
-    another_relay, checks, clock_off, limit_met, merged, radio_away, room_check, times,
+    another_relay, checks, clock_off, limit_met, merged, put_back, radio_away, room_check, times,
     trouble_check,
 };
 pub(crate) use hold::Hold;

@@ -1,6 +1,7 @@
 //! Composes `relay status` from the state in memory and a summary of the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,7 +10,8 @@ use super::room_trouble::trouble_of;
 use super::runtime_state::{LoginState, OTHER_CONCERNS, RuntimeFacts};
 use super::status::{
     ChannelStatus, DatabaseStatus, LimitedStatus, MatrixState, MatrixStatus, NotShownStatus,
-    OtherRelayStatus, OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
+    OtherRelayStatus, OutboxStatus, ParkedStatus, PutBackStatus, RadioStatus, RoomStatus, Status,
+    Traffic, Waits,
 };
 use crate::home::utc;
 use relay_bridge::RouteProblem;
@@ -25,6 +27,9 @@ const CORRECT: &str = "correct matrix_rooms, or the radio's channels; other room
 const OWN_WORDS: &str = "the homeserver's own words say what to change; the relay tries again";
 /// The cure of a parked encrypted room while the bot's device is not verified.
 const VERIFY: &str = "with `matrix.e2ee.recipients: verified` the bot's own device must be verified: run `relay auth status`";
+
+/// How long it is told that the homeserver's database was put back.
+const PUT_BACK_CONCERNS: Duration = Duration::from_hours(24);
 
 /// All that is known of a running daemon at one time, from which its status is made.
 pub(super) struct Overview<'a> {
@@ -132,6 +137,7 @@ impl Overview<'_> {
             }),
             not_shown: self.not_shown(),
             other_relays: self.other_relays(),
+            put_back: self.put_back(),
             parked: self.parked(None),
         }
     }
@@ -140,6 +146,15 @@ impl Overview<'_> {
         let why = self.heard.not_shown.as_ref()?;
         let (cause, hint) = (why.to_string(), why.hint());
         Some(NotShownStatus { cause, hint })
+    }
+
+    fn put_back(&self) -> Option<PutBackStatus> {
+        let (events, at) = self.heard.put_back?;
+        let last_seconds = self.age(at);
+        (last_seconds < PUT_BACK_CONCERNS.as_secs()).then_some(PutBackStatus {
+            events,
+            last_seconds,
+        })
     }
 
     fn other_relays(&self) -> Vec<OtherRelayStatus> {

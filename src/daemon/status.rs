@@ -122,8 +122,20 @@ pub(crate) struct MatrixStatus {
     /// Other relays with this account that have posted within the last hour.
     #[serde(default)]
     pub(crate) other_relays: Vec<OtherRelayStatus>,
+    /// The homeserver's database was put back to an older copy, within the last day.
+    #[serde(default)]
+    pub(crate) put_back: Option<PutBackStatus>,
     /// Set while the account may not send at all.
     pub(crate) parked: Option<ParkedStatus>,
+}
+
+/// What the homeserver has forgotten, as its database was put back to an older copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PutBackStatus {
+    /// Number of events of the rooms that it does not know any more.
+    pub(crate) events: usize,
+    /// Seconds since that was noticed.
+    pub(crate) last_seconds: u64,
 }
 
 /// Why the bot does not show its name or picture as configured.

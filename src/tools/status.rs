@@ -8,7 +8,7 @@ use crate::daemon::status::{
     ChannelStatus, Check, ConfigurationStatus, DatabaseStatus, EchoStatus, FailedReload,
     MatrixState, MatrixStatus, ParkedStatus, RadioStatus, RoomStatus, Status, Traffic, Waits,
 };
-use crate::daemon::{another_relay, clock_off, limit_met, times};
+use crate::daemon::{another_relay, clock_off, limit_met, put_back, times};
 use relay_matrix::DeviceTrust;
 use relay_model::span;
 use relay_radio::LinkState;
@@ -138,6 +138,9 @@ fn matrix(page: &mut AlignedLines, matrix: &MatrixStatus) {
     }
     if let Some(limited) = &matrix.limited {
         page.check(&limit_met(limited));
+    }
+    if let Some(it) = &matrix.put_back {
+        page.check(&put_back(it));
     }
     for other in &matrix.other_relays {
         page.check(&another_relay(other));

@@ -95,6 +95,8 @@ mod log_file;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod older_database;
+#[cfg(test)]
 mod parts;
 #[cfg(test)]
 mod peer;

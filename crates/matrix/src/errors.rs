@@ -114,6 +114,12 @@ pub(super) fn is_refusal(error: &Error) -> bool {
         .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))
 }
 
+/// Returns whether the server does not take a request as it is.
+pub(super) fn is_bad_request(error: &Error) -> bool {
+    let answer = http(error).and_then(ServerAnswer::of);
+    answer.is_some_and(|answer| answer.errcode.is_some() && answer.status == 400)
+}
+
 pub(super) fn http(error: &Error) -> Option<&HttpError> {
     match error {
         Error::Http(error) => Some(error),

@@ -22,7 +22,7 @@ use relay_model::{
 };
 
 /// Maximum time for a join; over federation it can take long.
-const JOIN_LIMIT: Duration = Duration::from_mins(2);
+pub(super) const JOIN_LIMIT: Duration = Duration::from_mins(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(5), LONGEST_PAUSE);
 /// How often to look again at a room whose state the server has not returned in full.

@@ -4,7 +4,8 @@
 //! # Layout
 //!
 //! - What comes: `sync` (asks, and hands batches over), `reader` and `events` (from an event to a `MatrixEvent`,
-//!   as `relay_reading` reads it aloud), `undecryptable`, `gaps` and `bans` (what is read late), `clock` (what is history).
+//!   as `relay_reading` reads it aloud), `undecryptable`, `gaps` and `bans` (what is read late), `clock` (what is history),
+//!   `landmarks` (what the homeserver has forgotten).
 //! - What goes: `send`, `content`, `errors` (what an answer means for the message).
 //! - The rooms: `rooms` (which they are, and who is in them), `following` (which one a name stands for),
 //!   `joining`, `trouble` (why the bot is not in one).
@@ -35,6 +36,7 @@ mod gaps;
 mod gate;
 mod joining;
 mod keys;
+mod landmarks;
 mod moved;
 mod probe;
 mod pulse;
@@ -65,8 +67,8 @@ use self::files::LOG_IN_ANEW;
 use relay_config::{E2ee, UserPattern};
 use relay_disk::Trouble;
 use relay_model::{
-    Beginning, Clock, ClockReading, Explained, Gap, MatrixEvent, NodeAvatar, OldRoom, OwnedRoomId,
-    OwnedRoomOrAliasId, OwnedServerName, Synced, UndecryptableEvent, full_text,
+    Beginning, Clock, ClockReading, Explained, Gap, MatrixEvent, NodeAvatar, OldRoom, OwnedEventId,
+    OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, Synced, UndecryptableEvent, full_text,
 };
 
 pub use self::appearance::{NotShown, Shown};
@@ -133,6 +135,8 @@ pub struct Start {
     pub gaps: Vec<Gap>,
     /// Events that could not be decrypted, to retry when keys arrive.
     pub kept: Vec<UndecryptableEvent>,
+    /// Events of the rooms that the homeserver has confirmed, oldest first.
+    pub landmarks: Vec<(OwnedRoomId, OwnedEventId)>,
     /// The last reading of the homeserver's clock; `None` if there never was one.
     pub clock: Option<ClockReading>,
     /// The pictures of nodes that the account has uploaded.

@@ -24,6 +24,8 @@ pub struct HomeserverState {
     pub troubles: BTreeMap<OwnedRoomOrAliasId, RoomTrouble>,
     /// Why the bot does not show itself as configured.
     pub not_shown: Option<NotShown>,
+    /// Number of messages that the server has forgotten, and when that was noticed: its database was put back.
+    pub put_back: Option<(usize, Instant)>,
     /// Milliseconds that this computer's clock is ahead of the server's; `None`: unknown.
     pub clock_ahead: Option<i64>,
     /// Milliseconds that the clock dating its answers, a proxy's, is ahead of its own; 0: they agree.
@@ -67,6 +69,12 @@ impl Pulse {
     /// Records why the bot does not show itself as configured; `None`: it does, as far as known.
     pub(super) fn not_shown(&self, why: Option<NotShown>) {
         self.0.send_modify(|heard| heard.not_shown = why);
+    }
+
+    /// Records that the server has forgotten this many messages.
+    pub(super) fn put_back(&self, events: usize, now: Instant) {
+        self.0
+            .send_modify(|heard| heard.put_back = Some((events, now)));
     }
 
     /// Records the offsets of this computer's clock, and of the clock that dates the server's answers.

@@ -226,6 +226,12 @@ impl Rooms {
         }
     }
 
+    /// Records that we are not in a room any more, though no answer has shown that.
+    pub(super) fn put_out(&self, room: &Room) -> MatrixEvent {
+        self.known().synced.remove(room.room_id());
+        self.left(room)
+    }
+
     /// Takes the changes of what names stand for, since the last call.
     pub(super) fn take_moved(&self) -> Vec<MatrixEvent> {
         std::mem::take(&mut self.known().moved)

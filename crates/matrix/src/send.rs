@@ -71,7 +71,11 @@ impl SendToRoom for Sender {
             let state = room.encryption_state();
             let encrypted = state.is_encrypted() || state.is_unknown();
             let avatar = self.rooms.avatars.for_message(content, encrypted);
-            let sent = match Outgoing::build(content, now, avatar.as_ref()) {
+            let post = async |content: &RoomContent| match Outgoing::build(
+                content,
+                now,
+                avatar.as_ref(),
+            ) {
                 Outgoing::Event { kind, content } => room
                     .send_raw(kind, content)
                     .with_transaction_id(transaction)
@@ -83,6 +87,13 @@ impl SendToRoom for Sender {
                     .map(|sent| sent.event_id)
                     .map_err(Error::from),
             };
+            let mut sent = post(content).await;
+            // A homeserver that does not know the thread's root (any more) refuses the whole message.
+            if sent.as_ref().is_err_and(errors::is_bad_request)
+                && let Some(content) = outside_thread(content)
+            {
+                sent = post(&content).await;
+            }
             match (sent, content) {
                 (Ok(event), _) => Ok(event),
                 (Err(error), RoomContent::Reaction { target, key })
@@ -195,6 +206,16 @@ impl Sender {
         let error = "the same reaction is there already".to_owned();
         Err(RoomOutcome::Refused { error })
     }
+}
+
+/// Returns a message of a thread as one outside of it.
+fn outside_thread(content: &RoomContent) -> Option<RoomContent> {
+    let mut content = content.clone();
+    let RoomContent::Text { thread, .. } = &mut content else {
+        return None;
+    };
+    thread.take()?;
+    Some(content)
 }
 
 fn own_reaction(json: &str, own: &UserId, key: &str) -> Option<OwnedEventId> {

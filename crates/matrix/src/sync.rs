@@ -3,7 +3,7 @@
 
 mod answer;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use futures_util::future::{Either, pending, select};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use matrix_sdk::Client;
-use matrix_sdk::config::SyncSettings;
+use matrix_sdk::config::{SyncSettings, SyncToken};
 use matrix_sdk::ruma::api::client::filter::{Filter, FilterDefinition, RoomFilter};
 use matrix_sdk::ruma::api::client::sync::sync_events;
 use matrix_sdk::sync::SyncResponse;
@@ -26,12 +26,13 @@ use tracing::{debug, error, info, warn};
 
 use super::clock::{self, HistoryFilter, Moment, OurClocks};
 use super::gaps::{Gaps, lazy_members};
+use super::landmarks::{self, Landmarks};
 use super::moved::named_elsewhere;
 use super::{
     Batch, MatrixError, Options, Start, errors, gate::Notes, reader::Reader, rooms::Rooms,
 };
 use relay_disk::Trouble;
-use relay_model::{Backoff, Explained as _};
+use relay_model::{Backoff, Explained as _, OwnedRoomId};
 
 /// Maximum time that the server keeps an idle request open.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -74,6 +75,13 @@ pub(super) struct Sync<'a> {
     handed_over: Option<String>,
     /// The SDK is ahead of `handed_over`: its next answer leaves a gap.
     behind: bool,
+    /// Events that the homeserver has confirmed.
+    landmarks: Landmarks,
+    /// At the start and after a failure: whether the homeserver still knows them is to be asked first.
+    is_doubted: bool,
+    /// The homeserver's database was put back: the next answer is to be as that to a first request, and its rooms are read
+    /// from these positions on.
+    anew: Option<HashMap<OwnedRoomId, String>>,
     committed_at: Instant,
     /// When an answer last held something to relay; at first the start.
     heard_at: Instant,
@@ -129,6 +137,9 @@ impl<'a> Sync<'a> {
             awaits_aliases: is_first && has_alias,
             handed_over: None,
             behind: false,
+            landmarks: Landmarks::new(start.landmarks),
+            is_doubted: true,
+            anew: None,
             committed_at: Instant::now(),
             heard_at: Instant::now(),
             way,
@@ -173,7 +184,13 @@ impl<'a> Sync<'a> {
         loop {
             let asked = Instant::now();
             let response = match Box::pin(self.ask(wait, &mut keys)).await? {
-                Ok(response) => response,
+                Ok(Some(response)) => response,
+                Ok(None) => {
+                    if let Err(error) = Box::pin(self.begin_anew()).await? {
+                        sleep(self.failed(&error).await).await;
+                    }
+                    continue;
+                }
                 Err(error) => {
                     sleep(self.failed(&error).await).await;
                     // After an outage the first answer should come at once.
@@ -191,7 +208,20 @@ impl<'a> Sync<'a> {
             let is_idle = response.next_batch == last && asked.elapsed() < IDLE_PAUSE;
             last.clone_from(&response.next_batch);
             self.look_at_clock().await;
+            let is_anew = self.anew.is_some();
+            let before = self
+                .handed_over
+                .clone()
+                .or_else(|| self.read_from().cloned());
             Box::pin(self.take(response, &mut keys)).await?;
+            self.is_doubted = false;
+            if is_anew {
+                landmarks::look_at_devices(self.rooms).await;
+            } else if before.is_some_and(|before| landmarks::is_before(&last, &before))
+                && let Err(error) = Box::pin(self.begin_anew()).await?
+            {
+                sleep(self.failed(&error).await).await;
+            }
             self.rooms.caught_up.set(()).ok();
             sleep(self.pause(asked)).await;
             if is_idle && asked.elapsed() < IDLE_PAUSE {
@@ -231,6 +261,7 @@ impl<'a> Sync<'a> {
             self.rooms.refused.set(refusal).ok();
             return pending().await;
         }
+        self.is_doubted = true;
         let client = &self.rooms.client;
         if errors::is_about_versions(error) {
             // A wrong answer of the server, or of a proxy, would stay cached for a week.
@@ -328,17 +359,31 @@ impl<'a> Sync<'a> {
         pulse.clock(server.difference(now), server.dates_ahead(now));
     }
 
-    /// Sends a sync request, and does other work until its answer arrives.
+    /// Sends a sync request, and does other work until its answer arrives. `None`: the homeserver does not know any more what
+    /// it had confirmed.
     async fn ask(
         &mut self,
         wait: Duration,
         keys: &mut RoomKeyUpdates,
-    ) -> Result<matrix_sdk::Result<SyncResponse>, MatrixError> {
+    ) -> Result<matrix_sdk::Result<Option<SyncResponse>>, MatrixError> {
         let rooms = self.rooms;
         // An earlier cut concerned another answer.
         self.way.take_cut();
-        let settings = settings(wait, self.timeline_limit);
-        let mut request = Box::pin(rooms.client.sync_once(settings));
+        let mut settings = settings(wait, self.timeline_limit);
+        if self.anew.is_some() {
+            settings = settings.token(SyncToken::NoToken);
+        }
+        let is_doubted = self.is_doubted && self.anew.is_none();
+        let doubted = self.landmarks.newest().filter(|_| is_doubted);
+        let mut request = Box::pin(async move {
+            // The request itself has the homeserver delete what it keeps for the device up to a position.
+            if let Some((room, event)) = doubted
+                && landmarks::is_forgotten(&rooms.client, &room, &event).await
+            {
+                return Ok(None);
+            }
+            rooms.client.sync_once(settings).await.map(Some)
+        });
         loop {
             let work = tokio::select! {
                 () = rooms.changed.notified() => self.look_again().boxed(),
@@ -358,6 +403,43 @@ impl<'a> Sync<'a> {
                 }
             }
         }
+    }
+
+    /// Finds out what the homeserver has forgotten, and prepares to read it anew.
+    async fn begin_anew(&mut self) -> Result<matrix_sdk::Result<()>, MatrixError> {
+        let client = &self.rooms.client;
+        let out = match landmarks::join_again(self.rooms).await {
+            Ok(out) => out,
+            Err(error) => return Ok(Err(error)),
+        };
+        let left = out.iter().map(|room| self.rooms.put_out(room)).collect();
+        self.tell(left).await?;
+        let joined = self.rooms.joined();
+        let joined = joined.iter().map(|room| room.room_id().to_owned());
+        let forgotten = match self.landmarks.compare(client, joined.collect()).await {
+            Ok(forgotten) => forgotten,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut events = 0;
+        for it in forgotten.iter().filter(|it| it.events > 0) {
+            warn!(room = %it.room, events = it.events, "the homeserver has forgotten the newest messages of this room");
+            events += it.events;
+        }
+        if events > 0 {
+            warn!(
+                events,
+                "the homeserver's database was put back to an older copy: it is read anew from there, and what it has forgotten is not said again"
+            );
+            self.rooms.options.pulse.put_back(events, Instant::now());
+        } else {
+            info!("the homeserver is read anew, as it does not stand where it did");
+        }
+        landmarks::take_keys_back(client).await;
+        let unknown = forgotten.iter().filter(|it| it.from.is_none());
+        self.reader.news.forget(unknown.map(|it| &it.room));
+        let known = forgotten.into_iter();
+        self.anew = Some(known.filter_map(|it| Some((it.room, it.from?))).collect());
+        Ok(Ok(()))
     }
 
     async fn look_again(&mut self) -> Result<(), MatrixError> {

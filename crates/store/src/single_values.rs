@@ -42,6 +42,13 @@ pub fn beginning(tx: &Tx<'_>, account: &UserId, this: Beginning) -> Result<Begin
     Ok(this)
 }
 
+/// Returns when the account's first run began, by this computer's clock then; `None` if that is not known.
+pub fn began(tx: &Tx<'_>, account: &UserId) -> Result<Option<Timestamp>> {
+    let stored: Option<String> = value(tx, &beginning_of(account))?;
+    let stored = stored.and_then(|json| serde_json::from_str(&json).ok());
+    Ok(stored.map(|stored: Beginning| stored.ours))
+}
+
 /// Stores when and where the account's first run began.
 pub(super) fn set_beginning(tx: &Tx<'_>, account: &UserId, this: &Beginning) -> Result<()> {
     set_json(tx, &beginning_of(account), this)

@@ -15,7 +15,9 @@ use super::super::{event_loop::Reload, ledger::Ledger};
 use super::{Account, LOOK_EVERY, Served};
 use relay_matrix::{DeviceTrust, Matrix, auth};
 use relay_model::{Beginning, Chore, Event, Explained as _, OwnedUserId};
-use relay_store::{avatars, gaps, known_rooms, mapped_rooms, single_values, undecryptable};
+use relay_store::{
+    avatars, gaps, known_rooms, mapped_rooms, message_map, single_values, undecryptable,
+};
 
 impl Account {
     /// Runs the adapter until it ends, or has to read other rooms, or in another way.
@@ -101,6 +103,11 @@ impl Account {
                     } else {
                         Some(single_values::beginning(tx, &account, this)?)
                     };
+                    // What was there before the account was may be unknown to its homeserver.
+                    let landmarks = match single_values::began(tx, &account)? {
+                        Some(began) if first.is_none() => message_map::confirmed(tx, began)?,
+                        Some(_) | None => Vec::new(),
+                    };
                     let start = relay_matrix::Start {
                         position: single_values::sync_position(tx, &account)?,
                         first,
@@ -109,6 +116,7 @@ impl Account {
                         former: mapped_rooms::all(tx)?,
                         gaps: gaps::all(tx, &account)?,
                         kept: undecryptable::waiting(tx)?,
+                        landmarks,
                         clock: single_values::server_clock(tx)?,
                         avatars: avatars::all(tx, &account)?,
                     };

@@ -1,6 +1,6 @@
 //! How checks are made, and the texts of those that `relay status` shows too.
 
-use super::super::status::{Check, CheckResult, LimitedStatus, OtherRelayStatus};
+use super::super::status::{Check, CheckResult, LimitedStatus, OtherRelayStatus, PutBackStatus};
 use relay_model::span;
 
 pub(crate) fn limit_met(limited: &LimitedStatus) -> Check {
@@ -17,6 +17,16 @@ pub(crate) fn another_relay(other: &OtherRelayStatus) -> Check {
     let last = span::of_seconds(other.last_seconds);
     let text = format!("{}: it posted in {}, {last} ago", other.text, other.room);
     warning(text, &other.hint)
+}
+
+pub(crate) fn put_back(put_back: &PutBackStatus) -> Check {
+    let hint = "what is missing in the rooms can only be said again; messages cross as before, as docs/guide/homeserver.md says";
+    let text = format!(
+        "the homeserver's database was put back to an older copy, noticed {} ago: it has forgotten {} events of the rooms",
+        span::of_seconds(put_back.last_seconds),
+        put_back.events
+    );
+    warning(text, hint)
 }
 
 pub(crate) fn times(count: u64) -> String {

@@ -1,7 +1,8 @@
 use super::*;
 use crate::daemon::status::{
     ConfigurationStatus, LimitedStatus, MatrixStatus, NotShownStatus, OtherRelayStatus,
-    OutboxStatus, ParkedStatus, RadioStatus, RoomStatus, RoomTroubleStatus, Traffic, Waits,
+    OutboxStatus, ParkedStatus, PutBackStatus, RadioStatus, RoomStatus, RoomTroubleStatus, Traffic,
+    Waits,
 };
 
 fn well() -> Status {
@@ -41,6 +42,7 @@ fn well() -> Status {
             device_trust: None,
             limited: None,
             other_relays: Vec::new(),
+            put_back: None,
             parked: None,
         },
         database: DatabaseStatus {
@@ -109,6 +111,17 @@ fn worst(status: &Status, beat: u64) -> (String, CheckResult) {
         assert!(worst.hint.is_some(), "{worst:?} names no cure");
     }
     (worst.name.clone(), worst.result)
+}
+
+#[test]
+fn a_homeserver_whose_database_was_put_back_is_a_warning() {
+    let mut status = well();
+    status.matrix.put_back = Some(PutBackStatus {
+        events: 7,
+        last_seconds: 180,
+    });
+    let expected = ("matrix".to_owned(), CheckResult::Warning);
+    assert_eq!(worst(&status, 0), expected);
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn well() -> Status {
             device_trust: Some(DeviceTrust::Verified),
             limited: None,
             other_relays: Vec::new(),
+            put_back: None,
             parked: None,
         },
         database: DatabaseStatus {

@@ -68,6 +68,10 @@ pub(crate) enum Trouble {
     Stop,
     /// It runs again.
     Start,
+    /// Its database is copied, while it runs.
+    BackUp,
+    /// While it is stopped, the copy takes the place of its database.
+    Restore,
 }
 
 impl Synapse {
@@ -122,6 +126,8 @@ impl Synapse {
             Trouble::Resume => "resume",
             Trouble::Stop => "stop",
             Trouble::Start => "start",
+            Trouble::BackUp => "back_up",
+            Trouble::Restore => "restore",
         };
         let keeper = self.keeper.as_ref();
         let commands = &keeper

@@ -1,16 +1,19 @@
 """Runs a homeserver until standard input ends, which happens however the tests end; then cleans up behind it.
 
-A line on standard input is a command: `hang`, `resume`, `stop`, `start`. It is repeated on standard output when it is done.
+A line on standard input is a command: `hang`, `resume`, `stop`, `start`, `back_up`, and, while it is stopped, `restore`. It is
+repeated on standard output when it is done.
 """
 
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 
 directory, *command = sys.argv[1:]
+database, backup = f"{directory}/homeserver.db", f"{directory}/backup.db"
 asked_to_stop = False
 
 
@@ -34,6 +37,16 @@ def stop() -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+
+
+def copy(source: str, target: str) -> None:
+    for name in [target, f"{target}-wal", f"{target}-shm"]:
+        if os.path.exists(name):
+            os.remove(name)
+    with sqlite3.connect(source) as origin, sqlite3.connect(target) as copied:
+        origin.backup(copied)
+    origin.close()
+    copied.close()
 
 
 def watch(watched: subprocess.Popen) -> None:
@@ -67,6 +80,10 @@ try:
             case "start":
                 server = start_and_watch()
                 asked_to_stop = False
+            case "back_up":
+                copy(database, backup)
+            case "restore":
+                copy(backup, database)
         print(line.strip(), flush=True)
 except KeyboardInterrupt:
     pass

@@ -45,6 +45,13 @@ impl HistoryFilter {
         self.known.extend(rooms);
     }
 
+    /// Has what was said in these rooms before the start be history again.
+    pub(crate) fn forget<'a>(&mut self, rooms: impl IntoIterator<Item = &'a OwnedRoomId>) {
+        for room in rooms {
+            self.known.remove(room);
+        }
+    }
+
     /// Returns whether a message sent to a room at that time, by the server's clock, is history.
     pub(crate) fn is_history(
         &self,

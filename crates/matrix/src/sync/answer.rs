@@ -68,11 +68,13 @@ impl Sync<'_> {
             self.awaits_aliases = false;
         }
         let mut patience = Patience::default();
-        if self.behind {
+        let anew = self.anew.take();
+        if self.behind || anew.is_some() {
             for room in self.rooms.joined() {
                 // What was said in another room since the position may be from before it was mapped.
+                let from = anew.as_ref().and_then(|anew| anew.get(room.room_id()));
                 if self.reader.news.knows(room.room_id()) {
-                    self.fill(&room, &next, &[], &mut patience).await?;
+                    self.fill(&room, from, &next, &[], &mut patience).await?;
                 }
             }
         }
@@ -85,18 +87,23 @@ impl Sync<'_> {
                 events.extend(self.reader.bans(&room, state(update)));
             }
             let shown = &update.timeline.events;
-            let is_cut = update.timeline.limited && !self.behind && self.reader.news.knows(id);
+            let is_read = self.behind || anew.is_some();
+            let is_cut = update.timeline.limited && !is_read && self.reader.news.knows(id);
             if is_cut && !self.reader.shows_join(shown) {
-                self.fill(&room, &next, shown, &mut patience).await?;
+                self.fill(&room, None, &next, shown, &mut patience).await?;
             }
             // Then it was switched on before all that is shown.
             if !shown.iter().any(reader::switches_encryption_on) {
                 self.rooms.known().switched.remove(id);
             }
-            let since = self.gaps.since(id);
-            let since =
-                since.filter(|_| !self.rooms.is_synced(id) && self.reader.shows_join(shown));
-            events.extend(self.reader.read(&room, shown, since).await);
+            self.landmarks.note(id, shown, anew.is_some());
+            // What is new of it is read already.
+            if anew.as_ref().is_none_or(|anew| !anew.contains_key(id)) {
+                let since = self.gaps.since(id);
+                let since =
+                    since.filter(|_| !self.rooms.is_synced(id) && self.reader.shows_join(shown));
+                events.extend(self.reader.read(&room, shown, since).await);
+            }
         }
         for (id, update) in &answer.left {
             if let Some(room) = self.rooms.mapped(id) {
@@ -117,7 +124,7 @@ impl Sync<'_> {
         let reached = is_reached.then(|| next.clone());
         // An old position only costs a longer catch-up.
         let is_stored = self.position.as_ref().is_some_and(|position| {
-            *position == next || self.committed_at.elapsed() < POSITION_EVERY
+            *position == next || anew.is_none() && self.committed_at.elapsed() < POSITION_EVERY
         });
         if !events.is_empty() || is_reached && !is_stored {
             self.hand_batch_over(events, reached).await?;
@@ -127,16 +134,17 @@ impl Sync<'_> {
         Ok(())
     }
 
-    /// Hands over a room's events between the position and `to`, except those in `shown`. If they cannot be fetched in
-    /// time, they become a gap, so that other rooms are not delayed.
+    /// Hands over a room's events between `from`, or else the position, and `to`, except those in `shown`. If they
+    /// cannot be fetched in time, they become a gap, so that other rooms are not delayed.
     pub(super) async fn fill(
         &mut self,
         room: &Room,
+        from: Option<&String>,
         to: &str,
         shown: &[TimelineEvent],
         patience: &mut Patience,
     ) -> Result<(), MatrixError> {
-        let from = match (self.gaps.since(room.room_id()), self.read_from()) {
+        let from = match (self.gaps.since(room.room_id()), from.or(self.read_from())) {
             // What is read back from here anyway.
             (Some(since), _) => GapStart::Time(since),
             (None, Some(position)) => GapStart::Token(position.clone()),

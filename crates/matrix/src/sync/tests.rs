@@ -100,7 +100,7 @@ async fn a_first_run_that_has_to_begin_again_reads_what_was_said_since_it_began_
         let (mut sync, taken) = first_run(&rooms, began);
         let reading = async {
             let mut patience = Patience::default();
-            let filled = sync.fill(&server.room, "s1", &[], &mut patience);
+            let filled = sync.fill(&server.room, None, "s1", &[], &mut patience);
             filled.await.unwrap();
             let is_first = sync.reader.news.first_run;
             drop(sync);
@@ -397,7 +397,7 @@ async fn when_patience_is_spent_a_room_is_left_for_later_without_a_try() {
     assert!(patience.allows(Duration::ZERO, Instant::now()));
     tokio::time::advance(Duration::from_mins(2)).await;
     tokio::time::resume();
-    sync.fill(&server.room, "s9", &[], &mut patience)
+    sync.fill(&server.room, None, "s9", &[], &mut patience)
         .await
         .unwrap();
     assert!(sync.gaps.is_open(server.room.room_id()));
@@ -473,7 +473,7 @@ async fn an_empty_page_that_names_another_ends_nothing() {
         };
         let filling = async {
             let mut patience = Patience::default();
-            let filled = sync.fill(&server.room, "s999", &[], &mut patience);
+            let filled = sync.fill(&server.room, None, "s999", &[], &mut patience);
             filled.await.unwrap();
             let is_open = sync.gaps.is_open(server.room.room_id());
             drop(sync);
@@ -616,7 +616,7 @@ async fn nothing_is_left_out_behind_what_is_shown_and_that_is_not_read_twice() {
         batch.events
     };
     let mut patience = Patience::default();
-    let filling = sync.fill(&server.room, "s9", &page[1..2], &mut patience);
+    let filling = sync.fill(&server.room, None, "s9", &page[1..2], &mut patience);
     let (done, events) = tokio::join!(filling, taking);
     done.unwrap();
     let senders: Vec<_> = events.iter().map(|event| event.origin().2).collect();
@@ -680,7 +680,9 @@ async fn only_what_the_timeline_shows_before_the_switch_to_encryption_was_said_i
     rooms.news(room).await.unwrap();
     let filling = async {
         let mut patience = Patience::default();
-        sync.fill(room, "s9", &[], &mut patience).await.unwrap();
+        sync.fill(room, None, "s9", &[], &mut patience)
+            .await
+            .unwrap();
     };
     let committing = async {
         let batch = taken.recv().await.unwrap();

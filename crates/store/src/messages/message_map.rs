@@ -8,12 +8,15 @@ use rusqlite::params;
 use crate::columns::{Row, TO_CHANNEL, destination, identifier, optional, target};
 use crate::{Result, Tx};
 use relay_model::{
-    EventId, Fingerprint, MeshRowId, MessagePair, NodeNum, OwnedEventId, PacketId, RoomOrAliasId,
-    RoomRowId,
+    EventId, Fingerprint, MeshRowId, MessagePair, NodeNum, OwnedEventId, OwnedRoomId, PacketId,
+    RoomOrAliasId, RoomRowId, Timestamp,
 };
 
 /// Maximum number of pairs returned: a hostile mesh could use one id for many packets.
 const MOST_PAIRS: u8 = 64;
+
+/// Maximum number of confirmed messages returned: the newest ones tell what a homeserver has forgotten.
+const MOST_CONFIRMED: u32 = 10_000;
 
 /// Returns the pairs of an event, newest first; a split message has one for each part.
 pub fn by_event(tx: &Tx<'_>, event: &EventId) -> Result<Vec<MessagePair>> {
@@ -86,6 +89,19 @@ pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>> {
         [event.as_str()],
         |row| identifier(row, 0),
     )
+}
+
+/// Returns the newest messages of the rooms that the homeserver has confirmed since a time, oldest first.
+pub fn confirmed(tx: &Tx<'_>, since: Timestamp) -> Result<Vec<(OwnedRoomId, OwnedEventId)>> {
+    let pairs = tx.all(
+        "SELECT coalesce(known_room.room, pair.room) AS room, pair.event AS event
+         FROM message_pair AS pair LEFT JOIN known_room ON known_room.name = pair.room
+         WHERE pair.event IS NOT NULL AND pair.at >= ?1 ORDER BY pair.id DESC LIMIT ?2",
+        (since, MOST_CONFIRMED),
+        |row| Ok((identifier(row, "room").ok(), identifier(row, "event").ok())),
+    )?;
+    let read = |(room, event): (Option<_>, Option<_>)| Some((room?, event?));
+    Ok(pairs.into_iter().rev().filter_map(read).collect())
 }
 
 /// Returns whether this is the id of a packet of ours, sent or not.
@@ -231,6 +247,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessagePair> {
 mod tests {
     use super::*;
     use crate::StoreError;
+    use crate::known_rooms;
     use crate::messages::seen;
     use crate::outbox::mesh_report::{retry, submitted};
     use crate::outbox::outbox_mesh;
@@ -254,6 +271,27 @@ mod tests {
                 std::slice::from_ref(&expected)
             );
             assert_eq!(by_event(tx, &event("$one:example.org"))?, [expected]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_a_homeserver_has_confirmed_since_a_time_is_known_by_its_room() {
+        on_empty(|tx| {
+            let id = OwnedRoomId::try_from(ROOM).unwrap();
+            let alias = "#hill:example.org";
+            known_rooms::remember(tx, &id, &[room(ROOM), room(alias)])?;
+            for (packet, name) in [(7, ROOM), (8, alias), (9, ROOM)] {
+                let row = accept_for_room(tx, name, packet, "hello")?;
+                if packet < 9 {
+                    let sent = format!("${packet}:example.org");
+                    outbox_room::sent(tx, row, Some(&event(&sent)))?;
+                }
+            }
+            let of_room = |sent: &str| (id.clone(), event(sent));
+            let expected = ["$7:example.org", "$8:example.org"].map(of_room);
+            assert_eq!(confirmed(tx, Timestamp(0))?, expected);
+            assert_eq!(confirmed(tx, Timestamp(i64::MAX))?, []);
             Ok(())
         });
     }
