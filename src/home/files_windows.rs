@@ -60,10 +60,14 @@ pub(super) fn narrow(paths: &[PathBuf]) -> Option<String> {
     wide(paths)
 }
 
-/// Returns a sentence on the first of these that is outside of the user's own profile.
+/// Returns a sentence on the first of these that is there, and outside of the user's own profile.
 pub(super) fn wide(paths: &[PathBuf]) -> Option<String> {
     let profile = PathBuf::from(env::var_os(USER_HOME)?);
-    let path = paths.iter().find(|path| !path.starts_with(&profile))?;
+    // A name may be written in several ways (`c:\USERS`, `PROGRA~1`), and lead elsewhere.
+    let inside = fs::canonicalize(&profile).ok()?;
+    let is_outside =
+        |path: &&PathBuf| fs::canonicalize(path).is_ok_and(|it| !it.starts_with(&inside));
+    let path = paths.iter().find(is_outside)?;
     let (path, profile) = (path.display(), profile.display());
     Some(format!(
         "others on this computer may be able to read `{path}`, which is outside of `{profile}`: in the properties of that folder, \

@@ -86,18 +86,14 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     /// `ERROR_SHARING_VIOLATION`, `ERROR_LOCK_VIOLATION`, and what a file that is being deleted gives.
     const HELD: [i32; 3] = [32, 33, ACCESS];
-    let mut pauses = iter::repeat_n(Duration::from_millis(50), 20);
-    loop {
+    let is_held = |it: &io::Error| it.raw_os_error().is_some_and(|it| HELD.contains(&it));
+    for pause in iter::repeat_n(Duration::from_millis(50), 20) {
         match fs::rename(from, to) {
-            Err(error)
-                if error.raw_os_error().is_some_and(|it| HELD.contains(&it))
-                    && let Some(pause) = pauses.next() =>
-            {
-                sleep(pause);
-            }
+            Err(error) if is_held(&error) => sleep(pause),
             done => return done,
         }
     }
+    fs::rename(from, to)
 }
 
 /// Fails if a file is marked as read-only. What rights lack is told by the first write.

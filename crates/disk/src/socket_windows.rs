@@ -73,18 +73,13 @@ pub async fn connect(path: &Path) -> io::Result<NamedPipeClient> {
     /// `ERROR_PIPE_BUSY` (winerror.h): the listener is between two clients.
     const BUSY: i32 = 231;
     let name = SocketName::of(path)?;
-    let mut pauses = iter::repeat_n(Duration::from_millis(20), 250);
-    loop {
+    for pause in iter::repeat_n(Duration::from_millis(20), 250) {
         match ClientOptions::new().open(name.name()) {
-            Err(error)
-                if error.raw_os_error() == Some(BUSY)
-                    && let Some(pause) = pauses.next() =>
-            {
-                sleep(pause).await;
-            }
+            Err(error) if error.raw_os_error() == Some(BUSY) => sleep(pause).await,
             opened => return opened,
         }
     }
+    ClientOptions::new().open(name.name())
 }
 
 /// The name under which a client finds a pipe.
