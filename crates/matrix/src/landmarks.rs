@@ -293,7 +293,8 @@ mod tests {
             .await
             .unwrap();
         assert!(server.count("/event/") <= 5, "each is asked for");
-        assert_eq!(landmarks.rooms[&room].len(), known.try_into().unwrap());
+        let known = usize::try_from(known).unwrap();
+        assert_eq!(landmarks.rooms[&room].len(), known);
         (found[0].events, found[0].from.clone())
     }
 

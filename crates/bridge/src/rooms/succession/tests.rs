@@ -217,9 +217,10 @@ fn a_less_protected_room_that_is_mapped_to_another_channel_is_no_place_to_go() {
             bridge.remember_room(testing::named(name), id(OLD));
             testing::join(&mut bridge, new.clone());
             let found = bridge.succession(&replaced_by(NEW));
-            let expected = match is_permitted {
-                true => goes(NEW, NEW),
-                false => waits(None, Waiting::Public(id(NEW))),
+            let expected = if is_permitted {
+                goes(NEW, NEW)
+            } else {
+                waits(None, Waiting::Public(id(NEW)))
             };
             assert_eq!(found, expected, "{name} {channel}");
         }
