@@ -196,10 +196,11 @@ pub(super) async fn secure(
         Err(Unsigned::Interrupted) => return Err(AuthError::Interrupted),
         Err(Unsigned::NoIdentity) => return Err(AuthError::NoIdentity),
         Err(Unsigned::Incomplete) => return Err(AuthError::Incomplete),
-        Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what))
-            if security.demand != Demand::Nothing =>
-        {
+        Err(Unsigned::NoAnswer(what)) if security.demand != Demand::Nothing => {
             return Err(AuthError::Unfinished(what));
+        }
+        Err(Unsigned::WrongKey(what)) if security.demand != Demand::Nothing => {
+            return Err(AuthError::Locked(what));
         }
         Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what) | Unsigned::Refused(what)) => {
             let what = format!("cross-signing failed: {what}");
@@ -210,8 +211,10 @@ pub(super) async fn secure(
     let is_recovered = matches!(standing.identity, Identity::Recovered | Identity::Kept);
     if security.demand == Demand::Recovered && !is_recovered {
         let what = standing.problems.pop().map(|problem| problem.what);
-        let what = what.unwrap_or_else(|| "no recovery key was given".to_owned());
-        return Err(AuthError::Unfinished(what));
+        return Err(match what {
+            Some(what) => AuthError::Unfinished(what),
+            None => AuthError::Locked("no recovery key was given".to_owned()),
+        });
     }
     let encryption = client.encryption();
     if matches!(
