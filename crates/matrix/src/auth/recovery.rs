@@ -17,6 +17,7 @@ use url::Url;
 use super::super::errors::{self, sentence};
 use super::super::{DeviceTrust, client::device_trust};
 use super::AuthError;
+use super::left::{LeftIdentity, take_over};
 use super::seeds::{self, NotKept, Seeds};
 use relay_config::Secret;
 
@@ -39,6 +40,8 @@ pub enum Unlock {
     Ask(AskForKey),
     /// With the seeds that MMRelay has kept of the identity that it made.
     Seeds(Seeds),
+    /// With what the earlier login has left of it here.
+    Left(LeftIdentity),
     /// By replacing it; everybody has to verify the account again.
     Reset,
 }
@@ -276,10 +279,14 @@ async fn take_identity(
             seeds::keep(client, &security.user, seeds, proof).await?;
             standing.identity = Identity::Kept;
         }
-        Unlock::Key(_) | Unlock::Ask(_) if is_incomplete => {
+        Unlock::Key(_) | Unlock::Ask(_) | Unlock::Left(_) if is_incomplete => {
             if security.demand == Demand::Recovered {
                 return Err(Unsigned::Incomplete);
             }
+        }
+        Unlock::Left(left) => {
+            take_over(client, &security.user, left).await?;
+            standing.identity = Identity::Recovered;
         }
         Unlock::Key(key) => {
             recover(client, key).await?;
