@@ -200,7 +200,13 @@ async fn status(home: &Home, json: bool) -> CommandResult {
 
 fn sentences(status: &auth::LoginStatus) -> String {
     let (user, device, server) = (&status.user_id, &status.device_id, &status.homeserver);
-    let session = status.refused.as_deref().unwrap_or("alive");
+    let session = match &status.refused {
+        Some(refused) => refused.as_str(),
+        None if status.is_aged() => {
+            "to be renewed: a running relay does that by itself, and `relay status` says if it cannot"
+        }
+        None => "alive",
+    };
     let verified = match status.device_verified {
         Some(true) => "yes, by its owner",
         Some(false) => &format!("no: {}", status.recovery()),
@@ -291,5 +297,10 @@ mod tests {
         key backup   not by this device: the account has one that another login made; run `relay auth recover` with the account's recovery key; if nobody has it any more, `relay auth login --force --reset-cross-signing`
         recovery key in /data/matrix/recovery.key: move it to a safe place
         ");
+        let aged = auth::LoginStatus {
+            device_verified: None,
+            ..status
+        };
+        assert!(sentences(&aged).contains("session      to be renewed"));
     }
 }

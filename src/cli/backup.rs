@@ -58,8 +58,8 @@ pub(super) async fn restore(args: RestoreArgs, globals: &Globals) -> CommandResu
     }
     let path = globals.config_path(&home);
     let load = || globals.load_config(&home).map(|it| it.config);
-    let (file, user) = (&args.file, args.recover.username());
-    let restored = backup::restore(&home, &path, load, file, user, Timestamp::now())?;
+    let again = (args.recover.username(), args.recover.may_unlock()?);
+    let restored = backup::restore(&home, &path, load, &args.file, again, Timestamp::now())?;
     let Restored {
         contents,
         kept_config,

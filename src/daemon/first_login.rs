@@ -7,7 +7,8 @@ use tracing::{info, warn};
 use relay_config::Secret;
 use relay_matrix::Files;
 use relay_matrix::auth::{
-    self, AuthError, Earlier, Identity, KEEP, KeyPlace, LoginOptions, Problem, Seeds, Unlock,
+    self, AuthError, Earlier, Identity, KEEP, KeyPlace, LeftIdentity, LoginOptions, Problem, Seeds,
+    Unlock,
 };
 
 /// The credentials, with the rest of the configuration.
@@ -42,7 +43,8 @@ impl FirstLogin {
         Ok(())
     }
 
-    /// Logs in as `relay auth login` does. A recovery key that still lies in its place has the device signed.
+    /// Logs in as `relay auth login` does. A recovery key that still lies in its place has the device signed,
+    /// or what the earlier login has left.
     pub(super) async fn log_in(&self, files: &Files, earlier: Earlier) -> Result<(), AuthError> {
         let made = match self {
             Self::Password(config, password) => {
@@ -54,8 +56,12 @@ impl FirstLogin {
                 let server = auth::find_homeserver(homeserver, &user, config.allow_http).await?;
                 let key = std::fs::read_to_string(files.recovery_key()).ok();
                 let key = key.map(|key| Unlock::Key(Secret::new(key.trim().to_owned())));
+                let left = match (&key, earlier) {
+                    (None, Earlier::Dead) => LeftIdentity::of(files).await.map(Unlock::Left),
+                    _ => None,
+                };
                 let kept = || Seeds::left_in(files, &user).map(Unlock::Seeds);
-                let unlock = key.or_else(kept).unwrap_or(Unlock::Nothing);
+                let unlock = key.or(left).or_else(kept).unwrap_or(Unlock::Nothing);
                 let options = LoginOptions {
                     username: user,
                     password: password.clone(),

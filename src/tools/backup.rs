@@ -64,6 +64,10 @@ pub(crate) enum BackupError {
     Cut(PathBuf),
     #[error("the backup is of {1}, and `--username` says {0}")]
     OtherAccount(String, OwnedUserId),
+    #[error(
+        "--recovery-key-file is missing, and there is no terminal to ask on: the login of {0} is made anew"
+    )]
+    NoKey(OwnedUserId),
     #[error("`{0}` was made by a later version of the relay")]
     Newer(PathBuf),
     #[error("there is a login in this home, and a restored relay needs a new one")]
@@ -89,13 +93,14 @@ impl Explained for BackupError {
         let hint = match self {
             Self::Exists(_) => "name another file",
             Self::Nothing(_) => "name the relay's home with `--home DIR`",
-            Self::NotBackup(_) => "take the file that `relay backup` has written",
+            Self::NotBackup(_) => "take the file as the backup has written it",
             Self::Cut(_) => {
-                "copy it anew from where `relay backup` has written it, and compare the sizes, or take an earlier backup"
+                "copy it anew from where it was made, and compare the sizes, or take an earlier backup"
             }
             Self::OtherAccount(..) => {
                 "leave `--username` out; what waits in a database belongs to its account, so another account needs a home of its own"
             }
+            Self::NoKey(_) => "give the account's recovery key in a file; nothing is restored yet",
             Self::Newer(_) => "update the relay",
             Self::LoggedIn | Self::HasDatabase(_) => {
                 "restore into an empty home: name one with `--home DIR`, or move this one away; if a restore was interrupted here, \
@@ -185,7 +190,8 @@ pub(crate) struct Restored {
 }
 
 /// Restores a backup into a home without login and database; a configuration that is there stays. `load` reads it, which
-/// says where the database belongs. `user`: the account, if a person has named it. Blocks.
+/// says where the database belongs. `user`: the account, if a person has named it. `may_unlock`: whether there is a recovery
+/// key for the new login, or somebody who can be asked for it. Blocks.
 ///
 /// After a failure there is no database; a configuration may be restored.
 pub(crate) fn restore(
@@ -193,7 +199,7 @@ pub(crate) fn restore(
     config: &Path,
     load: impl FnOnce() -> Result<Config, LoadError>,
     from: &Path,
-    user: Option<&str>,
+    (user, may_unlock): (Option<&str>, bool),
     now: Timestamp,
 ) -> Result<Restored, BackupError> {
     let lock = Lock::acquire(home, now.into())?;
@@ -238,6 +244,11 @@ pub(crate) fn restore(
         && given != user.localpart()
     {
         return Err(BackupError::OtherAccount(given.to_owned(), user.clone()));
+    }
+    if let Some((user, _)) = &contents.account
+        && !may_unlock
+    {
+        return Err(BackupError::NoKey(user.clone()));
     }
     let kept_config = config.exists();
     if contents.config {
@@ -373,7 +384,7 @@ mod tests {
         fn restore(&self, from: &Self, user: Option<&str>) -> Result<Restored, BackupError> {
             let config = self.home.config();
             let load = || Err(LoadError::Missing(config.clone()));
-            restore(&self.home, &config, load, &from.file(), user, NOW)
+            restore(&self.home, &config, load, &from.file(), (user, true), NOW)
         }
 
         /// Returns the names of what is in the directory of the database.
@@ -460,6 +471,27 @@ mod tests {
         forged(&house, &[whole, (DATABASE, EntryType::Regular, 4, b"none")]);
         let refused = house.restore(&house, None).unwrap_err();
         assert_eq!(house.names(), [""; 0], "{refused}");
+    }
+
+    #[test]
+    fn nothing_is_restored_as_long_as_the_key_of_the_new_login_is_missing() {
+        let house = House::empty();
+        let contents = described(Some("@relay:example.org"));
+        let size = contents.len() as u64;
+        forged(&house, &[(CONTENTS, EntryType::Regular, size, &contents)]);
+        let config = house.home.config();
+        let load = || Err(LoadError::Missing(config.clone()));
+        let restored = restore(
+            &house.home,
+            &config,
+            load,
+            &house.file(),
+            (None, false),
+            NOW,
+        );
+        let refused = restored.unwrap_err();
+        assert!(matches!(refused, BackupError::NoKey(_)), "{refused}");
+        assert_eq!(house.names(), [""; 0]);
     }
 
     #[test]

@@ -415,6 +415,8 @@ async fn a_device_that_was_deleted_is_replaced_by_a_new_one_by_the_configured_pa
     stage.home.set_environment(user);
     let mut scene = stage.raise_the_curtain().await;
     scene.carries("before").await;
+    // It was moved to a safe place, as the relay asks.
+    fs::remove_file(scene.home.path("matrix/recovery.key")).unwrap();
     let session = scene.home.session();
     let text = |name: &str| session[name].as_str().expect("it is there");
     let logout = format!("{}_matrix/client/v3/logout", text("homeserver"));
@@ -437,6 +439,7 @@ async fn a_device_that_was_deleted_is_replaced_by_a_new_one_by_the_configured_pa
     assert_ne!(scene.home.session()["device_id"], session["device_id"]);
     let status = text_of(&scene.home.run(["auth", "status"]).await);
     assert!(status.contains("yes, by its owner"), "{status}");
+    assert!(status.contains("key backup   on"), "{status}");
 }
 
 #[tokio::test]

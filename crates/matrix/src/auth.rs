@@ -5,6 +5,7 @@ mod again;
 mod devices;
 mod entry;
 mod export;
+mod left;
 mod login;
 mod logout;
 mod recover;
@@ -28,7 +29,8 @@ pub use adopt::adopt;
 pub use again::log_in_again;
 pub use devices::{Left, Parted, part_with_others};
 pub use entry::{Earlier, KeyPlace, LoginOptions, find_homeserver};
-pub use export::{ExportError, Exported, export, import};
+pub use export::{ExportError, Exported, export, import, may_export, may_import};
+pub use left::LeftIdentity;
 pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
 pub use recover::recover;
@@ -64,9 +66,15 @@ pub enum AuthError {
     /// The user interrupted it; an earlier login is as it was.
     #[error("interrupted: the login is as it was")]
     Interrupted,
-    /// The new login would be worth less than the earlier one that it replaces; the reason.
-    #[error("{0}; the earlier login is as it was")]
+    /// The new login would be worth less than the earlier one that it replaces, or than asked for; the reason.
+    #[error("{0}; the login is as it was")]
     Unfinished(String),
+    /// What was given does not open the account's identity, or nothing was; the reason.
+    #[error("{0}; the login is as it was")]
+    Locked(String),
+    /// A verification cannot be begun, or it failed; the reason.
+    #[error("{0}")]
+    NotVerified(String),
     /// There is no identity that could be recovered.
     #[error("the account has no cross-signing identity: there is nothing to recover")]
     NoIdentity,
@@ -116,6 +124,11 @@ impl Explained for AuthError {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
             Self::DeviceGone(_) => Some("`relay auth recover` makes a new one".to_owned()),
+            Self::Locked(_) => Some(
+                "give the account's recovery key with `--recovery-key-file FILE`; if nobody has it any more, `relay auth login --force \
+                 --reset-cross-signing` makes a new identity, and whoever has verified the bot has to do so again"
+                    .to_owned(),
+            ),
             Self::Incomplete => Some(KEEP.to_owned()),
             Self::NotSeeds(..) => Some(
                 "name the file in `matrix/store` of MMRelay's home that ends in `_cross_signing.json`"

@@ -12,8 +12,9 @@ use matrix_sdk::{
     Client, ClientBuilder, SqliteCryptoStore, SqliteEventCacheStore, SqliteMediaStore,
     SqliteStateStore, SqliteStoreConfig,
 };
-use matrix_sdk_base::crypto::CollectStrategy;
 use matrix_sdk_base::crypto::store::CryptoStore as _;
+use matrix_sdk_base::crypto::types::SecretsBundle;
+use matrix_sdk_base::crypto::{CollectStrategy, OlmMachine};
 use tracing::{debug, error, info, warn};
 
 use super::files::{Files, FilesError};
@@ -171,6 +172,21 @@ async fn keys_of(
         None => "it holds no keys of the device".to_owned(),
     };
     Err(FilesError::damaged(files.sdk().join(KEYS), what).into())
+}
+
+/// Returns the private keys of the account's identity, if the session's store can be read and holds all of them. The caller
+/// holds the store lock, and no client has the store open.
+pub(super) async fn secrets_of(files: &Files, session: &StoredSession) -> Option<SecretsBundle> {
+    let (_, keys) = keys_of(files, session).await.ok()?;
+    let keys = Arc::new(keys);
+    let (user, device) = (&session.user_id, &session.device_id);
+    let machine = OlmMachine::with_store(user, device, Arc::clone(&keys), None).await;
+    let secrets = match machine {
+        Ok(machine) => machine.store().export_secrets_bundle().await.ok(),
+        Err(_) => None,
+    };
+    drop(keys.close().await);
+    secrets
 }
 
 /// Closes the store, so that the next user of the session can open it.

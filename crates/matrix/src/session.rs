@@ -158,6 +158,9 @@ impl Explained for RefusedLogin {
             "M_MISSING_TOKEN" => {
                 "something before the homeserver takes the login out of requests: check the proxy there"
             }
+            _ if self.refusal.keeps_device => {
+                "set `matrix.password` and `matrix.bot_user_id`, with which the relay logs in again as the same device at its next start; or run `relay auth login --force`, also beside a running relay, which makes a new device"
+            }
             _ => {
                 "wait if the homeserver is being restarted, repaired or restored; only if the device was signed out for good run `relay auth login --force`, also beside a running relay, which makes a new device"
             }
@@ -223,6 +226,18 @@ mod tests {
             assert!(does.contains("goes on by itself"), "{hint}");
             assert_eq!(rest, cure);
         }
+    }
+
+    #[test]
+    fn a_login_that_is_too_old_to_be_renewed_is_cured_without_another_device() {
+        let refusal = LoginRefusal {
+            errcode: "M_FORBIDDEN".to_owned(),
+            keeps_device: true,
+            message: "the refresh token has expired".to_owned(),
+        };
+        let refused = test_session::session().refused(refusal);
+        let hint = refused.hint().unwrap();
+        assert!(hint.contains("as the same device"), "{hint}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Globals, answers};
 use crate::cli::failure::{CommandResult, Failure};
 use crate::cli::output::{print, warn};
 use crate::home::Home;
-use crate::tools::moving;
+use crate::tools::moving::{self, Held};
 use relay_config::{Config, LoadError};
 
 #[derive(Debug, Args)]
@@ -44,9 +44,10 @@ struct PassphraseArgs {
 /// Exports the login. If it fails, the login is as it was.
 pub(super) async fn export(args: ExportArgs, globals: &Globals, home: &Home) -> CommandResult {
     let config = prepared(globals, home)?;
-    let passphrase = answers::passphrase(args.passphrase.passphrase_file.as_deref(), true).await?;
     let to = std::path::absolute(&args.file)?;
-    let exported = moving::export(home, &config, &to, &passphrase, args.database)?;
+    let held = Held::to_export(home, &to)?;
+    let passphrase = answers::passphrase(args.passphrase.passphrase_file.as_deref(), true).await?;
+    let exported = moving::export(&held, &config, &to, &passphrase, args.database)?;
     let (user, device, to) = (&exported.user, &exported.device, to.display());
     print(&format!(
         "exported the login of {user} (device {device}) to {to}\n\
@@ -64,9 +65,10 @@ pub(super) async fn export(args: ExportArgs, globals: &Globals, home: &Home) -> 
 /// Takes in an exported login. If it fails, there is no login.
 pub(super) async fn import(args: ImportArgs, globals: &Globals, home: &Home) -> CommandResult {
     let config = prepared(globals, home)?;
+    let held = Held::to_import(home, &args.file)?;
     let passphrase = answers::passphrase(args.passphrase.passphrase_file.as_deref(), false).await?;
     let imported = moving::import(
-        home,
+        &held,
         &config,
         &args.file,
         &passphrase,

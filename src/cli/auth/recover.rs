@@ -43,6 +43,14 @@ impl RecoverArgs {
     pub(in crate::cli) fn username(&self) -> Option<&str> {
         self.username.as_deref()
     }
+
+    /// Returns whether there is a recovery key, or somebody who can be asked for it. Fails if its file cannot be read.
+    pub(in crate::cli) fn may_unlock(&self) -> Result<bool, Failure> {
+        match &self.recovery_key_file {
+            Some(path) => answers::first_line(path).map(|_| true),
+            None => Ok(io::stdin().is_terminal()),
+        }
+    }
 }
 
 /// What is left of a login.
@@ -62,7 +70,7 @@ pub(super) async fn run(
     home: &Home,
     stop: &CancellationToken,
 ) -> CommandResult {
-    if args.recovery_key_file.is_none() && !io::stdin().is_terminal() {
+    if !args.may_unlock()? {
         return Err(answers::missing("--recovery-key-file"));
     }
     let (store, files) = or_stop(stop, Box::pin(open(globals, home))).await?;

@@ -13,10 +13,18 @@ pub(super) const OF_LOGIN: [&str; 3] = ["session", "verification", "key_backup"]
 /// `held`: another relay uses the device.
 pub(super) fn findings(status: &LoginStatus, held: Option<&DeviceHeld>) -> Vec<Finding> {
     let (user, device) = (&status.user_id, &status.device_id);
+    let unasked = if status.is_aged() {
+        "the access token has to be renewed first, which a running relay does"
+    } else {
+        "the homeserver does not accept the login"
+    };
     let session = match (&status.refused, held, &status.damage) {
         (Some(refused), _, _) => check(CheckResult::Failed, refused, None),
         (None, Some(held), _) => failed_by(held),
         (None, None, Some(damage)) => check(CheckResult::Failed, damage, None),
+        (None, None, None) if status.is_aged() => ok(format!(
+            "{user}, device {device}: the access token has aged; a running relay renews it, and the check `sync` says if it cannot"
+        )),
         (None, None, None) => ok(format!(
             "{user}, device {device}: the homeserver accepts the login"
         )),
@@ -24,7 +32,7 @@ pub(super) fn findings(status: &LoginStatus, held: Option<&DeviceHeld>) -> Vec<F
     let verification = match status.device_verified {
         Some(true) => ok("the device is verified by its owner"),
         Some(false) => warning("the device is not verified by its owner", status.recovery()),
-        None => skipped("the homeserver does not accept the login"),
+        None => skipped(unasked),
     };
     let backup = match (status.key_backup, status.key_backup_on_server) {
         (KeyBackup::On, _) => ok("the device's room keys are backed up"),
@@ -41,7 +49,7 @@ pub(super) fn findings(status: &LoginStatus, held: Option<&DeviceHeld>) -> Vec<F
             let text = "the account has a backup; whether this device uses it is not known";
             warning(text, "`relay auth login --force` makes sure")
         }
-        (KeyBackup::Unknown, None) => skipped("the homeserver does not accept the login"),
+        (KeyBackup::Unknown, None) => skipped(unasked),
     };
     let checks = OF_LOGIN.into_iter().zip([session, verification, backup]);
     let mut found: Vec<_> = checks
@@ -124,6 +132,16 @@ mod tests {
                 CheckResult::Skipped
             ]
         );
+    }
+
+    #[test]
+    fn a_token_that_has_aged_is_neither_accepted_nor_refused() {
+        let found = status(|status| {
+            (status.device_verified, status.key_backup) = (None, KeyBackup::Unknown);
+            status.key_backup_on_server = None;
+        });
+        let says = |word: &str| found.iter().any(|it| it.2.contains(word));
+        assert!(says("renew") && !says("accept"), "{found:?}");
     }
 
     #[test]

@@ -110,6 +110,7 @@ pub(super) async fn request(
     // Without a refresh token where possible: a token that never expires survives months without attention.
     let mut answer = try_once(files, server, options, user, false).await?;
     if answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
+        sign_out(files, server, &answer).await;
         answer = try_once(files, server, options, user, true).await?;
     }
     let Ok(MatrixSession { meta, tokens }) = serde_json::from_value(answer) else {
@@ -179,6 +180,20 @@ async fn try_once(
     match devices::write_note(files, &note) {
         Ok(()) => Ok(answer),
         Err(error) => Err(unmake(files, server, note, error.into()).await),
+    }
+}
+
+/// Signs out the device of this answer to a login. If that fails, its note stays, and it is tried again later.
+async fn sign_out(files: &Files, server: &Server, answer: &Value) {
+    let (Some(device), Some(token)) = (
+        answer["device_id"].as_str(),
+        answer["access_token"].as_str(),
+    ) else {
+        return;
+    };
+    let server = server.clone().with_token(token);
+    if let Ok(Ok(())) = timeout(SIGN_OUT_TIMEOUT, server.sign_out()).await {
+        devices::forget(files, device.into());
     }
 }
 

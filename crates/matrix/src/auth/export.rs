@@ -15,6 +15,7 @@ use url::Url;
 
 use super::Files;
 use crate::files::{FilesError, Moved, create_directory, replace};
+use crate::session::StoredSession;
 use relay_config::Secret;
 use relay_disk::{UnpackError, cure, database_files, private_file, rename, sync_directory, unpack};
 use relay_model::Explained;
@@ -112,10 +113,10 @@ impl Explained for ExportError {
                 "export the login where it is used now, and import that file; if this file was imported nowhere, say so with \
                  `--imported-nowhere`"
             }
-            Self::NotExported(_) => "take the file that `relay auth export` has written",
+            Self::NotExported(_) => "take the file as the export has written it",
             Self::Cut(_) => {
-                "copy it anew from where `relay auth export` has written it, and compare the sizes; if that one is damaged too, `relay \
-                 auth recover` makes a new login"
+                "copy it anew from where it was exported, and compare the sizes; if that one is damaged too, `relay auth recover` makes \
+                 a new login"
             }
             Self::Passphrase(_) => "try it again; without its passphrase the file is of no use",
             Self::Newer(_) => "update the relay",
@@ -133,6 +134,15 @@ impl ExportError {
     }
 }
 
+/// Returns the login, if there is one and the file is new.
+pub fn may_export(files: &Files, to: &Path) -> Result<StoredSession, ExportError> {
+    let session = files.load_session()?.ok_or(ExportError::NotLoggedIn)?;
+    if to.exists() {
+        return Err(ExportError::Exists(to.to_owned()));
+    }
+    Ok(session)
+}
+
 /// Writes the login into a new file, with a copy of the relay's database if one is given, and marks the home: it does not use
 /// the login any more. `at`: now, in UTC.
 ///
@@ -145,10 +155,7 @@ pub fn export(
     database: Option<&Path>,
     at: &str,
 ) -> Result<Exported, ExportError> {
-    let session = files.load_session()?.ok_or(ExportError::NotLoggedIn)?;
-    if to.exists() {
-        return Err(ExportError::Exists(to.to_owned()));
-    }
+    let session = may_export(files, to)?;
     let exported = Exported {
         format: FORMAT,
         user: session.user_id,
@@ -245,6 +252,38 @@ pub fn import(
     taken
 }
 
+/// Returns whether a home can take in a login, and the file is one that is encrypted by a passphrase.
+pub fn may_import(files: &Files, from: &Path) -> Result<(), ExportError> {
+    moved(files)?;
+    encrypted(from)?;
+    Ok(())
+}
+
+/// Returns where the home's login went, if it was exported; fails if it is in use here.
+fn moved(files: &Files) -> Result<Option<Moved>, ExportError> {
+    match files.load_session() {
+        Ok(Some(session)) => Err(ExportError::LoggedIn(session.user_id, session.device_id)),
+        Ok(None) => Ok(None),
+        Err(FilesError::Moved(moved)) => Ok(Some(moved)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn encrypted(from: &Path) -> Result<Decryptor<File>, ExportError> {
+    let file = File::open(from).map_err(ExportError::of("read", from))?;
+    Decryptor::new(file).map_err(|error| match error {
+        DecryptError::Io(error) => unreadable(from, error),
+        _ => ExportError::NotExported(from.to_owned()),
+    })
+}
+
+fn unreadable(from: &Path, error: io::Error) -> ExportError {
+    match UnpackError::of_archive(error) {
+        UnpackError::Read(cause) => ExportError::Use("read", from.to_owned(), cause),
+        UnpackError::Cut | UnpackError::Write(_) => ExportError::Cut(from.to_owned()),
+    }
+}
+
 fn unpacked(database: &Path) -> PathBuf {
     database.with_added_extension("new")
 }
@@ -256,28 +295,13 @@ fn take_in(
     database: &Path,
     is_imported_nowhere: bool,
 ) -> Result<Exported, ExportError> {
-    let moved = match files.load_session() {
-        Ok(Some(session)) => {
-            return Err(ExportError::LoggedIn(session.user_id, session.device_id));
-        }
-        Ok(None) => None,
-        Err(FilesError::Moved(moved)) => Some(moved),
-        Err(error) => return Err(error.into()),
-    };
+    let moved = moved(files)?;
     let not_exported = || ExportError::NotExported(from.to_owned());
     let cut = || ExportError::Cut(from.to_owned());
-    let unreadable = |error| match UnpackError::of_archive(error) {
-        UnpackError::Read(cause) => ExportError::Use("read", from.to_owned(), cause),
-        UnpackError::Cut | UnpackError::Write(_) => cut(),
-    };
-    let file = File::open(from).map_err(ExportError::of("read", from))?;
+    let unreadable = |error| unreadable(from, error);
     let mut identity = scrypt::Identity::new(secret(passphrase));
     identity.set_max_work_factor(MOST_WORK);
-    let decryptor = Decryptor::new(file).map_err(|error| match error {
-        DecryptError::Io(error) => unreadable(error),
-        _ => not_exported(),
-    })?;
-    let opened = decryptor.decrypt(iter::once(&identity as &dyn Identity));
+    let opened = encrypted(from)?.decrypt(iter::once(&identity as &dyn Identity));
     let opened = opened.map_err(|_| ExportError::Passphrase(from.to_owned()))?;
     let mut archive = Archive::new(opened);
     // Raw: the names are short, and a long one would be read into memory.

@@ -17,6 +17,7 @@ use url::Url;
 use super::super::errors::{self, sentence};
 use super::super::{DeviceTrust, client::device_trust};
 use super::AuthError;
+use super::left::{LeftIdentity, take_over};
 use super::seeds::{self, NotKept, Seeds};
 use relay_config::Secret;
 
@@ -39,6 +40,8 @@ pub enum Unlock {
     Ask(AskForKey),
     /// With the seeds that MMRelay has kept of the identity that it made.
     Seeds(Seeds),
+    /// With what the earlier login has left of it here.
+    Left(LeftIdentity),
     /// By replacing it; everybody has to verify the account again.
     Reset,
 }
@@ -196,10 +199,11 @@ pub(super) async fn secure(
         Err(Unsigned::Interrupted) => return Err(AuthError::Interrupted),
         Err(Unsigned::NoIdentity) => return Err(AuthError::NoIdentity),
         Err(Unsigned::Incomplete) => return Err(AuthError::Incomplete),
-        Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what))
-            if security.demand != Demand::Nothing =>
-        {
+        Err(Unsigned::NoAnswer(what)) if security.demand != Demand::Nothing => {
             return Err(AuthError::Unfinished(what));
+        }
+        Err(Unsigned::WrongKey(what)) if security.demand != Demand::Nothing => {
+            return Err(AuthError::Locked(what));
         }
         Err(Unsigned::NoAnswer(what) | Unsigned::WrongKey(what) | Unsigned::Refused(what)) => {
             let what = format!("cross-signing failed: {what}");
@@ -210,8 +214,10 @@ pub(super) async fn secure(
     let is_recovered = matches!(standing.identity, Identity::Recovered | Identity::Kept);
     if security.demand == Demand::Recovered && !is_recovered {
         let what = standing.problems.pop().map(|problem| problem.what);
-        let what = what.unwrap_or_else(|| "no recovery key was given".to_owned());
-        return Err(AuthError::Unfinished(what));
+        return Err(match what {
+            Some(what) => AuthError::Unfinished(what),
+            None => AuthError::Locked("no recovery key was given".to_owned()),
+        });
     }
     let encryption = client.encryption();
     if matches!(
@@ -273,10 +279,14 @@ async fn take_identity(
             seeds::keep(client, &security.user, seeds, proof).await?;
             standing.identity = Identity::Kept;
         }
-        Unlock::Key(_) | Unlock::Ask(_) if is_incomplete => {
+        Unlock::Key(_) | Unlock::Ask(_) | Unlock::Left(_) if is_incomplete => {
             if security.demand == Demand::Recovered {
                 return Err(Unsigned::Incomplete);
             }
+        }
+        Unlock::Left(left) => {
+            take_over(client, &security.user, left).await?;
+            standing.identity = Identity::Recovered;
         }
         Unlock::Key(key) => {
             recover(client, key).await?;

@@ -58,11 +58,20 @@ impl Seeds {
 
     fn parse(text: &str) -> Option<Self> {
         let stored: Stored = serde_json::from_str(text).ok()?;
+        Self::of(
+            &stored.user_id,
+            &stored.master_seed,
+            &stored.self_signing_seed,
+        )
+    }
+
+    /// Returns the identity of this user that these seeds make, in base64.
+    pub(super) fn of(user: &UserId, master: &str, self_signing: &str) -> Option<Self> {
         let key = |seed: &str| Ed25519SecretKey::from_base64(seed).ok();
         Some(Self {
-            master: key(&stored.master_seed)?,
-            self_signing: key(&stored.self_signing_seed)?,
-            user: stored.user_id,
+            user: user.to_owned(),
+            master: key(master)?,
+            self_signing: key(self_signing)?,
         })
     }
 
@@ -79,7 +88,7 @@ impl Seeds {
     }
 
     /// Returns whether the account's identity is the one that these seeds make.
-    fn make(&self, published: &get_keys::v3::Response) -> bool {
+    pub(super) fn make(&self, published: &get_keys::v3::Response) -> bool {
         let is_of = |key: Option<&Raw<CrossSigningKey>>, seed: &Ed25519SecretKey| {
             let key = key.and_then(|key| key.deserialize().ok());
             let public = seed.public_key().to_base64();
@@ -172,7 +181,13 @@ pub(super) async fn keep(
         },
         backup: None,
     };
-    let imported = encryption.import_secrets_bundle(&bundle).await;
+    import(client, &bundle).await
+}
+
+/// Takes in an identity, and signs the device with it.
+pub(super) async fn import(client: &Client, bundle: &SecretsBundle) -> Result<(), NotKept> {
+    let encryption = client.encryption();
+    let imported = encryption.import_secrets_bundle(bundle).await;
     imported.map_err(|error| NotKept::Refused(sentence(&error)))?;
     let device = encryption.get_own_device().await;
     let device = device.map_err(|error| NotKept::Refused(sentence(&error)))?;

@@ -46,6 +46,11 @@ pub struct LoginStatus {
 }
 
 impl LoginStatus {
+    /// Returns whether the access token has to be renewed, which only a running relay does: until then nothing else is known.
+    pub fn is_aged(&self) -> bool {
+        self.token_alive && self.device_verified.is_none()
+    }
+
     /// Returns the cure of a device that its owner has not signed.
     pub fn recovery(&self) -> &'static str {
         if self.identity_is_incomplete {

@@ -58,7 +58,7 @@ async fn with(
     wanted: impl AsyncFn(&Peer) -> bool,
     same: impl AsyncFnOnce(&Peer, &Emoji) -> bool,
 ) -> Result<(Verified, DeviceTrust), AuthError> {
-    let failed = |error: &matrix_sdk::Error| AuthError::Unfinished(errors::sentence(error));
+    let failed = |error: &matrix_sdk::Error| AuthError::NotVerified(errors::sentence(error));
     let mut requests = Requests::of(client);
     let request = match begins {
         Begins::Other(users) => loop {
@@ -107,14 +107,14 @@ fn asker(request: &VerificationRequest) -> Option<Peer> {
 async fn ask(client: &Client, user: &OwnedUserId) -> Result<VerificationRequest, AuthError> {
     let encryption = client.encryption();
     let identity = encryption.request_user_identity(user).await;
-    let identity = identity.map_err(|error| AuthError::Unfinished(errors::sentence(&error)))?;
+    let identity = identity.map_err(|error| AuthError::NotVerified(errors::sentence(&error)))?;
     let Some(identity) = identity else {
-        return Err(AuthError::Unfinished(format!(
+        return Err(AuthError::NotVerified(format!(
             "{user} has no cross-signing identity that could be verified"
         )));
     };
     let asked = identity.request_verification().await;
-    asked.map_err(|error| AuthError::Unfinished(errors::sentence(&error)))
+    asked.map_err(|error| AuthError::NotVerified(errors::sentence(&error)))
 }
 
 /// Syncs until the server refuses the login.
