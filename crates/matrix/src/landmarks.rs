@@ -274,9 +274,10 @@ mod tests {
             if !is_known(line) {
                 return json!({"errcode": "M_NOT_FOUND", "error": "it is not there"});
             }
-            match line.contains("/context/") {
-                true => json!({"start": "t0", "end": format!("t{known}"), "state": []}),
-                false => json!({"type": "m.room.message", "content": {}}),
+            if line.contains("/context/") {
+                json!({"start": "t0", "end": format!("t{known}"), "state": []})
+            } else {
+                json!({"type": "m.room.message", "content": {}})
             }
         });
         let server = server.await;
