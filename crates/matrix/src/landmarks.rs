@@ -269,7 +269,7 @@ mod tests {
 
     /// Returns what a homeserver that knows only so many of nine events has forgotten, and where what is new begins.
     async fn forgotten(known: u32) -> (usize, Option<String>) {
-        let is_known = move |line: &str| (1..=known).any(|it| line.contains(&format!("/%24{it}")));
+        let is_known = move |line: &str| (1..=known).any(|it| line.contains(&format!("/${it}:")));
         let server = Scripted::start(move |line| {
             if !is_known(line) {
                 return json!({"errcode": "M_NOT_FOUND", "error": "it is not there"});

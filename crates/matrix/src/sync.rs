@@ -428,7 +428,7 @@ impl<'a> Sync<'a> {
         if events > 0 {
             warn!(
                 events,
-                "the homeserver's database was put back to an older copy: it is read anew from there, and what it has forgotten is not said again"
+                "the homeserver has forgotten what it had confirmed: its database was put back to an older copy, or it deletes old messages; it is read anew, and what it has forgotten is not said again"
             );
             self.rooms.options.pulse.put_back(events, Instant::now());
         } else {

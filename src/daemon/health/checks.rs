@@ -22,9 +22,10 @@ pub(crate) fn another_relay(other: &OtherRelayStatus) -> Check {
 pub(crate) fn put_back(put_back: &PutBackStatus) -> Check {
     let hint = "what is missing in the rooms can only be said again; messages cross as before, as docs/guide/homeserver.md says";
     let text = format!(
-        "the homeserver's database was put back to an older copy, noticed {} ago: it has forgotten {} events of the rooms",
-        span::of_seconds(put_back.last_seconds),
-        put_back.events
+        "the homeserver has forgotten {} events of the rooms, noticed {} ago: its database was put back to an older copy, or it \
+         deletes old messages",
+        put_back.events,
+        span::of_seconds(put_back.last_seconds)
     );
     warning(text, hint)
 }
