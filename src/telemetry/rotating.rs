@@ -35,7 +35,8 @@ impl RotatingFile {
             absent_is_fine(fs::remove_file(&self.path))?;
         }
         for number in (0..self.keep).rev() {
-            absent_is_fine(rename(self.numbered(number), self.numbered(number + 1)))?;
+            let [from, to] = [number, number + 1].map(|number| self.numbered(number));
+            absent_is_fine(rename(&from, &to))?;
         }
         self.reopen()
     }
