@@ -22,11 +22,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests/it/support"))
 from homeserver import PASSWORD, Homeserver  # noqa: E402
 
 # Seconds in which something has to happen; Wine is slow, and so is a machine that builds.
-LIMIT = 60
+LIMIT = 180
 # Nothing of ours in the relay's environment.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "MMRELAY_"))}
 ENVIRONMENT["NO_COLOR"] = "1"
 NODE = "!0a0b0c01"
+# What is said of a home that is not in the user's own profile.
+OPEN = "others on this computer may be able to read"
 
 
 def well(what: str) -> None:
@@ -114,7 +116,14 @@ class Relay:
 
     def command(self, *words: str) -> list:
         # The home's name is relative: the relay makes a path of Windows of it.
-        return ["wine", self.program, "--home", self.name, *words]
+        return ["wine", self.program, "--home", self.home.name, *words]
+
+    def moves(self, to: str) -> None:
+        """Takes another home, with the same configuration and nothing else."""
+        config = (self.home / "config.yaml").read_bytes()
+        self.home = self.directory / to
+        self.home.mkdir(mode=0o700)
+        (self.home / "config.yaml").write_bytes(config)
 
     def run(self, *words: str, **options) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -149,6 +158,7 @@ logging:
     def start(self) -> None:
         self.console = Console(self.command("run"), self.directory)
         self.console.sees(f"{self.name}: messages can cross", "messages can cross")
+        must(f"{self.name}: it tells that its home is outside of the profile", OPEN in self.console.text(), self.console.text())
 
     def says(self, text: str) -> None:
         line = {"from": NODE, "name": "Base Camp", "short": "BASE", "text": text}
@@ -185,6 +195,10 @@ def make_room(homeserver: Homeserver, bots: list[str]) -> tuple[str, str]:
 def try_all(program: Path, directory: Path, parts: list) -> None:
     version = subprocess.run(["wine", program, "--version"], check=False, capture_output=True, timeout=LIMIT)
     must("relay --version", version.stdout.startswith(b"relay "), str(version))
+    options = {"check": False, "capture_output": True, "timeout": LIMIT, "env": ENVIRONMENT}
+    subprocess.run(["wine", program, "config", "generate", "--force"], **options)
+    told = subprocess.run(["wine", program, "doctor"], **options).stdout.decode(errors="replace")
+    must("relay doctor finds nothing wrong with a home in the profile", ".relay" in told and OPEN not in told, told)
     homeserver = Homeserver(directory / "homeserver")
     parts.append(homeserver.stop)
     relays = []
@@ -198,7 +212,7 @@ def try_all(program: Path, directory: Path, parts: list) -> None:
 
     login = ["auth", "login", "--homeserver", homeserver.url, "--username"]
     (directory / "secret.txt").write_text(PASSWORD + "\r\n")
-    valley.does(*login, valley.bot, "--password-file", "secret.txt")
+    valley.does(*login, valley.bot, "--password-file", "secret.txt", "--recovery-key-out", "key.txt")
     console = Console(hills.command(*login, hills.bot), directory)
     console.sees("hills: relay auth login asks for the password", "Password of")
     time.sleep(1)
@@ -223,8 +237,9 @@ def try_all(program: Path, directory: Path, parts: list) -> None:
     status = json.loads(hills.does("status", "--json"))
     must("relay status tells of radio and room", status["radio"]["state"] == "ready" and status["rooms"][0]["encrypted"])
     hills.does("doctor", "--quick")
-    hills.does("doctor")
+    must("relay doctor tells that the home is outside of the profile", OPEN in hills.does("doctor"))
     hills.does("doctor", "--bundle", "bundle.txt")
+    valley.does("backup", "backup.tar.gz")
     second = hills.run("run")
     told = second.stderr.decode(errors="replace")
     must("a second relay in one home is refused, and told who is there", b"another relay is running" in second.stderr, told)
@@ -244,11 +259,25 @@ def try_all(program: Path, directory: Path, parts: list) -> None:
     valley.transmits("said while the valley was dead")
     for relay in relays:
         relay.interrupt()
+        logs = [it.read_text() for it in (relay.home / "logs").iterdir()]
+        must(f"{relay.name}: the log is in files, old ones too", len(logs) > 2 and any("relay ends" in it for it in logs))
+
+    hills.does("auth", "export", "login.age", "--database", "--passphrase-file", "secret.txt")
+    hills.moves("hills-moved")
+    hills.does("auth", "import", "login.age", "--passphrase-file", "secret.txt")
+    valley.moves("valley-restored")
+    valley.does("restore", "backup.tar.gz", "--recovery-key-file", "key.txt", "--password-file", "secret.txt")
+    for relay in relays:
+        relay.start()
+    hills.says("from another home")
+    valley.transmits("from another home")
+    valley.says("from a backup")
+    hills.transmits("from a backup")
+    for relay in relays:
+        relay.interrupt()
         texts = relay.texts()
         twice = {text for text in texts if texts.count(text) > 1}
         must(f"{relay.name} transmitted nothing twice", not twice, str(twice))
-        logs = [it.read_text() for it in (relay.home / "logs").iterdir()]
-        must(f"{relay.name}: the log is in files, old ones too", len(logs) > 2 and any("relay ends" in it for it in logs))
     hills.does(*login, hills.bot, "--force", "--password-file", "secret.txt")
     hills.does("auth", "status")
     hills.does("auth", "logout", "--yes", "--password-file", "secret.txt")

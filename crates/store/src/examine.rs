@@ -68,7 +68,9 @@ pub fn copy(path: &Path, to: &Path) -> Result<bool> {
     let copied =
         open(path).and_then(|(connection, _)| Ok(connection.execute("VACUUM INTO ?1", [name])?));
     copied.map_err(|error| error.at(to))?;
-    let synced = File::open(to).and_then(|file| file.sync_all());
+    // Windows flushes only what is open for writing.
+    let copy = File::options().write(true).open(to);
+    let synced = copy.and_then(|file| file.sync_all());
     synced.map_err(|cause| open_error(to, cause))?;
     Ok(true)
 }

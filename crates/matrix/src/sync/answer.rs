@@ -251,8 +251,8 @@ impl Sync<'_> {
         self.tell(events).await
     }
 
-    /// Returns the facts about a room to hand over, as [`Rooms::news`] does. What was said there before it is handed over for the
-    /// first time, and is no history, is a gap, stored with it.
+    /// Returns the facts about a room to hand over, as [`Rooms::news`] does. What was said there before it is handed over for
+    /// the first time, and is no history, is a gap, stored with it.
     async fn news(&mut self, room: &Room) -> Option<MatrixEvent> {
         let id = room.room_id();
         let is_new = !self.reader.news.first_run && !self.rooms.known().former.contains_key(id);
