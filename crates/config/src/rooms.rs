@@ -36,8 +36,8 @@ pub struct MappedRoom {
 }
 
 impl MappedRoom {
-    /// Returns whether what is mapped to `name` may go to a room that is less protected: it is mapped by its id, to each channel
-    /// of the name.
+    /// Returns whether what is mapped to `name` may go to a room that is less protected: it is mapped by its id, to each
+    /// channel of the name.
     pub fn permits(mapped: &[Self], name: &RoomOrAliasId, room: &RoomId) -> bool {
         let of_room = mapped.iter().filter(|it| it.id.as_str() == room.as_str());
         let mut of_name = mapped.iter().filter(|it| it.id.as_str() == name.as_str());

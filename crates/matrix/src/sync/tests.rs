@@ -243,8 +243,8 @@ async fn what_was_said_in_a_room_before_it_was_mapped_is_history_although_the_bo
     assert_eq!(texts, 0);
 }
 
-/// Returns a page with a text of Carol, one of Bob a second later, our join, with this reason, another second later, and a text of
-/// Alice; for a request of what was last, in the reverse order.
+/// Returns a page with a text of Carol, one of Bob a second later, our join, with this reason, another second later, and a
+/// text of Alice; for a request of what was last, in the reverse order.
 fn page_with_join(line: &str, reason: &Value) -> Value {
     let at = |event: TimelineEvent, seconds: i64| {
         let mut event: Value = serde_json::from_str(event.raw().json().get()).unwrap();
