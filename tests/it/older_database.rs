@@ -1,14 +1,19 @@
 //! A homeserver whose database is put back to an older copy: texts cross both ways again, none is skipped or doubled, and
 //! what the homeserver has forgotten is told.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::status::status_tells;
+use crate::support::books::Books;
 use crate::support::canned::Canned;
 use crate::support::radio::{BASE, id_of};
 use crate::support::scene::{Plan, Scene};
 use crate::support::synapse::{Synapse, Trouble};
 use crate::support::user::{BOTH_KINDS, Kind, User};
+use crate::support::within;
 
 /// Puts the homeserver's database back to its last copy, and has Alice say this before the relay reaches it again.
 async fn is_put_back(synapse: &Synapse, scene: &Scene, meanwhile: &[&str]) {
@@ -113,6 +118,28 @@ async fn a_relay_that_starts_after_the_homeservers_database_was_put_back_leaves_
     ];
     assert_eq!(transmitted(&scene, &all), [1; 6]);
     let line = "database was put back to an older copy";
+    assert!(!scene.relay.log().contains(line));
+
+    // Also where nothing newer is confirmed before the next start.
+    synapse.does(Trouble::BackUp);
+    scene.carries("forgotten as well").await;
+    assert!(scene.relay.stop().await.success());
+    is_put_back(synapse, &scene, &[]).await;
+    let before = Books::of(&scene.home).read_anew();
+    scene.relay = scene.home.start().await;
+    let is_read = async {
+        while Books::of_running(&scene.home).read_anew() == before {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within("the homeserver is read anew", is_read).await;
+    scene
+        .relay
+        .logs("database was put back to an older copy")
+        .await;
+    assert!(scene.relay.stop().await.success());
+    scene.relay = scene.home.start().await;
+    scene.carries("once more").await;
     assert!(!scene.relay.log().contains(line));
 }
 

@@ -156,7 +156,7 @@ pub enum Action {
     Join {
         /// The room as it is now.
         room: Box<JoinedRoom>,
-        /// Whether it is mapped, and new or changed: it is logged as joined.
+        /// Whether it is mapped and was not joined before: it is logged.
         is_news: bool,
         /// Set if anyone may join it and so transmit, or not any more, since it was last seen: the operator is told.
         opened: Option<bool>,

@@ -24,7 +24,7 @@ impl Bridge {
     pub(super) fn joined(&mut self, room: &JoinedRoom) -> Vec<Action> {
         let before = Arc::make_mut(&mut self.rooms).insert(room.room.clone(), room.clone());
         Arc::make_mut(&mut self.routes).join(room);
-        let is_news = before.as_ref() != Some(room) && self.routes.name_of(&room.room).is_some();
+        let is_news = before.is_none() && self.routes.name_of(&room.room).is_some();
         let was_public = before.is_some_and(|it| it.public);
         let mut directions = self.directions((&*room.room).into()).into_iter();
         let transmits =

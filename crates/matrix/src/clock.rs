@@ -233,6 +233,12 @@ impl ServerClock {
         })
     }
 
+    /// Returns the server's current time; `None` while that is only a guess.
+    pub(super) fn now(&self, now: OurClocks) -> Option<Timestamp> {
+        let is_known = self.shown.is_some() && !self.is_guess;
+        is_known.then(|| self.shows(now))
+    }
+
     /// Converts a time of the server to our clock's current setting.
     pub(super) fn by_ours(&self, server: Timestamp, now: OurClocks) -> Timestamp {
         Timestamp(server.0.saturating_add(self.ours_ahead(now)))

@@ -114,6 +114,13 @@ pub(super) fn is_refusal(error: &Error) -> bool {
         .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))
 }
 
+/// Returns whether the homeserver itself has answered, and not only asks for a pause; or takes too long.
+pub(super) fn is_answer(error: &Error) -> bool {
+    let is_late = matches!(http(error), Some(HttpError::Reqwest(error)) if error.is_timeout() && !error.is_connect());
+    let answer = http(error).and_then(ServerAnswer::of);
+    is_late || answer.is_some_and(|answer| answer.errcode.is_some() && answer.status != 429)
+}
+
 /// Returns whether the server does not take a request as it is.
 pub(super) fn is_bad_request(error: &Error) -> bool {
     let answer = http(error).and_then(ServerAnswer::of);

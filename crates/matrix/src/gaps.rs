@@ -77,7 +77,10 @@ impl Gaps {
     /// Returns the time from which on what was said in a room is still missing, where that has no token.
     pub(super) fn since(&self, room: &RoomId) -> Option<Timestamp> {
         let mut of_room = self.open.iter().filter(|open| open.gap.room == room);
-        of_room.find_map(|open| time_of(&open.gap))
+        of_room.find_map(|open| match open.gap.from {
+            GapStart::Time(since) => Some(since),
+            GapStart::Token(_) => None,
+        })
     }
 
     /// Adds a gap, to be fetched from `due` on.
@@ -277,14 +280,6 @@ async fn fetch_back(
     }
     events.reverse();
     Ok(GapPage { events, next: None })
-}
-
-/// Returns when a gap begins, where it begins at a time.
-pub(super) fn time_of(gap: &Gap) -> Option<Timestamp> {
-    match gap.from {
-        GapStart::Time(since) => Some(since),
-        GapStart::Token(_) => None,
-    }
 }
 
 /// Counts consecutive occurrences.

@@ -1,41 +1,31 @@
-//! Notices that the homeserver's database was put back to an older copy (docs/decisions/0046): it does not know the newest
-//! event that it had confirmed. The sync position is then worth nothing, as it stands for another place: the rooms are read
-//! from the last event on that both know.
+//! Events that the homeserver has confirmed. Whether it still knows the newest one tells whether its database was put back to
+//! an older copy (docs/decisions/0046), and the last one that it knows from where on a room is to be read again.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use matrix_sdk::config::RequestConfig;
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::ruma::api::client::context::get_context;
-use matrix_sdk::ruma::api::client::keys::claim_keys;
-use matrix_sdk::ruma::api::client::membership::joined_rooms;
 use matrix_sdk::ruma::api::client::room::get_room_event;
-use matrix_sdk::ruma::{OneTimeKeyAlgorithm, uint};
-use matrix_sdk::{Client, Error, HttpError, Room, RoomMemberships};
-use tokio::time::timeout;
-use tracing::{debug, warn};
+use matrix_sdk::ruma::uint;
+use matrix_sdk::{Client, HttpError};
+use tracing::warn;
 
-use super::errors::{ServerAnswer, sentence};
-use super::{joining::JOIN_LIMIT, rooms::Rooms};
+use super::errors::{self, ServerAnswer};
 use relay_model::{EventId, OwnedEventId, OwnedRoomId, RoomId};
 
 /// Maximum number of landmarks of a room.
 const MOST_OF_ROOM: usize = 500;
-/// Maximum time to ask for the newest one: the sync, which waits for it, tells what is wrong.
+/// Maximum time to ask for one: the sync waits for it.
 const ASK_LIMIT: Duration = Duration::from_secs(10);
-/// Maximum number of one-time keys taken back; the SDK uploads at most 100.
-const MOST_KEYS: usize = 200;
-/// How many users' devices are asked for at a time.
-const USERS_AT_ONCE: usize = 8;
 
-/// Events of the rooms that the homeserver has confirmed, oldest first.
+/// Events of the rooms that the homeserver has confirmed, oldest first; each with its number among all.
 #[derive(Debug, Default)]
 pub(super) struct Landmarks {
-    rooms: HashMap<OwnedRoomId, VecDeque<OwnedEventId>>,
-    /// The newest one.
-    newest: Option<(OwnedRoomId, OwnedEventId)>,
+    rooms: HashMap<OwnedRoomId, VecDeque<(u64, OwnedEventId)>>,
+    /// Number of the next one.
+    next: u64,
 }
 
 /// What a homeserver has forgotten of a room, and what it has kept.
@@ -44,8 +34,17 @@ pub(super) struct Forgotten {
     pub(super) room: OwnedRoomId,
     /// Number of landmarks that it does not know any more.
     pub(super) events: usize,
-    /// Position behind the last one that it knows; `None`: it knows none.
+    /// Position behind the last one that it knows; `None`: it knows none, or does not say.
     pub(super) from: Option<String>,
+}
+
+/// What a homeserver says of an event that it had confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Known,
+    Unknown,
+    /// We may not see it now, which tells nothing: some homeservers look for the event first, some do not.
+    Hidden,
 }
 
 impl Landmarks {
@@ -60,14 +59,14 @@ impl Landmarks {
 
     fn add(&mut self, room: &RoomId, event: OwnedEventId) {
         let of_room = self.rooms.entry(room.to_owned()).or_default();
-        if of_room.contains(&event) {
+        if of_room.iter().any(|(_, known)| *known == event) {
             return;
         }
-        of_room.push_back(event.clone());
+        of_room.push_back((self.next, event));
         if of_room.len() > MOST_OF_ROOM {
             of_room.pop_front();
         }
-        self.newest = Some((room.to_owned(), event));
+        self.next += 1;
     }
 
     /// Notes what an answer shows of a room; `is_first`: it is the first answer of a homeserver that has forgotten some.
@@ -80,64 +79,104 @@ impl Landmarks {
         }
     }
 
-    pub(super) fn newest(&self) -> Option<(OwnedRoomId, OwnedEventId)> {
-        self.newest.clone()
+    /// Forgets a room in which we are not any more, so that we may not see what it holds.
+    pub(super) fn leave(&mut self, room: &RoomId) {
+        self.rooms.remove(room);
     }
 
-    /// Finds out what the homeserver has forgotten of each of these rooms, and forgets that, too.
+    /// Returns the newest one of each of these rooms, the newest of all first.
+    pub(super) fn newest(&self, rooms: &[OwnedRoomId]) -> Vec<(OwnedRoomId, OwnedEventId)> {
+        let newest = |room: &OwnedRoomId| {
+            let (number, event) = self.rooms.get(room)?.back()?;
+            Some((*number, room.clone(), event.clone()))
+        };
+        let mut all: Vec<_> = rooms.iter().filter_map(newest).collect();
+        all.sort_by_key(|(number, ..)| std::cmp::Reverse(*number));
+        let all = all.into_iter().map(|(_, room, event)| (room, event));
+        all.collect()
+    }
+
+    /// Finds out what the homeserver has forgotten of each of these rooms, and forgets that, too. An error is temporary. Where
+    /// it `gives_up`, a room that goes on failing does not hold the others up: nothing is known of it then.
     pub(super) async fn compare(
         &mut self,
         client: &Client,
         rooms: Vec<OwnedRoomId>,
+        gives_up: bool,
     ) -> matrix_sdk::Result<Vec<Forgotten>> {
-        let mut forgotten = Vec::new();
+        let mut found = Vec::new();
         for room in rooms {
             let of_room = self.rooms.entry(room.clone()).or_default();
-            // What it knows is older than what it has forgotten.
-            let (mut known, mut gone) = (0, of_room.len());
-            while known < gone {
-                let middle = known.midpoint(gone);
-                let Some(event) = of_room.get(middle) else {
-                    break;
-                };
-                if is_known(client, &room, event).await? {
-                    known = middle + 1;
-                } else {
-                    gone = middle;
+            let (events, from) = match last_known(client, &room, of_room).await {
+                Ok(Some((known, from))) => (of_room.len() - known, from),
+                Ok(None) => (of_room.len(), None),
+                Err(error) if gives_up || errors::is_refusal(&error) => {
+                    let error = errors::sentence(&error);
+                    warn!(%room, error, "the homeserver does not say what it still knows of this room: it is read by time");
+                    of_room.clear();
+                    (0, None)
                 }
-            }
-            let events = of_room.len() - known;
-            let last = known.checked_sub(1).and_then(|last| of_room.get(last));
-            let from = match last {
-                Some(event) => position_behind(client, &room, event).await?,
-                None => None,
+                Err(error) => return Err(error),
             };
-            forgotten.push(Forgotten { room, events, from });
+            found.push(Forgotten { room, events, from });
         }
-        for it in &forgotten {
-            if let Some(of_room) = self.rooms.get_mut(&it.room) {
-                of_room.truncate(of_room.len() - it.events);
+        for Forgotten { room, events, .. } in &found {
+            if let Some(of_room) = self.rooms.get_mut(room) {
+                of_room.truncate(of_room.len() - events);
             }
         }
-        self.newest = None;
-        Ok(forgotten)
+        Ok(found)
     }
 }
 
-/// Returns whether the homeserver is known not to know an event that it had confirmed.
-pub(super) async fn is_forgotten(client: &Client, room: &RoomId, event: &EventId) -> bool {
-    let known = timeout(ASK_LIMIT, is_known(client, room, event)).await;
-    matches!(known, Ok(Ok(false)))
+/// Returns how many of a room's events the homeserver knows, and the position behind the last of them; `None`: it knows none.
+async fn last_known(
+    client: &Client,
+    room: &RoomId,
+    of_room: &VecDeque<(u64, OwnedEventId)>,
+) -> matrix_sdk::Result<Option<(usize, Option<String>)>> {
+    // What it knows is older than what it has forgotten.
+    let (mut known, mut gone) = (0, of_room.len());
+    while known < gone {
+        let middle = known.midpoint(gone);
+        let Some((_, event)) = of_room.get(middle) else {
+            break;
+        };
+        match ask(client, room, event).await? {
+            Memory::Known | Memory::Hidden => known = middle + 1,
+            Memory::Unknown => gone = middle,
+        }
+    }
+    let last = known.checked_sub(1).and_then(|last| of_room.get(last));
+    match last {
+        Some((_, event)) => Ok(Some((known, position_behind(client, room, event).await?))),
+        None => Ok(None),
+    }
 }
 
-/// Returns whether the homeserver knows an event. One that we may not see now is there.
-async fn is_known(client: &Client, room: &RoomId, event: &EventId) -> matrix_sdk::Result<bool> {
+/// Returns whether the homeserver does not know the first of these events that we may see. An error says nothing about that.
+pub(super) async fn is_forgotten(
+    client: &Client,
+    newest: &[(OwnedRoomId, OwnedEventId)],
+) -> matrix_sdk::Result<bool> {
+    for (room, event) in newest {
+        match ask(client, room, event).await? {
+            Memory::Known => return Ok(false),
+            Memory::Unknown => return Ok(true),
+            Memory::Hidden => {}
+        }
+    }
+    Ok(false)
+}
+
+async fn ask(client: &Client, room: &RoomId, event: &EventId) -> matrix_sdk::Result<Memory> {
     let request = get_room_event::v3::Request::new(room.to_owned(), event.to_owned());
-    match client.send(request).await {
-        Ok(_) => Ok(true),
+    let limited = RequestConfig::new().disable_retry().timeout(ASK_LIMIT);
+    match client.send(request).with_request_config(limited).await {
+        Ok(_) => Ok(Memory::Known),
         Err(error) => match code(&error).as_deref() {
-            Some("M_NOT_FOUND") => Ok(false),
-            Some("M_FORBIDDEN") => Ok(true),
+            Some("M_NOT_FOUND") => Ok(Memory::Unknown),
+            Some("M_FORBIDDEN") => Ok(Memory::Hidden),
             _ => Err(error.into()),
         },
     }
@@ -178,88 +217,6 @@ pub(super) fn is_before(position: &str, earlier: &str) -> bool {
     }
 }
 
-/// Takes back the one-time keys that the homeserver has for our device: those that were used since it made the copy would
-/// be given out again, and what is encrypted with them could not be read. The SDK then uploads new ones.
-pub(super) async fn take_keys_back(client: &Client) {
-    let (Some(user), Some(device)) = (client.user_id(), client.device_id()) else {
-        return;
-    };
-    let ours = BTreeMap::from([(device.to_owned(), OneTimeKeyAlgorithm::SignedCurve25519)]);
-    let wanted = BTreeMap::from([(user.to_owned(), ours)]);
-    for _ in 0..MOST_KEYS {
-        let answer = client.send(claim_keys::v3::Request::new(wanted.clone()));
-        let keys = match answer.await {
-            Ok(answer) => answer.one_time_keys,
-            Err(error) => {
-                let error = sentence(&Error::from(error));
-                warn!(
-                    error,
-                    "the one-time keys of the bot's device cannot be replaced: somebody's first message may not be readable"
-                );
-                return;
-            }
-        };
-        let devices = keys.values().flat_map(BTreeMap::values);
-        let mut keys = devices.flat_map(BTreeMap::values);
-        // A fallback key is given out when there is no other one; the SDK replaces it, too.
-        if keys.all(|key| key.json().get().contains("\"fallback\"")) {
-            return;
-        }
-    }
-}
-
-/// Joins the rooms again in which the homeserver does not have us any more. Returns those where it does not let us; they
-/// count as left.
-pub(super) async fn join_again(rooms: &Rooms) -> matrix_sdk::Result<Vec<Room>> {
-    let answer = rooms.client.send(joined_rooms::v3::Request::new()).await?;
-    let mut out = Vec::new();
-    for room in rooms.joined() {
-        let id = room.room_id();
-        if answer.joined_rooms.iter().any(|joined| joined == id) {
-            continue;
-        }
-        let joined = timeout(JOIN_LIMIT, rooms.client.join_room_by_id(id)).await;
-        let is_in = matches!(joined, Ok(Ok(_)));
-        warn!(room = %id, joined = is_in, "the homeserver had forgotten that the bot is in this room");
-        if is_in {
-            continue;
-        }
-        // The homeserver refuses that, too, as we are not in there; the SDK takes note.
-        match room.leave().await {
-            Ok(()) => out.push(room),
-            Err(error) => {
-                debug!(room = %id, error = sentence(&error), "cannot leave this room");
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// Asks for the devices of everybody in the encrypted rooms: which of them have changed cannot be told from a position that
-/// stands for another place.
-pub(super) async fn look_at_devices(rooms: &Rooms) {
-    let mut users = HashSet::new();
-    for room in rooms.joined() {
-        if room.encryption_state().is_encrypted() {
-            let members = room.members(RoomMemberships::ACTIVE).await;
-            let members = members.unwrap_or_default().into_iter();
-            users.extend(members.map(|member| member.user_id().to_owned()));
-        }
-    }
-    let encryption = rooms.client.encryption();
-    let asked = stream::iter(users).map(|user| {
-        let encryption = encryption.clone();
-        async move { (encryption.request_user_identity(&user).await.err(), user) }
-    });
-    let mut asked = asked.buffer_unordered(USERS_AT_ONCE);
-    while let Some((failed, user)) = asked.next().await {
-        if let Some(error) = failed {
-            let error = sentence(&error);
-            warn!(%user, error, "the devices of this user cannot be looked up: new ones may not read what the relay says");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -284,15 +241,11 @@ mod tests {
         let room = OwnedRoomId::try_from(ROOM).unwrap();
         let event = |number| OwnedEventId::try_from(format!("${number}:example.org")).unwrap();
         let mut landmarks = Landmarks::new((1..=9).map(|it| (room.clone(), event(it))).collect());
-        let (_, newest) = landmarks.newest().unwrap();
-        assert_eq!(
-            is_forgotten(&server.client, &room, &newest).await,
-            known < 9
-        );
-        let found = landmarks
-            .compare(&server.client, vec![room.clone()])
-            .await
-            .unwrap();
+        let newest = landmarks.newest(std::slice::from_ref(&room));
+        let is_forgotten = is_forgotten(&server.client, &newest).await.unwrap();
+        assert_eq!(is_forgotten, known < 9);
+        let compared = landmarks.compare(&server.client, vec![room.clone()], false);
+        let found = compared.await.unwrap();
         assert!(server.count("/event/") <= 5, "each is asked for");
         let known = usize::try_from(known).unwrap();
         assert_eq!(landmarks.rooms[&room].len(), known);

@@ -68,7 +68,8 @@ use relay_config::{E2ee, UserPattern};
 use relay_disk::Trouble;
 use relay_model::{
     Beginning, Clock, ClockReading, Explained, Gap, MatrixEvent, NodeAvatar, OldRoom, OwnedEventId,
-    OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, Synced, UndecryptableEvent, full_text,
+    OwnedRoomId, OwnedRoomOrAliasId, OwnedServerName, Synced, Timestamp, UndecryptableEvent,
+    full_text,
 };
 
 pub use self::appearance::{NotShown, Shown};
@@ -137,6 +138,8 @@ pub struct Start {
     pub kept: Vec<UndecryptableEvent>,
     /// Events of the rooms that the homeserver has confirmed, oldest first.
     pub landmarks: Vec<(OwnedRoomId, OwnedEventId)>,
+    /// Until when, by the homeserver's clock, all was handed over at that position; `None`: not known.
+    pub read_until: Option<Timestamp>,
     /// The last reading of the homeserver's clock; `None` if there never was one.
     pub clock: Option<ClockReading>,
     /// The pictures of nodes that the account has uploaded.

@@ -66,6 +66,11 @@ impl Scripted {
                 script(line)
             }
         };
+        Self::start_with(script).await
+    }
+
+    /// Starts a server that answers every request by the script. The first sync has to tell of the room.
+    pub(super) async fn start_with(script: impl Fn(&str) -> Value + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::default();

@@ -1,9 +1,10 @@
 //! The sync loop: requests what happened, and hands over one batch at a time. The next request is made after the
 //! previous batch is committed.
 
+mod anew;
 mod answer;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +33,9 @@ use super::{
     Batch, MatrixError, Options, Start, errors, gate::Notes, reader::Reader, rooms::Rooms,
 };
 use relay_disk::Trouble;
-use relay_model::{Backoff, Explained as _, OwnedRoomId};
+use relay_model::{Backoff, Explained as _, Timestamp};
+
+use self::anew::Continuity;
 
 /// Maximum time that the server keeps an idle request open.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -77,11 +80,9 @@ pub(super) struct Sync<'a> {
     behind: bool,
     /// Events that the homeserver has confirmed.
     landmarks: Landmarks,
-    /// At the start and after a failure: whether the homeserver still knows them is to be asked first.
-    is_doubted: bool,
-    /// The homeserver's database was put back: the next answer is to be as that to a first request, and its rooms are read
-    /// from these positions on.
-    anew: Option<HashMap<OwnedRoomId, String>>,
+    continuity: Continuity,
+    /// Until when, by the server's clock, all is handed over, at the position of the last committed batch.
+    read_until: Option<Timestamp>,
     committed_at: Instant,
     /// When an answer last held something to relay; at first the start.
     heard_at: Instant,
@@ -94,6 +95,15 @@ pub(super) struct Sync<'a> {
     /// Where the homeserver is said to be while it does not answer, with the cure.
     moved: Option<String>,
     reported: Option<SyncState>,
+}
+
+/// What came of a request.
+enum Asked {
+    Answer(matrix_sdk::Result<SyncResponse>),
+    /// The homeserver does not know any more what it had confirmed.
+    Forgotten,
+    /// It does not say whether it does.
+    Unknown(matrix_sdk::Error),
 }
 
 /// State of the sync, as logged last.
@@ -138,8 +148,8 @@ impl<'a> Sync<'a> {
             handed_over: None,
             behind: false,
             landmarks: Landmarks::new(start.landmarks),
-            is_doubted: true,
-            anew: None,
+            continuity: Continuity::Doubted(0),
+            read_until: start.read_until,
             committed_at: Instant::now(),
             heard_at: Instant::now(),
             way,
@@ -184,17 +194,30 @@ impl<'a> Sync<'a> {
         loop {
             let asked = Instant::now();
             let response = match Box::pin(self.ask(wait, &mut keys)).await? {
-                Ok(Some(response)) => response,
-                Ok(None) => {
-                    if let Err(error) = Box::pin(self.begin_anew()).await? {
-                        sleep(self.failed(&error).await).await;
-                    }
-                    continue;
-                }
-                Err(error) => {
+                Asked::Answer(Ok(response)) => response,
+                Asked::Answer(Err(error)) => {
                     sleep(self.failed(&error).await).await;
                     // After an outage the first answer should come at once.
                     wait = Duration::ZERO;
+                    continue;
+                }
+                Asked::Unknown(error) if self.continuity.is_unanswerable(&error) => {
+                    let error = errors::sentence(&error);
+                    warn!(
+                        error,
+                        "the homeserver does not say whether it knows its newest event, and is read without that"
+                    );
+                    self.continuity = Continuity::Kept;
+                    continue;
+                }
+                Asked::Unknown(error) => {
+                    sleep(self.failed(&error).await).await;
+                    continue;
+                }
+                Asked::Forgotten => {
+                    if let Err(error) = Box::pin(self.begin_anew()).await? {
+                        sleep(self.failed(&error).await).await;
+                    }
                     continue;
                 }
             };
@@ -208,20 +231,8 @@ impl<'a> Sync<'a> {
             let is_idle = response.next_batch == last && asked.elapsed() < IDLE_PAUSE;
             last.clone_from(&response.next_batch);
             self.look_at_clock().await;
-            let is_anew = self.anew.is_some();
-            let before = self
-                .handed_over
-                .clone()
-                .or_else(|| self.read_from().cloned());
+            self.compare_position(&last);
             Box::pin(self.take(response, &mut keys)).await?;
-            self.is_doubted = false;
-            if is_anew {
-                landmarks::look_at_devices(self.rooms).await;
-            } else if before.is_some_and(|before| landmarks::is_before(&last, &before))
-                && let Err(error) = Box::pin(self.begin_anew()).await?
-            {
-                sleep(self.failed(&error).await).await;
-            }
             self.rooms.caught_up.set(()).ok();
             sleep(self.pause(asked)).await;
             if is_idle && asked.elapsed() < IDLE_PAUSE {
@@ -261,7 +272,7 @@ impl<'a> Sync<'a> {
             self.rooms.refused.set(refusal).ok();
             return pending().await;
         }
-        self.is_doubted = true;
+        self.continuity.doubt();
         let client = &self.rooms.client;
         if errors::is_about_versions(error) {
             // A wrong answer of the server, or of a proxy, would stay cached for a week.
@@ -359,30 +370,30 @@ impl<'a> Sync<'a> {
         pulse.clock(server.difference(now), server.dates_ahead(now));
     }
 
-    /// Sends a sync request, and does other work until its answer arrives. `None`: the homeserver does not know any more what
-    /// it had confirmed.
+    /// Sends a sync request, and does other work until its answer arrives. Where it is doubted, the homeserver is asked first
+    /// whether it knows what it had confirmed: the sync request itself has it delete what it keeps for the device up to a
+    /// position.
     async fn ask(
         &mut self,
         wait: Duration,
         keys: &mut RoomKeyUpdates,
-    ) -> Result<matrix_sdk::Result<Option<SyncResponse>>, MatrixError> {
+    ) -> Result<Asked, MatrixError> {
         let rooms = self.rooms;
         // An earlier cut concerned another answer.
         self.way.take_cut();
         let mut settings = settings(wait, self.timeline_limit);
-        if self.anew.is_some() {
-            settings = settings.token(SyncToken::NoToken);
+        match &self.continuity {
+            Continuity::Broken(_) => return Ok(Asked::Forgotten),
+            Continuity::ReadAnew(_) => settings = settings.token(SyncToken::NoToken),
+            Continuity::Kept | Continuity::Doubted(_) => {}
         }
-        let is_doubted = self.is_doubted && self.anew.is_none();
-        let doubted = self.landmarks.newest().filter(|_| is_doubted);
+        let doubted = self.doubted();
         let mut request = Box::pin(async move {
-            // The request itself has the homeserver delete what it keeps for the device up to a position.
-            if let Some((room, event)) = doubted
-                && landmarks::is_forgotten(&rooms.client, &room, &event).await
-            {
-                return Ok(None);
+            match landmarks::is_forgotten(&rooms.client, &doubted).await {
+                Ok(false) => Asked::Answer(rooms.client.sync_once(settings).await),
+                Ok(true) => Asked::Forgotten,
+                Err(error) => Asked::Unknown(error),
             }
-            rooms.client.sync_once(settings).await.map(Some)
         });
         loop {
             let work = tokio::select! {
@@ -403,43 +414,6 @@ impl<'a> Sync<'a> {
                 }
             }
         }
-    }
-
-    /// Finds out what the homeserver has forgotten, and prepares to read it anew.
-    async fn begin_anew(&mut self) -> Result<matrix_sdk::Result<()>, MatrixError> {
-        let client = &self.rooms.client;
-        let out = match landmarks::join_again(self.rooms).await {
-            Ok(out) => out,
-            Err(error) => return Ok(Err(error)),
-        };
-        let left = out.iter().map(|room| self.rooms.put_out(room)).collect();
-        self.tell(left).await?;
-        let joined = self.rooms.joined();
-        let joined = joined.iter().map(|room| room.room_id().to_owned());
-        let forgotten = match self.landmarks.compare(client, joined.collect()).await {
-            Ok(forgotten) => forgotten,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut events = 0;
-        for it in forgotten.iter().filter(|it| it.events > 0) {
-            warn!(room = %it.room, events = it.events, "the homeserver has forgotten the newest messages of this room");
-            events += it.events;
-        }
-        if events > 0 {
-            warn!(
-                events,
-                "the homeserver has forgotten what it had confirmed: its database was put back to an older copy, or it deletes old messages; it is read anew, and what it has forgotten is not said again"
-            );
-            self.rooms.options.pulse.put_back(events, Instant::now());
-        } else {
-            info!("the homeserver is read anew, as it does not stand where it did");
-        }
-        landmarks::take_keys_back(client).await;
-        let unknown = forgotten.iter().filter(|it| it.from.is_none());
-        self.reader.news.forget(unknown.map(|it| &it.room));
-        let known = forgotten.into_iter();
-        self.anew = Some(known.filter_map(|it| Some((it.room, it.from?))).collect());
-        Ok(Ok(()))
     }
 
     async fn look_again(&mut self) -> Result<(), MatrixError> {

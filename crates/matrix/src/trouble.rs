@@ -29,8 +29,8 @@ pub enum RoomTrouble {
     /// This account, the bot's, was banned from the room.
     #[error("the bot is banned")]
     Banned(OwnedUserId),
-    /// The bot was removed; it does not rejoin by itself, even if it could.
-    #[error("the bot was put out of the room by {by}")]
+    /// The bot was removed, or its knock refused; it does not rejoin or knock again by itself, even if it could.
+    #[error("the bot was put out of the room by {by}, or its knock refused")]
     PutOut {
         /// Account of the bot.
         bot: OwnedUserId,

@@ -176,11 +176,15 @@ impl MatrixEvent {
 }
 
 /// How far the account's events have been handed over; stored in the transaction that accepts them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Synced {
     /// Opaque token of the homeserver (`next_batch`), from which the next sync or start goes on. `None`: the account's first
     /// run has not come so far yet, and none is stored.
     pub position: Option<String>,
+    /// Until when, by the homeserver's clock, all was handed over at this position, or at an earlier one; `None`: not known.
+    pub read_until: Option<Timestamp>,
+    /// The homeserver was read anew, because its database was put back: what it had confirmed before this is no measure any more.
+    pub is_anew: bool,
     /// All gaps that are open at this position, of all rooms; they replace the stored ones.
     pub gaps: Vec<Gap>,
     /// Last reading of the homeserver's clock; `None` until the server has shown its time.

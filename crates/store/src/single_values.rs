@@ -79,6 +79,27 @@ pub fn set_sync_position(tx: &Tx<'_>, account: &UserId, position: &str) -> Resul
     set(tx, &sync_position_of(account), position)
 }
 
+/// Returns until when, by its homeserver's clock, all of the account was handed over at its sync position.
+pub fn read_until(tx: &Tx<'_>, account: &UserId) -> Result<Option<Timestamp>> {
+    time(tx, &read_until_of(account))
+}
+
+/// Stores until when all of the account is handed over.
+pub fn set_read_until(tx: &Tx<'_>, account: &UserId, at: Timestamp) -> Result<()> {
+    set(tx, &read_until_of(account), &at.to_string())
+}
+
+/// Returns the message pair behind which the account's homeserver is expected to know what it has confirmed; 0: all of them.
+pub fn measured_after(tx: &Tx<'_>, account: &UserId) -> Result<i64> {
+    let pair: Option<String> = value(tx, &measured_after_of(account))?;
+    Ok(pair.and_then(|pair| pair.parse().ok()).unwrap_or_default())
+}
+
+/// Stores that the account's homeserver may have forgotten what it had confirmed up to this message pair.
+pub fn set_measured_after(tx: &Tx<'_>, account: &UserId, pair: i64) -> Result<()> {
+    set(tx, &measured_after_of(account), &pair.to_string())
+}
+
 /// Returns the mesh's name, as it was seen last.
 pub fn meshnet(tx: &Tx<'_>) -> Result<Option<String>> {
     value(tx, MESHNET)
@@ -198,6 +219,14 @@ fn sync_position_of(account: &UserId) -> String {
 
 fn beginning_of(account: &UserId) -> String {
     format!("beginning {account}")
+}
+
+fn read_until_of(account: &UserId) -> String {
+    format!("read_until {account}")
+}
+
+fn measured_after_of(account: &UserId) -> String {
+    format!("measured_after {account}")
 }
 
 fn channels_of(radio: NodeNum) -> String {

@@ -103,9 +103,13 @@ impl Account {
                     } else {
                         Some(single_values::beginning(tx, &account, this)?)
                     };
-                    // What was there before the account was may be unknown to its homeserver.
+                    // What was there before the account was may be unknown to its homeserver, and is after its database was put
+                    // back.
                     let landmarks = match single_values::began(tx, &account)? {
-                        Some(began) if first.is_none() => message_map::confirmed(tx, began)?,
+                        Some(began) if first.is_none() => {
+                            let after = single_values::measured_after(tx, &account)?;
+                            message_map::confirmed(tx, began, after)?
+                        }
                         Some(_) | None => Vec::new(),
                     };
                     let start = relay_matrix::Start {
@@ -117,6 +121,7 @@ impl Account {
                         gaps: gaps::all(tx, &account)?,
                         kept: undecryptable::waiting(tx)?,
                         landmarks,
+                        read_until: single_values::read_until(tx, &account)?,
                         clock: single_values::server_clock(tx)?,
                         avatars: avatars::all(tx, &account)?,
                     };

@@ -214,8 +214,8 @@ impl Bench {
             events,
             synced: Synced {
                 position: Some(position.to_owned()),
-                gaps: Vec::new(),
                 clock: Some(self.reading()),
+                ..Synced::default()
             },
             committed,
         };
@@ -538,7 +538,7 @@ async fn what_is_missing_is_stored_with_the_position_that_is_past_it() {
             synced: Synced {
                 position: Some("s2".to_owned()),
                 gaps: gaps.clone(),
-                clock: None,
+                ..Synced::default()
             },
             committed,
         };

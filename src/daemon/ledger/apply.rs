@@ -175,6 +175,12 @@ impl Applier<'_> {
                 if let Some(position) = &synced.position {
                     single_values::set_sync_position(tx, &account, position)?;
                 }
+                if let Some(at) = synced.read_until {
+                    single_values::set_read_until(tx, &account, at)?;
+                }
+                if synced.is_anew {
+                    single_values::set_measured_after(tx, &account, message_map::last_pair(tx)?)?;
+                }
             }
             Action::Ignore(reason) => {
                 let counts = &mut self.outcome.counts;

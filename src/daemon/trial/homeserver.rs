@@ -304,8 +304,7 @@ impl Homeserver {
                 events,
                 synced: Synced {
                     position: Some(place.to_string()),
-                    gaps: Vec::new(),
-                    clock: None,
+                    ..Synced::default()
                 },
                 committed,
             };

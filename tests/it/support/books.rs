@@ -56,6 +56,13 @@ impl Books {
         packets.map(|packet| packet.expect("a number")).collect()
     }
 
+    /// Returns the message pair up to which a homeserver whose database was put back was read anew.
+    pub(crate) fn read_anew(&self) -> Option<String> {
+        let sql = "SELECT value FROM meta WHERE name LIKE 'measured_after %'";
+        let value = self.copy.query_row(sql, (), |row| row.get(0));
+        value.optional().expect("the table is there")
+    }
+
     /// Returns the wanted sign of a message.
     pub(crate) fn wanted_sign(&self, message: &EventId) -> Option<String> {
         let sign = self.copy.query_row(

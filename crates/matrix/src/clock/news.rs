@@ -45,11 +45,9 @@ impl HistoryFilter {
         self.known.extend(rooms);
     }
 
-    /// Has what was said in these rooms before the start be history again.
-    pub(crate) fn forget<'a>(&mut self, rooms: impl IntoIterator<Item = &'a OwnedRoomId>) {
-        for room in rooms {
-            self.known.remove(room);
-        }
+    /// Has what was said in a room before the start be history again.
+    pub(crate) fn forget(&mut self, room: &RoomId) {
+        self.known.remove(room);
     }
 
     /// Returns whether a message sent to a room at that time, by the server's clock, is history.

@@ -15,10 +15,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::anew::look_at_devices;
 use super::{FIRST_PAUSE, PAUSES, RoomKeyUpdates, Sync, sdk_position};
+use crate::clock::OurClocks;
 use crate::gaps::{self, GapPage, Patience, counted, say_missing};
 use crate::{Batch, MatrixError, bans::Banned, errors, reader};
-use relay_model::{Gap, GapStart, MatrixEvent, Synced};
+use relay_model::{Gap, GapStart, MatrixEvent, Synced, Timestamp};
 
 /// How often the position is stored while the mapped rooms are idle, to spare SD cards: an old one leaves out nothing.
 const POSITION_EVERY: Duration = Duration::from_hours(1);
@@ -31,6 +33,8 @@ impl Sync<'_> {
         keys: &mut RoomKeyUpdates,
     ) -> Result<(), MatrixError> {
         let (next, answer) = (response.next_batch, response.rooms);
+        let now = OurClocks::now(&self.rooms.options.clock);
+        let read_until = self.reader.server.now(now);
         // A half-processed answer has no position to resume from.
         self.handed_over = None;
         let is_looked_for = self.rooms.looked_for.initialized();
@@ -68,12 +72,16 @@ impl Sync<'_> {
             self.awaits_aliases = false;
         }
         let mut patience = Patience::default();
-        let anew = self.anew.take();
-        if self.behind || anew.is_some() {
+        // Where it is broken, the rooms are read anew soon, and so is what this answer leaves out.
+        let is_broken = self.continuity.is_broken();
+        let anew = self.continuity.take_anew();
+        let is_read = self.behind || is_broken || anew.is_some();
+        if is_read && !is_broken {
             for room in self.rooms.joined() {
+                let from = anew.as_ref().map(|anew| anew.get(room.room_id()));
                 // What was said in another room since the position may be from before it was mapped.
-                let from = anew.as_ref().and_then(|anew| anew.get(room.room_id()));
-                if self.reader.news.knows(room.room_id()) {
+                if self.reader.news.knows(room.room_id()) && from != Some(None) {
+                    let from = from.flatten();
                     self.fill(&room, from, &next, &[], &mut patience).await?;
                 }
             }
@@ -87,7 +95,6 @@ impl Sync<'_> {
                 events.extend(self.reader.bans(&room, state(update)));
             }
             let shown = &update.timeline.events;
-            let is_read = self.behind || anew.is_some();
             let is_cut = update.timeline.limited && !is_read && self.reader.news.knows(id);
             if is_cut && !self.reader.shows_join(shown) {
                 self.fill(&room, None, &next, shown, &mut patience).await?;
@@ -96,7 +103,9 @@ impl Sync<'_> {
             if !shown.iter().any(reader::switches_encryption_on) {
                 self.rooms.known().switched.remove(id);
             }
-            self.landmarks.note(id, shown, anew.is_some());
+            if !is_broken {
+                self.landmarks.note(id, shown, anew.is_some());
+            }
             // What is new of it is read already.
             if anew.as_ref().is_none_or(|anew| !anew.contains_key(id)) {
                 let since = self.gaps.since(id);
@@ -106,6 +115,7 @@ impl Sync<'_> {
             }
         }
         for (id, update) in &answer.left {
+            self.landmarks.leave(id);
             if let Some(room) = self.rooms.mapped(id) {
                 let shown = &update.timeline.events;
                 events.extend(self.reader.read(&room, shown, None).await);
@@ -115,22 +125,49 @@ impl Sync<'_> {
         // From here on a homeserver that shows something as older is not believed.
         self.rooms.known().switched.clear();
         self.rooms.note_synced(&answer);
+        if is_broken {
+            // Where this answer ends is no place to go on from.
+            return self.tell(events).await;
+        }
+        self.conclude(events, next, read_until, anew.is_some())
+            .await
+    }
+
+    /// Hands over the events of an answer and its position, up to which all was read until this time.
+    async fn conclude(
+        &mut self,
+        events: Vec<MatrixEvent>,
+        next: String,
+        read_until: Option<Timestamp>,
+        is_anew: bool,
+    ) -> Result<(), MatrixError> {
         let joined = self.rooms.joined().into_iter();
         let joined = joined.map(|room| room.room_id().to_owned());
         self.reader.news.learn(joined);
+        if is_anew {
+            self.beginning = Some(next.clone());
+        }
         // What a gap of the first run holds is told from history only as long as it is the first run.
         let is_all = self.gaps.is_empty() && !self.awaits_aliases;
         let is_reached = !self.reader.news.first_run || is_all;
         let reached = is_reached.then(|| next.clone());
         // An old position only costs a longer catch-up.
-        let is_stored = self.position.as_ref().is_some_and(|position| {
-            *position == next || anew.is_none() && self.committed_at.elapsed() < POSITION_EVERY
-        });
-        if !events.is_empty() || is_reached && !is_stored {
-            self.hand_batch_over(events, reached).await?;
+        let is_recent = self.committed_at.elapsed() < POSITION_EVERY;
+        let is_stored = self
+            .position
+            .as_ref()
+            .is_some_and(|it| *it == next || is_recent);
+        if !events.is_empty() || is_reached && (is_anew || !is_stored) {
+            self.read_until = read_until.or(self.read_until);
+            let (mut batch, committed) = self.batch(events, reached);
+            batch.synced.is_anew = is_anew;
+            self.commit(batch, committed).await?;
         }
         self.handed_over = Some(next);
         self.behind = false;
+        if is_anew {
+            look_at_devices(self.rooms).await;
+        }
         Ok(())
     }
 
@@ -139,18 +176,20 @@ impl Sync<'_> {
     pub(super) async fn fill(
         &mut self,
         room: &Room,
-        from: Option<&String>,
+        from: Option<&GapStart>,
         to: &str,
         shown: &[TimelineEvent],
         patience: &mut Patience,
     ) -> Result<(), MatrixError> {
-        let from = match (self.gaps.since(room.room_id()), from.or(self.read_from())) {
-            // What is read back from here anyway.
-            (Some(since), _) => GapStart::Time(since),
-            (None, Some(position)) => GapStart::Token(position.clone()),
+        let from = match (self.gaps.since(room.room_id()), from, self.read_from()) {
+            // That gap is still open and reaches as far back: below it is only extended.
+            (Some(since), _, _) => GapStart::Time(since),
+            (None, Some(from), _) => from.clone(),
+            (None, None, Some(position)) => GapStart::Token(position.clone()),
             // A first run after a login that read nothing.
-            (None, None) => GapStart::Time(self.reader.began()),
+            (None, None, None) => GapStart::Time(self.reader.began()),
         };
+        let since = self.since(&from);
         let mut gap = Gap {
             room: room.room_id().to_owned(),
             from,
@@ -189,7 +228,7 @@ impl Sync<'_> {
             let is_shown = |it: &TimelineEvent| it.event_id().is_some_and(|id| shown.contains(&id));
             page.events.retain(|it| !is_shown(it));
             // The end is not reached yet, so the position stays.
-            let events = self.reader.read(room, &page.events, None).await;
+            let events = self.reader.read(room, &page.events, since).await;
             self.tell(events).await?;
             match page.next {
                 Some(next) => gap.from = GapStart::Token(next),
@@ -199,6 +238,15 @@ impl Sync<'_> {
                 self.gaps.add(gap, Instant::now() + FIRST_PAUSE);
                 return Ok(());
             }
+        }
+    }
+
+    /// Returns the time from which on a gap's events are to be read, where it begins at one. What was said before the join on a
+    /// first run is history.
+    fn since(&self, from: &GapStart) -> Option<Timestamp> {
+        match from {
+            GapStart::Time(since) if !self.reader.news.first_run => Some(*since),
+            GapStart::Time(_) | GapStart::Token(_) => None,
         }
     }
 
@@ -218,8 +266,7 @@ impl Sync<'_> {
                 self.reader.note_clock(&page.events);
                 let is_empty = page.events.is_empty();
                 banned.silence(&mut page.events);
-                // What was said before the join on a first run is history.
-                let since = gaps::time_of(&gap).filter(|_| !self.reader.news.first_run);
+                let since = self.since(&gap.from);
                 let mut events = self.reader.read(&room, &page.events, since).await;
                 banned.forget_lifted(&mut events);
                 self.gaps.read(&gap, page.next, is_empty, now);
@@ -292,11 +339,20 @@ impl Sync<'_> {
         events: Vec<MatrixEvent>,
         position: Option<String>,
     ) -> Result<(), MatrixError> {
+        let (batch, committed) = self.batch(events, position);
+        self.commit(batch, committed).await
+    }
+
+    async fn commit(
+        &mut self,
+        batch: Batch,
+        committed: oneshot::Receiver<()>,
+    ) -> Result<(), MatrixError> {
         let is_ours = |event: &MatrixEvent| matches!(event, MatrixEvent::Own { .. });
-        if !events.iter().all(is_ours) {
+        if !batch.events.iter().all(is_ours) {
             self.heard_at = Instant::now();
         }
-        let (batch, committed) = self.batch(events, position.clone());
+        let position = batch.synced.position.clone();
         let sent = self.batches.send(batch).await;
         sent.map_err(|_| MatrixError::Closed)?;
         committed.await.map_err(|_| MatrixError::Closed)?;
@@ -328,6 +384,8 @@ impl Sync<'_> {
             events,
             synced: Synced {
                 position,
+                read_until: self.read_until,
+                is_anew: false,
                 gaps: self.gaps.all(),
                 clock: self.reader.server.reading(),
             },

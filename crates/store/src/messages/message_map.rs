@@ -91,17 +91,28 @@ pub fn joined(tx: &Tx<'_>, event: &EventId) -> Result<Vec<OwnedEventId>> {
     )
 }
 
-/// Returns the newest messages of the rooms that the homeserver has confirmed since a time, oldest first.
-pub fn confirmed(tx: &Tx<'_>, since: Timestamp) -> Result<Vec<(OwnedRoomId, OwnedEventId)>> {
+/// Returns the newest messages of the rooms that the homeserver has confirmed since a time, oldest first; only of pairs behind
+/// this one ([`last_pair`]).
+pub fn confirmed(
+    tx: &Tx<'_>,
+    since: Timestamp,
+    after: i64,
+) -> Result<Vec<(OwnedRoomId, OwnedEventId)>> {
     let pairs = tx.all(
         "SELECT coalesce(known_room.room, pair.room) AS room, pair.event AS event
          FROM message_pair AS pair LEFT JOIN known_room ON known_room.name = pair.room
-         WHERE pair.event IS NOT NULL AND pair.at >= ?1 ORDER BY pair.id DESC LIMIT ?2",
-        (since, MOST_CONFIRMED),
+         WHERE pair.event IS NOT NULL AND pair.at >= ?1 AND pair.id > ?2 ORDER BY pair.id DESC LIMIT ?3",
+        (since, after, MOST_CONFIRMED),
         |row| Ok((identifier(row, "room").ok(), identifier(row, "event").ok())),
     )?;
     let read = |(room, event): (Option<_>, Option<_>)| Some((room?, event?));
     Ok(pairs.into_iter().rev().filter_map(read).collect())
+}
+
+/// Returns the id of the newest pair; 0 if there is none.
+pub fn last_pair(tx: &Tx<'_>) -> Result<i64> {
+    let last = tx.first("SELECT max(id) FROM message_pair", (), |row| row.get(0))?;
+    Ok(last.flatten().unwrap_or_default())
 }
 
 /// Returns whether this is the id of a packet of ours, sent or not.
@@ -290,8 +301,12 @@ mod tests {
             }
             let of_room = |sent: &str| (id.clone(), event(sent));
             let expected = ["$7:example.org", "$8:example.org"].map(of_room);
-            assert_eq!(confirmed(tx, Timestamp(0))?, expected);
-            assert_eq!(confirmed(tx, Timestamp(i64::MAX))?, []);
+            assert_eq!(confirmed(tx, Timestamp(0), 0)?, expected);
+            assert_eq!(confirmed(tx, Timestamp(i64::MAX), 0)?, []);
+            // Its database was put back since.
+            let last = last_pair(tx)?;
+            assert_eq!(confirmed(tx, Timestamp(0), last - 2)?, expected[1..]);
+            assert_eq!(confirmed(tx, Timestamp(0), last)?, []);
             Ok(())
         });
     }

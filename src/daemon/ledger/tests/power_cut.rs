@@ -131,8 +131,7 @@ fn an_event_of_ours_that_comes_back_does_not_wait_for_the_disk() {
     let (_, transaction) = computer.next_for_room().unwrap();
     let synced = relay_model::Synced {
         position: Some("s2".to_owned()),
-        gaps: Vec::new(),
-        clock: None,
+        ..relay_model::Synced::default()
     };
     let own = Event::Matrix(MatrixEvent::Own {
         room: ROOM.try_into().unwrap(),

@@ -188,13 +188,13 @@ fn known(mut ledger: Ledger) -> Mutex<Ledger> {
 fn synced() -> Event {
     Event::Matrix(MatrixEvent::Synced(Box::new(Synced {
         position: Some("s1".to_owned()),
-        gaps: Vec::new(),
         clock: Some(ClockReading {
             server: NOON,
             ours: NOON,
             passed: 0,
             boot: String::new(),
         }),
+        ..Synced::default()
     })))
 }
 
