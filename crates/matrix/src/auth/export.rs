@@ -628,6 +628,25 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_the_way_is_said_before_a_passphrase_is_typed() {
+        let (old, new) = (House::logged_in(), House::empty());
+        let none = may_export(&new.files, &new.file());
+        assert!(matches!(none, Err(ExportError::NotLoggedIn)));
+        may_export(&old.files, &old.file()).unwrap();
+        old.export().unwrap();
+        may_import(&new.files, &old.file()).unwrap();
+        let again = may_export(&House::logged_in().files, &old.file());
+        assert!(matches!(again, Err(ExportError::Exists(_))));
+        let in_use = may_import(&House::logged_in().files, &old.file());
+        assert!(matches!(in_use, Err(ExportError::LoggedIn(..))));
+        let missing = may_import(&new.files, &new.file());
+        assert!(matches!(missing, Err(ExportError::Use("read", ..))));
+        fs::write(new.file(), "a letter").unwrap();
+        let other = may_import(&new.files, &new.file());
+        assert!(matches!(other, Err(ExportError::NotExported(_))));
+    }
+
+    #[test]
     fn an_export_that_fails_leaves_the_login_as_it_was() {
         let house = House::logged_in();
         fs::write(house.file(), "something else").unwrap();
