@@ -7,8 +7,8 @@ use tracing::{info, warn};
 use relay_config::Secret;
 use relay_matrix::Files;
 use relay_matrix::auth::{
-    self, AuthError, Earlier, Identity, KEEP, KeyPlace, LeftIdentity, LoginOptions, Problem, Seeds,
-    Unlock,
+    self, AuthError, Credential, Earlier, Identity, KEEP, KeyPlace, LeftIdentity, LoginOptions,
+    Problem, Seeds, Unlock, Way,
 };
 
 /// The credentials, with the rest of the configuration.
@@ -53,7 +53,9 @@ impl FirstLogin {
                 let known = files.load_session().ok().flatten();
                 let known = known.map(|session| session.homeserver.to_string());
                 let homeserver = known.as_deref().or(config.homeserver.as_deref());
-                let server = auth::find_homeserver(homeserver, &user, config.allow_http).await?;
+                let (server, offers) =
+                    auth::find_homeserver(homeserver, &user, config.allow_http).await?;
+                offers.demand(Way::Password, &server)?;
                 let key = std::fs::read_to_string(files.recovery_key()).ok();
                 let key = key.map(|key| Unlock::Key(Secret::new(key.trim().to_owned())));
                 let left = match (&key, earlier) {
@@ -63,8 +65,8 @@ impl FirstLogin {
                 let kept = || Seeds::left_in(files, &user).map(Unlock::Seeds);
                 let unlock = key.or(left).or_else(kept).unwrap_or(Unlock::Nothing);
                 let options = LoginOptions {
-                    username: user,
-                    password: password.clone(),
+                    username: Some(user),
+                    credential: Credential::Password(password.clone()),
                     device_name: "relay".to_owned(),
                     display_name: None,
                     allow_http: config.allow_http,

@@ -22,6 +22,8 @@ pub enum LoginMethod {
     Password,
     /// With an access token from the configuration.
     AccessToken,
+    /// With a JSON web token of an identity provider.
+    Jwt,
 }
 
 /// A login of the bot: `matrix/session.json`.

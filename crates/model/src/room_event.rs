@@ -183,7 +183,7 @@ pub struct Synced {
     pub position: Option<String>,
     /// Until when, by the homeserver's clock, all was handed over at this position, or at an earlier one; `None`: not known.
     pub read_until: Option<Timestamp>,
-    /// The homeserver was read anew, because its database was put back: what it had confirmed before this is no measure any more.
+    /// The homeserver was read anew, because its database was put back: what it had confirmed before is no measure any more.
     pub is_anew: bool,
     /// All gaps that are open at this position, of all rooms; they replace the stored ones.
     pub gaps: Vec<Gap>,

@@ -18,8 +18,8 @@ use crate::home::{Home, StoreGuard};
 use crate::{cli::progress, tools};
 use relay_config::Secret;
 use relay_matrix::auth::{
-    self, AuthError, DeviceTrust, Earlier, Files, Identity, KeyPlace, Left, Login, LoginOptions,
-    Parted, Problem, Seeds, Server, Unlock,
+    self, AuthError, Credential, DeviceTrust, Earlier, Files, Identity, KeyPlace, Left, Login,
+    LoginOptions, Offers, Parted, Problem, Seeds, Server, Unlock, Way,
 };
 use relay_model::Chain;
 
@@ -70,7 +70,7 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> CommandResult {
     let prepared = or_stop(stop, Box::pin(prepare(args, globals, home)));
-    let (_store, files, server, mut options, mut password) = prepared.await?;
+    let (_store, files, server, mut options, mut typed) = prepared.await?;
     let what = || {
         if stop.is_cancelled() && !is_asking() {
             Some("ending the login (once more: at once)")
@@ -83,8 +83,8 @@ pub(super) async fn run(
         match progress::watch(what, login).await {
             Ok(login) => break login,
             Err(error) => {
-                let another = password.another(error, Failure::from);
-                options.password = or_stop(stop, another).await?;
+                let another = typed.another(error, Failure::from);
+                options.credential = Credential::Password(or_stop(stop, another).await?);
             }
         }
     };
@@ -124,13 +124,18 @@ async fn prepare(
             return Err(answers::missing_password());
         }
     }
-    let (server, username) = account(homeserver, username, allow_http).await?;
-    let mut password = Password::of(&username, password);
+    let (server, offers, username) = reach(homeserver, username, allow_http).await?;
+    offers.demand(Way::Password, &server)?;
+    let username = match username {
+        Some(username) => username,
+        None => ask_username(&server).await?,
+    };
+    let mut typed = Password::of(&username, password);
     let options = LoginOptions {
         unlock,
         is_recovery: args.is_recovery || args.cross_signing_file.is_some(),
-        password: password.get().await?,
-        username,
+        credential: Credential::Password(typed.get().await?),
+        username: Some(username),
         device_name: args.device_name,
         display_name: args.display_name,
         allow_http,
@@ -145,7 +150,7 @@ async fn prepare(
             None => KeyPlace::File(files.recovery_key()),
         },
     };
-    Ok((store, files, server, options, password))
+    Ok((store, files, server, options, typed))
 }
 
 /// Returns whether it is a whole user id, which includes the homeserver.
@@ -153,15 +158,15 @@ fn is_id(username: &str) -> bool {
     username.starts_with('@')
 }
 
-/// Connects to the homeserver, and returns it with the user name.
-async fn account(
+/// Connects to the homeserver, and returns it with what it offers, and the user name if one is given.
+async fn reach(
     mut homeserver: Option<String>,
     mut username: Option<String>,
     allow_http: bool,
-) -> Result<(Server, String), Failure> {
+) -> Result<(Server, Offers, Option<String>), Failure> {
     let is_asked = homeserver.is_none() && !username.as_deref().is_some_and(is_id);
     let mut tried = 0;
-    let server = loop {
+    loop {
         tried += 1;
         if is_asked {
             let question = "Homeserver, for example matrix.org or https://matrix.example.org: ";
@@ -177,18 +182,17 @@ async fn account(
         let name = homeserver.as_deref().unwrap_or(domain);
         let found = auth::find_homeserver(homeserver.as_deref(), user, allow_http);
         match progress::of(format!("reaching {name}"), found).await {
-            Ok(server) => break server,
+            Ok((server, offers)) => return Ok((server, offers, username)),
             Err(error) if is_asked && tried < MOST_ASKED => say(&Failure::from(error).to_string())?,
             Err(error) => return Err(error.into()),
         }
-    };
-    if let Some(username) = username {
-        return Ok((server, username));
     }
+}
+
+async fn ask_username(server: &Server) -> Result<String, Failure> {
     let host = server.base.host_str().unwrap_or_default();
     let question = format!("The bot's user name at {host}, for example relaybot: ");
-    let username = answers::ask("--username", &question).await?;
-    Ok((server, username))
+    answers::ask("--username", &question).await
 }
 
 fn unlock(args: &LoginArgs, files: &Files) -> Result<Unlock, Failure> {

@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::devices::{self, Note, SIGN_OUT_TIMEOUT};
-use super::{AuthError, Files, Given, Server, ServerError, Unlock};
+use super::{AuthError, Files, Given, Offers, Server, ServerError, Unlock};
 use crate::session::{BackupUse, LoginMethod, StoredSession};
 use relay_config::Secret;
 
 /// What a person or the configuration says of a login.
 #[derive(Debug)]
 pub struct LoginOptions {
-    /// The account: its localpart or its whole id.
-    pub username: String,
-    /// The account's password, which also proves changes of its identity.
-    pub password: Secret<String>,
+    /// The account: its localpart or its whole id. `None`: the one that the credential is for.
+    pub username: Option<String>,
+    /// What proves that the account is ours.
+    pub credential: Credential,
     /// Display name of the new device, as clients list it.
     pub device_name: String,
     /// Display name that the account is given; `None`: unchanged.
@@ -34,6 +34,87 @@ pub struct LoginOptions {
     pub is_recovery: bool,
     /// Where a new recovery key goes, if one is made.
     pub recovery_key: KeyPlace,
+}
+
+/// What proves to a homeserver that an account is ours.
+#[derive(Debug)]
+pub enum Credential {
+    /// The account's password, which also proves changes of its identity.
+    Password(Secret<String>),
+    /// A JSON web token of an identity provider, for a login of this type.
+    Jwt(JwtLogin, Secret<String>),
+}
+
+/// How a homeserver takes a JSON web token: the types of `POST /_matrix/client/v3/login`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JwtLogin {
+    /// `com.famedly.login.token.oauth`, of synapse-token-authenticator: the access token of an OAuth provider.
+    FamedlyOAuth,
+    /// `com.famedly.login.token`, of the same: a token that is signed for it.
+    Famedly,
+    /// `org.matrix.login.jwt`, of Synapse's `jwt_config`.
+    Synapse,
+}
+
+impl JwtLogin {
+    /// Returns the type as the homeserver calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FamedlyOAuth => "com.famedly.login.token.oauth",
+            Self::Famedly => "com.famedly.login.token",
+            Self::Synapse => "org.matrix.login.jwt",
+        }
+    }
+}
+
+impl Credential {
+    /// Returns the account's password, if that is known.
+    pub(super) fn password(&self) -> Option<&Secret<String>> {
+        match self {
+            Self::Password(password) => Some(password),
+            Self::Jwt(..) => None,
+        }
+    }
+
+    fn method(&self) -> LoginMethod {
+        match self {
+            Self::Password(_) => LoginMethod::Password,
+            Self::Jwt(..) => LoginMethod::Jwt,
+        }
+    }
+
+    /// Returns the part of a login request that says who logs in, and proves it.
+    fn proof(&self, user: &str) -> Value {
+        match self {
+            Self::Password(password) => json!({
+                "type": "m.login.password",
+                "identifier": {"type": "m.id.user", "user": user},
+                "password": password.reveal(),
+            }),
+            // Synapse reads the user from the token.
+            Self::Jwt(login @ JwtLogin::Synapse, token) => {
+                json!({"type": login.name(), "token": token.reveal()})
+            }
+            Self::Jwt(login @ (JwtLogin::FamedlyOAuth | JwtLogin::Famedly), token) => json!({
+                "type": login.name(),
+                "identifier": {"type": "m.id.user", "user": user},
+                "token": token.reveal(),
+            }),
+        }
+    }
+
+    /// Returns the error for a homeserver that refuses it.
+    fn refused(&self, user: &str, server: &Server) -> AuthError {
+        match self {
+            Self::Password(_) => AuthError::wrong_password(user, &server.base),
+            Self::Jwt(..) => {
+                let base = &server.base;
+                let what =
+                    format!("{base} does not accept the identity provider's token for {user}");
+                AuthError::Wrong(Given::Way, what, None)
+            }
+        }
+    }
 }
 
 /// What becomes of an earlier login.
@@ -56,26 +137,15 @@ pub enum KeyPlace {
     Show(fn(&Secret<String>)),
 }
 
-/// Finds the homeserver from its name, or else from the user id, and checks that it accepts passwords.
+/// Finds the homeserver from its name, or else from the user id, and asks it how one can log in there.
 pub async fn find_homeserver(
     homeserver: Option<&str>,
     username: &str,
     allow_http: bool,
-) -> Result<Server, AuthError> {
+) -> Result<(Server, Offers), AuthError> {
     let server = find_server(homeserver, username, allow_http).await?;
-    let answer = server.get(&["v3", "login"]).await?;
-    let flows = answer["flows"].as_array().into_iter().flatten();
-    let flows: Vec<&str> = flows.filter_map(|flow| flow["type"].as_str()).collect();
-    if flows.contains(&"m.login.password") {
-        return Ok(server);
-    }
-    let offered: String = match &*flows {
-        [] => "nothing".to_owned(),
-        flows => flows.join(", ").chars().take(200).collect(),
-    };
-    let what = format!("{} takes no passwords (it offers {offered})", server.base);
-    let cure = "use an account with a password on another server";
-    Err(AuthError::Wrong(Given::Way, what, Some(cure)))
+    let offers = Offers::of(&server).await?;
+    Ok((server, offers))
 }
 
 /// Finds the homeserver from its name, or else from the user id.
@@ -100,10 +170,10 @@ pub(super) async fn request(
     server: &Server,
     options: &LoginOptions,
 ) -> Result<StoredSession, AuthError> {
-    let user = options.username.trim();
+    let user = options.username.as_deref().unwrap_or_default().trim();
     let is_bad = user.is_empty() || user.contains(char::is_whitespace);
     if is_bad || (user.starts_with('@') && OwnedUserId::try_from(user).is_err()) {
-        let what = format!("`{}` is not a user name", options.username);
+        let what = format!("`{user}` is not a user name");
         let cure = "give `name` or `@name:example.org`";
         return Err(AuthError::Wrong(Given::Name, what, Some(cure)));
     }
@@ -122,7 +192,7 @@ pub(super) async fn request(
         user_id: meta.user_id,
         device_id: meta.device_id,
         tokens,
-        login: LoginMethod::Password,
+        login: options.credential.method(),
         configured: None,
         allow_http: options.allow_http,
         recovery_key_file: None,
@@ -146,14 +216,10 @@ async fn try_once(
         allow_http: options.allow_http,
     };
     devices::write_note(files, &note)?;
-    let body = json!({
-        "type": "m.login.password",
-        "identifier": {"type": "m.id.user", "user": user},
-        "password": options.password.reveal(),
-        "device_id": note.device_id,
-        "initial_device_display_name": options.device_name,
-        "refresh_token": refresh,
-    });
+    let mut body = options.credential.proof(user);
+    body["device_id"] = json!(note.device_id);
+    body["initial_device_display_name"] = json!(options.device_name);
+    body["refresh_token"] = json!(refresh);
     let answer = match server.post(&["v3", "login"], &body).await {
         Ok(answer) => answer,
         Err(error) => {
@@ -161,7 +227,7 @@ async fn try_once(
                 devices::forget(files, &note.device_id);
             }
             return Err(match error.errcode() {
-                Some("M_FORBIDDEN") => AuthError::wrong_password(user, &server.base),
+                Some("M_FORBIDDEN") => options.credential.refused(user, server),
                 Some("M_USER_DEACTIVATED") => {
                     let what = format!("the account {user} is deactivated");
                     AuthError::Wrong(Given::Account, what, Some("use another one"))

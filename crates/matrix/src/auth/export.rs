@@ -641,7 +641,7 @@ mod tests {
         assert!(matches!(in_use, Err(ExportError::LoggedIn(..))));
         let missing = may_import(&new.files, &new.file());
         assert!(matches!(missing, Err(ExportError::Use("read", ..))));
-        fs::write(new.file(), "a letter").unwrap();
+        fs::write(new.file(), "a letter to somebody\n".repeat(20)).unwrap();
         let other = may_import(&new.files, &new.file());
         assert!(matches!(other, Err(ExportError::NotExported(_))));
     }

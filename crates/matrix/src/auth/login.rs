@@ -70,7 +70,7 @@ pub async fn login(
     };
     match make(files, options, &mut session, demand, stop).await {
         Ok(standing) => Ok(Login {
-            parted: devices::part_with_others(files, Some(&options.password)).await?,
+            parted: devices::part_with_others(files, options.credential.password()).await?,
             session,
             standing,
         }),
@@ -107,7 +107,7 @@ async fn make(
     let client = client::open(&fresh, session).await?;
     let security = Security {
         user: session.user_id.clone(),
-        password: Some(&options.password),
+        password: options.credential.password(),
         unlock: &options.unlock,
         demand,
         stop: stop.clone(),
@@ -199,15 +199,15 @@ pub(super) async fn sign(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Unlock;
+    use crate::auth::{Credential, Unlock};
     use crate::server::ServerError;
     use crate::session::test_session::session;
     use relay_config::Secret;
 
     fn options(username: &str) -> LoginOptions {
         LoginOptions {
-            username: username.to_owned(),
-            password: Secret::new("secret".to_owned()),
+            username: Some(username.to_owned()),
+            credential: Credential::Password(Secret::new("secret".to_owned())),
             device_name: "relay".to_owned(),
             display_name: None,
             allow_http: false,

@@ -1,0 +1,90 @@
+//! Which ways to log in a homeserver offers.
+
+use serde_json::Value;
+
+use super::{AuthError, Given, JwtLogin, Server};
+
+/// A way to log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// With the account's password.
+    Password,
+    /// With a JSON web token.
+    Jwt(JwtLogin),
+}
+
+/// What a homeserver offers to those who log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offers {
+    /// The types of `GET /_matrix/client/v3/login`, as `m.login.password`.
+    pub flows: Vec<String>,
+}
+
+impl Offers {
+    /// Asks a homeserver what it offers.
+    pub(super) async fn of(server: &Server) -> Result<Self, AuthError> {
+        Ok(Self::read(&server.get(&["v3", "login"]).await?))
+    }
+
+    fn read(answer: &Value) -> Self {
+        let flows = answer["flows"].as_array().into_iter().flatten();
+        let flows = flows.filter_map(|flow| flow["type"].as_str());
+        Self {
+            flows: flows.map(str::to_owned).collect(),
+        }
+    }
+
+    /// Returns whether this way is offered.
+    pub fn has(&self, way: Way) -> bool {
+        let name = match way {
+            Way::Password => "m.login.password",
+            Way::Jwt(login) => login.name(),
+        };
+        self.flows.iter().any(|flow| flow == name)
+    }
+
+    /// Fails if this way is not offered; with what is.
+    pub fn demand(&self, way: Way, server: &Server) -> Result<(), AuthError> {
+        if self.has(way) {
+            return Ok(());
+        }
+        let what = match way {
+            Way::Password => "takes no passwords".to_owned(),
+            Way::Jwt(login) => format!("does not know the login type {}", login.name()),
+        };
+        let offered: String = match &*self.flows {
+            [] => "nothing".to_owned(),
+            flows => flows.join(", ").chars().take(200).collect(),
+        };
+        let what = format!("{} {what} (it offers {offered})", server.base);
+        let cure = "use an account with a password on another server";
+        Err(AuthError::Wrong(Given::Way, what, Some(cure)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_offered_is_told_with_what_is() {
+        let server = Server::at("http://127.0.0.1:1".parse().unwrap(), false).unwrap();
+        let flows = json!({"flows": [{"type": "m.login.sso"}, {"type": "m.login.token"}, {}]});
+        let offers = Offers::read(&flows);
+        let error = offers.demand(Way::Password, &server).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "http://127.0.0.1:1/ takes no passwords (it offers m.login.sso, m.login.token)"
+        );
+        let nothing = Offers::read(&json!({}));
+        let error = nothing.demand(Way::Password, &server).unwrap_err();
+        assert!(
+            error.to_string().ends_with("(it offers nothing)"),
+            "{error}"
+        );
+        let flows = json!({"flows": [{"type": "m.login.password"}]});
+        Offers::read(&flows).demand(Way::Password, &server).unwrap();
+    }
+}
