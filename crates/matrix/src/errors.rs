@@ -114,6 +114,11 @@ pub(super) fn is_refusal(error: &Error) -> bool {
         .is_some_and(|answer| answer.errcode.is_some() && matches!(answer.status, 400 | 403 | 404))
 }
 
+/// Returns whether there is no connection to the homeserver.
+pub(super) fn is_away(error: &Error) -> bool {
+    matches!(http(error), Some(HttpError::Reqwest(error)) if error.is_connect())
+}
+
 /// Returns whether the homeserver itself has answered, and not only asks for a pause; or takes too long.
 pub(super) fn is_answer(error: &Error) -> bool {
     let is_late = matches!(http(error), Some(HttpError::Reqwest(error)) if error.is_timeout() && !error.is_connect());

@@ -110,7 +110,9 @@ impl Landmarks {
             let (events, from) = match last_known(client, &room, of_room).await {
                 Ok(Some((known, from))) => (of_room.len() - known, from),
                 Ok(None) => (of_room.len(), None),
-                Err(error) if gives_up || errors::is_refusal(&error) => {
+                Err(error)
+                    if errors::is_refusal(&error) || gives_up && !errors::is_away(&error) =>
+                {
                     let error = errors::sentence(&error);
                     warn!(%room, error, "the homeserver does not say what it still knows of this room: it is read by time");
                     of_room.clear();

@@ -20,7 +20,7 @@ use crate::{joining::JOIN_LIMIT, rooms::Rooms};
 use relay_model::{GapStart, OwnedEventId, OwnedRoomId, Timestamp};
 
 /// How often the homeserver may answer the question for its newest event with an error before it is read without an answer,
-/// and how often what it has forgotten is asked for before a room that goes on failing is left out.
+/// and how often what it has forgotten is asked for before it goes without what fails.
 const MOST_TRIES: u32 = 5;
 /// Events are read again from so many milliseconds before the last answer on: each is dated by the server of its sender.
 const MARGIN: i64 = 5 * 60_000;
@@ -109,9 +109,18 @@ impl Sync<'_> {
             Continuity::Kept | Continuity::Doubted(_) | Continuity::ReadAnew(_) => 1,
         };
         self.continuity = Continuity::Broken(tries);
+        let gives_up = tries >= MOST_TRIES;
         let client = &self.rooms.client;
         let out = match join_again(self.rooms).await {
             Ok(out) => out,
+            Err(error) if gives_up && !errors::is_away(&error) => {
+                let error = sentence(&error);
+                warn!(
+                    error,
+                    "the homeserver does not say in which rooms the bot is: it may have to be invited again"
+                );
+                Vec::new()
+            }
             Err(error) => return Ok(Err(error)),
         };
         let left = out.iter().map(|room| self.rooms.put_out(room)).collect();
@@ -120,7 +129,7 @@ impl Sync<'_> {
         }
         self.tell(left).await?;
         let rooms = self.joined_rooms();
-        let compared = self.landmarks.compare(client, rooms, tries >= MOST_TRIES);
+        let compared = self.landmarks.compare(client, rooms, gives_up);
         let forgotten = match compared.await {
             Ok(forgotten) => forgotten,
             Err(error) => return Ok(Err(error)),
@@ -141,6 +150,9 @@ impl Sync<'_> {
         }
         take_keys_back(client).await;
         let since = (self.read_until).map(|at| Timestamp(at.0.saturating_sub(MARGIN)));
+        // What is history on a first run is decided event by event.
+        let began = (self.reader.news.first_run).then(|| self.reader.began());
+        let since = since.or(began);
         let mut from = HashMap::new();
         for it in forgotten {
             // What was said before the start in a room that is new to us is history.
