@@ -38,6 +38,7 @@ mod joining;
 mod keys;
 mod landmarks;
 mod moved;
+mod oauth;
 mod probe;
 mod pulse;
 mod reader;

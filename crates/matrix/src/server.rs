@@ -302,7 +302,10 @@ impl Server {
     }
 }
 
-fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Client, ServerError> {
+pub(super) fn http_client(
+    redirects: redirect::Policy,
+    base: &Url,
+) -> Result<reqwest::Client, ServerError> {
     reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .timeout(TIMEOUT)
@@ -312,7 +315,7 @@ fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Clien
 }
 
 /// Reads an answer; `None`: it exceeds the size limit.
-async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+pub(super) async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
     if response.content_length() > Some(LARGEST_ANSWER) {
         return Ok(None);
     }
