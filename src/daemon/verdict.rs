@@ -39,6 +39,7 @@ pub(super) fn wait_after(error: &MatrixError, token: Option<Secret<String>>) -> 
         MatrixError::Files(_)
         | MatrixError::Store { .. }
         | MatrixError::Server(_)
+        | MatrixError::Renewal(_)
         | MatrixError::Closed => Wait::Shortly,
     }
 }

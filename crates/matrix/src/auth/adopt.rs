@@ -56,6 +56,7 @@ pub async fn adopt(
         allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,
+        oauth: None,
     };
     let client = client::open(files, &session).await?;
     files.save_session(&session)?;

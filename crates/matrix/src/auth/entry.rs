@@ -197,6 +197,7 @@ pub(super) async fn request(
         allow_http: options.allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,
+        oauth: None,
     })
 }
 

@@ -21,7 +21,7 @@ pub async fn recover(
     unlock: &Unlock,
     stop: &CancellationToken,
 ) -> Result<Login, AuthError> {
-    let (client, mut session) = client::restore(files, Recipients::All, &Arc::default()).await?;
+    let (client, mut session, _) = client::restore(files, Recipients::All, &Arc::default()).await?;
     let security = Security {
         user: session.user_id.clone(),
         password: None,

@@ -11,7 +11,7 @@ use oauth2::basic::{BasicClient, BasicErrorResponse, BasicErrorResponseType, Bas
 use oauth2::http::{Method, Request};
 use oauth2::{
     AuthUrl, AuthorizationCode, ClientId, CsrfToken, DeviceAuthorizationUrl,
-    DeviceCodeErrorResponse, DeviceCodeErrorResponseType, ErrorResponseType, HttpRequest,
+    DeviceCodeErrorResponse, DeviceCodeErrorResponseType, ErrorResponseType,
     PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
     StandardDeviceAuthorizationResponse, StandardErrorResponse, TokenResponse, TokenUrl,
 };
@@ -187,11 +187,10 @@ impl Grants {
         let client = BasicClient::new(self.id())
             .set_token_uri(self.token_url())
             .set_redirect_uri(asked.redirect);
-        let http = |request: HttpRequest| self.web.send(request);
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(asked.verifier)
-            .request_async(&http)
+            .request_async(&self.web)
             .await;
         let answer = answer.map_err(|error| self.failed("the code", error))?;
         Ok(granted(&answer))
@@ -221,11 +220,10 @@ impl Grants {
             .ok_or_else(|| OAuthError::GrantNotOffered(self.client.issuer.clone(), WAY))?;
         let client = BasicClient::new(self.id())
             .set_device_authorization_url(DeviceAuthorizationUrl::from_url(offered));
-        let http = |request: HttpRequest| self.web.send(request);
         let answer = client
             .exchange_device_code()
             .add_scopes(scopes.of(device))
-            .request_async(&http)
+            .request_async(&self.web)
             .await;
         let answer = answer.map_err(|error| match &error {
             RequestTokenError::ServerResponse(said)
@@ -245,10 +243,9 @@ impl Grants {
     /// Waits until the code was typed, and gets tokens for it.
     pub(crate) async fn device_tokens(&self, code: &DeviceCode) -> Result<Granted, OAuthError> {
         let client = BasicClient::new(self.id()).set_token_uri(self.token_url());
-        let http = |request: HttpRequest| self.web.send(request);
         let answer = client
             .exchange_device_access_token(&code.0)
-            .request_async(&http, sleep, None)
+            .request_async(&self.web, sleep, None)
             .await;
         let answer: BasicTokenResponse = answer.map_err(|error| self.not_typed(error))?;
         Ok(granted(&answer))
@@ -274,11 +271,10 @@ impl Grants {
     /// matrix-authentication-service.
     pub(crate) async fn renew(&self, refresh_token: &str) -> Result<Granted, OAuthError> {
         let client = BasicClient::new(self.id()).set_token_uri(self.token_url());
-        let http = |request: HttpRequest| self.web.send(request);
         let token = RefreshToken::new(refresh_token.to_owned());
         let answer = client
             .exchange_refresh_token(&token)
-            .request_async(&http)
+            .request_async(&self.web)
             .await;
         let answer = answer.map_err(|error| match &error {
             RequestTokenError::ServerResponse(said) if is_final(said) => OAuthError::Ended(both(

@@ -1,8 +1,9 @@
 //! Requests to a login service: limited in time and size, without redirects, and encrypted unless that is allowed otherwise.
 
+use futures_util::future::BoxFuture;
 use matrix_sdk::reqwest::{self, redirect};
 use oauth2::http::{Method, Request, Response, StatusCode};
-use oauth2::{HttpRequest, HttpResponse};
+use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use serde_json::Value;
 use url::Url;
 
@@ -93,6 +94,15 @@ impl Web {
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         Ok(answer)
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for Web {
+    type Error = OAuthError;
+    type Future = BoxFuture<'c, Result<HttpResponse, OAuthError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
     }
 }
 
