@@ -2,6 +2,8 @@
 
 mod adopt;
 mod again;
+mod authorize;
+mod browser;
 mod devices;
 mod entry;
 mod export;
@@ -12,6 +14,7 @@ mod offers;
 mod recover;
 mod recovery;
 mod seeds;
+mod sso;
 mod status;
 mod verify;
 
@@ -23,11 +26,14 @@ use url::Url;
 use super::{MatrixError, files::FilesError, session::StoredSession};
 use relay_model::Explained;
 
+pub use super::oauth::{OAuthClient, OAuthError};
 pub use super::server::{Server, ServerError};
 pub use super::verification::{Emoji, Peer, Verified};
 pub use super::{DeviceTrust, files::Files};
 pub use adopt::adopt;
 pub use again::log_in_again;
+pub use authorize::Authorization;
+pub use browser::{AskForAddress, Browser, Person, Shown};
 pub use devices::{Left, Parted, part_with_others};
 pub use entry::{Credential, Earlier, JwtLogin, KeyPlace, LoginOptions, find_homeserver};
 pub use export::{ExportError, Exported, export, import, may_export, may_import};
@@ -38,7 +44,11 @@ pub use offers::{Offers, Way};
 pub use recover::recover;
 pub use recovery::{AskForKey, Identity, LoginTrust, Problem, Unlock};
 pub use seeds::Seeds;
-pub use status::{KEEP, KeyBackup, LoginStatus, RECOVER, ask, damage, status};
+pub use sso::single_sign_on;
+pub use super::session::LoginMethod;
+pub use status::{
+    KEEP, KeyBackup, LoginService, LoginStatus, RECOVER, ask, damage, renew_expired, status,
+};
 pub use verify::{Begins, verify};
 
 /// Which part of the given credentials is wrong.
@@ -100,6 +110,21 @@ pub enum AuthError {
     /// The answer is not valid for a homeserver; what is missing.
     #[error("{0} gave an answer that makes no sense: {1}")]
     BadAnswer(Url, &'static str),
+    /// The homeserver has no such identity provider: which was named, and those that it has, with their names.
+    #[error("the homeserver has no identity provider `{0}`{offered}", offered = offered(.1))]
+    UnknownProvider(String, Vec<(String, String)>),
+    /// No port of this machine can be listened on for what a browser brings back.
+    #[error("cannot listen for the browser")]
+    NoListener(#[source] std::io::Error),
+    /// What a browser, or a person, has brought is not what was awaited.
+    #[error("what was brought back from the browser is not {0}")]
+    NotBrought(&'static str),
+    /// Nobody has finished a login in a browser for so many minutes.
+    #[error("nobody has finished the login in the browser within {0} minutes")]
+    NotFinished(u64),
+    /// The login service cannot be asked, or refuses.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
     /// The homeserver cannot be asked, or refused.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -109,6 +134,15 @@ pub enum AuthError {
     /// The SDK's store or the session cannot be used.
     #[error(transparent)]
     Store(#[from] MatrixError),
+}
+
+/// Returns the identity providers that a homeserver has.
+fn offered(providers: &[(String, String)]) -> String {
+    if providers.is_empty() {
+        return ": it offers no choice".to_owned();
+    }
+    let named = providers.iter().map(|(id, name)| format!("`{id}` ({name})"));
+    format!("; it has {}", named.collect::<Vec<_>>().join(", "))
 }
 
 impl AuthError {
@@ -142,6 +176,14 @@ impl Explained for AuthError {
                 let cure = cause.hint().map(|hint| format!("{hint}; {ours}"));
                 cure.or_else(|| Some(ours.to_owned()))
             }
+            Self::UnknownProvider(..) => Some("give one of those with --idp, or leave it out".to_owned()),
+            Self::NotBrought(_) => Some(
+                "copy all of it from the address bar, also if the browser says that the page cannot be opened"
+                    .to_owned(),
+            ),
+            Self::NotFinished(_) => Some("try again; with --paste the browser may be on another machine".to_owned()),
+            Self::NoListener(_) => Some("use --paste".to_owned()),
+            Self::OAuth(error) => error.hint(),
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),
             Self::Store(error) => error.hint(),

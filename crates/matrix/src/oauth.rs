@@ -13,9 +13,10 @@ use url::Url;
 use super::server::{FirstCause, ServerError};
 use relay_model::{Explained, Timestamp};
 
-pub(crate) use grants::{CodeRequest, DeviceCode, Grants};
+pub(crate) use grants::Grants;
 pub(crate) use registration::register;
-pub(crate) use service::{Scopes, Service};
+pub(crate) use service::Service;
+use service::Scopes;
 pub(crate) use web::Web;
 
 /// Maximum length of what a server says, as it is passed on.

@@ -1,5 +1,6 @@
 //! `relay auth login`: asks for what is missing, the homeserver first, and tells what came of it.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{self, MOST_ASKED, Password};
 use super::asking::{Typed, is_asking};
+use super::browser::BrowserArgs;
 use super::terminal;
 use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{CommandResult, Failure};
@@ -33,6 +35,8 @@ pub(in crate::cli) struct LoginArgs {
     pub(super) username: Option<String>,
     #[command(flatten)]
     pub(super) password: PasswordArgs,
+    #[command(flatten)]
+    pub(super) browser: BrowserArgs,
     /// What the new device is called in the account's list of devices
     #[arg(long, value_name = "NAME", default_value = "relay")]
     pub(super) device_name: String,
@@ -83,6 +87,9 @@ pub(super) async fn run(
         match progress::watch(what, login).await {
             Ok(login) => break login,
             Err(error) => {
+                let Some(typed) = &mut typed else {
+                    return Err(error.into());
+                };
                 let another = typed.another(error, Failure::from);
                 options.credential = Credential::Password(or_stop(stop, another).await?);
             }
@@ -102,7 +109,7 @@ async fn prepare(
     args: LoginArgs,
     globals: &Globals,
     home: &Home,
-) -> Result<(StoreGuard, Files, Server, LoginOptions, Password), Failure> {
+) -> Result<(StoreGuard, Files, Server, LoginOptions, Option<Password>), Failure> {
     let (store, files) = open(globals, home).await?;
     if !args.force
         && let Some(session) = files.load_session()?
@@ -118,24 +125,31 @@ async fn prepare(
     if !io::stdin().is_terminal() {
         if homeserver.is_none() && !username.as_deref().is_some_and(is_id) {
             return Err(answers::missing("--homeserver"));
-        } else if username.is_none() {
+        } else if username.is_none() && !args.browser.is_wanted() {
             return Err(answers::missing("--username"));
-        } else if password.is_none() {
+        } else if password.is_none() && !args.browser.is_wanted() {
             return Err(answers::missing_password());
         }
     }
     let (server, offers, username) = reach(homeserver, username, allow_http).await?;
-    offers.demand(Way::Password, &server)?;
-    let username = match username {
-        Some(username) => username,
-        None => ask_username(&server).await?,
+    let mut typed = None;
+    let (credential, username) = if args.browser.is_wanted() {
+        let credential = args.browser.credential(&server, &offers, allow_http).await?;
+        (credential, username)
+    } else {
+        offers.demand(Way::Password, &server)?;
+        let username = match username {
+            Some(username) => username,
+            None => ask_username(&server).await?,
+        };
+        let typed = typed.insert(Password::of(&username, password));
+        (Credential::Password(typed.get().await?), Some(username))
     };
-    let mut typed = Password::of(&username, password);
     let options = LoginOptions {
         unlock,
         is_recovery: args.is_recovery || args.cross_signing_file.is_some(),
-        credential: Credential::Password(typed.get().await?),
-        username: Some(username),
+        credential,
+        username,
         device_name: args.device_name,
         display_name: args.display_name,
         allow_http,
@@ -287,12 +301,17 @@ fn still_there(device: impl Display, left: &Left) -> String {
         Left::NoToken => format!(
             "a login that came to no end may have left the device {device}: remove it with another client"
         ),
-        Left::Server(error) => format!(
-            "the earlier device {device} could not be signed out ({}): the relay tries again at its next start; \
-             or remove it with another client",
-            Chain(error)
-        ),
+        Left::Server(error) => not_out(&device, error),
+        Left::OAuth(error) => not_out(&device, error),
     }
+}
+
+fn not_out(device: &impl Display, error: &(dyn Error + 'static)) -> String {
+    format!(
+        "the earlier device {device} could not be signed out ({}): the relay tries again at its next start; or remove it \
+         with another client",
+        Chain(error)
+    )
 }
 
 /// Returns the message for an identity that is still locked, with the cures.

@@ -61,6 +61,7 @@ pub async fn adopt(
     let client = client::open(files, &session).await?;
     files.save_session(&session)?;
     let security = Security {
+        person: None,
         user: session.user_id.clone(),
         password: None,
         unlock: &Unlock::Nothing,

@@ -7,9 +7,12 @@ use matrix_sdk::authentication::matrix::MatrixSession;
 use matrix_sdk::ruma::{DeviceId, OwnedUserId};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::devices::{self, Note, SIGN_OUT_TIMEOUT};
-use super::{AuthError, Files, Given, Offers, Server, ServerError, Unlock};
+use super::{
+    AuthError, Authorization, Files, Given, Offers, Person, Server, ServerError, Unlock, authorize,
+};
 use crate::session::{BackupUse, LoginMethod, StoredSession};
 use relay_config::Secret;
 
@@ -43,6 +46,10 @@ pub enum Credential {
     Password(Secret<String>),
     /// A JSON web token of an identity provider, for a login of this type.
     Jwt(JwtLogin, Secret<String>),
+    /// A token that single sign-on has brought, for one login.
+    Sso(Secret<String>, Person),
+    /// A login service, where a person allows the login.
+    OAuth(Box<Authorization>),
 }
 
 /// How a homeserver takes a JSON web token: the types of `POST /_matrix/client/v3/login`.
@@ -72,7 +79,16 @@ impl Credential {
     pub(super) fn password(&self) -> Option<&Secret<String>> {
         match self {
             Self::Password(password) => Some(password),
-            Self::Jwt(..) => None,
+            Self::Jwt(..) | Self::Sso(..) | Self::OAuth(_) => None,
+        }
+    }
+
+    /// Returns the person who goes on with the login in a browser, if it is made there.
+    pub(super) fn person(&self) -> Option<&Person> {
+        match self {
+            Self::Sso(_, person) => Some(person),
+            Self::OAuth(authorization) => Some(authorization.person()),
+            Self::Password(_) | Self::Jwt(..) => None,
         }
     }
 
@@ -80,6 +96,8 @@ impl Credential {
         match self {
             Self::Password(_) => LoginMethod::Password,
             Self::Jwt(..) => LoginMethod::Jwt,
+            Self::Sso(..) => LoginMethod::Sso,
+            Self::OAuth(_) => LoginMethod::OAuth,
         }
     }
 
@@ -100,6 +118,9 @@ impl Credential {
                 "identifier": {"type": "m.id.user", "user": user},
                 "token": token.reveal(),
             }),
+            Self::Sso(token, _) => json!({"type": "m.login.token", "token": token.reveal()}),
+            // The login service takes no such requests.
+            Self::OAuth(_) => json!({}),
         }
     }
 
@@ -112,6 +133,11 @@ impl Credential {
                 let what =
                     format!("{base} does not accept the identity provider's token for {user}");
                 AuthError::Wrong(Given::Way, what, None)
+            }
+            Self::Sso(..) | Self::OAuth(_) => {
+                let what = format!("{} does not accept the token of the single sign-on", server.base);
+                let cure = "try again; it is good for a minute or two, and once only";
+                AuthError::Wrong(Given::Way, what, Some(cure))
             }
         }
     }
@@ -169,17 +195,25 @@ pub(super) async fn request(
     files: &Files,
     server: &Server,
     options: &LoginOptions,
+    stop: &CancellationToken,
 ) -> Result<StoredSession, AuthError> {
+    if let Credential::OAuth(authorization) = &options.credential {
+        return authorize::request(files, server, options, authorization, stop).await;
+    }
     let user = options.username.as_deref().unwrap_or_default().trim();
-    let is_bad = user.is_empty() || user.contains(char::is_whitespace);
+    // Who logs in by single sign-on is known afterwards.
+    let is_once = matches!(options.credential, Credential::Sso(..));
+    let is_known_later = is_once && user.is_empty();
+    let is_bad = !is_known_later && user.is_empty() || user.contains(char::is_whitespace);
     if is_bad || (user.starts_with('@') && OwnedUserId::try_from(user).is_err()) {
         let what = format!("`{user}` is not a user name");
         let cure = "give `name` or `@name:example.org`";
         return Err(AuthError::Wrong(Given::Name, what, Some(cure)));
     }
     // Without a refresh token where possible: a token that never expires survives months without attention.
-    let mut answer = try_once(files, server, options, user, false).await?;
-    if answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
+    // A token of single sign-on is good for one try.
+    let mut answer = try_once(files, server, options, user, is_once).await?;
+    if !is_once && answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
         sign_out(files, server, &answer).await;
         answer = try_once(files, server, options, user, true).await?;
     }
@@ -187,6 +221,7 @@ pub(super) async fn request(
         let what = "no user id, device id or access token";
         return Err(AuthError::BadAnswer(server.base.clone(), what));
     };
+    authorize::check_user(&meta.user_id, options.username.as_deref())?;
     Ok(StoredSession {
         homeserver: server.base.clone(),
         user_id: meta.user_id,
@@ -215,6 +250,7 @@ async fn try_once(
         device_id: DeviceId::new(),
         tokens: None,
         allow_http: options.allow_http,
+        oauth: None,
     };
     devices::write_note(files, &note)?;
     let mut body = options.credential.proof(user);

@@ -57,7 +57,7 @@ pub async fn login(
     if let Some(earlier) = &earlier {
         devices::write_note(files, &Note::of(earlier))?;
     }
-    let mut session = match entry::request(files, server, options).await {
+    let mut session = match entry::request(files, server, options, stop).await {
         Ok(session) => session,
         Err(error) => return Err(give_up(files, None, error).await),
     };
@@ -74,7 +74,13 @@ pub async fn login(
             session,
             standing,
         }),
-        Err(error) => Err(give_up(files, Some(session), error).await),
+        Err(error) => {
+            if session.oauth.is_some() {
+                // Its tokens may have been renewed.
+                drop(devices::write_note(files, &Note::of(&session)));
+            }
+            Err(give_up(files, Some(session), error).await)
+        }
     }
 }
 
@@ -110,6 +116,7 @@ async fn make(
         password: options.credential.password(),
         unlock: &options.unlock,
         demand,
+        person: options.credential.person(),
         stop: stop.clone(),
     };
     let made = async {
@@ -124,11 +131,26 @@ async fn make(
         Ok::<_, AuthError>(standing)
     };
     let made = made.await;
+    take_renewed(&client, &fresh, session);
     client::close(&client).await;
     let standing = made?;
     fresh.save_session(session)?;
     files.put_in_place(&fresh)?;
     Ok(standing)
+}
+
+/// Takes over tokens that were renewed meanwhile.
+fn take_renewed(client: &Client, files: &Files, session: &mut StoredSession) {
+    if let Some(tokens) = client.session_tokens() {
+        session.tokens = tokens;
+    }
+    // Those of a login service are on the disk, with the time until which they are good.
+    if session.oauth.is_some()
+        && let Ok(Some(saved)) = files.load_session()
+        && saved.device_id == session.device_id
+    {
+        (session.tokens, session.oauth) = (saved.tokens, saved.oauth);
+    }
 }
 
 /// Signs the device, enables its key backup, and records the result in the session. The device's keys exist, but have
@@ -180,10 +202,7 @@ pub(super) async fn sign(
             KeyPlace::Show(show) => show(key),
         }
     }
-    if let Some(tokens) = client.session_tokens() {
-        // The tokens may have been renewed meanwhile.
-        session.tokens = tokens;
-    }
+    take_renewed(client, files, session);
     session.key_backup = if standing.backup {
         match backup_version(&session.server()?).await {
             Ok(Some(version)) => BackupUse::Version(version),

@@ -11,6 +11,8 @@ pub enum Way {
     Password,
     /// With a JSON web token.
     Jwt(JwtLogin),
+    /// By single sign-on, in a browser.
+    Sso,
 }
 
 /// What a homeserver offers to those who log in.
@@ -18,18 +20,30 @@ pub enum Way {
 pub struct Offers {
     /// The types of `GET /_matrix/client/v3/login`, as `m.login.password`.
     pub flows: Vec<String>,
+    /// The identity providers of single sign-on: id and name.
+    pub providers: Vec<(String, String)>,
 }
 
 impl Offers {
     /// Asks a homeserver what it offers.
     pub(super) async fn of(server: &Server) -> Result<Self, AuthError> {
-        Ok(Self::read(&server.get(&["v3", "login"]).await?))
+        match server.get(&["v3", "login"]).await {
+            Ok(answer) => Ok(Self::read(&answer)),
+            // A homeserver that has left all logins to a login service (OAuth 2.0).
+            Err(error) if error.errcode() == Some("M_UNRECOGNIZED") => Ok(Self::read(&Value::Null)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn read(answer: &Value) -> Self {
-        let flows = answer["flows"].as_array().into_iter().flatten();
-        let flows = flows.filter_map(|flow| flow["type"].as_str());
+        let flows = || answer["flows"].as_array().into_iter().flatten();
+        let providers = flows().filter_map(|flow| flow["identity_providers"].as_array());
+        let text = |it: &Value| it.as_str().map(|it| it.chars().take(200).collect());
+        let provider = |it: &Value| Some((text(&it["id"])?, text(&it["name"]).unwrap_or_default()));
+        let providers = providers.flatten().filter_map(provider).take(50).collect();
+        let flows = flows().filter_map(|flow| flow["type"].as_str());
         Self {
+            providers,
             flows: flows.map(str::to_owned).collect(),
         }
     }
@@ -39,6 +53,7 @@ impl Offers {
         let name = match way {
             Way::Password => "m.login.password",
             Way::Jwt(login) => login.name(),
+            Way::Sso => "m.login.sso",
         };
         self.flows.iter().any(|flow| flow == name)
     }
@@ -51,6 +66,7 @@ impl Offers {
         let what = match way {
             Way::Password => "takes no passwords".to_owned(),
             Way::Jwt(login) => format!("does not know the login type {}", login.name()),
+            Way::Sso => "offers no single sign-on".to_owned(),
         };
         let offered: String = match &*self.flows {
             [] => "nothing".to_owned(),

@@ -23,6 +23,7 @@ pub async fn recover(
 ) -> Result<Login, AuthError> {
     let (client, mut session, _) = client::restore(files, Recipients::All, &Arc::default()).await?;
     let security = Security {
+        person: None,
         user: session.user_id.clone(),
         password: None,
         unlock,
