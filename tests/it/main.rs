@@ -95,6 +95,8 @@ mod log_file;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod oauth;
+#[cfg(test)]
 mod older_database;
 #[cfg(test)]
 mod parts;
@@ -133,6 +135,8 @@ mod service;
 mod several;
 #[cfg(test)]
 mod shown;
+#[cfg(test)]
+mod single_sign_on;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

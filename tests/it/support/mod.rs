@@ -17,6 +17,7 @@ pub(crate) mod held;
 pub(crate) mod held_thread;
 pub(crate) mod limit;
 pub(crate) mod lines;
+pub(crate) mod login_service;
 pub(crate) mod machine;
 pub(crate) mod person;
 pub(crate) mod process;

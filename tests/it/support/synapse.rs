@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 
 use super::delay;
+use super::login_service::LoginService;
 use super::process::{temporary_directory, virtual_environment};
 use super::{LIMIT, within};
 
@@ -32,6 +33,10 @@ thread_local! {
 }
 static LIMITED: OnceCell<Synapse> = OnceCell::const_new();
 static SHORT_TOKENS: OnceCell<Synapse> = OnceCell::const_new();
+static DELEGATED: OnceCell<Synapse> = OnceCell::const_new();
+/// Held by the test that uses the login service.
+static SERVICE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static SINGLE_SIGN_ON: OnceCell<Synapse> = OnceCell::const_new();
 static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
 /// Held by the test that sets faults of the unreliable homeserver.
 static TROUBLE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -48,6 +53,10 @@ pub(crate) struct Synapse {
     url: String,
     /// `None`: another homeserver, which somebody else runs.
     keeper: Option<Keeper>,
+    /// The login service to which it has left its logins, or its identity provider.
+    service: Option<LoginService>,
+    /// Whether it has left its logins to that.
+    delegates: bool,
 }
 
 /// The program that runs a homeserver until its standard input is closed: when this process ends, in whatever way.
@@ -80,7 +89,12 @@ impl Synapse {
         let ours = &SHARED[OURS.with(|ours| *ours)];
         ours.get_or_init(|| async {
             match env::var(OTHER) {
-                Ok(url) => Self { url, keeper: None },
+                Ok(url) => Self {
+                    url,
+                    keeper: None,
+                    service: None,
+                    delegates: false,
+                },
                 Err(_) => Self::start(Kind::Plain).await,
             }
         })
@@ -97,6 +111,32 @@ impl Synapse {
         SHORT_TOKENS
             .get_or_init(|| Self::start(Kind::ShortTokens))
             .await
+    }
+
+    /// Returns a homeserver that has left its logins to a login service (OAuth 2.0), which one test at a time may change.
+    pub(crate) async fn with_login_service() -> (&'static Self, &'static LoginService, MutexGuard<'static, ()>) {
+        let guard = SERVICE.lock().await;
+        let synapse = DELEGATED.get_or_init(|| Self::start(Kind::Delegated)).await;
+        let service = synapse.service.as_ref().expect("it has one");
+        let usual = json!({
+            "lifetime": 300, "refuse": {}, "page": null, "interval": 1, "code_lifetime": 600, "issuer": null, "grants": null,
+            "user": null, "homeserver": synapse.url,
+        });
+        service.set(usual).await;
+        (synapse, service, guard)
+    }
+
+    /// Returns a homeserver with single sign-on at an identity provider.
+    pub(crate) async fn with_single_sign_on() -> (&'static Self, &'static LoginService) {
+        let synapse = SINGLE_SIGN_ON
+            .get_or_init(|| Self::start(Kind::SingleSignOn))
+            .await;
+        (synapse, synapse.service.as_ref().expect("it has one"))
+    }
+
+    /// Returns the login service, where users have no password.
+    pub(crate) fn delegates_to(&self) -> Option<&LoginService> {
+        self.service.as_ref().filter(|_| self.delegates)
     }
 
     /// Returns a homeserver whose faults one test at a time may set, while it holds the guard.
@@ -156,6 +196,11 @@ impl Synapse {
     /// Does the same with a password of its own.
     pub(crate) async fn register_with(&self, name: &str, password: &str) -> String {
         let number = ACCOUNTS.fetch_add(1, Ordering::Relaxed);
+        if let Some(service) = self.delegates_to() {
+            let username = format!("{name}{number}");
+            service.account(&username).await;
+            return username;
+        }
         let username = match self.keeper {
             Some(_) => format!("{name}{number}"),
             // It may have those of an earlier run.
@@ -206,7 +251,9 @@ impl Synapse {
         let environment = virtual_environment();
         let directory = temporary_directory("synapse").keep();
         let port = free_port();
-        write_configuration(&directory, port, kind);
+        let service = matches!(kind, Kind::Delegated | Kind::SingleSignOn).then(LoginService::start);
+        let issuer = service.as_ref().map_or("", LoginService::issuer);
+        write_configuration(&directory, port, kind, issuer);
 
         let python = environment.join("bin/python");
         let command = |config: &[&str]| {
@@ -254,6 +301,8 @@ impl Synapse {
         Self {
             url,
             keeper: Some(keeper),
+            service,
+            delegates: kind == Kind::Delegated,
         }
     }
 }
@@ -313,16 +362,35 @@ enum Kind {
     Plain,
     /// It has Synapse's default limit for events: a burst of 10, then one per 5 seconds.
     Limited,
+    /// It has left its logins to a login service.
+    Delegated,
+    /// People without a password log in at an identity provider.
+    SingleSignOn,
     /// An access token is good for three seconds, if it can be renewed: within twelve seconds.
     ShortTokens,
 }
 
-fn write_configuration(directory: &Path, port: u16, kind: Kind) {
-    let is_kept = |line: &&str| kind != Kind::Limited || !line.starts_with("rc_message:");
+fn write_configuration(directory: &Path, port: u16, kind: Kind, issuer: &str) {
+    let is_kept = |line: &&str| {
+        let left_out = match kind {
+            Kind::Limited => "rc_message:",
+            Kind::Delegated => "enable_registration",
+            Kind::Plain | Kind::ShortTokens | Kind::SingleSignOn => return true,
+        };
+        !line.starts_with(left_out)
+    };
     let lines = include_str!("synapse.yaml").lines().filter(is_kept);
     let tokens = match kind {
         Kind::ShortTokens => {
             "refreshable_access_token_lifetime: 3s\nrefresh_token_lifetime: 12s\nnonrefreshable_access_token_lifetime: 1h"
+        }
+        Kind::Delegated => {
+            "password_config: {enabled: false}\nmatrix_authentication_service:\n  {enabled: true, endpoint: 'ISSUER', secret: only-for-tests}"
+        }
+        Kind::SingleSignOn => {
+            "oidc_providers:\n  - {idp_id: standin, idp_name: The Stand-in, issuer: 'ISSUER', client_id: synapse, client_secret: secret, \
+             scopes: [profile], skip_verification: true, user_mapping_provider: \
+             {config: {localpart_template: '{{ user.preferred_username }}', subject_claim: sub}}}"
         }
         Kind::Plain | Kind::Limited => "",
     };
@@ -331,7 +399,8 @@ fn write_configuration(directory: &Path, port: u16, kind: Kind) {
         .collect::<Vec<_>>()
         .join("\n")
         .replace("DIRECTORY", &directory.display().to_string())
-        .replace("PORT", &port.to_string());
+        .replace("PORT", &port.to_string())
+        .replace("ISSUER", issuer);
     let log = format!(
         "version: 1\nhandlers: {{file: {{class: logging.FileHandler, filename: '{}/homeserver.log'}}}}\n\
          root: {{level: WARNING, handlers: [file]}}\n",
