@@ -28,6 +28,7 @@ use relay_model::Explained;
 
 pub use super::oauth::{OAuthClient, OAuthError};
 pub use super::server::{Server, ServerError};
+pub use super::session::LoginMethod;
 pub use super::verification::{Emoji, Peer, Verified};
 pub use super::{DeviceTrust, files::Files};
 pub use adopt::adopt;
@@ -45,7 +46,6 @@ pub use recover::recover;
 pub use recovery::{AskForKey, Identity, LoginTrust, Problem, Unlock};
 pub use seeds::Seeds;
 pub use sso::single_sign_on;
-pub use super::session::LoginMethod;
 pub use status::{
     KEEP, KeyBackup, LoginService, LoginStatus, RECOVER, ask, damage, renew_expired, status,
 };
@@ -141,7 +141,9 @@ fn offered(providers: &[(String, String)]) -> String {
     if providers.is_empty() {
         return ": it offers no choice".to_owned();
     }
-    let named = providers.iter().map(|(id, name)| format!("`{id}` ({name})"));
+    let named = providers
+        .iter()
+        .map(|(id, name)| format!("`{id}` ({name})"));
     format!("; it has {}", named.collect::<Vec<_>>().join(", "))
 }
 

@@ -124,7 +124,9 @@ async fn build(
         set.map_err(|cause| unusable(files, cause))?;
         // The holder only has to have a name: `relay.lock` excludes other processes.
         let oauth = client.oauth();
-        let enabled = oauth.enable_cross_process_refresh_lock("relay".to_owned()).await;
+        let enabled = oauth
+            .enable_cross_process_refresh_lock("relay".to_owned())
+            .await;
         enabled.map_err(|cause| unusable(files, cause))?;
     } else {
         keep_tokens(&client, files.clone()).map_err(|cause| unusable(files, cause))?;

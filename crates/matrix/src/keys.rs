@@ -110,7 +110,10 @@ impl KeyStore {
         changes.sessions = sessions;
         changes.next_batch_token = None;
         if !changes.is_empty() {
-            self.sdk.save_changes(changes).await.map_err(KeysError::Store)?;
+            self.sdk
+                .save_changes(changes)
+                .await
+                .map_err(KeysError::Store)?;
         }
         self.opened().retain(|it| !written.contains(it));
         Ok(())

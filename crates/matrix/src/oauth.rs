@@ -15,8 +15,8 @@ use relay_model::{Explained, Timestamp};
 
 pub(crate) use grants::Grants;
 pub(crate) use registration::register;
-pub(crate) use service::Service;
 use service::Scopes;
+pub(crate) use service::Service;
 pub(crate) use web::Web;
 
 /// Maximum length of what a server says, as it is passed on.
@@ -172,6 +172,8 @@ impl OAuthClient {
 
 /// Returns the words of a server, bounded and in one line.
 fn words(text: &str) -> String {
-    let printable = text.chars().map(|it| if it.is_control() { ' ' } else { it });
+    let printable = text
+        .chars()
+        .map(|it| if it.is_control() { ' ' } else { it });
     printable.take(MOST_WORDS).collect()
 }

@@ -117,7 +117,9 @@ mod tests {
         let redirect = Redirect::listen().await.unwrap();
         let base = format!("http://127.0.0.1:{}", redirect.port());
         // A browser's connection in advance.
-        let _silent = TcpStream::connect(("127.0.0.1", redirect.port())).await.unwrap();
+        let _silent = TcpStream::connect(("127.0.0.1", redirect.port()))
+            .await
+            .unwrap();
         let browse = async {
             let mut pages = Vec::new();
             for path in ["/favicon.ico", "/wrong?token=injected", "/right?token=ours"] {
@@ -132,7 +134,11 @@ mod tests {
         assert_eq!(url.query(), Some("token=ours"));
         assert_eq!(
             pages,
-            [(404, NOTHING.to_owned()), (404, NOTHING.to_owned()), (200, DONE.to_owned())]
+            [
+                (404, NOTHING.to_owned()),
+                (404, NOTHING.to_owned()),
+                (200, DONE.to_owned())
+            ]
         );
     }
 }

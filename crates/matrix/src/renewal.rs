@@ -176,7 +176,10 @@ pub(super) async fn keep_fresh(client: &Client, renewal: Option<&Arc<Renewal>>) 
         if told {
             debug!(error, "the access token still cannot be renewed");
         } else {
-            warn!(error, "the access token cannot be renewed, trying again until it can");
+            warn!(
+                error,
+                "the access token cannot be renewed, trying again until it can"
+            );
         }
         told = true;
         sleep(pauses.grow(rand::random())).await;

@@ -315,7 +315,9 @@ pub(super) fn http_client(
 }
 
 /// Reads an answer; `None`: it exceeds the size limit.
-pub(super) async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+pub(super) async fn read(
+    mut response: reqwest::Response,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
     if response.content_length() > Some(LARGEST_ANSWER) {
         return Ok(None);
     }

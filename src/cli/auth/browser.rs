@@ -66,17 +66,16 @@ impl BrowserArgs {
             ask: Box::new(|| Box::pin(ask())),
         };
         if self.oauth {
-            let begun = Authorization::begin(
-                server,
-                allow_http,
-                self.browser(),
-                has_browser,
-                person,
-            );
+            let begun =
+                Authorization::begin(server, allow_http, self.browser(), has_browser, person);
             let begun = progress::of("asking the login service", Box::pin(begun)).await?;
             return Ok(Credential::OAuth(Box::new(begun)));
         }
-        let fitting = if has_browser { Browser::Here } else { Browser::Paste };
+        let fitting = if has_browser {
+            Browser::Here
+        } else {
+            Browser::Paste
+        };
         let browser = self.browser().unwrap_or(fitting);
         let idp = self.idp.as_deref();
         let token = single_sign_on(server, offers, idp, browser, &person);

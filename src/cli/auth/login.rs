@@ -134,7 +134,10 @@ async fn prepare(
     let (server, offers, username) = reach(homeserver, username, allow_http).await?;
     let mut typed = None;
     let (credential, username) = if args.browser.is_wanted() {
-        let credential = args.browser.credential(&server, &offers, allow_http).await?;
+        let credential = args
+            .browser
+            .credential(&server, &offers, allow_http)
+            .await?;
         (credential, username)
     } else {
         offers.demand(Way::Password, &server)?;

@@ -326,7 +326,11 @@ class Handler(BaseHTTPRequestHandler):
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         if self.headers.get("Content-Type", "").startswith("application/json"):
             return json.loads(text)
-        return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
+        form = {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
+        kind, _, given = self.headers.get("Authorization", "").partition(" ")
+        if kind == "Basic":
+            form["client_id"] = base64.b64decode(given).decode().split(":")[0]
+        return form
 
     def refused(self, path):
         if path not in settings["refuse"]:

@@ -60,7 +60,11 @@ impl LoginService {
 
     /// Returns what it has seen.
     pub(crate) async fn seen(&self) -> Value {
-        let answer = self.browser.get(format!("{}control", self.issuer)).send().await;
+        let answer = self
+            .browser
+            .get(format!("{}control", self.issuer))
+            .send()
+            .await;
         let text = answer.expect("it answers").text().await;
         serde_json::from_str(&text.expect("an answer has text")).expect("it is JSON")
     }
@@ -79,10 +83,28 @@ impl LoginService {
     }
 
     /// Opens a page in a browser and answers it (`allow` or `deny`) as this person; returns where the browser goes then.
-    pub(crate) async fn answers(&self, page: &str, answer: &str, user: &str) -> Option<Url> {
+    pub(crate) async fn answers(&self, page: &str, answer: &str, user: &str) -> Url {
+        let (to, _) = self.browses(page, answer, user).await;
+        to.expect("the browser goes on")
+    }
+
+    /// Does the same; returns also the cookies that a homeserver has set on the way.
+    pub(crate) async fn browses(
+        &self,
+        page: &str,
+        answer: &str,
+        user: &str,
+    ) -> (Option<Url>, String) {
+        let mut cookies = Vec::new();
         let mut opened = self.browser.get(page).send().await.expect("the page opens");
         while let Some(to) = opened.headers().get("location") {
-            let to = opened.url().join(to.to_str().expect("an address")).expect("an address");
+            let to = opened
+                .url()
+                .join(to.to_str().expect("an address"))
+                .expect("an address");
+            let set = opened.headers().get_all("set-cookie").iter();
+            let pair = |it: &str| it.split(';').next().unwrap_or_default().to_owned();
+            cookies.extend(set.filter_map(|it| it.to_str().ok()).map(pair));
             opened = self.browser.get(to).send().await.expect("the page opens");
         }
         let url = opened.url().clone();
@@ -98,9 +120,30 @@ impl LoginService {
             .browser
             .post(url.clone())
             .header("content-type", "application/x-www-form-urlencoded");
-        let answered = request.body(form.finish()).send().await.expect("it answers");
+        let answered = request
+            .body(form.finish())
+            .send()
+            .await
+            .expect("it answers");
         assert!(answered.status().as_u16() < 400, "{text}");
-        let to = answered.headers().get("location")?;
-        Some(url.join(to.to_str().ok()?).expect("an address"))
+        let to = answered.headers().get("location");
+        let to = to.map(|to| {
+            url.join(to.to_str().expect("an address"))
+                .expect("an address")
+        });
+        (to, cookies.join("; "))
+    }
+
+    /// Opens a page in a browser, with these cookies; returns its status and text.
+    pub(crate) async fn opens(&self, page: &str, cookies: &str) -> (u16, String) {
+        let opened = self
+            .browser
+            .get(page)
+            .header("cookie", cookies)
+            .send()
+            .await;
+        let opened = opened.expect("the page opens");
+        let status = opened.status().as_u16();
+        (status, opened.text().await.expect("a page has text"))
     }
 }

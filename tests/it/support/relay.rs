@@ -11,7 +11,7 @@ use matrix_sdk::ruma::OwnedUserId;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio::io::AsyncRead;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::limit::{last_lines, within};
 use super::lines::Lines;
@@ -82,7 +82,9 @@ impl Home {
         let username = synapse.register("bot").await;
         if let Some(service) = synapse.delegates_to() {
             self.log_in_by_code(url, service, &username, &[]).await;
-            return format!("@{username}:localhost").parse().expect("a user has an identifier");
+            return format!("@{username}:localhost")
+                .parse()
+                .expect("a user has an identifier");
         }
         let output = self.log_in_as(url, &username, PASSWORD).await;
         assert!(
@@ -103,7 +105,14 @@ impl Home {
         user: &str,
         further: &[&str],
     ) -> String {
-        let arguments = ["auth", "login", "--homeserver", server, "--oauth", "--device-code"];
+        let arguments = [
+            "auth",
+            "login",
+            "--homeserver",
+            server,
+            "--oauth",
+            "--device-code",
+        ];
         let mut login = self.begin(&[&arguments, further].concat());
         let is_code = |line: &str| {
             let code = line.strip_prefix("    ")?;
@@ -236,12 +245,23 @@ impl Home {
         self.begin_onto(arguments, Stdio::piped())
     }
 
+    /// Starts a command as [`Self::begin`] does, and returns its standard input, too.
+    pub(crate) fn begin_asking(&self, arguments: &[&str]) -> (Running, ChildStdin) {
+        let mut running = self.begin_between(arguments, Stdio::piped(), Stdio::piped());
+        let input = running.program.stdin.take();
+        (running, input.expect("its input is a pipe"))
+    }
+
     /// Starts a command as [`Self::begin`] does, with another standard output; without lines, if that is no pipe.
     pub(crate) fn begin_onto(&self, arguments: &[&str], output: Stdio) -> Running {
+        self.begin_between(arguments, Stdio::null(), output)
+    }
+
+    fn begin_between(&self, arguments: &[&str], input: Stdio, output: Stdio) -> Running {
         let mut program = self
             .command()
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(output)
             .stderr(Stdio::piped())
             .spawn()

@@ -114,7 +114,11 @@ impl Synapse {
     }
 
     /// Returns a homeserver that has left its logins to a login service (OAuth 2.0), which one test at a time may change.
-    pub(crate) async fn with_login_service() -> (&'static Self, &'static LoginService, MutexGuard<'static, ()>) {
+    pub(crate) async fn with_login_service() -> (
+        &'static Self,
+        &'static LoginService,
+        MutexGuard<'static, ()>,
+    ) {
         let guard = SERVICE.lock().await;
         let synapse = DELEGATED.get_or_init(|| Self::start(Kind::Delegated)).await;
         let service = synapse.service.as_ref().expect("it has one");
@@ -251,7 +255,8 @@ impl Synapse {
         let environment = virtual_environment();
         let directory = temporary_directory("synapse").keep();
         let port = free_port();
-        let service = matches!(kind, Kind::Delegated | Kind::SingleSignOn).then(LoginService::start);
+        let service =
+            matches!(kind, Kind::Delegated | Kind::SingleSignOn).then(LoginService::start);
         let issuer = service.as_ref().map_or("", LoginService::issuer);
         write_configuration(&directory, port, kind, issuer);
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use matrix_sdk::authentication::matrix::MatrixSession;
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::encryption::EncryptionSettings;
@@ -12,7 +13,6 @@ use matrix_sdk::ruma::api::client::filter::FilterDefinition;
 use matrix_sdk::ruma::events::receipt::{ReceiptThread, ReceiptType};
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId, uint};
 use matrix_sdk::sync::SyncResponse;
-use matrix_sdk::authentication::matrix::MatrixSession;
 use matrix_sdk::{Client, Room, SessionMeta, SessionTokens};
 use serde_json::{Value, json};
 use tokio::sync::watch;

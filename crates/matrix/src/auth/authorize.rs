@@ -109,7 +109,12 @@ fn fitting(service: &Service, has_browser: bool) -> Browser {
 /// Returns the address that a person has pasted; its query alone will do.
 fn address(pasted: &str) -> Option<Url> {
     let pasted = pasted.trim();
-    let query = || Url::parse(&format!("http://127.0.0.1/?{}", pasted.trim_start_matches('?')));
+    let query = || {
+        Url::parse(&format!(
+            "http://127.0.0.1/?{}",
+            pasted.trim_start_matches('?')
+        ))
+    };
     match Url::parse(pasted) {
         Ok(url) if url.has_host() => Some(url),
         Ok(_) | Err(_) if pasted.contains("state=") => query().ok(),
@@ -182,8 +187,14 @@ async fn whose(
     server: &Server,
     tokens: &SessionTokens,
 ) -> Result<(OwnedUserId, OwnedDeviceId), AuthError> {
-    let answer = server.clone().with_token(&tokens.access_token).whoami().await?;
-    let user = answer["user_id"].as_str().and_then(|it| OwnedUserId::try_from(it).ok());
+    let answer = server
+        .clone()
+        .with_token(&tokens.access_token)
+        .whoami()
+        .await?;
+    let user = answer["user_id"]
+        .as_str()
+        .and_then(|it| OwnedUserId::try_from(it).ok());
     let device = answer["device_id"].as_str().map(OwnedDeviceId::from);
     let both = user.zip(device);
     both.ok_or_else(|| AuthError::BadAnswer(server.base.clone(), "no user id or device id"))
@@ -198,7 +209,8 @@ pub(super) fn check_user(user: &OwnedUserId, expected: Option<&str>) -> Result<(
         return Ok(());
     }
     let what = format!("in the browser {user} has logged in, and {expected} was to");
-    let cure = "log out there, or use a private window, and try again; or give the other --username";
+    let cure =
+        "log out there, or use a private window, and try again; or give the other --username";
     Err(AuthError::Wrong(Given::Name, what, Some(cure)))
 }
 

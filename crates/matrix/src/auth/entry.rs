@@ -135,7 +135,10 @@ impl Credential {
                 AuthError::Wrong(Given::Way, what, None)
             }
             Self::Sso(..) | Self::OAuth(_) => {
-                let what = format!("{} does not accept the token of the single sign-on", server.base);
+                let what = format!(
+                    "{} does not accept the token of the single sign-on",
+                    server.base
+                );
                 let cure = "try again; it is good for a minute or two, and once only";
                 AuthError::Wrong(Given::Way, what, Some(cure))
             }

@@ -16,8 +16,8 @@ use url::Url;
 
 use super::super::errors::{self, sentence};
 use super::super::{DeviceTrust, client::device_trust};
-use super::browser::{Person, Shown};
 use super::AuthError;
+use super::browser::{Person, Shown};
 use super::left::{LeftIdentity, take_over};
 use super::seeds::{self, NotKept, Seeds};
 use relay_config::Secret;

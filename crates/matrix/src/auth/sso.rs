@@ -76,7 +76,9 @@ fn pasted_token(pasted: &str, path: &str) -> Result<String, AuthError> {
     match Url::parse(pasted) {
         Ok(url) if url.has_host() => match token_of(&url) {
             Some(token) if url.path() == path => Ok(token),
-            Some(_) => Err(AuthError::NotBrought("the token of this login, but another's")),
+            Some(_) => Err(AuthError::NotBrought(
+                "the token of this login, but another's",
+            )),
             None => Err(AuthError::NotBrought("a token")),
         },
         Ok(_) | Err(_) => {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{AuthError, Files};
-use crate::server::{Server, ServerError};
 use crate::renewal;
+use crate::server::{Server, ServerError};
 use crate::session::{BackupUse, LoginMethod, StoredSession};
 use crate::{MatrixError, client};
 use relay_disk::Trouble;

@@ -11,8 +11,8 @@ use oauth2::basic::{BasicClient, BasicErrorResponse, BasicErrorResponseType, Bas
 use oauth2::http::{Method, Request};
 use oauth2::{
     AuthUrl, AuthorizationCode, ClientId, CsrfToken, DeviceAuthorizationUrl,
-    DeviceCodeErrorResponse, DeviceCodeErrorResponseType, ErrorResponseType,
-    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
+    DeviceCodeErrorResponse, DeviceCodeErrorResponseType, ErrorResponseType, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError,
     StandardDeviceAuthorizationResponse, StandardErrorResponse, TokenResponse, TokenUrl,
 };
 use tokio::time::sleep;
@@ -121,8 +121,8 @@ impl Grants {
     ) -> Result<CodeRequest, OAuthError> {
         const WAY: &str = "logins in a browser";
         let offered = self.authorization_endpoint.clone();
-        let offered = offered
-            .ok_or_else(|| OAuthError::GrantNotOffered(self.client.issuer.clone(), WAY))?;
+        let offered =
+            offered.ok_or_else(|| OAuthError::GrantNotOffered(self.client.issuer.clone(), WAY))?;
         let redirect = match port {
             Some(port) => LOOPBACK.replacen("127.0.0.1", &format!("127.0.0.1:{port}"), 1),
             None => LOOPBACK.to_owned(),
@@ -216,8 +216,8 @@ impl Grants {
     ) -> Result<DeviceCode, OAuthError> {
         const WAY: &str = "logins by a code that is typed elsewhere (device code)";
         let offered = self.device_authorization_endpoint.clone();
-        let offered = offered
-            .ok_or_else(|| OAuthError::GrantNotOffered(self.client.issuer.clone(), WAY))?;
+        let offered =
+            offered.ok_or_else(|| OAuthError::GrantNotOffered(self.client.issuer.clone(), WAY))?;
         let client = BasicClient::new(self.id())
             .set_device_authorization_url(DeviceAuthorizationUrl::from_url(offered));
         let answer = client
@@ -251,7 +251,10 @@ impl Grants {
         Ok(granted(&answer))
     }
 
-    fn not_typed(&self, error: RequestTokenError<OAuthError, DeviceCodeErrorResponse>) -> OAuthError {
+    fn not_typed(
+        &self,
+        error: RequestTokenError<OAuthError, DeviceCodeErrorResponse>,
+    ) -> OAuthError {
         if let RequestTokenError::ServerResponse(said) = &error {
             let text = said.error_description().map(|it| words(it));
             match said.error() {
@@ -311,8 +314,8 @@ impl Grants {
             .method(Method::POST)
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body.into_bytes());
-        let request = request
-            .map_err(|error| OAuthError::BadAnswer(url.clone(), error.to_string()))?;
+        let request =
+            request.map_err(|error| OAuthError::BadAnswer(url.clone(), error.to_string()))?;
         let answer = self.web.send(request).await?;
         if answer.status().is_success() {
             return Ok(());
@@ -323,7 +326,10 @@ impl Grants {
             both(said.error().as_ref(), text)
         });
         let status = || format!("HTTP {}", answer.status().as_u16());
-        Err(OAuthError::Refused("to end the login", text.unwrap_or_else(status)))
+        Err(OAuthError::Refused(
+            "to end the login",
+            text.unwrap_or_else(status),
+        ))
     }
 
     fn failed<E: ErrorResponseType + AsRef<str> + Display + 'static>(

@@ -92,7 +92,10 @@ impl Service {
             service.revocation_endpoint.as_ref(),
             service.device_authorization_endpoint.as_ref(),
         ];
-        named.into_iter().flatten().try_for_each(|it| web.check(it))?;
+        named
+            .into_iter()
+            .flatten()
+            .try_for_each(|it| web.check(it))?;
         Ok(Self { scopes, ..service })
     }
 
@@ -132,10 +135,11 @@ impl Service {
 async fn asked(server: &Server, path: &[&str]) -> Result<Option<Value>, OAuthError> {
     match server.get(path).await {
         Ok(answer) => Ok(Some(answer)),
-        Err(ServerError::Refused { errcode, status, .. })
-            if errcode == "M_UNRECOGNIZED"
-                || errcode == "M_NOT_FOUND"
-                || status == StatusCode::NOT_FOUND.as_u16() =>
+        Err(ServerError::Refused {
+            errcode, status, ..
+        }) if errcode == "M_UNRECOGNIZED"
+            || errcode == "M_NOT_FOUND"
+            || status == StatusCode::NOT_FOUND.as_u16() =>
         {
             Ok(None)
         }

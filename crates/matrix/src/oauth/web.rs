@@ -41,7 +41,11 @@ impl Web {
         self.ask(url, request.body(Vec::new())).await
     }
 
-    pub(super) async fn post(&self, url: &Url, body: &Value) -> Result<(StatusCode, Value), OAuthError> {
+    pub(super) async fn post(
+        &self,
+        url: &Url,
+        body: &Value,
+    ) -> Result<(StatusCode, Value), OAuthError> {
         let request = Request::builder().uri(url.as_str()).method(Method::POST);
         let request = request.header("content-type", "application/json");
         let request = request.body(body.to_string().into_bytes());
