@@ -53,7 +53,6 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
             "simulator",
             "matrix::auth",
             "matrix::FilesError",
-            "matrix::MatrixError",
             "config",
             "home",
             "telemetry",

@@ -25,9 +25,8 @@ use super::failure::{CommandResult, Failure, success_if};
 use super::output::{as_json, print, warn};
 use super::{Globals, interruptible, progress};
 use crate::home::{Home, LockError, StoreGuard};
-use relay_matrix::MatrixError;
 use relay_matrix::auth::{self, AuthError, Files, KeyBackup, LoginMethod, RECOVER};
-use relay_model::{Timestamp, full_text};
+use relay_model::Timestamp;
 
 use self::export::{ExportArgs, ImportArgs};
 use self::login::LoginArgs;
@@ -175,16 +174,11 @@ async fn status(home: &Home, json: bool) -> CommandResult {
             let store = take_store(home).await;
             damage = auth::damage(&files, store.is_ok()).await?;
             if store.is_ok() {
-                // Why it cannot be renewed is told by what the homeserver says of it.
-                dead = auth::renew_expired(&files).await.err();
+                dead = auth::renew_expired(&files).await;
             }
         }
-        let mut status = auth::status(&files, damage).await?;
-        if let Some(MatrixError::SessionDead(refused)) = dead {
-            status.token_alive = false;
-            status.refused = Some(full_text(&*refused));
-        }
-        Ok(status)
+        let status = auth::status(&files, damage).await?;
+        Ok(status.refused_by_service(dead))
     };
     let status = match progress::of("asking the homeserver", asked).await {
         Ok(status) => status,

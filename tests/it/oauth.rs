@@ -404,13 +404,15 @@ async fn what_is_wrong_with_how_a_login_service_shows_itself_is_told_apart() {
     }
     // By the older way one can log in, and the tokens are renewed.
     proxy.answers(older(service.issuer()));
-    service.set(json!({"lifetime": 1})).await;
+    service.set(json!({"lifetime": 4})).await;
     let user = synapse.register("bot").await;
     let home = Home::new();
     home.log_in_by_code(proxy.url(), service, &user, &[]).await;
-    sleep(Duration::from_secs(1)).await;
+    sleep(LIFETIME).await;
     let status = home.run(["auth", "status"]).await;
-    assert!(status.status.success(), "{}", text_of(&status));
+    let told = text_of(&status);
+    assert!(status.status.success(), "{told}");
+    assert!(told.contains("session      alive"), "{told}");
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ mod tests {
         };
         let wait = redirect.awaited(|url| url.path() == "/right");
         let both = async { tokio::join!(wait, browse) };
-        let (url, pages) = timeout(Duration::from_secs(60), both).await.unwrap();
+        let (url, pages) = timeout(Duration::from_mins(1), both).await.unwrap();
         assert_eq!(url.query(), Some("token=ours"));
         assert_eq!(
             pages,

@@ -116,16 +116,15 @@ impl Renewal {
 
     async fn renew(&self) -> Result<SessionTokens, RenewalError> {
         let mut unsaved = self.unsaved.lock().await;
-        let session = match unsaved.take() {
-            Some(session) => session,
-            None => {
-                let session = self.files.load_session()?.ok_or(RenewalError::NoToken)?;
-                let is_news = self.known().as_ref() != Some(&hash(&session.tokens));
-                if is_news && !is_over(&session, Timestamp::now()) {
-                    return Ok(session.tokens);
-                }
-                renewed(&session).await?
+        let session = if let Some(session) = unsaved.take() {
+            session
+        } else {
+            let session = self.files.load_session()?.ok_or(RenewalError::NoToken)?;
+            let is_news = self.known().as_ref() != Some(&hash(&session.tokens));
+            if is_news && !is_over(&session, Timestamp::now()) {
+                return Ok(session.tokens);
             }
+            renewed(&session).await?
         };
         if let Err(error) = self.files.save_session(&session) {
             *unsaved = Some(session);

@@ -121,6 +121,7 @@ impl Home {
         let code = login.errors.first(0, "a code", is_code).await;
         service.types(&code, user).await;
         let ended = login.ends().await;
+        tokio::join!(login.output.whole(), login.errors.whole());
         let told = [login.output.all(), login.errors.all()].concat().join("\n");
         assert!(ended.success(), "{told}");
         told

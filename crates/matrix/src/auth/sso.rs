@@ -22,7 +22,7 @@ pub async fn single_sign_on(
     if let Some(provider) = provider
         && !offers.providers.iter().any(|(id, _)| id == provider)
     {
-        let offered = offers.providers.iter().cloned().collect();
+        let offered = offers.providers.clone();
         return Err(AuthError::UnknownProvider(provider.to_owned(), offered));
     }
     // Nobody else knows the path, so nobody else can bring a token.
@@ -98,10 +98,13 @@ mod tests {
     #[test]
     fn the_address_of_this_login_is_taken_or_the_token_alone_and_nothing_else() {
         let taken = |text: &str| pasted_token(text, "/path").ok();
-        let token = Some("token".to_owned());
-        assert_eq!(taken(" http://127.0.0.1/path?loginToken=token\n"), token);
-        assert_eq!(taken("token"), token);
-        assert_eq!(taken("loginToken=token"), token);
+        for right in [
+            " http://127.0.0.1/path?loginToken=token\n",
+            "token",
+            "loginToken=token",
+        ] {
+            assert_eq!(taken(right).as_deref(), Some("token"), "{right}");
+        }
         for wrong in [
             "",
             "two words",

@@ -61,6 +61,16 @@ pub struct LoginService {
 }
 
 impl LoginStatus {
+    /// Notes what [`renew_expired`] has returned.
+    #[must_use]
+    pub fn refused_by_service(mut self, why: Option<String>) -> Self {
+        if why.is_some() {
+            self.token_alive = false;
+            self.refused = why;
+        }
+        self
+    }
+
     /// Returns whether the access token has to be renewed, which only a running relay does: until then nothing else is known.
     pub fn is_aged(&self) -> bool {
         self.token_alive && self.device_verified.is_none()
@@ -215,14 +225,15 @@ pub async fn ask(files: &Files) -> Result<(), MatrixError> {
     }
 }
 
-/// Renews an access token of a login service that has expired. The caller holds the store lock, so no relay renews it. Fails
-/// with [`MatrixError::SessionDead`] if the service does not renew the login any more.
-pub async fn renew_expired(files: &Files) -> Result<(), MatrixError> {
-    let Some(session) = files.load_session()? else {
-        return Ok(());
-    };
-    let renewed = renewal::renew_expired(files).await;
-    renewed.map_err(|error| session.not_renewed(error))
+/// Renews an access token of a login service that has expired. The caller holds the store lock, so no relay renews it. Returns
+/// why the service does not renew the login any more, and the cure; whatever else is wrong shows when the login is used.
+pub async fn renew_expired(files: &Files) -> Option<String> {
+    let session = files.load_session().ok()??;
+    let error = renewal::renew_expired(files).await.err()?;
+    match session.not_renewed(error) {
+        MatrixError::SessionDead(refused) => Some(full_text(&*refused)),
+        _ => None,
+    }
 }
 
 /// Renews the access token, as the SDK does while its store is open.

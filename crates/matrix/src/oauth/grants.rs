@@ -158,7 +158,7 @@ impl Grants {
         address: &Url,
     ) -> Result<Granted, OAuthError> {
         let pairs: HashMap<_, _> = address.query_pairs().collect();
-        let field = |name: &str| pairs.get(name).map(|it| it.as_ref());
+        let field = |name: &str| pairs.get(name).map(AsRef::as_ref);
         match field("state") {
             None => return Err(OAuthError::NotTheAddress("it has no `state`")),
             Some(state) if state != asked.state.secret() => return Err(OAuthError::StateMismatch),
