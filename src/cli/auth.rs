@@ -5,12 +5,14 @@ mod answers;
 mod asking;
 mod browser;
 mod export;
+mod jwt;
 mod login;
 mod logout;
 mod recover;
 #[cfg_attr(windows, path = "auth/terminal_windows.rs")]
 mod terminal;
 mod verify;
+mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,7 +50,7 @@ pub(super) enum AuthCommand {
                       relay auth login --homeserver https://matrix.example.org --username relay --password-file secret.txt\n  \
                       relay auth login --homeserver example.org --oauth --device-code"
     )]
-    Login(LoginArgs),
+    Login(Box<LoginArgs>),
     /// Have the device signed by its owner again, with the account's recovery key; after the loss of its keys, as a new
     /// device
     #[command(after_help = "Example: relay auth recover --recovery-key-file recovery-key.txt")]
@@ -90,13 +92,20 @@ pub(super) struct PasswordArgs {
     password_stdin: bool,
 }
 
+impl PasswordArgs {
+    /// Returns whether a flag gives the password.
+    fn is_given(&self) -> bool {
+        self.password.is_some() || self.password_file.is_some() || self.password_stdin
+    }
+}
+
 /// Runs a command. A signal ends it at a point that leaves nothing half done; a second signal at once.
 pub(super) async fn run(command: AuthCommand, globals: &Globals) -> CommandResult {
     let home = globals.home()?;
     let stop = CancellationToken::new();
     let work = Box::pin(terminal::suspendable(async {
         match command {
-            AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
+            AuthCommand::Login(args) => login::run(*args, globals, &home, &stop).await,
             AuthCommand::Recover(args) => recover::run(args, globals, &home, &stop).await,
             AuthCommand::Verify(args) => verify::run(args, globals, &home, &stop).await,
             AuthCommand::Status { json } => or_stop(&stop, Box::pin(status(&home, json))).await,

@@ -83,6 +83,8 @@ mod import;
 #[cfg(test)]
 mod in_clear;
 #[cfg(test)]
+mod jwt;
+#[cfg(test)]
 mod kept_identity;
 #[cfg(test)]
 mod late_keys;

@@ -7,6 +7,8 @@ mod browser;
 mod devices;
 mod entry;
 mod export;
+mod jwt;
+mod keycloak;
 mod left;
 mod login;
 mod logout;
@@ -31,13 +33,14 @@ pub use super::server::{Server, ServerError};
 pub use super::session::LoginMethod;
 pub use super::verification::{Emoji, Peer, Verified};
 pub use super::{DeviceTrust, files::Files};
-pub use adopt::adopt;
 pub use again::log_in_again;
 pub use authorize::Authorization;
 pub use browser::{AskForAddress, Browser, Person, Shown};
 pub use devices::{Left, Parted, part_with_others};
-pub use entry::{Credential, Earlier, JwtLogin, KeyPlace, LoginOptions, find_homeserver};
+pub use entry::{Credential, Earlier, KeyPlace, LoginOptions, find_homeserver};
 pub use export::{ExportError, Exported, export, import, may_export, may_import};
+pub use jwt::{Jwt, TokenFrom};
+pub use keycloak::Keycloak;
 pub use left::LeftIdentity;
 pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
@@ -75,6 +78,9 @@ pub enum AuthError {
     /// Wrong credentials: which part, why, and the hint.
     #[error("{1}")]
     Wrong(Given, String, Option<&'static str>),
+    /// What was given is not enough; what is missing, and the cure.
+    #[error("{0}")]
+    Lacking(String, String),
     /// The user interrupted it; an earlier login is as it was.
     #[error("interrupted: the login is as it was")]
     Interrupted,
@@ -161,6 +167,7 @@ impl Explained for AuthError {
         match self {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
+            Self::Lacking(_, hint) => Some(hint.clone()),
             Self::DeviceGone(_) => Some("`relay auth recover` makes a new one".to_owned()),
             Self::Locked(_) => Some(
                 "give the account's recovery key with `--recovery-key-file FILE`; if nobody has it any more, `relay auth login --force \
@@ -196,6 +203,7 @@ impl Explained for AuthError {
     fn exit(&self) -> ExitCode {
         match self {
             Self::Server(error) => error.exit(),
+            Self::Lacking(..) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

@@ -171,7 +171,7 @@ impl OAuthClient {
 }
 
 /// Returns the words of a server, bounded and in one line.
-fn words(text: &str) -> String {
+pub(crate) fn words(text: &str) -> String {
     let printable = text
         .chars()
         .map(|it| if it.is_control() { ' ' } else { it });

@@ -1,5 +1,5 @@
 //! Renews the tokens of a session that was made by OAuth 2.0: before they expire, and when the homeserver does not take them any
-//! more. The new ones are on the disk before anything uses them (docs/decisions/0050).
+//! more. The new ones are on the disk before anything uses them (docs/decisions/0049).
 //!
 //! The SDK (0.18, `authentication/oauth`) would use them before they are saved, and its HTTP client reaches the homeserver only.
 //! But before it renews, it asks the store whether another process has done so (`cross_process.rs`), and then takes what the

@@ -16,20 +16,20 @@ use crate::cli::failure::Failure;
 use crate::cli::output::say;
 use crate::cli::progress;
 use relay_matrix::auth::{
-    Authorization, Browser, Credential, Offers, Person, Server, Shown, single_sign_on,
+    Authorization, Browser, Credential, Offers, Person, Server, Shown, Way, single_sign_on,
 };
 
 /// How to log in without a password of the homeserver's.
 #[derive(Debug, Default, Args)]
 pub(super) struct BrowserArgs {
     /// Log in by single sign-on, in a browser
-    #[arg(long, conflicts_with_all = ["password_source", "oauth"])]
+    #[arg(long, group = "way", conflicts_with = "password_source")]
     sso: bool,
     /// With --sso: at this identity provider of the homeserver's
     #[arg(long, value_name = "ID", requires = "sso")]
     idp: Option<String>,
     /// Log in by OAuth 2.0, as homeservers with matrix-authentication-service want it
-    #[arg(long, conflicts_with = "password_source")]
+    #[arg(long, group = "way", conflicts_with = "password_source")]
     oauth: bool,
     /// The browser is on another machine: show the address, and take the one that it ends up at
     #[arg(long, conflicts_with = "device_code")]
@@ -43,6 +43,18 @@ impl BrowserArgs {
     /// Returns whether the login is made in a browser.
     pub(super) fn is_wanted(&self) -> bool {
         self.sso || self.oauth
+    }
+
+    /// Returns the way through a browser that a homeserver offers, and its flag.
+    pub(super) fn fitting(offers: &Offers) -> Option<(Self, &'static str)> {
+        let (sso, oauth) = (offers.has(Way::Sso), offers.oauth);
+        let args = Self {
+            oauth,
+            sso: sso && !oauth,
+            ..Self::default()
+        };
+        args.is_wanted()
+            .then_some((args, if oauth { "--oauth" } else { "--sso" }))
     }
 
     fn browser(&self) -> Option<Browser> {

@@ -9,6 +9,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::browser::BrowserArgs;
+use super::jwt::JwtArgs;
 use super::login::{self, LoginArgs};
 use super::{Globals, PasswordArgs, answers, open, or_stop};
 use crate::cli::failure::{CommandResult, Failure};
@@ -128,6 +129,8 @@ pub(super) fn as_login(
 ) -> LoginArgs {
     LoginArgs {
         browser: BrowserArgs::default(),
+        jwt: JwtArgs::default(),
+        access_token_file: None,
         homeserver: args.homeserver.or(homeserver),
         username: args.username.or(user),
         password: args.password,

@@ -15,6 +15,7 @@ pub(crate) mod gatt;
 pub(crate) mod guide;
 pub(crate) mod held;
 pub(crate) mod held_thread;
+pub(crate) mod keycloak;
 pub(crate) mod limit;
 pub(crate) mod lines;
 pub(crate) mod login_service;

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 
 use super::delay;
+use super::keycloak::Keycloak;
 use super::login_service::LoginService;
 use super::process::{temporary_directory, virtual_environment};
 use super::{LIMIT, within};
@@ -38,6 +39,7 @@ static DELEGATED: OnceCell<Synapse> = OnceCell::const_new();
 static SERVICE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 static SINGLE_SIGN_ON: OnceCell<Synapse> = OnceCell::const_new();
 static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
+static WITH_PROVIDER: OnceCell<(Keycloak, Synapse)> = OnceCell::const_new();
 /// Held by the test that sets faults of the unreliable homeserver.
 static TROUBLE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
@@ -141,6 +143,18 @@ impl Synapse {
     /// Returns the login service, where users have no password.
     pub(crate) fn delegates_to(&self) -> Option<&LoginService> {
         self.service.as_ref().filter(|_| self.delegates)
+    }
+
+    /// Returns an identity provider, and a homeserver that takes its tokens in the three ways that there are; it takes passwords
+    /// as well. Access tokens are as short as in [`Self::with_short_tokens`].
+    pub(crate) async fn with_provider() -> &'static (Keycloak, Self) {
+        let start = async || {
+            let keycloak = Keycloak::start();
+            let further = taking_tokens(&keycloak);
+            let synapse = Self::start_with(Kind::ShortTokens, &further).await;
+            (keycloak, synapse)
+        };
+        WITH_PROVIDER.get_or_init(start).await
     }
 
     /// Returns a homeserver whose faults one test at a time may set, while it holds the guard.
@@ -252,13 +266,18 @@ impl Synapse {
     }
 
     async fn start(kind: Kind) -> Self {
+        Self::start_with(kind, "").await
+    }
+
+    /// Starts one with these further lines of configuration.
+    async fn start_with(kind: Kind, further: &str) -> Self {
         let environment = virtual_environment();
         let directory = temporary_directory("synapse").keep();
         let port = free_port();
         let service =
             matches!(kind, Kind::Delegated | Kind::SingleSignOn).then(LoginService::start);
         let issuer = service.as_ref().map_or("", LoginService::issuer);
-        write_configuration(&directory, port, kind, issuer);
+        write_configuration(&directory, port, kind, issuer, further);
 
         let python = environment.join("bin/python");
         let command = |config: &[&str]| {
@@ -375,7 +394,7 @@ enum Kind {
     ShortTokens,
 }
 
-fn write_configuration(directory: &Path, port: u16, kind: Kind, issuer: &str) {
+fn write_configuration(directory: &Path, port: u16, kind: Kind, issuer: &str, further: &str) {
     let is_kept = |line: &&str| {
         let left_out = match kind {
             Kind::Limited => "rc_message:",
@@ -406,6 +425,7 @@ fn write_configuration(directory: &Path, port: u16, kind: Kind, issuer: &str) {
         .replace("DIRECTORY", &directory.display().to_string())
         .replace("PORT", &port.to_string())
         .replace("ISSUER", issuer);
+    let config = format!("{config}\n{further}");
     let log = format!(
         "version: 1\nhandlers: {{file: {{class: logging.FileHandler, filename: '{}/homeserver.log'}}}}\n\
          root: {{level: WARNING, handlers: [file]}}\n",
@@ -421,6 +441,16 @@ fn write_configuration(directory: &Path, port: u16, kind: Kind, issuer: &str) {
     ] {
         fs::write(directory.join(name), content).expect("a temporary file can be written");
     }
+}
+
+/// Returns the configuration of a homeserver that takes the tokens of an identity provider: as the guide has it.
+fn taking_tokens(keycloak: &Keycloak) -> String {
+    let path = keycloak.key();
+    let key = fs::read_to_string(&path).expect("the key is there");
+    include_str!("tokens.yaml")
+        .replace("PUBLIC_KEY", &json!(key).to_string())
+        .replace("KEY_FILE", &path.display().to_string())
+        .replace("KEYCLOAK", &keycloak.url())
 }
 
 /// Returns a free port. (Another program could take it meanwhile: then the run fails with that error.)

@@ -14,7 +14,7 @@ use super::{
     AuthError, Authorization, Files, Given, Offers, Person, Server, ServerError, Unlock, authorize,
 };
 use crate::session::{BackupUse, LoginMethod, StoredSession};
-use relay_config::Secret;
+use relay_config::{JwtLogin, Secret};
 
 /// What a person or the configuration says of a login.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct LoginOptions {
 pub enum Credential {
     /// The account's password, which also proves changes of its identity.
     Password(Secret<String>),
+    /// The access token of a device that no other program has used for encryption, with the account's password if known.
+    AccessToken(Secret<String>, Option<Secret<String>>),
     /// A JSON web token of an identity provider, for a login of this type.
     Jwt(JwtLogin, Secret<String>),
     /// A token that single sign-on has brought, for one login.
@@ -52,33 +54,12 @@ pub enum Credential {
     OAuth(Box<Authorization>),
 }
 
-/// How a homeserver takes a JSON web token: the types of `POST /_matrix/client/v3/login`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JwtLogin {
-    /// `com.famedly.login.token.oauth`, of synapse-token-authenticator: the access token of an OAuth provider.
-    FamedlyOAuth,
-    /// `com.famedly.login.token`, of the same: a token that is signed for it.
-    Famedly,
-    /// `org.matrix.login.jwt`, of Synapse's `jwt_config`.
-    Synapse,
-}
-
-impl JwtLogin {
-    /// Returns the type as the homeserver calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FamedlyOAuth => "com.famedly.login.token.oauth",
-            Self::Famedly => "com.famedly.login.token",
-            Self::Synapse => "org.matrix.login.jwt",
-        }
-    }
-}
-
 impl Credential {
     /// Returns the account's password, if that is known.
     pub(super) fn password(&self) -> Option<&Secret<String>> {
         match self {
             Self::Password(password) => Some(password),
+            Self::AccessToken(_, password) => password.as_ref(),
             Self::Jwt(..) | Self::Sso(..) | Self::OAuth(_) => None,
         }
     }
@@ -88,13 +69,14 @@ impl Credential {
         match self {
             Self::Sso(_, person) => Some(person),
             Self::OAuth(authorization) => Some(authorization.person()),
-            Self::Password(_) | Self::Jwt(..) => None,
+            Self::Password(_) | Self::AccessToken(..) | Self::Jwt(..) => None,
         }
     }
 
     fn method(&self) -> LoginMethod {
         match self {
             Self::Password(_) => LoginMethod::Password,
+            Self::AccessToken(..) => LoginMethod::AccessToken,
             Self::Jwt(..) => LoginMethod::Jwt,
             Self::Sso(..) => LoginMethod::Sso,
             Self::OAuth(_) => LoginMethod::OAuth,
@@ -102,7 +84,7 @@ impl Credential {
     }
 
     /// Returns the part of a login request that says who logs in, and proves it.
-    fn proof(&self, user: &str) -> Value {
+    pub(super) fn proof(&self, user: &str) -> Value {
         match self {
             Self::Password(password) => json!({
                 "type": "m.login.password",
@@ -111,21 +93,21 @@ impl Credential {
             }),
             // Synapse reads the user from the token.
             Self::Jwt(login @ JwtLogin::Synapse, token) => {
-                json!({"type": login.name(), "token": token.reveal()})
+                json!({"type": name_of(*login), "token": token.reveal()})
             }
             Self::Jwt(login @ (JwtLogin::FamedlyOAuth | JwtLogin::Famedly), token) => json!({
-                "type": login.name(),
+                "type": name_of(*login),
                 "identifier": {"type": "m.id.user", "user": user},
                 "token": token.reveal(),
             }),
             Self::Sso(token, _) => json!({"type": "m.login.token", "token": token.reveal()}),
-            // The login service takes no such requests.
-            Self::OAuth(_) => json!({}),
+            // These make no such request.
+            Self::OAuth(_) | Self::AccessToken(..) => json!({}),
         }
     }
 
     /// Returns the error for a homeserver that refuses it.
-    fn refused(&self, user: &str, server: &Server) -> AuthError {
+    pub(super) fn refused(&self, user: &str, server: &Server) -> AuthError {
         match self {
             Self::Password(_) => AuthError::wrong_password(user, &server.base),
             Self::Jwt(..) => {
@@ -134,7 +116,7 @@ impl Credential {
                     format!("{base} does not accept the identity provider's token for {user}");
                 AuthError::Wrong(Given::Way, what, None)
             }
-            Self::Sso(..) | Self::OAuth(_) => {
+            Self::Sso(..) | Self::OAuth(_) | Self::AccessToken(..) => {
                 let what = format!(
                     "{} does not accept the token of the single sign-on",
                     server.base
@@ -144,6 +126,11 @@ impl Credential {
             }
         }
     }
+}
+
+/// Returns the type of a login as the homeserver calls it.
+pub(super) fn name_of(login: JwtLogin) -> &'static str {
+    login.into()
 }
 
 /// What becomes of an earlier login.

@@ -69,7 +69,7 @@ impl Web {
     }
 
     /// Sends a request. Fails for an answer that has a body which is no JSON.
-    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OAuthError> {
+    pub(crate) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, OAuthError> {
         let url = Url::parse(&request.uri().to_string());
         let url = url.map_err(|_| OAuthError::Refused("an address", String::new()))?;
         self.check(&url)?;
