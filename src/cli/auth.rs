@@ -3,13 +3,16 @@
 
 mod answers;
 mod asking;
+mod browser;
 mod export;
+mod jwt;
 mod login;
 mod logout;
 mod recover;
 #[cfg_attr(windows, path = "auth/terminal_windows.rs")]
 mod terminal;
 mod verify;
+mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,7 +27,8 @@ use super::failure::{CommandResult, Failure, success_if};
 use super::output::{as_json, print, warn};
 use super::{Globals, interruptible, progress};
 use crate::home::{Home, LockError, StoreGuard};
-use relay_matrix::auth::{self, AuthError, Files, KeyBackup, RECOVER};
+use relay_matrix::auth::{self, AuthError, Files, KeyBackup, LoginMethod, RECOVER};
+use relay_model::Timestamp;
 
 use self::export::{ExportArgs, ImportArgs};
 use self::login::LoginArgs;
@@ -43,9 +47,10 @@ pub(super) enum AuthCommand {
     /// Log the bot's account in, as a new device that its owner has signed
     #[command(
         after_help = "Examples:\n  relay auth login --homeserver example.org --username relay\n  \
-                      relay auth login --homeserver https://matrix.example.org --username relay --password-file secret.txt"
+                      relay auth login --homeserver https://matrix.example.org --username relay --password-file secret.txt\n  \
+                      relay auth login --homeserver example.org --oauth --device-code"
     )]
-    Login(LoginArgs),
+    Login(Box<LoginArgs>),
     /// Have the device signed by its owner again, with the account's recovery key; after the loss of its keys, as a new
     /// device
     #[command(after_help = "Example: relay auth recover --recovery-key-file recovery-key.txt")]
@@ -87,13 +92,20 @@ pub(super) struct PasswordArgs {
     password_stdin: bool,
 }
 
+impl PasswordArgs {
+    /// Returns whether a flag gives the password.
+    fn is_given(&self) -> bool {
+        self.password.is_some() || self.password_file.is_some() || self.password_stdin
+    }
+}
+
 /// Runs a command. A signal ends it at a point that leaves nothing half done; a second signal at once.
 pub(super) async fn run(command: AuthCommand, globals: &Globals) -> CommandResult {
     let home = globals.home()?;
     let stop = CancellationToken::new();
     let work = Box::pin(terminal::suspendable(async {
         match command {
-            AuthCommand::Login(args) => login::run(args, globals, &home, &stop).await,
+            AuthCommand::Login(args) => login::run(*args, globals, &home, &stop).await,
             AuthCommand::Recover(args) => recover::run(args, globals, &home, &stop).await,
             AuthCommand::Verify(args) => verify::run(args, globals, &home, &stop).await,
             AuthCommand::Status { json } => or_stop(&stop, Box::pin(status(&home, json))).await,
@@ -165,13 +177,17 @@ async fn take_store(home: &Home) -> Result<StoreGuard, LockError> {
 async fn status(home: &Home, json: bool) -> CommandResult {
     let files = Files::new(home.matrix());
     let asked = async {
-        let mut damage = None;
+        let (mut damage, mut dead) = (None, None);
         if files.session().exists() {
             // Held only for the check: the daemon may need it.
             let store = take_store(home).await;
             damage = auth::damage(&files, store.is_ok()).await?;
+            if store.is_ok() {
+                dead = auth::renew_expired(&files).await;
+            }
         }
-        auth::status(&files, damage).await
+        let status = auth::status(&files, damage).await?;
+        Ok(status.refused_by_service(dead))
     };
     let status = match progress::of("asking the homeserver", asked).await {
         Ok(status) => status,
@@ -230,10 +246,35 @@ fn sentences(status: &auth::LoginStatus) -> String {
         format!("recovery key in {path}: move it to a safe place\n")
     });
     let left = left.unwrap_or_default();
+    let made = made(status, Timestamp::now());
     format!(
-        "account      {user}\ndevice       {device}\nhomeserver   {server}\nsession      {session}\n\
+        "account      {user}\ndevice       {device}\nhomeserver   {server}\nlogin        {made}\nsession      {session}\n\
          verified     {verified}\n{damage}key backup   {backup}\n{left}"
     )
+}
+
+/// Returns how the login was made, and until when its access token is good.
+fn made(status: &auth::LoginStatus, now: Timestamp) -> String {
+    let how = match status.login {
+        LoginMethod::Password => "by password",
+        LoginMethod::AccessToken => "by an access token",
+        LoginMethod::Jwt => "by a JSON web token",
+        LoginMethod::Sso => "by single sign-on",
+        LoginMethod::OAuth => "by OAuth 2.0",
+    };
+    let Some(service) = &status.login_service else {
+        return how.to_owned();
+    };
+    let issuer = &service.issuer;
+    let until = match service.expires_at {
+        None => String::new(),
+        Some(until) if until <= now => "; its access token has expired".to_owned(),
+        Some(until) => {
+            let seconds = until.since(now).as_secs();
+            format!("; its access token is good for {seconds} s, and is renewed before")
+        }
+    };
+    format!("{how}, at {issuer}{until}")
 }
 
 /// Reports a completed step. A closed standard output must not stop a logout half way.
@@ -287,11 +328,14 @@ mod tests {
             key_backup_on_server: Some(true),
             recovery_key_file: Some("/data/matrix/recovery.key".into()),
             damage: None,
+            login: LoginMethod::Password,
+            login_service: None,
         };
         insta::assert_snapshot!(sentences(&status), @r"
         account      @relay:example.org
         device       DEVICE
         homeserver   https://example.org/
+        login        by password
         session      alive
         verified     no: run `relay auth recover` with the account's recovery key; if nobody has it any more, `relay auth login --force --reset-cross-signing`
         key backup   not by this device: the account has one that another login made; run `relay auth recover` with the account's recovery key; if nobody has it any more, `relay auth login --force --reset-cross-signing`

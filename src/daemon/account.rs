@@ -362,7 +362,7 @@ impl Account {
         }
     }
 
-    /// Logs in as the same device with the configured password. Otherwise returns when to try again.
+    /// Logs in as the same device with what the configuration holds. Otherwise returns when to try again.
     async fn log_in_again(&mut self) -> Result<(), Again> {
         let log_in = async |files: &Files, login: &FirstLogin| login.log_in_again(files).await;
         self.log_in_to(log_in, verdict::same_login_after).await
@@ -377,15 +377,14 @@ impl Account {
             .await
     }
 
-    /// Logs in to the account of the session, if the configured password is that of this account.
+    /// Logs in to the account of the session, if what the configuration holds is for this account.
     async fn log_in_to(
         &mut self,
         log_in: impl AsyncFnOnce(&Files, &FirstLogin) -> Result<(), AuthError>,
         try_again: fn(&AuthError) -> Again,
     ) -> Result<(), Again> {
         let session = self.files.load_session().ok().flatten();
-        let (Some(first @ FirstLogin::Password(config, _)), Some(session)) = (&self.login, session)
-        else {
+        let (Some(first @ FirstLogin::Own(config)), Some(session)) = (&self.login, session) else {
             return Err(Again::Never);
         };
         let user = config.bot_user_id.as_deref().unwrap_or_default();

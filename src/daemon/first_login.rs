@@ -4,41 +4,44 @@
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::home::Home;
 use relay_config::Secret;
 use relay_matrix::Files;
 use relay_matrix::auth::{
-    self, AuthError, Credential, Earlier, Identity, KEEP, KeyPlace, LeftIdentity, LoginOptions,
-    Problem, Seeds, Unlock, Way,
+    self, AuthError, Credential, Earlier, Identity, Jwt, KEEP, KeyPlace, LeftIdentity,
+    LoginOptions, Problem, Seeds, Unlock, Way,
 };
 
 /// The credentials, with the rest of the configuration.
 pub(super) enum FirstLogin {
-    /// Logs in as a new device.
-    Password(relay_config::Matrix, Secret<String>),
+    /// Logs in as a new device: by a password, or by an identity provider's token.
+    Own(relay_config::Matrix),
     /// Takes over an existing device.
     AccessToken(relay_config::Matrix, Secret<String>),
 }
 
 impl FirstLogin {
-    /// Returns the configured credentials; `None` if they are incomplete. A password is preferred to a token: with it the
-    /// relay has a device of its own, and can sign it.
-    pub(super) fn of(config: &relay_config::Matrix) -> Option<Self> {
-        let config = config.clone();
-        match (config.password.clone(), config.access_token.clone()) {
-            (Some(password), _) if config.bot_user_id.is_some() => {
-                Some(Self::Password(config, password))
-            }
-            (_, Some(token)) => Some(Self::AccessToken(config, token)),
-            (_, None) => None,
+    /// Returns the configured credentials; `None` if they are incomplete. A password is preferred to an access token: with it
+    /// the relay has a device of its own, and can sign it.
+    pub(super) fn of(config: &relay_config::Matrix, home: &Home) -> Option<Self> {
+        let mut config = config.clone();
+        config.jwt_file = config.jwt_file.map(|path| home.resolve(&path));
+        let has_jwt = config.keycloak_url.is_some() || config.jwt_file.is_some();
+        let is_own = (has_jwt || config.password.is_some()) && config.bot_user_id.is_some();
+        match config.access_token.clone() {
+            _ if is_own => Some(Self::Own(config)),
+            Some(token) => Some(Self::AccessToken(config, token)),
+            None => None,
         }
     }
 
-    /// Logs the same device in again, with a password.
+    /// Logs the same device in again.
     pub(super) async fn log_in_again(&self, files: &Files) -> Result<(), AuthError> {
-        let Self::Password(_, password) = self else {
+        let Self::Own(config) = self else {
             return Err(AuthError::NotLoggedIn);
         };
-        auth::log_in_again(files, password).await?;
+        let (credential, _) = credential(config).await?;
+        auth::log_in_again(files, &credential).await?;
         info!("logged in to Matrix again, as the same device");
         Ok(())
     }
@@ -46,46 +49,37 @@ impl FirstLogin {
     /// Logs in as `relay auth login` does. A recovery key that still lies in its place has the device signed,
     /// or what the earlier login has left.
     pub(super) async fn log_in(&self, files: &Files, earlier: Earlier) -> Result<(), AuthError> {
-        let made = match self {
-            Self::Password(config, password) => {
-                let user = config.bot_user_id.clone().unwrap_or_default();
-                // The homeserver of a login that it has ended was found already.
-                let known = files.load_session().ok().flatten();
-                let known = known.map(|session| session.homeserver.to_string());
-                let homeserver = known.as_deref().or(config.homeserver.as_deref());
-                let (server, offers) =
-                    auth::find_homeserver(homeserver, &user, config.allow_http).await?;
-                offers.demand(Way::Password, &server)?;
-                let key = std::fs::read_to_string(files.recovery_key()).ok();
-                let key = key.map(|key| Unlock::Key(Secret::new(key.trim().to_owned())));
-                let left = match (&key, earlier) {
-                    (None, Earlier::Dead) => LeftIdentity::of(files).await.map(Unlock::Left),
-                    _ => None,
-                };
-                let kept = || Seeds::left_in(files, &user).map(Unlock::Seeds);
-                let unlock = key.or(left).or_else(kept).unwrap_or(Unlock::Nothing);
-                let options = LoginOptions {
-                    username: Some(user),
-                    credential: Credential::Password(password.clone()),
-                    device_name: "relay".to_owned(),
-                    display_name: None,
-                    allow_http: config.allow_http,
-                    earlier,
-                    unlock,
-                    is_recovery: false,
-                    recovery_key: KeyPlace::File(files.recovery_key()),
-                };
-                // Never cancelled: if the relay stops during the login, the next login or start removes the device.
-                let stop = CancellationToken::new();
-                Box::pin(auth::login(files, &server, &options, &stop)).await?
+        let (Self::Own(config) | Self::AccessToken(config, _)) = self;
+        // The homeserver of a login that it has ended was found already.
+        let known = files.load_session().ok().flatten();
+        let known = known.map(|session| session.homeserver.to_string());
+        let homeserver = known.as_deref().or(config.homeserver.as_deref());
+        let user = config.bot_user_id.clone();
+        let named = user.as_deref().unwrap_or_default();
+        let found = auth::find_homeserver(homeserver, named, config.allow_http);
+        let (server, offers) = found.await?;
+        let credential = match self {
+            Self::Own(config) => {
+                let (credential, way) = credential(config).await?;
+                offers.demand(way, &server)?;
+                credential
             }
-            Self::AccessToken(config, token) => {
-                let homeserver = config.homeserver.as_deref();
-                let user = config.bot_user_id.as_deref();
-                let adopted = auth::adopt(files, homeserver, user, token, config.allow_http);
-                Box::pin(adopted).await?
-            }
+            Self::AccessToken(_, token) => Credential::AccessToken(token.clone(), None),
         };
+        let options = LoginOptions {
+            unlock: unlock(files, named, earlier).await,
+            username: user,
+            credential,
+            device_name: "relay".to_owned(),
+            display_name: None,
+            allow_http: config.allow_http,
+            earlier,
+            is_recovery: false,
+            recovery_key: KeyPlace::File(files.recovery_key()),
+        };
+        // Never cancelled: if the relay stops during the login, the next login or start removes the device.
+        let stop = CancellationToken::new();
+        let made = Box::pin(auth::login(files, &server, &options, &stop)).await?;
         info!(account = %made.session.user_id, device = %made.session.device_id, "logged in to Matrix with what the configuration holds");
         for Problem { what, hint } in &made.standing.problems {
             warn!(
@@ -108,4 +102,28 @@ impl FirstLogin {
         }
         Ok(())
     }
+}
+
+/// Returns what proves that the configured account is ours, got anew, and the way in which it does.
+async fn credential(config: &relay_config::Matrix) -> Result<(Credential, Way), AuthError> {
+    let password = config.password.as_ref();
+    if let Some(jwt) = Jwt::of(config)? {
+        let user = config.bot_user_id.as_deref().unwrap_or_default();
+        let token = jwt.credential(user, password, config.allow_http).await?;
+        return Ok((token, Way::Jwt(jwt.login)));
+    }
+    let password = password.ok_or(AuthError::NotLoggedIn)?;
+    Ok((Credential::Password(password.clone()), Way::Password))
+}
+
+/// Returns what opens the account's identity, as far as it lies here.
+async fn unlock(files: &Files, user: &str, earlier: Earlier) -> Unlock {
+    let key = std::fs::read_to_string(files.recovery_key()).ok();
+    let key = key.map(|key| Unlock::Key(Secret::new(key.trim().to_owned())));
+    let left = match (&key, earlier) {
+        (None, Earlier::Dead) => LeftIdentity::of(files).await.map(Unlock::Left),
+        _ => None,
+    };
+    let kept = || Seeds::left_in(files, user).map(Unlock::Seeds);
+    key.or(left).or_else(kept).unwrap_or(Unlock::Nothing)
 }

@@ -196,7 +196,7 @@ pub(crate) async fn run(
         files: relay_matrix::Files::new(home.matrix()),
         pulse,
         clock,
-        login: FirstLogin::of(&config.matrix),
+        login: FirstLogin::of(&config.matrix, &home),
         lock: Arc::clone(&lock),
         claimant,
         device: None,

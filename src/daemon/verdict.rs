@@ -39,6 +39,7 @@ pub(super) fn wait_after(error: &MatrixError, token: Option<Secret<String>>) -> 
         MatrixError::Files(_)
         | MatrixError::Store { .. }
         | MatrixError::Server(_)
+        | MatrixError::Renewal(_)
         | MatrixError::Closed => Wait::Shortly,
     }
 }
@@ -88,8 +89,10 @@ pub(super) fn login_after(error: &AuthError) -> (Again, Option<&'static str>) {
                                    is tried again in case the homeserver was wrong";
     const OWN_DEVICE: &str = "run `relay auth login`, or set matrix.password instead of matrix.access_token and start \
                               the relay again: either makes a device of the relay's own";
-    let AuthError::Wrong(given, ..) = error else {
-        return (Again::Soon, None);
+    let given = match error {
+        AuthError::Wrong(given, ..) => given,
+        AuthError::Lacking(..) => return (Again::Never, None),
+        _ => return (Again::Soon, None),
     };
     match given {
         Given::UsedDevice => (Again::Soon, Some(OWN_DEVICE)),

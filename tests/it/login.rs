@@ -97,7 +97,7 @@ async fn a_token_that_is_wrong_or_somebody_elses_is_told_and_leaves_nothing() {
     for (login, words) in [
         (
             "  access_token: mistyped\n".to_owned(),
-            "does not accept `matrix.access_token`",
+            "does not accept the access token",
         ),
         (
             format!("  access_token: {token}\n  bot_user_id: '@other:localhost'\n"),
@@ -134,4 +134,51 @@ async fn a_password_logs_in_as_a_device_of_its_own() {
         text_of(&status)
     );
     assert!(!relay.log().contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn an_access_token_in_a_file_logs_in_by_hand_and_only_for_its_own_account() {
+    let synapse = Synapse::shared().await;
+    let username = synapse.register("bot").await;
+    let other = synapse.register("other").await;
+    let home = Home::new();
+    let path = home.path("token");
+    let write = |token: &str| fs::write(&path, format!("{token}\n")).expect("it can be written");
+    let flag = path.display().to_string();
+    let log_in = async |further: &[&str], code: i32, words: &str| {
+        let given = [
+            "auth",
+            "login",
+            "--homeserver",
+            synapse.url(),
+            "--access-token-file",
+            &flag,
+        ];
+        let output = home.run(given.iter().chain(further)).await;
+        let text = text_of(&output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(words), "{text}");
+    };
+    write("mistyped");
+    log_in(&[], 1, "does not accept the access token").await;
+    write(&token(synapse, &username).await);
+    log_in(&["--username", &other], 1, "not to").await;
+    assert!(!home.path("matrix/session.json").exists());
+    log_in(
+        &["--username", &username],
+        0,
+        "the device is verified by its owner",
+    )
+    .await;
+    assert_eq!(home.session()["user_id"], format!("@{username}:localhost"));
+    let first = home.session()["device_id"].clone();
+
+    // The device has keys now.
+    log_in(&["--force"], 1, "has encryption keys of another program").await;
+    log_in(&[], 1, "already logged in").await;
+    write(&token(synapse, &username).await);
+    log_in(&["--force"], 0, "is signed out").await;
+    assert_ne!(home.session()["device_id"], first);
+    let status = text_of(&home.run(["auth", "status"]).await);
+    assert!(status.contains("session      alive"), "{status}");
 }

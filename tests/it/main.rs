@@ -83,6 +83,8 @@ mod import;
 #[cfg(test)]
 mod in_clear;
 #[cfg(test)]
+mod jwt;
+#[cfg(test)]
 mod kept_identity;
 #[cfg(test)]
 mod late_keys;
@@ -94,6 +96,8 @@ mod log;
 mod log_file;
 #[cfg(test)]
 mod login;
+#[cfg(test)]
+mod oauth;
 #[cfg(test)]
 mod older_database;
 #[cfg(test)]
@@ -133,6 +137,8 @@ mod service;
 mod several;
 #[cfg(test)]
 mod shown;
+#[cfg(test)]
+mod single_sign_on;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

@@ -50,11 +50,20 @@ const NO_KEYS: [&str; 5] = [
 ];
 
 /// Names that do not follow from a key's path, and the keys that they stand for.
-const ALIASES: [(&str, &str); 3] = [
+const ALIASES: [(&str, &str); 11] = [
     ("MMRELAY_LOG_PATH", "logging.filename"),
     ("MMRELAY_LOG_FILE", "logging.filename"),
     // As the flag of `relay auth login` is called.
     ("RELAY_MATRIX_USERNAME", "matrix.bot_user_id"),
+    // As other programs call them; ours win.
+    ("MATRIX_HOMESERVER", "matrix.homeserver"),
+    ("MATRIX_USER", "matrix.bot_user_id"),
+    ("MATRIX_PASSWORD", "matrix.password"),
+    ("KEYCLOAK_URL", "matrix.keycloak_url"),
+    ("KEYCLOAK_REALM", "matrix.keycloak_realm"),
+    ("KEYCLOAK_CLIENT_ID", "matrix.keycloak_client_id"),
+    ("KEYCLOAK_CLIENT_SECRET", "matrix.keycloak_client_secret"),
+    ("JWT_LOGIN_TYPE", "matrix.jwt_login_type"),
 ];
 
 /// The environment, as far as it concerns the configuration.
@@ -84,8 +93,10 @@ pub(super) enum MeaningOfVariable {
 impl Environment {
     /// Takes what concerns us of the given variables.
     pub fn from_vars(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let is_ours = |name: &str| name.starts_with(PREFIX) || name.starts_with(ALIAS_PREFIX);
-        let ours = variables.into_iter().filter(|(name, _)| is_ours(name));
+        let is_alias = |name: &str| ALIASES.iter().any(|(alias, _)| *alias == name);
+        let concerns =
+            |name: &str| is_prefixed(name) || is_alias(name.strip_suffix("_FILE").unwrap_or(name));
+        let ours = variables.into_iter().filter(|(name, _)| concerns(name));
         let variables = ours.collect();
         Self { variables }
     }
@@ -102,7 +113,8 @@ impl Environment {
         let names = names(paths);
         // One that is misspelled counts too: what is told then names it.
         let is_ours = |name: &str| name.starts_with(PREFIX) && !NO_KEYS.contains(&name);
-        let mut given = self.variables.keys();
+        // What has neither prefix may be meant for another program.
+        let mut given = self.variables.keys().filter(|name| is_prefixed(name));
         given.any(|name| names.contains(name) || is_ours(name))
     }
 
@@ -224,6 +236,10 @@ impl Environment {
         let unknown = names.filter_map(|name| Some((name.clone(), about(name)?)));
         unknown.collect()
     }
+}
+
+fn is_prefixed(name: &str) -> bool {
+    name.starts_with(PREFIX) || name.starts_with(ALIAS_PREFIX)
 }
 
 /// Returns why a variable of MMRelay means nothing here, if it does not.
@@ -400,6 +416,25 @@ mod tests {
         assert!(has_keys("MMRELAY_MESHTASTIC_HOST"));
         assert!(!has_keys("RELAY_HOME"));
         assert!(!has_keys("PATH"));
+    }
+
+    #[test]
+    fn the_names_that_other_programs_use_count_after_ours_and_do_not_stand_for_a_configuration() {
+        let found = environment(&[
+            ("MATRIX_USER", "theirs"),
+            ("MATRIX_PASSWORD", "theirs"),
+            ("RELAY_MATRIX_PASSWORD", "ours"),
+            ("KEYCLOAK_URL", "https://id.example.org"),
+            ("JWT_LOGIN_TYPE", "org.matrix.login.jwt"),
+        ]);
+        let text = |path: &str| found.text(path).unwrap().unwrap();
+        assert_eq!(text("matrix.bot_user_id"), "theirs");
+        assert_eq!(text("matrix.password"), "ours");
+        assert_eq!(text("matrix.keycloak_url"), "https://id.example.org");
+        assert_eq!(text("matrix.jwt_login_type"), "org.matrix.login.jwt");
+        assert!(found.unknown(&paths()).is_empty());
+        let theirs = environment(&[("MATRIX_USER", "theirs"), ("KEYCLOAK_URL", "x")]);
+        assert!(!theirs.has_keys(&paths()));
     }
 
     #[test]

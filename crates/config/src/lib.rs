@@ -50,7 +50,9 @@ pub use environment::Environment;
 pub use explain::{Explanation, KeyExplanation, ListedKey, UnknownKey, explain};
 pub use file::{LARGEST, LoadError, Loaded};
 pub use finding::{Finding, Problems};
-pub use matrix::{E2ee, Matrix, PerMessageProfiles, Recipients, SenderLimit, is_loopback};
+pub use matrix::{
+    E2ee, JwtLogin, Matrix, PerMessageProfiles, Recipients, SenderLimit, is_loopback,
+};
 pub use meshtastic::*;
 pub use mmrelay::is_taken_over;
 pub use operation::*;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use strum::IntoStaticStr;
 use url::{Host, Url};
 
 use super::choice::choices;
@@ -43,6 +44,25 @@ keys! {
         /// has used for encryption.
         #[changed = "needs a restart"]
         access_token: Option<Secret<String>> = value(r#""secret""#, secret());
+        /// Address of a Keycloak, up to `/realms`, for a login without a terminal where the homeserver takes its tokens in place
+        /// of a password: the relay asks it for one by the account's name and `matrix.password`.
+        #[changed = "needs a restart"]
+        keycloak_url: Option<Url> = value("https://id.example.org", web_address(allow_http));
+        /// The account's realm at that Keycloak.
+        #[changed = "needs a restart"]
+        keycloak_realm: Option<String> = value("club", shown_name());
+        /// The client there as which the relay asks for a token; it needs direct access grants.
+        #[changed = "needs a restart"]
+        keycloak_client_id: Option<String> = value("relay", shown_name());
+        /// That client's secret; without the key it is a public client.
+        #[changed = "needs a restart"]
+        keycloak_client_secret: Option<Secret<String>> = value(r#""secret""#, secret());
+        /// A file that holds a JSON web token, for a login without a terminal; it is read at each login.
+        #[changed = "needs a restart"]
+        jwt_file: Option<PathBuf> = value("token.jwt", path());
+        /// As what the homeserver takes such a token.
+        #[changed = "needs a restart"]
+        jwt_login_type: JwtLogin = get("com.famedly.login.token.oauth", choice());
         /// Name that the bot shows, in every room without one of its own. Without the key it keeps the one it has.
         display_name: Option<String> = value(r#""Mesh relay""#, shown_name());
         /// Picture that the bot shows, in every room without one of its own: a PNG, JPEG, GIF or WebP file of at most 1 MiB.
@@ -123,6 +143,20 @@ keys! {
 }
 
 choices! {
+    /// As what a homeserver takes a JSON web token: the type of the login.
+    #[derive(IntoStaticStr)]
+    pub JwtLogin {
+        /// The access token of an OAuth provider, by synapse-token-authenticator.
+        #[strum(to_string = "com.famedly.login.token.oauth")]
+        FamedlyOAuth,
+        /// A token signed for the homeserver, by synapse-token-authenticator.
+        #[strum(to_string = "com.famedly.login.token")]
+        Famedly,
+        /// By Synapse's `jwt_config`.
+        #[strum(to_string = "org.matrix.login.jwt")]
+        Synapse,
+    }
+
     /// For whose devices messages are encrypted.
     pub Recipients {
         /// Everyone's.
@@ -213,6 +247,16 @@ fn login_server(allow_http: bool) -> ValueType<String> {
     ValueType::new(doc, move |node| homeserver(node, allow_http))
 }
 
+fn web_address(allow_http: bool) -> ValueType<Url> {
+    let doc = || {
+        ValueDoc::text(
+            "an address, as in `https://id.example.org`",
+            r"^ *https?://",
+        )
+    };
+    ValueType::new(doc, move |node| address(nonblank(node)?.trim(), allow_http))
+}
+
 fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {
     let text = nonblank(node)?;
     let text = text.trim();
@@ -223,11 +267,15 @@ fn homeserver(node: &Node, allow_http: bool) -> Checked<String> {
         })?;
         return Ok(name.into());
     }
+    address(text, allow_http).map(Url::into)
+}
+
+fn address(text: &str, allow_http: bool) -> Checked<Url> {
     let url =
         Url::parse(text).map_err(|error| Wrong::not(text, &format!("an address: {error}")))?;
     match url.scheme() {
-        "https" => Ok(url.into()),
-        "http" if allow_http || is_loopback(&url) => Ok(url.into()),
+        "https" => Ok(url),
+        "http" if allow_http || is_loopback(&url) => Ok(url),
         "http" => Err(
             Wrong::new("plain HTTP would show passwords and messages on the way")
                 .hint("use `https://`, or set `matrix.allow_http: true`")

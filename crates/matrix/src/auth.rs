@@ -2,9 +2,13 @@
 
 mod adopt;
 mod again;
+mod authorize;
+mod browser;
 mod devices;
 mod entry;
 mod export;
+mod jwt;
+mod keycloak;
 mod left;
 mod login;
 mod logout;
@@ -12,6 +16,7 @@ mod offers;
 mod recover;
 mod recovery;
 mod seeds;
+mod sso;
 mod status;
 mod verify;
 
@@ -23,14 +28,19 @@ use url::Url;
 use super::{MatrixError, files::FilesError, session::StoredSession};
 use relay_model::Explained;
 
+pub use super::oauth::{OAuthClient, OAuthError};
 pub use super::server::{Server, ServerError};
+pub use super::session::LoginMethod;
 pub use super::verification::{Emoji, Peer, Verified};
 pub use super::{DeviceTrust, files::Files};
-pub use adopt::adopt;
 pub use again::log_in_again;
+pub use authorize::Authorization;
+pub use browser::{AskForAddress, Browser, Person, Shown};
 pub use devices::{Left, Parted, part_with_others};
-pub use entry::{Credential, Earlier, JwtLogin, KeyPlace, LoginOptions, find_homeserver};
+pub use entry::{Credential, Earlier, KeyPlace, LoginOptions, find_homeserver};
 pub use export::{ExportError, Exported, export, import, may_export, may_import};
+pub use jwt::{Jwt, TokenFrom};
+pub use keycloak::Keycloak;
 pub use left::LeftIdentity;
 pub use login::{Login, login};
 pub use logout::{delete_local, end_session, key_backup};
@@ -38,7 +48,10 @@ pub use offers::{Offers, Way};
 pub use recover::recover;
 pub use recovery::{AskForKey, Identity, LoginTrust, Problem, Unlock};
 pub use seeds::Seeds;
-pub use status::{KEEP, KeyBackup, LoginStatus, RECOVER, ask, damage, status};
+pub use sso::single_sign_on;
+pub use status::{
+    KEEP, KeyBackup, LoginService, LoginStatus, RECOVER, ask, damage, renew_expired, status,
+};
 pub use verify::{Begins, verify};
 
 /// Which part of the given credentials is wrong.
@@ -65,6 +78,9 @@ pub enum AuthError {
     /// Wrong credentials: which part, why, and the hint.
     #[error("{1}")]
     Wrong(Given, String, Option<&'static str>),
+    /// What was given is not enough; what is missing, and the cure.
+    #[error("{0}")]
+    Lacking(String, String),
     /// The user interrupted it; an earlier login is as it was.
     #[error("interrupted: the login is as it was")]
     Interrupted,
@@ -100,6 +116,21 @@ pub enum AuthError {
     /// The answer is not valid for a homeserver; what is missing.
     #[error("{0} gave an answer that makes no sense: {1}")]
     BadAnswer(Url, &'static str),
+    /// The homeserver has no such identity provider: which was named, and those that it has, with their names.
+    #[error("the homeserver has no identity provider `{0}`{offered}", offered = offered(.1))]
+    UnknownProvider(String, Vec<(String, String)>),
+    /// No port of this machine can be listened on for what a browser brings back.
+    #[error("cannot listen for the browser")]
+    NoListener(#[source] std::io::Error),
+    /// What a browser, or a person, has brought is not what was awaited.
+    #[error("what was brought back from the browser is not {0}")]
+    NotBrought(&'static str),
+    /// Nobody has finished a login in a browser for so many minutes.
+    #[error("nobody has finished the login in the browser within {0} minutes")]
+    NotFinished(u64),
+    /// The login service cannot be asked, or refuses.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
     /// The homeserver cannot be asked, or refused.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -109,6 +140,17 @@ pub enum AuthError {
     /// The SDK's store or the session cannot be used.
     #[error(transparent)]
     Store(#[from] MatrixError),
+}
+
+/// Returns the identity providers that a homeserver has.
+fn offered(providers: &[(String, String)]) -> String {
+    if providers.is_empty() {
+        return ": it offers no choice".to_owned();
+    }
+    let named = providers
+        .iter()
+        .map(|(id, name)| format!("`{id}` ({name})"));
+    format!("; it has {}", named.collect::<Vec<_>>().join(", "))
 }
 
 impl AuthError {
@@ -125,6 +167,7 @@ impl Explained for AuthError {
         match self {
             Self::AlreadyLoggedIn(_) => Some("use --force to log in anew".to_owned()),
             Self::Wrong(_, _, hint) => hint.map(str::to_owned),
+            Self::Lacking(_, hint) => Some(hint.clone()),
             Self::DeviceGone(_) => Some("`relay auth recover` makes a new one".to_owned()),
             Self::Locked(_) => Some(
                 "give the account's recovery key with `--recovery-key-file FILE`; if nobody has it any more, `relay auth login --force \
@@ -142,6 +185,14 @@ impl Explained for AuthError {
                 let cure = cause.hint().map(|hint| format!("{hint}; {ours}"));
                 cure.or_else(|| Some(ours.to_owned()))
             }
+            Self::UnknownProvider(..) => Some("give one of those with --idp, or leave it out".to_owned()),
+            Self::NotBrought(_) => Some(
+                "copy all of it from the address bar, also if the browser says that the page cannot be opened"
+                    .to_owned(),
+            ),
+            Self::NotFinished(_) => Some("try again; with --paste the browser may be on another machine".to_owned()),
+            Self::NoListener(_) => Some("use --paste".to_owned()),
+            Self::OAuth(error) => error.hint(),
             Self::Server(error) => error.hint(),
             Self::Files(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -152,6 +203,7 @@ impl Explained for AuthError {
     fn exit(&self) -> ExitCode {
         match self {
             Self::Server(error) => error.exit(),
+            Self::Lacking(..) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

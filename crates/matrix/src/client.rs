@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 
 use super::files::{Files, FilesError};
 use super::gate::{self, Gate, Notes};
+use super::renewal::Renewal;
 use super::server::{TIMEOUT, USER_AGENT};
 use super::{DeviceTrust, MatrixError, keys::KeyStore, session::StoredSession};
 use relay_config::Recipients;
@@ -34,7 +35,7 @@ pub(super) async fn restore(
     files: &Files,
     recipients: Recipients,
     way: &Arc<Notes>,
-) -> Result<(Client, StoredSession), MatrixError> {
+) -> Result<(Client, StoredSession, Option<Arc<Renewal>>), MatrixError> {
     files.finish()?;
     let session = files.load_session()?.ok_or(MatrixError::NoSession)?;
     let (key, keys) = keys_of(files, &session).await?;
@@ -42,9 +43,8 @@ pub(super) async fn restore(
         Recipients::Verified => CollectStrategy::IdentityBasedStrategy,
         Recipients::All => CollectStrategy::AllDevices,
     };
-    let client = build(files, &session, &key, keys, strategy, way).await?;
-    keep_tokens(&client, files.clone()).map_err(|cause| unusable(files, cause))?;
-    Ok((client, session))
+    let (client, renewal) = build(files, &session, &key, keys, strategy, way).await?;
+    Ok((client, session, renewal))
 }
 
 /// Builds a client for the session on a new store in `files`.
@@ -52,7 +52,12 @@ pub(super) async fn open(files: &Files, session: &StoredSession) -> Result<Clien
     let key = files.create_key()?;
     let keys = open_keys(files, &key).await?;
     let strategy = CollectStrategy::AllDevices;
-    build(files, session, &key, keys, strategy, &Arc::default()).await
+    if session.oauth.is_some() {
+        // Tokens that are renewed are saved before they are used. The login counts only when it is put in its place.
+        files.save_session(session)?;
+    }
+    let built = build(files, session, &key, keys, strategy, &Arc::default()).await?;
+    Ok(built.0)
 }
 
 /// A raw key avoids deriving one from a passphrase, which takes a third of a second per client.
@@ -74,7 +79,9 @@ async fn build(
     keys: KeyStore,
     strategy: CollectStrategy,
     way: &Arc<Notes>,
-) -> Result<Client, MatrixError> {
+) -> Result<(Client, Option<Arc<Renewal>>), MatrixError> {
+    let renewal = session.oauth.is_some().then(|| Renewal::of(files.clone()));
+    let keys = keys.with_renewal(renewal.clone());
     let config = stores(files, key);
     let opening = async {
         tokio::try_join!(
@@ -110,9 +117,26 @@ async fn build(
     let client = client.map_err(|cause| unusable(files, cause))?;
     // The gate stays open as long as the client lives.
     client.add_event_handler_context(Arc::new(gate));
+    if let Some(renewal) = &renewal {
+        let saved = Arc::clone(renewal);
+        let (load, save) = (move |_| saved.saved(), |_| Ok(()));
+        let set = client.set_session_callbacks(Box::new(load), Box::new(save));
+        set.map_err(|cause| unusable(files, cause))?;
+        // The holder only has to have a name: `relay.lock` excludes other processes.
+        let oauth = client.oauth();
+        let enabled = oauth
+            .enable_cross_process_refresh_lock("relay".to_owned())
+            .await;
+        enabled.map_err(|cause| unusable(files, cause))?;
+    } else {
+        keep_tokens(&client, files.clone()).map_err(|cause| unusable(files, cause))?;
+    }
     let restored = Box::pin(client.restore_session(session.to_sdk())).await;
     restored.map_err(|cause| unusable(files, cause))?;
-    Ok(client)
+    if let Some(renewal) = &renewal {
+        renewal.open(&session.tokens);
+    }
+    Ok((client, renewal))
 }
 
 /// Limits the size of answers, unless a proxy is used.

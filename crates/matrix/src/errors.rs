@@ -8,6 +8,7 @@ use matrix_sdk::encryption::OlmError;
 use matrix_sdk::ruma::api::error::{ErrorKind, FromHttpResponseError, RetryAfter};
 use matrix_sdk::{Error, HttpError, RefreshTokenError};
 
+use super::renewal;
 use relay_model::{RoomOutcome, Timestamp};
 
 pub(super) use sentence::{disk, sentence};
@@ -29,6 +30,20 @@ pub struct LoginRefusal {
     /// renewal that came too late).
     pub keeps_device: bool,
     pub(super) message: String,
+}
+
+/// The code of a login service that does not renew a login any more (RFC 6749).
+pub(super) const ENDED: &str = "invalid_grant";
+
+impl LoginRefusal {
+    /// Makes that of a login service that does not renew the login any more.
+    pub(super) fn ended(message: String) -> Self {
+        Self {
+            errcode: ENDED.to_owned(),
+            keeps_device: false,
+            message,
+        }
+    }
 }
 
 /// Maximum pause that a server can impose: a longer one may be a mistake, or a proxy's.
@@ -175,6 +190,11 @@ pub(super) fn is_about_login(status: u16, errcode: &str) -> bool {
 
 /// Returns why the server does not accept the login, if that is the cause.
 pub(super) fn refused_login(error: &Error) -> Option<LoginRefusal> {
+    if let Some(HttpError::RefreshToken(error)) = http(error)
+        && let Some(words) = renewal::ended(error)
+    {
+        return Some(LoginRefusal::ended(words));
+    }
     let (answer, is_renewal) = answer(error)?;
     let errcode = answer.errcode?;
     // After a refused refresh token nothing is left to renew with.

@@ -1,6 +1,7 @@
-//! The SDK's crypto store with two changes: a new Olm session is written in the same transaction as the content of the
+//! The SDK's crypto store with three changes: a new Olm session is written in the same transaction as the content of the
 //! message that created it, and of what the SDK writes after each answer only
-//! a changed account is.
+//! a changed account is. And the SDK's question whether another process has renewed the session's tokens has them renewed
+//! (`renewal`).
 //!
 //! The SDK (0.18, `olm/account.rs`, `decrypt_olm_message`) writes such a session at once, but the room key in the
 //! message only after the whole sync answer is processed. After a crash in between, the server sends the message again,
@@ -11,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use matrix_sdk::SqliteCryptoStore;
@@ -28,13 +29,34 @@ use matrix_sdk_base::crypto::store::types::{
     RoomPendingKeyBundleDetails, RoomSettings, StoredRoomKeyBundleData, TrackedUser,
 };
 use matrix_sdk_base::crypto::{
-    Account, DeviceData, GossipRequest, SecretInfo, Session, UserIdentityData,
+    Account, CryptoStoreError, DeviceData, GossipRequest, SecretInfo, Session, UserIdentityData,
 };
 use zeroize::Zeroizing;
 
+use super::renewal::{self, Renewal, RenewalError};
 use relay_config::Secret;
 
-type Result<T> = std::result::Result<T, <SqliteCryptoStore as CryptoStore>::Error>;
+type Result<T> = std::result::Result<T, KeysError>;
+
+/// Why the store cannot be used, or does not answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeysError {
+    /// The SDK's store cannot be used.
+    #[error(transparent)]
+    Store(<SqliteCryptoStore as CryptoStore>::Error),
+    /// The SDK has asked for the newest tokens, and they could not be renewed.
+    #[error(transparent)]
+    Renewal(#[from] RenewalError),
+}
+
+impl From<KeysError> for CryptoStoreError {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Store(error) => error.into(),
+            KeysError::Renewal(error) => Self::backend(error),
+        }
+    }
+}
 
 /// The SDK's crypto store, except that a new Olm session is written with the content of the message that created it, and
 /// that an unchanged account and the position of an answer are not written.
@@ -43,6 +65,8 @@ pub(super) struct KeyStore {
     sdk: SqliteCryptoStore,
     /// New sessions that are not written yet: they are written with the next message's record, or when used.
     opened: Mutex<Vec<Session>>,
+    /// Who renews the tokens of the session, if they have to be.
+    renewal: Option<Arc<Renewal>>,
     /// The account as it stands on the disk, serialized; `None`: not known (at the start, or after a failed write).
     account: Mutex<Option<Secret<Zeroizing<Vec<u8>>>>>,
 }
@@ -52,8 +76,14 @@ impl KeyStore {
         Self {
             sdk,
             opened: Mutex::default(),
+            renewal: None,
             account: Mutex::default(),
         }
+    }
+
+    /// Has the SDK's question for the newest tokens answered by this.
+    pub(super) fn with_renewal(self, renewal: Option<Arc<Renewal>>) -> Self {
+        Self { renewal, ..self }
     }
 
     fn opened(&self) -> MutexGuard<'_, Vec<Session>> {
@@ -80,7 +110,10 @@ impl KeyStore {
         changes.sessions = sessions;
         changes.next_batch_token = None;
         if !changes.is_empty() {
-            self.sdk.save_changes(changes).await?;
+            self.sdk
+                .save_changes(changes)
+                .await
+                .map_err(KeysError::Store)?;
         }
         self.opened().retain(|it| !written.contains(it));
         Ok(())
@@ -99,7 +132,8 @@ impl KeyStore {
         let account = Some(account);
         self.sdk
             .save_pending_changes(PendingChanges { account })
-            .await?;
+            .await
+            .map_err(KeysError::Store)?;
         *self.account() = now;
         Ok(())
     }
@@ -119,7 +153,7 @@ macro_rules! store {
     ($($name:ident($($argument:ident: $type:ty),*) -> $value:ty;)*) => {
         #[async_trait]
         impl CryptoStore for KeyStore {
-            type Error = <SqliteCryptoStore as CryptoStore>::Error;
+            type Error = KeysError;
 
             async fn save_changes(&self, mut changes: Changes) -> Result<()> {
                 let sessions = mem::take(&mut changes.sessions);
@@ -143,7 +177,8 @@ macro_rules! store {
             }
 
             async fn get_sessions(&self, sender_key: &str) -> Result<Option<Vec<Session>>> {
-                let mut sessions = self.sdk.get_sessions(sender_key).await?.unwrap_or_default();
+                let sessions = self.sdk.get_sessions(sender_key).await.map_err(KeysError::Store)?;
+                let mut sessions = sessions.unwrap_or_default();
                 let mut opened = self.opened().clone();
                 opened.retain(|it| it.sender_key().to_base64() == sender_key && !sessions.contains(it));
                 sessions.extend(opened);
@@ -152,11 +187,26 @@ macro_rules! store {
 
             async fn close(&self) -> Result<()> {
                 self.write_opened().await?;
-                self.sdk.close().await
+                self.sdk.close().await.map_err(KeysError::Store)
+            }
+
+            async fn get_custom_value(&self, key: &str) -> Result<Option<Vec<u8>>> {
+                match &self.renewal {
+                    Some(renewal) if key == renewal::QUESTION => Ok(renewal.newest().await?),
+                    Some(_) | None => self.sdk.get_custom_value(key).await.map_err(KeysError::Store),
+                }
+            }
+
+            async fn set_custom_value(&self, key: &str, value: Vec<u8>) -> Result<()> {
+                // The answer to that question is not taken from the store.
+                if key == renewal::QUESTION {
+                    return Ok(());
+                }
+                self.sdk.set_custom_value(key, value).await.map_err(KeysError::Store)
             }
 
             $(async fn $name(&self, $($argument: $type),*) -> Result<$value> {
-                self.sdk.$name($($argument),*).await
+                self.sdk.$name($($argument),*).await.map_err(KeysError::Store)
             })*
         }
     };
@@ -200,8 +250,6 @@ store! {
     get_pending_key_bundle_details_for_room(room: &RoomId) -> Option<RoomPendingKeyBundleDetails>;
     get_all_rooms_pending_key_bundles() -> Vec<RoomPendingKeyBundleDetails>;
     has_downloaded_all_room_keys(room: &RoomId) -> bool;
-    get_custom_value(key: &str) -> Option<Vec<u8>>;
-    set_custom_value(key: &str, value: Vec<u8>) -> ();
     remove_custom_value(key: &str) -> ();
     try_take_leased_lock(milliseconds: u32, key: &str, holder: &str) -> Option<CrossProcessLockGeneration>;
     next_batch_token() -> Option<String>;

@@ -10,7 +10,8 @@
 //! - The rooms: `rooms` (which they are, and who is in them), `following` (which one a name stands for),
 //!   `joining`, `trouble` (why the bot is not in one).
 //! - What people see: `appearance` (the bot's name and picture), `avatars` (pictures of nodes).
-//! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK), `client` and `keys` (the SDK
+//! - The account: `auth` (login, logout, status), `session`, `files`, `server` (without the SDK),
+//!   `oauth`, `renewal` (the tokens of a login service), `redirect` (where its browser ends up), `client` and `keys` (the SDK
 //!   and its store), `gate` (bounds answers), `pulse` (the homeserver's state), `probe` (asks it, for `doctor`),
 //!   `moved` (its address has changed), `task`.
 #![cfg_attr(
@@ -38,9 +39,12 @@ mod joining;
 mod keys;
 mod landmarks;
 mod moved;
+mod oauth;
 mod probe;
 mod pulse;
 mod reader;
+mod redirect;
+mod renewal;
 mod rooms;
 #[cfg(test)]
 mod scripted;
@@ -63,6 +67,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use self::errors::LoginRefusal;
 use self::files::LOG_IN_ANEW;
 use relay_config::{E2ee, UserPattern};
 use relay_disk::Trouble;
@@ -77,8 +82,10 @@ pub use self::auth::ask;
 pub use self::files::{Files, FilesError};
 pub use self::following::in_its_place;
 pub use self::moved::{Move, follow_configuration};
+pub use self::oauth::{OAuthClient, OAuthError};
 pub use self::probe::{Entrance, HomeserverFacts, Probe, RoomFound, SeenRoom};
 pub use self::pulse::{Failing, HomeserverState, Pulse};
+pub use self::renewal::RenewalError;
 pub use self::send::Sender;
 pub use self::server::ServerError;
 pub use self::session::{BackupUse, LoginMethod, RefusedLogin, StoredSession};
@@ -171,6 +178,9 @@ pub enum MatrixError {
     /// The homeserver cannot be asked, or its answer is of no use.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The access token has expired, and cannot be renewed now.
+    #[error(transparent)]
+    Renewal(Box<RenewalError>),
     /// A file of the login cannot be read or written, or is damaged.
     #[error(transparent)]
     Files(#[from] FilesError),
@@ -191,6 +201,11 @@ impl Explained for MatrixError {
                 refused.hint().map(|cure| format!("{relay}: {cure}"))
             }
             Self::Server(error) => error.hint(),
+            Self::Renewal(error) => match &**error {
+                RenewalError::Service(error) => error.hint(),
+                RenewalError::Files(error) => error.hint(),
+                RenewalError::NoToken | RenewalError::Ending => None,
+            },
             Self::Files(error) => error.hint(),
             Self::Store(path, cause) => {
                 let trouble = Trouble::of(&**cause).map(|it| full_text(&it.at(path)));
@@ -210,6 +225,8 @@ pub struct Matrix {
     rooms: Arc<rooms::Rooms>,
     /// Events on the path of requests to the server.
     way: Arc<gate::Notes>,
+    /// Who renews the tokens, if they are those of a login service.
+    renewal: Option<Arc<renewal::Renewal>>,
 }
 
 impl Matrix {
@@ -217,13 +234,15 @@ impl Matrix {
     /// with [`MatrixError::NoSession`] if nobody has logged in, and with other errors if files cannot be used.
     pub async fn restore(files: Files, options: Options) -> Result<Self, MatrixError> {
         let way = Arc::default();
-        let (client, session) = client::restore(&files, options.e2ee.recipients, &way).await?;
+        let restored = client::restore(&files, options.e2ee.recipients, &way).await?;
+        let (client, session, renewal) = restored;
         let rooms = rooms::Rooms::new(client, session.user_id.clone(), options);
         Ok(Self {
             files,
             session,
             rooms: Arc::new(rooms),
             way,
+            renewal,
         })
     }
 
@@ -277,6 +296,9 @@ impl Matrix {
             never = Box::pin(appearance::keep(&self.rooms)) => match never {},
             never = Box::pin(uploads) => match never {},
             never = verification::accept_from(&self.rooms.client, &self.rooms.options.verify_with) => match never {},
+            words = renewal::keep_fresh(&self.rooms.client, self.renewal.as_ref()) => {
+                Err(self.session.refused(LoginRefusal::ended(words)))
+            }
             refusal = self.rooms.refused.wait() => Err(self.session.refused(refusal.clone())),
         };
         if let Err(MatrixError::SessionDead(_)) = result {

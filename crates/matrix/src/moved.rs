@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use url::Url;
 
+use super::renewal;
 use super::server::{self, Server, ServerError};
 use super::{Files, MatrixError, StoredSession};
 use relay_config::is_loopback;
@@ -45,6 +46,12 @@ pub async fn follow_configuration(
         let server = Server::discover(configured, allow_http).await?;
         let to = server.base.clone();
         if !is_same(&to, &session.homeserver) {
+            if session.oauth.is_some() {
+                let renewed = renewal::renew_expired(files).await;
+                renewed.map_err(|error| session.not_renewed(error))?;
+                session = files.load_session()?.ok_or(MatrixError::NoSession)?;
+                session.configured = Some(configured.to_owned());
+            }
             if let Some(why) = refusal(server, &session).await? {
                 return Ok(Move::Refused(to, why));
             }

@@ -33,6 +33,10 @@ pub enum ServerError {
     /// The address that a server names as its homeserver's cannot be used.
     #[error("{0} names a homeserver that cannot be used")]
     Named(Url, #[source] Box<Self>),
+    /// What a server name says of its homeserver cannot be read, and there is none under the name itself; the name, what is
+    /// wrong, and why the latter is none.
+    #[error("what {0}.well-known/matrix/client says of its homeserver is of no use ({1})")]
+    WellKnown(Url, String, #[source] Box<Self>),
     /// No connection, or no answer in time.
     #[error("cannot reach the homeserver at {0}")]
     Unreachable(Url, #[source] FirstCause),
@@ -93,6 +97,10 @@ impl Explained for ServerError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Named(_, error) => return error.hint(),
+            Self::WellKnown(..) => {
+                "give the homeserver's own address, as in `https://matrix.example.org`; whoever runs the website of this name \
+                 should correct that file"
+            }
             Self::BadAddress(_) => {
                 "give its name, as in `example.org`, or its address, as in `https://matrix.example.org`"
             }
@@ -160,10 +168,12 @@ impl Server {
             let url = Url::parse(given).map_err(|_| bad())?;
             let direct = Self::at(url.clone(), allow_http)?.checked().await;
             // The website under this name may fail although the homeserver works.
-            if let Err(ServerError::NotMatrix(..) | ServerError::Failing(..)) = direct
-                && let Some(named) = well_known(&url, allow_http).await
-            {
-                return named?.checked().await;
+            if let Err(ServerError::NotMatrix(..) | ServerError::Failing(..)) = direct {
+                match well_known(&url, allow_http).await {
+                    Named::At(server) => return server.checked().await,
+                    Named::Unusable(error) => return Err(error),
+                    Named::Nowhere | Named::Broken(_) => {}
+                }
             }
             return direct;
         }
@@ -175,9 +185,29 @@ impl Server {
             let http = Url::parse(&format!("http://{given}")).map_err(|_| bad())?;
             return Self::at(http, allow_http)?.checked().await;
         }
-        let named = well_known(&https, allow_http).await;
-        let server = named.unwrap_or_else(|| Self::at(https, allow_http))?;
-        server.checked().await
+        // A port is one of the homeserver, not of the website.
+        let mut website = https.clone();
+        website.set_port(None).map_err(|()| bad())?;
+        Self::of_name(&website, https, allow_http).await
+    }
+
+    /// Finds the homeserver that a website names, or else the one at this address of the same name.
+    async fn of_name(website: &Url, address: Url, allow_http: bool) -> Result<Self, ServerError> {
+        let broken = match well_known(website, allow_http).await {
+            Named::At(server) => return server.checked().await,
+            Named::Unusable(error) => return Err(error),
+            Named::Nowhere => None,
+            Named::Broken(what) => Some(what),
+        };
+        let direct = Self::at(address, allow_http)?.checked().await;
+        match (direct, broken) {
+            (Err(error), Some(what)) => Err(ServerError::WellKnown(
+                website.clone(),
+                what,
+                Box::new(error),
+            )),
+            (direct, _) => direct,
+        }
     }
 
     async fn checked(self) -> Result<Self, ServerError> {
@@ -302,7 +332,10 @@ impl Server {
     }
 }
 
-fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Client, ServerError> {
+pub(super) fn http_client(
+    redirects: redirect::Policy,
+    base: &Url,
+) -> Result<reqwest::Client, ServerError> {
     reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .timeout(TIMEOUT)
@@ -312,7 +345,9 @@ fn http_client(redirects: redirect::Policy, base: &Url) -> Result<reqwest::Clien
 }
 
 /// Reads an answer; `None`: it exceeds the size limit.
-async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+pub(super) async fn read(
+    mut response: reqwest::Response,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
     if response.content_length() > Some(LARGEST_ANSWER) {
         return Ok(None);
     }
@@ -326,27 +361,59 @@ async fn read(mut response: reqwest::Response) -> Result<Option<Vec<u8>>, reqwes
     Ok(Some(bytes))
 }
 
-/// Asks a server name for its homeserver; `None` if it names none.
-async fn well_known(name: &Url, allow_http: bool) -> Option<Result<Server, ServerError>> {
+/// What a website says of the homeserver of its name: the cases of the specification's client-server discovery.
+enum Named {
+    /// Nothing (`IGNORE`).
+    Nowhere,
+    /// It is here.
+    At(Server),
+    /// An address that cannot be used (`FAIL_ERROR`).
+    Unusable(ServerError),
+    /// Something that cannot be read; what is wrong (`FAIL_PROMPT`: the name itself is tried).
+    Broken(String),
+}
+
+/// Asks a website for the homeserver of its name. One that cannot be reached says nothing.
+async fn well_known(name: &Url, allow_http: bool) -> Named {
     let mut url = name.clone();
     url.set_path("/.well-known/matrix/client");
     url.set_query(None);
-    let client = http_client(redirect::Policy::limited(5), name).ok()?;
-    let response = client.get(url).send().await.ok()?;
-    if !response.status().is_success() {
-        return None;
+    let answered = async {
+        let client = http_client(redirect::Policy::limited(5), name).ok()?;
+        let response = client.get(url).send().await.ok()?;
+        Some((response.status(), read(response).await.ok()?))
+    };
+    let Some((status, bytes)) = answered.await else {
+        return Named::Nowhere;
+    };
+    if status == StatusCode::NOT_FOUND {
+        return Named::Nowhere;
     }
-    let bytes = read(response).await.ok()??;
-    let answer: Value = serde_json::from_slice(&bytes).ok()?;
-    let base = Url::parse(answer["m.homeserver"]["base_url"].as_str()?).ok()?;
-    let named = Server::at(base, allow_http);
-    Some(named.map_err(|error| ServerError::Named(name.clone(), Box::new(error))))
+    if !status.is_success() {
+        return Named::Broken(format!("HTTP {}", status.as_u16()));
+    }
+    let Some(bytes) = bytes else {
+        return Named::Broken("it is larger than 1 MB".to_owned());
+    };
+    let Ok(answer) = serde_json::from_slice::<Value>(&bytes) else {
+        return Named::Broken("it is no JSON".to_owned());
+    };
+    let Some(base) = answer["m.homeserver"]["base_url"].as_str() else {
+        return Named::Broken("it has no `m.homeserver` with a `base_url`".to_owned());
+    };
+    let base = Url::parse(base).map_err(|_| ServerError::BadAddress(base.to_owned()));
+    match base.and_then(|base| Server::at(base, allow_http)) {
+        Ok(server) => Named::At(server),
+        Err(error) => Named::Unusable(ServerError::Named(name.clone(), Box::new(error))),
+    }
 }
 
 /// Returns the homeserver that a server name's `/.well-known` names, if one answers there.
 pub(super) async fn named_by(name: &Url) -> Option<Url> {
-    let named = well_known(name, false).await?.ok()?;
-    Some(named.checked().await.ok()?.base)
+    match well_known(name, false).await {
+        Named::At(server) => Some(server.checked().await.ok()?.base),
+        Named::Nowhere | Named::Unusable(_) | Named::Broken(_) => None,
+    }
 }
 
 /// The root cause of a failed request: the outer errors only repeat that it failed.

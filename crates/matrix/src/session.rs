@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use matrix_sdk::authentication::AuthSession;
 use matrix_sdk::authentication::matrix::MatrixSession;
+use matrix_sdk::authentication::oauth::{ClientId, OAuthSession, UserSession};
 use matrix_sdk::ruma::{OwnedDeviceId, OwnedUserId};
 use matrix_sdk::{SessionMeta, SessionTokens};
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use url::Url;
 
 use super::MatrixError;
 use super::errors::{self, LoginRefusal};
+use super::oauth::{OAuthClient, OAuthError};
+use super::renewal::RenewalError;
 use super::server::{Server, ServerError};
 use relay_model::Explained;
 
@@ -24,6 +28,11 @@ pub enum LoginMethod {
     AccessToken,
     /// With a JSON web token of an identity provider.
     Jwt,
+    /// By single sign-on, in a browser.
+    Sso,
+    /// By OAuth 2.0.
+    #[serde(rename = "oauth")]
+    OAuth,
 }
 
 /// A login of the bot: `matrix/session.json`.
@@ -52,6 +61,9 @@ pub struct StoredSession {
     /// The server's key backup that this device uses.
     #[serde(default)]
     pub key_backup: BackupUse,
+    /// The login service that renews the tokens, if it was a login by OAuth 2.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OAuthClient>,
 }
 
 /// Which of the account's backups a device uploads its keys to; the server only tells whether a backup exists.
@@ -68,13 +80,19 @@ pub enum BackupUse {
 }
 
 impl StoredSession {
-    pub(super) fn to_sdk(&self) -> MatrixSession {
-        MatrixSession {
-            meta: SessionMeta {
-                user_id: self.user_id.clone(),
-                device_id: self.device_id.clone(),
-            },
-            tokens: self.tokens.clone(),
+    pub(super) fn to_sdk(&self) -> AuthSession {
+        let meta = SessionMeta {
+            user_id: self.user_id.clone(),
+            device_id: self.device_id.clone(),
+        };
+        let tokens = self.tokens.clone();
+        match &self.oauth {
+            None => MatrixSession { meta, tokens }.into(),
+            Some(oauth) => OAuthSession {
+                client_id: ClientId::new(oauth.client_id.clone()),
+                user: UserSession { meta, tokens },
+            }
+            .into(),
         }
     }
 
@@ -103,6 +121,19 @@ impl StoredSession {
                 })
             }
             other => other.into(),
+        }
+    }
+
+    /// Returns what a failed renewal of the tokens means for the session.
+    pub(super) fn not_renewed(&self, error: RenewalError) -> MatrixError {
+        match error {
+            RenewalError::Service(OAuthError::Ended(words)) => {
+                self.refused(LoginRefusal::ended(words))
+            }
+            RenewalError::Files(error) => error.into(),
+            other @ (RenewalError::Service(_) | RenewalError::NoToken | RenewalError::Ending) => {
+                MatrixError::Renewal(Box::new(other))
+            }
         }
     }
 
@@ -160,6 +191,9 @@ impl Explained for RefusedLogin {
             "M_MISSING_TOKEN" => {
                 "something before the homeserver takes the login out of requests: check the proxy there"
             }
+            errors::ENDED => {
+                "`relay auth login --force --oauth`, also beside a running relay, makes a new login"
+            }
             _ if self.refusal.keeps_device => {
                 "set `matrix.password` and `matrix.bot_user_id`, with which the relay logs in again as the same device at its next start; or run `relay auth login --force`, also beside a running relay, which makes a new device"
             }
@@ -192,6 +226,7 @@ pub(super) mod test_session {
             allow_http: false,
             recovery_key_file: None,
             key_backup: BackupUse::Unknown,
+            oauth: None,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Sources of answers: a flag, else the environment, else the configuration, else a person at a terminal.
 
+use std::fmt::Display;
 use std::io::{self, BufRead as _, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::anyhow;
 
@@ -38,12 +40,30 @@ pub(super) fn configured(globals: &Globals, home: &Home) -> Result<Matrix, Failu
     let environment = Environment::of_process();
     let given = |key| environment.text(key);
     let allow_http = environment.truth("matrix.allow_http")?;
+    let secret = given("matrix.keycloak_client_secret")?.map(Secret::new);
+    let file = given("matrix.jwt_file")?.map(PathBuf::from);
+    let file = file.or(matrix.jwt_file).map(|path| home.resolve(&path));
     Ok(Matrix {
         homeserver: given("matrix.homeserver")?.or(matrix.homeserver),
         bot_user_id: given("matrix.bot_user_id")?.or(matrix.bot_user_id),
         allow_http: allow_http.unwrap_or(matrix.allow_http),
+        jwt_file: file,
+        jwt_login_type: typed("matrix.jwt_login_type")?.unwrap_or(matrix.jwt_login_type),
+        keycloak_url: typed("matrix.keycloak_url")?.or(matrix.keycloak_url),
+        keycloak_realm: given("matrix.keycloak_realm")?.or(matrix.keycloak_realm),
+        keycloak_client_id: given("matrix.keycloak_client_id")?.or(matrix.keycloak_client_id),
+        keycloak_client_secret: secret.or(matrix.keycloak_client_secret),
         ..matrix
     })
+}
+
+/// Returns the value that the environment gives a key.
+fn typed<T: FromStr<Err: Display>>(key: &str) -> Result<Option<T>, Failure> {
+    let Some(text) = Environment::of_process().text(key)? else {
+        return Ok(None);
+    };
+    let wrong = |error| Failure::wrong(format!("error: {key}: `{text}` cannot be used: {error}"));
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// Asks for something that is not secret.

@@ -1,5 +1,6 @@
 //! `relay auth login`: asks for what is missing, the homeserver first, and tells what came of it.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{self, MOST_ASKED, Password};
 use super::asking::{Typed, is_asking};
+use super::browser::BrowserArgs;
+use super::jwt::JwtArgs;
 use super::terminal;
+use super::way::{Proof, Wanted};
 use super::{Globals, PasswordArgs, open, or_stop};
 use crate::cli::failure::{CommandResult, Failure};
 use crate::cli::output::{print, say, warn};
@@ -19,7 +23,7 @@ use crate::{cli::progress, tools};
 use relay_config::Secret;
 use relay_matrix::auth::{
     self, AuthError, Credential, DeviceTrust, Earlier, Files, Identity, KeyPlace, Left, Login,
-    LoginOptions, Offers, Parted, Problem, Seeds, Server, Unlock, Way,
+    LoginOptions, Offers, Parted, Problem, Seeds, Server, Unlock,
 };
 use relay_model::Chain;
 
@@ -33,6 +37,13 @@ pub(in crate::cli) struct LoginArgs {
     pub(super) username: Option<String>,
     #[command(flatten)]
     pub(super) password: PasswordArgs,
+    #[command(flatten)]
+    pub(super) browser: BrowserArgs,
+    #[command(flatten)]
+    pub(super) jwt: JwtArgs,
+    /// Use the device of the access token in this file, which no other program has used for encryption
+    #[arg(long, value_name = "FILE", group = "way")]
+    pub(super) access_token_file: Option<PathBuf>,
     /// What the new device is called in the account's list of devices
     #[arg(long, value_name = "NAME", default_value = "relay")]
     pub(super) device_name: String,
@@ -83,6 +94,9 @@ pub(super) async fn run(
         match progress::watch(what, login).await {
             Ok(login) => break login,
             Err(error) => {
+                let Some(typed) = &mut typed else {
+                    return Err(error.into());
+                };
                 let another = typed.another(error, Failure::from);
                 options.credential = Credential::Password(or_stop(stop, another).await?);
             }
@@ -99,10 +113,10 @@ pub(super) fn unless_asking(what: &'static str) -> impl Fn() -> Option<&'static 
 
 /// Collects all parameters of a login; the homeserver is checked before a password is typed.
 async fn prepare(
-    args: LoginArgs,
+    mut args: LoginArgs,
     globals: &Globals,
     home: &Home,
-) -> Result<(StoreGuard, Files, Server, LoginOptions, Password), Failure> {
+) -> Result<(StoreGuard, Files, Server, LoginOptions, Option<Password>), Failure> {
     let (store, files) = open(globals, home).await?;
     if !args.force
         && let Some(session) = files.load_session()?
@@ -112,30 +126,31 @@ async fn prepare(
     let configured = answers::configured(globals, home)?;
     let allow_http = args.allow_http || configured.allow_http;
     let unlock = unlock(&args, &files)?;
+    let wanted = Wanted::of(&mut args, &configured)?;
     let password = answers::given_password(args.password, configured.password)?;
     let homeserver = args.homeserver.or(configured.homeserver);
     let username = args.username.or(configured.bot_user_id);
     if !io::stdin().is_terminal() {
         if homeserver.is_none() && !username.as_deref().is_some_and(is_id) {
             return Err(answers::missing("--homeserver"));
-        } else if username.is_none() {
+        } else if username.is_none() && wanted.needs_username() {
             return Err(answers::missing("--username"));
-        } else if password.is_none() {
+        } else if password.is_none() && wanted.needs_password() {
             return Err(answers::missing_password());
         }
     }
     let (server, offers, username) = reach(homeserver, username, allow_http).await?;
-    offers.demand(Way::Password, &server)?;
-    let username = match username {
-        Some(username) => username,
-        None => ask_username(&server).await?,
-    };
-    let mut typed = Password::of(&username, password);
+    let proven = wanted.prove(&server, &offers, username, password, allow_http);
+    let Proof {
+        credential,
+        username,
+        typed,
+    } = Box::pin(proven).await?;
     let options = LoginOptions {
         unlock,
         is_recovery: args.is_recovery || args.cross_signing_file.is_some(),
-        credential: Credential::Password(typed.get().await?),
-        username: Some(username),
+        credential,
+        username,
         device_name: args.device_name,
         display_name: args.display_name,
         allow_http,
@@ -189,7 +204,7 @@ async fn reach(
     }
 }
 
-async fn ask_username(server: &Server) -> Result<String, Failure> {
+pub(super) async fn ask_username(server: &Server) -> Result<String, Failure> {
     let host = server.base.host_str().unwrap_or_default();
     let question = format!("The bot's user name at {host}, for example relaybot: ");
     answers::ask("--username", &question).await
@@ -287,12 +302,17 @@ fn still_there(device: impl Display, left: &Left) -> String {
         Left::NoToken => format!(
             "a login that came to no end may have left the device {device}: remove it with another client"
         ),
-        Left::Server(error) => format!(
-            "the earlier device {device} could not be signed out ({}): the relay tries again at its next start; \
-             or remove it with another client",
-            Chain(error)
-        ),
+        Left::Server(error) => not_out(&device, error),
+        Left::OAuth(error) => not_out(&device, error),
     }
+}
+
+fn not_out(device: &impl Display, error: &(dyn Error + 'static)) -> String {
+    format!(
+        "the earlier device {device} could not be signed out ({}): the relay tries again at its next start; or remove it \
+         with another client",
+        Chain(error)
+    )
 }
 
 /// Returns the message for an identity that is still locked, with the cures.

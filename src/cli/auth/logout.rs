@@ -65,7 +65,8 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Com
             let ended = Box::pin(auth::end_session(&files, password));
             progress::of("logging out", ended).await
         };
-        if args.no_password_check || backup.is_none() {
+        // What the login service has made, it ends by the tokens.
+        if args.no_password_check || backup.is_none() || session.oauth.is_some() {
             end(None).await.map_err(untouched)?;
         } else {
             let given = answers::given_password(args.password, None)?;
@@ -91,7 +92,7 @@ pub(super) async fn run(args: LogoutArgs, globals: &Globals, home: &Home) -> Com
 /// Returns the error of a logout that failed before anything was deleted.
 fn untouched(error: AuthError) -> Failure {
     let hint = match &error {
-        AuthError::Server(_) => {
+        AuthError::Server(_) | AuthError::OAuth(_) => {
             Some("--local-only deletes what is here without asking the server".to_owned())
         }
         other => other.hint(),

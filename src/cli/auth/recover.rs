@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::browser::BrowserArgs;
+use super::jwt::JwtArgs;
 use super::login::{self, LoginArgs};
 use super::{Globals, PasswordArgs, answers, open, or_stop};
 use crate::cli::failure::{CommandResult, Failure};
@@ -126,6 +128,9 @@ pub(super) fn as_login(
     user: Option<String>,
 ) -> LoginArgs {
     LoginArgs {
+        browser: BrowserArgs::default(),
+        jwt: JwtArgs::default(),
+        access_token_file: None,
         homeserver: args.homeserver.or(homeserver),
         username: args.username.or(user),
         password: args.password,

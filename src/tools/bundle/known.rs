@@ -75,10 +75,12 @@ pub(super) fn of_sources(redactor: &mut Redactor, config_path: &Path) {
 /// Learns what the configuration names.
 pub(super) fn of_config(redactor: &mut Redactor, config: &Config) {
     let matrix = &config.matrix;
-    for secret in [&matrix.password, &matrix.access_token]
-        .into_iter()
-        .flatten()
-    {
+    let secrets = [
+        &matrix.password,
+        &matrix.access_token,
+        &matrix.keycloak_client_secret,
+    ];
+    for secret in secrets.into_iter().flatten() {
         redactor.hide(secret.reveal());
     }
     if let Some(homeserver) = &matrix.homeserver {

@@ -86,9 +86,12 @@ pub(super) fn nobody() -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use relay_matrix::auth::LoginMethod;
 
     fn status(change: impl FnOnce(&mut LoginStatus)) -> Vec<(String, CheckResult, String)> {
         let mut status = LoginStatus {
+            login: LoginMethod::Password,
+            login_service: None,
             user_id: "@relay:example.org".try_into().unwrap(),
             device_id: "DEVICE".into(),
             homeserver: "https://example.org".parse().unwrap(),

@@ -41,6 +41,12 @@ pub(super) struct Account<'a> {
 impl Account<'_> {
     pub(super) async fn examine(&self) -> Vec<Finding> {
         let files = Files::new(self.home.matrix());
+        if let Daemon::Absent(_) = self.daemon
+            && let Ok(_store) = StoreGuard::take(self.home)
+        {
+            // No relay renews a token that has expired meanwhile.
+            auth::renew_expired(&files).await;
+        }
         let mut found = match Probe::of(&files) {
             Ok(Some(probe)) => Box::pin(self.with_login(&files, &probe)).await,
             Ok(None) => Box::pin(self.without_login()).await,
@@ -167,8 +173,13 @@ impl Account<'_> {
             Daemon::Answers(..) | Daemon::Mute(_) => None,
         };
         let damage = auth::damage(files, store.is_some()).await?;
+        let dead = match &store {
+            Some(_) => auth::renew_expired(files).await,
+            None => None,
+        };
         drop(store);
-        auth::status(files, damage).await
+        let status = auth::status(files, damage).await?;
+        Ok(status.refused_by_service(dead))
     }
 
     /// Returns who else uses the device, if that can be known: the relay of this home may.

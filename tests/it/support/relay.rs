@@ -11,10 +11,11 @@ use matrix_sdk::ruma::OwnedUserId;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio::io::AsyncRead;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::limit::{last_lines, within};
 use super::lines::Lines;
+use super::login_service::LoginService;
 use super::person::Person;
 use super::process::{relay_program, temporary_directory};
 use super::synapse::{PASSWORD, Synapse};
@@ -79,6 +80,12 @@ impl Home {
     /// Does the same at another address of the homeserver.
     pub(crate) async fn log_in_at(&self, synapse: &Synapse, url: &str) -> OwnedUserId {
         let username = synapse.register("bot").await;
+        if let Some(service) = synapse.delegates_to() {
+            self.log_in_by_code(url, service, &username, &[]).await;
+            return format!("@{username}:localhost")
+                .parse()
+                .expect("a user has an identifier");
+        }
         let output = self.log_in_as(url, &username, PASSWORD).await;
         assert!(
             output.status.success(),
@@ -88,6 +95,36 @@ impl Home {
         format!("@{username}:localhost")
             .parse()
             .expect("a user has an identifier")
+    }
+
+    /// Logs the relay in by a code, which this person types at the login service; returns what was printed.
+    pub(crate) async fn log_in_by_code(
+        &self,
+        server: &str,
+        service: &LoginService,
+        user: &str,
+        further: &[&str],
+    ) -> String {
+        let arguments = [
+            "auth",
+            "login",
+            "--homeserver",
+            server,
+            "--oauth",
+            "--device-code",
+        ];
+        let mut login = self.begin(&[&arguments, further].concat());
+        let is_code = |line: &str| {
+            let code = line.strip_prefix("    ")?;
+            (code.len() == 6).then(|| code.to_owned())
+        };
+        let code = login.errors.first(0, "a code", is_code).await;
+        service.types(&code, user).await;
+        let ended = login.ends().await;
+        tokio::join!(login.output.whole(), login.errors.whole());
+        let told = [login.output.all(), login.errors.all()].concat().join("\n");
+        assert!(ended.success(), "{told}");
+        told
     }
 
     /// Runs `relay auth login`.
@@ -209,12 +246,23 @@ impl Home {
         self.begin_onto(arguments, Stdio::piped())
     }
 
+    /// Starts a command as [`Self::begin`] does, and returns its standard input, too.
+    pub(crate) fn begin_asking(&self, arguments: &[&str]) -> (Running, ChildStdin) {
+        let mut running = self.begin_between(arguments, Stdio::piped(), Stdio::piped());
+        let input = running.program.stdin.take();
+        (running, input.expect("its input is a pipe"))
+    }
+
     /// Starts a command as [`Self::begin`] does, with another standard output; without lines, if that is no pipe.
     pub(crate) fn begin_onto(&self, arguments: &[&str], output: Stdio) -> Running {
+        self.begin_between(arguments, Stdio::null(), output)
+    }
+
+    fn begin_between(&self, arguments: &[&str], input: Stdio, output: Stdio) -> Running {
         let mut program = self
             .command()
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(output)
             .stderr(Stdio::piped())
             .spawn()

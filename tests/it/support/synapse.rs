@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::sync::{MutexGuard, OnceCell};
 
 use super::delay;
+use super::keycloak::Keycloak;
+use super::login_service::LoginService;
 use super::process::{temporary_directory, virtual_environment};
 use super::{LIMIT, within};
 
@@ -32,7 +34,12 @@ thread_local! {
 }
 static LIMITED: OnceCell<Synapse> = OnceCell::const_new();
 static SHORT_TOKENS: OnceCell<Synapse> = OnceCell::const_new();
+static DELEGATED: OnceCell<Synapse> = OnceCell::const_new();
+/// Held by the test that uses the login service.
+static SERVICE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static SINGLE_SIGN_ON: OnceCell<Synapse> = OnceCell::const_new();
 static UNRELIABLE: OnceCell<Synapse> = OnceCell::const_new();
+static WITH_PROVIDER: OnceCell<(Keycloak, Synapse)> = OnceCell::const_new();
 /// Held by the test that sets faults of the unreliable homeserver.
 static TROUBLE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 static ACCOUNTS: AtomicU32 = AtomicU32::new(0);
@@ -48,6 +55,10 @@ pub(crate) struct Synapse {
     url: String,
     /// `None`: another homeserver, which somebody else runs.
     keeper: Option<Keeper>,
+    /// The login service to which it has left its logins, or its identity provider.
+    service: Option<LoginService>,
+    /// Whether it has left its logins to that.
+    delegates: bool,
 }
 
 /// The program that runs a homeserver until its standard input is closed: when this process ends, in whatever way.
@@ -80,7 +91,12 @@ impl Synapse {
         let ours = &SHARED[OURS.with(|ours| *ours)];
         ours.get_or_init(|| async {
             match env::var(OTHER) {
-                Ok(url) => Self { url, keeper: None },
+                Ok(url) => Self {
+                    url,
+                    keeper: None,
+                    service: None,
+                    delegates: false,
+                },
                 Err(_) => Self::start(Kind::Plain).await,
             }
         })
@@ -97,6 +113,48 @@ impl Synapse {
         SHORT_TOKENS
             .get_or_init(|| Self::start(Kind::ShortTokens))
             .await
+    }
+
+    /// Returns a homeserver that has left its logins to a login service (OAuth 2.0), which one test at a time may change.
+    pub(crate) async fn with_login_service() -> (
+        &'static Self,
+        &'static LoginService,
+        MutexGuard<'static, ()>,
+    ) {
+        let guard = SERVICE.lock().await;
+        let synapse = DELEGATED.get_or_init(|| Self::start(Kind::Delegated)).await;
+        let service = synapse.service.as_ref().expect("it has one");
+        let usual = json!({
+            "lifetime": 300, "refuse": {}, "page": null, "interval": 1, "code_lifetime": 600, "issuer": null, "grants": null,
+            "user": null, "homeserver": synapse.url,
+        });
+        service.set(usual).await;
+        (synapse, service, guard)
+    }
+
+    /// Returns a homeserver with single sign-on at an identity provider.
+    pub(crate) async fn with_single_sign_on() -> (&'static Self, &'static LoginService) {
+        let synapse = SINGLE_SIGN_ON
+            .get_or_init(|| Self::start(Kind::SingleSignOn))
+            .await;
+        (synapse, synapse.service.as_ref().expect("it has one"))
+    }
+
+    /// Returns the login service, where users have no password.
+    pub(crate) fn delegates_to(&self) -> Option<&LoginService> {
+        self.service.as_ref().filter(|_| self.delegates)
+    }
+
+    /// Returns an identity provider, and a homeserver that takes its tokens in the three ways that there are; it takes passwords
+    /// as well. Access tokens are as short as in [`Self::with_short_tokens`].
+    pub(crate) async fn with_provider() -> &'static (Keycloak, Self) {
+        let start = async || {
+            let keycloak = Keycloak::start();
+            let further = taking_tokens(&keycloak);
+            let synapse = Self::start_with(Kind::ShortTokens, &further).await;
+            (keycloak, synapse)
+        };
+        WITH_PROVIDER.get_or_init(start).await
     }
 
     /// Returns a homeserver whose faults one test at a time may set, while it holds the guard.
@@ -156,6 +214,11 @@ impl Synapse {
     /// Does the same with a password of its own.
     pub(crate) async fn register_with(&self, name: &str, password: &str) -> String {
         let number = ACCOUNTS.fetch_add(1, Ordering::Relaxed);
+        if let Some(service) = self.delegates_to() {
+            let username = format!("{name}{number}");
+            service.account(&username).await;
+            return username;
+        }
         let username = match self.keeper {
             Some(_) => format!("{name}{number}"),
             // It may have those of an earlier run.
@@ -203,10 +266,18 @@ impl Synapse {
     }
 
     async fn start(kind: Kind) -> Self {
+        Self::start_with(kind, "").await
+    }
+
+    /// Starts one with these further lines of configuration.
+    async fn start_with(kind: Kind, further: &str) -> Self {
         let environment = virtual_environment();
         let directory = temporary_directory("synapse").keep();
         let port = free_port();
-        write_configuration(&directory, port, kind);
+        let service =
+            matches!(kind, Kind::Delegated | Kind::SingleSignOn).then(LoginService::start);
+        let issuer = service.as_ref().map_or("", LoginService::issuer);
+        write_configuration(&directory, port, kind, issuer, further);
 
         let python = environment.join("bin/python");
         let command = |config: &[&str]| {
@@ -254,6 +325,8 @@ impl Synapse {
         Self {
             url,
             keeper: Some(keeper),
+            service,
+            delegates: kind == Kind::Delegated,
         }
     }
 }
@@ -313,16 +386,35 @@ enum Kind {
     Plain,
     /// It has Synapse's default limit for events: a burst of 10, then one per 5 seconds.
     Limited,
+    /// It has left its logins to a login service.
+    Delegated,
+    /// People without a password log in at an identity provider.
+    SingleSignOn,
     /// An access token is good for three seconds, if it can be renewed: within twelve seconds.
     ShortTokens,
 }
 
-fn write_configuration(directory: &Path, port: u16, kind: Kind) {
-    let is_kept = |line: &&str| kind != Kind::Limited || !line.starts_with("rc_message:");
+fn write_configuration(directory: &Path, port: u16, kind: Kind, issuer: &str, further: &str) {
+    let is_kept = |line: &&str| {
+        let left_out = match kind {
+            Kind::Limited => "rc_message:",
+            Kind::Delegated => "enable_registration",
+            Kind::Plain | Kind::ShortTokens | Kind::SingleSignOn => return true,
+        };
+        !line.starts_with(left_out)
+    };
     let lines = include_str!("synapse.yaml").lines().filter(is_kept);
     let tokens = match kind {
         Kind::ShortTokens => {
             "refreshable_access_token_lifetime: 3s\nrefresh_token_lifetime: 12s\nnonrefreshable_access_token_lifetime: 1h"
+        }
+        Kind::Delegated => {
+            "password_config: {enabled: false}\nmatrix_authentication_service:\n  {enabled: true, endpoint: 'ISSUER', secret: only-for-tests}"
+        }
+        Kind::SingleSignOn => {
+            "oidc_providers:\n  - {idp_id: standin, idp_name: The Stand-in, issuer: 'ISSUER', client_id: synapse, client_secret: secret, \
+             scopes: [profile], skip_verification: true, user_mapping_provider: \
+             {config: {localpart_template: '{{ user.preferred_username }}', subject_claim: sub}}}"
         }
         Kind::Plain | Kind::Limited => "",
     };
@@ -331,7 +423,9 @@ fn write_configuration(directory: &Path, port: u16, kind: Kind) {
         .collect::<Vec<_>>()
         .join("\n")
         .replace("DIRECTORY", &directory.display().to_string())
-        .replace("PORT", &port.to_string());
+        .replace("PORT", &port.to_string())
+        .replace("ISSUER", issuer);
+    let config = format!("{config}\n{further}");
     let log = format!(
         "version: 1\nhandlers: {{file: {{class: logging.FileHandler, filename: '{}/homeserver.log'}}}}\n\
          root: {{level: WARNING, handlers: [file]}}\n",
@@ -347,6 +441,16 @@ fn write_configuration(directory: &Path, port: u16, kind: Kind) {
     ] {
         fs::write(directory.join(name), content).expect("a temporary file can be written");
     }
+}
+
+/// Returns the configuration of a homeserver that takes the tokens of an identity provider: as the guide has it.
+fn taking_tokens(keycloak: &Keycloak) -> String {
+    let path = keycloak.key();
+    let key = fs::read_to_string(&path).expect("the key is there");
+    include_str!("tokens.yaml")
+        .replace("PUBLIC_KEY", &json!(key).to_string())
+        .replace("KEY_FILE", &path.display().to_string())
+        .replace("KEYCLOAK", &keycloak.url())
 }
 
 /// Returns a free port. (Another program could take it meanwhile: then the run fails with that error.)

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use matrix_sdk::authentication::matrix::MatrixSession;
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::deserialized_responses::TimelineEvent;
 use matrix_sdk::encryption::EncryptionSettings;
@@ -12,7 +13,7 @@ use matrix_sdk::ruma::api::client::filter::FilterDefinition;
 use matrix_sdk::ruma::events::receipt::{ReceiptThread, ReceiptType};
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId, uint};
 use matrix_sdk::sync::SyncResponse;
-use matrix_sdk::{Client, Room};
+use matrix_sdk::{Client, Room, SessionMeta, SessionTokens};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -126,11 +127,27 @@ impl User {
             .build()
             .await
             .expect("a client can be made");
-        let login = client.matrix_auth().login_username(&username, PASSWORD);
-        login
-            .initial_device_display_name("test")
-            .await
-            .expect("the password is right");
+        if let Some(service) = synapse.delegates_to() {
+            let (access_token, device_id) = service.account(&username).await;
+            let session = MatrixSession {
+                meta: SessionMeta {
+                    user_id: format!("@{username}:localhost").parse().expect("a user"),
+                    device_id: device_id.into(),
+                },
+                tokens: SessionTokens {
+                    access_token,
+                    refresh_token: None,
+                },
+            };
+            let restored = client.restore_session(session).await;
+            restored.expect("the session can be used");
+        } else {
+            let login = client.matrix_auth().login_username(&username, PASSWORD);
+            login
+                .initial_device_display_name("test")
+                .await
+                .expect("the password is right");
+        }
         client
             .encryption()
             .wait_for_e2ee_initialization_tasks()

@@ -1,47 +1,44 @@
-//! Adopts a device that another program logged in: an access token from the configuration instead of a password.
+//! Adopts a device that another program logged in: an access token instead of a password.
+
+use std::sync::Arc;
 
 use matrix_sdk::SessionTokens;
 use matrix_sdk::ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::entry::find_server;
-use super::login::stand;
-use super::recovery::{Demand, Security};
-use super::{AuthError, Files, Given, KeyPlace, Login, Server, Unlock};
+use super::devices;
+use super::entry::LoginOptions;
+use super::login::complete;
+use super::recovery::Demand;
+use super::{AuthError, Files, Given, Login, Server};
 use crate::client;
 use crate::session::{BackupUse, LoginMethod, StoredSession};
-use relay_config::Secret;
+use relay_config::{Recipients, Secret};
 
-/// Adopts the device of an access token, and creates its store and keys. A new recovery key is written to its default
-/// place. `homeserver` may be absent if the user id names it; `user`, if given, is the account that must own the
-/// device: its localpart or its whole id.
+/// Adopts the device of an access token, and creates its store and keys. If a user is named, the device must be this account's.
 ///
 /// The session is written before the keys are uploaded: a crash in between leaves a device that works, but is not
 /// signed. The caller holds the store lock, so no daemon has the store open. Fails if the device already has encryption
 /// keys, which only the program that created them can use.
 ///
 /// Not cancel safe: if dropped, it leaves what a crash leaves.
-pub async fn adopt(
+pub(super) async fn adopt(
     files: &Files,
-    homeserver: Option<&str>,
-    user: Option<&str>,
+    server: &Server,
+    options: &LoginOptions,
     access_token: &Secret<String>,
-    allow_http: bool,
+    stop: &CancellationToken,
 ) -> Result<Login, AuthError> {
-    files.finish()?;
-    if let Some(session) = files.load_session()? {
-        return Err(AuthError::AlreadyLoggedIn(Box::new(session)));
-    }
-    let server = find_server(homeserver, user.unwrap_or_default(), allow_http).await?;
-    let server = server.with_token(access_token.reveal());
-    let (user_id, device_id) = owner(&server, user).await?;
+    let server = server.clone().with_token(access_token.reveal());
+    let (user_id, device_id) = owner(&server, options.username.as_deref()).await?;
     let keys = server.device_keys(&user_id, &device_id).await?;
     if has_keys(&keys, &user_id, &device_id) {
         let what = format!(
-            "device {device_id} of `matrix.access_token` has encryption keys of another program, and a second set would make its messages unreadable"
+            "device {device_id} of the access token has encryption keys of another program, and a second set would make its messages unreadable"
         );
-        return Err(AuthError::Wrong(Given::UsedDevice, what, None));
+        let cure = "log in with the account's password, or another way: that makes a device of the relay's own";
+        return Err(AuthError::Wrong(Given::UsedDevice, what, Some(cure)));
     }
     let mut session = StoredSession {
         homeserver: server.base.clone(),
@@ -53,27 +50,27 @@ pub async fn adopt(
         },
         login: LoginMethod::AccessToken,
         configured: None,
-        allow_http,
+        allow_http: options.allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,
+        oauth: None,
     };
-    let client = client::open(files, &session).await?;
-    files.save_session(&session)?;
-    let security = Security {
-        user: session.user_id.clone(),
-        password: None,
-        unlock: &Unlock::Nothing,
-        demand: Demand::Nothing,
-        stop: CancellationToken::new(),
-    };
-    let place = KeyPlace::File(files.recovery_key());
-    let standing = stand(files, &client, &mut session, &security, &place).await?;
+    let fresh = files.fresh();
+    files.delete_fresh()?;
+    // The store has to be closed to be put in its place.
+    client::close(&client::open(&fresh, &session).await?).await;
+    fresh.save_session(&session)?;
+    files.put_in_place(&fresh)?;
+    let (client, ..) = client::restore(files, Recipients::All, &Arc::default()).await?;
+    let demand = Demand::Nothing;
+    let completed = complete(files, &client, options, &mut session, demand, stop).await;
     client::close(&client).await;
+    let standing = completed?;
     files.save_session(&session)?;
     Ok(Login {
+        parted: devices::part_with_others(files, options.credential.password()).await?,
         session,
         standing,
-        parted: Vec::new(),
     })
 }
 
@@ -86,7 +83,7 @@ async fn owner(
     let wrong = |what| AuthError::Wrong(Given::Way, what, None);
     let answer = server.whoami().await.map_err(|error| match error.errcode() {
         Some("M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN") => wrong(format!(
-            "{homeserver} does not accept `matrix.access_token`: it is mistyped, or its session has been signed out"
+            "{homeserver} does not accept the access token: it is mistyped, or its session has been signed out"
         )),
         Some(_) | None => error.into(),
     })?;
@@ -98,13 +95,13 @@ async fn owner(
         && expected != user.localpart()
     {
         return Err(wrong(format!(
-            "`matrix.access_token` belongs to {user}, and `matrix.bot_user_id` says {expected}"
+            "the access token belongs to {user}, not to {expected}"
         )));
     }
     match answer["device_id"].as_str() {
         Some(device) => Ok((user, device.into())),
         None => Err(wrong(format!(
-            "`matrix.access_token` belongs to no device of {user}, so it cannot be used"
+            "the access token belongs to no device of {user}, so it cannot be used"
         ))),
     }
 }
@@ -121,7 +118,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::session::test_session::session;
 
     #[test]
     fn a_device_is_in_use_as_soon_as_the_server_has_keys_of_it() {
@@ -139,17 +135,5 @@ mod tests {
             &device
         ));
         assert!(!has_keys(&json!({"failures": {}}), &user, &device));
-    }
-
-    #[tokio::test]
-    async fn a_token_never_takes_the_place_of_a_session() {
-        let home = tempfile::tempdir().unwrap();
-        let files = Files::new(home.path());
-        let session = session();
-        files.save_session(&session).unwrap();
-        let token = Secret::new("another".to_owned());
-        let error = adopt(&files, None, None, &token, false).await.unwrap_err();
-        assert!(matches!(error, AuthError::AlreadyLoggedIn(_)), "{error}");
-        assert_eq!(files.load_session().unwrap(), Some(session));
     }
 }

@@ -4,31 +4,26 @@ use matrix_sdk::SessionTokens;
 use serde_json::json;
 
 use super::adopt::has_keys;
-use super::{AuthError, Files, Server};
+use super::{AuthError, Credential, Files, Server};
 use crate::client;
 use crate::session::StoredSession;
-use relay_config::Secret;
 
-/// Gives the session a new access token by the account's password. Device, keys and position stay as they are.
+/// Gives the session a new access token by the account's password, or what stands for it. Device, keys and position stay as they are.
 ///
 /// The caller holds the store lock. Fails with [`AuthError::DeviceGone`] if the homeserver has deleted the device meanwhile:
 /// its keys would never be uploaded again, so nobody could write to it.
-pub async fn log_in_again(files: &Files, password: &Secret<String>) -> Result<(), AuthError> {
+pub async fn log_in_again(files: &Files, credential: &Credential) -> Result<(), AuthError> {
     let session = files.load_session()?.ok_or(AuthError::NotLoggedIn)?;
     client::check_keys(files, &session).await?;
     let server = Server::at(session.homeserver.clone(), session.allow_http)?;
-    let body = json!({
-        "type": "m.login.password",
-        "identifier": {"type": "m.id.user", "user": session.user_id},
-        "password": password.reveal(),
-        "device_id": session.device_id,
-        "refresh_token": session.tokens.refresh_token.is_some(),
-    });
+    let user = session.user_id.as_str();
+    let mut body = credential.proof(user);
+    body["device_id"] = json!(session.device_id);
+    body["refresh_token"] = json!(session.tokens.refresh_token.is_some());
     let answer = match server.post(&["v3", "login"], &body).await {
         Ok(answer) => answer,
         Err(error) if error.errcode() == Some("M_FORBIDDEN") => {
-            let user = session.user_id.as_str();
-            return Err(AuthError::wrong_password(user, &server.base));
+            return Err(credential.refused(user, &server));
         }
         Err(error) => return Err(error.into()),
     };

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::{Files, Server, ServerError};
 use crate::files::{self, FilesError};
+use crate::oauth::{Grants, OAuthClient, OAuthError, Web};
 use crate::session::StoredSession;
 use relay_config::Secret;
 
@@ -32,6 +33,9 @@ pub(super) struct Note {
     pub(super) tokens: Option<SessionTokens>,
     #[serde(default)]
     pub(super) allow_http: bool,
+    /// The login service that ends it, if it was made by OAuth 2.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) oauth: Option<OAuthClient>,
 }
 
 /// A device of an earlier or failed login of ours that was to be signed out.
@@ -52,6 +56,9 @@ pub enum Left {
     /// The homeserver cannot be asked, or refused.
     #[error(transparent)]
     Server(ServerError),
+    /// The login service cannot be asked, or refused.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
 }
 
 impl Note {
@@ -62,6 +69,7 @@ impl Note {
             device_id: session.device_id.clone(),
             tokens: Some(session.tokens.clone()),
             allow_http: session.allow_http,
+            oauth: session.oauth.clone(),
         }
     }
 
@@ -139,7 +147,11 @@ async fn end(
     password: Option<&Secret<String>>,
 ) -> Result<(), Left> {
     let server = Server::at(note.homeserver.clone(), note.allow_http).map_err(Left::Server)?;
-    let ended = if let Some(tokens) = &note.tokens {
+    let ended = if let (Some(oauth), Some(tokens)) = (&note.oauth, &note.tokens) {
+        let web = Web::new(&note.homeserver, note.allow_http)?;
+        // A login service says of a token that it does not know that it is revoked (RFC 7009).
+        return Ok(Grants::of(oauth, web).revoke(tokens).await?);
+    } else if let Some(tokens) = &note.tokens {
         server.with_token(&tokens.access_token).sign_out().await
     } else if let (Some(session), Some(password)) = (session, password)
         && note.is_of(session)
@@ -220,6 +232,7 @@ mod tests {
                 refresh_token: None,
             }),
             allow_http: false,
+            oauth: None,
         }
     }
 

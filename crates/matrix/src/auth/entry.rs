@@ -7,11 +7,14 @@ use matrix_sdk::authentication::matrix::MatrixSession;
 use matrix_sdk::ruma::{DeviceId, OwnedUserId};
 use serde_json::{Value, json};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::devices::{self, Note, SIGN_OUT_TIMEOUT};
-use super::{AuthError, Files, Given, Offers, Server, ServerError, Unlock};
+use super::{
+    AuthError, Authorization, Files, Given, Offers, Person, Server, ServerError, Unlock, authorize,
+};
 use crate::session::{BackupUse, LoginMethod, StoredSession};
-use relay_config::Secret;
+use relay_config::{JwtLogin, Secret};
 
 /// What a person or the configuration says of a login.
 #[derive(Debug)]
@@ -41,30 +44,14 @@ pub struct LoginOptions {
 pub enum Credential {
     /// The account's password, which also proves changes of its identity.
     Password(Secret<String>),
+    /// The access token of a device that no other program has used for encryption, with the account's password if known.
+    AccessToken(Secret<String>, Option<Secret<String>>),
     /// A JSON web token of an identity provider, for a login of this type.
     Jwt(JwtLogin, Secret<String>),
-}
-
-/// How a homeserver takes a JSON web token: the types of `POST /_matrix/client/v3/login`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JwtLogin {
-    /// `com.famedly.login.token.oauth`, of synapse-token-authenticator: the access token of an OAuth provider.
-    FamedlyOAuth,
-    /// `com.famedly.login.token`, of the same: a token that is signed for it.
-    Famedly,
-    /// `org.matrix.login.jwt`, of Synapse's `jwt_config`.
-    Synapse,
-}
-
-impl JwtLogin {
-    /// Returns the type as the homeserver calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FamedlyOAuth => "com.famedly.login.token.oauth",
-            Self::Famedly => "com.famedly.login.token",
-            Self::Synapse => "org.matrix.login.jwt",
-        }
-    }
+    /// A token that single sign-on has brought, for one login.
+    Sso(Secret<String>, Person),
+    /// A login service, where a person allows the login.
+    OAuth(Box<Authorization>),
 }
 
 impl Credential {
@@ -72,19 +59,32 @@ impl Credential {
     pub(super) fn password(&self) -> Option<&Secret<String>> {
         match self {
             Self::Password(password) => Some(password),
-            Self::Jwt(..) => None,
+            Self::AccessToken(_, password) => password.as_ref(),
+            Self::Jwt(..) | Self::Sso(..) | Self::OAuth(_) => None,
+        }
+    }
+
+    /// Returns the person who goes on with the login in a browser, if it is made there.
+    pub(super) fn person(&self) -> Option<&Person> {
+        match self {
+            Self::Sso(_, person) => Some(person),
+            Self::OAuth(authorization) => Some(authorization.person()),
+            Self::Password(_) | Self::AccessToken(..) | Self::Jwt(..) => None,
         }
     }
 
     fn method(&self) -> LoginMethod {
         match self {
             Self::Password(_) => LoginMethod::Password,
+            Self::AccessToken(..) => LoginMethod::AccessToken,
             Self::Jwt(..) => LoginMethod::Jwt,
+            Self::Sso(..) => LoginMethod::Sso,
+            Self::OAuth(_) => LoginMethod::OAuth,
         }
     }
 
     /// Returns the part of a login request that says who logs in, and proves it.
-    fn proof(&self, user: &str) -> Value {
+    pub(super) fn proof(&self, user: &str) -> Value {
         match self {
             Self::Password(password) => json!({
                 "type": "m.login.password",
@@ -93,18 +93,21 @@ impl Credential {
             }),
             // Synapse reads the user from the token.
             Self::Jwt(login @ JwtLogin::Synapse, token) => {
-                json!({"type": login.name(), "token": token.reveal()})
+                json!({"type": name_of(*login), "token": token.reveal()})
             }
             Self::Jwt(login @ (JwtLogin::FamedlyOAuth | JwtLogin::Famedly), token) => json!({
-                "type": login.name(),
+                "type": name_of(*login),
                 "identifier": {"type": "m.id.user", "user": user},
                 "token": token.reveal(),
             }),
+            Self::Sso(token, _) => json!({"type": "m.login.token", "token": token.reveal()}),
+            // These make no such request.
+            Self::OAuth(_) | Self::AccessToken(..) => json!({}),
         }
     }
 
     /// Returns the error for a homeserver that refuses it.
-    fn refused(&self, user: &str, server: &Server) -> AuthError {
+    pub(super) fn refused(&self, user: &str, server: &Server) -> AuthError {
         match self {
             Self::Password(_) => AuthError::wrong_password(user, &server.base),
             Self::Jwt(..) => {
@@ -113,8 +116,21 @@ impl Credential {
                     format!("{base} does not accept the identity provider's token for {user}");
                 AuthError::Wrong(Given::Way, what, None)
             }
+            Self::Sso(..) | Self::OAuth(_) | Self::AccessToken(..) => {
+                let what = format!(
+                    "{} does not accept the token of the single sign-on",
+                    server.base
+                );
+                let cure = "try again; it is good for a minute or two, and once only";
+                AuthError::Wrong(Given::Way, what, Some(cure))
+            }
         }
     }
+}
+
+/// Returns the type of a login as the homeserver calls it.
+pub(super) fn name_of(login: JwtLogin) -> &'static str {
+    login.into()
 }
 
 /// What becomes of an earlier login.
@@ -169,17 +185,25 @@ pub(super) async fn request(
     files: &Files,
     server: &Server,
     options: &LoginOptions,
+    stop: &CancellationToken,
 ) -> Result<StoredSession, AuthError> {
+    if let Credential::OAuth(authorization) = &options.credential {
+        return authorize::request(files, server, options, authorization, stop).await;
+    }
     let user = options.username.as_deref().unwrap_or_default().trim();
-    let is_bad = user.is_empty() || user.contains(char::is_whitespace);
+    // Who logs in by single sign-on is known afterwards.
+    let is_once = matches!(options.credential, Credential::Sso(..));
+    let is_known_later = is_once && user.is_empty();
+    let is_bad = !is_known_later && user.is_empty() || user.contains(char::is_whitespace);
     if is_bad || (user.starts_with('@') && OwnedUserId::try_from(user).is_err()) {
         let what = format!("`{user}` is not a user name");
         let cure = "give `name` or `@name:example.org`";
         return Err(AuthError::Wrong(Given::Name, what, Some(cure)));
     }
     // Without a refresh token where possible: a token that never expires survives months without attention.
-    let mut answer = try_once(files, server, options, user, false).await?;
-    if answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
+    // A token of single sign-on is good for one try.
+    let mut answer = try_once(files, server, options, user, is_once).await?;
+    if !is_once && answer.get("expires_in_ms").is_some() && answer.get("refresh_token").is_none() {
         sign_out(files, server, &answer).await;
         answer = try_once(files, server, options, user, true).await?;
     }
@@ -187,6 +211,7 @@ pub(super) async fn request(
         let what = "no user id, device id or access token";
         return Err(AuthError::BadAnswer(server.base.clone(), what));
     };
+    authorize::check_user(&meta.user_id, options.username.as_deref())?;
     Ok(StoredSession {
         homeserver: server.base.clone(),
         user_id: meta.user_id,
@@ -197,6 +222,7 @@ pub(super) async fn request(
         allow_http: options.allow_http,
         recovery_key_file: None,
         key_backup: BackupUse::None,
+        oauth: None,
     })
 }
 
@@ -214,6 +240,7 @@ async fn try_once(
         device_id: DeviceId::new(),
         tokens: None,
         allow_http: options.allow_http,
+        oauth: None,
     };
     devices::write_note(files, &note)?;
     let mut body = options.credential.proof(user);

@@ -5,8 +5,9 @@ use std::time::Duration;
 use matrix_sdk::Client;
 use tokio_util::sync::CancellationToken;
 
+use super::adopt;
 use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
-use super::entry::{self, Earlier, KeyPlace, LoginOptions};
+use super::entry::{self, Credential, Earlier, KeyPlace, LoginOptions};
 use super::recovery::{self, Demand, Problem, Security};
 use super::{AuthError, Files, LoginTrust, Server, status::backup_version};
 use crate::session::{BackupUse, StoredSession};
@@ -28,7 +29,8 @@ pub struct Login {
 /// The caller holds the store lock, so no daemon has the store open. A failure or a crash before the replacement leaves
 /// the earlier login untouched, and the new device is signed out. Problems that do not hinder the relay (cross-signing,
 /// backup, display name) are in [`LoginTrust::problems`](recovery::LoginTrust::problems); they are an error if an earlier
-/// login would be replaced by a lesser one.
+/// login would be replaced by a lesser one. By an access token there is no new device, but that of the token: it replaces an
+/// earlier login before it is signed.
 ///
 /// # Cancel safety
 ///
@@ -57,7 +59,10 @@ pub async fn login(
     if let Some(earlier) = &earlier {
         devices::write_note(files, &Note::of(earlier))?;
     }
-    let mut session = match entry::request(files, server, options).await {
+    if let Credential::AccessToken(token, _) = &options.credential {
+        return adopt::adopt(files, server, options, token, stop).await;
+    }
+    let mut session = match entry::request(files, server, options, stop).await {
         Ok(session) => session,
         Err(error) => return Err(give_up(files, None, error).await),
     };
@@ -74,7 +79,13 @@ pub async fn login(
             session,
             standing,
         }),
-        Err(error) => Err(give_up(files, Some(session), error).await),
+        Err(error) => {
+            if session.oauth.is_some() {
+                // Its tokens may have been renewed.
+                drop(devices::write_note(files, &Note::of(&session)));
+            }
+            Err(give_up(files, Some(session), error).await)
+        }
     }
 }
 
@@ -105,30 +116,55 @@ async fn make(
     let fresh = files.fresh();
     files.delete_fresh()?;
     let client = client::open(&fresh, session).await?;
-    let security = Security {
-        user: session.user_id.clone(),
-        password: options.credential.password(),
-        unlock: &options.unlock,
-        demand,
-        stop: stop.clone(),
-    };
-    let made = async {
-        let mut standing = stand(files, &client, session, &security, &options.recovery_key).await?;
-        if let Some(name) = &options.display_name
-            && let Err(error) = client.account().set_display_name(Some(name)).await
-        {
-            let error = errors::sentence(&error);
-            let what = format!("the display name could not be set: {error}");
-            standing.problems.push(what.into());
-        }
-        Ok::<_, AuthError>(standing)
-    };
-    let made = made.await;
+    let made = complete(files, &client, options, session, demand, stop).await;
+    take_renewed(&client, &fresh, session);
     client::close(&client).await;
     let standing = made?;
     fresh.save_session(session)?;
     files.put_in_place(&fresh)?;
     Ok(standing)
+}
+
+/// Signs the device, and gives the account its name.
+pub(super) async fn complete(
+    files: &Files,
+    client: &Client,
+    options: &LoginOptions,
+    session: &mut StoredSession,
+    demand: Demand,
+    stop: &CancellationToken,
+) -> Result<LoginTrust, AuthError> {
+    let security = Security {
+        user: session.user_id.clone(),
+        password: options.credential.password(),
+        unlock: &options.unlock,
+        demand,
+        person: options.credential.person(),
+        stop: stop.clone(),
+    };
+    let mut standing = stand(files, client, session, &security, &options.recovery_key).await?;
+    if let Some(name) = &options.display_name
+        && let Err(error) = client.account().set_display_name(Some(name)).await
+    {
+        let error = errors::sentence(&error);
+        let what = format!("the display name could not be set: {error}");
+        standing.problems.push(what.into());
+    }
+    Ok(standing)
+}
+
+/// Takes over tokens that were renewed meanwhile.
+fn take_renewed(client: &Client, files: &Files, session: &mut StoredSession) {
+    if let Some(tokens) = client.session_tokens() {
+        session.tokens = tokens;
+    }
+    // Those of a login service are on the disk, with the time until which they are good.
+    if session.oauth.is_some()
+        && let Ok(Some(saved)) = files.load_session()
+        && saved.device_id == session.device_id
+    {
+        (session.tokens, session.oauth) = (saved.tokens, saved.oauth);
+    }
 }
 
 /// Signs the device, enables its key backup, and records the result in the session. The device's keys exist, but have
@@ -180,10 +216,7 @@ pub(super) async fn sign(
             KeyPlace::Show(show) => show(key),
         }
     }
-    if let Some(tokens) = client.session_tokens() {
-        // The tokens may have been renewed meanwhile.
-        session.tokens = tokens;
-    }
+    take_renewed(client, files, session);
     session.key_backup = if standing.backup {
         match backup_version(&session.server()?).await {
             Ok(Some(version)) => BackupUse::Version(version),
@@ -199,7 +232,7 @@ pub(super) async fn sign(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Credential, Unlock};
+    use crate::auth::Unlock;
     use crate::server::ServerError;
     use crate::session::test_session::session;
     use relay_config::Secret;

@@ -4,6 +4,8 @@ use super::devices::{self, delete_device};
 use super::status::{self, KeyBackup};
 use super::{AuthError, Files};
 use crate::files;
+use crate::oauth::{Grants, Web};
+use crate::session::StoredSession;
 use relay_config::Secret;
 
 /// Returns whether the device's keys are backed up; keys without a backup are lost by a logout. `None`: the server no
@@ -29,6 +31,7 @@ pub async fn end_session(
     // Devices of unfinished logins are signed out too, as far as possible.
     devices::part_with_others(files, password).await?;
     let ended = match password {
+        _ if session.oauth.is_some() => return revoke(&session).await,
         Some(password) => delete_device(&session, &session.device_id, password).await,
         None => session.server()?.sign_out().await,
     };
@@ -40,6 +43,15 @@ pub async fn end_session(
         }
         Some(_) | None => Err(error.into()),
     })
+}
+
+/// Ends a session at the login service that has made it, which also deletes its device.
+async fn revoke(session: &StoredSession) -> Result<(), AuthError> {
+    let Some(oauth) = &session.oauth else {
+        return Ok(());
+    };
+    let web = Web::new(&session.homeserver, session.allow_http)?;
+    Ok(Grants::of(oauth, web).revoke(&session.tokens).await?)
 }
 
 /// Deletes `session.json`, then `sdk.key` and `sdk/`, and reports each step. Recovery keys stay.

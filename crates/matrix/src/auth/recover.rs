@@ -21,8 +21,9 @@ pub async fn recover(
     unlock: &Unlock,
     stop: &CancellationToken,
 ) -> Result<Login, AuthError> {
-    let (client, mut session) = client::restore(files, Recipients::All, &Arc::default()).await?;
+    let (client, mut session, _) = client::restore(files, Recipients::All, &Arc::default()).await?;
     let security = Security {
+        person: None,
         user: session.user_id.clone(),
         password: None,
         unlock,

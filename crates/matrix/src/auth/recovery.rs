@@ -17,12 +17,16 @@ use url::Url;
 use super::super::errors::{self, sentence};
 use super::super::{DeviceTrust, client::device_trust};
 use super::AuthError;
+use super::browser::{Person, Shown};
 use super::left::{LeftIdentity, take_over};
 use super::seeds::{self, NotKept, Seeds};
 use relay_config::Secret;
 
 /// Maximum number of attempts to type a recovery key of 48 characters.
 const MOST_ASKED: usize = 3;
+
+/// How often it is waited for an approval, two minutes each.
+const APPROVAL_TRIES: u32 = 5;
 
 /// Asks the user for the recovery key; the argument tells whether the previous one was wrong. `None`: there is no key.
 /// An error ends the login: the user cannot answer any more.
@@ -123,6 +127,8 @@ pub(super) struct Security<'a> {
     pub(super) unlock: &'a Unlock,
     /// What is incomplete is an error.
     pub(super) demand: Demand,
+    /// Who can approve a change of the identity in a browser.
+    pub(super) person: Option<&'a Person>,
     /// Cancels the login, except while the account's identity is being changed.
     pub(super) stop: CancellationToken,
 }
@@ -353,7 +359,24 @@ async fn reset(client: &Client, security: &Security<'_>) -> Result<(), Unsigned>
             Ok(handle.reset(Some(proof)).await?)
         }
         CrossSigningResetAuthType::OAuth(wanted) => {
-            Err(Unsigned::Unapproved(wanted.approval_url.clone()))
+            let url = &wanted.approval_url;
+            let Some(person) = security.person else {
+                return Err(Unsigned::Unapproved(url.clone()));
+            };
+            (person.show)(&Shown::Approval { url });
+            // The SDK asks again for two minutes.
+            for _ in 0..APPROVAL_TRIES {
+                let approved = security.stop.run_until_cancelled(handle.reset(None));
+                match approved.await {
+                    None => {
+                        handle.cancel().await;
+                        return Err(Unsigned::Interrupted);
+                    }
+                    Some(Err(RecoveryError::Sdk(matrix_sdk::Error::Timeout))) => {}
+                    Some(done) => return Ok(done?),
+                }
+            }
+            Err(Unsigned::Unapproved(url.clone()))
         }
     }
 }

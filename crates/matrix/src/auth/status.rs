@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{AuthError, Files};
+use crate::renewal;
 use crate::server::{Server, ServerError};
-use crate::session::{BackupUse, StoredSession};
+use crate::session::{BackupUse, LoginMethod, StoredSession};
 use crate::{MatrixError, client};
 use relay_disk::Trouble;
-use relay_model::full_text;
+use relay_model::{Timestamp, full_text};
 
 /// State of the session, as the server sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,9 +44,33 @@ pub struct LoginStatus {
     pub recovery_key_file: Option<PathBuf>,
     /// What is wrong with the device's keys on this machine, as returned by [`damage`].
     pub damage: Option<String>,
+    /// How the login was made.
+    pub login: LoginMethod,
+    /// The login service that renews the login, and until when its access token is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_service: Option<LoginService>,
+}
+
+/// The login service of a login by OAuth 2.0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoginService {
+    /// As it calls itself.
+    pub issuer: Url,
+    /// Until when the access token is good, in milliseconds since 1970.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl LoginStatus {
+    /// Notes what [`renew_expired`] has returned.
+    #[must_use]
+    pub fn refused_by_service(mut self, why: Option<String>) -> Self {
+        if why.is_some() {
+            self.token_alive = false;
+            self.refused = why;
+        }
+        self
+    }
+
     /// Returns whether the access token has to be renewed, which only a running relay does: until then nothing else is known.
     pub fn is_aged(&self) -> bool {
         self.token_alive && self.device_verified.is_none()
@@ -132,6 +157,11 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<LoginStatus
         key_backup_on_server: None,
         recovery_key_file: session.recovery_key_left().map(ToOwned::to_owned),
         damage,
+        login: session.login,
+        login_service: session.oauth.as_ref().map(|oauth| LoginService {
+            issuer: oauth.issuer.clone(),
+            expires_at: oauth.expires_at,
+        }),
     };
     match server.whoami().await {
         Ok(answer) => {
@@ -147,7 +177,7 @@ pub async fn status(files: &Files, damage: Option<String>) -> Result<LoginStatus
         Err(ServerError::Refused { errcode, body, .. })
             if session.tokens.refresh_token.is_some()
                 && errcode == "M_UNKNOWN_TOKEN"
-                && body["soft_logout"] == true =>
+                && (body["soft_logout"] == true || session.oauth.is_some()) =>
         {
             return Ok(status);
         }
@@ -178,11 +208,31 @@ pub async fn ask(files: &Files) -> Result<(), MatrixError> {
     let Err(error) = session.server()?.whoami().await else {
         return Ok(());
     };
+    if session.oauth.is_some() && error.errcode() == Some("M_UNKNOWN_TOKEN") {
+        let renewed = renewal::renewed(&session).await;
+        let renewed = renewed.map_err(|error| session.not_renewed(error))?;
+        // Another login may have replaced the session meanwhile.
+        if files.load_session()?.as_ref() == Some(&session) {
+            files.save_session(&renewed)?;
+        }
+        return Ok(());
+    }
     match &session.tokens.refresh_token {
         Some(token) if error.errcode() == Some("M_UNKNOWN_TOKEN") => {
             renew(files, &session, token).await
         }
         Some(_) | None => Err(session.verdict(error)),
+    }
+}
+
+/// Renews an access token of a login service that has expired. The caller holds the store lock, so no relay renews it. Returns
+/// why the service does not renew the login any more, and the cure; whatever else is wrong shows when the login is used.
+pub async fn renew_expired(files: &Files) -> Option<String> {
+    let session = files.load_session().ok()??;
+    let error = renewal::renew_expired(files).await.err()?;
+    match session.not_renewed(error) {
+        MatrixError::SessionDead(refused) => Some(full_text(&*refused)),
+        _ => None,
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn verify(
     wanted: impl AsyncFn(&Peer) -> bool,
     same: impl AsyncFnOnce(&Peer, &Emoji) -> bool,
 ) -> Result<(Verified, DeviceTrust), AuthError> {
-    let (client, session) = client::restore(files, Recipients::All, &Arc::default()).await?;
+    let (client, session, _) = client::restore(files, Recipients::All, &Arc::default()).await?;
     let ended = tokio::select! {
         ended = Box::pin(with(&client, begins, wanted, same)) => ended,
         refusal = Box::pin(keep_synced(&client)) => Err(session.refused(refusal).into()),

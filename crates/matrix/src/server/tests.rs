@@ -109,6 +109,56 @@ async fn what_a_server_names_wrongly_is_its_own_mistake_and_not_the_persons() {
     }
 }
 
+const VERSIONS: &str = r#"{"versions": ["v1.1"]}"#;
+
+#[tokio::test]
+async fn a_name_is_followed_to_its_homeserver_also_by_a_redirect() {
+    let homeserver = serve(1, "200 OK", VERSIONS);
+    let told = json!({"m.homeserver": {"base_url": homeserver}}).to_string();
+    let website = answer(vec![
+        ("302 Found\r\nlocation: /elsewhere", String::new()),
+        ("200 OK", told),
+    ]);
+    let nobody = Url::parse("http://127.0.0.1:1").unwrap();
+    let found = Server::of_name(&website, nobody, false).await.unwrap();
+    assert_eq!(found.base, homeserver);
+}
+
+#[tokio::test]
+async fn a_website_that_says_nothing_of_use_does_not_hide_the_homeserver_of_its_name() {
+    for (head, body) in [
+        ("404 Not Found", "<html>"),
+        ("200 OK", "<html>"),
+        ("200 OK", "{}"),
+        ("503 Away", ""),
+    ] {
+        let website = serve(1, head, body);
+        let homeserver = serve(1, "200 OK", VERSIONS);
+        let found = Server::of_name(&website, homeserver.clone(), false).await;
+        assert_eq!(found.unwrap().base, homeserver);
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_file_of_a_website_is_told_where_its_name_leads_nowhere() {
+    for (head, body, why) in [
+        ("200 OK", "<html>", "it is no JSON"),
+        ("200 OK", "{}", "no `m.homeserver`"),
+        ("503 Away", "", "HTTP 503"),
+    ] {
+        let website = serve(1, head, body);
+        let shop = serve(1, "200 OK", "<html>");
+        let error = Server::of_name(&website, shop, false).await.unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(error.hint().unwrap().contains("own address"));
+    }
+    // One that has no such file says nothing.
+    let website = serve(1, "404 Not Found", "");
+    let shop = serve(1, "200 OK", "<html>");
+    let error = Server::of_name(&website, shop, false).await.unwrap_err();
+    assert!(matches!(error, ServerError::NotMatrix(_, 200)), "{error}");
+}
+
 #[tokio::test]
 async fn an_answer_that_would_take_much_memory_is_not_read() {
     let zeros = "[0],".repeat(300_000);
