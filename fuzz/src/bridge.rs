@@ -93,6 +93,7 @@ pub fn bridge(input: &[u8]) {
         is_reaction: is_odd,
         heard_at: NOON,
         hops: Some(2),
+        relayed_by: None,
         snr: Some(6.25),
         rssi: Some(-90),
         via_mqtt: false,

@@ -22,6 +22,7 @@ use crate::tools::import::ImportError;
 use crate::tools::moving::MovingError;
 use crate::tools::radio::VisitError;
 use crate::tools::service::ServiceError;
+use crate::tools::trace::TraceError;
 use crate::tools::{self, printable};
 
 pub(super) type CommandResult = Result<ExitCode, Failure>;
@@ -97,6 +98,7 @@ explained!(
     StartError,
     TelemetryError,
     TextFileError,
+    TraceError,
     UnknownKey,
     VisitError,
     io::Error

@@ -23,6 +23,7 @@ mod run;
 mod service;
 mod simulate;
 mod status;
+mod trace;
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -58,6 +59,14 @@ enum Command {
     /// Tell how the running relay stands: radio, Matrix, and what it carried.
     #[command(after_help = "Example: relay status --json")]
     Status(status::StatusArgs),
+    /// Tell the story of a message: what became of it on its way to the mesh or to Matrix, and what is known of that.
+    ///
+    /// Each step says whether it was reported by the other side, observed by the relay, inferred, or is unknown. The text of
+    /// the message is not shown. Also without a running relay.
+    #[command(
+        after_help = "Examples:\n  relay trace '$abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG'\n  relay trace '!a1b2c3d4:1234567890' --json"
+    )]
+    Trace(trace::TraceArgs),
     /// Log in to Matrix, out of it, or look at the login.
     #[command(
         subcommand,
@@ -155,6 +164,7 @@ pub fn main() -> ExitCode {
         match arguments.command {
             None | Some(Command::Run) => run::run(&globals).await,
             Some(Command::Status(arguments)) => status::run(&arguments, &globals).await,
+            Some(Command::Trace(arguments)) => trace::run(arguments, &globals).await,
             Some(Command::Doctor(arguments)) => Box::pin(doctor::run(&arguments, &globals)).await,
             Some(Command::Auth(command)) => Box::pin(auth::run(command, &globals)).await,
             Some(Command::Backup(arguments)) => backup::backup(&arguments, &globals),

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::status::{DatabaseStatus, Health, Status};
+use super::trace::{About, Trace, trace};
 use super::{
     account_limit::AccountLimit, health::Examined, overview::Overview, runtime_state::RuntimeState,
 };
@@ -44,12 +45,17 @@ const FRESH: Duration = Duration::from_millis(500);
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// A request of a client: one JSON line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub(crate) enum ControlRequest {
     Status,
     Doctor,
     Log,
+    /// The story of a message.
+    Trace {
+        /// An event id, a packet id, or a node with a packet id.
+        about: About,
+    },
 }
 
 /// The answer to a client: one JSON line.
@@ -60,6 +66,7 @@ pub(crate) enum ControlAnswer {
     Doctor(Health),
     /// The last lines of the log, oldest first, as JSON.
     Log(Vec<String>),
+    Trace(Box<Trace>),
     Error(String),
 }
 
@@ -148,8 +155,19 @@ impl Control {
         match serde_json::from_str(line) {
             Ok(ControlRequest::Status) => ControlAnswer::Status(Box::new(self.status().await)),
             Ok(ControlRequest::Log) => ControlAnswer::Log((self.log)()),
+            Ok(ControlRequest::Trace { about }) => self.trace(about).await,
             Ok(ControlRequest::Doctor) => ControlAnswer::Doctor(self.health().await),
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
+        }
+    }
+
+    async fn trace(&self, about: About) -> ControlAnswer {
+        let read = self
+            .database
+            .run(move |store| store.read(|tx| trace(tx, &about)));
+        match self.asked(read).await {
+            Ok(trace) => ControlAnswer::Trace(Box::new(trace)),
+            Err(failing) => ControlAnswer::Error(failing.error.unwrap_or_default()),
         }
     }
 

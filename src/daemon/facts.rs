@@ -4,7 +4,7 @@ use relay_bridge::{Facts, GATHERING, Questions, SeenKey, Table, Target};
 use relay_model::{NodeNum, Timestamp};
 use relay_store::{
     Result, Tx, backlog, cooldown, edits, feedback, mapped_rooms, mesh_report, message_map, outage,
-    outbox_mesh, outbox_room, relayed, seen, single_values, undecryptable,
+    outbox_mesh, outbox_room, relayed, seen, single_values, story, undecryptable,
 };
 
 /// Answers the questions. `radio` is our own node's number.
@@ -89,6 +89,9 @@ pub(super) fn look_up(
     {
         let correction = edits::waiting_correction(tx, room, &target)?;
         facts.taken_edit = correction.map(|correction| Box::new((author, correction)));
+    }
+    if let Some((room, event)) = &questions.story {
+        facts.story = story::of_event(tx, event, Some(room))?;
     }
     for table in &questions.tables {
         look_into(tx, table, &mut facts, now)?;

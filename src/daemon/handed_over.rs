@@ -107,6 +107,7 @@ mod tests {
             is_reaction: false,
             heard_at: NOON,
             hops: None,
+            relayed_by: None,
             snr: None,
             rssi: None,
             via_mqtt: false,

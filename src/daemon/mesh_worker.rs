@@ -155,6 +155,7 @@ fn take(
     now: Timestamp,
     is_safe: bool,
 ) -> Result<Option<Next<Submission>>> {
+    tx.at(now);
     if outbox_mesh::is_asked(tx, destination, lane)? {
         return Ok(Some(Next::Nothing));
     }
@@ -187,7 +188,7 @@ fn take(
         // The row was damaged, and has ended: the next row is due.
         Ok(None) => return Ok(Some(Next::Later(now))),
         Err(error) => {
-            mesh_report::refuse_waiting(tx, outbox)?;
+            mesh_report::refuse_waiting(tx, outbox, None)?;
             tx.log(move || {
                 let error = &error as &dyn Error;
                 error!(%outbox, error, "a packet for the mesh is given up; please report this");

@@ -36,6 +36,7 @@ mod runtime_state;
 mod service_manager;
 pub(crate) mod status;
 mod supervisor;
+pub(crate) mod trace;
 #[cfg(test)]
 mod trial;
 mod verdict;

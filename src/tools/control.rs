@@ -8,6 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::time::timeout;
 
 use crate::daemon::status::{Health, Status};
+use crate::daemon::trace::{About, Trace};
 use crate::daemon::{ControlAnswer, ControlRequest};
 use crate::home::{Holder, Home, Lock};
 use relay_disk::connect;
@@ -57,9 +58,10 @@ const ANOTHER: &str = "it answers another question";
 pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
     match ask(home, ControlRequest::Status).await? {
         ControlAnswer::Status(status) => Ok(*status),
-        ControlAnswer::Doctor(_) | ControlAnswer::Log(_) | ControlAnswer::Error(_) => {
-            Err(ControlError::Other(ANOTHER.to_owned()))
-        }
+        ControlAnswer::Doctor(_)
+        | ControlAnswer::Log(_)
+        | ControlAnswer::Trace(_)
+        | ControlAnswer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
     }
 }
 
@@ -67,7 +69,19 @@ pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
 pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
     match ask(home, ControlRequest::Doctor).await? {
         ControlAnswer::Doctor(health) => Ok(health),
-        ControlAnswer::Status(_) | ControlAnswer::Log(_) | ControlAnswer::Error(_) => {
+        ControlAnswer::Status(_)
+        | ControlAnswer::Log(_)
+        | ControlAnswer::Trace(_)
+        | ControlAnswer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
+    }
+}
+
+/// Requests the story of a message from a home's daemon.
+pub(super) async fn trace(home: &Home, about: About) -> Result<Trace, ControlError> {
+    match ask(home, ControlRequest::Trace { about }).await? {
+        ControlAnswer::Trace(trace) => Ok(*trace),
+        ControlAnswer::Error(error) => Err(ControlError::Other(error)),
+        ControlAnswer::Status(_) | ControlAnswer::Doctor(_) | ControlAnswer::Log(_) => {
             Err(ControlError::Other(ANOTHER.to_owned()))
         }
     }
@@ -77,9 +91,10 @@ pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
 pub(super) async fn log(home: &Home) -> Result<Vec<String>, ControlError> {
     match ask(home, ControlRequest::Log).await? {
         ControlAnswer::Log(lines) => Ok(lines),
-        ControlAnswer::Status(_) | ControlAnswer::Doctor(_) | ControlAnswer::Error(_) => {
-            Err(ControlError::Other(ANOTHER.to_owned()))
-        }
+        ControlAnswer::Status(_)
+        | ControlAnswer::Doctor(_)
+        | ControlAnswer::Trace(_)
+        | ControlAnswer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
     }
 }
 

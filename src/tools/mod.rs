@@ -10,6 +10,7 @@ pub(crate) mod radio;
 #[cfg_attr(windows, path = "service_windows.rs")]
 pub(crate) mod service;
 pub(crate) mod status;
+pub(crate) mod trace;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

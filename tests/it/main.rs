@@ -146,6 +146,8 @@ mod status;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
+mod story;
+#[cfg(test)]
 #[cfg_attr(
     not(feature = "ble"),
     expect(dead_code, reason = "Bluetooth needs the rest of it")

@@ -3,8 +3,8 @@
 use relay_model::{
     Destination, Draft, EarlyEdit, Event, Expired, Fingerprint, Lane, MatrixEvent, MeshFate,
     MeshRowId, MessagePair, NodeNum, Outage, OwnedEventId, OwnedRoomId, OwnedRoomOrAliasId,
-    OwnedUserId, PacketId, RadioEvent, Relayed, RowMessage, Sign, Timestamp, ToldRoom, Unread,
-    Version, WaitingPacket, WaitsForRoom,
+    OwnedUserId, PacketId, RadioEvent, Relayed, RowMessage, Sign, Story, Timestamp, ToldRoom,
+    Unread, Version, WaitingPacket, WaitsForRoom,
 };
 
 /// Lookups for an event; the result of each is in the field of [`Facts`] with the same name.
@@ -45,6 +45,8 @@ pub struct Questions {
     pub reported: Option<MeshRowId>,
     /// Which edit, by whom, has a waiting correction, if this event of this room is redacted?
     pub taken_edit: Option<(OwnedRoomId, OwnedEventId)>,
+    /// What became of this event of this room, or of the packet that it stands for?
+    pub story: Option<(OwnedRoomId, OwnedEventId)>,
     /// What else is needed of whole tables?
     pub tables: Vec<Table>,
 }
@@ -181,6 +183,8 @@ pub struct Facts {
     pub reported: Option<Box<RowMessage>>,
     /// The author of the redacted edit, and the waiting correction.
     pub taken_edit: Option<Box<(OwnedUserId, Version)>>,
+    /// The stories of the event that is asked about.
+    pub story: Vec<Story>,
     /// The packets of rooms that wait for a channel, the oldest first.
     pub packets: Vec<WaitingPacket>,
     /// Since when nothing reaches the radio, by our clock; `None`: it can be reached.

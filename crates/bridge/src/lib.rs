@@ -10,6 +10,7 @@
 //!   (its channels, and what waits for them), `rooms` (its state, and what waits for it), `undecryptable`, `outage`, `backlog`,
 //!   `other_relay`, `chores` (what time does). `books` adds what is remembered of each event.
 //! - What they ask: `policy` (may it pass), `route` (where to), `relation` (what it answers), `echo`, `command`, `calendar`.
+//! - `story`: what became of a message, in words, for whoever asks.
 //! - `texts`: what a message looks like on the other side. `reasons`: why it is not relayed, and who is told.
 
 mod action;
@@ -30,6 +31,7 @@ mod reasons;
 mod relation;
 mod rooms;
 mod route;
+pub mod story;
 #[cfg(test)]
 mod testing;
 mod texts;

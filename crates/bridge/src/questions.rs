@@ -6,7 +6,7 @@ use super::echo::is_long_enough;
 use super::facts::{Questions, SeenKey, Table, Target};
 use super::feedback::SHOWN_WAITING_AFTER;
 use super::to_mesh::bare_media;
-use super::{Bridge, author_notice, backlog, chores, notice, outage, undecryptable};
+use super::{Bridge, author_notice, backlog, chores, notice, outage, story, undecryptable};
 use relay_model::{
     Chore, Event, EventId, Lane, MatrixEvent, PacketId, RadioEvent, RadioOutcome, RadioText,
     RoomEdit, RoomReaction, RoomText, SendReport, Sign, Timestamp,
@@ -176,6 +176,14 @@ fn about_words(text: &RoomText, message: &EventId, now: Timestamp) -> Questions 
 }
 
 fn about_reaction(reaction: &RoomReaction, now: Timestamp) -> Questions {
+    if story::is_question(&reaction.key) {
+        return Questions {
+            target: Some(Target::Event(reaction.target.clone())),
+            story: Some((reaction.room.clone(), reaction.target.clone())),
+            cooldowns: vec![story::question_name(&reaction.room)],
+            ..Questions::default()
+        };
+    }
     Questions {
         target: Some(Target::Event(reaction.target.clone())),
         cooldowns: author_notice::room_names(&reaction.room, &reaction.sender).collect(),

@@ -184,6 +184,7 @@ pub(super) fn packet(text: &str) -> RadioText {
         is_reaction: false,
         heard_at: NOON,
         hops: Some(2),
+        relayed_by: None,
         snr: Some(6.25),
         rssi: Some(-90),
         via_mqtt: false,

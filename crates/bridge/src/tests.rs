@@ -63,7 +63,10 @@ fn what_the_radio_refused_is_told_once_and_a_tapback_only_counted() {
 fn what_the_radio_has_begun_may_end_and_a_report_leaves_the_bridge_as_it_is() {
     let bridge = bridge();
     let mut next = bridge.clone();
-    let taken = report(RadioOutcome::Accepted { at: NOON });
+    let taken = report(RadioOutcome::Accepted {
+        at: NOON,
+        answered: true,
+    });
     let actions = next.decide(&taken, &Facts::default(), NOON);
     let until = NOON + Duration::from_mins(10);
     assert!(actions.contains(&Action::LetFinish(MeshRowId(1), until)));

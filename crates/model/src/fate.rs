@@ -14,8 +14,10 @@ use super::time::Timestamp;
 pub enum RadioOutcome {
     /// The radio has put it into its transmit queue.
     Accepted {
-        /// When the radio's answer arrived, by our clock.
+        /// When the radio's answer arrived, or was given up, by our clock.
         at: Timestamp,
+        /// The radio said so. Otherwise it was silent to the repeated question, as it is for a packet that it knows.
+        answered: bool,
     },
     /// Another node was heard repeating it: an implicit acknowledgement.
     Heard,

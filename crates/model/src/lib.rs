@@ -20,6 +20,7 @@ mod send;
 pub mod span;
 #[cfg(feature = "sql")]
 mod sql;
+mod story;
 mod time;
 mod undecryptable;
 
@@ -38,5 +39,6 @@ pub use room_address::*;
 pub use room_event::*;
 pub use room_message::*;
 pub use send::*;
+pub use story::*;
 pub use time::*;
 pub use undecryptable::*;

@@ -142,6 +142,8 @@ pub struct RadioText {
     pub heard_at: Timestamp,
     /// Number of hops to the radio, 0 to 7; `None` if the sender's firmware is too old to tell.
     pub hops: Option<u8>,
+    /// Last byte of the number of the node that transmitted it to the radio (`relay_node`); `None` if not told.
+    pub relayed_by: Option<u8>,
     /// Signal-to-noise ratio at the radio in dB; `None` if not measured.
     pub snr: Option<f32>,
     /// Signal strength at the radio in dBm; `None` if not measured.

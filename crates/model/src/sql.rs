@@ -4,7 +4,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use strum::VariantArray as _;
 
 use super::{
-    Fingerprint, Lane, MeshRowId, MeshState, NodeNum, Origin, PacketId, RoomRowId, Sign, Timestamp,
+    Fingerprint, Lane, MeshRowId, MeshState, NodeNum, Origin, PacketId, RoomRowId, Sign, StepKind,
+    Timestamp,
 };
 
 macro_rules! as_what_they_hold {
@@ -50,7 +51,7 @@ macro_rules! by_place {
     )*};
 }
 
-by_place!(Lane, MeshState, Origin);
+by_place!(Lane, MeshState, Origin, StepKind);
 
 /// As its key. It is read as a text: another version of the relay may have written it.
 impl ToSql for Sign {

@@ -153,7 +153,7 @@ impl Pacer {
         if let Some(flight) = self.flight.take() {
             self.delay_from(flight.repeated.unwrap_or(flight.written));
             if let Some((res, at)) = flight.status {
-                self.conclude(&flight.submission, Verdict::of_queue(res), at);
+                self.conclude(&flight.submission, Verdict::of_queue(res), at, true);
             } else {
                 // The radio may have accepted it, so the repetition keeps the id.
                 let reason = "the link was lost before an answer";

@@ -9,7 +9,9 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::file::{self, FileKind};
 use relay_disk::private_file;
 
-use crate::{APPLICATION_ID, BUSY_LIMIT, Result, StoreError, newest_version, open_error, version};
+use crate::{
+    APPLICATION_ID, BUSY_LIMIT, Result, StoreError, Tx, newest_version, open_error, tx, version,
+};
 
 /// A database without damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,27 @@ pub fn copy(path: &Path, to: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// Reads from the database at a path, beside a daemon that uses it or without one. `None`: there is no database yet, or its
+/// schema is that of an earlier version, which the next start of the relay migrates.
+pub fn read_only<T>(path: &Path, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<Option<T>> {
+    let read = || {
+        let found = file::look_at(path).map_err(|cause| open_error(path, cause))?;
+        if matches!(found, FileKind::Nothing | FileKind::Empty) {
+            return Ok(None);
+        }
+        let (mut connection, schema) = open(path)?;
+        if schema < newest_version() {
+            return Ok(None);
+        }
+        let transaction = connection.transaction()?;
+        let tx = Tx::on(&transaction);
+        let found = work(&tx)?;
+        tx::write(tx.lines);
+        Ok(Some(found))
+    };
+    read().map_err(|error: StoreError| error.at(path))
+}
+
 /// Opens it to be read; returns the version of its schema.
 fn open(path: &Path) -> Result<(Connection, i64)> {
     file::look_whether_writable(path).map_err(|cause| open_error(path, cause))?;
@@ -111,6 +134,22 @@ mod tests {
         let found = copied.read(crate::single_values::meshnet).unwrap();
         assert_eq!(found.as_deref(), Some("Club"));
         assert!(copy(&path, &to).is_err(), "it is never overwritten");
+    }
+
+    #[test]
+    fn a_database_is_read_beside_its_user_once_it_is_there_and_of_this_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.sqlite");
+        let read = || read_only(&path, crate::single_values::meshnet);
+        assert_eq!(read().unwrap(), None);
+        let mut store = Store::open(&path).unwrap();
+        let name = |tx: &crate::Tx<'_>| crate::single_values::set_meshnet(tx, "Club");
+        store.transaction(name).unwrap();
+        assert_eq!(read().unwrap(), Some(Some("Club".to_owned())));
+        let writes = read_only(&path, name);
+        assert!(writes.is_err(), "it is not changed");
+        store.damage("PRAGMA user_version = 20");
+        assert_eq!(read().unwrap(), None);
     }
 
     #[test]

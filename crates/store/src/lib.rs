@@ -29,6 +29,7 @@ pub mod retention;
 mod rooms;
 mod shown;
 pub mod single_values;
+pub mod story;
 pub mod summary;
 #[cfg(test)]
 mod test_rows;
@@ -51,7 +52,7 @@ use file::FileKind;
 use outbox_room::RoomRow;
 
 pub use error::{Result, StoreError};
-pub use examine::{SoundDatabase, copy, examine};
+pub use examine::{SoundDatabase, copy, examine, read_only};
 pub use messages::{direct, edits, message_map, relayed, seen};
 pub use names::{Names, names, sqlite_version};
 pub use next::Next;
@@ -86,13 +87,14 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0018_expired_edits.sql"),
     include_str!("migrations/0019_avatars.sql"),
     include_str!("migrations/0020_gaps_by_time.sql"),
+    include_str!("migrations/0021_story.sql"),
 ];
 
 /// Maximum time to wait for another program's lock.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 
-/// Capacity of the statement cache: more than the about 240 different statements, each 4 to 60 kB.
-const STATEMENTS: usize = 256;
+/// Capacity of the statement cache: more than the about 265 different statements, each 4 to 60 kB.
+const STATEMENTS: usize = 288;
 
 /// The database, opened and migrated.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! What a database from a backup is made of before it is used again: it does not know what happened since.
 
 use super::{Result, Tx, known_rooms, outbox_room, single_values};
-use relay_model::{Beginning, MeshState, Notice, OwnedRoomId, OwnedRoomOrAliasId};
+use relay_model::{Beginning, MeshState, Notice, OwnedRoomId, OwnedRoomOrAliasId, StepKind};
 
 /// Settles a database that was restored from a backup:
 ///
@@ -27,6 +27,11 @@ pub fn settle(
         };
         single_values::set_beginning(tx, &account, &at)?;
     }
+    tx.execute(
+        "INSERT INTO story (kind, at, mesh)
+         SELECT ?1, ?2, id FROM mesh_open WHERE id IN (SELECT mesh FROM story)",
+        (StepKind::Restored, now),
+    )?;
     let given_up = tx.execute(
         "UPDATE mesh_outbox SET state = ?1 WHERE id IN (SELECT id FROM mesh_open)",
         [MeshState::Withdrawn],

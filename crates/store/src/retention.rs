@@ -11,6 +11,8 @@ const BATCH: u16 = 500;
 /// Maximum nodes of a radio, and direct messages, kept: a hostile mesh can invent any number.
 const MOST_NODES: u32 = 5_000;
 const MOST_DIRECT: u32 = 10_000;
+/// Maximum steps of stories kept, about 20 MB.
+const MOST_STEPS: u32 = 200_000;
 /// Maximum permanent cooldown entries kept: a hostile server can invent any number of people. Beyond that they are told again.
 const MOST_TOLD: u32 = 10_000;
 
@@ -46,6 +48,19 @@ pub fn prune(tx: &Tx<'_>, now: Timestamp, keep_days: u32, keep_pairs: u64) -> Re
                      OR id <= (SELECT id FROM direct_message ORDER BY id DESC LIMIT 1 OFFSET ?2)
                  LIMIT ?3)",
             (before, MOST_DIRECT, BATCH),
+        )?,
+        // Their ids stand in the order of their times, but for those that were written while the clock was wrong: an index of
+        // the times would be half as large as the steps themselves.
+        tx.execute(
+            "DELETE FROM story WHERE id IN (
+                 SELECT id FROM (SELECT id, at FROM story ORDER BY id LIMIT ?2) WHERE at < ?1)",
+            (before, BATCH),
+        )?,
+        tx.execute(
+            "DELETE FROM story WHERE id IN (
+                 SELECT id FROM story
+                 WHERE id <= (SELECT MAX(id) FROM story) - ?1 ORDER BY id LIMIT ?2)",
+            (MOST_STEPS, BATCH),
         )?,
         tx.execute(
             "DELETE FROM node WHERE (radio, num) IN (

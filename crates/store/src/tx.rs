@@ -1,12 +1,12 @@
 //! A transaction: its statements, and what becomes of rows that cannot be read or changed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rusqlite::types::FromSql;
 use rusqlite::{CachedStatement, Connection, Params, Row};
 use tracing::error;
 
-use relay_model::Chain;
+use relay_model::{Chain, Timestamp};
 
 use crate::error::{Result, StoreError};
 use crate::{columns, damage};
@@ -16,6 +16,8 @@ pub struct Tx<'a> {
     pub(super) connection: &'a Connection,
     /// Log lines to write after the commit.
     pub(super) lines: Lines,
+    /// The time of steps (`story.rs`).
+    pub(super) now: Cell<Option<Timestamp>>,
 }
 
 pub(super) type Lines = RefCell<Vec<Box<dyn FnOnce()>>>;
@@ -29,7 +31,12 @@ pub(super) fn write(lines: Lines) {
 impl<'a> Tx<'a> {
     pub(super) fn on(connection: &'a Connection) -> Self {
         let lines = RefCell::default();
-        Self { connection, lines }
+        let now = Cell::default();
+        Self {
+            connection,
+            lines,
+            now,
+        }
     }
 
     /// Logs a line after the commit: a rolled-back transaction logs nothing.

@@ -246,6 +246,7 @@ impl Bench {
             is_reaction: false,
             heard_at: Timestamp(self.clock.load(Ordering::SeqCst)),
             hops: None,
+            relayed_by: None,
             snr: None,
             rssi: None,
             via_mqtt: false,

@@ -9,14 +9,15 @@ use super::super::counts::{Place, Way};
 use super::{Outcome, outcome::place};
 use relay_bridge::{Action, DropReason, GATHERING, OutageStep, Readiness, SeenKey};
 use relay_model::{
-    Chore, Destination, Event, Explained as _, Jump, MeshContent, MeshMessage, MessagePair,
-    NodeNum, Origin, PacketId, RadioEvent, SendReport, Sign, Timestamp,
+    Chore, Destination, Event, Explained as _, Jump, MatrixEvent, MeshContent, MeshMessage,
+    MessagePair, NodeNum, Origin, PacketId, RadioEvent, RadioText, SendReport, Sign, StepKind,
+    Timestamp,
 };
 use relay_store::mesh_report::Withdrawal;
 use relay_store::{
     Result, Tx, avatars, backlog, clock, cooldown, direct, drafts, edits, feedback, gaps,
     known_rooms, mapped_rooms, mesh_report, message_map, nodes, outage, outbox_mesh, outbox_room,
-    receipts, relayed, retention, seen, single_values, undecryptable,
+    receipts, relayed, retention, seen, single_values, story, undecryptable,
 };
 
 /// Carries out the actions of one event in the batch's transaction, one after the other.
@@ -28,6 +29,8 @@ pub(super) struct Applier<'a> {
     pub(super) outcome: &'a mut Outcome,
     /// Chores that actions ask for, to be decided in the same transaction.
     pub(super) next: Vec<Chore>,
+    /// That the packet was heard is noted in its story.
+    pub(super) is_heard: bool,
 }
 
 impl Applier<'_> {
@@ -39,6 +42,9 @@ impl Applier<'_> {
         let (tx, radio, now) = (self.tx, self.radio, self.now);
         match action {
             Action::ToRoom { message, pair } => {
+                if let (Event::Radio(RadioEvent::Text(text)), Some(_)) = (event, &pair) {
+                    self.heard(text)?;
+                }
                 let pair = pair.as_deref().map(|pair| (radio, pair));
                 let id = outbox_room::insert(tx, &message, pair, now)?;
                 let room = message.room.clone();
@@ -99,6 +105,8 @@ impl Applier<'_> {
             }
             Action::KeepUndecryptable(event, sent_at, tell) => {
                 if let Some(dropped) = undecryptable::keep(tx, &event, sent_at, now)? {
+                    let of = (&*event.room, &*event.event);
+                    story::of_room_event(tx, of, StepKind::Undecryptable, None)?;
                     tx.log(move || mesh::say_kept(&event, dropped, tell));
                 }
             }
@@ -113,8 +121,8 @@ impl Applier<'_> {
             }
             Action::Sign(room, event, sign) => feedback::give(tx, &room, &event, sign, now)?,
             Action::StartCooldown { what, until } => cooldown::start(tx, &what, until)?,
-            Action::Drop(reason) => self.dropped(event, reason, false),
-            Action::DropAndTell(reason) => self.dropped(event, reason, true),
+            Action::Drop(reason) => self.dropped(event, reason, false)?,
+            Action::DropAndTell(reason) => self.dropped(event, reason, true)?,
             Action::Seen(SeenKey::Packet { sender, packet }) => seen::mark_packet(tx, radio, sender, packet, now)?,
             Action::Seen(SeenKey::Event(event)) => {
                 seen::mark_event(tx, &event, now)?;
@@ -150,7 +158,7 @@ impl Applier<'_> {
             }
             Action::CameBack(transaction, event) => match outbox_room::by_transaction(tx, transaction.as_str())? {
                 Some(row) => {
-                    self.room_sent(row, &event)?;
+                    self.room_sent(row, &event, true)?;
                     tx.log(move || debug!(outbox = %row, event_id = %event, "an event of ours came back before the server's answer did"));
                 }
                 // The event is a sign, or the removal of one.
@@ -158,7 +166,7 @@ impl Applier<'_> {
             },
             Action::PostCameBack(relay_id, event) => {
                 if let Some(row) = message_map::row_of_post(tx, &relay_id)? {
-                    self.room_sent(row, &event)?;
+                    self.room_sent(row, &event, true)?;
                     tx.log(move || debug!(outbox = %row, event_id = %event, "an event of ours came back before the server's answer did"));
                 }
             }
@@ -230,6 +238,7 @@ impl Applier<'_> {
             Action::GiveUpKeys(room, events) => {
                 for event in &events {
                     undecryptable::give_up(tx, event)?;
+                    story::of_room_event(tx, (&room, event), StepKind::KeyGivenUp, None)?;
                     // The notice is final: a key that comes later is ignored.
                     seen::mark_event(tx, event, now)?;
                 }
@@ -300,13 +309,35 @@ impl Applier<'_> {
         Ok(())
     }
 
+    /// Notes once in its story that the radio delivered a packet.
+    fn heard(&mut self, text: &RadioText) -> Result<()> {
+        if std::mem::replace(&mut self.is_heard, true) {
+            return Ok(());
+        }
+        story::heard(self.tx, text)
+    }
+
     /// Counts and logs an event that is not relayed.
-    fn dropped(&mut self, event: &Event, reason: DropReason, tell: bool) {
+    fn dropped(&mut self, event: &Event, reason: DropReason, tell: bool) -> Result<()> {
         if let Some((place, way)) = place(event) {
             self.outcome.counts.dropped(place, way, reason);
         }
         if let (DropReason::Echo, Event::Radio(RadioEvent::Text(text))) = (reason, event) {
             self.outcome.counts.echo(&text.sender);
+        }
+        match event {
+            Event::Radio(RadioEvent::Text(text))
+                if matches!(reason, DropReason::Duplicate | DropReason::OwnPacket) =>
+            {
+                // After the commit: what changes nothing does not wait for the disk.
+                self.outcome.heard_again.push(RadioText::clone(text));
+            }
+            Event::Matrix(MatrixEvent::Text(text)) if reason.ends_a_message() => {
+                let why = Some(reason.name());
+                let of = (&*text.room, &*text.event);
+                story::of_room_event(self.tx, of, StepKind::NotRelayed, why)?;
+            }
+            Event::Radio(_) | Event::Matrix(_) | Event::Report(_) | Event::Chore(_) => {}
         }
         let (about, sender) = (event.name(), event.sender());
         self.tx.log(move || {
@@ -316,6 +347,7 @@ impl Applier<'_> {
                 debug!(%reason, about, "not relayed to the other side");
             }
         });
+        Ok(())
     }
 
     fn ready(&mut self, readiness: Readiness) -> Result<()> {

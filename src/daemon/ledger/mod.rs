@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
-use tracing::error;
+use tracing::{debug, error};
 
 use relay_bridge::Bridge;
 use relay_config::Config;
 use relay_model::{Chore, Event, SendReport, Timestamp};
 use relay_store::outbox_mesh::{self, UNKNOWN_RADIO};
-use relay_store::{Result, Store, Tx, known_rooms, mesh_report, outbox_room, single_values};
+use relay_store::{Result, Store, Tx, known_rooms, mesh_report, outbox_room, single_values, story};
 
 use apply::Applier;
 
@@ -94,7 +94,25 @@ impl Ledger {
             None => Self::transaction(kept, store, |ledger, tx| ledger.batch(tx, events, now))?,
         };
         outcome.sync_soon = events.iter().any(durability::is_soon_due);
+        Self::note_heard_again(store, &mut outcome, now);
         Ok(outcome)
+    }
+
+    /// Notes that packets were delivered once more, without waiting for the disk. Without it their stories lack that, and
+    /// nothing else.
+    fn note_heard_again(store: &mut Store, outcome: &mut Outcome, now: Timestamp) {
+        let packets = std::mem::take(&mut outcome.heard_again);
+        if packets.is_empty() {
+            return;
+        }
+        let noted = store.commit_relaxed(|tx| {
+            tx.at(now);
+            packets.iter().try_for_each(|it| story::heard_again(tx, it))
+        });
+        if let Err(error) = noted {
+            let error = &error as &dyn Error;
+            debug!(error, "that a packet was delivered again is not noted");
+        }
     }
 
     /// Runs a transaction on a copy of the ledger, which replaces the ledger after the commit.
@@ -214,6 +232,7 @@ impl Ledger {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<Vec<Chore>> {
+        tx.at(now);
         let questions = self.bridge.questions(event, now);
         let facts = facts::look_up(tx, self.bridge.radio(), &questions, now)?;
         let actions = self.bridge.decide(event, &facts, now);
@@ -223,6 +242,7 @@ impl Ledger {
             now,
             outcome,
             next: Vec::new(),
+            is_heard: false,
         };
         for action in actions {
             applier.outcome.must_last |= !durability::may_be_lost(&action);

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 use super::super::counts::{Counts, Place, Way};
 use relay_bridge::{OtherRelay, RadioProblems};
 use relay_model::{
-    Destination, Event, Lane, MeshRowId, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, Timestamp,
+    Destination, Event, Lane, MeshRowId, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent, RadioText,
+    Timestamp,
 };
 
 /// The effects of a batch, for waking workers and for the operator.
@@ -32,6 +33,8 @@ pub(in crate::daemon) struct Outcome {
     pub(in crate::daemon) others: Vec<(OtherRelay, OwnedRoomId)>,
     /// More rows are to be deleted than fit in one transaction.
     pub(in crate::daemon) more_to_forget: bool,
+    /// Packets that the radio delivered once more, for their stories.
+    pub(in crate::daemon) heard_again: Vec<RadioText>,
     /// A power cut must not take back what was done: the commit has to wait for the disk.
     pub(in crate::daemon) must_last: bool,
     /// What was committed without waiting for the disk is to be there soon.

@@ -8,7 +8,7 @@ use relay_model::{
     EventId, Lane, MeshRowId, MeshState, PacketId, RadioOutcome, RoomOutcome, RoomRowId,
 };
 use relay_store::mesh_report::{self, Retried};
-use relay_store::{Result, outbox_mesh, outbox_room, summary};
+use relay_store::{Result, outbox_mesh, outbox_room, story, summary};
 
 impl Applier<'_> {
     pub(super) fn room_report(&mut self, outbox: RoomRowId, report: RoomOutcome) -> Result<()> {
@@ -17,7 +17,7 @@ impl Applier<'_> {
         let room = id.as_ref().map(ToString::to_string);
         match report {
             RoomOutcome::Sent { event } => {
-                self.room_sent(outbox, &event)?;
+                self.room_sent(outbox, &event, false)?;
                 tx.log(move || debug!(%outbox, room, event_id = %event, "message sent"));
             }
             RoomOutcome::Retry { .. } => {}
@@ -27,6 +27,7 @@ impl Applier<'_> {
                 if !account && only.is_none() {
                     return Ok(());
                 }
+                story::parked(tx, outbox, &error)?;
                 outbox_room::park(tx, only, &error, self.now)?;
                 tx.log(move || error!(%outbox, room, error, "the homeserver does not let us send here; what is meant for it waits"));
             }
@@ -35,20 +36,28 @@ impl Applier<'_> {
                     let counts = &mut self.outcome.counts;
                     counts.refused(Place::Room(room), Way::ToMatrix, "homeserver");
                 }
-                outbox_room::refuse(tx, outbox)?;
+                outbox_room::refused_by_server(tx, outbox, &error)?;
                 tx.log(move || error!(%outbox, room, error, "the homeserver will never take this message; it is given up"));
             }
         }
         Ok(())
     }
 
-    /// Ends a row whose event the homeserver has accepted.
-    pub(super) fn room_sent(&mut self, outbox: RoomRowId, event: &EventId) -> Result<()> {
+    /// Ends a row whose event the homeserver has accepted, as it answered, or as the event came back first.
+    pub(super) fn room_sent(
+        &mut self,
+        outbox: RoomRowId,
+        event: &EventId,
+        came_back: bool,
+    ) -> Result<()> {
         let tx = self.tx;
         let message = summary::room_message(tx, outbox)?;
-        if outbox_room::sent(tx, outbox, Some(event))?
-            && let Some((room, heard_on)) = message
-        {
+        let is_news = if came_back {
+            outbox_room::came_back(tx, outbox, event)?
+        } else {
+            outbox_room::sent(tx, outbox, Some(event))?
+        };
+        if is_news && let Some((room, heard_on)) = message {
             self.outcome.counts.relayed(room, heard_on, Way::ToMatrix);
         }
         Ok(())
@@ -68,9 +77,14 @@ impl Applier<'_> {
         self.outcome.must_last |= before.is_some_and(MeshState::waits);
         let became = |state| mesh_report::outcome(tx, outbox, state).map(drop);
         match report {
-            RadioOutcome::Accepted { at } => {
+            RadioOutcome::Accepted { at, answered } => {
                 let message = summary::mesh_message(tx, outbox)?;
-                if mesh_report::accepted(tx, outbox, at)?
+                let is_news = if answered {
+                    mesh_report::accepted(tx, outbox, at)?
+                } else {
+                    mesh_report::accepted_silently(tx, outbox, at)?
+                };
+                if is_news
                     && let Some(message) = message.filter(|it| it.ends_message && !it.was_taken)
                 {
                     let counts = &mut self.outcome.counts;

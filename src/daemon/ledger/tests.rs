@@ -11,6 +11,7 @@ mod outage;
 mod power_cut;
 mod rerun;
 mod rooms;
+mod story;
 mod undecryptable;
 
 use std::time::Duration;
@@ -191,7 +192,6 @@ fn what_changes_nothing_does_not_wait_for_the_disk() {
         Event::Radio(RadioEvent::ChannelUse { percent }),
         Event::Radio(RadioEvent::Ignored { reason }),
         round(Duration::from_secs(20)),
-        hello_of_node(),
         hello_of_alice(),
     ];
     let mut commit = |events: &[Event]| {
@@ -303,6 +303,7 @@ fn text_of_node(sender: u32, packet: PacketId, text: &str, heard_at: Timestamp) 
         is_reaction: false,
         heard_at,
         hops: None,
+        relayed_by: None,
         snr: None,
         rssi: None,
         via_mqtt: false,

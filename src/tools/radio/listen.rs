@@ -103,6 +103,7 @@ mod tests {
             is_reaction: false,
             heard_at: Timestamp(1_767_225_600_000),
             hops: Some(1),
+            relayed_by: None,
             snr: Some(6.5),
             rssi: None,
             via_mqtt: false,

@@ -255,7 +255,7 @@ impl Bridge {
             } => actions.push(Action::Next(Chore::Channels(Some(*outbox)))),
             SendReport::Radio {
                 outbox,
-                outcome: RadioOutcome::Accepted { at },
+                outcome: RadioOutcome::Accepted { at, .. },
                 ..
             } => actions.push(Action::LetFinish(*outbox, *at + FINISHES_WITHIN)),
             SendReport::Radio { .. } | SendReport::Room { .. } => {}

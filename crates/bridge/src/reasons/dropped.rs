@@ -29,6 +29,20 @@ impl DropReason {
         }
     }
 
+    /// Returns whether a person's message ends by it: it was decided on, and does not go to the mesh.
+    pub fn ends_a_message(self) -> bool {
+        !matches!(
+            self,
+            Self::Duplicate
+                | Self::OwnEvent
+                | Self::Suppressed
+                | Self::UnmappedRoom
+                | Self::IgnoredUser
+                | Self::NotText
+                | Self::Refused(Refused::Cut)
+        )
+    }
+
     /// Returns whether it concerns an edit rather than a message, and its author is told.
     pub(crate) fn is_of_edits(self) -> bool {
         matches!(
@@ -83,6 +97,10 @@ reasons! {
     ForeignEdit: Nobody, "foreign_edit", "an edit by another person";
     OlderEdit: Nobody, "older_edit", "an edit written before one that came already";
     SameText: Nobody, "same_text", "an edit that does not change the text";
+    /// A question for a message's story by 🔍, of a room that was answered less than a minute ago.
+    AskedAgain: Nobody, "asked_again", "a question for a message's story, in a room that was just answered";
+    /// Such a question that came more than ten minutes late.
+    LateQuestion: Nobody, "late_question", "a question for a message's story from long ago";
     // Another relay is present.
     Echo: Operator, "echo", "another relay's echo of what we relayed";
     UntrustedRelay: Operator, "untrusted_relay", "from another relay" => "to carry it on, list its user in matrix.trusted_relays";

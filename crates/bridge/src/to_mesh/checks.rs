@@ -11,7 +11,7 @@ const MOST_WAITING: u64 = 1000;
 
 impl Bridge {
     /// Checks that apply to every event of a room, whoever sent it.
-    pub(super) fn check_event(
+    pub(crate) fn check_event(
         &self,
         source: &MeshSource,
         suppress: bool,

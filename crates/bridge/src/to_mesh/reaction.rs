@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::format::{emoji_of_key, reaction_in_words, user_heading};
 use crate::relation::{PacketTarget, check_emoji, packet_target};
 use crate::route::Aim;
+use crate::story::is_question;
 use crate::{
     Bridge, action::Action, dropped::DropReason, facts::Facts, notice::Refused, split::fit,
 };
@@ -33,6 +34,9 @@ impl Bridge {
             sent_at: reaction.sent_at.min(now),
             alert: false,
         };
+        if is_question(&reaction.key) {
+            return self.tell_story(reaction, &source, facts, now);
+        }
         match self.tap_back(reaction, &source, facts, now) {
             Ok(action) => vec![action],
             Err(reason) => {

@@ -192,6 +192,7 @@ fn text_of(
         is_reaction: data.emoji != 0,
         heard_at: heard_at(packet.rx_time, limit, context.now),
         hops: hops(packet, data),
+        relayed_by: relayed_by(packet, data),
         snr: Some(packet.rx_snr).filter(|snr| snr.is_finite() && (*snr != 0.0 || rssi.is_some())),
         rssi,
         via_mqtt: packet.via_mqtt || packet.transport_mechanism == by_mqtt,
@@ -215,6 +216,12 @@ fn hops(packet: &proto::MeshPacket, data: &proto::Data) -> Option<u8> {
     let made = packet.hop_start.checked_sub(packet.hop_limit);
     let made = made.filter(|made| is_known && *made <= 7)?;
     u8::try_from(made).ok()
+}
+
+/// Returns the last byte of the relaying node's number, as firmware since 2.6 tells it of a packet that was relayed.
+fn relayed_by(packet: &proto::MeshPacket, data: &proto::Data) -> Option<u8> {
+    let byte = u8::try_from(packet.relay_node).ok()?;
+    (byte != 0 && hops(packet, data).is_some_and(|hops| hops > 0)).then_some(byte)
 }
 
 /// Returns the radio's time of reception if plausible, else the time of arrival.

@@ -28,10 +28,12 @@ impl Pacer {
         self.flight_due().filter(|due| now.instant >= *due)?;
         let mut flight = self.flight.take()?;
         match (flight.status, flight.repeated) {
-            (Some((res, at)), _) => self.conclude(&flight.submission, Verdict::of_queue(res), at),
+            (Some((res, at)), _) => {
+                self.conclude(&flight.submission, Verdict::of_queue(res), at, true);
+            }
             (None, Some(_)) => {
                 self.delay_from(now.instant);
-                self.conclude(&flight.submission, Verdict::Taken, now);
+                self.conclude(&flight.submission, Verdict::Taken, now, false);
             }
             (None, None) => {
                 flight.repeated = Some(now.instant);
@@ -73,11 +75,17 @@ impl Pacer {
             // `acks` reports the outcome from the same answer.
             verdict = Verdict::Taken;
         }
-        self.conclude(&flight.submission, verdict, at);
+        self.conclude(&flight.submission, verdict, at, true);
     }
 
-    /// Reports the outcome of a packet, and remembers the packet for later acknowledgements.
-    pub(super) fn conclude(&mut self, submission: &Submission, verdict: Verdict, at: Now) {
+    /// Reports the outcome of a packet, which the radio `answered` or not, and remembers the packet for later acknowledgements.
+    pub(super) fn conclude(
+        &mut self,
+        submission: &Submission,
+        verdict: Verdict,
+        at: Now,
+        answered: bool,
+    ) {
         if let Verdict::Again { after, .. } = verdict {
             // The rate limit and a full queue affect every destination.
             let pause = at.instant + after.min(AFTER_FULL_QUEUE);
@@ -92,7 +100,10 @@ impl Pacer {
         if is_taken {
             self.traffic.taken();
         }
-        let accepted = RadioOutcome::Accepted { at: at.wall };
+        let accepted = RadioOutcome::Accepted {
+            at: at.wall,
+            answered,
+        };
         self.report(submission, failure.unwrap_or(accepted));
     }
 }

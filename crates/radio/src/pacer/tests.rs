@@ -116,7 +116,10 @@ impl Bench {
         assert_eq!(self.written(), Some(number));
         self.queue(number, 0);
         let at = self.now.wall;
-        assert_eq!(self.settled(), [(number, RadioOutcome::Accepted { at })]);
+        assert_eq!(
+            self.settled(),
+            [(number, RadioOutcome::Accepted { at, answered: true })]
+        );
         at
     }
 }

@@ -50,6 +50,7 @@ mod tests {
             is_reaction: false,
             heard_at: Timestamp(1_000),
             hops: None,
+            relayed_by: None,
             snr: None,
             rssi: None,
             via_mqtt: false,

@@ -11,10 +11,10 @@ use rusqlite::types::FromSql;
 
 use super::mesh_state::{Ended, end_all};
 use crate::columns::{LONGEST_WAIT, SLACK, identifier, optional, target};
-use crate::{Result, Tx};
+use crate::{Result, Tx, story};
 use relay_model::{
     Destination, EventId, Expired, Gathering, Lane, MeshOrder, MeshRowId, MeshSource, MeshState,
-    OwnedEventId, OwnedRoomId, RoomId, Sign, Timestamp,
+    OwnedEventId, OwnedRoomId, RoomId, Sign, StepKind, Timestamp,
 };
 
 /// Value of the column `backlog`: an ordinary message, not in a backlog.
@@ -84,12 +84,26 @@ pub fn add(
     now: Timestamp,
 ) -> Result<Vec<Ended>> {
     gather(tx, room, until, now)?;
-    tx.execute(
-        "UPDATE mesh_outbox SET backlog = ?3
-         WHERE id IN (SELECT id FROM mesh_waiting WHERE event = ?1 AND room = ?2)",
-        (event.as_str(), room.as_str(), GATHERED),
+    let rows: Vec<MeshRowId> = tx.column(
+        "SELECT id FROM mesh_waiting WHERE event = ?1 AND room = ?2",
+        (event.as_str(), room.as_str()),
     )?;
+    put(tx, &rows)?;
     keep_newest(tx, room, newest)
+}
+
+/// Puts waiting rows into the backlog that is gathered.
+fn put(tx: &Tx<'_>, rows: &[MeshRowId]) -> Result<()> {
+    for row in rows {
+        let is_new = tx.changes(
+            "UPDATE mesh_outbox SET backlog = ?2 WHERE id = ?1 AND backlog <> ?2",
+            (row, GATHERED),
+        )?;
+        if is_new {
+            story::note(tx, *row, StepKind::Backlog, None, None)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a backlog of each room in which a message has waited for longer than `late` after an outage. Packets that the radio
@@ -110,14 +124,14 @@ pub fn after_outage(
     let mut expired = Vec::new();
     for room in rooms {
         gather(tx, &room, until, now)?;
-        tx.execute(
-            "UPDATE mesh_outbox SET backlog = ?3
-             WHERE id IN (SELECT id FROM mesh_waiting AS row
-                 WHERE room = ?1 AND backlog >= ?4 AND lane = ?2 AND EXISTS (
-                     SELECT 1 FROM mesh_waiting AS first
-                     WHERE first.message = row.message AND first.part = 0 AND first.attempts = 0))",
-            (room.as_str(), Lane::Message, GATHERED, IN_TURN),
+        let rows: Vec<MeshRowId> = tx.column(
+            "SELECT id FROM mesh_waiting AS row
+             WHERE room = ?1 AND backlog >= ?3 AND lane = ?2 AND EXISTS (
+                 SELECT 1 FROM mesh_waiting AS first
+                 WHERE first.message = row.message AND first.part = 0 AND first.attempts = 0)",
+            (room.as_str(), Lane::Message, IN_TURN),
         )?;
+        put(tx, &rows)?;
         expired.extend(keep_newest(tx, &room, newest)?);
     }
     Ok(expired)
@@ -139,6 +153,7 @@ fn keep_newest(tx: &Tx<'_>, room: &RoomId, newest: u32) -> Result<Vec<Ended>> {
             "SELECT * FROM mesh_waiting WHERE message = ?1 ORDER BY part",
             [message],
             MeshState::Expired,
+            (StepKind::Expired, None),
         )?);
     }
     Ok(expired)

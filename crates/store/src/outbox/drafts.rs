@@ -3,8 +3,8 @@
 //! know are not changed.
 
 use super::own_packets::{free_packet_id, own_packet};
-use crate::{Result, StoreError, Tx, columns::Row};
-use relay_model::{Draft, Heading, Media, MeshRowId, MeshState, PacketId, Timestamp};
+use crate::{Result, StoreError, Tx, columns::Row, story};
+use relay_model::{Draft, Heading, Media, MeshRowId, MeshState, PacketId, StepKind, Timestamp};
 
 /// The number of packets that rows stand for.
 macro_rules! packets {
@@ -75,6 +75,9 @@ pub fn make_packets(
         "UPDATE mesh_outbox SET draft = 0, text = ?2, parts = ?3 WHERE id = ?1",
         (first, text, parts),
     )?;
+    if parts > 1 {
+        story::note(tx, first, StepKind::Split, Some(parts.into()), None)?;
+    }
     let radio = tx.first(
         "SELECT radio FROM mesh_outbox WHERE id = ?1",
         [first],
@@ -140,6 +143,7 @@ pub fn change(tx: &Tx<'_>, message: MeshRowId, draft: &Draft) -> Result<()> {
     }
     forget_further_parts(tx, message)?;
     set(tx, message, draft)?;
+    story::note(tx, message, StepKind::Changed, None, None)?;
     tx.run(
         "UPDATE message_pair SET text = ?2 WHERE mesh_outbox = ?1",
         (message, draft.text.as_str()),

@@ -1,10 +1,10 @@
 //! Outcomes of packets that were handed to the radio.
 
-use super::mesh_state::{end_all, end_waiting, ended, set_state};
+use super::mesh_state::{Because, end_all, end_waiting, ended, set_state, set_state_as, step_to};
 use super::own_packets::{free_packet_id, own_packet};
 use super::{backlog, drafts, mesh_waiting::TAKE_BACK, turns};
-use crate::{Result, Tx, messages::message_map, single_values};
-use relay_model::{MeshRowId, MeshState, PacketId, Timestamp};
+use crate::{Result, Tx, messages::message_map, single_values, story};
+use relay_model::{MeshRowId, MeshState, PacketId, StepKind, Timestamp};
 
 pub use super::mesh_state::{Ended, state};
 pub use super::mesh_waiting::{
@@ -29,9 +29,18 @@ pub fn submitted(tx: &Tx<'_>, id: MeshRowId, now: Timestamp) -> Result<bool> {
 
 /// Records that the radio took a packet, under any of its ids. Returns false if that was known, or the row has ended.
 pub fn accepted(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool> {
+    accepted_as(tx, id, at, StepKind::Taken)
+}
+
+/// Does as [`accepted`] where the radio was silent, as it is for a packet that it knows.
+pub fn accepted_silently(tx: &Tx<'_>, id: MeshRowId, at: Timestamp) -> Result<bool> {
+    accepted_as(tx, id, at, StepKind::TakenSilently)
+}
+
+fn accepted_as(tx: &Tx<'_>, id: MeshRowId, at: Timestamp, kind: StepKind) -> Result<bool> {
     let is_news = state(tx, id)?.is_some_and(MeshState::waits);
     if is_news {
-        set_state(tx, id, MeshState::Accepted)?;
+        set_state_as(tx, id, MeshState::Accepted, (kind, None))?;
         tx.execute(
             "UPDATE mesh_outbox SET taken_at = ?2, active_at = ?2, error = NULL WHERE id = ?1",
             (id, at),
@@ -54,7 +63,7 @@ pub fn let_finish(tx: &Tx<'_>, id: MeshRowId, expires: Timestamp) -> Result<()> 
 /// Ends a packet whose report cannot be stored; its outcome is unknown, and the queue continues.
 pub fn give_up(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     if tx.exists("SELECT 1 FROM mesh_submitted WHERE id = ?1", [id])? {
-        end_waiting(tx, id, MeshState::Unknown)?;
+        end_waiting(tx, id, MeshState::Unknown, (StepKind::GivenUp, None))?;
     }
     Ok(())
 }
@@ -62,9 +71,13 @@ pub fn give_up(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
 /// Records a later outcome: [`MeshState::Unknown`], `Unheard`, `Heard` or `Delivered`. Returns false, without changes, if it is
 /// no improvement ([`MeshState::may_become`]).
 pub fn outcome(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool> {
+    outcome_as(tx, id, state, (step_to(state), None))
+}
+
+fn outcome_as(tx: &Tx<'_>, id: MeshRowId, state: MeshState, because: Because<'_>) -> Result<bool> {
     let allowed = self::state(tx, id)?.is_some_and(|now| now.may_become(state));
     if allowed {
-        set_state(tx, id, state)?;
+        set_state_as(tx, id, state, because)?;
     }
     Ok(allowed)
 }
@@ -76,7 +89,8 @@ pub fn refused(tx: &Tx<'_>, id: MeshRowId, packet: PacketId, error: &str) -> Res
         "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND packet = ?2",
         (id, packet),
     )?;
-    if !is_current || !outcome(tx, id, MeshState::Refused)? {
+    let because = (StepKind::RefusedByRadio, Some(error));
+    if !is_current || !outcome_as(tx, id, MeshState::Refused, because)? {
         return Ok(Vec::new());
     }
     tx.execute(
@@ -92,6 +106,7 @@ pub fn refused(tx: &Tx<'_>, id: MeshRowId, packet: PacketId, error: &str) -> Res
              AND message = (SELECT message FROM mesh_outbox WHERE id = ?1) ORDER BY part",
         [id],
         MeshState::Refused,
+        (StepKind::PartRefused, None),
     )?);
     Ok(refused)
 }
@@ -117,6 +132,23 @@ pub fn retry(
     new_id: bool,
     error: &str,
 ) -> Result<Retried> {
+    // Under the same id: it is not known whether the radio took it.
+    let kind = if new_id {
+        StepKind::NotTaken
+    } else {
+        StepKind::Unanswered
+    };
+    retry_as(tx, id, packet, not_before, new_id, (kind, error))
+}
+
+fn retry_as(
+    tx: &Tx<'_>,
+    id: MeshRowId,
+    packet: PacketId,
+    not_before: Timestamp,
+    new_id: bool,
+    (kind, error): (StepKind, &str),
+) -> Result<Retried> {
     let row = tx.first(
         // Up to `Unknown`: a radio can refuse later what it had taken.
         "SELECT radio, withdraw = ?4 FROM mesh_outbox WHERE id = ?1 AND packet = ?2 AND state <= ?3",
@@ -127,10 +159,11 @@ pub fn retry(
         return Ok(Retried::Late);
     };
     if withdraw {
+        story::note(tx, id, kind, None, Some(error))?;
         outcome(tx, id, MeshState::Withdrawn)?;
         return Ok(Retried::Withdrawn);
     }
-    set_state(tx, id, MeshState::Waiting)?;
+    set_state_as(tx, id, MeshState::Waiting, (kind, Some(error)))?;
     tx.execute(
         "UPDATE mesh_outbox SET not_before = ?2, error = ?3 WHERE id = ?1",
         (id, not_before, error),
@@ -170,10 +203,19 @@ pub fn not_tried(
              WHERE id = ?1 AND packet = ?2 AND tried > 0 AND attempts > 0)",
         (id, packet),
     )?;
-    let retried = retry(tx, id, packet, not_before, false, reason)?;
+    let retried = retry_as(
+        tx,
+        id,
+        packet,
+        not_before,
+        false,
+        (StepKind::NotTried, reason),
+    )?;
     match retried {
         // Withdrawn before anybody could hear it.
-        Retried::Withdrawn => end_waiting(tx, id, MeshState::Withdrawn)?,
+        Retried::Withdrawn => {
+            end_waiting(tx, id, MeshState::Withdrawn, (StepKind::Withdrawn, None))?;
+        }
         Retried::Waits(_) => drafts::unmake_packets(tx, id)?,
         Retried::Late => {}
     }
@@ -198,6 +240,7 @@ pub fn recover(tx: &Tx<'_>) -> Result<usize> {
     )?;
     for (id, withdrawn) in &rows {
         let next = if *withdrawn {
+            story::note(tx, *id, StepKind::Restarted, None, None)?;
             MeshState::Withdrawn
         } else {
             MeshState::Waiting

@@ -6,8 +6,8 @@ use rusqlite::Params;
 use tracing::error;
 
 use super::mesh_facts::row_message;
-use crate::{Result, Tx, columns::Row, messages::message_map, shown::feedback};
-use relay_model::{MeshRowId, MeshState, RowMessage};
+use crate::{Result, Tx, columns::Row, messages::message_map, shown::feedback, story};
+use relay_model::{MeshRowId, MeshState, RowMessage, StepKind};
 
 /// A row that has ended, for the sign or notice to its sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,13 +27,45 @@ pub fn state(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<MeshState>> {
     })
 }
 
-/// Sets the state of a row, and records the change for its message's sign. Returns false if it has that state already or does
-/// not exist.
+/// A step of a message's story, with a reason if it has one.
+pub(crate) type Because<'a> = (StepKind, Option<&'a str>);
+
+/// Returns the step of a packet that comes to a state, where nothing more is known.
+pub(crate) fn step_to(state: MeshState) -> StepKind {
+    match state {
+        MeshState::Waiting => StepKind::Restarted,
+        MeshState::Submitted => StepKind::Handed,
+        MeshState::Accepted => StepKind::Taken,
+        MeshState::Unknown => StepKind::Silent,
+        MeshState::Unheard => StepKind::Unheard,
+        MeshState::Heard => StepKind::Repeated,
+        MeshState::Delivered => StepKind::Delivered,
+        MeshState::Refused => StepKind::GivenUp,
+        MeshState::Expired => StepKind::Expired,
+        MeshState::Withdrawn => StepKind::Withdrawn,
+    }
+}
+
+/// Sets the state of a row, and records the change for its message's sign and story. Returns false if it has that state
+/// already or does not exist.
 pub(crate) fn set_state(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<bool> {
+    set_state_as(tx, id, state, (step_to(state), None))
+}
+
+/// Does as [`set_state`], as this step of its story.
+pub(crate) fn set_state_as(
+    tx: &Tx<'_>,
+    id: MeshRowId,
+    state: MeshState,
+    (kind, detail): Because<'_>,
+) -> Result<bool> {
     let changed = tx.execute(
         "UPDATE mesh_outbox SET state = ?2 WHERE id = ?1 AND state <> ?2",
         (id, state),
     )?;
+    if changed > 0 {
+        story::note(tx, id, kind, None, detail)?;
+    }
     // For the sign, a submitted row still waits.
     if changed > 0 && state != MeshState::Submitted {
         feedback::row_changed(tx, id)?;
@@ -42,8 +74,13 @@ pub(crate) fn set_state(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<
 }
 
 /// Ends a waiting row. A packet never tried is removed from the message map: nobody on the mesh can refer to it.
-pub(crate) fn end_waiting(tx: &Tx<'_>, id: MeshRowId, state: MeshState) -> Result<()> {
-    set_state(tx, id, state)?;
+pub(crate) fn end_waiting(
+    tx: &Tx<'_>,
+    id: MeshRowId,
+    state: MeshState,
+    because: Because<'_>,
+) -> Result<()> {
+    set_state_as(tx, id, state, because)?;
     let tried = tx.exists(
         "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND attempts > 0",
         [id],
@@ -64,7 +101,7 @@ pub(crate) fn readable<T>(
 ) -> Result<Vec<T>> {
     tx.all_due(sql, parameters, usize::MAX, read, |id| {
         if tx.exists("SELECT 1 FROM mesh_waiting WHERE id = ?1", [id])? {
-            end_waiting(tx, id, MeshState::Refused)?;
+            end_waiting(tx, id, MeshState::Refused, (StepKind::GivenUp, None))?;
             tx.log(move || error!(outbox = %id, "a packet for the mesh is given up"));
         }
         Ok(())
@@ -77,10 +114,11 @@ pub(crate) fn end_all(
     sql: &'static str,
     parameters: impl Params,
     state: MeshState,
+    because: Because<'_>,
 ) -> Result<Vec<Ended>> {
     let rows = readable(tx, sql, parameters, ended)?;
     for row in &rows {
-        end_waiting(tx, row.id, state)?;
+        end_waiting(tx, row.id, state, because)?;
     }
     Ok(rows)
 }

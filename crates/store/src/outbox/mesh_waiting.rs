@@ -3,10 +3,10 @@
 use super::mesh_state::{Ended, end_all, end_waiting, readable};
 use super::{mesh_facts::row_message, own_packets::UNKNOWN_RADIO};
 use crate::columns::{Row, TO_CHANNEL, target, unreadable};
-use crate::{Result, Tx};
+use crate::{Result, Tx, story};
 use relay_model::{
     ChannelIndex, Destination, EventId, Fingerprint, MeshRowId, MeshState, NodeNum, RoomId,
-    Timestamp, UserId, WaitingPacket,
+    StepKind, Timestamp, UserId, WaitingPacket,
 };
 
 /// Value of the column `withdraw` of a submitted row: retry if the radio returns it.
@@ -67,7 +67,7 @@ pub fn withdraw(tx: &Tx<'_>, what: Withdrawal<'_>) -> Result<Withdrawn> {
             )?;
             withdrawn.submitted.push(id);
         } else {
-            end_waiting(tx, id, MeshState::Withdrawn)?;
+            end_waiting(tx, id, MeshState::Withdrawn, (StepKind::Withdrawn, None))?;
             withdrawn.packets += 1;
         }
     }
@@ -81,6 +81,7 @@ pub fn expire(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Ended>> {
         "SELECT * FROM mesh_waiting WHERE expires <= ?1 ORDER BY expires",
         [now],
         MeshState::Expired,
+        (StepKind::Expired, None),
     )?;
     rows.sort_by_key(|row| (row.message, row.id));
     Ok(rows)
@@ -162,6 +163,13 @@ pub fn move_to(
     channel: Option<Fingerprint>,
 ) -> Result<()> {
     let (kind, target) = target(Destination::Channel(slot));
+    let is_elsewhere = tx.exists(
+        "SELECT 1 FROM mesh_outbox WHERE id = ?1 AND target <> ?2",
+        (id, target),
+    )?;
+    if is_elsewhere {
+        story::note(tx, id, StepKind::Moved, Some(target), None)?;
+    }
     tx.execute(
         "UPDATE mesh_outbox SET target_kind = ?2, target = ?3, channel = ?4 WHERE id = ?1",
         (id, kind, target, channel),
@@ -180,10 +188,15 @@ pub fn refuse_later(tx: &Tx<'_>, id: MeshRowId) -> Result<()> {
     )
 }
 
-/// Refuses a waiting packet. Returns it; `None` if it does not wait.
-pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId) -> Result<Option<Ended>> {
+/// Refuses a waiting packet, by the rule of ours with this name; `None`: it cannot be sent. Returns it; `None` if it does not
+/// wait.
+pub fn refuse_waiting(tx: &Tx<'_>, id: MeshRowId, rule: Option<&str>) -> Result<Option<Ended>> {
+    let because = match rule {
+        Some(_) => (StepKind::RefusedHere, rule),
+        None => (StepKind::GivenUp, None),
+    };
     let sql = "SELECT * FROM mesh_waiting WHERE id = ?1";
-    Ok(end_all(tx, sql, [id], MeshState::Refused)?.pop())
+    Ok(end_all(tx, sql, [id], MeshState::Refused, because)?.pop())
 }
 
 #[cfg(test)]

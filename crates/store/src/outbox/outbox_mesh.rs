@@ -14,10 +14,10 @@ use super::own_packets::{free_packet_id, own_packet};
 use super::{backlog, drafts, turns};
 use crate::columns::{LONGEST_WAIT, Row, SLACK, destination, mesh_source, target};
 use crate::messages::message_map::{self, PairOf};
-use crate::{Result, Tx, shown::feedback};
+use crate::{Result, Tx, shown::feedback, story};
 use relay_model::{
     Destination, Fingerprint, Lane, MeshContent, MeshMessage, MeshOrder, MeshRowId, MeshSource,
-    MeshState, MessagePair, NodeNum, Origin, PacketId, RadioPayload, Timestamp,
+    MeshState, MessagePair, NodeNum, Origin, PacketId, RadioPayload, StepKind, Timestamp,
 };
 
 pub use super::mesh_facts::{
@@ -99,6 +99,7 @@ pub fn insert(
         ],
     )?);
     tx.execute("UPDATE mesh_outbox SET message = id WHERE id = ?1", [id])?;
+    story::note(tx, id, StepKind::Accepted, None, None)?;
     feedback::row_accepted(tx, id)?;
     let mut correction = 0;
     if let MeshContent::Text(draft) = &new.content {
@@ -170,7 +171,7 @@ pub fn end_reactions_on_nothing(tx: &Tx<'_>) -> Result<usize> {
         [Lane::Reaction],
     )?;
     for id in &rows {
-        end_waiting(tx, *id, MeshState::Withdrawn)?;
+        end_waiting(tx, *id, MeshState::Withdrawn, (StepKind::Withdrawn, None))?;
     }
     Ok(rows.len())
 }

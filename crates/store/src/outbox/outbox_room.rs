@@ -8,10 +8,11 @@ use tracing::error;
 use super::room_content;
 use crate::columns::{Row, identifier, unreadable};
 use crate::messages::message_map::{self, PairOf};
-use crate::{Result, Tx};
+use crate::{Result, Tx, story};
 use relay_model::{
-    EventId, EventRef, MessagePair, NodeNum, OwnedEventId, OwnedRoomOrAliasId, OwnedTransactionId,
-    PacketId, RoomContent, RoomId, RoomMessage, RoomOrAliasId, RoomRowId, Timestamp,
+    Destination, EventId, EventRef, MessagePair, NodeNum, Origin, OwnedEventId, OwnedRoomOrAliasId,
+    OwnedTransactionId, PacketId, RoomContent, RoomId, RoomMessage, RoomOrAliasId, RoomRowId,
+    StepKind, Timestamp, span,
 };
 
 pub use super::parked::{Parked, park, parked, unpark, unpark_all};
@@ -60,6 +61,15 @@ pub fn insert(
     )?;
     let id = RoomRowId(id);
     if let Some((radio, pair)) = pair {
+        if pair.origin == Origin::Mesh && matches!(pair.destination, Destination::Channel(_)) {
+            let heard_at = match &message.content {
+                RoomContent::Text { heard_at, .. } => *heard_at,
+                RoomContent::Reaction { .. } | RoomContent::Redaction { .. } => None,
+            };
+            let late = heard_at.and_then(|at| span::lateness(at, now));
+            let of = (pair.sender, pair.packet);
+            story::posted(tx, id, of, message.room.as_str(), late)?;
+        }
         let link = PairOf {
             room: Some(id),
             relay_id: relay_id.as_deref(),
@@ -111,8 +121,18 @@ pub fn next(tx: &Tx<'_>, room: &RoomOrAliasId) -> Result<Option<RoomRow>> {
 /// Ends a row that was sent: completes its pair, or records its channel if it is a notice. Without an event (the server already
 /// had an equal reaction) the pair is removed. Returns false if the row had ended before.
 pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool> {
+    end_sent(tx, id, event, StepKind::Sent)
+}
+
+/// Does as [`sent`] for a row whose event came back in the sync before the homeserver's answer did.
+pub fn came_back(tx: &Tx<'_>, id: RoomRowId, event: &EventId) -> Result<bool> {
+    end_sent(tx, id, Some(event), StepKind::CameBack)
+}
+
+fn end_sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>, how: StepKind) -> Result<bool> {
     match event {
         Some(event) => {
+            story::note_post(tx, id, how, Some(event.as_str()))?;
             message_map::set_event(tx, id, event)?;
             let sql = "SELECT content FROM room_outbox WHERE id = ?1";
             let notice = tx.first(sql, [id], content)?.filter(RoomContent::is_notice);
@@ -127,6 +147,16 @@ pub fn sent(tx: &Tx<'_>, id: RoomRowId, event: Option<&EventId>) -> Result<bool>
 
 /// Ends a row that will never be sent, and removes its pair. Returns false if it had ended before.
 pub fn refuse(tx: &Tx<'_>, id: RoomRowId) -> Result<bool> {
+    refuse_as(tx, id, (StepKind::PostGivenUp, None))
+}
+
+/// Does as [`refuse`] for a row that the homeserver will never take, in its words.
+pub fn refused_by_server(tx: &Tx<'_>, id: RoomRowId, error: &str) -> Result<bool> {
+    refuse_as(tx, id, (StepKind::RefusedByServer, Some(error)))
+}
+
+fn refuse_as(tx: &Tx<'_>, id: RoomRowId, (kind, detail): (StepKind, Option<&str>)) -> Result<bool> {
+    story::note_post(tx, id, kind, detail)?;
     message_map::forget_room_row(tx, id)?;
     delete(tx, id)
 }
@@ -216,6 +246,7 @@ pub fn hand_over(tx: &Tx<'_>, from: &RoomId, to: &RoomId) -> Result<Moved> {
             moved.ended += 1;
             continue;
         }
+        story::note_post(tx, id, StepKind::HandedOver, Some(to.as_str()))?;
         let there = there.as_ref().map(room_content::to_json).transpose();
         tx.execute(
             "UPDATE room_outbox SET room = ?2, content = COALESCE(?3, content) WHERE id = ?1",

@@ -172,7 +172,7 @@ impl Applier<'_> {
     ) -> Result<()> {
         let tx = self.tx;
         let queue = outbox_mesh::queue_of(tx, row)?;
-        let Some(ended) = mesh_report::refuse_waiting(tx, row)? else {
+        let Some(ended) = mesh_report::refuse_waiting(tx, row, Some(refused.name()))? else {
             return Ok(());
         };
         tx.log(move || warn!(outbox = %row, reason = %refused, hint = refused.hint(), "what waited is not transmitted"));

@@ -259,6 +259,7 @@ fn what_the_radio_may_know_is_never_changed_in_silence_and_called_back_where_it_
                 now: NOON,
                 outcome: &mut outcome,
                 next: Vec::new(),
+                is_heard: false,
             };
             applier.apply(&hello_of_alice(), action)?;
             Ok(outcome)

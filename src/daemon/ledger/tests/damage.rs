@@ -192,7 +192,10 @@ fn a_report_on_a_packet_whose_message_cannot_be_read_lets_the_next_one_go() {
     let report = Event::Report(SendReport::Radio {
         outbox: sent.outbox,
         packet: sent.packet,
-        outcome: relay_model::RadioOutcome::Accepted { at: NOON },
+        outcome: relay_model::RadioOutcome::Accepted {
+            at: NOON,
+            answered: true,
+        },
     });
     Ledger::commit(&ledger, &mut store, &[report], NOON).unwrap();
     hand_to_radio(&mut store, &config(), NOON + Duration::from_secs(10));
@@ -212,7 +215,10 @@ fn a_report_of_the_radio_that_cannot_be_stored_lets_the_next_packet_go() {
         let report = Event::Report(SendReport::Radio {
             outbox: sent.outbox,
             packet: sent.packet,
-            outcome: relay_model::RadioOutcome::Accepted { at: NOON },
+            outcome: relay_model::RadioOutcome::Accepted {
+                at: NOON,
+                answered: true,
+            },
         });
         Ledger::commit(&ledger, &mut store, &[report], NOON).unwrap();
         let state = store

@@ -69,7 +69,7 @@ fn what_waits_for_the_mesh_crosses_once_with_the_text_and_the_id_it_had() {
         let rows = mesh_report::on_channels(tx, None)?;
         let refused: Vec<_> = rows.into_iter().filter(|row| row.refused).collect();
         for row in &refused {
-            mesh_report::refuse_waiting(tx, row.id)?;
+            mesh_report::refuse_waiting(tx, row.id, None)?;
         }
         Ok(refused.len())
     });

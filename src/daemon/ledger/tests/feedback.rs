@@ -85,7 +85,7 @@ impl Books {
     fn transmits(&mut self) -> (MeshRowId, PacketId) {
         let row = self.submit();
         let at = self.now;
-        self.reports(row, RadioOutcome::Accepted { at });
+        self.reports(row, RadioOutcome::Accepted { at, answered: true });
         row
     }
 

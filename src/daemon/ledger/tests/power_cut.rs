@@ -98,7 +98,10 @@ fn that_the_radio_took_a_packet_is_on_the_disk_at_once() {
             outcome,
         })
     };
-    computer.happens(report(RadioOutcome::Accepted { at: NOON }));
+    computer.happens(report(RadioOutcome::Accepted {
+        at: NOON,
+        answered: true,
+    }));
     assert!(computer.store.is_on_disk());
 
     // What the mesh says of it is no more than a sign.
@@ -145,4 +148,21 @@ fn an_event_of_ours_that_comes_back_does_not_wait_for_the_disk() {
     Ledger::commit(&computer.ledger, &mut computer.store, &[own, synced], NOON).unwrap();
     assert_eq!(computer.next_for_room(), None);
     assert!(!computer.store.is_on_disk());
+}
+
+#[test]
+fn that_a_packet_is_delivered_once_more_is_noted_without_waiting_for_the_disk() {
+    let mut computer = Computer::new();
+    computer.happens(hello_of_node());
+    assert!(computer.store.is_on_disk());
+    computer.happens(hello_of_node());
+    assert!(!computer.store.is_on_disk());
+    let told = |tx: &Tx<'_>| relay_store::story::of_packet(tx, PacketId(5), None);
+    let stories = computer.store.transaction(told).unwrap();
+    let kinds: Vec<String> = stories[0]
+        .steps
+        .iter()
+        .map(|it| it.kind.to_string())
+        .collect();
+    assert_eq!(kinds, ["replayed", "posted", "replayed"]);
 }

@@ -381,6 +381,7 @@ fn handed_over() -> Vec<(u64, Step)> {
     let taken = || {
         Answer(RadioOutcome::Accepted {
             at: NOON + Duration::from_mins(1),
+            answered: true,
         })
     };
     let again = |new_id, written| {

@@ -229,6 +229,23 @@ fn hops_are_known_only_where_the_sender_told_its_limit() {
 }
 
 #[test]
+fn who_relayed_a_packet_is_known_only_of_one_that_was_relayed_by_firmware_that_tells_it() {
+    let relayed_by = |relay_node, hop_limit| {
+        text_of(&proto::MeshPacket {
+            relay_node,
+            hop_start: 3,
+            hop_limit,
+            ..decoded(data(PortNum::TextMessageApp, b"x"))
+        })
+        .relayed_by
+    };
+    assert_eq!(relayed_by(0xD4, 2), Some(0xD4));
+    assert_eq!(relayed_by(0xD4, 3), None, "it came directly");
+    assert_eq!(relayed_by(0, 2), None);
+    assert_eq!(relayed_by(0x1D4, 2), None);
+}
+
+#[test]
 fn signal_is_known_only_of_what_came_by_radio() {
     let signal = |rx_snr, rx_rssi| {
         let text = text_of(&proto::MeshPacket {

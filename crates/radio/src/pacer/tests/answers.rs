@@ -40,6 +40,15 @@ fn every_refusal_is_reported_as_the_table_says() {
         (32, false, again(7, "the radio's queue is full")),
         (6, false, refused(Refusal::NoChannel)),
         (36, true, refused(Refusal::Other(36))),
+        (1, true, refused(Refusal::Other(1))),
+        (2, true, refused(Refusal::Other(2))),
+        (4, true, refused(Refusal::NoInterface)),
+        (8, true, refused(Refusal::Other(8))),
+        (32, true, refused(Refusal::Other(32))),
+        (33, true, refused(Refusal::Other(33))),
+        (35, true, refused(Refusal::Other(35))),
+        (37, true, refused(Refusal::Other(37))),
+        (99, true, refused(Refusal::Other(99))),
     ];
     for (res, routing, expected) in table {
         let mut bench = Bench::new();
@@ -62,7 +71,10 @@ fn a_message_within_the_radio_itself_is_accepted() {
     assert_eq!(bench.written(), Some(1));
     bench.queue(1, 35);
     let at = bench.now.wall;
-    assert_eq!(bench.settled(), [(1, RadioOutcome::Accepted { at })]);
+    assert_eq!(
+        bench.settled(),
+        [(1, RadioOutcome::Accepted { at, answered: true })]
+    );
     bench.routing(OWN, 1, 0);
     assert_eq!(bench.reports(), [(1, RadioOutcome::Delivered)]);
 }
@@ -81,7 +93,11 @@ fn an_unanswered_packet_is_written_once_more_and_then_counts_as_accepted() {
     bench.pacer.on_frame(bench.now.instant);
     assert_eq!(bench.written(), None);
     let at = bench.now.wall;
-    assert_eq!(bench.reports(), [(1, RadioOutcome::Accepted { at })]);
+    let silent = RadioOutcome::Accepted {
+        at,
+        answered: false,
+    };
+    assert_eq!(bench.reports(), [(1, silent)]);
 }
 
 #[test]
@@ -108,14 +124,17 @@ fn an_acknowledgement_stands_for_a_lost_status() {
     assert_eq!(bench.written(), Some(1));
     bench.routing(OWN, 1, 0);
     let at = bench.now.wall;
-    let both = [(1, RadioOutcome::Accepted { at }), (1, RadioOutcome::Heard)];
+    let both = [
+        (1, RadioOutcome::Accepted { at, answered: true }),
+        (1, RadioOutcome::Heard),
+    ];
     assert_eq!(bench.reports(), both);
     bench.wait(DELAY);
     assert_eq!(bench.written(), Some(2));
     bench.routing(BOB, 2, 0);
     let at = bench.now.wall;
     let both = [
-        (2, RadioOutcome::Accepted { at }),
+        (2, RadioOutcome::Accepted { at, answered: true }),
         (2, RadioOutcome::Delivered),
     ];
     assert_eq!(bench.reports(), both);
@@ -171,5 +190,8 @@ fn what_the_radio_had_taken_when_the_link_was_lost_is_accepted() {
     bench.queue(1, 0);
     bench.pacer.on_lost();
     let at = bench.now.wall;
-    assert_eq!(bench.reports(), [(1, RadioOutcome::Accepted { at })]);
+    assert_eq!(
+        bench.reports(),
+        [(1, RadioOutcome::Accepted { at, answered: true })]
+    );
 }
