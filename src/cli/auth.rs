@@ -7,6 +7,8 @@ mod browser;
 mod export;
 mod login;
 mod logout;
+#[cfg_attr(windows, path = "auth/opener_windows.rs")]
+mod opener;
 mod recover;
 #[cfg_attr(windows, path = "auth/terminal_windows.rs")]
 mod terminal;

@@ -22,6 +22,8 @@ pub struct Offers {
     pub flows: Vec<String>,
     /// The identity providers of single sign-on: id and name.
     pub providers: Vec<(String, String)>,
+    /// Logins are left to a login service (OAuth 2.0): what is offered beside that is for older programs.
+    prefers_oauth: bool,
 }
 
 impl Offers {
@@ -30,7 +32,10 @@ impl Offers {
         match server.get(&["v3", "login"]).await {
             Ok(answer) => Ok(Self::read(&answer)),
             // A homeserver that has left all logins to a login service (OAuth 2.0).
-            Err(error) if error.errcode() == Some("M_UNRECOGNIZED") => Ok(Self::read(&Value::Null)),
+            Err(error) if error.errcode() == Some("M_UNRECOGNIZED") => Ok(Self {
+                prefers_oauth: true,
+                ..Self::read(&Value::Null)
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -41,8 +46,14 @@ impl Offers {
         let text = |it: &Value| it.as_str().map(|it| it.chars().take(200).collect());
         let provider = |it: &Value| Some((text(&it["id"])?, text(&it["name"]).unwrap_or_default()));
         let providers = providers.flatten().filter_map(provider).take(50).collect();
+        let hints = [
+            "oauth_aware_preferred",
+            "org.matrix.msc3824.delegated_oidc_compatibility",
+        ];
+        let prefers_oauth = flows().any(|flow| hints.iter().any(|hint| flow[hint] == true));
         let flows = flows().filter_map(|flow| flow["type"].as_str());
         Self {
+            prefers_oauth,
             providers,
             flows: flows.map(str::to_owned).collect(),
         }
@@ -73,7 +84,13 @@ impl Offers {
             flows => flows.join(", ").chars().take(200).collect(),
         };
         let what = format!("{} {what} (it offers {offered})", server.base);
-        let cure = "use an account with a password on another server";
+        let cure = if self.prefers_oauth {
+            "log in by OAuth 2.0, with `relay auth login --oauth`"
+        } else if self.has(Way::Sso) {
+            "log in in a browser, with `relay auth login --sso`"
+        } else {
+            "use an account with a password on another server"
+        };
         Err(AuthError::Wrong(Given::Way, what, Some(cure)))
     }
 }
@@ -94,6 +111,14 @@ mod tests {
             error.to_string(),
             "http://127.0.0.1:1/ takes no passwords (it offers m.login.sso, m.login.token)"
         );
+        let cure = |flow: Value| {
+            let offers = Offers::read(&json!({"flows": [flow]}));
+            let error = offers.demand(Way::Password, &server).unwrap_err();
+            relay_model::Explained::hint(&error).unwrap()
+        };
+        assert!(cure(json!({"type": "m.login.sso"})).contains("--sso"));
+        let delegated = json!({"type": "m.login.sso", "oauth_aware_preferred": true});
+        assert!(cure(delegated).contains("--oauth"));
         let nothing = Offers::read(&json!({}));
         let error = nothing.demand(Way::Password, &server).unwrap_err();
         assert!(
