@@ -8,6 +8,8 @@ mod export;
 mod jwt;
 mod login;
 mod logout;
+#[cfg_attr(windows, path = "auth/opener_windows.rs")]
+mod opener;
 mod recover;
 #[cfg_attr(windows, path = "auth/terminal_windows.rs")]
 mod terminal;

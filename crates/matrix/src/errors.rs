@@ -4,11 +4,14 @@ mod sentence;
 
 use std::time::{Duration, SystemTime};
 
+use matrix_sdk::authentication::oauth::OAuthError;
+use matrix_sdk::authentication::oauth::error::CrossProcessRefreshLockError;
 use matrix_sdk::encryption::OlmError;
 use matrix_sdk::ruma::api::error::{ErrorKind, FromHttpResponseError, RetryAfter};
 use matrix_sdk::{Error, HttpError, RefreshTokenError};
+use matrix_sdk_base::crypto::CryptoStoreError;
 
-use super::renewal;
+use super::ended::Ended;
 use relay_model::{RoomOutcome, Timestamp};
 
 pub(super) use sentence::{disk, sentence};
@@ -188,10 +191,24 @@ pub(super) fn is_about_login(status: u16, errcode: &str) -> bool {
         )
 }
 
+/// Returns the words of a login service that does not renew a login any more, if that is why it was not renewed.
+pub(super) fn ended(error: &RefreshTokenError) -> Option<String> {
+    let RefreshTokenError::OAuth(error) = error else {
+        return None;
+    };
+    // Transparent errors hide their source.
+    match &**error {
+        OAuthError::LockError(CrossProcessRefreshLockError::StoreError(
+            CryptoStoreError::Backend(cause),
+        )) => cause.downcast_ref().map(|Ended(words)| words.clone()),
+        _ => None,
+    }
+}
+
 /// Returns why the server does not accept the login, if that is the cause.
 pub(super) fn refused_login(error: &Error) -> Option<LoginRefusal> {
     if let Some(HttpError::RefreshToken(error)) = http(error)
-        && let Some(words) = renewal::ended(error)
+        && let Some(words) = ended(error)
     {
         return Some(LoginRefusal::ended(words));
     }

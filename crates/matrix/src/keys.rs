@@ -53,7 +53,7 @@ impl From<KeysError> for CryptoStoreError {
     fn from(error: KeysError) -> Self {
         match error {
             KeysError::Store(error) => error.into(),
-            KeysError::Renewal(error) => Self::backend(error),
+            KeysError::Renewal(error) => error.into(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod bans;
 mod client;
 mod clock;
 mod content;
+mod ended;
 mod errors;
 mod events;
 mod files;

@@ -48,7 +48,7 @@ pub async fn follow_configuration(
         if !is_same(&to, &session.homeserver) {
             if session.oauth.is_some() {
                 let renewed = renewal::renew_expired(files).await;
-                renewed.map_err(|error| session.not_renewed(error))?;
+                renewed.map_err(|error| renewal::verdict(&session, error))?;
                 session = files.load_session()?.ok_or(MatrixError::NoSession)?;
                 session.configured = Some(configured.to_owned());
             }

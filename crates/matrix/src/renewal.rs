@@ -1,9 +1,9 @@
-//! Renews the tokens of a session that was made by OAuth 2.0: before they expire, and when the homeserver does not take them any
-//! more. The new ones are on the disk before anything uses them (docs/decisions/0049).
+//! Renews the tokens of a session that was made by OAuth 2.0: before they expire, and when the homeserver does not take
+//! them any more. The new ones are on the disk before anything uses them (docs/decisions/0049).
 //!
-//! The SDK (0.18, `authentication/oauth`) would use them before they are saved, and its HTTP client reaches the homeserver only.
-//! But before it renews, it asks the store whether another process has done so (`cross_process.rs`), and then takes what the
-//! application has stored. That store is ours (`keys`): it answers the question by renewing.
+//! The SDK (0.18, `authentication/oauth`) would use them before they are saved, and its HTTP client reaches the homeserver
+//! only. But before it renews, it asks the store whether another process has done so (`cross_process.rs`), and then takes
+//! what the application has stored. That store is ours (`keys`): it answers the question by renewing.
 
 use std::error::Error;
 use std::future::pending;
@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use matrix_sdk::authentication::oauth::OAuthError as SdkError;
-use matrix_sdk::authentication::oauth::error::CrossProcessRefreshLockError;
-use matrix_sdk::{Client, RefreshTokenError, SessionTokens};
+use matrix_sdk::{Client, SessionTokens};
 use matrix_sdk_base::crypto::CryptoStoreError;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
@@ -21,6 +19,9 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::MatrixError;
+use super::ended::Ended;
+use super::errors::{self, LoginRefusal};
 use super::files::{Files, FilesError};
 use super::oauth::{Grants, OAuthError, Web};
 use super::session::StoredSession;
@@ -168,7 +169,7 @@ pub(super) async fn keep_fresh(client: &Client, renewal: Option<&Arc<Renewal>>) 
             (pauses, told) = (PAUSES, false);
             continue;
         };
-        if let Some(words) = ended(&error) {
+        if let Some(words) = errors::ended(&error) {
             return words;
         }
         let error = Chain(&error).to_string();
@@ -185,23 +186,25 @@ pub(super) async fn keep_fresh(client: &Client, renewal: Option<&Arc<Renewal>>) 
     }
 }
 
-/// Returns the words of a login service that does not renew a login any more, if that is why it was not renewed.
-pub(super) fn ended(error: &RefreshTokenError) -> Option<String> {
-    let RefreshTokenError::OAuth(error) = error else {
-        return None;
-    };
-    let SdkError::LockError(CrossProcessRefreshLockError::StoreError(CryptoStoreError::Backend(
-        cause,
-    ))) = &**error
-    else {
-        return None;
-    };
-    match cause.downcast_ref()? {
-        RenewalError::Service(OAuthError::Ended(words)) => Some(words.clone()),
-        RenewalError::Service(_)
-        | RenewalError::Files(_)
-        | RenewalError::NoToken
-        | RenewalError::Ending => None,
+/// Returns what a failed renewal of the tokens means for the session.
+pub(super) fn verdict(session: &StoredSession, error: RenewalError) -> MatrixError {
+    match error {
+        RenewalError::Service(OAuthError::Ended(words)) => {
+            session.refused(LoginRefusal::ended(words))
+        }
+        RenewalError::Files(error) => error.into(),
+        other @ (RenewalError::Service(_) | RenewalError::NoToken | RenewalError::Ending) => {
+            MatrixError::Renewal(Box::new(other))
+        }
+    }
+}
+
+impl From<RenewalError> for CryptoStoreError {
+    fn from(error: RenewalError) -> Self {
+        match error {
+            RenewalError::Service(OAuthError::Ended(words)) => Self::backend(Ended(words)),
+            other => Self::backend(other),
+        }
     }
 }
 

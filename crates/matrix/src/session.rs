@@ -13,8 +13,7 @@ use url::Url;
 
 use super::MatrixError;
 use super::errors::{self, LoginRefusal};
-use super::oauth::{OAuthClient, OAuthError};
-use super::renewal::RenewalError;
+use super::oauth::OAuthClient;
 use super::server::{Server, ServerError};
 use relay_model::Explained;
 
@@ -121,19 +120,6 @@ impl StoredSession {
                 })
             }
             other => other.into(),
-        }
-    }
-
-    /// Returns what a failed renewal of the tokens means for the session.
-    pub(super) fn not_renewed(&self, error: RenewalError) -> MatrixError {
-        match error {
-            RenewalError::Service(OAuthError::Ended(words)) => {
-                self.refused(LoginRefusal::ended(words))
-            }
-            RenewalError::Files(error) => error.into(),
-            other @ (RenewalError::Service(_) | RenewalError::NoToken | RenewalError::Ending) => {
-                MatrixError::Renewal(Box::new(other))
-            }
         }
     }
 

@@ -1,6 +1,5 @@
 //! Logins that a person finishes in a browser: the flags, what is shown, and what is asked for.
 
-use std::env;
 use std::io::{self, IsTerminal as _};
 use std::process::Stdio;
 
@@ -8,9 +7,9 @@ use clap::Args;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::Command;
 
 use super::asking::{LONGEST_LINE, Typed};
+use super::opener::{self, has_browser};
 use super::terminal;
 use crate::cli::failure::Failure;
 use crate::cli::output::say;
@@ -96,15 +95,6 @@ impl BrowserArgs {
     }
 }
 
-/// Returns whether this machine is likely to have a browser that a person sees. Somebody who is here through SSH does not.
-fn has_browser() -> bool {
-    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    if cfg!(any(windows, target_os = "macos")) {
-        return !is_set("SSH_CONNECTION");
-    }
-    !is_set("SSH_CONNECTION") && (is_set("DISPLAY") || is_set("WAYLAND_DISPLAY"))
-}
-
 /// Shows what a person needs. On standard error: results alone go to standard output.
 fn show(shown: &Shown<'_>) {
     progress::clear();
@@ -163,16 +153,7 @@ fn open(url: &str) {
     if !has_browser() {
         return;
     }
-    let mut command = if cfg!(windows) {
-        let mut command = Command::new("rundll32");
-        command.arg("url.dll,FileProtocolHandler");
-        command
-    } else if cfg!(target_os = "macos") {
-        Command::new("open")
-    } else {
-        Command::new("xdg-open")
-    };
-    command.arg(url);
+    let mut command = opener::command(url);
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
     drop(quiet.stderr(Stdio::null()).spawn());
 }

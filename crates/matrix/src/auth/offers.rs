@@ -89,7 +89,13 @@ impl Offers {
         };
         let offered = self.named();
         let what = format!("{} {what} (it offers {offered})", server.base);
-        let cure = "log in as that flag says, or with the access token of another login (`--access-token-file`)";
+        let cure = if self.oauth {
+            "log in by OAuth 2.0, with `relay auth login --oauth`"
+        } else if self.has(Way::Sso) {
+            "log in in a browser, with `relay auth login --sso`"
+        } else {
+            "log in as a flag says, or with the access token of another login (`--access-token-file`)"
+        };
         Err(AuthError::Wrong(Given::Way, what, Some(cure)))
     }
 
@@ -132,6 +138,14 @@ mod tests {
             error.to_string(),
             "http://127.0.0.1:1/ takes no passwords (it offers m.login.sso: `--sso`, m.login.token)"
         );
+        let cure = |flow: Value| {
+            let offers = Offers::read(&json!({"flows": [flow]}));
+            let error = offers.demand(Way::Password, &server).unwrap_err();
+            relay_model::Explained::hint(&error).unwrap()
+        };
+        assert!(cure(json!({"type": "m.login.sso"})).contains("--sso"));
+        let delegated = json!({"type": "m.login.sso", "oauth_aware_preferred": true});
+        assert!(cure(delegated).contains("--oauth"));
         let nothing = Offers::read(&json!({}));
         let error = nothing.demand(Way::Password, &server).unwrap_err();
         assert!(

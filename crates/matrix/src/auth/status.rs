@@ -210,7 +210,7 @@ pub async fn ask(files: &Files) -> Result<(), MatrixError> {
     };
     if session.oauth.is_some() && error.errcode() == Some("M_UNKNOWN_TOKEN") {
         let renewed = renewal::renewed(&session).await;
-        let renewed = renewed.map_err(|error| session.not_renewed(error))?;
+        let renewed = renewed.map_err(|error| renewal::verdict(&session, error))?;
         // Another login may have replaced the session meanwhile.
         if files.load_session()?.as_ref() == Some(&session) {
             files.save_session(&renewed)?;
@@ -230,7 +230,7 @@ pub async fn ask(files: &Files) -> Result<(), MatrixError> {
 pub async fn renew_expired(files: &Files) -> Option<String> {
     let session = files.load_session().ok()??;
     let error = renewal::renew_expired(files).await.err()?;
-    match session.not_renewed(error) {
+    match renewal::verdict(&session, error) {
         MatrixError::SessionDead(refused) => Some(full_text(&*refused)),
         _ => None,
     }
