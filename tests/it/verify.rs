@@ -21,7 +21,7 @@ use crate::support::person::Person;
 use crate::support::relay::{Home, text_of};
 use crate::support::scene::Plan;
 use crate::support::synapse::{PASSWORD, Synapse};
-use crate::support::user::Kind;
+use crate::support::user::{Kind, User};
 use crate::support::within;
 
 /// Asks a user from this client.
@@ -90,6 +90,17 @@ async fn compared_by(person: &mut Person, request: &VerificationRequest) {
     confirmed(&sas).await;
     person.sees("verified: ").await;
     assert!(person.ends().await.success());
+}
+
+/// The person at the terminal does not want this verification.
+async fn refused_by(person: &Person, request: &VerificationRequest) {
+    person.types("n");
+    let refused = async {
+        while !request.is_cancelled() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within("the refusal", refused).await;
 }
 
 /// Waits until a user's client counts another user as verified.
@@ -217,19 +228,50 @@ async fn another_device_of_the_account_makes_the_relays_device_a_verified_one() 
     let question = format!("{bot} (device {device}) asks for verification. Accept it? [y/N]");
     let request = asked(&client, &bot).await;
     person.sees(&question).await;
-    person.types("n");
-    let refused = async {
-        while !request.is_cancelled() {
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    within("the refusal", refused).await;
+    refused_by(&person, &request).await;
     let request = asked(&client, &bot).await;
     person.sees(&question).await;
     person.types("y");
     compared_by(&mut person, &request).await;
     let status = text_of(&home.run(["auth", "status"]).await);
     assert!(status.contains("yes, by its owner"), "{status}");
+}
+
+#[tokio::test]
+async fn what_is_said_while_a_tool_without_the_relay_reads_along_is_relayed_once_by_the_next_start()
+{
+    let mut scene = Plan::one_room(Kind::Encrypted).start().await;
+    scene.carries("before it").await;
+    let before = scene.radio.texts().len();
+    assert!(scene.relay.stop().await.success());
+
+    let (client, _syncing) = another_device(&scene.home, &scene.bot).await;
+    let mut person = scene.home.at_terminal(["auth", "verify"]);
+    person.sees("Waiting to be asked").await;
+    // Bob's key goes to the tool, and the homeserver forgets it there.
+    let bob = User::new(Synapse::shared().await, "Bob").await;
+    bob.joins(&scene.room, &scene.alice).await;
+    let rounds = ["first", "second"];
+    for said in rounds {
+        bob.send(&scene.room, said).await;
+        scene.alice.send(&scene.room, said).await;
+        // What the tool is asked for later, it has after this.
+        let request = asked(&client, &scene.bot).await;
+        person.sees("asks for verification. Accept it? [y/N]").await;
+        refused_by(&person, &request).await;
+    }
+    person.presses("\u{3}");
+    person.ends().await;
+
+    scene.relay = scene.home.start().await;
+    scene.alice.send(&scene.room, "at last").await;
+    scene.radio.transmits("Alice[M]: at last").await;
+    let mut expected = Vec::new();
+    for said in rounds {
+        expected.extend(["Bob", "Alice"].map(|name| format!("{name}[M]: {said}")));
+    }
+    expected.push("Alice[M]: at last".to_owned());
+    assert_eq!(scene.radio.texts()[before..], expected);
 }
 
 #[tokio::test]
