@@ -404,6 +404,9 @@ mod tests {
             after in "([^\\w][ -~]{0,8}|)",
             (kind, name) in prop::sample::select(&NAMES),
         ) {
+            // The tables of the generator may be older than those of the language.
+            prop_assume!(!before.ends_with(char::is_alphanumeric));
+            prop_assume!(!after.starts_with(char::is_alphanumeric));
             let mut redactor = Redactor::new();
             for (kind, name) in NAMES {
                 redactor.know(kind, [name]);
