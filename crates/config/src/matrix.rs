@@ -44,8 +44,8 @@ keys! {
         /// has used for encryption.
         #[changed = "needs a restart"]
         access_token: Option<Secret<String>> = value(r#""secret""#, secret());
-        /// Address of a Keycloak, up to `/realms`, for a login without a terminal where the homeserver takes its tokens in place
-        /// of a password: the relay asks it for one by the account's name and `matrix.password`.
+        /// Address of a Keycloak, up to `/realms`, for a login without a terminal where the homeserver takes its tokens in
+        /// place of a password: the relay asks it for one by the account's name and `matrix.password`.
         #[changed = "needs a restart"]
         keycloak_url: Option<Url> = value("https://id.example.org", web_address(allow_http));
         /// The account's realm at that Keycloak.

@@ -17,6 +17,7 @@ mod recover;
 mod recovery;
 mod seeds;
 mod sso;
+mod stand;
 mod status;
 mod verify;
 

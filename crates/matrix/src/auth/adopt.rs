@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::devices;
 use super::entry::LoginOptions;
-use super::login::complete;
 use super::recovery::Demand;
+use super::stand::complete;
 use super::{AuthError, Files, Given, Login, Server};
 use crate::client;
 use crate::session::{BackupUse, LoginMethod, StoredSession};

@@ -8,7 +8,8 @@ use super::{AuthError, Credential, Files, Server};
 use crate::client;
 use crate::session::StoredSession;
 
-/// Gives the session a new access token by the account's password, or what stands for it. Device, keys and position stay as they are.
+/// Gives the session a new access token by the account's password, or what stands for it. Device, keys and position stay as
+/// they are.
 ///
 /// The caller holds the store lock. Fails with [`AuthError::DeviceGone`] if the homeserver has deleted the device meanwhile:
 /// its keys would never be uploaded again, so nobody could write to it.

@@ -1,17 +1,15 @@
-//! Login: creates a device, signs it, and writes the session to disk last.
+//! Login: creates a device, has it signed, and writes the session to disk last.
 
-use std::time::Duration;
-
-use matrix_sdk::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::adopt;
 use super::devices::{self, Note, Parted, SIGN_OUT_TIMEOUT};
-use super::entry::{self, Credential, Earlier, KeyPlace, LoginOptions};
-use super::recovery::{self, Demand, Problem, Security};
-use super::{AuthError, Files, LoginTrust, Server, status::backup_version};
-use crate::session::{BackupUse, StoredSession};
-use crate::{client, errors, files::FilesError, sync};
+use super::entry::{self, Credential, Earlier, LoginOptions};
+use super::recovery::Demand;
+use super::stand::{complete, take_renewed};
+use super::{AuthError, Files, LoginTrust, Server};
+use crate::session::StoredSession;
+use crate::{client, files::FilesError};
 
 /// What a successful login has reached.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ pub struct Login {
 ///
 /// The caller holds the store lock, so no daemon has the store open. A failure or a crash before the replacement leaves
 /// the earlier login untouched, and the new device is signed out. Problems that do not hinder the relay (cross-signing,
-/// backup, display name) are in [`LoginTrust::problems`](recovery::LoginTrust::problems); they are an error if an earlier
+/// backup, display name) are in [`LoginTrust::problems`]; they are an error if an earlier
 /// login would be replaced by a lesser one. By an access token there is no new device, but that of the token: it replaces an
 /// earlier login before it is signed.
 ///
@@ -125,114 +123,10 @@ async fn make(
     Ok(standing)
 }
 
-/// Signs the device, and gives the account its name.
-pub(super) async fn complete(
-    files: &Files,
-    client: &Client,
-    options: &LoginOptions,
-    session: &mut StoredSession,
-    demand: Demand,
-    stop: &CancellationToken,
-) -> Result<LoginTrust, AuthError> {
-    let security = Security {
-        user: session.user_id.clone(),
-        password: options.credential.password(),
-        unlock: &options.unlock,
-        demand,
-        person: options.credential.person(),
-        stop: stop.clone(),
-    };
-    let mut standing = stand(files, client, session, &security, &options.recovery_key).await?;
-    if let Some(name) = &options.display_name
-        && let Err(error) = client.account().set_display_name(Some(name)).await
-    {
-        let error = errors::sentence(&error);
-        let what = format!("the display name could not be set: {error}");
-        standing.problems.push(what.into());
-    }
-    Ok(standing)
-}
-
-/// Takes over tokens that were renewed meanwhile.
-fn take_renewed(client: &Client, files: &Files, session: &mut StoredSession) {
-    if let Some(tokens) = client.session_tokens() {
-        session.tokens = tokens;
-    }
-    // Those of a login service are on the disk, with the time until which they are good.
-    if session.oauth.is_some()
-        && let Ok(Some(saved)) = files.load_session()
-        && saved.device_id == session.device_id
-    {
-        (session.tokens, session.oauth) = (saved.tokens, saved.oauth);
-    }
-}
-
-/// Signs the device, enables its key backup, and records the result in the session. The device's keys exist, but have
-/// not been uploaded yet.
-pub(super) async fn stand(
-    files: &Files,
-    client: &Client,
-    session: &mut StoredSession,
-    security: &Security<'_>,
-    place: &KeyPlace,
-) -> Result<LoginTrust, AuthError> {
-    let encryption = client.encryption();
-    let synced = async {
-        encryption.wait_for_e2ee_initialization_tasks().await;
-        // Uploads the device's keys, without which nothing can be signed, and fetches the list of rooms.
-        Box::pin(client.sync_once(sync::settings(Duration::ZERO, 1))).await
-    };
-    let synced = security.stop.run_until_cancelled(synced).await;
-    let failure = synced.ok_or(AuthError::Interrupted)?.err();
-    let problem =
-        failure.map(|error| format!("the first sync failed: {}", errors::sentence(&error)));
-    if security.demand != Demand::Nothing
-        && let Some(what) = problem
-    {
-        return Err(AuthError::Unfinished(what));
-    }
-    let mut standing = sign(files, client, session, security, place).await?;
-    standing.problems.extend(problem.map(Problem::from));
-    Ok(standing)
-}
-
-/// Does the same for a device whose keys have been uploaded.
-pub(super) async fn sign(
-    files: &Files,
-    client: &Client,
-    session: &mut StoredSession,
-    security: &Security<'_>,
-    place: &KeyPlace,
-) -> Result<LoginTrust, AuthError> {
-    let standing = Box::pin(recovery::secure(client, security)).await?;
-    session.recovery_key_file = Some(files.recovery_key()).filter(|path| path.exists());
-    // The key is stored nowhere else.
-    if let Some(key) = &standing.recovery_key {
-        match place {
-            KeyPlace::File(path) => {
-                files.save_recovery_key(path, key)?;
-                session.recovery_key_file = Some(path.to_owned());
-            }
-            KeyPlace::Show(show) => show(key),
-        }
-    }
-    take_renewed(client, files, session);
-    session.key_backup = if standing.backup {
-        match backup_version(&session.server()?).await {
-            Ok(Some(version)) => BackupUse::Version(version),
-            Ok(None) => BackupUse::None,
-            Err(_) => BackupUse::Unknown,
-        }
-    } else {
-        BackupUse::None
-    };
-    Ok(standing)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Unlock;
+    use crate::auth::{KeyPlace, Unlock};
     use crate::server::ServerError;
     use crate::session::test_session::session;
     use relay_config::Secret;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::login::sign;
 use super::recovery::{Demand, Security};
+use super::stand::sign;
 use super::{AuthError, Files, KeyPlace, Login, Unlock};
 use crate::client;
 use relay_config::Recipients;
