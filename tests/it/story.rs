@@ -215,16 +215,12 @@ async fn kills_at_random_moments_leave_each_message_one_story_without_doubled_st
     for event in &near {
         // What the mesh said just before a kill is not heard again.
         let taken = ["taken", "taken_silently", "repeated"];
-        let trace = tells(
-            &scene.home,
-            &["trace", event.as_str()],
-            "that it is taken",
-            |trace| {
-                let told = trace["stories"][0]["steps"].as_array();
-                let is_taken = |step: &Value| taken.iter().any(|kind| step["step"] == *kind);
-                told.is_some_and(|it| it.iter().any(is_taken))
-            },
-        );
+        let command = ["trace", event.as_str()];
+        let trace = tells(&scene.home, &command, "that it is taken", |trace| {
+            let told = trace["stories"][0]["steps"].as_array();
+            let is_taken = |step: &Value| taken.iter().any(|kind| step["step"] == *kind);
+            told.is_some_and(|it| it.iter().any(is_taken))
+        });
         let trace = trace.await;
         let told = steps(&trace);
         let count = |kind: &str| told.iter().filter(|it| **it == kind).count();

@@ -113,7 +113,7 @@ pub(super) fn unless_asking(what: &'static str) -> impl Fn() -> Option<&'static 
 
 /// Collects all parameters of a login; the homeserver is checked before a password is typed.
 async fn prepare(
-    mut args: LoginArgs,
+    args: LoginArgs,
     globals: &Globals,
     home: &Home,
 ) -> Result<(StoreGuard, Files, Server, LoginOptions, Option<Password>), Failure> {
@@ -126,7 +126,8 @@ async fn prepare(
     let configured = answers::configured(globals, home)?;
     let allow_http = args.allow_http || configured.allow_http;
     let unlock = unlock(&args, &files)?;
-    let wanted = Wanted::of(&mut args, &configured)?;
+    let (token, is_asked) = (args.access_token_file.as_deref(), args.password.is_given());
+    let wanted = Wanted::of(args.browser, token, args.jwt, &configured, is_asked)?;
     let password = answers::given_password(args.password, configured.password)?;
     let homeserver = args.homeserver.or(configured.homeserver);
     let username = args.username.or(configured.bot_user_id);
@@ -202,12 +203,6 @@ async fn reach(
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-pub(super) async fn ask_username(server: &Server) -> Result<String, Failure> {
-    let host = server.base.host_str().unwrap_or_default();
-    let question = format!("The bot's user name at {host}, for example relaybot: ");
-    answers::ask("--username", &question).await
 }
 
 fn unlock(args: &LoginArgs, files: &Files) -> Result<Unlock, Failure> {

@@ -1,10 +1,11 @@
 //! By which way to log in, and what proves there that the account is ours.
 
 use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
 use super::answers::{self, Password};
 use super::browser::BrowserArgs;
-use super::login::{LoginArgs, ask_username};
+use super::jwt::JwtArgs;
 use crate::cli::failure::Failure;
 use crate::cli::{output::say, progress};
 use relay_config::{Matrix, Secret};
@@ -32,16 +33,21 @@ pub(super) struct Proof {
 }
 
 impl Wanted {
-    /// Returns the way that the flags, or else the environment and the configuration, say.
-    pub(super) fn of(args: &mut LoginArgs, configured: &Matrix) -> Result<Self, Failure> {
-        let is_asked = args.password.is_given();
-        if args.browser.is_wanted() {
-            return Ok(Self::Browser(std::mem::take(&mut args.browser)));
+    /// Returns the way that the flags, or else the environment and the configuration, say; `is_asked`: a flag gives a password.
+    pub(super) fn of(
+        browser: BrowserArgs,
+        access_token: Option<&Path>,
+        jwt: JwtArgs,
+        configured: &Matrix,
+        is_asked: bool,
+    ) -> Result<Self, Failure> {
+        if browser.is_wanted() {
+            return Ok(Self::Browser(browser));
         }
-        if let Some(path) = &args.access_token_file {
+        if let Some(path) = access_token {
             return Ok(Self::AccessToken(answers::first_line(path)?));
         }
-        let jwt = std::mem::take(&mut args.jwt).wanted(configured)?;
+        let jwt = jwt.wanted(configured)?;
         Ok(jwt.map_or(Self::Password { is_asked }, Self::Jwt))
     }
 
@@ -116,10 +122,15 @@ impl Wanted {
     }
 }
 
+/// Returns the given user name, or asks for one.
 async fn known(username: Option<String>, server: &Server) -> Result<String, Failure> {
     match username {
         Some(username) => Ok(username),
-        None => ask_username(server).await,
+        None => {
+            let host = server.base.host_str().unwrap_or_default();
+            let question = format!("The bot's user name at {host}, for example relaybot: ");
+            answers::ask("--username", &question).await
+        }
     }
 }
 
