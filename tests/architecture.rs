@@ -53,6 +53,7 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
             "simulator",
             "matrix::auth",
             "matrix::FilesError",
+            "matrix::hand",
             "config",
             "home",
             "telemetry",

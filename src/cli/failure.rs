@@ -9,6 +9,7 @@ use relay_config::{Finding, LoadError, TextFileError, UnknownKey};
 use relay_disk::cure;
 use relay_matrix::FilesError;
 use relay_matrix::auth::AuthError;
+use relay_matrix::hand::HandError;
 use relay_model::{Chain, Explained as _};
 use relay_simulator::recording::RecordingError;
 
@@ -87,6 +88,7 @@ explained!(
     BundleError,
     ControlError,
     Box<Finding>,
+    HandError,
     FilesError,
     HomeError,
     ImportError,

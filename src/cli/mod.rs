@@ -13,6 +13,7 @@ mod globals;
 mod help;
 mod import;
 mod man;
+mod matrix;
 mod output;
 #[cfg(test)]
 mod pages;
@@ -108,6 +109,12 @@ enum Command {
         after_help = "Example: relay radio info --host 192.168.1.20"
     )]
     Radio(radio::RadioCommand),
+    /// Look at the bot's rooms, answer an invite, send a line or a picture: Matrix by hand, beside a running relay or without one.
+    #[command(
+        subcommand,
+        after_help = "Example: relay matrix send --room '#hill:example.org' 'back at six'"
+    )]
+    Matrix(matrix::MatrixCommand),
     /// Install the relay as a service of systemd, remove it, or tell how it stands.
     #[command(subcommand, after_help = "Example: sudo relay service install")]
     Service(service::ServiceCommand),
@@ -174,6 +181,7 @@ pub fn main() -> ExitCode {
             Some(Command::Config(command)) => Box::pin(config::run(command, &globals)).await,
             Some(Command::Import(command)) => Box::pin(import::run(command, &globals)).await,
             Some(Command::Radio(command)) => Box::pin(radio::run(command, &globals)).await,
+            Some(Command::Matrix(command)) => Box::pin(matrix::run(command, &globals)).await,
             Some(Command::Service(command)) => service::run(command, &globals).await,
             Some(Command::Completions(arguments)) => completions::run(&arguments, commands),
             Some(Command::Man) => man::run(commands),

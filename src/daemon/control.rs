@@ -1,7 +1,10 @@
-//! The control socket: answers `relay status` and `relay doctor`, one JSON object per line.
+//! The control socket: answers `relay status` and `relay doctor`, and does what `relay matrix` asks for; one JSON object per
+//! line.
 //!
 //! Clients may be slow, vanish or send garbage: the size of a request, the time per client and the number of clients are
 //! limited. The event loop is not involved.
+
+mod matrix;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +29,7 @@ use crate::home::Home;
 use relay_config::Config;
 use relay_disk::{Connected, Listener};
 use relay_matrix::Pulse;
+use relay_matrix::hand::{Done, HandError, Operation};
 use relay_model::Clock;
 use relay_radio::Link;
 use relay_store::summary::{Summary, summary};
@@ -34,7 +38,7 @@ use relay_store::{Database, StoreError};
 /// Maximum number of clients at a time; others wait in the backlog of the socket.
 const CLIENTS: usize = 8;
 /// Maximum length of a request in bytes.
-const LONGEST_REQUEST: usize = 1024;
+const LONGEST_REQUEST: usize = 256 * 1024;
 /// Timeout for reading a request, and for writing an answer.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 /// Timeout for an answer of the database, which does messages first.
@@ -56,6 +60,10 @@ pub(crate) enum ControlRequest {
         /// An event id, a packet id, or a node with a packet id.
         about: About,
     },
+    /// Something to be done with the account; the bytes of an upload follow.
+    Matrix {
+        operation: Operation,
+    },
 }
 
 /// The answer to a client: one JSON line.
@@ -67,6 +75,8 @@ pub(crate) enum ControlAnswer {
     /// The last lines of the log, oldest first, as JSON.
     Log(Vec<String>),
     Trace(Box<Trace>),
+    /// What came of an operation; of one that listens, one line for each thing heard.
+    Matrix(Result<Done, HandError>),
     Error(String),
 }
 
@@ -138,10 +148,18 @@ impl Control {
         let mut lines = FramedRead::new(reader, codec);
         // Ends when the client closes the connection, after an invalid line, or at the timeout.
         while let Ok(Some(line)) = timeout(CLIENT_LIMIT, lines.next()).await {
+            let request = line.as_ref().ok().map(|it| serde_json::from_str(it));
+            if let Some(Ok(ControlRequest::Matrix { operation })) = request {
+                let mut rest = lines.read_buffer_mut().split();
+                self.work(operation, &mut rest, lines.get_mut(), &mut writer)
+                    .await?;
+                lines.read_buffer_mut().unsplit(rest);
+                continue;
+            }
             let answer = match line {
                 Ok(line) => self.answer(&line).await,
                 Err(_) => {
-                    ControlAnswer::Error("a request is one line of at most 1024 bytes".to_owned())
+                    ControlAnswer::Error("a request is one line of at most 262144 bytes".to_owned())
                 }
             };
             let mut text = serde_json::to_vec(&answer)?;
@@ -157,6 +175,9 @@ impl Control {
             Ok(ControlRequest::Log) => ControlAnswer::Log((self.log)()),
             Ok(ControlRequest::Trace { about }) => self.trace(about).await,
             Ok(ControlRequest::Doctor) => ControlAnswer::Doctor(self.health().await),
+            Ok(ControlRequest::Matrix { .. }) => {
+                ControlAnswer::Error("not answered here".to_owned())
+            }
             Err(error) => ControlAnswer::Error(format!("not a request: {error}")),
         }
     }

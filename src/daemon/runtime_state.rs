@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -14,6 +14,7 @@ use super::status::{ConfigurationStatus, DatabaseStatus};
 use relay_bridge::{OtherRelay, RadioProblems};
 use relay_config::MappedRoom;
 use relay_matrix::DeviceTrust;
+use relay_matrix::hand::Hand;
 use relay_model::{
     Event, Explained as _, JoinedRoom, MatrixEvent, OwnedRoomId, OwnedRoomOrAliasId, RadioEvent,
     RadioProfile, RoomId, RoomOrAliasId,
@@ -25,12 +26,16 @@ const MOST_ROOMS: usize = 10_000;
 /// How long another relay is told of after its last post.
 pub(super) const OTHER_CONCERNS: Duration = Duration::from_hours(1);
 
+/// How many clients work with the account at a time.
+const HANDS: usize = 4;
+
 /// [`RuntimeFacts`], written by the event loop and the account, read by the control socket.
 #[derive(Debug)]
 pub(super) struct RuntimeState {
     facts: Mutex<RuntimeFacts>,
     /// Whether the event loop is asked for an iteration.
     asked: Notify,
+    pub(super) hands: Hands,
 }
 
 /// What is known of this run.
@@ -59,6 +64,15 @@ pub(super) struct RadioFacts {
     pub(super) profile: Box<RadioProfile>,
     /// What prevents relaying over it, as of that handshake.
     pub(super) problems: RadioProblems,
+}
+
+/// What `relay matrix` works with.
+#[derive(Debug)]
+pub(super) struct Hands {
+    /// The session that is open.
+    pub(super) session: watch::Sender<Option<Hand>>,
+    /// How many may work with it at a time, so that `relay status` is answered whatever they do.
+    pub(super) places: Semaphore,
 }
 
 /// Why no session is open.
@@ -96,6 +110,10 @@ impl RuntimeState {
         Self {
             facts: Mutex::new(facts),
             asked: Notify::new(),
+            hands: Hands {
+                session: watch::Sender::new(None),
+                places: Semaphore::new(HANDS),
+            },
         }
     }
 

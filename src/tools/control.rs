@@ -4,7 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::time::timeout;
 
 use crate::daemon::status::{Health, Status};
@@ -12,6 +14,7 @@ use crate::daemon::trace::{About, Trace};
 use crate::daemon::{ControlAnswer, ControlRequest};
 use crate::home::{Holder, Home, Lock};
 use relay_disk::connect;
+use relay_matrix::hand::{Done, HandError, Operation};
 use relay_model::Explained;
 
 /// Maximum time for an answer; the daemon's own timeout for a slow database is shorter.
@@ -52,6 +55,8 @@ impl Explained for ControlError {
     }
 }
 
+/// How many bytes of a file are handed over at a time.
+const CHUNK: usize = 64 * 1024;
 const ANOTHER: &str = "it answers another question";
 
 /// Requests the status of a home's daemon.
@@ -61,6 +66,7 @@ pub(crate) async fn status(home: &Home) -> Result<Status, ControlError> {
         ControlAnswer::Doctor(_)
         | ControlAnswer::Log(_)
         | ControlAnswer::Trace(_)
+        | ControlAnswer::Matrix(_)
         | ControlAnswer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
     }
 }
@@ -72,6 +78,7 @@ pub(super) async fn health(home: &Home) -> Result<Health, ControlError> {
         ControlAnswer::Status(_)
         | ControlAnswer::Log(_)
         | ControlAnswer::Trace(_)
+        | ControlAnswer::Matrix(_)
         | ControlAnswer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
     }
 }
@@ -81,9 +88,10 @@ pub(super) async fn trace(home: &Home, about: About) -> Result<Trace, ControlErr
     match ask(home, ControlRequest::Trace { about }).await? {
         ControlAnswer::Trace(trace) => Ok(*trace),
         ControlAnswer::Error(error) => Err(ControlError::Other(error)),
-        ControlAnswer::Status(_) | ControlAnswer::Doctor(_) | ControlAnswer::Log(_) => {
-            Err(ControlError::Other(ANOTHER.to_owned()))
-        }
+        ControlAnswer::Status(_)
+        | ControlAnswer::Doctor(_)
+        | ControlAnswer::Matrix(_)
+        | ControlAnswer::Log(_) => Err(ControlError::Other(ANOTHER.to_owned())),
     }
 }
 
@@ -94,6 +102,7 @@ pub(super) async fn log(home: &Home) -> Result<Vec<String>, ControlError> {
         ControlAnswer::Status(_)
         | ControlAnswer::Doctor(_)
         | ControlAnswer::Trace(_)
+        | ControlAnswer::Matrix(_)
         | ControlAnswer::Error(_) => Err(ControlError::Other(ANOTHER.to_owned())),
     }
 }
@@ -101,12 +110,7 @@ pub(super) async fn log(home: &Home) -> Result<Vec<String>, ControlError> {
 async fn ask(home: &Home, request: ControlRequest) -> Result<ControlAnswer, ControlError> {
     let line = match timeout(LIMIT, exchange(home, request)).await {
         Ok(Ok(line)) if !line.is_empty() => line,
-        Ok(Err(cause)) => {
-            return Err(match cause.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => absent(home),
-                _ => ControlError::Use(home.socket(), cause),
-            });
-        }
+        Ok(Err(cause)) => return Err(unreached(home, cause)),
         Ok(Ok(_)) | Err(_) => {
             let home = home.path().to_owned();
             return Err(ControlError::Silent { home });
@@ -116,6 +120,72 @@ async fn ask(home: &Home, request: ControlRequest) -> Result<ControlAnswer, Cont
         Ok(ControlAnswer::Error(error)) => Err(ControlError::Other(error)),
         Ok(answer) => Ok(answer),
         Err(error) => Err(ControlError::Other(error.to_string())),
+    }
+}
+
+/// Asks a home's daemon for work with the account, and returns what it answers, line by line. `bytes` follow the request.
+pub(crate) async fn work(
+    home: &Home,
+    operation: Operation,
+    mut bytes: impl AsyncRead + Unpin,
+) -> Result<Answers, ControlError> {
+    let begin = async {
+        let mut stream = connect(&home.socket()).await?;
+        let mut question = serde_json::to_vec(&ControlRequest::Matrix { operation })?;
+        question.push(b'\n');
+        stream.write_all(&question).await?;
+        let mut part = vec![0; CHUNK];
+        loop {
+            let read = bytes.read(&mut part).await?;
+            let Some(part) = part.get(..read).filter(|part| !part.is_empty()) else {
+                break;
+            };
+            // A daemon that refuses the upload has said so: the answer is read.
+            if stream.write_all(part).await.is_err() {
+                break;
+            }
+        }
+        Ok(stream)
+    };
+    match begin.await {
+        Ok(stream) => {
+            let stream: Box<dyn AsyncRead + Unpin> = Box::new(stream);
+            Ok(Answers(BufReader::new(stream), home.path().to_owned()))
+        }
+        Err(cause) => Err(unreached(home, cause)),
+    }
+}
+
+/// What the daemon answers.
+pub(crate) struct Answers(BufReader<Box<dyn AsyncRead + Unpin>>, PathBuf);
+
+impl Answers {
+    /// Returns the next answer; `None` once the daemon has ended, or has ended this.
+    pub(crate) async fn next(&mut self) -> Result<Option<Result<Done, HandError>>, ControlError> {
+        let mut line = Vec::new();
+        let mut limited = (&mut self.0).take(LONGEST_ANSWER);
+        match limited.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return Ok(None),
+            Ok(_) => {}
+        }
+        match serde_json::from_slice(&line) {
+            Ok(ControlAnswer::Matrix(done)) => Ok(Some(done)),
+            Ok(ControlAnswer::Error(error)) => Err(ControlError::Other(error)),
+            Ok(_) => Err(ControlError::Other(ANOTHER.to_owned())),
+            Err(error) => Err(ControlError::Other(error.to_string())),
+        }
+    }
+
+    /// Returns the error for an answer that did not come.
+    pub(crate) fn silent(self) -> ControlError {
+        ControlError::Silent { home: self.1 }
+    }
+}
+
+fn unreached(home: &Home, cause: io::Error) -> ControlError {
+    match cause.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => absent(home),
+        _ => ControlError::Use(home.socket(), cause),
     }
 }
 

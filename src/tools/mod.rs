@@ -6,6 +6,7 @@ pub(crate) mod control;
 pub(crate) mod doctor;
 pub(crate) mod import;
 pub(crate) mod moving;
+pub(crate) mod pictures;
 pub(crate) mod radio;
 #[cfg_attr(windows, path = "service_windows.rs")]
 pub(crate) mod service;

@@ -73,6 +73,8 @@ mod guide;
 #[cfg(test)]
 mod habits;
 #[cfg(test)]
+mod hand;
+#[cfg(test)]
 mod home;
 #[cfg(test)]
 mod host;

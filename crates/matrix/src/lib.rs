@@ -7,6 +7,7 @@
 //!   as `relay_reading` reads it aloud), `undecryptable`, `gaps` and `bans` (what is read late), `clock` (what is history),
 //!   `landmarks` (what the homeserver has forgotten).
 //! - What goes: `send`, `content`, `errors` (what an answer means for the message).
+//! - By hand (`relay matrix`): `hand`.
 //! - The rooms: `rooms` (which they are, and who is in them), `following` (which one a name stands for),
 //!   `joining`, `trouble` (why the bot is not in one).
 //! - What people see: `appearance` (the bot's name and picture), `avatars` (pictures of nodes).
@@ -36,6 +37,7 @@ mod files;
 mod following;
 mod gaps;
 mod gate;
+pub mod hand;
 mod joining;
 mod keys;
 mod landmarks;
@@ -252,6 +254,11 @@ impl Matrix {
         Sender {
             rooms: Arc::clone(&self.rooms),
         }
+    }
+
+    /// Returns what a person works with on this session; it works while [`Matrix::run`] runs.
+    pub fn hand(&self) -> hand::Hand {
+        hand::Hand::new(self.rooms.client.clone(), self.rooms.options.e2ee)
     }
 
     /// Returns a stream of the device's trust, as known without asking the server: the current value, then one after

@@ -124,14 +124,12 @@ impl Wanted {
 
 /// Returns the given user name, or asks for one.
 async fn known(username: Option<String>, server: &Server) -> Result<String, Failure> {
-    match username {
-        Some(username) => Ok(username),
-        None => {
-            let host = server.base.host_str().unwrap_or_default();
-            let question = format!("The bot's user name at {host}, for example relaybot: ");
-            answers::ask("--username", &question).await
-        }
+    if let Some(username) = username {
+        return Ok(username);
     }
+    let host = server.base.host_str().unwrap_or_default();
+    let question = format!("The bot's user name at {host}, for example relaybot: ");
+    answers::ask("--username", &question).await
 }
 
 /// Gets a token from the identity provider, with a password that may have to be typed again.

@@ -58,6 +58,8 @@ impl Account {
         drop(self.pipeline.events.send(try_again).await);
         let sender = matrix.sender();
         self.pipeline.sender.send_replace(Some(sender.clone()));
+        let hands = &self.pipeline.runtime_state.hands;
+        hands.session.send_replace(Some(matrix.hand()));
         let running = matrix.run(start, self.pipeline.batches.clone(), stop.clone());
         let beside =
             async { tokio::join!(self.part_with_others(), self.keep_showing(login, trust)) };
@@ -80,6 +82,7 @@ impl Account {
         };
         // What was not committed is read again.
         drop(running);
+        hands.session.send_replace(None);
         if !stop.is_cancelled() {
             self.pipeline.sender.send_replace(None);
         }
