@@ -151,14 +151,17 @@ pub(super) struct RoomArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum InvitesCommand {
     /// List them, with who invites
+    #[command(after_help = "Example: relay matrix invites list")]
     List,
     /// Accept one
+    #[command(after_help = "Example: relay matrix invites accept --room '!abc:example.org'")]
     Accept {
         /// The room's id
         #[arg(long, value_name = "ROOM")]
         room: OwnedRoomId,
     },
     /// Reject one
+    #[command(after_help = "Example: relay matrix invites reject --room '!abc:example.org'")]
     Reject {
         /// The room's id
         #[arg(long, value_name = "ROOM")]

@@ -109,7 +109,7 @@ enum Command {
         after_help = "Example: relay radio info --host 192.168.1.20"
     )]
     Radio(radio::RadioCommand),
-    /// Look at the bot's rooms, answer an invite, send a line or a picture: Matrix by hand, beside a running relay or without one.
+    /// Look at rooms, answer an invite, send a line or a picture: Matrix by hand, beside a running relay or without one.
     #[command(
         subcommand,
         after_help = "Example: relay matrix send --room '#hill:example.org' 'back at six'"
