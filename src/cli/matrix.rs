@@ -104,7 +104,7 @@ pub(super) enum MatrixCommand {
     #[command(after_help = "Example: relay matrix ensure-encrypted --room '#hill:example.org'")]
     EnsureEncrypted(RoomArgs),
     /// React to an event
-    #[command(after_help = "Example: relay matrix react --room '#hill:example.org' '$event' 👍")]
+    #[command(after_help = "Example: relay matrix react --room '#hill:example.org' '$event' +1")]
     React {
         #[command(flatten)]
         room: RoomArgs,

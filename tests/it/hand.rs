@@ -1,13 +1,18 @@
 //! `relay matrix`: the account by hand, through a running relay and without one.
 
+use std::time::Duration;
+
 use matrix_sdk::media::{MediaFormat, MediaRequestParameters};
+use matrix_sdk::ruma::RoomId;
 use matrix_sdk::ruma::events::room::MediaSource;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::support::lines::Lines;
 use super::support::relay::{Home, text_of};
 use super::support::scene::{Plan, Stage};
 use super::support::user::{BOTH_KINDS, Kind, Seen, User};
+use super::support::within;
 
 /// Runs a command that works, and returns what it prints.
 async fn does(home: &Home, arguments: &[&str]) -> String {
@@ -232,6 +237,19 @@ async fn invites_are_listed_and_answered_and_a_direct_room_is_made_once() {
         row.contains("encrypted, direct") && !row.contains("not encrypted"),
         "{row}"
     );
+
+    // What is said where the other has gone reaches nobody.
+    let id: &RoomId = direct.as_str().try_into().expect("a room");
+    let invited = async {
+        while alice.client().get_room(id).is_none() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within("the invite to the direct room", invited).await;
+    let room = alice.client().get_room(id).expect("it is there");
+    room.leave().await.expect("the invite is rejected");
+    let another = does(&home, &["ensure-dm", alice.id().as_str()]).await;
+    assert_ne!(another, direct);
 }
 
 #[tokio::test]

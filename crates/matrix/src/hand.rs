@@ -21,6 +21,7 @@ use matrix_sdk::ruma::events::InitialStateEvent;
 use matrix_sdk::ruma::events::reaction::ReactionEventContent;
 use matrix_sdk::ruma::events::relation::Annotation;
 use matrix_sdk::ruma::events::room::encryption::RoomEncryptionEventContent;
+use matrix_sdk::ruma::events::room::member::MembershipState;
 use matrix_sdk::ruma::events::room::message::{AddMentions, ReplyWithinThread};
 use matrix_sdk::ruma::{
     OwnedEventId, OwnedRoomId, OwnedTransactionId, OwnedUserId, RoomAliasId, RoomId, RoomOrAliasId,
@@ -370,7 +371,7 @@ impl Hand {
 
     /// Returns the direct room with a user, which is made if there is none.
     async fn direct(&self, user: &UserId) -> Outcome<Room> {
-        if let Some(room) = self.client.get_dm_room(user) {
+        if let Some(room) = self.direct_with(user).await {
             return Ok(room);
         }
         if !self.e2ee {
@@ -378,6 +379,18 @@ impl Hand {
         }
         let made = self.client.create_dm(user).await;
         made.map_err(|error| failed(format!("cannot make a direct room with {user}"), &error))
+    }
+
+    /// Returns an encrypted direct room in which a user is, or to which he is invited.
+    async fn direct_with(&self, user: &UserId) -> Option<Room> {
+        let room = self.client.get_dm_room(user)?;
+        let member = room.get_member(user).await.ok()??;
+        let is_there = matches!(
+            member.membership(),
+            MembershipState::Join | MembershipState::Invite
+        );
+        let encryption = room.latest_encryption_state().await.ok()?;
+        (is_there && encryption.is_encrypted()).then_some(room)
     }
 
     async fn id_of(&self, name: &str) -> Outcome<OwnedRoomId> {
@@ -391,7 +404,7 @@ impl Hand {
             return Ok(found.room_id);
         }
         let user: OwnedUserId = name.try_into().map_err(|_| no_name(name))?;
-        let room = self.client.get_dm_room(&user).ok_or_else(|| {
+        let room = self.direct_with(&user).await.ok_or_else(|| {
             let cure = format!("`relay matrix ensure-dm {user}` makes one");
             HandError::cured(format!("there is no direct room with {user}"), cure)
         })?;
